@@ -1,0 +1,163 @@
+//! Addresses: endpoints as clients dial them, and networks in the form the kernel keeps them.
+//!
+//! Owns parsing and normal forms. It must not resolve names or allocate (see `pool`).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+/// Why a text is not an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an endpoint: write HOST:PORT, like vpn.example.com:51820 or [2001:db8::1]:51820")]
+pub struct EndpointError;
+
+/// `host:port` as a client dials it: a DNS name or an address, never resolved by us.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+}
+
+impl Endpoint {
+    /// The DNS name or address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, never 0.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let (host, port) = text.rsplit_once(':').ok_or(EndpointError)?;
+        let port: u16 = port.parse().map_err(|_| EndpointError)?;
+        let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| EndpointError)?.to_string(),
+            None => dns_name(host)?,
+        };
+        if port == 0 {
+            return Err(EndpointError);
+        }
+        Ok(Self { host, port })
+    }
+}
+
+/// A host name of RFC 1123 letters, digits, hyphens and underscores, or an IPv4 address.
+fn dns_name(host: &str) -> Result<String, EndpointError> {
+    let label_ok = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if name.is_empty() || name.len() > 253 || !name.split('.').all(label_ok) {
+        return Err(EndpointError);
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Endpoint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Endpoint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The network of `address` alone: a /32 or a /128.
+#[must_use]
+pub fn host(address: IpAddr) -> IpNet {
+    IpNet::from(address)
+}
+
+/// A network as the kernel keeps it: host bits cleared, an IPv4-mapped IPv6 network as IPv4.
+#[must_use]
+pub fn normal(net: IpNet) -> IpNet {
+    if let IpNet::V6(v6) = net
+        && let Some(v4) = v6.addr().to_ipv4_mapped()
+        && v6.prefix_len() >= 96
+        && let Ok(mapped) = ipnet::Ipv4Net::new(v4, v6.prefix_len() - 96)
+    {
+        return IpNet::V4(mapped.trunc());
+    }
+    net.trunc()
+}
+
+/// Whether two networks have an address in common. CIDR networks overlap only by containment.
+#[must_use]
+pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_names_or_addresses_with_a_port() {
+        for good in [
+            "vpn.example.com:51820",
+            "192.0.2.1:1",
+            "[2001:db8::1]:51820",
+            "host_1:65535",
+        ] {
+            assert_eq!(good.parse::<Endpoint>().unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "host",
+            "host:",
+            "host:0",
+            "host:70000",
+            ":1",
+            "2001:db8::1:51820",
+            "a b:1",
+            "a\n:1",
+            "-x:1",
+            "[::1:1",
+        ] {
+            assert!(bad.parse::<Endpoint>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn networks_take_the_kernels_form() {
+        let normal = |text: &str| super::normal(text.parse().unwrap()).to_string();
+        assert_eq!(normal("10.8.0.7/24"), "10.8.0.0/24");
+        assert_eq!(normal("::ffff:10.8.0.7/128"), "10.8.0.7/32");
+        assert_eq!(normal("fd00::5/64"), "fd00::/64");
+    }
+}

@@ -1,0 +1,2 @@
+//! The wgctl command.
+fn main() {}

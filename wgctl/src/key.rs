@@ -1,0 +1,267 @@
+//! The three kinds of WireGuard key, as three types.
+//!
+//! Owns generation, clamping, base64 (RFC 4648, with padding, 44 characters, as `wg` prints it)
+//! and wiping. It must not do I/O: where a key is stored is its owner's business. Secret keys
+//! have no `Serialize`, no `Display`, and a redacted `Debug`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use subtle::ConstantTimeEq as _;
+use x25519_dalek::{PublicKey as DalekPublic, StaticSecret};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Bytes in every WireGuard key (`WG_KEY_LEN`, `linux/wireguard.h`).
+pub const KEY_LEN: usize = 32;
+
+/// Why a text is not a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not 44 characters of base64 that decode to 32 bytes.
+    #[error("not a WireGuard key: expected 44 characters of base64 (32 bytes), as `wg genkey` prints")]
+    Format,
+    /// The all-zero key, which the kernel takes for "no key".
+    #[error("the all-zero key is not a usable key")]
+    Zero,
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no randomness: {0}")]
+    Random(String),
+}
+
+fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+    let bytes = Zeroizing::new(BASE64.decode(text.trim()).map_err(|_| KeyError::Format)?);
+    let key: [u8; KEY_LEN] = bytes.as_slice().try_into().map_err(|_| KeyError::Format)?;
+    Ok(Zeroizing::new(key))
+}
+
+fn random() -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+    let mut bytes = Zeroizing::new([0u8; KEY_LEN]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(|error| KeyError::Random(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// An X25519 public key: who a peer is. Not secret. Ordered by its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicKey([u8; KEY_LEN]);
+
+impl PublicKey {
+    /// A key from its 32 bytes; the all-zero key is refused (`KeyError::Zero`).
+    pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Result<Self, KeyError> {
+        if bytes == [0; KEY_LEN] {
+            return Err(KeyError::Zero);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The 32 bytes as the kernel takes them.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        Self::from_bytes(*decode(text)?)
+    }
+}
+
+impl serde::Serialize for PublicKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for PublicKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An X25519 private key, always clamped: the kernel returns clamped keys, and a comparison of
+/// desired with actual would never settle on an unclamped one. Wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct PrivateKey([u8; KEY_LEN]);
+
+impl PrivateKey {
+    /// A fresh key from the operating system's randomness.
+    pub fn generate() -> Result<Self, KeyError> {
+        Ok(Self::from_bytes(*random()?))
+    }
+
+    /// A key from 32 bytes, clamped (RFC 7748, section 5).
+    #[must_use]
+    pub fn from_bytes(mut bytes: [u8; KEY_LEN]) -> Self {
+        let [first, .., last] = &mut bytes;
+        *first &= 0b1111_1000;
+        *last &= 0b0111_1111;
+        *last |= 0b0100_0000;
+        let key = Self(bytes);
+        bytes.zeroize();
+        key
+    }
+
+    /// The public key that belongs to it.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(DalekPublic::from(&StaticSecret::from(self.0)).to_bytes())
+    }
+
+    /// The 32 clamped bytes. Secret.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+
+    /// The key as `wg genkey` prints it. Secret; the text wipes itself when dropped.
+    #[must_use]
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64.encode(self.0))
+    }
+}
+
+impl PartialEq for PrivateKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for PrivateKey {}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(redacted)")
+    }
+}
+
+impl FromStr for PrivateKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let bytes = decode(text)?;
+        if *bytes == [0; KEY_LEN] {
+            return Err(KeyError::Zero);
+        }
+        Ok(Self::from_bytes(*bytes))
+    }
+}
+
+/// A preshared key mixed into the handshake. The all-zero key means "none" to the kernel and is
+/// not a value of this type. Wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct PresharedKey([u8; KEY_LEN]);
+
+impl PresharedKey {
+    /// A fresh key from the operating system's randomness.
+    pub fn generate() -> Result<Self, KeyError> {
+        Self::from_bytes(*random()?)
+    }
+
+    /// A key from its 32 bytes; the all-zero key is refused (`KeyError::Zero`).
+    pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Result<Self, KeyError> {
+        if bytes == [0; KEY_LEN] {
+            return Err(KeyError::Zero);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The 32 bytes. Secret.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+
+    /// The key as `wg genpsk` prints it. Secret; the text wipes itself when dropped.
+    #[must_use]
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64.encode(self.0))
+    }
+}
+
+impl PartialEq for PresharedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for PresharedKey {}
+
+impl fmt::Debug for PresharedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresharedKey(redacted)")
+    }
+}
+
+impl FromStr for PresharedKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        Self::from_bytes(*decode(text)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_private_key_is_clamped_and_survives_base64() {
+        let key = PrivateKey::generate().unwrap();
+        assert_eq!(key.as_bytes()[0] & 0b0000_0111, 0);
+        assert_eq!(key.as_bytes()[31] & 0b1100_0000, 0b0100_0000);
+        assert_eq!(key.to_base64().parse::<PrivateKey>().unwrap(), key);
+    }
+
+    #[test]
+    fn the_public_key_is_that_of_rfc_7748() {
+        // RFC 7748, section 6.1, Alice's key pair.
+        let private = [
+            0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2, 0x66, 0x45, 0xdf, 0x4c,
+            0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5, 0x1d, 0xb9, 0x2c, 0x2a,
+        ];
+        let public = PrivateKey::from_bytes(private).public_key();
+        assert_eq!(public.to_string(), "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
+    }
+
+    #[test]
+    fn debug_never_shows_a_secret() {
+        let private = PrivateKey::generate().unwrap();
+        let preshared = PresharedKey::generate().unwrap();
+        let shown = format!("{private:?} {preshared:?}");
+        assert_eq!(shown, "PrivateKey(redacted) PresharedKey(redacted)");
+    }
+
+    #[test]
+    fn texts_that_are_no_key_are_refused() {
+        for text in [
+            "",
+            "abc",
+            "not base64 at all, really not base64!!!!!!!!",
+            "AAAA",
+            &"A".repeat(44),
+        ] {
+            assert!(text.parse::<PublicKey>().is_err(), "{text:?}");
+        }
+        let zero = BASE64.encode([0u8; KEY_LEN]);
+        assert_eq!(zero.parse::<PublicKey>(), Err(KeyError::Zero));
+        assert_eq!(zero.parse::<PresharedKey>(), Err(KeyError::Zero));
+        assert_eq!(zero.parse::<PrivateKey>(), Err(KeyError::Zero));
+    }
+}

@@ -1,0 +1,257 @@
+//! The names things go by: servers, peers, people, interfaces.
+//!
+//! Owns what is a valid name and the message for one that is not. Names are made at the edge
+//! (JSON, command line, configuration) and travel as these types; nothing past the edge checks
+//! a name again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// A name that does not have the form it must have; the message says which form that is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NameError(&'static str);
+
+macro_rules! text_type {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> Result<String, NameError> = $check;
+                check(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text_type!(
+    /// A server's id: a slug of `[a-z0-9][a-z0-9-]{0,62}`, fixed for its life.
+    ServerId,
+    |text| {
+        let rest_is_slug = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if text.is_empty() || text.len() > 63 || text.starts_with('-') || !rest_is_slug {
+            return Err(NameError(
+                "a server id is 1 to 63 characters of a-z, 0-9 and '-', and does not begin with '-'",
+            ));
+        }
+        Ok(text.to_owned())
+    }
+);
+
+text_type!(
+    /// A peer's name: 1 to 64 characters without control characters, unique on its server.
+    PeerName,
+    |text| {
+        let length = text.chars().count();
+        let unsafe_character = |c: char| c.is_control() || is_line_or_direction_mark(c);
+        if length == 0 || length > 64 || text.chars().any(unsafe_character) || text.trim() != text {
+            return Err(NameError(
+                "a peer name is 1 to 64 characters, without control characters, line separators or \
+                 direction marks, and without blanks at its ends",
+            ));
+        }
+        Ok(text.to_owned())
+    }
+);
+
+text_type!(
+    /// A person's email address, lower-cased: it is the name people log in with, and no mail is sent to it.
+    Email,
+    |text| {
+        let error = NameError("an email address looks like ops@example.com (at most 254 characters)");
+        let lower = text.trim().to_lowercase();
+        let Some((local, domain)) = lower.rsplit_once('@') else {
+            return Err(error);
+        };
+        let bad = |c: char| c.is_control() || c.is_whitespace() || is_line_or_direction_mark(c) || c == '@';
+        if local.is_empty() || domain.is_empty() || lower.len() > 254 || local.contains(bad) || domain.contains(bad) {
+            return Err(error);
+        }
+        Ok(lower)
+    }
+);
+
+text_type!(
+    /// A network interface's name: 1 to 15 bytes (`IFNAMSIZ` less its end, `linux/if.h`) of `[A-Za-z0-9_.-]`.
+    InterfaceName,
+    |text| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        let length_ok = (1..=15).contains(&text.len());
+        if !length_ok || matches!(text, "." | "..") || text.starts_with('-') || !text.bytes().all(allowed) {
+            return Err(NameError("an interface name is 1 to 15 characters of A-Z, a-z, 0-9, '_', '.' and '-'"));
+        }
+        Ok(text.to_owned())
+    }
+);
+
+/// Characters that end a line or turn the direction of text in some reader, though they are not
+/// control characters: they could make one record look like two, or a name look like another.
+const fn is_line_or_direction_mark(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A fresh random id (UUID version 4).
+            #[must_use]
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+
+            /// Its 16 bytes, in the order they are written.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// The id with these 16 bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Uuid::try_parse(text).map(Self).map_err(|_| NameError(concat!("a ", $what, " id is a UUID")))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+id_type!(
+    /// A peer's id. Where its keys came from a prekey it is the prekey's id, to which they are sealed.
+    PeerId,
+    "client"
+);
+id_type!(
+    /// A person's id, fixed for life even when the email changes.
+    UserId,
+    "user"
+);
+id_type!(
+    /// A request the plane puts to an agent, named so that the reply finds it.
+    RequestId,
+    "request"
+);
+id_type!(
+    /// One life of something that counts up: a plane's database, an agent's run. Numbers of two
+    /// incarnations cannot be compared.
+    Incarnation,
+    "incarnation"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_ids_are_slugs() {
+        for good in ["a", "los-angeles", "0", &"x".repeat(63)] {
+            assert!(good.parse::<ServerId>().is_ok(), "{good:?}");
+        }
+        for bad in ["", "-a", "A", "los angeles", "ü", "../etc", &"x".repeat(64)] {
+            assert!(bad.parse::<ServerId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn peer_names_are_one_line_of_readable_text() {
+        for good in ["alice-iphone", "Zoë's laptop", "日本", &"x".repeat(64)] {
+            assert!(good.parse::<PeerName>().is_ok(), "{good:?}");
+        }
+        for bad in [
+            "",
+            " a",
+            "a\nPostUp = x",
+            "a\u{2028}b",
+            "a\u{202e}b",
+            "\u{7f}",
+            &"x".repeat(65),
+        ] {
+            assert!(bad.parse::<PeerName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn emails_are_compared_in_lower_case() {
+        assert_eq!("Ops@Example.COM".parse::<Email>().unwrap().as_str(), "ops@example.com");
+        for bad in ["", "ops", "@example.com", "ops@", "a b@example.com", "a@b@c"] {
+            assert!(bad.parse::<Email>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn interface_names_fit_the_kernel() {
+        for bad in ["", ".", "..", "a/b", "a b", "-a", "sixteen-letters-"] {
+            assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?}");
+        }
+        assert!("wg0".parse::<InterfaceName>().is_ok());
+    }
+}

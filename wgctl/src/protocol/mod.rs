@@ -1,0 +1,23 @@
+//! What plane and agent say to each other, versioned.
+//!
+//! Owns the wire types and the paths. Both sides meet only here. A version, once released, is
+//! frozen: a new need adds optional fields or a new version, and `compatibility` in the tests
+//! holds stored JSON of every version. It must not hold state or I/O.
+
+pub mod v1;
+
+/// Paths of the agent endpoints, all under the agent's own token.
+pub mod path {
+    /// `POST`: [`super::v1::Hello`] → [`super::v1::Welcome`], first thing after connecting.
+    pub const HELLO: &str = "/api/agent/hello";
+    /// `GET ?revision=&incarnation=&wait=`: the long poll → [`super::v1::Desired`].
+    pub const DESIRED: &str = "/api/agent/desired";
+    /// `POST`: [`super::v1::Applied`].
+    pub const APPLIED: &str = "/api/agent/applied";
+    /// `POST`: [`super::v1::Prekeys`].
+    pub const PREKEYS: &str = "/api/agent/prekeys";
+    /// `POST …/{request}`: [`super::v1::Reply`].
+    pub const REPLIES: &str = "/api/agent/replies";
+    /// `POST`: [`crate::api::Report`], the original's.
+    pub const REPORT: &str = "/api/report";
+}

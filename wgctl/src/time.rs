@@ -1,0 +1,131 @@
+//! A moment in UTC with a resolution of one second, as the API shows it.
+//!
+//! Owns the RFC 3339 text form (`2026-05-06T12:00:00Z`). It must not be asked for the current
+//! time by pure code: there, time is a parameter; only the edges call [`Timestamp::now`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970-01-01T00:00:00Z, written as RFC 3339 in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+/// The text is no RFC 3339 moment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time: write it like 2026-05-06T12:00:00Z")]
+pub struct TimestampError;
+
+impl Timestamp {
+    /// The moment `seconds` after the Unix epoch; bounded to the years RFC 3339 can write (0 to 9999).
+    #[must_use]
+    pub fn from_unix(seconds: i64) -> Self {
+        Self(seconds.clamp(-62_167_219_200, 253_402_207_200))
+    }
+
+    /// Seconds since the Unix epoch.
+    #[must_use]
+    pub const fn unix(self) -> i64 {
+        self.0
+    }
+
+    /// The system clock's time, cut to the second.
+    #[must_use]
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    /// This moment and `duration` more, in whole seconds.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self::from_unix(
+            self.0
+                .saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// This moment less `duration`, in whole seconds.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self::from_unix(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// How long after `earlier` this is; zero when it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let seconds = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |s| -s),
+        };
+        Self::from_unix(seconds)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0) {
+            Ok(time) => write!(f, "{time}"),
+            Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        text.parse::<jiff::Timestamp>()
+            .map(|time| Self::from_unix(time.as_second()))
+            .map_err(|_| TimestampError)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_written_as_the_api_shows_it() {
+        let time: Timestamp = "2026-05-06T12:00:00Z".parse().unwrap();
+        assert_eq!(time.to_string(), "2026-05-06T12:00:00Z");
+        assert_eq!("2026-05-06T14:00:00.75+02:00".parse::<Timestamp>().unwrap(), time);
+        assert_eq!(serde_json::to_string(&time).unwrap(), "\"2026-05-06T12:00:00Z\"");
+    }
+
+    #[test]
+    fn extreme_clocks_neither_panic_nor_overflow() {
+        for seconds in [i64::MIN, -1, 0, i64::MAX] {
+            let time = Timestamp::from_unix(seconds);
+            assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
+            let _ = time.after(Duration::MAX).since(time.before(Duration::MAX));
+        }
+    }
+}
