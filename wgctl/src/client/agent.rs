@@ -1,0 +1,50 @@
+//! The agent's endpoints, one method each.
+//!
+//! Owns paths and the long poll's timeout. It must not interpret the answers.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use super::{Client, Error};
+use crate::name::RequestId;
+use crate::protocol::path;
+use crate::protocol::v1::{Applied, Desired, DesiredQuery, Hello, Prekeys, Reply, Welcome};
+
+/// How much longer than `wait` a poll's answer may take before the connection is taken for dead.
+const POLL_GRACE: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// Introduces the agent; the first call of a connection.
+    pub async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
+        self.call(Method::POST, &[path::HELLO])?.json(hello).read().await
+    }
+
+    /// The long poll: answers when there is news, at the latest after `query.wait` seconds.
+    pub async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
+        let timeout = Duration::from_secs(u64::from(query.wait)) + POLL_GRACE;
+        self.call(Method::GET, &[path::DESIRED])?
+            .query(query)
+            .timeout(timeout)
+            .read()
+            .await
+    }
+
+    /// Confirms what the kernel has.
+    pub async fn applied(&self, applied: &Applied) -> Result<(), Error> {
+        self.call(Method::POST, &[path::APPLIED])?.json(applied).done().await
+    }
+
+    /// Fills the plane's stock of prekeys.
+    pub async fn prekeys(&self, prekeys: &Prekeys) -> Result<(), Error> {
+        self.call(Method::POST, &[path::PREKEYS])?.json(prekeys).done().await
+    }
+
+    /// Answers a request. Secret: the answer may hold a private key.
+    pub async fn reply(&self, request: RequestId, reply: &Reply) -> Result<(), Error> {
+        self.call(Method::POST, &[path::REPLIES, &request.to_string()])?
+            .json(reply)
+            .done()
+            .await
+    }
+}

@@ -1,0 +1,265 @@
+//! The one typed HTTP client: of the command, of the agent and of the tests.
+//!
+//! Owns the transport (TCP, TLS, the plane's unix socket), the bearer token and the reading of
+//! problem reports. `rest` and `agent` name the endpoints. It must not retry or decide: that is
+//! its callers' business.
+
+mod agent;
+mod rest;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Method, Response, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::api::Problem;
+
+pub use rest::{AuditQuery, HistoryQuery};
+
+/// How long a plane may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an ordinary answer may take; the long poll sets its own.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a plane is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Over TCP, `http` or `https`.
+    Url(Url),
+    /// The unix socket on the plane's own machine; the caller's uid is the identity.
+    Socket(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Self::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plane refused, and says why.
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+    /// Nobody answered.
+    #[error("cannot reach the plane at {target}: {reason}")]
+    Unreachable {
+        /// Where.
+        target: String,
+        /// The innermost reason.
+        reason: String,
+    },
+    /// Something answered that is no plane, or a newer one.
+    #[error("{target} answered {status} with something that is not the plane's API ({reason})")]
+    Unexpected {
+        /// Where.
+        target: String,
+        /// The HTTP status.
+        status: u16,
+        /// What was odd.
+        reason: String,
+    },
+    /// The client itself could not be set up.
+    #[error("cannot set up the HTTP client: {0}")]
+    Setup(String),
+}
+
+impl Error {
+    /// The plane's status, where it answered with a problem.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(problem) => Some(problem.status),
+            Self::Unexpected { status, .. } => Some(*status),
+            Self::Unreachable { .. } | Self::Setup(_) => None,
+        }
+    }
+
+    /// The problem's stable code, where the plane answered with one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(problem) => Some(&problem.code),
+            _ => None,
+        }
+    }
+}
+
+/// A plane, and who calls it. Cheap to clone; connections are kept and shared.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    target: Target,
+    base: Url,
+    token: Option<Zeroizing<String>>,
+}
+
+impl Client {
+    /// A client of the plane at `target`. `certificates` (PEM) are trusted beside the system's.
+    pub fn new(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
+        let setup = |error: reqwest::Error| Error::Setup(innermost(&error));
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("sentrazone/", env!("CARGO_PKG_VERSION")));
+        let base = match &target {
+            Target::Url(url) => url.clone(),
+            Target::Socket(path) => {
+                builder = builder.unix_socket(path.as_path());
+                Url::parse("http://localhost").map_err(|error| Error::Setup(error.to_string()))?
+            }
+        };
+        if let Some(pem) = certificates {
+            let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(setup)?;
+            builder = builder.tls_certs_merge(bundle);
+        }
+        let http = builder.build().map_err(setup)?;
+        Ok(Self {
+            http,
+            target,
+            base,
+            token: None,
+        })
+    }
+
+    /// The same plane, called with this bearer token.
+    #[must_use]
+    pub fn with_token(mut self, token: Zeroizing<String>) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Where it calls.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A call to be completed. `segments` are escaped one by one, so that no name can change the path.
+    fn call(&self, method: Method, segments: &[&str]) -> Result<Call<'_>, Error> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| Error::Setup(format!("{} cannot be a base URL", self.base)))?
+            .pop_if_empty()
+            .extend(segments.iter().flat_map(|part| {
+                part.strip_prefix('/')
+                    .map_or_else(|| vec![*part], |path| path.split('/').collect())
+            }));
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.as_str());
+        }
+        Ok(Call { client: self, request })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        Error::Unreachable {
+            target: self.target.to_string(),
+            reason: innermost(error),
+        }
+    }
+
+    fn unexpected(&self, status: StatusCode, reason: impl Into<String>) -> Error {
+        Error::Unexpected {
+            target: self.target.to_string(),
+            status: status.as_u16(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// One request under construction.
+struct Call<'c> {
+    client: &'c Client,
+    request: reqwest::RequestBuilder,
+}
+
+impl Call<'_> {
+    fn json<B: Serialize + ?Sized>(mut self, body: &B) -> Self {
+        self.request = self.request.json(body);
+        self
+    }
+
+    fn query<Q: Serialize + ?Sized>(mut self, query: &Q) -> Self {
+        self.request = self.request.query(query);
+        self
+    }
+
+    fn timeout(mut self, timeout: Duration) -> Self {
+        self.request = self.request.timeout(timeout);
+        self
+    }
+
+    fn idempotency_key(mut self, key: Option<&str>) -> Self {
+        if let Some(key) = key {
+            self.request = self.request.header("Idempotency-Key", key);
+        }
+        self
+    }
+
+    /// Sends; anything but 2xx is an error.
+    async fn send(self) -> Result<Response, Error> {
+        let client = self.client;
+        let response = self.request.send().await.map_err(|error| client.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let is_problem = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+        if !is_problem {
+            return Err(client.unexpected(status, "no problem report"));
+        }
+        let problem = response
+            .json()
+            .await
+            .map_err(|error| client.unexpected(status, innermost(&error)))?;
+        Err(Error::Refused(Box::new(problem)))
+    }
+
+    /// Sends and reads a JSON answer.
+    async fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let client = self.client;
+        let response = self.send().await?;
+        let status = response.status();
+        response.json().await.map_err(|error| match error.is_decode() {
+            true => client.unexpected(status, innermost(&error)),
+            false => client.unreachable(&error),
+        })
+    }
+
+    /// Sends and reads a text answer.
+    async fn text(self) -> Result<String, Error> {
+        let client = self.client;
+        self.send()
+            .await?
+            .text()
+            .await
+            .map_err(|error| client.unreachable(&error))
+    }
+
+    /// Sends and expects no answer worth reading.
+    async fn done(self) -> Result<(), Error> {
+        self.send().await.map(drop)
+    }
+}
+
+/// The innermost cause: "connection refused" rather than "error sending request".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,238 @@
+//! The REST endpoints people and scripts call, one method each.
+//!
+//! Owns paths and methods. It must not interpret the answers.
+
+use reqwest::{Method, Response};
+use serde::Serialize;
+
+use super::{Client, Error};
+use crate::api::{
+    AgentToken, AuditRecord, Client as Peer, ClientPatch, Health, HistoryPoint, Login, NewClient, NewServer, NewUser,
+    PasswordChange, Report, Server, ServerCreated, ServerPatch, Session, Status, User, UserPatch,
+};
+use crate::name::{PeerId, ServerId, UserId};
+use crate::time::Timestamp;
+
+/// What of the history to get; absent parts are the plane's defaults.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct HistoryQuery {
+    /// One server only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_id: Option<ServerId>,
+    /// From this moment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Seconds a point; at least 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+}
+
+/// What of the audit log to get; absent parts are the plane's defaults.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AuditQuery {
+    /// At most so many records, 1 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// After so many of the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Of this actor only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// This action only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// On this target only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// From this moment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Client {
+    /// `GET /healthz`.
+    pub async fn health(&self) -> Result<Health, Error> {
+        self.call(Method::GET, &["healthz"])?.read().await
+    }
+
+    /// `GET /readyz`.
+    pub async fn ready(&self) -> Result<Health, Error> {
+        self.call(Method::GET, &["readyz"])?.read().await
+    }
+
+    /// `POST /api/login`.
+    pub async fn login(&self, login: &Login) -> Result<Session, Error> {
+        self.call(Method::POST, &["/api/login"])?.json(login).read().await
+    }
+
+    /// `POST /api/logout`: this person's tokens all end.
+    pub async fn logout(&self) -> Result<(), Error> {
+        self.call(Method::POST, &["/api/logout"])?.done().await
+    }
+
+    /// `POST /api/password`: one's own.
+    pub async fn change_password(&self, change: &PasswordChange) -> Result<(), Error> {
+        self.call(Method::POST, &["/api/password"])?.json(change).done().await
+    }
+
+    /// `GET /api/statuses`.
+    pub async fn statuses(&self) -> Result<Vec<Status>, Error> {
+        self.call(Method::GET, &["/api/statuses"])?.read().await
+    }
+
+    /// `GET /api/history`.
+    pub async fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryPoint>, Error> {
+        self.call(Method::GET, &["/api/history"])?.query(query).read().await
+    }
+
+    /// `GET /api/audit`, newest first.
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, Error> {
+        self.call(Method::GET, &["/api/audit"])?.query(query).read().await
+    }
+
+    /// `GET /api/audit/export`: CSV, to be read in chunks (`Response::chunk`).
+    pub async fn audit_export(&self) -> Result<Response, Error> {
+        self.call(Method::GET, &["/api/audit/export"])?.send().await
+    }
+
+    /// `POST /api/report`, with an agent's token.
+    pub async fn report(&self, report: &Report) -> Result<(), Error> {
+        self.call(Method::POST, &["/api/report"])?.json(report).done().await
+    }
+
+    /// `GET /api/servers`.
+    pub async fn servers(&self) -> Result<Vec<Server>, Error> {
+        self.call(Method::GET, &["/api/servers"])?.read().await
+    }
+
+    /// `GET /api/servers/{id}`.
+    pub async fn server(&self, id: &ServerId) -> Result<Server, Error> {
+        self.call(Method::GET, &["/api/servers", id.as_str()])?.read().await
+    }
+
+    /// `POST /api/servers`.
+    pub async fn create_server(&self, new: &NewServer, idempotency_key: Option<&str>) -> Result<ServerCreated, Error> {
+        self.call(Method::POST, &["/api/servers"])?
+            .json(new)
+            .idempotency_key(idempotency_key)
+            .read()
+            .await
+    }
+
+    /// `PATCH /api/servers/{id}`.
+    pub async fn update_server(&self, id: &ServerId, patch: &ServerPatch) -> Result<Server, Error> {
+        self.call(Method::PATCH, &["/api/servers", id.as_str()])?
+            .json(patch)
+            .read()
+            .await
+    }
+
+    /// `DELETE /api/servers/{id}`, with all its peers.
+    pub async fn remove_server(&self, id: &ServerId) -> Result<(), Error> {
+        self.call(Method::DELETE, &["/api/servers", id.as_str()])?.done().await
+    }
+
+    /// `POST /api/servers/{id}/token`: the old token is dead.
+    pub async fn rotate_agent_token(&self, id: &ServerId) -> Result<AgentToken, Error> {
+        self.call(Method::POST, &["/api/servers", id.as_str(), "token"])?
+            .read()
+            .await
+    }
+
+    /// `GET /api/wg-clients/{serverID}`: all of them.
+    pub async fn peers(&self, server: &ServerId) -> Result<Vec<Peer>, Error> {
+        self.call(Method::GET, &["/api/wg-clients", server.as_str()])?
+            .read()
+            .await
+    }
+
+    /// `GET /api/wg-clients/{serverID}/{clientID}`.
+    pub async fn peer(&self, server: &ServerId, peer: PeerId) -> Result<Peer, Error> {
+        self.call(Method::GET, &["/api/wg-clients", server.as_str(), &peer.to_string()])?
+            .read()
+            .await
+    }
+
+    /// `POST /api/wg-clients/{serverID}`.
+    pub async fn create_peer(
+        &self,
+        server: &ServerId,
+        new: &NewClient,
+        idempotency_key: Option<&str>,
+    ) -> Result<Peer, Error> {
+        let call = self.call(Method::POST, &["/api/wg-clients", server.as_str()])?;
+        call.json(new).idempotency_key(idempotency_key).read().await
+    }
+
+    /// `POST /api/wg-clients/{serverID}/{clientID}/enable` or `…/disable`.
+    pub async fn set_peer_enabled(&self, server: &ServerId, peer: PeerId, enabled: bool) -> Result<Peer, Error> {
+        let action = if enabled { "enable" } else { "disable" };
+        self.call(
+            Method::POST,
+            &["/api/wg-clients", server.as_str(), &peer.to_string(), action],
+        )?
+        .read()
+        .await
+    }
+
+    /// `PATCH /api/wg-clients/{serverID}/{clientID}`.
+    pub async fn update_peer(&self, server: &ServerId, peer: PeerId, patch: &ClientPatch) -> Result<Peer, Error> {
+        let call = self.call(Method::PATCH, &["/api/wg-clients", server.as_str(), &peer.to_string()])?;
+        call.json(patch).read().await
+    }
+
+    /// `DELETE /api/wg-clients/{serverID}/{clientID}`.
+    pub async fn remove_peer(&self, server: &ServerId, peer: PeerId) -> Result<(), Error> {
+        self.call(Method::DELETE, &["/api/wg-clients", server.as_str(), &peer.to_string()])?
+            .done()
+            .await
+    }
+
+    /// `GET /api/wg-clients/{serverID}/{clientID}/configuration`: wg-quick text. Secret.
+    pub async fn peer_configuration(&self, server: &ServerId, peer: PeerId) -> Result<String, Error> {
+        let segments = ["/api/wg-clients", server.as_str(), &peer.to_string(), "configuration"];
+        self.call(Method::GET, &segments)?.text().await
+    }
+
+    /// `GET /api/wg-clients/{serverID}/{clientID}/qrcode`: SVG. Secret.
+    pub async fn peer_qrcode(&self, server: &ServerId, peer: PeerId) -> Result<String, Error> {
+        let segments = ["/api/wg-clients", server.as_str(), &peer.to_string(), "qrcode"];
+        self.call(Method::GET, &segments)?.text().await
+    }
+
+    /// `GET /api/users`.
+    pub async fn users(&self) -> Result<Vec<User>, Error> {
+        self.call(Method::GET, &["/api/users"])?.read().await
+    }
+
+    /// `POST /api/users`.
+    pub async fn create_user(&self, new: &NewUser, idempotency_key: Option<&str>) -> Result<User, Error> {
+        self.call(Method::POST, &["/api/users"])?
+            .json(new)
+            .idempotency_key(idempotency_key)
+            .read()
+            .await
+    }
+
+    /// `PATCH /api/users/{id}`.
+    pub async fn update_user(&self, id: UserId, patch: &UserPatch) -> Result<User, Error> {
+        self.call(Method::PATCH, &["/api/users", &id.to_string()])?
+            .json(patch)
+            .read()
+            .await
+    }
+
+    /// `DELETE /api/users/{id}`.
+    pub async fn remove_user(&self, id: UserId) -> Result<(), Error> {
+        self.call(Method::DELETE, &["/api/users", &id.to_string()])?
+            .done()
+            .await
+    }
+}
