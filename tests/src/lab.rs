@@ -28,6 +28,8 @@ pub struct Lab {
     hub: Option<Netns>,
     folder: tempfile::TempDir,
     next: AtomicU8,
+    /// Seconds between the reports of hosts made from now on.
+    pub report_interval: u32,
 }
 
 impl Lab {
@@ -52,6 +54,7 @@ impl Lab {
             hub,
             folder,
             next: AtomicU8::new(1),
+            report_interval: 1,
         }
     }
 
@@ -187,7 +190,7 @@ impl Lab {
         change(&mut new);
         let created = self.admin().create_server(&new, None).await.expect("a server");
         let mut host = Host::new(namespace, created, self.folder.path());
-        host.enroll();
+        host.enroll(self.report_interval);
         host.start();
         host
     }
@@ -228,7 +231,7 @@ impl Host {
     }
 
     /// Enrols as an ops engineer would, the token on standard input.
-    pub fn enroll(&self) {
+    pub fn enroll(&self, report_interval: u32) {
         use std::io::Write as _;
         let agent = binary("sentrazone-agent").display().to_string();
         let mut child = self
@@ -257,7 +260,11 @@ impl Host {
             .lines()
             .filter(|line| !line.starts_with("report_interval"))
             .collect();
-        std::fs::write(self.config(), format!("report_interval = 1\n{}\n", quicker.join("\n"))).expect("agent.toml");
+        std::fs::write(
+            self.config(),
+            format!("report_interval = {report_interval}\n{}\n", quicker.join("\n")),
+        )
+        .expect("agent.toml");
     }
 
     /// Starts the agent (again).
