@@ -96,13 +96,21 @@ fn apply_watching(memory: &mut Memory, plan: &Plan, desired: &DesiredDevice) {
         };
         memory.apply(&wg0(), &step).unwrap();
         for (key, peer) in memory.device(&wg0()).unwrap().peers {
-            let had = before.peers.get(&key).map(|p| p.allowed_ips.clone()).unwrap_or_default();
+            let had = before
+                .peers
+                .get(&key)
+                .map(|p| p.allowed_ips.clone())
+                .unwrap_or_default();
             let shall = desired
                 .peers
                 .get(&key)
                 .map(|p| p.allowed_ips.clone())
                 .unwrap_or_default();
-            assert!(peer.allowed_ips.iter().all(|net| had.contains(net) || shall.contains(net)));
+            assert!(
+                peer.allowed_ips
+                    .iter()
+                    .all(|net| had.contains(net) || shall.contains(net))
+            );
         }
     }
     let rest = Plan {
