@@ -1,1 +1,243 @@
-//! placeholder
+//! WireGuard interfaces in memory: a stateful double of the kernel for tests.
+//!
+//! Owns the kernel's semantics as they were observed (an allowed IP belongs to one peer and moves
+//! without a word, updates of unknown peers are acknowledged and do nothing, a refused message
+//! leaves what came before it), so that tests assert on the resulting state. It must not be more
+//! helpful than the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+
+use super::plan::{ChangeKind, PeerChange, Plan};
+use super::{Backend, Device, Error, Peer};
+use crate::address;
+use crate::key::PublicKey;
+use crate::name::InterfaceName;
+use crate::time::Timestamp;
+
+/// `EADDRINUSE` (`asm-generic/errno.h`).
+const EADDRINUSE: i32 = 98;
+/// `EINVAL`.
+const EINVAL: i32 = 22;
+
+/// Interfaces by name. Clones share them: a test keeps one and looks while the code under test
+/// holds the other.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    interfaces: BTreeMap<InterfaceName, Interface>,
+    refused_peers: BTreeSet<PublicKey>,
+    taken_ports: BTreeSet<u16>,
+    failing_reads: u32,
+    writes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Interface {
+    device: Device,
+    /// The one peer each network belongs to.
+    owners: BTreeMap<IpNet, PublicKey>,
+}
+
+impl Memory {
+    /// No interface at all.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes an empty interface; whether there was none of that name.
+    pub fn create(&self, name: &InterfaceName) -> bool {
+        let mut state = self.state();
+        let made = !state.interfaces.contains_key(name);
+        state.interfaces.entry(name.clone()).or_default();
+        made
+    }
+
+    /// Removes an interface with everything on it; whether there was one.
+    pub fn delete(&self, name: &InterfaceName) -> bool {
+        self.state().interfaces.remove(name).is_some()
+    }
+
+    /// What the interface holds now; none when there is none of that name.
+    #[must_use]
+    pub fn device(&self, name: &InterfaceName) -> Option<Device> {
+        self.state()
+            .interfaces
+            .get(name)
+            .map(|interface| interface.device.clone())
+    }
+
+    /// Plans that were applied and had something to say, failed ones included.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// From now on the kernel refuses any change that mentions this peer, but its removal.
+    pub fn refuse(&self, peer: PublicKey) {
+        self.state().refused_peers.insert(peer);
+    }
+
+    /// Ends `refuse`.
+    pub fn accept(&self, peer: &PublicKey) {
+        self.state().refused_peers.remove(peer);
+    }
+
+    /// Another socket holds this UDP port.
+    pub fn take_port(&self, port: u16) {
+        self.state().taken_ports.insert(port);
+    }
+
+    /// The next `count` reads fail.
+    pub fn fail_reads(&self, count: u32) {
+        self.state().failing_reads = count;
+    }
+
+    /// Sets a peer's byte counters, as traffic would; whether the peer is there.
+    pub fn set_counters(&self, name: &InterfaceName, peer: &PublicKey, rx_bytes: u64, tx_bytes: u64) -> bool {
+        self.with_peer(name, peer, |peer| {
+            peer.rx_bytes = rx_bytes;
+            peer.tx_bytes = tx_bytes;
+        })
+    }
+
+    /// Sets a peer's latest handshake; whether the peer is there.
+    pub fn set_handshake(&self, name: &InterfaceName, peer: &PublicKey, at: Timestamp) -> bool {
+        self.with_peer(name, peer, |peer| peer.latest_handshake = Some(at))
+    }
+
+    fn with_peer(&self, name: &InterfaceName, peer: &PublicKey, change: impl FnOnce(&mut Peer)) -> bool {
+        let mut state = self.state();
+        let interface = state.interfaces.get_mut(name);
+        let found = interface.and_then(|interface| interface.device.peers.get_mut(peer));
+        found.map(change).is_some()
+    }
+}
+
+impl Backend for Memory {
+    fn read(&mut self, interface: &InterfaceName) -> Result<Option<Device>, Error> {
+        let mut state = self.state();
+        if state.failing_reads > 0 {
+            state.failing_reads -= 1;
+            return Err(Error::Io {
+                what: format!("reading {interface}"),
+                source: std::io::ErrorKind::TimedOut.into(),
+            });
+        }
+        Ok(state.interfaces.get(interface).map(|found| found.device.clone()))
+    }
+
+    fn apply(&mut self, name: &InterfaceName, plan: &Plan) -> Result<(), Error> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state();
+        state.writes += 1;
+        let State {
+            interfaces,
+            refused_peers,
+            taken_ports,
+            ..
+        } = &mut *state;
+        let interface = interfaces
+            .get_mut(name)
+            .ok_or_else(|| Error::NoInterface(name.clone()))?;
+        interface.set_device(name, plan, taken_ports)?;
+        for change in &plan.peers {
+            if change.kind != ChangeKind::Remove && refused_peers.contains(&change.public_key) {
+                return Err(refused(name, &format!("peer {}", change.public_key), EINVAL));
+            }
+            interface.set_peer(change);
+        }
+        Ok(())
+    }
+}
+
+impl Interface {
+    /// Mark, port, key: the order of `wg_set_device` (`drivers/net/wireguard/netlink.c`).
+    fn set_device(&mut self, name: &InterfaceName, plan: &Plan, taken: &BTreeSet<u16>) -> Result<(), Error> {
+        if let Some(mark) = plan.fwmark {
+            self.device.fwmark = mark;
+        }
+        if let Some(port) = plan.listen_port {
+            if taken.contains(&port) {
+                return Err(refused(name, &format!("port {port}"), EADDRINUSE));
+            }
+            self.device.listen_port = port;
+        }
+        if let Some(key) = &plan.private_key {
+            self.remove(&key.public_key());
+            self.device.private_key = Some(key.clone());
+        }
+        Ok(())
+    }
+
+    fn set_peer(&mut self, change: &PeerChange) {
+        let key = change.public_key;
+        let own = self.device.private_key.as_ref().map(crate::PrivateKey::public_key);
+        let unknown = !self.device.peers.contains_key(&key);
+        if own == Some(key) || (change.kind == ChangeKind::Update && unknown) {
+            return;
+        }
+        if change.kind == ChangeKind::Remove {
+            self.remove(&key);
+            return;
+        }
+        let peer = self.device.peers.entry(key).or_default();
+        if let Some(preshared) = &change.preshared_key {
+            peer.preshared_key.clone_from(preshared);
+        }
+        if let Some(endpoint) = change.endpoint {
+            peer.endpoint = Some(endpoint);
+        }
+        if let Some(seconds) = change.persistent_keepalive {
+            peer.persistent_keepalive = seconds;
+        }
+        if change.replace_allowed_ips {
+            peer.allowed_ips.clear();
+            self.owners.retain(|_, owner| *owner != key);
+        }
+        for net in &change.allowed_ips {
+            self.grant(key, address::normal(*net));
+        }
+    }
+
+    fn grant(&mut self, key: PublicKey, net: IpNet) {
+        let before = self.owners.insert(net, key).filter(|owner| *owner != key);
+        if let Some(loser) = before.and_then(|owner| self.device.peers.get_mut(&owner)) {
+            loser.allowed_ips.remove(&net);
+        }
+        if let Some(winner) = self.device.peers.get_mut(&key) {
+            winner.allowed_ips.insert(net);
+        }
+    }
+
+    fn remove(&mut self, key: &PublicKey) {
+        for net in self
+            .device
+            .peers
+            .remove(key)
+            .into_iter()
+            .flat_map(|peer| peer.allowed_ips)
+        {
+            self.owners.remove(&net);
+        }
+    }
+}
+
+fn refused(name: &InterfaceName, what: &str, errno: i32) -> Error {
+    Error::Refused {
+        what: format!("setting {what} on {name}"),
+        message: std::io::Error::from_raw_os_error(errno).to_string(),
+        errno,
+    }
+}

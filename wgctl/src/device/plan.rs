@@ -2,9 +2,11 @@
 //!
 //! Owns the plan's types and the order of its steps. It must not do I/O.
 
+use std::collections::{BTreeSet, HashSet};
+
 use ipnet::IpNet;
 
-use super::{DesiredDevice, Device};
+use super::{DesiredDevice, DesiredPeer, Device, Peer};
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 
 /// Which peers a plan is about.
@@ -25,7 +27,7 @@ pub struct Plan {
     pub listen_port: Option<u16>,
     /// A mark to set.
     pub fwmark: Option<u32>,
-    /// Peers to change: removals first, then losses of addresses, then gains and new peers.
+    /// Peers to change: removals first, then losses of addresses, then gains, then new peers.
     pub peers: Vec<PeerChange>,
 }
 
@@ -68,7 +70,133 @@ impl Plan {
 }
 
 /// The least that turns `actual` into `desired` within `scope`.
+///
+/// Assumes what the plane guarantees: no network is desired for two peers. The order of the steps
+/// follows from how the kernel keeps allowed IPs (`drivers/net/wireguard/allowedips.c`): a network
+/// belongs to at most one peer, and giving it to one takes it from the other without a word. So an
+/// address that another peer is granted leaves by that grant, and only the rest needs a
+/// replacement of the list. A peer with the interface's own key is never mentioned: the kernel
+/// ignores it.
 #[must_use]
-pub fn plan(_desired: &DesiredDevice, _actual: &Device, _scope: &Scope<'_>) -> Plan {
-    Plan::default()
+pub fn plan(desired: &DesiredDevice, actual: &Device, scope: &Scope<'_>) -> Plan {
+    let own = desired.private_key.public_key();
+    let mut steps = Steps::default();
+    match scope {
+        Scope::All => {
+            let gone = actual.peers.keys().filter(|key| !desired.peers.contains_key(key));
+            let considered = gone.chain(desired.peers.keys()).filter(|key| **key != own);
+            considered.for_each(|key| steps.consider(key, desired, actual));
+        }
+        Scope::Peers(keys) => {
+            let distinct: BTreeSet<&PublicKey> = keys.iter().filter(|key| **key != own).collect();
+            distinct
+                .into_iter()
+                .for_each(|key| steps.consider(key, desired, actual));
+        }
+    }
+    Plan {
+        private_key: (actual.private_key.as_ref() != Some(&desired.private_key)).then(|| desired.private_key.clone()),
+        listen_port: desired.listen_port.filter(|port| *port != actual.listen_port),
+        fwmark: desired.fwmark.filter(|mark| *mark != actual.fwmark),
+        peers: steps.in_order(),
+    }
 }
+
+/// The steps by kind, until it is known which addresses are granted.
+#[derive(Default)]
+struct Steps<'a> {
+    removals: Vec<PeerChange>,
+    updates: Vec<Update<'a>>,
+    creations: Vec<PeerChange>,
+}
+
+/// A change of a peer that is there, with what is still undecided: how its surplus addresses go.
+struct Update<'a> {
+    change: PeerChange,
+    surplus: Vec<&'a IpNet>,
+    wanted: &'a BTreeSet<IpNet>,
+}
+
+impl<'a> Steps<'a> {
+    fn consider(&mut self, key: &PublicKey, desired: &'a DesiredDevice, actual: &'a Device) {
+        match (desired.peers.get(key), actual.peers.get(key)) {
+            (Some(wanted), None) => self.creations.push(creation(*key, wanted)),
+            (Some(wanted), Some(present)) => self.updates.extend(update(*key, wanted, present)),
+            (None, Some(_)) => self.removals.push(unchanged(*key, ChangeKind::Remove)),
+            (None, None) => {}
+        }
+    }
+
+    fn in_order(self) -> Vec<PeerChange> {
+        let granted: HashSet<IpNet> = {
+            let by_update = self.updates.iter().flat_map(|update| &update.change.allowed_ips);
+            let by_creation = self.creations.iter().flat_map(|change| &change.allowed_ips);
+            by_update.chain(by_creation).copied().collect()
+        };
+        let mut losses = Vec::new();
+        let mut rest = Vec::new();
+        for Update {
+            mut change,
+            surplus,
+            wanted,
+        } in self.updates
+        {
+            if surplus.iter().any(|net| !granted.contains(net)) {
+                change.replace_allowed_ips = true;
+                change.allowed_ips = wanted.iter().copied().collect();
+                losses.push(change);
+            } else if change != unchanged(change.public_key, ChangeKind::Update) {
+                rest.push(change);
+            }
+        }
+        let mut peers = self.removals;
+        peers.append(&mut losses);
+        peers.append(&mut rest);
+        peers.extend(self.creations);
+        peers
+    }
+}
+
+const fn unchanged(public_key: PublicKey, kind: ChangeKind) -> PeerChange {
+    PeerChange {
+        public_key,
+        kind,
+        preshared_key: None,
+        persistent_keepalive: None,
+        endpoint: None,
+        replace_allowed_ips: false,
+        allowed_ips: Vec::new(),
+    }
+}
+
+fn creation(key: PublicKey, wanted: &DesiredPeer) -> PeerChange {
+    PeerChange {
+        preshared_key: wanted.preshared_key.clone().map(Some),
+        persistent_keepalive: (wanted.persistent_keepalive != 0).then_some(wanted.persistent_keepalive),
+        endpoint: wanted.endpoint,
+        allowed_ips: wanted.allowed_ips.iter().copied().collect(),
+        ..unchanged(key, ChangeKind::Create)
+    }
+}
+
+fn update<'a>(key: PublicKey, wanted: &'a DesiredPeer, present: &'a Peer) -> Option<Update<'a>> {
+    let preshared_key = (wanted.preshared_key != present.preshared_key).then(|| wanted.preshared_key.clone());
+    let keepalive = wanted.persistent_keepalive;
+    let change = PeerChange {
+        preshared_key,
+        persistent_keepalive: (keepalive != present.persistent_keepalive).then_some(keepalive),
+        endpoint: wanted.endpoint.filter(|endpoint| Some(*endpoint) != present.endpoint),
+        allowed_ips: wanted.allowed_ips.difference(&present.allowed_ips).copied().collect(),
+        ..unchanged(key, ChangeKind::Update)
+    };
+    let surplus: Vec<&IpNet> = present.allowed_ips.difference(&wanted.allowed_ips).collect();
+    let nothing = surplus.is_empty() && change == unchanged(key, ChangeKind::Update);
+    (!nothing).then_some(Update {
+        change,
+        surplus,
+        wanted: &wanted.allowed_ips,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,156 @@
-//! x
+//! WireGuard in the Linux kernel, over generic netlink.
+//!
+//! Owns the conversation with the kernel module: one long-lived socket, bounded retries, and what
+//! its errors mean. The bytes are `codec`'s, links (create, delete, up) are `link`'s. It must not
+//! decide what to change: it carries plans out.
+
+pub mod codec;
+pub mod conversation;
+pub mod link;
+pub mod socket;
+
+use netlink_packet_core::{Emitable as _, ParseableParametrized as _};
+use netlink_packet_generic::GenlMessage;
+use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
+use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
+use netlink_sys::protocols::NETLINK_GENERIC;
+use nix::errno::Errno;
+
+use super::{Backend, Device, Error, Plan};
+use crate::name::InterfaceName;
+use codec::Message;
+use conversation::Failure;
+use socket::{Request, Socket};
+
+/// `GENL_ID_CTRL` (`linux/genetlink.h`).
+const CONTROLLER: u16 = 16;
+/// How often a dump is begun anew because the interface changed under it. A busy writer may
+/// interrupt every one; then the last is taken: peers are keyed, so none is there twice, one that
+/// was passed over is created again, which changes nothing, and the next round sees the rest.
+const READ_ATTEMPTS: u32 = 5;
+
+/// The kernel's WireGuard interfaces in the network namespace of the thread that opened it.
+pub struct Kernel {
+    socket: Socket,
+    /// The family's number, asked for once the module is there.
+    family: Option<u16>,
+}
+
+impl Kernel {
+    /// Opens the conversation. The kernel need not know WireGuard yet.
+    pub fn open() -> Result<Self, Error> {
+        let socket = Socket::open(NETLINK_GENERIC).map_err(|source| Error::Io {
+            what: "opening a generic netlink socket".to_owned(),
+            source,
+        })?;
+        Ok(Self { socket, family: None })
+    }
+
+    /// Removes all peers of an interface at once. A link that is deleted with its peers on it waits
+    /// a grace period for each; this way 1,000 take milliseconds instead of seconds.
+    pub fn flush(&mut self, interface: &InterfaceName) -> Result<(), Error> {
+        self.send(interface, codec::flush(interface), "removing all peers")
+    }
+
+    fn send(&mut self, interface: &InterfaceName, message: Message, what: &str) -> Result<(), Error> {
+        let family = self.family()?;
+        let request = Request::new(family, message.into_bytes());
+        let sent = self.socket.request(&request, |_| Ok(()));
+        sent.map_err(|failure| error(failure, interface, || format!("{what} on {interface}")))
+    }
+
+    /// The number of the family `wireguard`. Asking makes the kernel load the module where it can.
+    fn family(&mut self) -> Result<u16, Error> {
+        if let Some(family) = self.family {
+            return Ok(family);
+        }
+        let query = GenlMessage::from_payload(GenlCtrl {
+            cmd: GenlCtrlCmd::GetFamily,
+            nlas: vec![GenlCtrlAttrs::FamilyName("wireguard".to_owned())],
+        });
+        let mut payload = vec![0; query.buffer_len()];
+        query.emit(&mut payload);
+        let mut family = None;
+        let asked = self.socket.request(&Request::new(CONTROLLER, payload), |part| {
+            family = family_number(part).or(family);
+            Ok(())
+        });
+        match asked {
+            Err(Failure::Refused { errno, .. }) if errno == Errno::ENOENT as i32 => return Err(Error::NoWireguard),
+            asked => asked.map_err(|failure| refused(failure, || "asking for WireGuard".to_owned()))?,
+        }
+        self.family = family;
+        family.ok_or(Error::NoWireguard)
+    }
+
+    fn dump(&mut self, interface: &InterfaceName) -> Result<(Device, bool), Failure> {
+        let family = self.family.unwrap_or_default();
+        let request = Request::new(family, codec::query(interface).into_bytes());
+        let mut dump = codec::Dump::default();
+        let coherent = self.socket.dump(&request, |part| dump.take(part))?;
+        Ok((dump.into_device(), coherent))
+    }
+}
+
+impl Backend for Kernel {
+    fn read(&mut self, interface: &InterfaceName) -> Result<Option<Device>, Error> {
+        self.family()?;
+        for attempt in 1..=READ_ATTEMPTS {
+            match self.dump(interface) {
+                Ok((_, false)) if attempt < READ_ATTEMPTS => {}
+                Ok((device, _)) => return Ok(Some(device)),
+                Err(failure) => {
+                    return match error(failure, interface, || format!("reading {interface}")) {
+                        Error::NoInterface(_) => Ok(None),
+                        error => Err(error),
+                    };
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn apply(&mut self, interface: &InterfaceName, plan: &Plan) -> Result<(), Error> {
+        for message in codec::messages(interface, plan) {
+            let what = message.what();
+            self.send(interface, message, &what)?;
+        }
+        Ok(())
+    }
+}
+
+fn family_number(part: &[u8]) -> Option<u16> {
+    let answer = GenlMessage::<GenlCtrl>::parse_with_param(part, CONTROLLER).ok()?;
+    answer.payload.nlas.iter().find_map(|attribute| match attribute {
+        GenlCtrlAttrs::FamilyId(id) => Some(*id),
+        _ => None,
+    })
+}
+
+/// What the WireGuard module's errno means (`lookup_interface`, `drivers/net/wireguard/netlink.c`).
+fn error(failure: Failure, interface: &InterfaceName, what: impl FnOnce() -> String) -> Error {
+    match failure {
+        Failure::Refused { errno, .. } if errno == Errno::ENODEV as i32 => Error::NoInterface(interface.clone()),
+        Failure::Refused { errno, .. } if errno == Errno::EOPNOTSUPP as i32 => Error::NotWireguard(interface.clone()),
+        failure => refused(failure, what),
+    }
+}
+
+/// A failed conversation as an error of the device.
+#[must_use]
+pub fn refused(failure: Failure, what: impl FnOnce() -> String) -> Error {
+    match failure {
+        Failure::Refused { errno, .. } if errno == Errno::EPERM as i32 => Error::NoPermission,
+        Failure::Refused { errno, message } => Error::Refused {
+            what: what(),
+            message,
+            errno,
+        },
+        Failure::Io(source) => Error::Io { what: what(), source },
+        Failure::Overrun => Error::Io {
+            what: what(),
+            source: Errno::ENOBUFS.into(),
+        },
+        Failure::Malformed(message) => Error::Protocol { what: what(), message },
+    }
+}
