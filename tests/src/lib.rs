@@ -1,1 +1,10 @@
-//! x
+//! What the end-to-end tests stand on: namespaces, processes, a small internet, and patience.
+//!
+//! Owns starting and stopping the real programs and asking independent tools (`wg`, `ip`, `ping`)
+//! what really happened. It must not hold assertions about the product: those are the tests'.
+
+pub mod device;
+pub mod lab;
+pub mod netns;
+pub mod process;
+pub mod wait;

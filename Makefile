@@ -1,0 +1,45 @@
+# What people type. Every target installs what it needs (Debian packages, once, saying so).
+
+CARGO ?= cargo
+GUEST := tests/guest/run
+
+.PHONY: help demo test check build kernel bench tools guest
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: build guest ## Show it work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
+	@$(GUEST) $(if $(KEEP),--forward 8080:8080 --timeout 86400) -- target/debug/demo $(if $(KEEP),--keep)
+
+test: build guest ## Run every test there is
+	$(CARGO) test --workspace --quiet
+	$(CARGO) kernel-test --quiet --test device
+	$(CARGO) kernel-test --quiet --test end_to_end
+
+kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
+	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)
+
+check: tools ## Check formatting, lints, documentation, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --features sentrazone-tests/kernel --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	tests/tools --with-cargo-deny
+	$(CARGO) deny --log-level error check bans licenses sources
+	@$(CARGO) deny --log-level error fetch db 2>/dev/null \
+	  && $(CARGO) deny --log-level error check advisories \
+	  || echo "advisories: not checked, their database cannot be reached from here"
+
+bench: guest ## Measure, beside what one would otherwise use (in one emulated host)
+	$(CARGO) build --release -p sentrazone-plane
+	$(CARGO) build --release -p sentrazone-agent
+	$(CARGO) build --release -p sentrazone-tests --bin bench
+	$(GUEST) --timeout 1800 -- target/release/bench
+
+build: tools ## Build the programs for tests and demo
+	$(CARGO) build --workspace --quiet
+
+tools:
+	@tests/tools
+
+guest: tools
+	@tests/guest/prepare

@@ -1,0 +1,191 @@
+//! `make bench`: how long a change takes from REST to the kernel, and what the programs weigh.
+//!
+//! Owns the measurements, taken beside `wg set` and `wg syncconf` in the same run, because times in
+//! an emulated host compare only with each other. It asserts nothing about time.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use sentrazone_tests::lab::{Host, Lab};
+use sentrazone_tests::netns::Netns;
+use sentrazone_tests::wait;
+use wgctl::PrivateKey;
+use wgctl::api::NewClient;
+use wgctl::client::Client;
+
+const SAMPLES: usize = 200;
+
+#[tokio::main]
+async fn main() {
+    let mut lab = Lab::here().await;
+    lab.report_interval = 15;
+    let host = lab.host("bench", &["10.8.0.0/16"]).await;
+    let admin = lab.admin();
+    let applied = |answer: &Result<Vec<wgctl::api::Status>, _>| {
+        answer.as_ref().is_ok_and(|all| {
+            all.iter()
+                .all(|s| s.online && s.applied_revision == Some(s.desired_revision))
+        })
+    };
+    wait::until("the server is online", || admin.statuses(), applied)
+        .await
+        .expect("statuses");
+    let mut host = host;
+    memory(&mut lab, &mut host, "idle");
+
+    let mut present = 0;
+    for peers in [10, 1_000] {
+        fill(&admin, &host, present..peers).await;
+        present = peers;
+        println!("\nwith {peers} peers, {SAMPLES} changes each, milliseconds");
+        println!("{:44} {:>8} {:>8} {:>8}", "", "p50", "p99", "max");
+        let (create, delete) = create_and_delete(&admin, &host).await;
+        row("create over REST, until the kernel has it", &create);
+        row("delete over REST, until the kernel has not", &delete);
+        let (set, syncconf) = wg(peers);
+        row("`wg set` of one peer", &set);
+        row("`wg syncconf` of one more peer", &syncconf);
+        println!("create / `wg set` at p50: {:.1}", ratio(&create, &set));
+        println!("create / `wg syncconf` at p50: {:.1}", ratio(&create, &syncconf));
+    }
+    memory(&mut lab, &mut host, "with 1,000 peers");
+}
+
+/// Makes peers numbered `which`, eight at a time.
+async fn fill(admin: &Client, host: &Host, which: std::ops::Range<usize>) {
+    let mut calls = tokio::task::JoinSet::new();
+    for number in which {
+        if calls.len() >= 8 {
+            calls.join_next().await.expect("a call").expect("a peer");
+        }
+        let (admin, id) = (admin.clone(), host.id.clone());
+        let new = NewClient {
+            name: Some(format!("peer-{number}").parse().expect("a name")),
+            ..NewClient::default()
+        };
+        calls.spawn(async move { admin.create_peer(&id, &new, None).await.expect("a peer") });
+    }
+    calls.join_all().await;
+}
+
+async fn create_and_delete(admin: &Client, host: &Host) -> (Vec<Duration>, Vec<Duration>) {
+    let (mut created, mut deleted) = (Vec::new(), Vec::new());
+    for _ in 0..SAMPLES {
+        let new = NewClient {
+            name: Some("measured".parse().expect("a name")),
+            ..NewClient::default()
+        };
+        let begin = Instant::now();
+        let peer = admin.create_peer(&host.id, &new, None).await.expect("a peer");
+        created.push(begin.elapsed());
+        assert!(peer.applied, "measured only when the kernel has it");
+        let begin = Instant::now();
+        admin.remove_peer(&host.id, peer.id).await.expect("its end");
+        deleted.push(begin.elapsed());
+    }
+    (created, deleted)
+}
+
+/// What `wg` takes for one more peer on an interface with as many, process start included.
+fn wg(peers: usize) -> (Vec<Duration>, Vec<Duration>) {
+    let namespace = Netns::named("wg");
+    namespace.exec(&["ip", "link", "add", "wg0", "type", "wireguard"]);
+    let key = || PrivateKey::generate().expect("randomness").public_key().to_string();
+    let mut text = format!(
+        "[Interface]\nPrivateKey = {}\n",
+        PrivateKey::generate().expect("randomness").to_base64().as_str()
+    );
+    for number in 0..peers {
+        let _ = write!(
+            text,
+            "[Peer]\nPublicKey = {}\nAllowedIPs = 10.9.{}.{}/32\n",
+            key(),
+            number / 250,
+            number % 250
+        );
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (without, with) = (folder.path().join("without"), folder.path().join("with"));
+    let added = key();
+    std::fs::write(&without, &text).expect("a file");
+    std::fs::write(
+        &with,
+        format!("{text}[Peer]\nPublicKey = {added}\nAllowedIPs = 10.10.0.1/32\n"),
+    )
+    .expect("a file");
+    let (without, with) = (without.display().to_string(), with.display().to_string());
+    namespace.exec(&["wg", "setconf", "wg0", &without]);
+    namespace.exec(&["ip", "link", "set", "wg0", "up"]);
+    // The same work without a process to start first would be `ip netns exec`'s own share: subtract it.
+    let floor = median(
+        &(0..20)
+            .map(|_| timed(|| drop(namespace.exec(&["true"]))))
+            .collect::<Vec<_>>(),
+    );
+    let (mut set, mut syncconf) = (Vec::new(), Vec::new());
+    for _ in 0..SAMPLES / 4 {
+        let one = timed(|| drop(namespace.exec(&["wg", "set", "wg0", "peer", &added, "allowed-ips", "10.10.0.1/32"])));
+        set.push(one.saturating_sub(floor));
+        namespace.exec(&["wg", "set", "wg0", "peer", &added, "remove"]);
+        let all = timed(|| drop(namespace.exec(&["wg", "syncconf", "wg0", &with])));
+        syncconf.push(all.saturating_sub(floor));
+        namespace.exec(&["wg", "set", "wg0", "peer", &added, "remove"]);
+    }
+    (set, syncconf)
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begin = Instant::now();
+    work();
+    begin.elapsed()
+}
+
+fn percentile(samples: &[Duration], share: f64) -> Duration {
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
+    let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len()) - 1;
+    sorted[index]
+}
+
+fn median(samples: &[Duration]) -> Duration {
+    percentile(samples, 0.5)
+}
+
+fn ratio(ours: &[Duration], theirs: &[Duration]) -> f64 {
+    median(ours).as_secs_f64() / median(theirs).as_secs_f64()
+}
+
+fn row(what: &str, samples: &[Duration]) {
+    let milliseconds = |share| percentile(samples, share).as_secs_f64() * 1000.0;
+    println!(
+        "{what:44} {:8.1} {:8.1} {:8.1}",
+        milliseconds(0.5),
+        milliseconds(0.99),
+        milliseconds(1.0)
+    );
+}
+
+fn memory(lab: &mut Lab, host: &mut Host, when: &str) {
+    println!(
+        "resident memory, {when}: plane {:.1} MB, agent {:.1} MB",
+        resident(lab.plane().id()),
+        resident(host.agent().id())
+    );
+}
+
+/// Resident memory of a process, MB (`VmRSS` of proc(5)).
+fn resident(id: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS");
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes / 1024.0
+}

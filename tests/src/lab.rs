@@ -1,0 +1,331 @@
+//! A small internet: a plane, VPN hosts and devices in namespaces around one bridge.
+//!
+//! Owns addresses, processes and folders of it all. Everything goes when it is dropped.
+//! The bridge's namespace is the plane's; hosts and devices dial it at [`PLANE_ADDRESS`].
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use wgctl::api::{NewServer, ServerCreated};
+use wgctl::client::{Client, Target};
+use wgctl::{PublicKey, ServerId};
+
+use crate::device::Device;
+use crate::netns::{Netns, run};
+use crate::process::{Process, binary};
+use crate::wait;
+
+/// The plane, as hosts and devices see it. A documentation network (RFC 5737).
+pub const PLANE_ADDRESS: &str = "192.0.2.254";
+/// The plane's port in its own namespace.
+pub const PLANE_PORT: u16 = 8080;
+
+/// The whole.
+pub struct Lab {
+    // Fields drop in this order: processes before the folders and namespaces they use.
+    plane: Option<Process>,
+    hub: Option<Netns>,
+    folder: tempfile::TempDir,
+    next: AtomicU8,
+    /// Seconds between the reports of hosts made from now on.
+    pub report_interval: u32,
+}
+
+impl Lab {
+    /// A plane that is ready, in a namespace of its own.
+    pub async fn new() -> Self {
+        let lab = Self::with_hub(Some(Netns::named("hub")));
+        lab.begin().await
+    }
+
+    /// A plane that is ready, in the caller's own namespace (where others may reach it too).
+    pub async fn here() -> Self {
+        Self::with_hub(None).begin().await
+    }
+
+    fn with_hub(hub: Option<Netns>) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("sentrazone-lab")
+            .tempdir()
+            .expect("a folder");
+        Self {
+            plane: None,
+            hub,
+            folder,
+            next: AtomicU8::new(1),
+            report_interval: 1,
+        }
+    }
+
+    async fn begin(mut self) -> Self {
+        self.exec(&["ip", "link", "add", "br0", "type", "bridge"]);
+        self.exec(&["ip", "addr", "add", &format!("{PLANE_ADDRESS}/24"), "dev", "br0"]);
+        self.exec(&["ip", "addr", "add", "2001:db8::254/64", "dev", "br0", "nodad"]);
+        self.exec(&["ip", "link", "set", "br0", "up"]);
+        let config = format!(
+            "listen = \"0.0.0.0:{PLANE_PORT}\"\nstate_dir = \"{0}/plane\"\nsocket = \"{0}/plane.sock\"\n\
+             [tls]\nmode = \"off\"\nbehind_proxy = true\n",
+            self.folder.path().display()
+        );
+        std::fs::write(self.folder.path().join("plane.toml"), config).expect("plane.toml");
+        self.start_plane().await;
+        self
+    }
+
+    /// Starts the plane (again) and waits until it is ready.
+    pub async fn start_plane(&mut self) {
+        let mut command = self.command(&binary("sentrazone-plane"));
+        command.arg("--config").arg(self.folder.path().join("plane.toml"));
+        self.plane = Some(Process::start("plane", command, self.folder.path()));
+        let admin = self.admin();
+        wait::until("the plane is ready", || admin.ready(), Result::is_ok)
+            .await
+            .expect("ready");
+    }
+
+    /// The plane's process.
+    pub fn plane(&mut self) -> &mut Process {
+        self.plane.as_mut().expect("a plane")
+    }
+
+    /// The plane's state folder.
+    #[must_use]
+    pub fn plane_state(&self) -> PathBuf {
+        self.folder.path().join("plane")
+    }
+
+    /// Where everything of the lab lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A client of the plane over its unix socket: the local admin.
+    #[must_use]
+    pub fn admin(&self) -> Client {
+        Client::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
+    }
+
+    /// Runs a program beside the plane.
+    pub fn exec(&self, words: &[&str]) -> String {
+        match &self.hub {
+            Some(hub) => hub.exec(words),
+            None => run(words),
+        }
+    }
+
+    /// A command to be run beside the plane.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        match &self.hub {
+            Some(hub) => hub.command(&program.display().to_string()),
+            None => Command::new(program),
+        }
+    }
+
+    /// Runs `wgctl` against this plane's socket and gives what it printed.
+    pub fn wgctl(&self, words: &[&str]) -> String {
+        let program = binary("wgctl").display().to_string();
+        let socket = self.folder.path().join("plane.sock").display().to_string();
+        let all: Vec<&str> = [&[program.as_str(), "--socket", &socket], words].concat();
+        self.exec(&all)
+    }
+
+    /// A namespace on the bridge with the next free address, `192.0.2.N` and `2001:db8::N`.
+    pub fn join(&self, role: &str) -> (Netns, String) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let namespace = Netns::named(role);
+        let port = format!("port{number}");
+        self.exec(&[
+            "ip",
+            "link",
+            "add",
+            &port,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            namespace.name(),
+        ]);
+        self.exec(&["ip", "link", "set", &port, "master", "br0", "up"]);
+        let address = format!("192.0.2.{number}");
+        namespace.exec(&["ip", "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        namespace.exec(&[
+            "ip",
+            "addr",
+            "add",
+            &format!("2001:db8::{number}/64"),
+            "dev",
+            "eth0",
+            "nodad",
+        ]);
+        namespace.exec(&["ip", "link", "set", "eth0", "up"]);
+        (namespace, address)
+    }
+
+    /// A VPN host with a server record of this id and pool, its agent enrolled and running.
+    pub async fn host(&self, id: &str, pool: &[&str]) -> Host {
+        self.host_with(id, pool, |_| {}).await
+    }
+
+    /// Like [`Lab::host`], with changes to the server record.
+    pub async fn host_with(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
+        let (namespace, address) = self.join(id);
+        let mut new = NewServer {
+            id: id.parse().expect("a server id"),
+            endpoint: format!("{address}:51820").parse().expect("an endpoint"),
+            address_pool: pool.iter().map(|net| net.parse().expect("a network")).collect(),
+            dns: Vec::new(),
+            allowed_ips: None,
+            mtu: None,
+            persistent_keepalive: None,
+            interface: None,
+            listen_port: None,
+            masquerade: false,
+            ping_target: None,
+        };
+        change(&mut new);
+        let created = self.admin().create_server(&new, None).await.expect("a server");
+        let mut host = Host::new(namespace, created, self.folder.path());
+        host.enroll(self.report_interval);
+        host.start();
+        host
+    }
+
+    /// A device with WireGuard, elsewhere on the bridge.
+    #[must_use]
+    pub fn device(&self, name: &str) -> Device {
+        let (namespace, _) = self.join(name);
+        Device::new(namespace, self.folder.path().join(format!("{name}.conf")))
+    }
+}
+
+/// A VPN host: a namespace with an agent.
+pub struct Host {
+    agent: Option<Process>,
+    /// Its namespace.
+    pub namespace: Netns,
+    /// Its server's id.
+    pub id: ServerId,
+    /// The interface the agent makes.
+    pub interface: String,
+    token: String,
+    folder: PathBuf,
+}
+
+impl Host {
+    fn new(namespace: Netns, created: ServerCreated, folder: &Path) -> Self {
+        let folder = folder.join(created.server.id.as_str());
+        std::fs::create_dir(&folder).expect("a folder");
+        Self {
+            agent: None,
+            namespace,
+            id: created.server.id,
+            interface: created.server.interface.to_string(),
+            token: created.agent_token,
+            folder,
+        }
+    }
+
+    /// Enrols as an ops engineer would, the token on standard input.
+    pub fn enroll(&self, report_interval: u32) {
+        use std::io::Write as _;
+        let agent = binary("sentrazone-agent").display().to_string();
+        let mut child = self
+            .namespace
+            .command(&agent)
+            .args([
+                "enroll",
+                "--plane",
+                &format!("http://{PLANE_ADDRESS}:{PLANE_PORT}"),
+                "--allow-plaintext",
+            ])
+            .args(["--token-file", "-", "--config"])
+            .arg(self.config())
+            .arg("--state-dir")
+            .arg(self.state())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("sentrazone-agent enroll");
+        let mut input = child.stdin.take().expect("its standard input");
+        input.write_all(self.token.as_bytes()).expect("the token");
+        drop(input);
+        assert!(child.wait().expect("its end").success(), "enrolling failed");
+        let text = std::fs::read_to_string(self.config()).expect("agent.toml");
+        let quicker: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with("report_interval"))
+            .collect();
+        std::fs::write(
+            self.config(),
+            format!("report_interval = {report_interval}\n{}\n", quicker.join("\n")),
+        )
+        .expect("agent.toml");
+    }
+
+    /// Starts the agent (again).
+    pub fn start(&mut self) {
+        let mut command = self
+            .namespace
+            .command(&binary("sentrazone-agent").display().to_string());
+        command.arg("--config").arg(self.config());
+        self.agent = Some(Process::start("agent", command, &self.folder));
+    }
+
+    /// The agent's process.
+    pub fn agent(&mut self) -> &mut Process {
+        self.agent.as_mut().expect("an agent")
+    }
+
+    /// The agent's configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("agent.toml")
+    }
+
+    /// The agent's state folder.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    /// The agent's token. Secret outside of tests.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// `wg show INTERFACE dump`, a row a line, split at tabs; the first is the interface's own.
+    #[must_use]
+    pub fn dump(&self) -> Vec<Vec<String>> {
+        let text = self.namespace.exec(&["wg", "show", &self.interface, "dump"]);
+        text.lines()
+            .map(|line| line.split('\t').map(str::to_owned).collect())
+            .collect()
+    }
+
+    /// Whether the kernel has this peer, asked by `wg`.
+    #[must_use]
+    pub fn has_peer(&self, key: &PublicKey) -> bool {
+        self.kernel_peers().contains(&key.to_string())
+    }
+
+    /// The public keys of the kernel's peers; empty when there is no interface.
+    #[must_use]
+    pub fn kernel_peers(&self) -> Vec<String> {
+        let output = self
+            .namespace
+            .command("wg")
+            .args(["show", &self.interface, "peers"])
+            .output()
+            .expect("wg");
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}

@@ -1,0 +1,48 @@
+//! Waiting on conditions, never on time.
+//!
+//! Owns the deadline: generous, because the emulated host is slow; a test that passes does not
+//! wait for it.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to come true.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Asks until the answer satisfies; panics with the last answer after [`DEADLINE`].
+pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F, satisfied: impl Fn(&T) -> bool) -> T
+where
+    T: Debug,
+    F: Future<Output = T>,
+{
+    let start = Instant::now();
+    loop {
+        let answer = ask().await;
+        if satisfied(&answer) {
+            return answer;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{what}: still not so after {DEADLINE:?}: {answer:?}"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Like [`until`], for a question that blocks.
+pub fn until_blocking<T: Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: impl Fn(&T) -> bool) -> T {
+    let start = Instant::now();
+    loop {
+        let answer = ask();
+        if satisfied(&answer) {
+            return answer;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{what}: still not so after {DEADLINE:?}: {answer:?}"
+        );
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,51 @@
+//! Totals are of a peer's life: what the kernel forgets, they keep.
+
+use sentrazone_tests::lab::Lab;
+use sentrazone_tests::wait;
+
+use crate::create_applied;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_survive_disable_enable_and_an_agent_killed_without_warning() {
+    let lab = Lab::new().await;
+    let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
+    let peer = create_applied(&lab, &host, "alice").await;
+    let admin = lab.admin();
+    let device = lab.device("alice");
+    let ping = || {
+        device.namespace.succeeds(&[
+            "ping", "-n", "-c", "5", "-i", "0.2", "-s", "1000", "-w", "6", "10.8.0.1",
+        ])
+    };
+    let server = host.id.clone();
+    let at_least = |bytes: u64| {
+        let admin = admin.clone();
+        let id = server.clone();
+        async move {
+            let reached =
+                |answer: &Result<wgctl::api::Client, _>| answer.as_ref().is_ok_and(|p| p.transfer_rx >= bytes);
+            wait::until("the total grows", || admin.peer(&id, peer.id), reached)
+                .await
+                .unwrap()
+                .transfer_rx
+        }
+    };
+    device.connect(&admin.peer_configuration(&host.id, peer.id).await.unwrap());
+    assert!(ping());
+    let first = at_least(5_000).await;
+
+    admin.set_peer_enabled(&host.id, peer.id, false).await.unwrap();
+    admin.set_peer_enabled(&host.id, peer.id, true).await.unwrap();
+    device.connect(&admin.peer_configuration(&host.id, peer.id).await.unwrap());
+    assert!(ping());
+    let second = at_least(first + 5_000).await;
+
+    host.agent().kill();
+    assert!(ping(), "nobody is there to count, and the tunnel works");
+    host.start();
+    let third = at_least(second + 5_000).await;
+    assert!(
+        third < second + 20_000,
+        "nothing is counted twice: {first} {second} {third}"
+    );
+}

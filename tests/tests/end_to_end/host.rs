@@ -1,0 +1,129 @@
+//! What the agent does to its host, and what it leaves alone.
+
+use sentrazone_tests::lab::Lab;
+use sentrazone_tests::wait;
+use wgctl::api::ServerPatch;
+
+use crate::{create, create_applied, online};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_interface_of_the_same_name_is_refused_and_left_alone() {
+    let lab = Lab::new().await;
+    let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
+    online(&lab, &host).await;
+    host.agent().kill();
+    host.namespace.exec(&["ip", "link", "del", "wg0"]);
+    host.namespace.exec(&["ip", "link", "add", "wg0", "type", "dummy"]);
+    host.start();
+    let admin = lab.admin();
+    let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
+    let server = wait::until("the plane tells why", || admin.server(&host.id), told)
+        .await
+        .unwrap();
+    assert!(server.failed.unwrap().contains("not a WireGuard interface"));
+    let peer = create(&lab, &host, "alice").await;
+    assert!(!peer.applied, "{peer:?}");
+    assert!(
+        host.namespace
+            .exec(&["ip", "-d", "link", "show", "wg0"])
+            .contains("dummy"),
+        "it is as it was"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wireguard_interface_that_is_somebody_elses_is_refused_and_left_alone() {
+    let lab = Lab::new().await;
+    let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
+    online(&lab, &host).await;
+    host.agent().kill();
+    let key = lab.folder().join("theirs.key");
+    std::fs::write(&key, wgctl::PrivateKey::generate().unwrap().to_base64().as_str()).unwrap();
+    host.namespace
+        .exec(&["wg", "set", "wg0", "private-key", &key.display().to_string()]);
+    let theirs = host.dump();
+    host.start();
+    let admin = lab.admin();
+    let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
+    wait::until("the plane tells why", || admin.server(&host.id), told)
+        .await
+        .unwrap();
+    assert_eq!(host.dump(), theirs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_without_a_plane_restores_everything_from_its_cache() {
+    let mut lab = Lab::new().await;
+    let mut host = lab.host("los-angeles", &["10.8.0.0/24", "fd00:8::/64"]).await;
+    let peer = create_applied(&lab, &host, "alice").await;
+    let device = lab.device("alice");
+    device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
+    lab.plane().kill();
+    host.agent().kill();
+    assert!(device.reaches("10.8.0.1"), "neither plane nor agent is needed");
+    // What a reboot does to an interface.
+    host.namespace.exec(&["ip", "link", "del", "wg0"]);
+    host.start();
+    wait::until_blocking("the peer is back", || host.has_peer(&peer.public_key), |there| *there);
+    wait::until_blocking("the tunnel is back", || device.reaches("fd00:8::1"), |there| *there);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_plane_and_agent_drops_no_session() {
+    let mut lab = Lab::new().await;
+    let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
+    let peer = create_applied(&lab, &host, "alice").await;
+    let device = lab.device("alice");
+    device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
+    assert!(device.reaches("10.8.0.1"));
+    let handshakes = ["wg", "show", "wg0", "latest-handshakes"];
+    let before = host.namespace.exec(&handshakes);
+    lab.plane().kill();
+    host.agent().kill();
+    lab.start_plane().await;
+    host.start();
+    online(&lab, &host).await;
+    assert!(lab.admin().peer(&host.id, peer.id).await.unwrap().applied);
+    assert!(device.reaches("10.8.0.1"));
+    assert_eq!(host.namespace.exec(&handshakes), before, "no new handshake was needed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_record_decides_port_mtu_and_addresses() {
+    let lab = Lab::new().await;
+    let host = lab
+        .host_with("los-angeles", &["10.8.0.0/24", "fd00:8::/64"], |server| {
+            server.mtu = Some(1380)
+        })
+        .await;
+    online(&lab, &host).await;
+    let link = host.namespace.exec(&["ip", "addr", "show", "wg0"]);
+    for part in ["mtu 1380", "inet 10.8.0.1/24", "inet6 fd00:8::1/64", "UP"] {
+        assert!(link.contains(part), "{part}: {link}");
+    }
+    assert_eq!(
+        host.namespace.exec(&["wg", "show", "wg0", "listen-port"]).trim(),
+        "51820"
+    );
+    let patch = ServerPatch {
+        listen_port: Some(51999),
+        mtu: Some(Some(1400)),
+        ..ServerPatch::default()
+    };
+    lab.admin().update_server(&host.id, &patch).await.unwrap();
+    let port = || host.namespace.exec(&["wg", "show", "wg0", "listen-port"]);
+    wait::until_blocking("the port changed", port, |port| port.trim() == "51999");
+    let mtu = || host.namespace.exec(&["ip", "link", "show", "wg0"]);
+    wait::until_blocking("the MTU changed", mtu, |link| link.contains("mtu 1400"));
+    assert!(lab.admin().server(&host.id).await.unwrap().failed.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_removed_behind_our_back_returns() {
+    let lab = Lab::new().await;
+    let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
+    let peer = create_applied(&lab, &host, "alice").await;
+    host.namespace
+        .exec(&["wg", "set", "wg0", "peer", &peer.public_key.to_string(), "remove"]);
+    wait::until_blocking("it is back", || host.has_peer(&peer.public_key), |there| *there);
+}

@@ -1,0 +1,48 @@
+//! From REST to the kernel, with the real programs on real WireGuard: plane, agents and devices in
+//! namespaces of their own, judged by `wg`, `ip`, `ping`, `nft` and `zbarimg`.
+//!
+//! Needs root and a kernel with WireGuard: run with `cargo kernel-test --test end_to_end`.
+
+mod counters;
+mod host;
+mod peers;
+mod reference;
+mod secrets;
+mod tunnel;
+
+use sentrazone_tests::lab::{Host, Lab};
+use sentrazone_tests::wait;
+use wgctl::api::{Client, NewClient};
+
+/// Makes a peer of this name with everything else left to the plane.
+async fn create(lab: &Lab, host: &Host, name: &str) -> Client {
+    let new = NewClient {
+        name: Some(name.parse().unwrap()),
+        ..NewClient::default()
+    };
+    lab.admin().create_peer(&host.id, &new, None).await.unwrap()
+}
+
+/// Makes a peer once the agent is there to apply it.
+async fn create_applied(lab: &Lab, host: &Host, name: &str) -> Client {
+    online(lab, host).await;
+    let peer = create(lab, host, name).await;
+    assert!(peer.applied, "the agent is there, so the kernel has it: {peer:?}");
+    peer
+}
+
+/// Waits until the server's agent is online and has applied what is recorded.
+async fn online(lab: &Lab, host: &Host) {
+    let admin = lab.admin();
+    wait::until(
+        "the server is online and up to date",
+        || admin.statuses(),
+        |answer| {
+            let statuses = answer.as_ref().unwrap();
+            let status = statuses.iter().find(|status| status.server_id == host.id).unwrap();
+            status.online && status.applied_revision == Some(status.desired_revision)
+        },
+    )
+    .await
+    .unwrap();
+}

@@ -1,0 +1,83 @@
+//! Messages of released protocol versions, as stored text, still mean what they meant.
+//!
+//! The files in `protocol/v1/` are frozen with the version: a change that breaks this test breaks
+//! hosts that were not upgraded yet.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use wgctl::api::Report;
+use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Hello, Prekeys, Reply, Welcome};
+
+fn stored(name: &str) -> Value {
+    let path = format!("{}/tests/protocol/v1/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Reads a stored message, and writes it again as it was.
+fn same<T: Serialize + DeserializeOwned>(name: &str) -> T {
+    let text = stored(name);
+    let message: T = serde_json::from_value(text.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(serde_json::to_value(&message).unwrap(), text, "{name}");
+    message
+}
+
+#[test]
+fn every_message_of_version_1_is_read_and_written_as_it_was() {
+    same::<Hello>("hello");
+    same::<Welcome>("welcome");
+    same::<DesiredQuery>("desired-query");
+    same::<Applied>("applied");
+    same::<Prekeys>("prekeys");
+    same::<Reply>("reply-configuration");
+    same::<Reply>("reply-failed");
+    same::<Report>("report");
+    assert_eq!(same::<Desired>("desired-unchanged").change, Change::Unchanged);
+    let Change::Snapshot { interface, peers } = same::<Desired>("desired-snapshot").change else {
+        panic!("a snapshot")
+    };
+    assert_eq!((interface.addresses.len(), peers.len()), (2, 2));
+    let Change::Delta {
+        interface,
+        upsert,
+        remove,
+    } = same::<Desired>("desired-delta").change
+    else {
+        panic!("a delta")
+    };
+    assert_eq!((interface, upsert.len(), remove.len()), (None, 1, 1));
+}
+
+#[test]
+fn fields_of_a_newer_side_are_let_through() {
+    for name in [
+        "hello",
+        "welcome",
+        "desired-snapshot",
+        "desired-delta",
+        "applied",
+        "report",
+    ] {
+        let mut message = stored(name);
+        message["of_a_newer_version"] = Value::from(1);
+        let read = match name {
+            "hello" => serde_json::from_value::<Hello>(message).is_ok(),
+            "welcome" => serde_json::from_value::<Welcome>(message).is_ok(),
+            "applied" => serde_json::from_value::<Applied>(message).is_ok(),
+            "report" => serde_json::from_value::<Report>(message).is_ok(),
+            _ => serde_json::from_value::<Desired>(message).is_ok(),
+        };
+        assert!(read, "{name}");
+    }
+}
+
+#[test]
+fn a_report_of_the_originals_five_fields_is_complete() {
+    let report: Report = serde_json::from_value(stored("report-original")).unwrap();
+    assert_eq!(
+        (report.peers, report.transfer_rx, report.transfer_tx),
+        (5, 1_048_576, 524_288)
+    );
+    assert!(report.counters.is_none());
+}
