@@ -1,2 +1,161 @@
-//! The wgctl command.
-fn main() {}
+//! `wgctl`: the command people type.
+//!
+//! Owns the command tree, the exit codes (0 done, 1 refused or failed, 2 usage) and the one place
+//! where a failure is printed. Each command group is a file of its own; what they share is
+//! `connection` (which plane), `output` (JSON or text on stdout) and `values` (arguments' types).
+
+mod audit;
+mod connection;
+mod credentials;
+mod failure;
+mod file;
+mod keys;
+mod output;
+mod peer;
+mod peer_args;
+mod prompt;
+mod qr;
+mod server;
+mod server_args;
+mod session;
+mod show;
+mod status;
+mod user;
+mod values;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::connection::Options;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Administers Sentrazone: servers, peers, people, and the WireGuard interfaces of this machine.
+#[derive(Parser)]
+#[command(name = "wgctl", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// People who may log in
+    #[command(subcommand)]
+    User(user::Command),
+    /// VPN servers
+    #[command(subcommand)]
+    Server(server::Command),
+    /// Devices of a server
+    #[command(subcommand)]
+    Peer(peer::Command),
+    /// Whether servers are online, and what went through them
+    Status,
+    /// A server's round trips and transfers of the last 72 hours
+    History(status::History),
+    /// Who did what
+    Audit(audit::Audit),
+    /// Log in to a plane and keep the token in ~/.config/wgctl
+    Login(session::Login),
+    /// End the login, here and on the plane
+    Logout,
+    /// Print a fresh private key
+    Genkey,
+    /// Read a private key from stdin and print its public key
+    Pubkey,
+    /// Print a fresh preshared key
+    Genpsk,
+    /// Show the WireGuard interfaces of this machine
+    Show(show::Show),
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help on stdout with code 0 and usage errors on stderr with code 2.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return if error.print().is_ok() || code == 0 {
+                ExitCode::from(code)
+            } else {
+                ExitCode::from(2)
+            };
+        }
+    };
+    match run(cli) {
+        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to tell when stderr is gone too.
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "wgctl: {}",
+                output::plain(&failure.to_string())
+            );
+            if let Some(hint) = failure.next_step() {
+                let _ = writeln!(std::io::stderr().lock(), "       {}", output::plain(&hint));
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let out = Output::new(cli.json);
+    let options = cli.options;
+    match cli.command {
+        Command::Genkey => keys::genkey(&out),
+        Command::Pubkey => keys::pubkey(&out),
+        Command::Genpsk => keys::genpsk(&out),
+        Command::Show(show) => show.run(&out),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wgctl", &mut script);
+            out.bytes(&script)
+        }
+        remote => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::Local(format!("cannot start: {error}")))?;
+            runtime.block_on(call(remote, &options, &out))
+        }
+    }
+}
+
+/// The commands that talk to a plane.
+async fn call(command: Command, options: &Options, out: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Login(login) => login.run(options, out).await,
+        Command::Logout => session::logout(out).await,
+        Command::User(command) => command.run(&options.connect()?, out).await,
+        Command::Server(command) => command.run(&options.connect()?, out).await,
+        Command::Peer(command) => command.run(&options.connect()?, out).await,
+        Command::Status => status::status(&options.connect()?, out).await,
+        Command::History(history) => history.run(&options.connect()?, out).await,
+        Command::Audit(audit) => audit.run(&options.connect()?, out).await,
+        // Answered without a plane, by `run`.
+        Command::Genkey | Command::Pubkey | Command::Genpsk | Command::Show(_) | Command::Completions { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,74 @@
+//! Why a command did not do what it was asked.
+//!
+//! Owns the exit code of each kind of failure and the next step a person can take. It must not
+//! hold a secret: a failure is printed.
+
+use wgctl::client;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The arguments contradict each other in a way the argument parser does not see.
+    #[error("{0}")]
+    Usage(String),
+    /// The plane refused, or could not be reached.
+    #[error("{}", describe(.0))]
+    Call(#[from] client::Error),
+    /// Something on this machine failed: a file, the terminal, the kernel.
+    #[error("{0}")]
+    Local(String),
+    /// Whoever read our output has seen enough.
+    #[error("the reader of the output is gone")]
+    ReaderGone,
+}
+
+impl Failure {
+    /// What a file operation failed with.
+    pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::Local(format!("cannot {what} {}: {error}", path.display()))
+    }
+
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// What to try next, where the message does not say it already.
+    pub(crate) fn next_step(&self) -> Option<String> {
+        let Self::Call(error) = self else { return None };
+        match error {
+            client::Error::Unreachable { reason, .. } if reason.contains("Permission denied") => {
+                Some("use sudo, or join the group that may use the socket: usermod -aG sentrazone USER".to_owned())
+            }
+            client::Error::Unreachable { target, .. } if target.starts_with('/') => Some(
+                "is sentrazone-plane running on this machine? Name another plane with --plane URL, or log in with \
+                 `wgctl login URL`"
+                    .to_owned(),
+            ),
+            client::Error::Unreachable { .. } => {
+                Some("is the URL right, and sentrazone-plane running there?".to_owned())
+            }
+            client::Error::Refused(problem) if problem.code == "unauthorized" => {
+                Some("log in with `wgctl login URL`, or give a token with --token-file".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The plane's own words, then the field and the stable code for scripts and searches.
+fn describe(error: &client::Error) -> String {
+    match error {
+        client::Error::Refused(problem) => {
+            let field = problem
+                .field
+                .as_ref()
+                .map(|field| format!("{field}: "))
+                .unwrap_or_default();
+            format!("{field}{} ({})", problem.detail, problem.code)
+        }
+        other => other.to_string(),
+    }
+}

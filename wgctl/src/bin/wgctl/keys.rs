@@ -1,0 +1,67 @@
+//! `genkey`, `pubkey`, `genpsk`: keys on this machine, as wg(8) prints them.
+//!
+//! Owns reading and printing them. Nothing leaves the machine.
+
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use serde_json::json;
+use wgctl::{PresharedKey, PrivateKey};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// More than any key and its surrounding blanks.
+const LONGEST_INPUT: u64 = 4096;
+
+pub(crate) fn genkey(out: &Output) -> Result<(), Failure> {
+    let key = PrivateKey::generate().map_err(|error| Failure::Local(error.to_string()))?;
+    print_secret(out, "private_key", &key.to_base64())
+}
+
+pub(crate) fn genpsk(out: &Output) -> Result<(), Failure> {
+    let key = PresharedKey::generate().map_err(|error| Failure::Local(error.to_string()))?;
+    print_secret(out, "preshared_key", &key.to_base64())
+}
+
+pub(crate) fn pubkey(out: &Output) -> Result<(), Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST_INPUT as usize));
+    std::io::stdin()
+        .lock()
+        .take(LONGEST_INPUT)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::Local(format!("cannot read a private key from stdin: {error}")))?;
+    let key: PrivateKey = text
+        .parse()
+        .map_err(|error| Failure::Local(format!("stdin: {error}")))?;
+    let public = key.public_key();
+    out.answer(&json!({ "public_key": public }), || format!("{public}\n"))
+}
+
+fn print_secret(out: &Output, name: &str, key: &str) -> Result<(), Failure> {
+    warn_of_open_file();
+    if out.json() {
+        return out.answer(&json!({ name: key }), String::new);
+    }
+    out.text(&Zeroizing::new(format!("{key}\n")))
+}
+
+/// As wg(8) does: a secret redirected into a file that everybody may read is worth a word.
+fn warn_of_open_file() {
+    let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let open = std::fs::File::from(stdout)
+        .metadata()
+        .is_ok_and(|file| file.is_file() && file.mode() & 0o007 != 0);
+    if open {
+        use std::io::Write as _;
+        // A warning that cannot be written is no reason to fail.
+        let _ = writeln!(
+            std::io::stderr(),
+            "wgctl: warning: others may read this file; set `umask 077` first"
+        );
+    }
+}

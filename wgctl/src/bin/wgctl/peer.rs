@@ -1,0 +1,294 @@
+//! `peer`: the devices of a server.
+//!
+//! Owns the words of these commands, and finding a peer by its name or id. A configuration or QR
+//! code goes to the terminal or into a file only its owner can read; it is kept nowhere else.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use wgctl::api::{Client as Peer, ClientPatch};
+use wgctl::client::Client;
+use wgctl::{PeerId, PeerName, ServerId, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::file::write_secret;
+use crate::output::{Output, Table, Tone, ago, bytes, join, or_dash};
+use crate::peer_args::{Add, Changes};
+use crate::qr;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Add a device
+    Add(Add),
+    /// Show all devices of a server
+    List {
+        /// The server
+        server: ServerId,
+    },
+    /// Show one device
+    Show(Which),
+    /// Let a device connect again
+    Enable(Which),
+    /// Keep a device out
+    Disable(Which),
+    /// Give a device another name
+    Rename {
+        #[command(flatten)]
+        which: Which,
+        /// The new name
+        new_name: PeerName,
+    },
+    /// Change a device
+    Set {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        changes: Changes,
+    },
+    /// Remove a device
+    Remove(Which),
+    /// Print a device's configuration (wg-quick). It holds the private key
+    Config {
+        #[command(flatten)]
+        which: Which,
+        /// Write it to a file that only its owner can read
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Draw a device's configuration as a QR code. It holds the private key
+    Qr {
+        #[command(flatten)]
+        which: Which,
+        /// Print an SVG instead of drawing in the terminal
+        #[arg(long)]
+        svg: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Which {
+    /// The server
+    server: ServerId,
+    /// The device's name or id
+    peer: String,
+}
+
+impl Command {
+    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        match self {
+            Self::Add(add) => {
+                let peer = plane
+                    .create_peer(&add.server, &add.request(Timestamp::now()), None)
+                    .await?;
+                out.answer(&peer, || added(&add.server, &peer))
+            }
+            Self::List { server } => list(plane, out, &server).await,
+            Self::Show(which) => {
+                let peer = which.find(plane).await?;
+                out.answer(&peer, || describe(&peer, out))
+            }
+            Self::Enable(which) => switch(plane, out, &which, true).await,
+            Self::Disable(which) => switch(plane, out, &which, false).await,
+            Self::Rename { which, new_name } => {
+                let patch = ClientPatch {
+                    name: Some(new_name),
+                    ..ClientPatch::default()
+                };
+                change(plane, out, &which, &patch).await
+            }
+            Self::Set { which, changes } => change(plane, out, &which, &changes.request(Timestamp::now())).await,
+            Self::Remove(which) => {
+                let peer = which.find(plane).await?;
+                plane.remove_peer(&which.server, peer.id).await?;
+                out.done(&format!("{} is removed from {}.\n", peer.name, which.server))
+            }
+            Self::Config { which, output } => configuration(plane, out, &which, output.as_deref()).await,
+            Self::Qr { which, svg } => qr_code(plane, out, &which, svg).await,
+        }
+    }
+}
+
+impl Which {
+    /// The peer with this id, else with this name.
+    async fn find(&self, plane: &Client) -> Result<Peer, Failure> {
+        if let Ok(id) = self.peer.parse::<PeerId>() {
+            match plane.peer(&self.server, id).await {
+                Err(error) if error.status() == Some(404) => {}
+                answer => return Ok(answer?),
+            }
+        }
+        let found = plane
+            .peers(&self.server)
+            .await?
+            .into_iter()
+            .find(|peer| peer.name.as_str() == self.peer);
+        let Self { server, peer } = self;
+        found.ok_or_else(|| {
+            Failure::Local(format!(
+                "{server} has no peer with the name or id {peer:?}: see `wgctl peer list {server}`"
+            ))
+        })
+    }
+}
+
+async fn switch(plane: &Client, out: &Output, which: &Which, enabled: bool) -> Result<(), Failure> {
+    let found = which.find(plane).await?;
+    let peer = plane.set_peer_enabled(&which.server, found.id, enabled).await?;
+    let words = if peer.enabled { "enabled" } else { "disabled" };
+    out.answer(&peer, || format!("{} is {words} ({}).\n", peer.name, applied(&peer)))
+}
+
+async fn change(plane: &Client, out: &Output, which: &Which, patch: &ClientPatch) -> Result<(), Failure> {
+    let found = which.find(plane).await?;
+    let peer = plane.update_peer(&which.server, found.id, patch).await?;
+    out.answer(&peer, || describe(&peer, out))
+}
+
+async fn configuration(plane: &Client, out: &Output, which: &Which, path: Option<&Path>) -> Result<(), Failure> {
+    let peer = which.find(plane).await?;
+    let text = Zeroizing::new(plane.peer_configuration(&which.server, peer.id).await?);
+    match path.filter(|path| *path != Path::new("-")) {
+        Some(path) => {
+            write_secret(path, text.as_bytes())?;
+            out.done(&format!(
+                "{}'s configuration is in {}: readable by you alone.\n",
+                peer.name,
+                path.display()
+            ))
+        }
+        None if out.json() => out.answer(&json!({ "configuration": text.as_str() }), String::new),
+        None => out.text(&text),
+    }
+}
+
+async fn qr_code(plane: &Client, out: &Output, which: &Which, svg: bool) -> Result<(), Failure> {
+    let peer = which.find(plane).await?;
+    if svg || out.json() {
+        let svg = Zeroizing::new(plane.peer_qrcode(&which.server, peer.id).await?);
+        return if out.json() {
+            out.answer(&json!({ "svg": svg.as_str() }), String::new)
+        } else {
+            out.text(&svg)
+        };
+    }
+    let text = Zeroizing::new(plane.peer_configuration(&which.server, peer.id).await?);
+    let drawing = qr::draw(text.as_bytes(), out.colour()).map_err(|error| {
+        let Which { server, peer } = which;
+        Failure::Local(format!("{error}: use `wgctl peer config {server} {peer} -o FILE`"))
+    })?;
+    out.text(&drawing)
+}
+
+async fn list(plane: &Client, out: &Output, server: &ServerId) -> Result<(), Failure> {
+    let peers = plane.peers(server).await?;
+    let now = Timestamp::now();
+    out.answer(&peers, || {
+        let mut table = Table::new(&["NAME", "ADDRESS", "STATE", "HANDSHAKE", ">RECEIVED", ">SENT", "ID"]);
+        for peer in &peers {
+            table.row(
+                tone(peer),
+                [
+                    peer.name.to_string(),
+                    join(&peer.addresses),
+                    state(peer).to_owned(),
+                    ago(peer.latest_handshake_at, now),
+                    bytes(peer.transfer_rx),
+                    bytes(peer.transfer_tx),
+                    peer.id.to_string(),
+                ],
+            );
+        }
+        out.table(table)
+    })
+}
+
+const fn tone(peer: &Peer) -> Tone {
+    match (peer.failed.is_some(), peer.enabled) {
+        (true, _) => Tone::Bad,
+        (false, true) => Tone::Plain,
+        (false, false) => Tone::Quiet,
+    }
+}
+
+const fn state(peer: &Peer) -> &'static str {
+    match (peer.failed.is_some(), peer.enabled, peer.applied) {
+        (true, ..) => "failed",
+        (false, true, true) => "enabled",
+        (false, true, false) => "enabled, pending",
+        (false, false, true) => "disabled",
+        (false, false, false) => "disabled, pending",
+    }
+}
+
+fn applied(peer: &Peer) -> String {
+    match (&peer.failed, peer.applied) {
+        (Some(reason), _) => format!("the host could not apply it: {}", crate::output::plain(reason)),
+        (None, true) => "the host has applied it".to_owned(),
+        (None, false) => "recorded; the host applies it when its agent is back".to_owned(),
+    }
+}
+
+fn added(server: &ServerId, peer: &Peer) -> String {
+    let head = format!(
+        "{} has {} on {server} ({}).\n",
+        peer.name,
+        join(&peer.addresses),
+        applied(peer)
+    );
+    if peer.private_key_held {
+        let quoted = shell_word(peer.name.as_str());
+        return format!(
+            "{head}Next: wgctl peer qr {server} {quoted}, or: wgctl peer config {server} {quoted} -o FILE\n"
+        );
+    }
+    head
+}
+
+/// A word as a shell reads it back.
+fn shell_word(text: &str) -> String {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c)) && !text.starts_with('-') {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn describe(peer: &Peer, out: &Output) -> String {
+    let mut table = Table::without_header();
+    table.field("id", peer.id.to_string());
+    table.field("name", peer.name.as_str());
+    table.row(tone(peer), ["state", state(peer)]);
+    table.field("addresses", join(&peer.addresses));
+    table.field("public key", peer.public_key.to_string());
+    table.field(
+        "private key",
+        if peer.private_key_held {
+            "sealed, held by the agent"
+        } else {
+            "kept by the device"
+        },
+    );
+    table.field("preshared key", if peer.preshared_key { "yes" } else { "no" });
+    table.field("allowed ips", join(&peer.allowed_ips));
+    table.field("networks behind it", join(&peer.server_allowed_ips));
+    table.field("dns", join(&peer.dns));
+    table.field("mtu", or_dash(peer.mtu));
+    table.field("keepalive", or_dash(peer.persistent_keepalive));
+    table.field("latest handshake", ago(peer.latest_handshake_at, Timestamp::now()));
+    table.field("received", bytes(peer.transfer_rx));
+    table.field("sent", bytes(peer.transfer_tx));
+    table.field(
+        "expires",
+        peer.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string()),
+    );
+    table.field("created", peer.created_at.to_string());
+    table.field("updated", peer.updated_at.to_string());
+    if let Some(since) = peer.pending_since {
+        table.field("pending since", since.to_string());
+    }
+    if let Some(reason) = &peer.failed {
+        table.row(Tone::Bad, ["failed", reason]);
+    }
+    out.table(table)
+}

@@ -1,0 +1,105 @@
+//! What `peer add` and `peer set` are told.
+//!
+//! Owns the arguments and what they become in the API. It must not talk to a plane or ask the clock.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use ipnet::IpNet;
+use wgctl::api::{ClientPatch, NewClient};
+use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
+
+use crate::values::{List, Moment, Nullable, entries};
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The server
+    pub(crate) server: ServerId,
+    /// The device's name, unique on its server
+    name: PeerName,
+    /// The device's own public key; it then keeps its private key
+    #[arg(long, value_name = "KEY")]
+    public_key: Option<PublicKey>,
+    /// A wanted address; one of each family at most [default: the next free one]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Vec<List<IpAddr>>,
+    /// When it stops working by itself: 90d, 12h, or a time like 2026-05-06T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Moment>,
+    /// What the device sends into the tunnel [default: the server's]
+    #[arg(long, value_name = "NET,...")]
+    allowed_ips: Vec<List<IpNet>>,
+    /// Networks behind the device, which the server accepts and routes
+    #[arg(long, value_name = "NET,...")]
+    server_allowed_ips: Vec<List<IpNet>>,
+    /// Resolvers of the device, or "none" [default: the server's]
+    #[arg(long, value_name = "ADDRESS,...")]
+    dns: Vec<List<IpAddr>>,
+    /// MTU of the device, bytes [default: the server's]
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u16>,
+    /// Seconds between keepalives, 0 for off [default: the server's]
+    #[arg(long, value_name = "SECONDS")]
+    keepalive: Option<u16>,
+    /// Do without a preshared key
+    #[arg(long)]
+    no_psk: bool,
+}
+
+impl Add {
+    /// The request, with distances in time counted from `now`.
+    pub(crate) fn request(&self, now: Timestamp) -> NewClient {
+        NewClient {
+            name: Some(self.name.clone()),
+            public_key: self.public_key,
+            address: None,
+            addresses: entries(&self.address),
+            expires_at: self.expires.map(|when| when.ahead_of(now)),
+            allowed_ips: entries(&self.allowed_ips),
+            server_allowed_ips: entries(&self.server_allowed_ips),
+            dns: entries(&self.dns),
+            persistent_keepalive: self.keepalive,
+            mtu: self.mtu,
+            preshared_key: self.no_psk.then_some(false),
+        }
+    }
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Changes {
+    /// When it stops working by itself: 90d, a time like 2026-05-06T12:00:00Z, or "never"
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Nullable<Moment>>,
+    /// What the device sends into the tunnel
+    #[arg(long, value_name = "NET,...")]
+    allowed_ips: Vec<List<IpNet>>,
+    /// Networks behind the device, which the server accepts and routes, or "none"
+    #[arg(long, value_name = "NET,...")]
+    server_allowed_ips: Vec<List<IpNet>>,
+    /// Resolvers of the device, or "none"
+    #[arg(long, value_name = "ADDRESS,...")]
+    dns: Vec<List<IpAddr>>,
+    /// MTU of the device, bytes, or "default"
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<Nullable<u16>>,
+    /// Seconds between keepalives, or "off"
+    #[arg(long, value_name = "SECONDS")]
+    keepalive: Option<Nullable<u16>>,
+}
+
+impl Changes {
+    /// The request, with distances in time counted from `now`.
+    pub(crate) fn request(&self, now: Timestamp) -> ClientPatch {
+        ClientPatch {
+            name: None,
+            enabled: None,
+            expires_at: self.expires.as_ref().map(|when| when.0.map(|when| when.ahead_of(now))),
+            allowed_ips: entries(&self.allowed_ips),
+            server_allowed_ips: entries(&self.server_allowed_ips),
+            dns: entries(&self.dns),
+            persistent_keepalive: self.keepalive.as_ref().map(|seconds| seconds.0),
+            mtu: self.mtu.as_ref().map(|bytes| bytes.0),
+        }
+    }
+}

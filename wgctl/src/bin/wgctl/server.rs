@@ -1,0 +1,175 @@
+//! `server`: the VPN hosts.
+//!
+//! Owns the words of these commands. An agent token is printed once and kept nowhere.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use wgctl::ServerId;
+use wgctl::api::{NewServer, Server, ServerCreated};
+use wgctl::client::{Client, Target};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::output::{Output, Table, Tone, join, or_dash};
+use crate::prompt;
+use crate::server_args::{Add, Changes};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Register a VPN host and print the token of its agent, once
+    Add(Add),
+    /// Show all servers
+    List,
+    /// Show one server
+    Show(Which),
+    /// Change a server
+    Set(Set),
+    /// Make a new agent token and print it, once; the old one is dead
+    Token(Which),
+    /// Remove a server with all its peers
+    Remove(Remove),
+}
+
+#[derive(Args)]
+pub(crate) struct Which {
+    /// The server's id
+    id: ServerId,
+}
+
+#[derive(Args)]
+pub(crate) struct Set {
+    /// The server's id
+    id: ServerId,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Args)]
+pub(crate) struct Remove {
+    /// The server's id
+    id: ServerId,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Command {
+    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        match self {
+            Self::Add(add) => create(plane, out, &NewServer::from(add)).await,
+            Self::List => list(plane, out).await,
+            Self::Show(which) => {
+                let server = plane.server(&which.id).await?;
+                out.answer(&server, || describe(&server, out))
+            }
+            Self::Set(set) => {
+                let server = plane.update_server(&set.id, &set.changes.into()).await?;
+                out.answer(&server, || describe(&server, out))
+            }
+            Self::Token(which) => {
+                let token = Zeroizing::new(plane.rotate_agent_token(&which.id).await?.agent_token);
+                let enrol = enrolment(plane.target(), &token);
+                let words = || {
+                    format!(
+                        "{} has a new agent token; the old one is dead.\n\n{}",
+                        which.id,
+                        enrol.as_str()
+                    )
+                };
+                out.answer(&json!({ "agent_token": token.as_str() }), words)
+            }
+            Self::Remove(remove) => {
+                prompt::confirm(&format!("Remove {} with all its peers?", remove.id), remove.yes)?;
+                plane.remove_server(&remove.id).await?;
+                out.done(&format!("{} is removed with all its peers.\n", remove.id))
+            }
+        }
+    }
+}
+
+async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Failure> {
+    let ServerCreated { server, agent_token } = plane.create_server(new, None).await?;
+    let token = Zeroizing::new(agent_token);
+    let answer = json!({ "server": server, "agent_token": token.as_str() });
+    out.answer(&answer, || {
+        format!(
+            "{} is registered: {} on {}, devices dial {}.\n\n{}",
+            server.id,
+            join(&server.address_pool),
+            server.interface,
+            server.endpoint,
+            enrolment(plane.target(), &token).as_str()
+        )
+    })
+}
+
+/// What to type on the host. The token goes by stdin, so that no process list shows it.
+fn enrolment(target: &Target, token: &str) -> Zeroizing<String> {
+    let url = match target {
+        Target::Url(url) => url.as_str().trim_end_matches('/').to_owned(),
+        Target::Socket(_) => "https://THE-PLANE".to_owned(),
+    };
+    Zeroizing::new(format!(
+        "Agent token (shown this once):\n\n  {token}\n\nOn the host, where this asks for the token:\n\n  \
+         sudo sentrazone-agent enroll --plane {url} --token-file -\n"
+    ))
+}
+
+async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
+    let servers = plane.servers().await?;
+    out.answer(&servers, || {
+        let mut table = Table::new(&["ID", "ENDPOINT", "POOL", "INTERFACE", ">PEERS", ">REVISION", ">APPLIED"]);
+        for server in &servers {
+            let tone = if server.failed.is_some() {
+                Tone::Bad
+            } else {
+                Tone::Plain
+            };
+            table.row(
+                tone,
+                [
+                    server.id.to_string(),
+                    server.endpoint.to_string(),
+                    join(&server.address_pool),
+                    server.interface.to_string(),
+                    server.peers.to_string(),
+                    server.desired_revision.to_string(),
+                    or_dash(server.applied_revision),
+                ],
+            );
+        }
+        out.table(table)
+    })
+}
+
+fn describe(server: &Server, out: &Output) -> String {
+    let mut table = Table::without_header();
+    table.field("id", server.id.as_str());
+    table.field("endpoint", server.endpoint.to_string());
+    table.field("pool", join(&server.address_pool));
+    table.field("addresses", join(&server.addresses));
+    table.field("interface", server.interface.as_str());
+    table.field("listen port", server.listen_port.to_string());
+    table.field("public key", or_dash(server.public_key));
+    table.field("masquerade", if server.masquerade { "yes" } else { "no" });
+    table.field("dns", join(&server.dns));
+    table.field("allowed ips", join(&server.allowed_ips));
+    table.field("mtu", or_dash(server.mtu));
+    table.field("keepalive", or_dash(server.persistent_keepalive));
+    table.field("ping target", or_dash(server.ping_target.as_ref()));
+    table.field("peers", server.peers.to_string());
+    table.field(
+        "revision",
+        format!(
+            "{} (applied: {})",
+            server.desired_revision,
+            or_dash(server.applied_revision)
+        ),
+    );
+    table.field("created", server.created_at.to_string());
+    table.field("updated", server.updated_at.to_string());
+    if let Some(reason) = &server.failed {
+        table.row(Tone::Bad, ["failed", reason]);
+    }
+    out.table(table)
+}

@@ -1,0 +1,94 @@
+//! `status` and `history`: how servers are doing.
+//!
+//! Owns the words of these commands.
+
+use clap::Args;
+use wgctl::client::{Client, HistoryQuery};
+use wgctl::{ServerId, Timestamp};
+
+use crate::failure::Failure;
+use crate::output::{Output, Table, Tone, ago, bytes, or_dash};
+use crate::values::Moment;
+
+pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> {
+    let statuses = plane.statuses().await?;
+    let now = Timestamp::now();
+    out.answer(&statuses, || {
+        let mut table = Table::new(&[
+            "SERVER",
+            "STATE",
+            ">PING",
+            ">PEERS",
+            ">RECEIVED",
+            ">SENT",
+            "REPORTED",
+            "APPLIED",
+        ]);
+        for status in &statuses {
+            let (tone, state) = if status.online {
+                (Tone::Good, "online")
+            } else {
+                (Tone::Bad, "offline")
+            };
+            table.row(
+                tone,
+                [
+                    status.server_id.to_string(),
+                    state.to_owned(),
+                    milliseconds(status.ping_ms),
+                    status.peers.to_string(),
+                    bytes(status.transfer_rx),
+                    bytes(status.transfer_tx),
+                    ago(status.reported_at, now),
+                    format!("{} of {}", or_dash(status.applied_revision), status.desired_revision),
+                ],
+            );
+        }
+        out.table(table)
+    })
+}
+
+#[derive(Args)]
+pub(crate) struct History {
+    /// The server
+    server: ServerId,
+    /// From when on: 24h, or a time like 2026-05-06T12:00:00Z [default: 72h]
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Moment>,
+    /// Until when
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Moment>,
+    /// Seconds a point [default: 300]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(60..))]
+    step: Option<u32>,
+}
+
+impl History {
+    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let now = Timestamp::now();
+        let query = HistoryQuery {
+            server_id: Some(self.server),
+            since: self.since.map(|when| when.back_from(now)),
+            until: self.until.map(|when| when.back_from(now)),
+            step: self.step,
+        };
+        let points = plane.history(&query).await?;
+        out.answer(&points, || {
+            let mut table = Table::new(&["TIME", ">PING", ">RECEIVED", ">SENT"]);
+            for point in &points {
+                let cells = [
+                    point.recorded_at.to_string(),
+                    milliseconds(point.ping_ms),
+                    bytes(point.transfer_rx),
+                    bytes(point.transfer_tx),
+                ];
+                table.row(Tone::Plain, cells);
+            }
+            out.table(table)
+        })
+    }
+}
+
+fn milliseconds(ping: Option<f64>) -> String {
+    or_dash(ping.map(|ping| format!("{ping:.1} ms")))
+}

@@ -1,0 +1,174 @@
+//! The types of arguments that are more than one word of the library.
+//!
+//! Owns their spelling: lists, values that can be switched off, moments. Pure: the current time is
+//! a parameter.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use wgctl::Timestamp;
+
+/// `a,b`, or `none` for an empty list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List<T>(Vec<T>);
+
+/// What a [`List`] can hold.
+pub(crate) trait Entry: Sized + Clone {
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+impl Entry for IpAddr {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("{text:?} is no IP address"))
+    }
+}
+
+impl Entry for IpNet {
+    /// A network, or an address for the network of it alone.
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .or_else(|_| text.parse::<IpAddr>().map(Self::from))
+            .map_err(|_| format!("{text:?} is no network: write it like 10.8.0.0/24 or fd00:8::/64"))
+    }
+}
+
+impl<T: Entry> FromStr for List<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        text.split(',')
+            .map(str::trim)
+            .map(T::read)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// The entries of a repeatable list argument; none when it was not given.
+pub(crate) fn entries<T: Clone>(lists: &[List<T>]) -> Option<Vec<T>> {
+    (!lists.is_empty()).then(|| lists.iter().flat_map(|list| list.0.iter().cloned()).collect())
+}
+
+/// A value, or `none`, `off`, `default`, `never` for its absence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Nullable<T>(pub(crate) Option<T>);
+
+impl<T: FromStr<Err: std::fmt::Display>> FromStr for Nullable<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" | "off" | "default" | "never" => Ok(Self(None)),
+            value => value
+                .parse()
+                .map(|value| Self(Some(value)))
+                .map_err(|error: T::Err| error.to_string()),
+        }
+    }
+}
+
+/// A moment (`2026-05-06T12:00:00Z`), or a distance from now (`90d`, `12h`, `30m`, `2w`, `45s`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    At(Timestamp),
+    Distance(Duration),
+}
+
+impl Moment {
+    /// The moment as an end to come.
+    pub(crate) fn ahead_of(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(moment) => moment,
+            Self::Distance(distance) => now.after(distance),
+        }
+    }
+
+    /// The moment as a beginning gone by.
+    pub(crate) fn back_from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(moment) => moment,
+            Self::Distance(distance) => now.before(distance),
+        }
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(moment) = text.parse() {
+            return Ok(Self::At(moment));
+        }
+        let error = || format!("{text:?} is no time: write 90d, 12h, 30m or 2026-05-06T12:00:00Z");
+        let unit = text.chars().next_back().ok_or_else(error)?;
+        let seconds: u64 = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return Err(error()),
+        };
+        let count: u64 = text
+            .strip_suffix(unit)
+            .and_then(|count| count.parse().ok())
+            .ok_or_else(error)?;
+        count
+            .checked_mul(seconds)
+            .map(|length| Self::Distance(Duration::from_secs(length)))
+            .ok_or_else(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_distances_or_rfc_3339() {
+        let now = Timestamp::from_unix(1_000_000);
+        let ahead = |text: &str| text.parse::<Moment>().unwrap().ahead_of(now).unix() - now.unix();
+        assert_eq!(
+            [ahead("90d"), ahead("2w"), ahead("1h"), ahead("5m"), ahead("7s")],
+            [7_776_000, 1_209_600, 3600, 300, 7]
+        );
+        assert_eq!(
+            "1970-01-01T00:00:10Z".parse::<Moment>().unwrap().ahead_of(now).unix(),
+            10
+        );
+        assert_eq!("1h".parse::<Moment>().unwrap().back_from(now).unix(), 996_400);
+        for bad in [
+            "",
+            "d",
+            "90",
+            "-1d",
+            "1y",
+            "99999999999999999999d",
+            "18446744073709551615w",
+            "ü",
+        ] {
+            assert!(bad.parse::<Moment>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lists_can_be_given_twice_and_emptied() {
+        let lists: Vec<List<IpNet>> = vec!["10.0.0.0/8, 1.1.1.1".parse().unwrap(), "fd00::/64".parse().unwrap()];
+        assert_eq!(entries(&lists).unwrap().len(), 3);
+        assert_eq!(entries(&["none".parse::<List<IpNet>>().unwrap()]), Some(Vec::new()));
+        assert_eq!(entries::<IpNet>(&[]), None);
+        assert!("10.0.0.0/33".parse::<List<IpNet>>().is_err());
+    }
+
+    #[test]
+    fn what_can_be_off_has_a_word_for_it() {
+        assert_eq!("off".parse::<Nullable<u16>>().unwrap(), Nullable(None));
+        assert_eq!("25".parse::<Nullable<u16>>().unwrap(), Nullable(Some(25)));
+        assert!("many".parse::<Nullable<u16>>().is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! The command on its own: arguments, exit codes, keys, completions. No plane.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{Home, stderr, stdout};
+
+const COMMANDS: &[&str] = &[
+    "",
+    "user",
+    "user add",
+    "user list",
+    "user passwd",
+    "user disable",
+    "user enable",
+    "user remove",
+    "server",
+    "server add",
+    "server list",
+    "server show",
+    "server set",
+    "server token",
+    "server remove",
+    "peer",
+    "peer add",
+    "peer list",
+    "peer show",
+    "peer enable",
+    "peer disable",
+    "peer rename",
+    "peer set",
+    "peer remove",
+    "peer config",
+    "peer qr",
+    "status",
+    "history",
+    "audit",
+    "audit export",
+    "login",
+    "logout",
+    "genkey",
+    "pubkey",
+    "genpsk",
+    "show",
+    "completions",
+];
+
+#[test]
+fn every_command_explains_itself() {
+    let home = Home::new();
+    for command in COMMANDS {
+        let output = home.run(&format!("{command} --help"), "");
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(stdout(&output).contains("Usage: wgctl"), "{command}");
+        assert!(stdout(&output).contains("--json"), "{command}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+    let home = Home::new();
+    for (words, expected) in [
+        ("", "Usage"),
+        ("frobnicate", "unrecognized"),
+        ("user add ops@example.com", "--role"),
+        ("user add nobody --admin", "ops@example.com"),
+        ("user add ops@example.com --role king", "admin"),
+        ("server add Los --endpoint vpn:1 --pool 10.8.0.0/24", "server id"),
+        ("server add la --endpoint vpn --pool 10.8.0.0/24", "HOST:PORT"),
+        ("server add la --endpoint vpn:1 --pool 10.8.0.0/33", "--pool"),
+        ("server add la --endpoint vpn:1", "--pool"),
+        ("server set la", "--endpoint"),
+        ("peer set la alice", "--expires"),
+        ("peer add la alice --expires soon", "90d"),
+        ("peer add la alice --public-key short", "44 characters"),
+        ("peer add la alice --dns resolver.example", "IP address"),
+        ("history la --step 5", "--step"),
+        ("audit --limit 0", "--limit"),
+        ("status --plane ftp://plane", "https"),
+        ("status --plane https://plane --socket /x", "--socket"),
+        ("status --plane http://192.0.2.1 --token-file token", "plain http"),
+        ("completions tcsh", "zsh"),
+        ("login https://plane --password-stdin", "--email"),
+    ] {
+        std::fs::write(home.0.join("token"), "x\n").unwrap();
+        let output = home.run(words, "");
+        assert_eq!(output.status.code(), Some(2), "{words}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{words}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_unreachable_plane_is_one_clear_line_and_the_next_step() {
+    let home = Home::new();
+    for (words, expected) in [
+        (
+            "status --plane http://127.0.0.1:1",
+            "cannot reach the plane at http://127.0.0.1:1",
+        ),
+        (
+            "server list --socket /nonexistent/plane.sock",
+            "cannot reach the plane at /nonexistent/plane.sock",
+        ),
+    ] {
+        let output = home.run(words, "");
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        let text = stderr(&output);
+        assert!(text.starts_with("wgctl: ") && text.contains(expected), "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn keys_are_those_of_wg() {
+    let home = Home::new();
+    let private = stdout(&home.run("genkey", ""));
+    let public = stdout(&home.run("pubkey", &private));
+    assert_eq!((private.len(), public.len()), (45, 45));
+    assert_ne!(stdout(&home.run("genpsk", "")), stdout(&home.run("genpsk", "")));
+    let wg = Command::new("wg")
+        .arg("pubkey")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut wg) = wg else {
+        eprintln!("not compared with wg: it is not installed");
+        return;
+    };
+    std::io::Write::write_all(&mut wg.stdin.take().unwrap(), private.as_bytes()).unwrap();
+    assert_eq!(stdout(&wg.wait_with_output().unwrap()), public);
+}
+
+#[test]
+fn keys_can_be_had_as_json() {
+    let home = Home::new();
+    let key: serde_json::Value = serde_json::from_slice(&home.run("genkey --json", "").stdout).unwrap();
+    let private = key["private_key"].as_str().unwrap();
+    let key: serde_json::Value = serde_json::from_slice(&home.run("pubkey --json", private).stdout).unwrap();
+    assert_eq!(key["public_key"].as_str().unwrap().len(), 44);
+}
+
+#[test]
+fn a_bad_key_is_refused_without_repeating_it() {
+    let home = Home::new();
+    let output = home.run("pubkey", "iEoyG5bD0eJfQ9ZbWqgs8nD9W2E4yBmDq0VxgJwqy");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("44 characters") && !stderr(&output).contains("iEoy"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn logging_never_shows_a_key() {
+    let home = Home::new();
+    let output = home.run_with("genkey", "", &[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")]);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = home.run(&format!("completions {shell}"), "");
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stdout(&output).contains("genpsk"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let home = Home::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_wgctl"))
+        .args(["completions", "bash"])
+        .env("HOME", &home.0)
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}

@@ -1,0 +1,279 @@
+//! The command against a plane of canned answers: what it asks, what it prints, what it keeps.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Home, Plane, problem, stderr, stdout};
+use serde_json::Value;
+
+const ID: &str = "5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11";
+
+fn peer(name: &str) -> String {
+    format!(
+        r#"{{"id":"{ID}","name":"{name}","enabled":true,"address":"10.8.0.2","addresses":["10.8.0.2","fd00:8::2"],
+        "publicKey":"pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=","privateKeyHeld":true,"presharedKey":true,
+        "latestHandshakeAt":null,"transferRx":2048,"transferTx":0,"allowedIPs":["0.0.0.0/0"],"serverAllowedIPs":[],
+        "dns":[],"persistentKeepalive":25,"mtu":null,"expiresAt":null,"createdAt":"2026-05-06T12:00:00Z",
+        "updatedAt":"2026-05-06T12:00:00Z","applied":true,"pendingSince":null,"failed":null}}"#
+    )
+}
+
+fn server(extra: &str) -> String {
+    format!(
+        r#"{{"id":"la","endpoint":"vpn.example.com:51820","address_pool":["10.8.0.0/24"],"addresses":["10.8.0.1"],"dns":[],
+        "allowed_ips":["0.0.0.0/0"],"mtu":null,"persistent_keepalive":25,"interface":"wg0","listen_port":51820,
+        "masquerade":false,"ping_target":null,"public_key":null,"peers":0,"created_at":"2026-05-06T12:00:00Z",
+        "updated_at":"2026-05-06T12:00:00Z","desired_revision":1,"applied_revision":null,"failed":null{extra}}}"#
+    )
+}
+
+#[test]
+fn a_login_is_kept_privately_used_and_forgotten() {
+    let home = Home::new();
+    let plane = Plane::new(&[
+        (
+            "POST /api/login",
+            200,
+            r#"{"token":"eyJ.a.b","expires_at":"2999-01-01T00:00:00Z"}"#,
+        ),
+        ("GET /api/statuses", 200, "[]"),
+        ("POST /api/logout", 200, "{}"),
+    ]);
+    let output = home.run(
+        &format!("login {} --email ops@example.com --password-stdin", plane.url),
+        "pass word\nnext\n",
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!stdout(&output).contains("eyJ"));
+    let kept = home.0.join(".config/wgctl/login.json");
+    assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        kept.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    assert_eq!(stdout(&home.run("status --json", "")).trim(), "[]");
+    assert_eq!(home.run("logout", "").status.code(), Some(0));
+    assert!(!kept.exists());
+    let seen = plane.seen();
+    assert_eq!(
+        serde_json::from_str::<Value>(&seen[0].body).unwrap()["password"],
+        "pass word"
+    );
+    assert_eq!(seen[1].authorization.as_deref(), Some("Bearer eyJ.a.b"));
+    assert_eq!(
+        (seen[2].line.as_str(), seen[2].authorization.as_deref()),
+        ("POST /api/logout", Some("Bearer eyJ.a.b"))
+    );
+}
+
+#[test]
+fn a_login_that_others_can_read_is_not_used() {
+    let home = Home::new();
+    let folder = home.0.join(".config/wgctl");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("login.json"), "{}").unwrap();
+    std::fs::set_permissions(folder.join("login.json"), PermissionsExt::from_mode(0o644)).unwrap();
+    let output = home.run("status", "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("chmod 600"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_refusal_is_the_planes_own_words_and_code() {
+    let home = Home::new();
+    let plane = Plane::new(&[
+        (
+            "POST /api/wg-clients/la",
+            409,
+            &problem(409, "name_taken", "there is a peer alice on la: choose another name"),
+        ),
+        (
+            "GET /api/statuses",
+            401,
+            &problem(401, "unauthorized", "no token\\u001b[2J"),
+        ),
+    ]);
+    let output = home.run(&format!("peer add la alice --plane {}", plane.url), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "wgctl: there is a peer alice on la: choose another name (name_taken)\n"
+    );
+    let output = home.run(&format!("status --plane {}", plane.url), "");
+    assert!(
+        stderr(&output).contains("wgctl login URL") && !stderr(&output).contains('\u{1b}'),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn the_environment_names_plane_and_token() {
+    let home = Home::new();
+    let plane = Plane::new(&[("GET /api/statuses", 200, "[]")]);
+    let output = home.run_with(
+        "status",
+        "",
+        &[("SENTRAZONE_URL", &plane.url), ("SENTRAZONE_TOKEN", "secret")],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    std::fs::write(home.0.join("token"), "from-file\n").unwrap();
+    assert_eq!(
+        home.run(&format!("status --plane {} --token-file token", plane.url), "")
+            .status
+            .code(),
+        Some(0)
+    );
+    let tokens: Vec<_> = plane
+        .seen()
+        .into_iter()
+        .map(|request| request.authorization.unwrap())
+        .collect();
+    assert_eq!(tokens, ["Bearer secret", "Bearer from-file"]);
+}
+
+#[test]
+fn a_new_server_comes_with_its_token_and_the_next_command() {
+    let home = Home::new();
+    let plane = Plane::new(&[("POST /api/servers", 201, &server(r#","agent_token":"szagent_x""#))]);
+    let words = format!(
+        "server add la --endpoint vpn.example.com:51820 --pool 10.8.0.0/24 --pool fd00:8::/64 --plane {}",
+        plane.url
+    );
+    let text = stdout(&home.run(&words, ""));
+    assert!(
+        text.contains("szagent_x")
+            && text.contains(&format!("sentrazone-agent enroll --plane {} --token-file -", plane.url)),
+        "{text}"
+    );
+    let answer: Value = serde_json::from_slice(&home.run(&format!("{words} --json"), "").stdout).unwrap();
+    assert_eq!(
+        (&answer["agent_token"], &answer["server"]["id"]),
+        (&"szagent_x".into(), &"la".into())
+    );
+    assert!(answer["server"].get("agent_token").is_none());
+    let body: Value = serde_json::from_str(&plane.seen()[0].body).unwrap();
+    assert_eq!(body["address_pool"], serde_json::json!(["10.8.0.0/24", "fd00:8::/64"]));
+}
+
+#[test]
+fn a_peer_is_found_by_its_name_or_its_id() {
+    let home = Home::new();
+    let (list, one) = (format!("[{}]", peer("alice")), peer("alice"));
+    let path = format!("/api/wg-clients/la/{ID}");
+    let (get, enable) = (format!("GET {path}"), format!("POST {path}/enable"));
+    let plane = Plane::new(&[
+        ("GET /api/wg-clients/la", 200, &list),
+        (&get, 200, &one),
+        (&enable, 200, &one),
+    ]);
+    for word in ["alice", ID] {
+        let output = home.run(&format!("peer enable la {word} --plane {}", plane.url), "");
+        assert_eq!(
+            stdout(&output),
+            "alice is enabled (the host has applied it).\n",
+            "{}",
+            stderr(&output)
+        );
+    }
+    let output = home.run(&format!("peer enable la bob --plane {}", plane.url), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("wgctl peer list la"), "{}", stderr(&output));
+    let table = stdout(&home.run(&format!("peer list la --plane {}", plane.url), ""));
+    assert!(
+        table.starts_with("NAME ") && table.contains("alice  10.8.0.2, fd00:8::2  enabled"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_configuration_goes_into_a_private_file_and_a_code_into_the_terminal() {
+    let home = Home::new();
+    let (list, path) = (format!("[{}]", peer("alice")), format!("/api/wg-clients/la/{ID}"));
+    let (text, svg) = (format!("GET {path}/configuration"), format!("GET {path}/qrcode"));
+    let plane = Plane::new(&[
+        ("GET /api/wg-clients/la", 200, &list),
+        (&text, 200, "[Interface]\n"),
+        (&svg, 200, "<svg/>"),
+    ]);
+    let output = home.run(&format!("peer config la alice -o wg.conf --plane {}", plane.url), "");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let file = home.0.join("wg.conf");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "[Interface]\n");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        stdout(&home.run(&format!("peer config la alice --plane {}", plane.url), "")),
+        "[Interface]\n"
+    );
+    let code = stdout(&home.run(&format!("peer qr la alice --plane {}", plane.url), ""));
+    assert!(
+        code.lines().count() > 10 && code.contains('▀') && !code.contains('\u{1b}'),
+        "{code}"
+    );
+    assert_eq!(
+        stdout(&home.run(&format!("peer qr la alice --svg --plane {}", plane.url), "")),
+        "<svg/>"
+    );
+}
+
+#[test]
+fn expiry_and_switches_reach_the_plane() {
+    let home = Home::new();
+    let one = peer("alice");
+    let (list, patch) = (format!("[{one}]"), format!("PATCH /api/wg-clients/la/{ID}"));
+    let plane = Plane::new(&[
+        ("POST /api/wg-clients/la", 201, &one),
+        ("GET /api/wg-clients/la", 200, &list),
+        (&patch, 200, &one),
+    ]);
+    for words in [
+        "peer add la alice --expires 2999-01-01T00:00:00Z --no-psk --allowed-ips 10.0.0.0/8,10.9.0.1 --keepalive 0",
+        "peer set la alice --expires never --mtu default --dns none",
+        "peer rename la alice bob",
+    ] {
+        let output = home.run(&format!("{words} --plane {}", plane.url), "");
+        assert_eq!(output.status.code(), Some(0), "{words}: {}", stderr(&output));
+    }
+    let bodies: Vec<Value> = plane
+        .seen()
+        .iter()
+        .filter_map(|request| serde_json::from_str(&request.body).ok())
+        .collect();
+    assert_eq!(
+        bodies,
+        [
+            serde_json::json!({"name": "alice", "expiresAt": "2999-01-01T00:00:00Z", "presharedKey": false,
+                "allowedIPs": ["10.0.0.0/8", "10.9.0.1/32"], "persistentKeepalive": 0}),
+            serde_json::json!({"expiresAt": null, "mtu": null, "dns": []}),
+            serde_json::json!({"name": "bob"}),
+        ]
+    );
+}
+
+#[test]
+fn the_audit_log_is_a_table_or_the_planes_own_file() {
+    let home = Home::new();
+    let plane = Plane::new(&[
+        (
+            "GET /api/audit?limit=2&actor=ops%40example.com",
+            200,
+            r#"[{"id":7,"actor":"ops@example.com","action":"login_failed","target":"x\u001b[2J","ip":"192.0.2.1","created_at":"2026-05-06T12:00:00Z"}]"#,
+        ),
+        ("GET /api/audit/export", 200, "id,actor\r\n1,a\r\n"),
+    ]);
+    let output = home.run(
+        &format!("audit --limit 2 --actor ops@example.com --plane {}", plane.url),
+        "",
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("login_failed") && !stdout(&output).contains('\u{1b}'),
+        "{}",
+        stdout(&output)
+    );
+    let output = home.run(&format!("audit export -o log.csv --plane {}", plane.url), "");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        std::fs::read_to_string(home.0.join("log.csv")).unwrap(),
+        "id,actor\r\n1,a\r\n"
+    );
+}

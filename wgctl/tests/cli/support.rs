@@ -1,0 +1,148 @@
+//! What the tests of the command share: running the real binary, and a plane of canned answers.
+//!
+//! Owns no expectations. Each test has its own home folder, so that no login of the person who
+//! runs the tests is read or changed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// A folder that goes when the test ends.
+pub(crate) struct Home(pub(crate) PathBuf);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("wgctl-test-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// Runs the binary with these words (blanks separate them) and this input.
+    pub(crate) fn run(&self, words: &str, input: &str) -> Output {
+        self.run_with(words, input, &[])
+    }
+
+    /// The same, with more of an environment.
+    pub(crate) fn run_with(&self, words: &str, input: &str, environment: &[(&str, &str)]) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wgctl"))
+            .args(words.split_whitespace())
+            .env_clear()
+            .env("HOME", &self.0)
+            .envs(environment.iter().copied())
+            .current_dir(&self.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that reads no input may be gone before it is written.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) authorization: Option<String>,
+    pub(crate) body: String,
+}
+
+/// An HTTP server on loopback that gives the answers it was told: `GET /path` → status and body.
+pub(crate) struct Plane {
+    pub(crate) url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Plane {
+    pub(crate) fn new(answers: &[(&str, u16, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answers: BTreeMap<String, (u16, String)> = answers
+            .iter()
+            .map(|(line, status, body)| ((*line).to_owned(), (*status, (*body).to_owned())))
+            .collect();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut reader = BufReader::new(stream.unwrap());
+                let request = read(&mut reader);
+                let unknown = (404, problem(404, "not_found", "there is no such thing"));
+                let (status, body) = answers.get(&request.line).cloned().unwrap_or(unknown);
+                log.lock().unwrap().push(request);
+                let kind = if status < 400 {
+                    "application/json"
+                } else {
+                    "application/problem+json"
+                };
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                // A client that has hung up is not this server's concern.
+                let _ = reader.get_mut().write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        Self { url, seen }
+    }
+
+    /// What was asked, in its order.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// A problem report as the plane writes it.
+pub(crate) fn problem(status: u16, code: &str, detail: &str) -> String {
+    format!(
+        r#"{{"type":"urn:sentrazone:problem:{code}","title":"x","status":{status},"detail":"{detail}","code":"{code}"}}"#
+    )
+}
+
+fn read(reader: &mut BufReader<std::net::TcpStream>) -> Seen {
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push(line.trim().to_owned());
+    }
+    let header = |name: &str| {
+        head.iter()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.to_owned())
+    };
+    let mut body = vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
+    reader.read_exact(&mut body).unwrap();
+    let line = head
+        .first()
+        .map(|line| line.trim_end_matches(" HTTP/1.1").to_owned())
+        .unwrap_or_default();
+    Seen {
+        line,
+        authorization: header("authorization"),
+        body: String::from_utf8(body).unwrap(),
+    }
+}
