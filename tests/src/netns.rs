@@ -1,0 +1,111 @@
+//! Network namespaces, one a host.
+//!
+//! Owns making, entering and deleting them with `ip netns`. Entering changes the calling thread
+//! alone; threads it starts afterwards are inside too.
+
+use std::fs::File;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A network namespace; deleted when dropped.
+#[derive(Debug)]
+pub struct Netns {
+    name: String,
+}
+
+impl Netns {
+    /// A new namespace with loopback up. Needs root.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::named("ns")
+    }
+
+    /// A new namespace whose name begins with `role`.
+    #[must_use]
+    pub fn named(role: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "{role}-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        run(&["ip", "netns", "add", &name]);
+        let namespace = Self { name };
+        namespace.exec(&["ip", "link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// Its name, as `ip netns` knows it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Moves the calling thread into it, for good.
+    pub fn enter(&self) {
+        let path = format!("/run/netns/{}", self.name);
+        let file = File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)
+            .unwrap_or_else(|error| panic!("setns {path}: {error}"));
+    }
+
+    /// A command to be run inside.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs a program inside and gives what it printed; panics with its words when it fails.
+    pub fn exec(&self, words: &[&str]) -> String {
+        let [program, arguments @ ..] = words else {
+            panic!("no program to run")
+        };
+        checked(words, self.command(program).args(arguments).output())
+    }
+
+    /// Runs a program inside; whether it succeeded.
+    #[must_use]
+    pub fn succeeds(&self, words: &[&str]) -> bool {
+        let [program, arguments @ ..] = words else {
+            panic!("no program to run")
+        };
+        self.command(program)
+            .args(arguments)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Default for Netns {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}
+
+/// Runs a program where the caller is and gives what it printed; panics with its words when it fails.
+pub fn run(words: &[&str]) -> String {
+    let [program, arguments @ ..] = words else {
+        panic!("no program to run")
+    };
+    checked(words, Command::new(program).args(arguments).output())
+}
+
+fn checked(words: &[&str], output: std::io::Result<Output>) -> String {
+    let output = output.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{words:?}: {}\n{printed}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    printed
+}
