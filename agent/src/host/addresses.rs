@@ -12,28 +12,38 @@ use wgctl::device::kernel::link::{Link, Route};
 
 use super::{Error, Spec};
 
-/// Removes what is not wanted, then adds what is missing. Gives the number of writes.
+/// `EADDRNOTAVAIL`: the interface has no such address.
+const EADDRNOTAVAIL: i32 = 99;
+
+/// Adds what is missing, then removes what is not wanted. Gives the number of writes.
 ///
-/// Not the other way round: the kernel deletes the secondary addresses of a network with its
-/// primary one (`promote_secondaries` off, the default), so the second look is at what is left.
+/// In this order because the kernel drops every IPv4 route over a link, whoever made it, with the
+/// link's last IPv4 address. And it deletes the other addresses of a network with the first one
+/// (`promote_secondaries` off, the default): after a removal a second look adds what went along.
 pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, Error> {
-    let mut present = read(route, link, spec)?;
-    let unwanted: Vec<IpNet> = present
-        .keys()
-        .filter(|address| !spec.addresses.contains(address))
-        .copied()
-        .collect();
-    let mut writes = 0;
-    for address in &unwanted {
-        if let Some(message) = present.remove(address) {
-            let request = route.handle().address().del(message).execute();
-            route.wait(|| format!("removing address {address} from {}", spec.name), request)?;
-            writes += 1;
+    let present = read(route, link, spec)?;
+    let mut writes = add_missing(route, link, spec, &present)?;
+    let mut removed = false;
+    for (address, message) in present {
+        if !spec.addresses.contains(&address) {
+            writes += remove(route, spec, &address, message)?;
+            removed = true;
         }
     }
-    if writes > 0 {
-        present = read(route, link, spec)?;
+    if removed {
+        let left = read(route, link, spec)?;
+        writes += add_missing(route, link, spec, &left)?;
     }
+    Ok(writes)
+}
+
+fn add_missing(
+    route: &Route,
+    link: &Link,
+    spec: &Spec,
+    present: &BTreeMap<IpNet, AddressMessage>,
+) -> Result<u32, Error> {
+    let mut writes = 0;
     for address in spec.addresses.iter().filter(|address| !present.contains_key(address)) {
         let mut request = route
             .handle()
@@ -44,13 +54,23 @@ pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, 
             .message_mut()
             .attributes
             .retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
-        route.wait(
-            || format!("adding address {address} to {}", spec.name),
-            request.execute(),
-        )?;
+        let what = || format!("adding address {address} to {}", spec.name);
+        route.wait(what, request.execute())?;
         writes += 1;
     }
     Ok(writes)
+}
+
+/// Removes one address; one that went along with another is gone already, and that is no write.
+fn remove(route: &Route, spec: &Spec, address: &IpNet, message: AddressMessage) -> Result<u32, Error> {
+    let request = route.handle().address().del(message).execute();
+    let what = || format!("removing address {address} from {}", spec.name);
+    match route.wait(what, request) {
+        Err(Error::Refused {
+            errno: EADDRNOTAVAIL, ..
+        }) => Ok(0),
+        removed => removed.map(|()| 1),
+    }
 }
 
 /// The addresses on the link with the message that describes each, link-local ones left out.

@@ -6,7 +6,7 @@
 
 mod ruleset;
 
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NetlinkSerializable, ParseableParametrized as _};
+use netlink_packet_core::{Emitable, NLM_F_APPEND, NLM_F_CREATE, NetlinkSerializable, ParseableParametrized as _};
 use netlink_packet_netfilter::nftables::{NfTablesMessage, RuleAttribute};
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
@@ -70,12 +70,12 @@ fn open(name: &InterfaceName) -> Result<Socket, Error> {
 
 /// The marks of the rules in the interface's table; none when there is no table.
 fn read(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Vec<Vec<u8>>>, Failure> {
-    match socket.request(&request(ruleset::table_query(name), 0), |_| Ok(())) {
+    match socket.request(&request(ruleset::table_query(name)), |_| Ok(())) {
         Err(Failure::Refused { errno: ENOENT, .. }) => return Ok(None),
         found => found?,
     }
     let mut marks = Vec::new();
-    socket.dump(&request(ruleset::rules_query(name), 0), |part| {
+    socket.dump(&request(ruleset::rules_query(name)), |part| {
         marks.extend(mark(part)?);
         Ok(())
     })?;
@@ -101,7 +101,18 @@ fn mark(part: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
 fn send(socket: &mut Socket, messages: Vec<NfTablesMessage>) -> Result<(), Failure> {
     let messages: Vec<Request> = messages
         .into_iter()
-        .map(|message| request(message, NLM_F_CREATE))
+        .map(|message| {
+            let flags = match message {
+                NfTablesMessage::NewTable(_) | NfTablesMessage::NewChain(_) => NLM_F_CREATE,
+                // Behind the rules before it, where it would otherwise go in front.
+                NfTablesMessage::NewRule(_) => NLM_F_CREATE | NLM_F_APPEND,
+                _ => 0,
+            };
+            Request {
+                flags,
+                ..request(message)
+            }
+        })
         .collect();
     socket.batch(
         &border(ControlMessage::BatchBegin),
@@ -110,16 +121,9 @@ fn send(socket: &mut Socket, messages: Vec<NfTablesMessage>) -> Result<(), Failu
     )
 }
 
-fn request(message: NfTablesMessage, flags: u16) -> Request {
-    let creates = matches!(
-        message,
-        NfTablesMessage::NewTable(_) | NfTablesMessage::NewChain(_) | NfTablesMessage::NewRule(_)
-    );
+fn request(message: NfTablesMessage) -> Request {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
-    Request {
-        flags: if creates { flags } else { 0 },
-        ..encode(NetfilterMessage::new(header, message))
-    }
+    encode(NetfilterMessage::new(header, message))
 }
 
 /// The first or last message of a batch; it names the subsystem that the batch is for.

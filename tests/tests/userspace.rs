@@ -1,0 +1,157 @@
+//! Userspace WireGuard: a real wireguard-go, judged by `wg`.
+//!
+//! Needs root, `/dev/net/tun` and the program wireguard-go (Debian package `wireguard-go`); needs
+//! no WireGuard in the kernel.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use wgctl::device::plan::plan;
+use wgctl::device::userspace::Userspace;
+use wgctl::device::{Backend as _, DesiredDevice, DesiredPeer, Device, Scope};
+use wgctl::name::InterfaceName;
+use wgctl::{PresharedKey, PrivateKey, PublicKey};
+
+/// A wireguard-go with an interface of its own; ended when dropped.
+struct WireguardGo {
+    process: Child,
+    name: InterfaceName,
+}
+
+impl WireguardGo {
+    fn start(role: &str) -> Self {
+        let name: InterfaceName = format!("{role}{}", std::process::id()).parse().unwrap();
+        let process = Command::new("wireguard-go")
+            .args(["--foreground", name.as_str()])
+            .env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("wireguard-go cannot be started ({error}): install it, e.g. `apt-get install wireguard-go`")
+            });
+        let started = Self { process, name };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !started.answers() {
+            assert!(
+                Instant::now() < deadline,
+                "wireguard-go opens no socket: does it run as root, is there /dev/net/tun?"
+            );
+            std::thread::yield_now();
+        }
+        started
+    }
+
+    fn socket(&self) -> PathBuf {
+        PathBuf::from(format!("/var/run/wireguard/{}.sock", self.name))
+    }
+
+    fn answers(&self) -> bool {
+        std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
+    }
+
+    fn shown(&self) -> Vec<Vec<String>> {
+        let output = Command::new("wg")
+            .args(["show", self.name.as_str(), "dump"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .map(|line| line.split('\t').map(str::to_owned).collect())
+            .collect()
+    }
+}
+
+impl Drop for WireguardGo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_file(self.socket());
+    }
+}
+
+fn converge(name: &InterfaceName, desired: &DesiredDevice) -> Device {
+    let mut backend = Userspace::new();
+    let before = backend.read(name).unwrap().unwrap();
+    backend.apply(name, &plan(desired, &before, &Scope::All)).unwrap();
+    let after = backend.read(name).unwrap().unwrap();
+    assert!(
+        plan(desired, &after, &Scope::All).is_empty(),
+        "the second plan is empty"
+    );
+    after
+}
+
+fn key(n: u8) -> PublicKey {
+    PublicKey::from_bytes([n; 32]).unwrap()
+}
+
+#[test]
+fn peers_are_created_changed_and_removed() {
+    let running = WireguardGo::start("szu");
+    let preshared = PresharedKey::generate().unwrap();
+    let full = DesiredPeer {
+        preshared_key: Some(preshared.clone()),
+        persistent_keepalive: 25,
+        allowed_ips: ["10.0.0.2/32", "fd00::2/128"].map(|net| net.parse().unwrap()).into(),
+        endpoint: Some("192.0.2.1:51820".parse().unwrap()),
+    };
+    let mut desired = DesiredDevice {
+        private_key: PrivateKey::generate().unwrap(),
+        listen_port: None,
+        fwmark: Some(0x51),
+        peers: [(key(1), full), (key(2), DesiredPeer::default())].into(),
+    };
+    converge(&running.name, &desired);
+    let shown = running.shown();
+    assert_eq!(shown[0][0], *desired.private_key.to_base64());
+    assert_eq!(shown[0][3], "0x51");
+    assert_eq!(shown.len(), 3);
+    let row = shown.iter().find(|row| row[0] == key(1).to_string()).unwrap();
+    assert_eq!(row[1], *preshared.to_base64());
+    assert_eq!(row[2], "192.0.2.1:51820");
+    assert_eq!(row[3].split(',').count(), 2);
+    assert_eq!(row[7], "25");
+
+    let less = DesiredPeer {
+        allowed_ips: ["10.0.0.9/32"].map(|net| net.parse().unwrap()).into(),
+        ..DesiredPeer::default()
+    };
+    desired.peers = [(key(1), less)].into();
+    converge(&running.name, &desired);
+    let shown = running.shown();
+    assert_eq!(shown.len(), 2);
+    assert_eq!((shown[1][1].as_str(), shown[1][7].as_str()), ("(none)", "off"));
+    assert_eq!(shown[1][3], "10.0.0.9/32");
+}
+
+#[test]
+fn an_interface_without_a_process_is_none_and_nothing_is_started() {
+    let name: InterfaceName = format!("szn{}", std::process::id()).parse().unwrap();
+    let mut backend = Userspace::new();
+    assert_eq!(backend.read(&name).unwrap(), None);
+    let desired = DesiredDevice {
+        private_key: PrivateKey::generate().unwrap(),
+        listen_port: None,
+        fwmark: None,
+        peers: std::collections::BTreeMap::new(),
+    };
+    let plan = plan(&desired, &Device::default(), &Scope::All);
+    backend.apply(&name, &plan).unwrap_err();
+    assert!(!PathBuf::from(format!("/sys/class/net/{name}")).exists());
+}
+
+#[test]
+fn a_socket_that_nobody_answers_says_what_to_start() {
+    let name: InterfaceName = format!("szd{}", std::process::id()).parse().unwrap();
+    std::fs::create_dir_all("/var/run/wireguard").unwrap();
+    let path = PathBuf::from(format!("/var/run/wireguard/{name}.sock"));
+    // The listener goes, its file stays: as after a process that was killed.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let error = Userspace::new().read(&name).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.contains(&format!("wireguard-go {name}")), "{error}");
+    assert!(!PathBuf::from(format!("/sys/class/net/{name}")).exists());
+}
