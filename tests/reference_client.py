@@ -298,7 +298,7 @@ class Run:
         target = f"{self.server}/{self.name}"
         require(any(record["target"] == target for record in created), f"no wg_client_created of {target}")
         record = next(record for record in created if record["target"] == target)
-        require(record["actor"] == self.email, f"its actor is {record['actor']!r}, not {self.email!r}")
+        require(record["actor"] == self.email.lower(), f"its actor is {record['actor']!r}, not {self.email!r}")
         # Newest first, as a log is read: pages of one follow each other.
         first = self.audit_page("?limit=1")
         second = self.audit_page("?limit=1&offset=1")
