@@ -1,0 +1,184 @@
+//! The table's content as nftables messages (`linux/netfilter/nf_tables.h`).
+//!
+//! Owns the table's name, its chain, and a rule for each network:
+//! `ip saddr NETWORK oifname != "INTERFACE" masquerade`. Pure: it must not do I/O.
+//!
+//! Each rule carries a mark, shown by `nft` as its comment, that says all the rule depends on. The
+//! table is as it should be when its rules have the right marks in the right order.
+
+use ipnet::IpNet;
+use netlink_packet_netfilter::nftables::{
+    Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, Expressions, Hook, HookNumber, InetHookNumber, Meta,
+    MetaKey, NfTablesMessage, Operator, Payload, Register, RuleAttribute, RuleMessage, TableAttribute, TableMessage,
+};
+use wgctl::name::InterfaceName;
+
+/// `NFT_MSG_NEWRULE`: the kind of a dumped rule.
+pub(super) const NEW_RULE: u8 = 6;
+const CHAIN: &str = "postrouting";
+/// `NF_IP_PRI_NAT_SRC` (`linux/netfilter_ipv4.h`), where source NAT belongs.
+const PRIORITY: u32 = 100;
+/// `NF_ACCEPT`.
+const ACCEPT: u32 = 1;
+/// `NFT_PAYLOAD_NETWORK_HEADER`.
+const NETWORK_HEADER: u32 = 1;
+/// `IFNAMSIZ`: names are compared whole, filled up with zeros.
+const NAME_BYTES: usize = 16;
+/// `NFTNL_UDATA_RULE_COMMENT` (libnftnl, `udata.h`): the kind of user data that `nft` shows.
+const COMMENT: u8 = 0;
+/// Counts the forms of our rules, so that a later version replaces the rules of an earlier one.
+const FORM: u8 = 1;
+
+fn table(name: &InterfaceName) -> String {
+    format!("sentrazone-{name}")
+}
+
+/// Asks whether the table is there.
+pub(super) fn table_query(name: &InterfaceName) -> NfTablesMessage {
+    NfTablesMessage::GetTable(named(name))
+}
+
+/// Asks for the rules of the table.
+pub(super) fn rules_query(name: &InterfaceName) -> NfTablesMessage {
+    let attributes = vec![
+        RuleAttribute::Table(table(name)),
+        RuleAttribute::Chain(CHAIN.to_owned()),
+    ];
+    NfTablesMessage::GetRule(RuleMessage { attributes })
+}
+
+/// Removes the table, whether it is there or not: it is made first.
+pub(super) fn removing(name: &InterfaceName) -> Vec<NfTablesMessage> {
+    vec![
+        NfTablesMessage::NewTable(named(name)),
+        NfTablesMessage::DeleteTable(named(name)),
+    ]
+}
+
+/// Puts a fresh table in the place of what is there.
+pub(super) fn replacing(name: &InterfaceName, networks: &[IpNet]) -> Vec<NfTablesMessage> {
+    let mut messages = removing(name);
+    messages.push(NfTablesMessage::NewTable(named(name)));
+    messages.push(chain(name));
+    messages.extend(networks.iter().map(|network| rule(name, network)));
+    messages
+}
+
+/// The marks of the rules for these networks, in their order.
+pub(super) fn marks(name: &InterfaceName, networks: &[IpNet]) -> Vec<Vec<u8>> {
+    networks.iter().map(|network| mark(name, network)).collect()
+}
+
+fn named(name: &InterfaceName) -> TableMessage {
+    TableMessage {
+        attributes: vec![TableAttribute::Name(table(name))],
+    }
+}
+
+fn chain(name: &InterfaceName) -> NfTablesMessage {
+    let hook = vec![
+        Hook::Number(HookNumber::Inet(InetHookNumber::PostRouting)),
+        Hook::Priority(PRIORITY),
+    ];
+    NfTablesMessage::NewChain(ChainMessage {
+        attributes: vec![
+            ChainAttribute::Table(table(name)),
+            ChainAttribute::Name(CHAIN.to_owned()),
+            ChainAttribute::Hook(hook),
+            ChainAttribute::Policy(ACCEPT),
+            ChainAttribute::Type("nat".to_owned()),
+        ],
+    })
+}
+
+fn rule(name: &InterfaceName, network: &IpNet) -> NfTablesMessage {
+    let expressions = [family_is(network), source_is_in(network), leaves_elsewhere(name)]
+        .into_iter()
+        .flatten()
+        .chain([masquerade()])
+        .map(Into::into)
+        .collect();
+    NfTablesMessage::NewRule(RuleMessage {
+        attributes: vec![
+            RuleAttribute::Table(table(name)),
+            RuleAttribute::Chain(CHAIN.to_owned()),
+            RuleAttribute::Expressions(expressions),
+            RuleAttribute::UserData(mark(name, network)),
+        ],
+    })
+}
+
+/// A comment as libnftnl lays it out: kind, length, text with its zero.
+fn mark(name: &InterfaceName, network: &IpNet) -> Vec<u8> {
+    let text = format!("sentrazone {FORM}: {} not to {name}", network.trunc());
+    // At most some 80 bytes: an IPv6 network and an interface name.
+    let length = u8::try_from(text.len() + 1).unwrap_or(u8::MAX);
+    let mut mark = vec![COMMENT, length];
+    mark.extend_from_slice(text.as_bytes());
+    mark.push(0);
+    mark
+}
+
+/// The table is of family `inet`: the two kinds of packet differ in where the source is.
+fn family_is(network: &IpNet) -> Vec<Expressions> {
+    // NFPROTO_IPV4, NFPROTO_IPV6 (linux/netfilter.h)
+    let family = match network {
+        IpNet::V4(_) => 2,
+        IpNet::V6(_) => 10,
+    };
+    vec![load(MetaKey::Nfproto), compare(Operator::Equal, vec![family])]
+}
+
+fn source_is_in(network: &IpNet) -> Vec<Expressions> {
+    let network = network.trunc();
+    // Where the source address is: RFC 791, section 3.1; RFC 8200, section 3.
+    let (offset, address, mask) = match network {
+        IpNet::V4(v4) => (12, v4.network().octets().to_vec(), v4.netmask().octets().to_vec()),
+        IpNet::V6(v6) => (8, v6.network().octets().to_vec(), v6.netmask().octets().to_vec()),
+    };
+    let length = if address.len() == 4 { 4 } else { 16 };
+    let mut expressions = vec![Expressions::Payload(vec![
+        Payload::DestinationRegister(Register::Reg1),
+        Payload::Base(NETWORK_HEADER),
+        Payload::Offset(offset),
+        Payload::Len(length),
+    ])];
+    if network.prefix_len() < network.max_prefix_len() {
+        let nothing = vec![0; mask.len()];
+        expressions.push(Expressions::Bitwise(vec![
+            Bitwise::SourceRegister(Register::Reg1),
+            Bitwise::DestinationRegister(Register::Reg1),
+            Bitwise::Length(length),
+            Bitwise::Mask(DataAttribute::Value(mask)),
+            Bitwise::Xor(DataAttribute::Value(nothing)),
+        ]));
+    }
+    expressions.push(compare(Operator::Equal, address));
+    expressions
+}
+
+/// Packets between peers keep their addresses.
+fn leaves_elsewhere(name: &InterfaceName) -> Vec<Expressions> {
+    let mut bytes = name.as_str().as_bytes().to_vec();
+    bytes.resize(NAME_BYTES, 0);
+    vec![load(MetaKey::Oifname), compare(Operator::NotEqual, bytes)]
+}
+
+fn masquerade() -> Expressions {
+    Expressions::Other {
+        expression_type: "masq".to_owned(),
+        attributes: Vec::new(),
+    }
+}
+
+fn load(key: MetaKey) -> Expressions {
+    Expressions::Meta(vec![Meta::DestinationRegister(Register::Reg1), Meta::Key(key)])
+}
+
+fn compare(operator: Operator, value: Vec<u8>) -> Expressions {
+    Expressions::Cmp(vec![
+        Cmp::SourceRegister(Register::Reg1),
+        Cmp::Op(operator),
+        Cmp::Data(DataAttribute::Value(value)),
+    ])
+}

@@ -1,0 +1,135 @@
+//! Routes to the networks behind peers.
+//!
+//! Owns the routes in the main table that carry our protocol number, and no others: a route that
+//! an administrator added by hand stays, whatever it is for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use futures_util::TryStreamExt as _;
+use ipnet::IpNet;
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+};
+use wgctl::device::kernel::link::{Link, Route};
+use wgctl::name::InterfaceName;
+
+use super::{Error, Spec};
+
+/// `proto` of our routes in `ip route`. Free in `linux/rtnetlink.h` and in iproute2's `rt_protos`.
+const PROTOCOL: RouteProtocol = RouteProtocol::Other(115);
+
+/// Removes our routes that are no longer wanted and adds those that are missing. Gives the number
+/// of writes.
+pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, Error> {
+    let wanted = wanted(spec);
+    let present = read(route, link, &spec.name)?;
+    let mut writes = 0;
+    for (network, message) in &present {
+        if message.header.protocol == PROTOCOL && !wanted.contains(network) {
+            let request = route.handle().route().del(message.clone()).execute();
+            route.wait(
+                || format!("removing the route to {network} over {}", spec.name),
+                request,
+            )?;
+            writes += 1;
+        }
+    }
+    for network in wanted.iter().filter(|network| !present.contains_key(network)) {
+        let request = route.handle().route().add(message(link, network)).execute();
+        route.wait(|| format!("adding a route to {network} over {}", spec.name), request)?;
+        writes += 1;
+    }
+    Ok(writes)
+}
+
+/// The networks that need a route: those of the interface's own addresses have one from the kernel.
+/// A default route is left out: in the main table it would cut the host off from everything else,
+/// the plane included.
+fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
+    let connected = |network: &IpNet| spec.addresses.iter().any(|address| address.trunc().contains(network));
+    spec.routes
+        .iter()
+        .map(IpNet::trunc)
+        .filter(|network| network.prefix_len() > 0 && !connected(network))
+        .collect()
+}
+
+/// All routes over the link in the main table.
+fn read(route: &Route, link: &Link, name: &InterfaceName) -> Result<BTreeMap<IpNet, RouteMessage>, Error> {
+    let mut routes = BTreeMap::new();
+    for query in [
+        RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    ] {
+        let request = route.handle().route().get(query).execute();
+        let messages: Vec<RouteMessage> =
+            route.wait(|| format!("reading the routes over {name}"), request.try_collect())?;
+        let over_link = messages.into_iter().filter(|message| is_over(link, message));
+        routes.extend(over_link.filter_map(|message| Some((destination(&message)?, message))));
+    }
+    Ok(routes)
+}
+
+fn is_over(link: &Link, message: &RouteMessage) -> bool {
+    message.header.table == RouteHeader::RT_TABLE_MAIN && message.attributes.contains(&RouteAttribute::Oif(link.index))
+}
+
+fn destination(message: &RouteMessage) -> Option<IpNet> {
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        RouteAttribute::Destination(RouteAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    })?;
+    IpNet::new(address, message.header.destination_prefix_length).ok()
+}
+
+fn message(link: &Link, network: &IpNet) -> RouteMessage {
+    match network {
+        IpNet::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(v4.network(), v4.prefix_len())
+            .output_interface(link.index)
+            .protocol(PROTOCOL)
+            .scope(RouteScope::Link)
+            .build(),
+        IpNet::V6(v6) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(v6.network(), v6.prefix_len())
+            .output_interface(link.index)
+            .protocol(PROTOCOL)
+            .build(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(addresses: &[&str], routes: &[&str]) -> Spec {
+        Spec {
+            name: "wg0".parse().unwrap(),
+            addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
+            mtu: None,
+            routes: routes.iter().map(|net| net.parse().unwrap()).collect(),
+            masquerade: Vec::new(),
+        }
+    }
+
+    fn wanted(addresses: &[&str], routes: &[&str]) -> Vec<String> {
+        super::wanted(&spec(addresses, routes))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn networks_of_the_interface_itself_need_no_route() {
+        let routes = ["10.8.0.7/32", "192.168.7.0/24", "fd00::9/128"];
+        assert_eq!(wanted(&["10.8.0.1/24", "fd00::1/64"], &routes), ["192.168.7.0/24"]);
+    }
+
+    #[test]
+    fn a_default_route_is_never_set() {
+        assert!(wanted(&["10.8.0.1/24"], &["0.0.0.0/0", "::/0"]).is_empty());
+    }
+}
