@@ -23,19 +23,25 @@ const LOCAL_SOCKET: &str = "/run/sentrazone/plane.sock";
 #[derive(Args, Default)]
 pub(crate) struct Options {
     /// The plane to talk to
-    #[arg(long, global = true, value_name = "URL", value_parser = base_url, conflicts_with = "socket")]
+    #[arg(long, global = true, help_heading = "Connection", value_name = "URL", value_parser = base_url, conflicts_with = "socket")]
     pub(crate) plane: Option<Url>,
     /// A file with the token to use ("-" for stdin)
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "socket")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        value_name = "FILE",
+        conflicts_with = "socket"
+    )]
     pub(crate) token_file: Option<PathBuf>,
     /// The unix socket of a plane on this machine
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = "Connection", value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Certificates (PEM) to trust beside the system's
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Connection", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// Send tokens and passwords over plain http to another machine
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) allow_plaintext: bool,
 }
 

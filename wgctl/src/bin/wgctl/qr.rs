@@ -4,12 +4,15 @@
 //! modules as blocks. In colour the blocks are white on black, so that the code is dark on light
 //! whatever the terminal's own colours are.
 
+use qrcode::bits::Bits;
 use qrcode::types::QrError;
-use qrcode::{Color, EcLevel, QrCode};
+use qrcode::{Color, EcLevel, QrCode, Version};
 use zeroize::Zeroizing;
 
 /// Light modules around the code.
 const QUIET_ZONE: usize = 4;
+/// UTF-8's number among the extended channel interpretations (AIM ITS/04-023).
+const ECI_UTF8: u32 = 26;
 
 /// Why there is no drawing.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +53,26 @@ pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, To
 }
 
 fn encode(content: &[u8]) -> Result<QrCode, QrError> {
-    QrCode::with_error_correction_level(content, EcLevel::M)
-        .or_else(|_| QrCode::with_error_correction_level(content, EcLevel::L))
+    if content.is_ascii() {
+        return QrCode::with_error_correction_level(content, EcLevel::M)
+            .or_else(|_| QrCode::with_error_correction_level(content, EcLevel::L));
+    }
+    let levels = [EcLevel::M, EcLevel::L];
+    let mut sizes = levels
+        .iter()
+        .flat_map(|level| (1..=40).map(move |size| (*level, Version::Normal(size))));
+    sizes
+        .find_map(|(level, version)| encode_utf8(content, level, version).ok())
+        .ok_or(QrError::DataTooLong)
+}
+
+/// Says that the bytes are UTF-8: a reader is left to guess otherwise, and some take "ë" for Chinese.
+fn encode_utf8(content: &[u8], level: EcLevel, version: Version) -> Result<QrCode, QrError> {
+    let mut bits = Bits::new(version);
+    bits.push_eci_designator(ECI_UTF8)?;
+    bits.push_byte_data(content)?;
+    bits.push_terminator(level)?;
+    QrCode::with_bits(bits, level)
 }
 
 #[cfg(test)]
@@ -94,5 +115,39 @@ mod tests {
                 .to_string()
                 .contains("2954 bytes")
         );
+    }
+
+    #[test]
+    fn zbar_reads_back_what_was_drawn() {
+        for content in ["# alice\n[Interface]", "# Zoë's laptop, 日本\n[Interface]"] {
+            let drawing = draw(content.as_bytes(), false).unwrap();
+            let path = std::env::temp_dir().join(format!("wgctl-{}.pgm", uuid::Uuid::new_v4()));
+            std::fs::write(&path, graymap(&drawing, 4)).unwrap();
+            let read = std::process::Command::new("zbarimg")
+                .args(["-q", "--raw"])
+                .arg(&path)
+                .output();
+            std::fs::remove_file(&path).unwrap();
+            let Ok(read) = read else {
+                eprintln!("not read back: zbarimg is not installed");
+                return;
+            };
+            assert_eq!(String::from_utf8_lossy(&read.stdout).trim_end(), content);
+        }
+    }
+
+    /// The drawing as a picture (PGM, the netpbm formats), `scale` dots a module.
+    fn graymap(drawing: &str, scale: usize) -> Vec<u8> {
+        let mut rows: Vec<Vec<u8>> = Vec::new();
+        for line in drawing.lines() {
+            for half in ["█▀", "█▄"] {
+                let row = line.chars().map(|c| if half.contains(c) { 255 } else { 0 });
+                let row: Vec<u8> = row.flat_map(|shade| std::iter::repeat_n(shade, scale)).collect();
+                rows.extend(std::iter::repeat_n(row, scale));
+            }
+        }
+        let mut picture = format!("P5 {} {} 255\n", rows[0].len(), rows.len()).into_bytes();
+        picture.extend(rows.into_iter().flatten());
+        picture
     }
 }
