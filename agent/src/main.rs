@@ -1,2 +1,142 @@
-//! x
-fn main() {}
+//! The agent's command line: run, enroll, check, release.
+//!
+//! Owns arguments, logging, signals and exit codes. Everything else is the library's.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use sentrazone_agent::config::{Config, DEFAULT_PATH};
+use sentrazone_agent::enroll::{Enrollment, enroll};
+use sentrazone_agent::{Error, release, run};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// `EX_CONFIG` (sysexits.h).
+const BAD_CONFIGURATION: u8 = 78;
+
+/// Makes the WireGuard of this host agree with what the plane has recorded.
+#[derive(Parser)]
+#[command(version)]
+struct Command {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run (the default).
+    Run,
+    /// Make this host a server's: check the token with the plane, write the configuration.
+    Enroll(EnrollArguments),
+    /// Say what is wrong with the configuration, and where.
+    Check,
+    /// Hand the interface back, running, and take our masquerading rules away.
+    Release,
+}
+
+#[derive(Args)]
+struct EnrollArguments {
+    /// The plane's URL; more than one are tried in turn.
+    #[arg(long, required = true)]
+    plane: Vec<Url>,
+    /// The file with the token that `wgctl server add` printed; `-` for standard input.
+    #[arg(long)]
+    token_file: PathBuf,
+    /// Certificates (PEM) to trust beside the system's.
+    #[arg(long)]
+    ca_file: Option<PathBuf>,
+    /// Dial planes on other machines without TLS.
+    #[arg(long)]
+    allow_plaintext: bool,
+    /// Where secrets and cache are kept [default: /var/lib/sentrazone-agent].
+    #[arg(long)]
+    state_dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let filter = EnvFilter::try_from_env("SENTRAZONE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let outcome = outcome
+        .map_err(Error::Thread)
+        .and_then(|runtime| runtime.block_on(carry_out(command)));
+    match outcome {
+        Ok(words) => {
+            say(&words);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(if matches!(error, Error::Config(_)) {
+                BAD_CONFIGURATION
+            } else {
+                1
+            })
+        }
+    }
+}
+
+async fn carry_out(command: Command) -> Result<String, Error> {
+    let load = || Config::load(&command.config, std::env::vars());
+    match command.verb {
+        None | Some(Verb::Run) => {
+            let config = load()?;
+            run(config, terminated()?).await.map(|()| String::new())
+        }
+        Some(Verb::Check) => load()
+            .map(|_| format!("{} is fine", command.config.display()))
+            .map_err(Error::from),
+        Some(Verb::Release) => release(load()?).await,
+        Some(Verb::Enroll(arguments)) => {
+            let EnrollArguments {
+                plane,
+                token_file,
+                ca_file,
+                allow_plaintext,
+                state_dir,
+            } = arguments;
+            let config = command.config;
+            let enrollment = Enrollment {
+                planes: plane,
+                token_file,
+                ca_file,
+                allow_plaintext,
+                config,
+                state_dir,
+            };
+            Ok(enroll(enrollment).await?)
+        }
+    }
+}
+
+/// Ends with SIGTERM or SIGINT.
+fn terminated() -> Result<impl Future<Output = ()>, Error> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Prints what a command has to say; a reader that is gone is no failure.
+fn say(words: &str) {
+    use std::io::Write as _;
+    if !words.is_empty() {
+        let _ = writeln!(std::io::stdout(), "{words}");
+    }
+}

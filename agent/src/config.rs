@@ -1,0 +1,242 @@
+//! `agent.toml`: what the agent must be told.
+//!
+//! Owns its keys, defaults, the override by environment (`SENTRAZONE_AGENT_<KEY>`) and what is
+//! wrong with it. It binds and opens nothing.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+use wgctl::api::base_url;
+
+/// Where the configuration is when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
+const ENVIRONMENT: &str = "SENTRAZONE_AGENT_";
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("{}: {source}: enroll this host first (`sentrazone-agent enroll --help`)", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not what it must be; the message has the line.
+    #[error("{}: {message}", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        message: String,
+    },
+    /// A value makes no sense.
+    #[error("{key}: {message}")]
+    Value {
+        /// Which.
+        key: &'static str,
+        /// What to write instead.
+        message: String,
+    },
+}
+
+/// Who holds the interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The kernel.
+    #[default]
+    Kernel,
+    /// A userspace process (wireguard-go, boringtun) that was started by others.
+    Userspace,
+}
+
+/// The agent's configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Planes to dial, tried in turn.
+    pub plane: Vec<Url>,
+    /// The file that holds the agent's token.
+    #[serde(default = "default_token_file")]
+    pub token_file: PathBuf,
+    /// Certificates (PEM) to trust beside the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Where secrets and cache are kept.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// Seconds between reports, which are also the checks of the interface; 1 to 3600.
+    #[serde(default = "default_report_interval")]
+    pub report_interval: u32,
+    /// Who holds the interface.
+    #[serde(default)]
+    pub backend: Backend,
+    /// Whether a plane may be dialled without TLS on other machines.
+    #[serde(default)]
+    pub allow_plaintext: bool,
+}
+
+fn default_token_file() -> PathBuf {
+    "/etc/sentrazone/agent.token".into()
+}
+
+fn default_state_dir() -> PathBuf {
+    "/var/lib/sentrazone-agent".into()
+}
+
+const fn default_report_interval() -> u32 {
+    15
+}
+
+impl Config {
+    /// A configuration for these planes, everything else by default.
+    #[must_use]
+    pub fn new(plane: Vec<Url>) -> Self {
+        Self {
+            plane,
+            token_file: default_token_file(),
+            ca_file: None,
+            state_dir: default_state_dir(),
+            report_interval: default_report_interval(),
+            backend: Backend::default(),
+            allow_plaintext: false,
+        }
+    }
+
+    /// Reads the file, then the environment over it, and checks the whole.
+    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let syntax = |error: toml::de::Error| Error::Syntax {
+            path: path.to_owned(),
+            message: error.to_string(),
+        };
+        // Once as it is, so that what is wrong is told with its line.
+        toml::from_str::<Self>(&text).map_err(syntax)?;
+        let mut table: toml::Table = toml::from_str(&text).map_err(syntax)?;
+        for (name, value) in environment {
+            if let Some(key) = name.strip_prefix(ENVIRONMENT) {
+                table.insert(key.to_lowercase(), environment_value(&value));
+            }
+        }
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| Error::Value {
+            key: "environment",
+            message: format!("{} (in a variable {ENVIRONMENT}…)", error.message()),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the values make sense together.
+    pub fn check(&self) -> Result<(), Error> {
+        let wrong = |key, message: String| Err(Error::Value { key, message });
+        if self.plane.is_empty() {
+            return wrong(
+                "plane",
+                "name at least one plane, like [\"https://plane.example.com\"]".to_owned(),
+            );
+        }
+        for url in &self.plane {
+            base_url(url.as_str()).map_err(|message| Error::Value { key: "plane", message })?;
+            if url.scheme() == "http" && !self.allow_plaintext && !is_loopback(url) {
+                return wrong(
+                    "plane",
+                    format!("{url} would send the token unencrypted: use https, or set allow_plaintext = true"),
+                );
+            }
+        }
+        if !(1..=3600).contains(&self.report_interval) {
+            return wrong(
+                "report_interval",
+                format!("{} is not between 1 and 3600 seconds", self.report_interval),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A variable's value as TOML where it is TOML, else as text.
+fn environment_value(text: &str) -> toml::Value {
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {text}")).ok();
+    let value = parsed.and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, text).unwrap();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(&path, environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_the_plane_must_be_named() {
+        let config = load("plane = [\"https://plane.example.com\"]", &[]).unwrap();
+        assert_eq!((config.report_interval, config.backend), (15, Backend::Kernel));
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_its_line() {
+        let error = load("plane = [\"https://plane.example.com\"]\nreport_intervall = 3\n", &[]).unwrap_err();
+        assert!(
+            error.contains("line 2") && error.contains("report_intervall"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let text = "plane = [\"https://plane.example.com\"]";
+        let environment = [
+            ("SENTRAZONE_AGENT_REPORT_INTERVAL", "3"),
+            ("SENTRAZONE_AGENT_STATE_DIR", "/srv/state"),
+        ];
+        let config = load(text, &environment).unwrap();
+        assert_eq!((config.report_interval, config.state_dir), (3, "/srv/state".into()));
+        assert!(load(text, &[("SENTRAZONE_AGENT_REPORT_INTERVAL", "soon")]).is_err());
+        assert!(load(text, &[("SENTRAZONE_AGENT_NO_SUCH_KEY", "1")]).is_err());
+    }
+
+    #[test]
+    fn a_token_is_not_sent_unencrypted_over_a_network() {
+        assert!(
+            load("plane = [\"http://plane.example.com\"]", &[])
+                .unwrap_err()
+                .contains("allow_plaintext")
+        );
+        assert!(load("plane = [\"http://plane.example.com\"]\nallow_plaintext = true", &[]).is_ok());
+        for loopback in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"] {
+            assert!(load(&format!("plane = [\"{loopback}\"]"), &[]).is_ok(), "{loopback}");
+        }
+        for bad in [
+            "plane = []",
+            "plane = [\"ftp://x\"]",
+            "plane = [\"https://x\"]\nreport_interval = 0",
+        ] {
+            assert!(load(bad, &[]).is_err(), "{bad}");
+        }
+    }
+}

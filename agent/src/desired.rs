@@ -1,0 +1,254 @@
+//! What should be on this host, as the plane last said.
+//!
+//! Owns the state and the pure step from one revision to the next. It must not do I/O.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Change, Desired, Interface, Peer};
+use wgctl::{PeerId, PublicKey, ServerId};
+
+/// What should be, at a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Whose.
+    pub server_id: ServerId,
+    /// The database's life that `revision` is of.
+    pub incarnation: Incarnation,
+    /// What it is of.
+    pub revision: u64,
+    /// The interface.
+    pub interface: Interface,
+    /// The peers.
+    pub peers: BTreeMap<PeerId, Peer>,
+}
+
+/// What a step touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// Nothing.
+    Nothing,
+    /// These peers, by the keys they had and have.
+    Peers(Vec<PublicKey>),
+    /// Everything.
+    All,
+}
+
+/// Why a step was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// A delta to a state that is not there.
+    #[error("the plane sent changes to a state this agent does not have: asking for everything")]
+    NoBase,
+    /// A message from the past.
+    #[error("the plane sent revision {theirs} while {ours} is here: it is passed over")]
+    Older {
+        /// What came.
+        theirs: u64,
+        /// What is here.
+        ours: u64,
+    },
+}
+
+/// Takes one answer of the plane.
+pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -> Result<Touched, Misfit> {
+    let Desired {
+        incarnation,
+        revision,
+        change,
+        ..
+    } = desired;
+    let same_life = state
+        .as_ref()
+        .filter(|state| state.incarnation == incarnation && state.server_id == *server_id);
+    if let Some(ours) = same_life.map(|state| state.revision).filter(|ours| *ours > revision) {
+        return Err(Misfit::Older { theirs: revision, ours });
+    }
+    match (change, same_life.is_some(), state.as_mut()) {
+        (Change::Unchanged, true, _) => Ok(Touched::Nothing),
+        (
+            Change::Delta {
+                interface,
+                upsert,
+                remove,
+            },
+            true,
+            Some(state),
+        ) => {
+            state.revision = revision;
+            let touched = delta(state, upsert, &remove);
+            match interface {
+                Some(interface) => {
+                    state.interface = interface;
+                    Ok(Touched::All)
+                }
+                None => Ok(Touched::Peers(touched)),
+            }
+        }
+        (Change::Unchanged | Change::Delta { .. }, ..) => Err(Misfit::NoBase),
+        (Change::Snapshot { interface, peers }, ..) => {
+            let peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
+            *state = Some(State {
+                server_id: server_id.clone(),
+                incarnation,
+                revision,
+                interface,
+                peers,
+            });
+            Ok(Touched::All)
+        }
+    }
+}
+
+fn delta(state: &mut State, upsert: Vec<Peer>, remove: &[PeerId]) -> Vec<PublicKey> {
+    let mut touched = Vec::new();
+    for id in remove {
+        touched.extend(state.peers.remove(id).map(|peer| peer.public_key));
+    }
+    for peer in upsert {
+        touched.push(peer.public_key);
+        let before = state.peers.insert(peer.id, peer);
+        touched.extend(before.map(|peer| peer.public_key));
+    }
+    touched
+}
+
+/// Networks of a peer outside the interface's own: they need a route.
+pub fn routed<'a>(interface: &'a Interface, peer: &'a Peer) -> impl Iterator<Item = IpNet> + 'a {
+    let own = |net: &IpNet| interface.addresses.iter().any(|address| address.trunc().contains(net));
+    peer.allowed_ips
+        .iter()
+        .map(|net| wgctl::address::normal(*net))
+        .filter(move |net| !own(net))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use wgctl::PrivateKey;
+
+    use super::*;
+
+    /// A peer with this number's address and a fresh key.
+    pub(crate) fn peer(number: u8) -> Peer {
+        Peer {
+            id: PeerId::random(),
+            public_key: PrivateKey::generate().unwrap().public_key(),
+            preshared_key: None,
+            allowed_ips: vec![format!("10.8.0.{number}/32").parse().unwrap()],
+            expires_at: None,
+        }
+    }
+
+    pub(crate) fn interface() -> Interface {
+        Interface {
+            name: "wg0".parse().unwrap(),
+            listen_port: 51820,
+            addresses: vec!["10.8.0.1/24".parse().unwrap()],
+            mtu: None,
+            masquerade: false,
+            ping_target: None,
+        }
+    }
+
+    pub(crate) fn server() -> ServerId {
+        "los-angeles".parse().unwrap()
+    }
+
+    pub(crate) fn answer(incarnation: Incarnation, revision: u64, change: Change) -> Desired {
+        Desired {
+            version: 1,
+            incarnation,
+            revision,
+            change,
+            requests: Vec::new(),
+            prekeys_wanted: 0,
+        }
+    }
+
+    pub(crate) fn snapshot(peers: &[Peer]) -> Change {
+        Change::Snapshot {
+            interface: interface(),
+            peers: peers.to_vec(),
+        }
+    }
+
+    fn change(upsert: &[Peer], remove: &[PeerId]) -> Change {
+        Change::Delta {
+            interface: None,
+            upsert: upsert.to_vec(),
+            remove: remove.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_replaces_and_a_delta_names_what_it_touches() {
+        let (life, mut state) = (Incarnation::random(), None);
+        let (one, two) = (peer(2), peer(3));
+        let all = snapshot(&[one.clone(), two.clone()]);
+        assert_eq!(step(&mut state, &server(), answer(life, 4, all)), Ok(Touched::All));
+        let mut rekeyed = two.clone();
+        rekeyed.public_key = PrivateKey::generate().unwrap().public_key();
+        let touched = step(
+            &mut state,
+            &server(),
+            answer(life, 6, change(&[rekeyed.clone()], &[one.id])),
+        )
+        .unwrap();
+        assert_eq!(
+            touched,
+            Touched::Peers(vec![one.public_key, rekeyed.public_key, two.public_key])
+        );
+        let state = state.unwrap();
+        assert_eq!(
+            (state.revision, state.peers.into_values().collect::<Vec<_>>()),
+            (6, vec![rekeyed])
+        );
+    }
+
+    #[test]
+    fn a_delta_without_its_base_asks_for_everything() {
+        let (life, mut state) = (Incarnation::random(), None);
+        assert_eq!(
+            step(&mut state, &server(), answer(life, 4, change(&[], &[]))),
+            Err(Misfit::NoBase)
+        );
+        step(&mut state, &server(), answer(life, 4, snapshot(&[peer(2)]))).unwrap();
+        let another = Incarnation::random();
+        assert_eq!(
+            step(&mut state, &server(), answer(another, 9, change(&[], &[]))),
+            Err(Misfit::NoBase)
+        );
+        assert_eq!(
+            step(&mut state, &server(), answer(another, 1, Change::Unchanged)),
+            Err(Misfit::NoBase)
+        );
+        assert_eq!(state.unwrap().peers.len(), 1, "nothing was lost");
+    }
+
+    #[test]
+    fn an_older_revision_never_replaces_a_newer_one() {
+        let (life, mut state) = (Incarnation::random(), None);
+        step(&mut state, &server(), answer(life, 4, snapshot(&[peer(2)]))).unwrap();
+        for late in [snapshot(&[]), change(&[], &[]), Change::Unchanged] {
+            let refused = step(&mut state, &server(), answer(life, 3, late));
+            assert_eq!(refused, Err(Misfit::Older { theirs: 3, ours: 4 }));
+        }
+        assert_eq!(state.as_ref().unwrap().peers.len(), 1);
+        let restored = answer(Incarnation::random(), 1, snapshot(&[]));
+        assert_eq!(
+            step(&mut state, &server(), restored),
+            Ok(Touched::All),
+            "another life counts anew"
+        );
+    }
+
+    #[test]
+    fn only_networks_outside_the_interfaces_own_are_routed() {
+        let mut routed_peer = peer(2);
+        routed_peer.allowed_ips.push("10.50.0.7/16".parse().unwrap());
+        let routes: Vec<_> = routed(&interface(), &routed_peer).collect();
+        assert_eq!(routes, ["10.50.0.0/16".parse::<IpNet>().unwrap()]);
+    }
+}

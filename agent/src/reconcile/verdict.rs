@@ -1,0 +1,76 @@
+//! What came of carrying out a revision: what is there, and what is not and why.
+//!
+//! Owns the words that go to the plane. Pure.
+
+use std::collections::BTreeMap;
+
+use wgctl::device::{DesiredDevice, Device};
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Applied, Failure};
+use wgctl::{PeerId, PublicKey};
+
+use crate::desired::State;
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The life of the database that `revision` is of; none before there was a state.
+    pub incarnation: Option<Incarnation>,
+    /// The revision that is in the kernel, but for `failed`; 0 for none.
+    pub revision: u64,
+    /// Peers that are not as they should be.
+    pub failed: BTreeMap<PeerId, String>,
+    /// Why the interface is not as it should be.
+    pub interface_failed: Option<String>,
+}
+
+impl Verdict {
+    /// Nothing of this state was carried out yet.
+    pub(super) fn of(state: Option<&State>) -> Self {
+        Self {
+            incarnation: state.map(|state| state.incarnation),
+            revision: 0,
+            failed: BTreeMap::new(),
+            interface_failed: None,
+        }
+    }
+
+    /// As the plane is told; none before there was a state.
+    #[must_use]
+    pub fn message(&self) -> Option<Applied> {
+        let failure = |(client, reason): (&PeerId, &String)| Failure {
+            client: *client,
+            reason: reason.clone(),
+        };
+        Some(Applied {
+            incarnation: self.incarnation?,
+            revision: self.revision,
+            failed: self.failed.iter().map(failure).collect(),
+            interface_failed: self.interface_failed.clone(),
+        })
+    }
+}
+
+/// Why which peers are not as they should be, by comparison; `refused` has the kernel's words.
+pub(super) fn reasons(
+    desired: &DesiredDevice,
+    actual: &Device,
+    refused: &BTreeMap<PublicKey, String>,
+    owner: impl Fn(&PublicKey) -> Option<PeerId>,
+) -> BTreeMap<PeerId, String> {
+    let differs = |key: &PublicKey| match (desired.peers.get(key), actual.peers.get(key)) {
+        (Some(wanted), Some(there)) => {
+            wanted.allowed_ips != there.allowed_ips
+                || wanted.preshared_key != there.preshared_key
+                || wanted.persistent_keepalive != there.persistent_keepalive
+        }
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let reason = |key: &PublicKey| {
+        let unsaid = || "the kernel took it and does not show it as it should be: it is tried again".to_owned();
+        refused.get(key).cloned().unwrap_or_else(unsaid)
+    };
+    let wrong = desired.peers.keys().filter(|key| differs(key));
+    wrong.filter_map(|key| Some((owner(key)?, reason(key)))).collect()
+}

@@ -1,0 +1,116 @@
+//! From the plane's words to the device's: which peers should be on the interface now, and how.
+//!
+//! Owns the opening of preshared keys (once each), expiry by the given time, and what makes a peer
+//! impossible. It must not talk to the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use wgctl::device::DesiredPeer;
+use wgctl::protocol::v1::{Interface, Peer, Sealed};
+use wgctl::{PeerId, PresharedKey, PublicKey, ServerId, Timestamp, address};
+
+use crate::desired;
+use crate::secrets::Secrets;
+
+/// What a peer should be right now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// On the interface, like this.
+    Present(DesiredPeer),
+    /// Not on it: it has expired.
+    Expired,
+    /// It cannot be known: whatever is there stays, and this is why.
+    Unknown(String),
+}
+
+/// Opened preshared keys, kept so that a change costs what changed.
+#[derive(Default)]
+pub(super) struct Opened(BTreeMap<PeerId, (Sealed, PresharedKey)>);
+
+impl Opened {
+    /// What `peer` should be at `now`.
+    pub(super) fn wanted(&mut self, secrets: &Secrets, server: &ServerId, peer: &Peer, now: Timestamp) -> Wanted {
+        if peer.expires_at.is_some_and(|end| end <= now) {
+            return Wanted::Expired;
+        }
+        if peer.public_key == secrets.private_key().public_key() {
+            return Wanted::Unknown("its public key is the host's own: give the device another".to_owned());
+        }
+        let preshared_key = match &peer.preshared_key {
+            None => None,
+            Some(sealed) => match self.open(secrets, server, peer.id, sealed) {
+                Ok(key) => Some(key),
+                Err(error) => return Wanted::Unknown(error.to_string()),
+            },
+        };
+        let allowed_ips = peer.allowed_ips.iter().map(|net| address::normal(*net)).collect();
+        Wanted::Present(DesiredPeer {
+            preshared_key,
+            persistent_keepalive: 0,
+            allowed_ips,
+            endpoint: None,
+        })
+    }
+
+    fn open(
+        &mut self,
+        secrets: &Secrets,
+        server: &ServerId,
+        peer: PeerId,
+        sealed: &Sealed,
+    ) -> Result<PresharedKey, crate::secrets::Error> {
+        if let Some((_, key)) = self.0.get(&peer).filter(|(opened, _)| opened == sealed) {
+            return Ok(key.clone());
+        }
+        let key = secrets.open_preshared_key(server, peer, sealed)?;
+        self.0.insert(peer, (sealed.clone(), key.clone()));
+        Ok(key)
+    }
+
+    /// Forgets the keys of peers that are no more.
+    pub(super) fn keep(&mut self, known: impl Fn(&PeerId) -> bool) {
+        self.0.retain(|id, _| known(id));
+    }
+}
+
+/// Which peer a key is, and which networks need routes: kept beside the state, so that neither is
+/// searched for among all peers.
+#[derive(Default)]
+pub(super) struct Index {
+    by_key: BTreeMap<PublicKey, PeerId>,
+    routed: BTreeMap<PeerId, Vec<IpNet>>,
+}
+
+impl Index {
+    /// The index of these peers.
+    pub(super) fn new<'a>(interface: &Interface, peers: impl Iterator<Item = &'a Peer>) -> Self {
+        let mut index = Self::default();
+        peers.for_each(|peer| index.insert(interface, peer));
+        index
+    }
+
+    pub(super) fn insert(&mut self, interface: &Interface, peer: &Peer) {
+        self.by_key.insert(peer.public_key, peer.id);
+        let routed: Vec<IpNet> = desired::routed(interface, peer).collect();
+        if routed.is_empty() {
+            self.routed.remove(&peer.id);
+        } else {
+            self.routed.insert(peer.id, routed);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &PublicKey) {
+        if let Some(id) = self.by_key.remove(key) {
+            self.routed.remove(&id);
+        }
+    }
+
+    pub(super) fn owner(&self, key: &PublicKey) -> Option<PeerId> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(super) fn routes(&self) -> BTreeSet<IpNet> {
+        self.routed.values().flatten().copied().collect()
+    }
+}

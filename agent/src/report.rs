@@ -1,0 +1,158 @@
+//! What the plane is told without asking: what came of it, and how the host is doing.
+//!
+//! Owns the confirmations (whenever the verdict changes, and after each connection) and the
+//! reports (each interval: round trip, transfers). A look at the interface comes with each report,
+//! whether the plane is there or not: it is also what repairs drift.
+
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use wgctl::ServerId;
+use wgctl::address::Endpoint;
+use wgctl::api::Report;
+use wgctl::client::{Client, Error};
+
+use crate::plane::{Backoff, Planes};
+use crate::reconcile::{Input, Reading, Verdict};
+
+/// How long a measured round trip may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// The share of the newest measurement in the smoothed round trip.
+const SMOOTHING: f64 = 0.2;
+
+/// Confirms every verdict, and the latest again after each connection; until the reconciler ends.
+pub async fn confirm(planes: Planes, mut verdict: watch::Receiver<Verdict>, mut connected: watch::Receiver<u64>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let message = verdict.borrow_and_update().message();
+        connected.mark_unchanged();
+        if let (Some(message), Some(client)) = (message, planes.current()) {
+            if let Err(error) = client.applied(&message).await {
+                tracing::debug!("not confirmed: {error}");
+                backoff.sleep().await;
+                // Refused for good (the token is dead): the next connection or verdict tries again.
+                if error.status().is_none() {
+                    continue;
+                }
+            } else {
+                backoff.reset();
+            }
+        }
+        tokio::select! {
+            changed = verdict.changed() => if changed.is_err() { return },
+            changed = connected.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// The reporting side of the agent.
+pub struct Reporter {
+    /// Whom to tell.
+    pub planes: Planes,
+    /// Whom to ask.
+    pub inbox: Sender<Input>,
+    /// Seconds between reports.
+    pub every: u32,
+    /// Told when a plane is there: the first report follows at once.
+    pub connected: watch::Receiver<u64>,
+    /// Whose token it is, once known.
+    pub server: watch::Receiver<Option<ServerId>>,
+}
+
+impl Reporter {
+    /// Looks and reports until the reconciler ends.
+    pub async fn run(mut self) {
+        let mut ticks = interval(Duration::from_secs(u64::from(self.every)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut smoothed = None;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                changed = self.connected.changed() => if changed.is_err() { return },
+            }
+            let Some(reading) = self.look().await else { return };
+            let (Some(client), Some(server)) = (self.planes.current(), self.server.borrow().clone()) else {
+                continue;
+            };
+            if *self.connected.borrow() == 0 {
+                continue;
+            }
+            smoothed = smooth(smoothed, measure(&client, reading.ping_target.as_ref()).await);
+            match self.report(&client, server, reading, smoothed).await {
+                Ok(()) => {}
+                Err(error) => tracing::debug!("not reported: {error}"),
+            }
+        }
+    }
+
+    async fn look(&self) -> Option<Reading> {
+        let (sender, reading) = oneshot::channel();
+        self.inbox.send(Input::Look { reading: sender }).ok()?;
+        reading.await.ok()
+    }
+
+    async fn report(
+        &self,
+        client: &Client,
+        server_id: ServerId,
+        reading: Reading,
+        ping_ms: Option<f64>,
+    ) -> Result<(), Error> {
+        let sequence = reading.counters.as_ref().map(|batch| batch.sequence);
+        let report = Report {
+            server_id,
+            ping_ms,
+            peers: reading.peers,
+            transfer_rx: reading.transfer_rx,
+            transfer_tx: reading.transfer_tx,
+            counters: reading.counters,
+            report_interval: Some(self.every),
+        };
+        client.report(&report).await?;
+        if let Some(sequence) = sequence {
+            // The reconciler may have ended meanwhile: then the batch is sent again, and counted once.
+            let _ = self.inbox.send(Input::Counted { sequence });
+        }
+        Ok(())
+    }
+}
+
+/// The round trip to the plane, or the time a TCP connection to the target takes; milliseconds.
+async fn measure(client: &Client, target: Option<&Endpoint>) -> Option<f64> {
+    let begin = Instant::now();
+    let answered = match target {
+        None => timeout(PING_TIMEOUT, client.health())
+            .await
+            .is_ok_and(|answer| answer.is_ok()),
+        Some(target) => {
+            let connection = TcpStream::connect((target.host(), target.port()));
+            timeout(PING_TIMEOUT, connection)
+                .await
+                .is_ok_and(|connected| connected.is_ok())
+        }
+    };
+    answered.then(|| begin.elapsed().as_secs_f64() * 1000.0)
+}
+
+/// An exponentially weighted mean; without a measurement there is none to report.
+fn smooth(before: Option<f64>, measured: Option<f64>) -> Option<f64> {
+    let measured = measured?;
+    // Microseconds are precise enough, and short to write.
+    let mean = before.map_or(measured, |before| (measured - before).mul_add(SMOOTHING, before));
+    Some((mean * 1000.0).round() / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_round_trip_is_smoothed_and_a_lost_one_is_not_invented() {
+        assert_eq!(smooth(None, Some(10.0)), Some(10.0));
+        assert_eq!(smooth(Some(10.0), Some(20.0)), Some(12.0));
+        assert_eq!(smooth(Some(10.0), None), None);
+    }
+}

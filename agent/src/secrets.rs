@@ -1,0 +1,331 @@
+//! The host's secrets: its WireGuard key, and the key under which devices' keys are sealed.
+//!
+//! Owns `wireguard.key` and `seal.key` in the state folder, prekeys, sealing and opening. Secrets
+//! are made once; one that is missing while others are there, or that cannot be read, is an error,
+//! never a reason to make another: every device would have to be configured anew.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chacha20poly1305::aead::{Aead as _, Payload};
+use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use wgctl::key::{KEY_LEN, KeyError};
+use wgctl::protocol::v1::{Prekey, Sealed};
+use wgctl::{PeerId, PresharedKey, PrivateKey, PublicKey, ServerId};
+use zeroize::Zeroizing;
+
+use crate::file;
+
+const WIREGUARD_KEY: &str = "wireguard.key";
+const SEAL_KEY: &str = "seal.key";
+/// Bytes of an XChaCha20 nonce, at the beginning of a sealed secret (draft-irtf-cfrg-xchacha-03).
+const NONCE_LEN: usize = 24;
+
+/// What is wrong with a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file does not hold a key.
+    #[error("{} does not hold a key (44 characters of base64): restore it from a backup", .0.display())]
+    Corrupt(PathBuf),
+    /// One of the two is missing.
+    #[error(
+        "{} is missing though {} is there: restore it from a backup (or remove both, and give every device a new configuration)",
+        missing.display(), present.display()
+    )]
+    Missing {
+        /// Which.
+        missing: PathBuf,
+        /// What shows that it was there once.
+        present: PathBuf,
+    },
+    /// The operating system gave no randomness.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Something sealed does not open.
+    #[error(
+        "the sealed {purpose} of client {peer} does not open with this host's {SEAL_KEY}: was the host set up anew? Create the client again"
+    )]
+    Open {
+        /// What was sealed.
+        purpose: &'static str,
+        /// Whose it is.
+        peer: PeerId,
+    },
+    /// A private key that is not the peer's.
+    #[error("the sealed private key of client {0} does not belong to its public key: create the client again")]
+    Mismatch(PeerId),
+}
+
+/// What was sealed; part of what a sealed secret is bound to.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    PrivateKey,
+    PresharedKey,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::PrivateKey => "private-key",
+            Self::PresharedKey => "preshared-key",
+        }
+    }
+
+    /// A sealed secret opens only as what it is, on its server, for its peer.
+    fn bound_to(self, server: &ServerId, peer: PeerId) -> String {
+        format!("sentrazone/v1/{}\0{server}\0{peer}", self.name())
+    }
+}
+
+/// The host's secrets.
+pub struct Secrets {
+    private_key: PrivateKey,
+    seal: XChaCha20Poly1305,
+}
+
+impl Secrets {
+    /// The secrets in `folder`; made when there are none.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        file::private_folder(folder).map_err(|source| Error::File {
+            path: folder.to_owned(),
+            source,
+        })?;
+        let (wireguard, seal) = (folder.join(WIREGUARD_KEY), folder.join(SEAL_KEY));
+        let (private_key, seal_key) = match (read(&wireguard)?, read(&seal)?) {
+            (Some(private), Some(seal)) => (private, seal),
+            (Some(_), None) => {
+                return Err(Error::Missing {
+                    missing: seal,
+                    present: wireguard,
+                });
+            }
+            // Written first: alone, it is what an interrupted first start leaves.
+            (None, Some(seal)) if !crate::cache::exists(folder) => (make(&wireguard)?, seal),
+            (None, Some(_)) => {
+                return Err(Error::Missing {
+                    missing: wireguard,
+                    present: seal,
+                });
+            }
+            (None, None) => {
+                let seal = make(&seal)?;
+                (make(&wireguard)?, seal)
+            }
+        };
+        let seal = XChaCha20Poly1305::new((&*seal_key).into());
+        Ok(Self {
+            private_key: PrivateKey::from_bytes(*private_key),
+            seal,
+        })
+    }
+
+    /// The host's own key.
+    #[must_use]
+    pub const fn private_key(&self) -> &PrivateKey {
+        &self.private_key
+    }
+
+    /// Fresh keys for a peer to come, sealed.
+    pub fn prekey(&self, server: &ServerId) -> Result<Prekey, Error> {
+        let id = PeerId::random();
+        let (private, preshared) = (PrivateKey::generate()?, PresharedKey::generate()?);
+        Ok(Prekey {
+            id,
+            public_key: private.public_key(),
+            private_key: self.seal(Purpose::PrivateKey, server, id, private.as_bytes())?,
+            preshared_key: self.seal(Purpose::PresharedKey, server, id, preshared.as_bytes())?,
+        })
+    }
+
+    /// Opens a peer's private key; it must belong to `public_key`.
+    pub fn open_private_key(
+        &self,
+        server: &ServerId,
+        peer: PeerId,
+        public_key: &PublicKey,
+        sealed: &Sealed,
+    ) -> Result<PrivateKey, Error> {
+        let key = PrivateKey::from_bytes(*self.unseal(Purpose::PrivateKey, server, peer, sealed)?);
+        if key.public_key() != *public_key {
+            return Err(Error::Mismatch(peer));
+        }
+        Ok(key)
+    }
+
+    /// Opens a peer's preshared key.
+    pub fn open_preshared_key(&self, server: &ServerId, peer: PeerId, sealed: &Sealed) -> Result<PresharedKey, Error> {
+        Ok(PresharedKey::from_bytes(*self.unseal(
+            Purpose::PresharedKey,
+            server,
+            peer,
+            sealed,
+        )?)?)
+    }
+
+    fn seal(&self, purpose: Purpose, server: &ServerId, peer: PeerId, secret: &[u8]) -> Result<Sealed, Error> {
+        let mut nonce = [0u8; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(|error| KeyError::Random(error.to_string()))?;
+        let aad = purpose.bound_to(server, peer);
+        let payload = Payload {
+            msg: secret,
+            aad: aad.as_bytes(),
+        };
+        let sealed = self.seal.encrypt(&XNonce::from(nonce), payload);
+        let ciphertext = sealed.map_err(|_| Error::Open {
+            purpose: purpose.name(),
+            peer,
+        })?;
+        Ok(Sealed([nonce.as_slice(), &ciphertext].concat()))
+    }
+
+    fn unseal(
+        &self,
+        purpose: Purpose,
+        server: &ServerId,
+        peer: PeerId,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
+        let refused = || Error::Open {
+            purpose: purpose.name(),
+            peer,
+        };
+        let (nonce, ciphertext) = sealed.0.split_first_chunk::<NONCE_LEN>().ok_or_else(refused)?;
+        let aad = purpose.bound_to(server, peer);
+        let payload = Payload {
+            msg: ciphertext,
+            aad: aad.as_bytes(),
+        };
+        let opened = Zeroizing::new(
+            self.seal
+                .decrypt(&XNonce::from(*nonce), payload)
+                .map_err(|_| refused())?,
+        );
+        let key: [u8; KEY_LEN] = opened.as_slice().try_into().map_err(|_| refused())?;
+        Ok(Zeroizing::new(key))
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, Error> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Error::Corrupt(path.to_owned())),
+        Err(source) => {
+            return Err(Error::File {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let corrupt = || Error::Corrupt(path.to_owned());
+    let bytes = Zeroizing::new(BASE64.decode(text.trim()).map_err(|_| corrupt())?);
+    let key: [u8; KEY_LEN] = bytes.as_slice().try_into().map_err(|_| corrupt())?;
+    if key == [0; KEY_LEN] {
+        return Err(corrupt());
+    }
+    Ok(Some(Zeroizing::new(key)))
+}
+
+/// Makes a key and writes it. Clamped, so that what is in the file is what the kernel shows; for a
+/// sealing key that costs five of 256 bits.
+fn make(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
+    let key = PrivateKey::generate()?;
+    let text = Zeroizing::new(format!("{}\n", key.to_base64().as_str()));
+    file::write(path, text.as_bytes()).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Zeroizing::new(*key.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> ServerId {
+        "los-angeles".parse().unwrap()
+    }
+
+    #[test]
+    fn secrets_are_made_once_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Secrets::open(folder.path()).unwrap();
+        let prekey = first.prekey(&server()).unwrap();
+        let again = Secrets::open(folder.path()).unwrap();
+        assert_eq!(again.private_key(), first.private_key());
+        let key = again
+            .open_private_key(&server(), prekey.id, &prekey.public_key, &prekey.private_key)
+            .unwrap();
+        assert_eq!(key.public_key(), prekey.public_key);
+        again
+            .open_preshared_key(&server(), prekey.id, &prekey.preshared_key)
+            .unwrap();
+    }
+
+    #[test]
+    fn a_sealed_key_opens_only_for_its_server_peer_and_purpose() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::open(folder.path()).unwrap();
+        let (one, two) = (secrets.prekey(&server()).unwrap(), secrets.prekey(&server()).unwrap());
+        let elsewhere = "new-york".parse().unwrap();
+        assert!(
+            secrets
+                .open_private_key(&elsewhere, one.id, &one.public_key, &one.private_key)
+                .is_err()
+        );
+        assert!(
+            secrets
+                .open_private_key(&server(), two.id, &one.public_key, &one.private_key)
+                .is_err()
+        );
+        assert!(
+            secrets
+                .open_private_key(&server(), one.id, &two.public_key, &one.private_key)
+                .is_err()
+        );
+        assert!(secrets.open_preshared_key(&server(), one.id, &one.private_key).is_err());
+        for length in 0..one.preshared_key.0.len() {
+            let cut = Sealed(one.preshared_key.0[..length].to_vec());
+            assert!(
+                secrets.open_preshared_key(&server(), one.id, &cut).is_err(),
+                "{length} bytes"
+            );
+        }
+        let another = tempfile::tempdir().unwrap();
+        let stranger = Secrets::open(another.path()).unwrap();
+        assert!(
+            stranger
+                .open_preshared_key(&server(), one.id, &one.preshared_key)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_lost_or_spoilt_secret_is_never_made_anew() {
+        for name in [WIREGUARD_KEY, SEAL_KEY] {
+            let folder = tempfile::tempdir().unwrap();
+            Secrets::open(folder.path()).unwrap();
+            for spoilt in ["", "short", "\u{fffd}", &BASE64.encode([0; 32])] {
+                std::fs::write(folder.path().join(name), spoilt).unwrap();
+                assert!(
+                    matches!(Secrets::open(folder.path()), Err(Error::Corrupt(_))),
+                    "{name} {spoilt:?}"
+                );
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        Secrets::open(folder.path()).unwrap();
+        std::fs::remove_file(folder.path().join(SEAL_KEY)).unwrap();
+        assert!(matches!(Secrets::open(folder.path()), Err(Error::Missing { .. })));
+    }
+}

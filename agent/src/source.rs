@@ -1,0 +1,186 @@
+//! The long poll: what the plane wants, as soon as it wants it.
+//!
+//! Owns the conversation's order: introduce, fill the stock of prekeys, poll, hand over, answer
+//! requests; and coming back after a failure. What is handed over is `reconcile`'s; nothing is torn
+//! down because nobody answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use tokio::sync::{oneshot, watch};
+use wgctl::ServerId;
+use wgctl::client::{Client, Error};
+use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
+
+use crate::answer::answer;
+use crate::desired::Misfit;
+use crate::plane::{Backoff, Planes};
+use crate::reconcile::{Input, Position};
+use crate::secrets::Secrets;
+
+/// Seconds a poll may wait for news.
+const WAIT: u32 = 25;
+/// Prekeys sent at once, as the protocol allows.
+const PREKEYS_AT_ONCE: u32 = 256;
+
+/// What ends one connection.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    /// The plane failed or refused.
+    #[error(transparent)]
+    Plane(#[from] Error),
+    /// The token is of another server than the state on this host.
+    #[error(
+        "the token is of server {theirs}, but this host is {ours}: enroll it with a token of {ours}, or give the agent another state_dir"
+    )]
+    AnotherServer {
+        /// The token's.
+        theirs: ServerId,
+        /// The state's.
+        ours: ServerId,
+    },
+    /// The reconciler has ended.
+    #[error("the agent is stopping")]
+    Stopping,
+}
+
+/// The polling side of the agent.
+pub struct Source {
+    /// Whom to dial.
+    pub planes: Planes,
+    /// The host's secrets.
+    pub secrets: Arc<Secrets>,
+    /// Where answers go.
+    pub inbox: Sender<Input>,
+    /// What is here already.
+    pub position: watch::Receiver<Position>,
+    /// Whose agent this is, once known: by the state that is here, or by the token.
+    pub server: watch::Sender<Option<ServerId>>,
+    /// Told whenever a plane took the introduction: whoever waits for a plane begins.
+    pub connected: watch::Sender<u64>,
+}
+
+impl Source {
+    /// Polls until the reconciler ends.
+    pub async fn run(self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let Some(client) = self.planes.current() else { return };
+            match self.converse(&client, &mut backoff).await {
+                End::Stopping => return,
+                End::Plane(error) if error.status() == Some(401) => tracing::error!(
+                    "{} refuses this agent's token: make a new one (`wgctl server token SERVER`) and enroll again; \
+                     tunnels stay as they are",
+                    client.target()
+                ),
+                end => tracing::warn!("{end}; tunnels stay as they are"),
+            }
+            self.planes.next();
+            backoff.sleep().await;
+        }
+    }
+
+    async fn converse(&self, client: &Client, backoff: &mut Backoff) -> End {
+        let server = match self.introduce(client).await {
+            Ok(server) => server,
+            Err(end) => return end,
+        };
+        tracing::info!(plane = %client.target(), server = %server, "connected");
+        self.connected.send_modify(|count| *count += 1);
+        loop {
+            if let Err(end) = self.poll(client, &server).await {
+                return end;
+            }
+            backoff.reset();
+        }
+    }
+
+    async fn introduce(&self, client: &Client) -> Result<ServerId, End> {
+        let hello = Hello {
+            version: VERSION,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            public_key: self.secrets.private_key().public_key(),
+        };
+        let server = client.hello(&hello).await?.server_id;
+        let ours = self.server.borrow().clone();
+        if let Some(ours) = ours.filter(|ours| *ours != server) {
+            return Err(End::AnotherServer { theirs: server, ours });
+        }
+        self.server.send_replace(Some(server.clone()));
+        Ok(server)
+    }
+
+    async fn poll(&self, client: &Client, server: &ServerId) -> Result<(), End> {
+        let position = *self.position.borrow();
+        let query = DesiredQuery {
+            revision: position.map_or(0, |(_, revision)| revision),
+            incarnation: position.map(|(incarnation, _)| incarnation),
+            wait: WAIT,
+        };
+        let mut desired = client.desired(&query).await?;
+        for request in std::mem::take(&mut desired.requests) {
+            self.answer(client, server, request);
+        }
+        let wanted = desired.prekeys_wanted;
+        match self.hand_over(server, desired).await? {
+            // The next poll asks for everything.
+            Err(Misfit::NoBase) => self.snapshot(client, server).await?,
+            Err(Misfit::Older { .. }) | Ok(()) => {}
+        }
+        if wanted > 0 {
+            self.fill(client, server, wanted).await?;
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self, client: &Client, server: &ServerId) -> Result<(), End> {
+        let desired = client
+            .desired(&DesiredQuery {
+                revision: 0,
+                incarnation: None,
+                wait: 0,
+            })
+            .await?;
+        self.hand_over(server, desired).await?.or(Ok(()))
+    }
+
+    async fn hand_over(&self, server: &ServerId, desired: Desired) -> Result<Result<(), Misfit>, End> {
+        let (done, carried_out) = oneshot::channel();
+        let input = Input::Desired {
+            server: server.clone(),
+            desired: Box::new(desired),
+            done,
+        };
+        self.inbox.send(input).map_err(|_| End::Stopping)?;
+        carried_out.await.map_err(|_| End::Stopping)
+    }
+
+    /// Answers on the side: a person waits, and so does the next poll's news.
+    fn answer(&self, client: &Client, server: &ServerId, request: Request) {
+        let (client, server, secrets) = (client.clone(), server.clone(), Arc::clone(&self.secrets));
+        tokio::spawn(async move {
+            let reply = answer(&secrets, &server, request.ask);
+            if let Err(error) = client.reply(request.id, &reply).await {
+                tracing::warn!("a reply was not delivered: {error}");
+            }
+        });
+    }
+
+    async fn fill(&self, client: &Client, server: &ServerId, wanted: u32) -> Result<(), End> {
+        let (secrets, server) = (Arc::clone(&self.secrets), server.clone());
+        let count = wanted.min(PREKEYS_AT_ONCE);
+        let make = move || {
+            (0..count)
+                .map(|_| secrets.prekey(&server))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let made = tokio::task::spawn_blocking(make).await.map_err(|_| End::Stopping)?;
+        match made {
+            Ok(prekeys) => Ok(client.prekeys(&Prekeys { prekeys }).await?),
+            Err(error) => {
+                tracing::error!("no keys can be made: {error}");
+                Ok(())
+            }
+        }
+    }
+}
