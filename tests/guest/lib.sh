@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# Owns the names that `prepare` and `run` share: where things lie, how they speak, how they
+# become root. Sourced, never run. Must not create anything or change the machine.
+
+guest_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+cache=${SENTRAZONE_GUEST_CACHE:-$(dirname -- "$(dirname -- "$guest_dir")")/target/guest}
+[[ $cache == /* ]] || cache=$PWD/$cache
+# shellcheck disable=SC2034  # used by the scripts that source this file
+kernel_dir=$cache/kernel
+# The host's own module tools and administration tools live in sbin, which a plain user's PATH lacks.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+say() { printf 'guest: %s\n' "$*" >&2; }
+fail() {
+    say "$*"
+    exit 125
+}
+have() { command -v -- "$1" >/dev/null 2>&1; }
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif have sudo; then
+        sudo -n -- "$@"
+    else
+        fail "root is needed for: $* (and there is no sudo)"
+    fi
+}
+
+# Prints the path of the virtiofs daemon: QEMU's own in older distributions, its own package later.
+virtiofsd_path() {
+    local path
+    for path in /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd; do
+        [[ -x $path ]] && printf '%s\n' "$path" && return 0
+    done
+    return 1
+}
+
+# The initramfs depends on the kernel and on these files only.
+initramfs_path() {
+    local sum
+    sum=$(cat -- "$guest_dir/init" "$guest_dir/prepare" "$kernel_dir/release" | sha256sum)
+    printf '%s/initramfs-%s\n' "$cache" "${sum:0:16}"
+}
