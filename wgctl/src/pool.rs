@@ -88,7 +88,11 @@ impl Pool {
         let host_bits = self.0.max_prefix_len() - self.0.prefix_len();
         let first = number(self.server_address()).checked_add(1)?;
         // IPv6 has no broadcast address.
-        let last = if host_bits > 1 && self.0.addr().is_ipv4() { all.last - 1 } else { all.last };
+        let last = if host_bits > 1 && self.0.addr().is_ipv4() {
+            all.last - 1
+        } else {
+            all.last
+        };
         Run::checked(first, last)
     }
 
@@ -136,8 +140,14 @@ pub fn take<R: Runs>(runs: &mut R, wanted: Run) -> Result<bool, R::Error> {
         return Ok(false);
     };
     runs.remove(around.first)?;
-    let below = wanted.first.checked_sub(1).and_then(|last| Run::checked(around.first, last));
-    let above = wanted.last.checked_add(1).and_then(|first| Run::checked(first, around.last));
+    let below = wanted
+        .first
+        .checked_sub(1)
+        .and_then(|last| Run::checked(around.first, last));
+    let above = wanted
+        .last
+        .checked_add(1)
+        .and_then(|first| Run::checked(first, around.last));
     for rest in [below, above].into_iter().flatten() {
         runs.insert(rest)?;
     }
@@ -180,11 +190,17 @@ mod tests {
 
         fn at_or_below(&self, number: u128) -> Result<Option<Run>, Infallible> {
             let found = self.0.range(..=number).next_back();
-            Ok(found.map(|(first, last)| Run { first: *first, last: *last }))
+            Ok(found.map(|(first, last)| Run {
+                first: *first,
+                last: *last,
+            }))
         }
 
         fn beginning_at(&self, number: u128) -> Result<Option<Run>, Infallible> {
-            Ok(self.0.get(&number).map(|last| Run { first: number, last: *last }))
+            Ok(self.0.get(&number).map(|last| Run {
+                first: number,
+                last: *last,
+            }))
         }
 
         fn insert(&mut self, run: Run) -> Result<(), Infallible> {
@@ -220,7 +236,9 @@ mod tests {
     fn all(text: &str) -> (String, Vec<String>) {
         let pool = pool(text);
         let mut runs = fresh(&pool);
-        let given = std::iter::from_fn(|| next(&pool, &mut runs)).map(|a| a.to_string()).collect();
+        let given = std::iter::from_fn(|| next(&pool, &mut runs))
+            .map(|a| a.to_string())
+            .collect();
         (pool.server_address().to_string(), given)
     }
 
@@ -234,7 +252,11 @@ mod tests {
         expect("10.8.0.0/32", "10.8.0.0", &[]);
         expect("10.8.0.0/31", "10.8.0.0", &["10.8.0.1"]);
         expect("10.8.0.5/30", "10.8.0.5", &["10.8.0.6"]);
-        expect("10.8.0.0/29", "10.8.0.1", &["10.8.0.2", "10.8.0.3", "10.8.0.4", "10.8.0.5", "10.8.0.6"]);
+        expect(
+            "10.8.0.0/29",
+            "10.8.0.1",
+            &["10.8.0.2", "10.8.0.3", "10.8.0.4", "10.8.0.5", "10.8.0.6"],
+        );
         expect("255.255.255.254/31", "255.255.255.254", &["255.255.255.255"]);
         expect("fd00::/128", "fd00::", &[]);
         expect("fd00::/127", "fd00::", &["fd00::1"]);
@@ -338,7 +360,10 @@ mod tests {
         first: u128,
         size: u128,
     ) -> Result<(), TestCaseError> {
-        let run = Run { first, last: first + size - 1 };
+        let run = Run {
+            first,
+            last: first + size - 1,
+        };
         let expected = (run.first..=run.last).all(|n| assignable.contains(&n) && !used.contains(&n));
         prop_assert_eq!(is_free(runs, run).unwrap(), expected);
         prop_assert_eq!(take(runs, run).unwrap(), expected);

@@ -78,7 +78,11 @@ pub fn fold(samples: &mut Vec<Sample>, minute: u8, measure: &Measure) {
 /// Whole microseconds of a round trip that can have been: up to ten minutes.
 fn micros(ping_ms: f64) -> Option<u64> {
     let possible = ping_ms.is_finite() && (0.0..=600_000.0).contains(&ping_ms);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded just above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded just above"
+    )]
     possible.then(|| (ping_ms * 1000.0).round() as u64)
 }
 
@@ -101,7 +105,10 @@ mod tests {
         fold(&mut samples, 7, &measure(None, 200));
         fold(&mut samples, 7, &measure(Some(20.5), 300));
         fold(&mut samples, 3, &measure(None, 50));
-        let minutes: Vec<_> = samples.iter().map(|s| (s.minute, s.pings, s.ping_sum, s.transfer_rx)).collect();
+        let minutes: Vec<_> = samples
+            .iter()
+            .map(|s| (s.minute, s.pings, s.ping_sum, s.transfer_rx))
+            .collect();
         assert_eq!(minutes, [(3, 0, 0, 50), (7, 2, 30_500, 300)]);
     }
 

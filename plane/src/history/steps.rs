@@ -74,7 +74,9 @@ impl Steps {
     /// The points that are left.
     pub fn finish(&mut self) -> Vec<HistoryPoint> {
         let open = std::mem::take(&mut self.open);
-        open.into_iter().map(|((begin, server), sum)| point(begin, server, &sum)).collect()
+        open.into_iter()
+            .map(|((begin, server), sum)| point(begin, server, &sum))
+            .collect()
     }
 }
 

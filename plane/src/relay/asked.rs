@@ -89,6 +89,12 @@ impl Line {
         lock(&self.state).asked.0.values().any(Question::is_fresh)
     }
 
+    /// Whether there is a question that is not answered.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        !lock(&self.state).asked.0.is_empty()
+    }
+
     /// All questions that are not answered, for a poll's answer.
     #[must_use]
     pub fn hand_out(&self) -> Vec<Request> {

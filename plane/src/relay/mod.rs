@@ -142,7 +142,9 @@ impl Line {
     /// Whether the agent has not been asked for prekeys lately.
     #[must_use]
     pub fn may_ask_prekeys(&self) -> bool {
-        lock(&self.state).prekeys_asked.is_none_or(|asked| asked.elapsed() >= AGAIN)
+        lock(&self.state)
+            .prekeys_asked
+            .is_none_or(|asked| asked.elapsed() >= AGAIN)
     }
 
     /// Notes that the agent is being asked for prekeys.
@@ -210,10 +212,15 @@ mod tests {
         let requests = line.hand_out();
         assert_eq!(requests.len(), 1);
         assert!(!line.has_fresh_request(), "it was handed out just now");
-        let reply = || Reply::Failed { reason: "no".to_owned() };
+        let reply = || Reply::Failed {
+            reason: "no".to_owned(),
+        };
         assert!(line.reply(&requests[0].id, reply()));
         assert!(!line.reply(&requests[0].id, reply()));
-        assert!(matches!(answer.wait(Duration::from_secs(5)).await, Asked::Replied(Reply::Failed { .. })));
+        assert!(matches!(
+            answer.wait(Duration::from_secs(5)).await,
+            Asked::Replied(Reply::Failed { .. })
+        ));
     }
 
     #[test]

@@ -13,6 +13,12 @@ pub(crate) trait ReadAnswers {
     async fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError>;
 }
 
+/// Forgetting answers that are outlived; a crash may bring some back.
+pub(crate) trait RecordAnswers: ReadAnswers {
+    /// Removes at most `limit` answers from before `before`. Says how many.
+    async fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+}
+
 /// Writing answers.
 pub(crate) trait ChangeAnswers: ReadAnswers {
     /// Keeps an answer; `old` is the outlived one of the same scope.
@@ -44,13 +50,14 @@ impl<R: ChangeRows> ChangeAnswers for R {
     }
 }
 
-/// Removes at most `limit` answers from before `before`. Says how many.
-pub(crate) fn sweep(tx: &impl RecordRows, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let span = Span::under(&[]).before(moment(before).to_vec());
-    let old = tx.some(schema::ANSWER_TIMES, span, Order::Up, limit)?;
-    for (key, _) in &old {
-        tx.erase(schema::ANSWERS, &key::tail::<32>(key))?;
-        tx.erase(schema::ANSWER_TIMES, key)?;
+impl<R: RecordRows> RecordAnswers for R {
+    async fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let span = Span::under(&[]).before(moment(before).to_vec());
+        let old = self.some(schema::ANSWER_TIMES, span, Order::Up, limit)?;
+        for (key, _) in &old {
+            self.erase(schema::ANSWERS, &key::tail::<32>(key))?;
+            self.erase(schema::ANSWER_TIMES, key)?;
+        }
+        Ok(old.len())
     }
-    Ok(old.len())
 }

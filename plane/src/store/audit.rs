@@ -47,7 +47,12 @@ impl AuditFilter {
 /// Reading the log.
 pub(crate) trait ReadAudit {
     /// Matching records, newest first.
-    async fn audit_newest(&self, filter: &AuditFilter, offset: usize, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
+    async fn audit_newest(
+        &self,
+        filter: &AuditFilter,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError>;
     /// Records from number `from` to `to` (both included), oldest first, at most `limit`.
     async fn audit_from(&self, from: u64, to: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
     /// The newest record's number; 0 for none.
@@ -60,7 +65,12 @@ fn last(rows: &impl Rows) -> Result<u64, StoreError> {
 }
 
 impl<R: Rows> ReadAudit for R {
-    async fn audit_newest(&self, filter: &AuditFilter, offset: usize, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
+    async fn audit_newest(
+        &self,
+        filter: &AuditFilter,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
         let mut found = Vec::new();
         let mut span = Span::under(&[]);
         let mut skip = offset;
@@ -84,7 +94,11 @@ impl<R: Rows> ReadAudit for R {
                     found.push(record);
                 }
             }
-            Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if found.len() >= limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
         Ok(found)
     }
@@ -103,7 +117,13 @@ impl<R: Rows> ReadAudit for R {
 }
 
 /// Appends a record.
-pub(super) fn append(tx: &impl ChangeRows, actor: &str, ip: &str, now: Timestamp, entry: &Entry) -> Result<(), StoreError> {
+pub(super) fn append(
+    tx: &impl ChangeRows,
+    actor: &str,
+    ip: &str,
+    now: Timestamp,
+    entry: &Entry,
+) -> Result<(), StoreError> {
     let id = last(tx)? + 1;
     let record = AuditRecord {
         id,

@@ -32,7 +32,8 @@ pub(crate) trait ReadChanges {
 pub(crate) trait ChangeRevisions: ReadChanges {
     /// Logs `ledger.revision + 1` as the change of `peer` (of the interface when none), forgets what
     /// is too old, and writes the ledger.
-    async fn log_change(&self, server: &ServerId, ledger: &mut Ledger, peer: Option<&PeerId>) -> Result<(), StoreError>;
+    async fn log_change(&self, server: &ServerId, ledger: &mut Ledger, peer: Option<&PeerId>)
+    -> Result<(), StoreError>;
 }
 
 impl<R: Rows> ReadChanges for R {
@@ -52,7 +53,12 @@ impl<R: Rows> ReadChanges for R {
 }
 
 impl<R: ChangeRows> ChangeRevisions for R {
-    async fn log_change(&self, server: &ServerId, ledger: &mut Ledger, peer: Option<&PeerId>) -> Result<(), StoreError> {
+    async fn log_change(
+        &self,
+        server: &ServerId,
+        ledger: &mut Ledger,
+        peer: Option<&PeerId>,
+    ) -> Result<(), StoreError> {
         ledger.revision += 1;
         let value = peer.map_or(&[] as &[u8], |peer| peer.as_bytes().as_slice());
         self.put(schema::CHANGES, &key::numbered(server, ledger.revision), value)?;

@@ -58,7 +58,15 @@ impl<R: RecordRows> RecordHistory for R {
 
     async fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError> {
         let span = Span::under(&[]).before(hour.to_be_bytes().to_vec());
-        if self.some(schema::HISTORY, Span::under(&[]).before(hour.to_be_bytes().to_vec()), Order::Up, 1)?.is_empty() {
+        if self
+            .some(
+                schema::HISTORY,
+                Span::under(&[]).before(hour.to_be_bytes().to_vec()),
+                Order::Up,
+                1,
+            )?
+            .is_empty()
+        {
             return Ok(());
         }
         self.erase_all(schema::HISTORY, span)

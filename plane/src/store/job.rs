@@ -28,6 +28,11 @@ impl<T> Done<T> {
         }
     }
 
+    /// Several things were done at once.
+    pub(crate) const fn all(value: T, audit: Vec<Entry>) -> Self {
+        Self { value, audit }
+    }
+
     /// Nothing was written: it was so already.
     pub(crate) fn nothing(value: T) -> Self {
         Self {
@@ -127,7 +132,10 @@ where
                 tx.take_dirty();
                 match appended {
                     Ok(()) => (Ok(done.value), Verdict::Durable),
-                    Err(error) => (Err(error.into()), Verdict::Broken("its audit record could not be written")),
+                    Err(error) => (
+                        Err(error.into()),
+                        Verdict::Broken("its audit record could not be written"),
+                    ),
                 }
             }
         }

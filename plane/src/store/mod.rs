@@ -21,6 +21,7 @@ mod key;
 mod peers;
 mod penalties;
 mod prekeys;
+mod primitives;
 mod record;
 mod rows;
 mod schema;
@@ -43,20 +44,28 @@ use wgctl::name::Incarnation;
 pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
 
-pub(crate) use agents::{ReadAgents, RecordAgents};
-pub(crate) use answers::{ChangeAnswers, ReadAnswers};
-pub(crate) use audit::{AuditFilter, ReadAudit};
-pub(crate) use changes::{ChangeRevisions, ReadChanges};
-pub(crate) use history::{ReadHistory, RecordHistory};
+pub(crate) use audit::AuditFilter;
+pub(crate) use changes::Changes;
 pub(crate) use job::Done;
-pub(crate) use peers::{ChangePeers, ReadPeers};
-pub(crate) use penalties::{ChangePenalties, ReadPenalties};
-pub(crate) use prekeys::{ReadPrekeys, RecordPrekeys};
 pub(crate) use record::{AgentState, Answer, Ledger, PeerRecord, Penalty, ServerRecord, UserRecord};
 pub(crate) use rows::{Changing, Reading, Recording};
-pub(crate) use servers::{ChangeServers, ReadServers};
-pub(crate) use spans::{ChangeSpans, ReadSpans, SERVER_ITSELF};
-pub(crate) use users::{ChangeUsers, ReadUsers};
+pub(crate) use spans::SERVER_ITSELF;
+
+/// The primitives' names, for who holds a transaction.
+pub(crate) mod prelude {
+    pub(crate) use super::agents::{ReadAgents as _, RecordAgents as _};
+    pub(crate) use super::answers::{ChangeAnswers as _, ReadAnswers as _, RecordAnswers as _};
+    pub(crate) use super::audit::ReadAudit as _;
+    pub(crate) use super::changes::{ChangeRevisions as _, ReadChanges as _};
+    pub(crate) use super::history::{ReadHistory as _, RecordHistory as _};
+    pub(crate) use super::peers::{ChangePeers as _, ReadPeers as _};
+    pub(crate) use super::penalties::{ChangePenalties as _, ReadPenalties as _, RecordPenalties as _};
+    pub(crate) use super::prekeys::{ReadPrekeys as _, RecordPrekeys as _};
+    pub(crate) use super::primitives::{Change, Read, Record};
+    pub(crate) use super::servers::{ChangeServers as _, ReadServers as _};
+    pub(crate) use super::spans::{ChangeSpans as _, ReadSpans as _};
+    pub(crate) use super::users::{ChangeUsers as _, ReadUsers as _};
+}
 
 /// How many changes may wait for the writer; more wait for a place among them.
 const QUEUE: usize = 4096;
@@ -121,7 +130,10 @@ impl Store {
     }
 
     /// Reads a few rows, of one moment, on the caller's thread.
-    pub(crate) fn read<T, E: From<StoreError>>(&self, read: impl AsyncFnOnce(&Reading) -> Result<T, E>) -> Result<T, E> {
+    pub(crate) fn read<T, E: From<StoreError>>(
+        &self,
+        read: impl AsyncFnOnce(&Reading) -> Result<T, E>,
+    ) -> Result<T, E> {
         let closed = || StoreError::Unavailable("it is being reopened".to_owned());
         let database = self.shared.handle.database().ok_or_else(closed)?;
         let tx = Reading::new(database.begin_read().map_err(rows::storage)?);

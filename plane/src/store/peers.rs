@@ -57,7 +57,9 @@ impl<R: Rows> ReadPeers for R {
         mut see: impl FnMut(PeerRecord) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
         let span = key::all(server).after(key::numbered(server, after));
-        self.visit(schema::PEERS, span, Order::Up, |_, value| see(parse(schema::PEERS, value)?))
+        self.visit(schema::PEERS, span, Order::Up, |_, value| {
+            see(parse(schema::PEERS, value)?)
+        })
     }
 }
 

@@ -15,6 +15,12 @@ pub(crate) trait ReadPenalties {
     async fn penalty(&self, account: &[u8; 32]) -> Result<Option<Penalty>, StoreError>;
 }
 
+/// Forgetting penalties that are outlived; a crash may bring some back.
+pub(crate) trait RecordPenalties: ReadPenalties {
+    /// Removes at most `limit` penalties whose last failure was before `before`. Says how many.
+    async fn sweep_penalties(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+}
+
 /// Writing penalties.
 pub(crate) trait ChangePenalties: ReadPenalties {
     async fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError>;
@@ -37,17 +43,22 @@ impl<R: ChangeRows> ChangePenalties for R {
     }
 }
 
-/// Removes at most `limit` penalties whose last failure was before `before`. Says how many.
-pub(crate) fn sweep(tx: &impl RecordRows, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let mut old = Vec::new();
-    tx.visit(schema::PENALTIES, Span::under(&[]), Order::Up, |key, value| {
-        if parse::<Penalty>(schema::PENALTIES, value)?.last < before {
-            old.push(key.to_vec());
+impl<R: RecordRows> RecordPenalties for R {
+    async fn sweep_penalties(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut old = Vec::new();
+        self.visit(schema::PENALTIES, Span::under(&[]), Order::Up, |key, value| {
+            if parse::<Penalty>(schema::PENALTIES, value)?.last < before {
+                old.push(key.to_vec());
+            }
+            Ok(if old.len() >= limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
+        })?;
+        for key in &old {
+            self.erase(schema::PENALTIES, key)?;
         }
-        Ok(if old.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    for key in &old {
-        tx.erase(schema::PENALTIES, key)?;
+        Ok(old.len())
     }
-    Ok(old.len())
 }

@@ -29,7 +29,10 @@ pub(crate) trait RecordPrekeys: ReadPrekeys {
 impl<R: Rows> ReadPrekeys for R {
     async fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError> {
         let first = self.some(schema::PREKEYS, key::all(server), Order::Up, 1)?;
-        first.first().map(|(_, value)| parse(schema::PREKEYS, value)).transpose()
+        first
+            .first()
+            .map(|(_, value)| parse(schema::PREKEYS, value))
+            .transpose()
     }
 
     async fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError> {

@@ -66,7 +66,10 @@ impl Span {
     }
 
     fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
-        (self.from.as_ref().map(Vec::as_slice), self.to.as_ref().map(Vec::as_slice))
+        (
+            self.from.as_ref().map(Vec::as_slice),
+            self.to.as_ref().map(Vec::as_slice),
+        )
     }
 
     /// redb panics at a range that ends before it begins.
@@ -89,10 +92,21 @@ pub(super) enum Order {
 /// Reads rows.
 pub(crate) trait Rows {
     /// Hands one row to `see`, if it exists.
-    fn look<T>(&self, table: Table, key: &[u8], see: impl FnOnce(&[u8]) -> Result<T, StoreError>) -> Result<Option<T>, StoreError>;
+    fn look<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError>;
 
     /// Hands the rows of `span` to `see`, until it has enough.
-    fn visit(&self, table: Table, span: Span, order: Order, see: impl FnMut(&[u8], &[u8]) -> Step) -> Result<(), StoreError>;
+    fn visit(
+        &self,
+        table: Table,
+        span: Span,
+        order: Order,
+        see: impl FnMut(&[u8], &[u8]) -> Step,
+    ) -> Result<(), StoreError>;
 
     /// One row's bytes.
     fn bytes(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -110,14 +124,24 @@ pub(crate) trait Rows {
     }
 
     /// At most `limit` keys and values of a span.
-    fn some(&self, table: Table, span: Span, order: Order, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn some(
+        &self,
+        table: Table,
+        span: Span,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let mut found = Vec::new();
         if limit == 0 {
             return Ok(found);
         }
         self.visit(table, span, order, |key, value| {
             found.push((key.to_vec(), value.to_vec()));
-            Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if found.len() >= limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
         Ok(found)
     }
@@ -136,7 +160,8 @@ pub(crate) trait RecordRows: Rows {
 
     /// Writes a row of JSON.
     fn put_json<T: Serialize>(&self, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))?;
+        let bytes =
+            serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))?;
         self.put(table, key, &bytes)
     }
 }
@@ -183,11 +208,22 @@ impl Reading {
 }
 
 impl Rows for Reading {
-    fn look<T>(&self, table: Table, key: &[u8], see: impl FnOnce(&[u8]) -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    fn look<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         look(&*self.table(table)?, key, see)
     }
 
-    fn visit(&self, table: Table, span: Span, order: Order, see: impl FnMut(&[u8], &[u8]) -> Step) -> Result<(), StoreError> {
+    fn visit(
+        &self,
+        table: Table,
+        span: Span,
+        order: Order,
+        see: impl FnMut(&[u8], &[u8]) -> Step,
+    ) -> Result<(), StoreError> {
         visit(&*self.table(table)?, &span, order, see)
     }
 }
@@ -249,11 +285,22 @@ impl Changing {
 }
 
 impl Rows for Changing {
-    fn look<T>(&self, table: Table, key: &[u8], see: impl FnOnce(&[u8]) -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    fn look<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         look(&self.tx.open_table(table).map_err(storage)?, key, see)
     }
 
-    fn visit(&self, table: Table, span: Span, order: Order, see: impl FnMut(&[u8], &[u8]) -> Step) -> Result<(), StoreError> {
+    fn visit(
+        &self,
+        table: Table,
+        span: Span,
+        order: Order,
+        see: impl FnMut(&[u8], &[u8]) -> Step,
+    ) -> Result<(), StoreError> {
         visit(&self.tx.open_table(table).map_err(storage)?, &span, order, see)
     }
 }
@@ -261,13 +308,21 @@ impl Rows for Changing {
 impl RecordRows for Changing {
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
-        self.tx.open_table(table).map_err(storage)?.insert(key, value).map_err(storage)?;
+        self.tx
+            .open_table(table)
+            .map_err(storage)?
+            .insert(key, value)
+            .map_err(storage)?;
         Ok(())
     }
 
     fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
-        self.tx.open_table(table).map_err(storage)?.remove(key).map_err(storage)?;
+        self.tx
+            .open_table(table)
+            .map_err(storage)?
+            .remove(key)
+            .map_err(storage)?;
         Ok(())
     }
 
@@ -277,7 +332,9 @@ impl RecordRows for Changing {
         }
         self.dirty.set(true);
         let mut table = self.tx.open_table(table).map_err(storage)?;
-        table.retain_in::<&[u8], _>(span.bounds(), |_, _| false).map_err(storage)
+        table
+            .retain_in::<&[u8], _>(span.bounds(), |_, _| false)
+            .map_err(storage)
     }
 }
 
@@ -287,11 +344,22 @@ impl ChangeRows for Changing {}
 pub(crate) struct Recording<'a>(pub(super) &'a Changing);
 
 impl Rows for Recording<'_> {
-    fn look<T>(&self, table: Table, key: &[u8], see: impl FnOnce(&[u8]) -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    fn look<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         self.0.look(table, key, see)
     }
 
-    fn visit(&self, table: Table, span: Span, order: Order, see: impl FnMut(&[u8], &[u8]) -> Step) -> Result<(), StoreError> {
+    fn visit(
+        &self,
+        table: Table,
+        span: Span,
+        order: Order,
+        see: impl FnMut(&[u8], &[u8]) -> Step,
+    ) -> Result<(), StoreError> {
         self.0.visit(table, span, order, see)
     }
 }

@@ -190,8 +190,14 @@ mod tests {
             .unwrap();
         tx.commit().unwrap();
         let error = prepare(&database, &path).unwrap_err();
-        assert!(matches!(error, StoreError::TooNew { found: 2, known: 1, .. }), "{error}");
-        assert!(error.to_string().contains("install the release that wrote it"), "{error}");
+        assert!(
+            matches!(error, StoreError::TooNew { found: 2, known: 1, .. }),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("install the release that wrote it"),
+            "{error}"
+        );
         assert_eq!(version(&database).unwrap(), Some(VERSION + 1));
     }
 

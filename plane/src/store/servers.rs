@@ -56,7 +56,9 @@ impl<R: Rows> ReadServers for R {
     }
 
     async fn retired_revision(&self, id: &ServerId) -> Result<Option<u64>, StoreError> {
-        self.look(schema::RETIRED, id_key(id), |value| Ok(u64::from_be_bytes(fixed(value)?)))
+        self.look(schema::RETIRED, id_key(id), |value| {
+            Ok(u64::from_be_bytes(fixed(value)?))
+        })
     }
 }
 

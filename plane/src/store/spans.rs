@@ -18,7 +18,12 @@ pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
 /// Reading who has what.
 pub(crate) trait ReadSpans {
     /// Somebody but `except` who has an address of `net`.
-    async fn owner_within(&self, server: &ServerId, net: &IpNet, except: Option<&PeerId>) -> Result<Option<PeerId>, StoreError>;
+    async fn owner_within(
+        &self,
+        server: &ServerId,
+        net: &IpNet,
+        except: Option<&PeerId>,
+    ) -> Result<Option<PeerId>, StoreError>;
     /// The lowest free address of a pool.
     async fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError>;
 }
@@ -56,7 +61,13 @@ fn first_of(key: &[u8]) -> u128 {
 }
 
 /// The row with the highest first address that is not above `first`.
-fn at_or_below(rows: &impl Rows, table: Table, server: &ServerId, family: u8, first: u128) -> Result<Option<(u128, Vec<u8>)>, StoreError> {
+fn at_or_below(
+    rows: &impl Rows,
+    table: Table,
+    server: &ServerId,
+    family: u8,
+    first: u128,
+) -> Result<Option<(u128, Vec<u8>)>, StoreError> {
     let span = super::rows::Span::under(&family_key(server, family)).to(span_key(server, family, first));
     let found = rows.some(table, span, Order::Down, 1)?;
     Ok(found.into_iter().next().map(|(key, value)| (first_of(&key), value)))
@@ -88,7 +99,8 @@ impl<R: RecordRows> Runs for FreeRuns<'_, R> {
     }
 
     fn remove(&mut self, first: u128) -> Result<(), StoreError> {
-        self.rows.erase(schema::FREE_RUNS, &span_key(self.server, self.family, first))
+        self.rows
+            .erase(schema::FREE_RUNS, &span_key(self.server, self.family, first))
     }
 }
 
@@ -100,7 +112,12 @@ fn run(first: u128, last: &[u8]) -> Result<Run, StoreError> {
 }
 
 impl<R: Rows> ReadSpans for R {
-    async fn owner_within(&self, server: &ServerId, net: &IpNet, except: Option<&PeerId>) -> Result<Option<PeerId>, StoreError> {
+    async fn owner_within(
+        &self,
+        server: &ServerId,
+        net: &IpNet,
+        except: Option<&PeerId>,
+    ) -> Result<Option<PeerId>, StoreError> {
         let wanted = Run::of(net);
         let family = family(net);
         let mut from = wanted.last;
@@ -134,7 +151,11 @@ impl<R: ChangeRows> ChangeSpans for R {
     async fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError> {
         let family = family(&pool.net());
         if let Some(all) = pool.assignable() {
-            let mut free = FreeRuns { rows: self, server, family };
+            let mut free = FreeRuns {
+                rows: self,
+                server,
+                family,
+            };
             free.insert(all)?;
         }
         let own = wgctl::address::host(pool.server_address());
@@ -143,7 +164,11 @@ impl<R: ChangeRows> ChangeSpans for R {
 
     async fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
         for common in in_pools(pools, net) {
-            let mut free = FreeRuns { rows: self, server, family: family(net) };
+            let mut free = FreeRuns {
+                rows: self,
+                server,
+                family: family(net),
+            };
             if !pool::take(&mut free, common)? {
                 return Err(StoreError::Broken("an address was given that is not free"));
             }
@@ -153,7 +178,11 @@ impl<R: ChangeRows> ChangeSpans for R {
 
     async fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError> {
         for common in in_pools(pools, net) {
-            let mut free = FreeRuns { rows: self, server, family: family(net) };
+            let mut free = FreeRuns {
+                rows: self,
+                server,
+                family: family(net),
+            };
             pool::give_back(&mut free, common)?;
         }
         self.erase(schema::SPANS, &span_key(server, family(net), Run::of(net).first))

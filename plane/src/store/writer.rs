@@ -116,7 +116,9 @@ pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
 
 /// Runs a batch in one transaction and tells everybody. Says what was committed.
 fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool) -> Verdict {
-    let outcome = handle.reopened().and_then(|database| write(&database, &mut batch, overdue));
+    let outcome = handle
+        .reopened()
+        .and_then(|database| write(&database, &mut batch, overdue));
     let (verdict, told) = match outcome {
         Ok(verdict) => (verdict, Ok(())),
         Err(error) => {
