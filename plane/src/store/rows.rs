@@ -90,7 +90,7 @@ pub(super) enum Order {
 }
 
 /// Reads rows.
-pub(crate) trait Rows {
+pub(super) trait Rows {
     /// Hands one row to `see`, if it exists.
     fn look<T>(
         &self,
@@ -118,11 +118,6 @@ pub(crate) trait Rows {
         self.look(table, key, |value| parse(table, value))
     }
 
-    /// Whether a row is there.
-    fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.look(table, key, |_| Ok(()))?.is_some())
-    }
-
     /// At most `limit` keys and values of a span.
     fn some(
         &self,
@@ -148,7 +143,7 @@ pub(crate) trait Rows {
 }
 
 /// Writes rows of what may be lost in a crash: metrics.
-pub(crate) trait RecordRows: Rows {
+pub(super) trait RecordRows: Rows {
     /// Writes a row.
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
@@ -167,7 +162,7 @@ pub(crate) trait RecordRows: Rows {
 }
 
 /// Writes rows that must not be lost.
-pub(crate) trait ChangeRows: RecordRows {}
+pub(super) trait ChangeRows: RecordRows {}
 
 pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))
