@@ -1,1 +1,5 @@
 //! x
+pub mod fleet;
+pub mod history;
+pub mod relay;
+pub mod store;
