@@ -1,0 +1,137 @@
+//! Why a request to the fleet was not done.
+//!
+//! Owns [`Refusal`]: its stable codes, the field it names, and the words for people. It must not
+//! know HTTP; the HTTP layer maps a code to a status.
+
+use crate::store::StoreError;
+
+/// A refusal. It has changed nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// `not_found`: what was named does not exist.
+    #[error("there is no {what}: list what exists and check the spelling")]
+    NotFound {
+        /// Like `server "los-angeles"`.
+        what: String,
+    },
+    /// `invalid_field`: a value that cannot be.
+    #[error("{field}: {detail}")]
+    InvalidField {
+        /// As the request spells it, like `address_pool[0]`.
+        field: String,
+        /// What is wrong and what would be right.
+        detail: String,
+    },
+    /// `server_exists`.
+    #[error("a server with the id {0:?} exists: choose another id, or remove that one first")]
+    ServerExists(String),
+    /// `user_exists`.
+    #[error("a user with the email {0:?} exists: change that one, or choose another email")]
+    UserExists(String),
+    /// `name_taken`.
+    #[error("the server already has a client named {0:?}: choose another name")]
+    NameTaken(String),
+    /// `address_taken`.
+    #[error("the address {0} is in use on this server: choose another, or leave it out to get the next free one")]
+    AddressTaken(String),
+    /// `overlapping_networks`.
+    #[error("the network {network} overlaps {other} on this server: one address can lead to one client only")]
+    OverlappingNetworks {
+        /// The one that was asked for.
+        network: String,
+        /// The one that is there.
+        other: String,
+    },
+    /// `public_key_taken`.
+    #[error("the public key {0} is in use on this server: make a new key pair for this client")]
+    PublicKeyTaken(String),
+    /// `pool_exhausted`.
+    #[error("the pool {0} has no free address left: remove clients that are not needed, or register a server with a larger pool")]
+    PoolExhausted(String),
+    /// `private_key_not_held`.
+    #[error("the client {0:?} brought its own key, and its private key never left its device: use the configuration made there")]
+    PrivateKeyNotHeld(String),
+    /// `agent_offline`.
+    #[error("the agent of server {server:?} {detail}")]
+    AgentOffline {
+        /// The server.
+        server: String,
+        /// What it does not do and what to do next.
+        detail: String,
+    },
+    /// `idempotency_conflict`.
+    #[error("this Idempotency-Key was used within 24 hours for another body: send the first body again, or use a new key")]
+    IdempotencyConflict,
+    /// `last_admin`.
+    #[error("{0:?} is the last enabled admin: make another admin first")]
+    LastAdmin(String),
+    /// `too_many_requests`.
+    #[error("too many failed logins for this account: try again in {retry_after} s")]
+    TooManyRequests {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
+    /// `storage_unavailable`.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// `internal`.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Refusal {
+    /// The stable machine-readable name.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::InvalidField { .. } => "invalid_field",
+            Self::ServerExists(_) => "server_exists",
+            Self::UserExists(_) => "user_exists",
+            Self::NameTaken(_) => "name_taken",
+            Self::AddressTaken(_) => "address_taken",
+            Self::OverlappingNetworks { .. } => "overlapping_networks",
+            Self::PublicKeyTaken(_) => "public_key_taken",
+            Self::PoolExhausted(_) => "pool_exhausted",
+            Self::PrivateKeyNotHeld(_) => "private_key_not_held",
+            Self::AgentOffline { .. } => "agent_offline",
+            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::LastAdmin(_) => "last_admin",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::Store(StoreError::Corrupt(_) | StoreError::Broken(_)) | Self::Internal(_) => "internal",
+            Self::Store(_) => "storage_unavailable",
+        }
+    }
+
+    /// The request's field that is wrong, where one is.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::InvalidField { field, .. } => Some(field),
+            Self::NameTaken(_) => Some("name"),
+            Self::AddressTaken(_) => Some("address"),
+            Self::OverlappingNetworks { .. } => Some("serverAllowedIPs"),
+            Self::PublicKeyTaken(_) => Some("publicKey"),
+            Self::ServerExists(_) => Some("id"),
+            Self::UserExists(_) => Some("email"),
+            _ => None,
+        }
+    }
+
+    /// Seconds after which to try again, where waiting helps.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooManyRequests { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// A field's value that cannot be.
+    pub(crate) fn field_value(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::InvalidField {
+            field: field.into(),
+            detail: detail.into(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Who does something, and the words in which the audit log says what was done.
+//!
+//! Owns [`Caller`] and [`Action`]. It must not know how a caller proved who they are.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use wgctl::name::{Email, UserId};
+use wgctl::ServerId;
+
+/// Who acts, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// The address they call from; none over the local socket.
+    pub ip: Option<IpAddr>,
+}
+
+/// An identity as the audit log names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A person who logged in.
+    User {
+        /// Their id.
+        id: UserId,
+        /// What they are called in the log.
+        email: Email,
+    },
+    /// A server's agent.
+    Agent(ServerId),
+    /// A user of this host, over the local socket: a name, or a uid in digits.
+    Local(String),
+    /// An API token, by its name.
+    Token(String),
+    /// Somebody who is not (yet) known: the text they gave as email.
+    Nobody(String),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { email, .. } => write!(f, "{email}"),
+            Self::Agent(server) => write!(f, "agent:{server}"),
+            Self::Local(user) => write!(f, "local:{user}"),
+            Self::Token(name) => write!(f, "token:{name}"),
+            Self::Nobody(tried) => f.write_str(&one_line(tried)),
+        }
+    }
+}
+
+/// What a stranger typed, fit for a log: at most 254 characters, none of them a control character.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(254).collect()
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// What was done. The names are stable: people filter by them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Action { $($(#[$doc])* $variant,)* }
+
+        impl Action {
+            /// The name in the log.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+actions! {
+    /// A peer was made.
+    ClientCreated => "wg_client_created",
+    /// A peer was enabled.
+    ClientEnabled => "wg_client_enabled",
+    /// A peer was disabled.
+    ClientDisabled => "wg_client_disabled",
+    /// A peer was changed.
+    ClientUpdated => "wg_client_updated",
+    /// A peer was removed.
+    ClientDeleted => "wg_client_deleted",
+    /// A peer's configuration was handed out.
+    ClientConfigViewed => "wg_client_config_viewed",
+    /// A peer's configuration was handed out as a QR code.
+    ClientQrcodeViewed => "wg_client_qrcode_viewed",
+    /// Somebody logged in.
+    LoginSucceeded => "login_succeeded",
+    /// A login was refused.
+    LoginFailed => "login_failed",
+    /// Somebody ended all their sessions.
+    Logout => "logout",
+    /// Somebody changed their own password.
+    PasswordChanged => "password_changed",
+    /// A server was registered.
+    ServerCreated => "server_created",
+    /// A server was changed.
+    ServerUpdated => "server_updated",
+    /// A server was removed with all its peers.
+    ServerDeleted => "server_deleted",
+    /// A server's agent got a new token.
+    ServerTokenRotated => "server_token_rotated",
+    /// A server's host showed its public key for the first time, or another one.
+    ServerKeyRecorded => "server_key_recorded",
+    /// A person was given an account.
+    UserCreated => "user_created",
+    /// A person's account was changed.
+    UserUpdated => "user_updated",
+    /// A person's account was removed.
+    UserDeleted => "user_deleted",
+    /// An agent asked for what is not its own.
+    AgentRefused => "agent_refused",
+}
+
+/// One line to be of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What was done.
+    pub action: Action,
+    /// On what: `los-angeles/alice-iphone`, a server, a user.
+    pub target: String,
+}
+
+impl Entry {
+    /// The entry that `action` was done on `target`.
+    pub fn new(action: Action, target: impl fmt::Display) -> Self {
+        Self {
+            action,
+            target: one_line(&target.to_string()),
+        }
+    }
+}
