@@ -1,1 +1,376 @@
-//! x
+//! Addresses of a server's pool: which may be given, and which is given next.
+//!
+//! Owns the arithmetic. It is pure: what is free is kept by its owner, behind [`Runs`], as runs of
+//! addresses, so that the lowest free address of a pool of any size is the beginning of the first
+//! run. It must not know clients.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Addresses of one family from `first` to `last`, both included, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Run {
+    /// The lowest.
+    pub first: u128,
+    /// The highest; never below `first`.
+    pub last: u128,
+}
+
+impl Run {
+    /// All addresses of a network, its own and its broadcast address included.
+    #[must_use]
+    pub fn of(net: &IpNet) -> Self {
+        Self {
+            first: number(net.network()),
+            last: number(net.broadcast()),
+        }
+    }
+
+    /// One address.
+    #[must_use]
+    pub fn one(address: IpAddr) -> Self {
+        let first = number(address);
+        Self { first, last: first }
+    }
+
+    /// What both have in common.
+    #[must_use]
+    pub fn common(self, other: Self) -> Option<Self> {
+        Self::checked(self.first.max(other.first), self.last.min(other.last))
+    }
+
+    fn checked(first: u128, last: u128) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+}
+
+/// An address as a number; families are counted apart.
+#[must_use]
+pub fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+/// A network that a server gives addresses from. The server itself has the first host address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool(IpNet);
+
+impl Pool {
+    /// The pool of a network; host bits are cleared.
+    #[must_use]
+    pub fn new(net: IpNet) -> Self {
+        Self(net.trunc())
+    }
+
+    /// Its network.
+    #[must_use]
+    pub const fn net(&self) -> IpNet {
+        self.0
+    }
+
+    /// The server's own address: the one after the network's, but for networks that have no such
+    /// thing (RFC 3021 /31, RFC 6164 /127, single addresses): there the lowest. In IPv6 the lowest
+    /// of a larger network is the routers' anycast address (RFC 4291, section 2.6.1).
+    #[must_use]
+    pub fn server_address(&self) -> IpAddr {
+        let host_bits = self.0.max_prefix_len() - self.0.prefix_len();
+        let first = number(self.0.network());
+        self.address(if host_bits <= 1 { first } else { first + 1 })
+    }
+
+    /// What may be given to clients when none is given yet; none where the server takes all.
+    #[must_use]
+    pub fn assignable(&self) -> Option<Run> {
+        let all = Run::of(&self.0);
+        let host_bits = self.0.max_prefix_len() - self.0.prefix_len();
+        let first = number(self.server_address()).checked_add(1)?;
+        // IPv6 has no broadcast address.
+        let last = if host_bits > 1 && self.0.addr().is_ipv4() {
+            all.last - 1
+        } else {
+            all.last
+        };
+        Run::checked(first, last)
+    }
+
+    /// Whether an address could be given to a client of this pool.
+    #[must_use]
+    pub fn may_give(&self, address: IpAddr) -> bool {
+        let given = Run::one(address);
+        self.0.contains(&address) && self.assignable().is_some_and(|all| all.common(given).is_some())
+    }
+
+    /// The address with this number, in the pool's family.
+    #[must_use]
+    pub fn address(&self, number: u128) -> IpAddr {
+        match self.0 {
+            IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX))),
+            IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from(number)),
+        }
+    }
+}
+
+/// The free addresses of a pool, as runs that neither overlap nor touch.
+pub trait Runs {
+    /// Why they cannot be read or written.
+    type Error;
+
+    /// The run with the highest beginning that is not above `number`.
+    fn at_or_below(&self, number: u128) -> Result<Option<Run>, Self::Error>;
+    /// The run that begins at `number`.
+    fn beginning_at(&self, number: u128) -> Result<Option<Run>, Self::Error>;
+    /// Keeps a run.
+    fn insert(&mut self, run: Run) -> Result<(), Self::Error>;
+    /// Forgets the run that begins at `first`.
+    fn remove(&mut self, first: u128) -> Result<(), Self::Error>;
+}
+
+/// Whether all of `wanted` is free.
+pub fn is_free<R: Runs>(runs: &R, wanted: Run) -> Result<bool, R::Error> {
+    let around = runs.at_or_below(wanted.first)?;
+    Ok(around.is_some_and(|run| run.last >= wanted.last))
+}
+
+/// Takes `wanted` out of what is free. False, and nothing is changed, where not all of it is.
+pub fn take<R: Runs>(runs: &mut R, wanted: Run) -> Result<bool, R::Error> {
+    let Some(around) = runs.at_or_below(wanted.first)?.filter(|run| run.last >= wanted.last) else {
+        return Ok(false);
+    };
+    runs.remove(around.first)?;
+    let below = wanted
+        .first
+        .checked_sub(1)
+        .and_then(|last| Run::checked(around.first, last));
+    let above = wanted
+        .last
+        .checked_add(1)
+        .and_then(|first| Run::checked(first, around.last));
+    for rest in [below, above].into_iter().flatten() {
+        runs.insert(rest)?;
+    }
+    Ok(true)
+}
+
+/// Makes `given` free again, which must not be free.
+pub fn give_back<R: Runs>(runs: &mut R, given: Run) -> Result<(), R::Error> {
+    let mut free = given;
+    if let Some(before) = given.first.checked_sub(1)
+        && let Some(below) = runs.at_or_below(before)?
+        && below.last == before
+    {
+        runs.remove(below.first)?;
+        free.first = below.first;
+    }
+    if let Some(after) = given.last.checked_add(1)
+        && let Some(above) = runs.beginning_at(after)?
+    {
+        runs.remove(above.first)?;
+        free.last = above.last;
+    }
+    runs.insert(free)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct InMemory(BTreeMap<u128, u128>);
+
+    impl Runs for InMemory {
+        type Error = Infallible;
+
+        fn at_or_below(&self, number: u128) -> Result<Option<Run>, Infallible> {
+            let found = self.0.range(..=number).next_back();
+            Ok(found.map(|(first, last)| Run {
+                first: *first,
+                last: *last,
+            }))
+        }
+
+        fn beginning_at(&self, number: u128) -> Result<Option<Run>, Infallible> {
+            Ok(self.0.get(&number).map(|last| Run {
+                first: number,
+                last: *last,
+            }))
+        }
+
+        fn insert(&mut self, run: Run) -> Result<(), Infallible> {
+            self.0.insert(run.first, run.last);
+            Ok(())
+        }
+
+        fn remove(&mut self, first: u128) -> Result<(), Infallible> {
+            self.0.remove(&first);
+            Ok(())
+        }
+    }
+
+    fn pool(text: &str) -> Pool {
+        Pool::new(text.parse().unwrap())
+    }
+
+    fn fresh(pool: &Pool) -> InMemory {
+        let mut runs = InMemory::default();
+        if let Some(all) = pool.assignable() {
+            runs.insert(all).unwrap();
+        }
+        runs
+    }
+
+    fn next(pool: &Pool, runs: &mut InMemory) -> Option<IpAddr> {
+        let lowest = runs.0.keys().next().copied()?;
+        let address = pool.address(lowest);
+        assert!(take(runs, Run::one(address)).unwrap());
+        Some(address)
+    }
+
+    fn all(text: &str) -> (String, Vec<String>) {
+        let pool = pool(text);
+        let mut runs = fresh(&pool);
+        let given = std::iter::from_fn(|| next(&pool, &mut runs))
+            .map(|a| a.to_string())
+            .collect();
+        (pool.server_address().to_string(), given)
+    }
+
+    fn expect(net: &str, server: &str, clients: &[&str]) {
+        let clients = clients.iter().map(|c| (*c).to_owned()).collect();
+        assert_eq!(all(net), (server.to_owned(), clients), "{net}");
+    }
+
+    #[test]
+    fn small_pools_give_exactly_what_they_have() {
+        expect("10.8.0.0/32", "10.8.0.0", &[]);
+        expect("10.8.0.0/31", "10.8.0.0", &["10.8.0.1"]);
+        expect("10.8.0.5/30", "10.8.0.5", &["10.8.0.6"]);
+        expect(
+            "10.8.0.0/29",
+            "10.8.0.1",
+            &["10.8.0.2", "10.8.0.3", "10.8.0.4", "10.8.0.5", "10.8.0.6"],
+        );
+        expect("255.255.255.254/31", "255.255.255.254", &["255.255.255.255"]);
+        expect("fd00::/128", "fd00::", &[]);
+        expect("fd00::/127", "fd00::", &["fd00::1"]);
+        expect("fd00::/126", "fd00::1", &["fd00::2", "fd00::3"]);
+        let top = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        expect(&format!("{top}/128"), top, &[]);
+    }
+
+    #[test]
+    fn reserved_addresses_are_never_given() {
+        for (net, address) in [
+            ("10.8.0.0/24", "10.8.0.0"),
+            ("10.8.0.0/24", "10.8.0.1"),
+            ("10.8.0.0/24", "10.8.0.255"),
+            ("10.8.0.0/24", "10.8.1.2"),
+            ("10.8.0.0/24", "fd00::2"),
+            ("fd00::/64", "fd00::"),
+            ("fd00::/64", "fd00::1"),
+            // The number of fd00::2 in another family's clothes.
+            ("0.0.0.0/8", "::2"),
+        ] {
+            assert!(!pool(net).may_give(address.parse().unwrap()), "{address} of {net}");
+        }
+        assert!(pool("10.8.0.0/24").may_give("10.8.0.254".parse().unwrap()));
+        assert!(pool("fd00::/64").may_give("fd00::ffff:ffff:ffff:ffff".parse().unwrap()));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Next,
+        Wanted(u8),
+        Block(u8, u8),
+        GiveBack(usize),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => Just(Act::Next),
+            2 => any::<u8>().prop_map(Act::Wanted),
+            1 => (any::<u8>(), 0u8..4).prop_map(|(at, bits)| Act::Block(at, bits)),
+            3 => any::<usize>().prop_map(Act::GiveBack),
+        ]
+    }
+
+    proptest! {
+        /// Against a naive model, a set of used addresses: what is used stays used until it is given
+        /// back (a disabled client's too, since nothing gives it back), nothing is given twice, and
+        /// the next is the lowest.
+        #[test]
+        fn it_agrees_with_a_set_of_used_addresses(
+            net in prop_oneof![
+                (24u8..=32).prop_map(|p| format!("10.8.0.0/{p}")),
+                (120u8..=128).prop_map(|p| format!("fd00::/{p}")),
+            ],
+            acts in prop::collection::vec(act(), 0..300),
+        ) {
+            let pool = pool(&net);
+            let base = number(pool.net().network());
+            let assignable: BTreeSet<u128> = match pool.assignable() {
+                Some(run) => (run.first..=run.last).collect(),
+                None => BTreeSet::new(),
+            };
+            let mut runs = fresh(&pool);
+            let mut used = BTreeSet::new();
+            let mut held: Vec<Run> = Vec::new();
+            for act in acts {
+                match act {
+                    Act::Next => {
+                        let lowest = assignable.difference(&used).next().copied();
+                        prop_assert_eq!(next(&pool, &mut runs).map(number), lowest);
+                        if let Some(lowest) = lowest {
+                            used.insert(lowest);
+                            held.push(Run { first: lowest, last: lowest });
+                        }
+                    }
+                    Act::Wanted(at) => wanted(&mut runs, &assignable, &mut used, &mut held, base + u128::from(at), 1)?,
+                    Act::Block(at, bits) => {
+                        let size = 1u128 << bits;
+                        let first = (base + u128::from(at)) / size * size;
+                        wanted(&mut runs, &assignable, &mut used, &mut held, first, size)?;
+                    }
+                    Act::GiveBack(which) if !held.is_empty() => {
+                        let run = held.swap_remove(which % held.len());
+                        give_back(&mut runs, run).unwrap();
+                        used.retain(|n| *n < run.first || *n > run.last);
+                    }
+                    Act::GiveBack(_) => {}
+                }
+                let free: BTreeSet<u128> = runs.0.iter().flat_map(|(first, last)| *first..=*last).collect();
+                let expected: BTreeSet<u128> = assignable.difference(&used).copied().collect();
+                prop_assert_eq!(free, expected);
+            }
+        }
+    }
+
+    fn wanted(
+        runs: &mut InMemory,
+        assignable: &BTreeSet<u128>,
+        used: &mut BTreeSet<u128>,
+        held: &mut Vec<Run>,
+        first: u128,
+        size: u128,
+    ) -> Result<(), TestCaseError> {
+        let run = Run {
+            first,
+            last: first + size - 1,
+        };
+        let expected = (run.first..=run.last).all(|n| assignable.contains(&n) && !used.contains(&n));
+        prop_assert_eq!(is_free(runs, run).unwrap(), expected);
+        prop_assert_eq!(take(runs, run).unwrap(), expected);
+        if expected {
+            used.extend(run.first..=run.last);
+            held.push(run);
+        }
+        Ok(())
+    }
+}

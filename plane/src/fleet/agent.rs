@@ -1,41 +1,170 @@
-//! The agents' side: who they are, what they are to make true, what they tell.
+//! The agents' side: who they are, what they confirm, the keys they send.
+//!
+//! Owns what an agent may say of its own server. What it says is bounded before it is kept: an
+//! agent's host may be in other hands.
 
 use std::net::IpAddr;
 
-use wgctl::ServerId;
-use wgctl::api::Report;
 use wgctl::name::RequestId;
-use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, Hello, Prekeys, Reply, Welcome};
+use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
+use wgctl::{PublicKey, ServerId, Timestamp};
 
-use super::{Fleet, Refusal};
+use super::servers::{existing, token_hash};
+use super::{Actor, Caller, Fleet, Refusal};
+use crate::store::prelude::*;
+use crate::store::{Action, Changing, Done, Entry, Recording};
+
+/// How many prekeys one message may bring.
+const PREKEYS_AT_ONCE: usize = 256;
+
+/// How many prekeys a server may have in stock; more are let go.
+const MOST_PREKEYS: u32 = 1024;
+
+/// A sealed key of 32 bytes with nonce and tag takes 72.
+const LONGEST_SEALED: usize = 256;
+
+/// How much of a reason is kept.
+const LONGEST_REASON: usize = 300;
 
 impl Fleet {
     /// Whose agent token this is; none for a token that is not (or no more) one. Cheap.
     pub async fn agent_by_token(&self, token: &str) -> Result<Option<ServerId>, Refusal> {
-        todo!()
+        let hash = token_hash(token);
+        self.store().read(async |tx| Ok(by_hash(tx, &hash).await?))
     }
+
     /// An agent introduces itself.
     pub async fn hello(&self, server: &ServerId, hello: Hello, ip: Option<IpAddr>) -> Result<Welcome, Refusal> {
-        todo!()
+        if hello.version == 0 {
+            return Err(Refusal::field_value(
+                "version",
+                "versions count from 1: update the agent",
+            ));
+        }
+        let caller = Caller {
+            actor: Actor::Agent(server.clone()),
+            ip,
+        };
+        let (id, key, now) = (server.clone(), hello.public_key, self.now());
+        let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
+        if known != Some(key) {
+            self.change(&caller, async move |tx: &Changing| record_key(tx, &id, key, now).await)
+                .await?;
+        }
+        Ok(Welcome {
+            version: v1::VERSION.min(hello.version),
+            server_id: server.clone(),
+            incarnation: self.store().incarnation(),
+        })
     }
-    /// The long poll: answers at once when there is news, else after `query.wait` seconds.
-    pub async fn desired(&self, server: &ServerId, query: DesiredQuery) -> Result<Desired, Refusal> {
-        todo!()
-    }
+
     /// An agent confirms a revision.
     pub async fn applied(&self, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
-        todo!()
+        if applied.incarnation != self.store().incarnation() {
+            // It speaks of another database; its next poll gets a snapshot of this one.
+            return Ok(());
+        }
+        let id = server.clone();
+        self.store()
+            .record(async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await)
+            .await?;
+        self.shared.relay.line(server).wake_people();
+        Ok(())
     }
+
     /// An agent fills up the stock of prekeys.
     pub async fn prekeys(&self, server: &ServerId, prekeys: Prekeys) -> Result<(), Refusal> {
-        todo!()
+        let prekeys = prekeys.prekeys;
+        if prekeys.len() > PREKEYS_AT_ONCE {
+            let detail = format!("{} prekeys: send at most {PREKEYS_AT_ONCE} at a time", prekeys.len());
+            return Err(Refusal::field_value("prekeys", detail));
+        }
+        let too_long = |p: &Prekey| p.private_key.0.len() > LONGEST_SEALED || p.preshared_key.0.len() > LONGEST_SEALED;
+        if let Some(at) = prekeys.iter().position(too_long) {
+            let detail = format!("a sealed key is at most {LONGEST_SEALED} bytes");
+            return Err(Refusal::field_value(format!("prekeys[{at}]"), detail));
+        }
+        let id = server.clone();
+        self.store()
+            .record(async move |tx: &Recording<'_>| stock(tx, &id, prekeys).await)
+            .await?;
+        self.shared.relay.line(server).note_prekeys_came();
+        Ok(())
     }
+
     /// An agent answers a request. An answer nobody waits for any more is let go.
     pub async fn reply(&self, server: &ServerId, request: RequestId, reply: Reply) -> Result<(), Refusal> {
-        todo!()
+        self.shared.relay.line(server).reply(&request, reply);
+        Ok(())
     }
-    /// An agent (or anything with its token) reports metrics. `report.server_id` must be `server`: the caller checks.
-    pub async fn report(&self, server: &ServerId, report: Report) -> Result<(), Refusal> {
-        todo!()
+}
+
+async fn by_hash(tx: &impl Read, hash: &[u8; 32]) -> Result<Option<ServerId>, Refusal> {
+    Ok(tx.server_by_token(hash).await?)
+}
+
+/// A host showed a key that is not the one on record. What was sealed on a host before it had this
+/// key cannot be counted on: the stock is thrown away and filled again.
+async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timestamp) -> Result<Done<()>, Refusal> {
+    let (mut server, _) = existing(tx, id).await?;
+    if server.public_key == Some(key) {
+        return Ok(Done::nothing(()));
     }
+    if tx.peer_with_key(id, &key).await?.is_some() {
+        return Err(Refusal::PublicKeyTaken(key.to_string()));
+    }
+    server.public_key = Some(key);
+    server.updated_at = now;
+    tx.put_server(&server, None).await?;
+    tx.erase_prekeys(id).await?;
+    Ok(Done::new((), Entry::new(Action::ServerKeyRecorded, id)))
+}
+
+async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<(), Refusal> {
+    let (_, ledger) = existing(tx, id).await?;
+    if applied.revision > ledger.revision {
+        let detail = format!("{} is past {}, the newest there is", applied.revision, ledger.revision);
+        return Err(Refusal::field_value("revision", detail));
+    }
+    let mut state = tx.agent_state(id).await?;
+    if state.applied_revision.is_some_and(|known| known > applied.revision) {
+        // Overtaken on the way by a later one.
+        return Ok(());
+    }
+    let mut failures = Vec::new();
+    for failure in applied.failed {
+        if tx.peer(id, &failure.client).await?.is_some() {
+            let reason = one_line(&failure.reason);
+            failures.push(Failure { reason, ..failure });
+        }
+    }
+    state.applied_revision = Some(applied.revision);
+    state.interface_failed = applied.interface_failed.as_deref().map(one_line);
+    tx.put_agent_state(id, &state).await?;
+    tx.put_failures(id, &failures).await?;
+    Ok(())
+}
+
+fn one_line(reason: &str) -> String {
+    let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    line.take(LONGEST_REASON).collect()
+}
+
+async fn stock(tx: &impl Record, id: &ServerId, prekeys: Vec<Prekey>) -> Result<(), Refusal> {
+    let (server, _) = existing(tx, id).await?;
+    let mut room = MOST_PREKEYS.saturating_sub(tx.prekey_stock(id).await?);
+    let mut fresh = Vec::new();
+    for prekey in prekeys {
+        let used = tx.peer(id, &prekey.id).await?.is_some()
+            || tx.peer_with_key(id, &prekey.public_key).await?.is_some()
+            || server.public_key == Some(prekey.public_key);
+        if !used && room > 0 {
+            room -= 1;
+            fresh.push(prekey);
+        }
+    }
+    for prekey in &fresh {
+        tx.put_prekey(id, prekey).await?;
+    }
+    Ok(())
 }

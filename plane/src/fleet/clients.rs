@@ -1,10 +1,23 @@
 //! Clients (peers) of a server: listed, made, changed, removed, and their configurations.
+//!
+//! Owns what a request about clients waits for. It must not decide what may be: `peers` does.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use wgctl::address::host;
 use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
 use wgctl::{PeerId, PeerName, ServerId};
 use zeroize::Zeroizing;
 
-use super::{Caller, Fleet, Idempotency, Refusal};
+use super::peers::{self, Made, no_client};
+use super::servers::{existing, no_server};
+use super::{Caller, Fleet, Idempotency, Refusal, show};
+use crate::relay::{Asked, Line, Wanting};
+use crate::store::prelude::*;
+use crate::store::{Action, AgentState, Changing, Done, Entry, PeerRecord, Reading, ServerRecord};
 
 /// Which clients to list.
 #[derive(Debug, Clone, Default)]
@@ -46,30 +59,245 @@ pub struct ConfigurationText {
 impl Fleet {
     /// The clients of a server, in the order they were made.
     pub async fn clients(&self, server: &ServerId, query: ClientsQuery) -> Result<ClientPage, Refusal> {
-        todo!()
+        let server = server.clone();
+        self.store()
+            .scan(async move |tx: &Reading| list(tx, &server, &query).await)
+            .await
     }
+
     /// One client.
     pub async fn client(&self, server: &ServerId, id: &PeerId) -> Result<Client, Refusal> {
-        todo!()
+        self.store().read(async |tx| {
+            existing(tx, server).await?;
+            let peer = tx.peer(server, id).await?.ok_or_else(|| no_client(id))?;
+            show::client(tx, server, peer, &tx.agent_state(server).await?).await
+        })
     }
+
     /// Makes a client. Waits for the agent's confirmation as long as the settings allow.
-    pub async fn create_client(&self, caller: &Caller, server: &ServerId, new: NewClient, once: Option<Idempotency>) -> Result<Client, Refusal> {
-        todo!()
+    pub async fn create_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        new: NewClient,
+        once: Option<Idempotency>,
+    ) -> Result<Client, Refusal> {
+        let (client, revision) = self.make_client(caller, server, new, once).await?;
+        self.confirmed(server, revision).await?;
+        match self.client(server, &client.id).await {
+            // It was removed meanwhile; it was made all the same.
+            Err(Refusal::NotFound { .. }) => Ok(client),
+            shown => shown,
+        }
     }
+
+    /// Tries until there is a prekey, or it is clear that none will come.
+    async fn make_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        new: NewClient,
+        once: Option<Idempotency>,
+    ) -> Result<(Client, u64), Refusal> {
+        let deadline = Instant::now() + self.settings().apply_timeout;
+        let mut waiting = None;
+        loop {
+            // Wakes that come while the attempt is made are seen after it.
+            let mut news = waiting
+                .as_ref()
+                .map(|(line, _): &(Arc<Line>, Wanting)| line.people_news());
+            let (id, new, once, now) = (server.clone(), new.clone(), once.clone(), self.now());
+            let attempt = self.change_desired(caller, server, async move |tx: &Changing| {
+                peers::create(tx, &id, new, once, now).await
+            });
+            if let Made::Peer(client, revision) = attempt.await? {
+                return Ok((*client, revision));
+            }
+            let line = self.shared.relay.line(server);
+            if !line.connected() {
+                return Err(offline(
+                    server,
+                    "is not connected, and its stock of prekeys is empty: start it, or give a publicKey and \"presharedKey\": false",
+                ));
+            }
+            match &mut news {
+                None => {
+                    let wanting = line.want_prekey();
+                    waiting = Some((line, wanting));
+                }
+                Some(news) => {
+                    if tokio::time::timeout_at(deadline, news.changed()).await.is_err() {
+                        return Err(offline(
+                            server,
+                            "did not send prekeys in time: try again, and look at its log if this stays",
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
     /// Enables or disables a client; waits likewise. Idempotent.
-    pub async fn enable_client(&self, caller: &Caller, server: &ServerId, id: &PeerId, enabled: bool) -> Result<Client, Refusal> {
-        todo!()
+    pub async fn enable_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        id: &PeerId,
+        enabled: bool,
+    ) -> Result<Client, Refusal> {
+        let patch = ClientPatch {
+            enabled: Some(enabled),
+            ..ClientPatch::default()
+        };
+        self.update_client(caller, server, id, patch).await
     }
+
     /// Changes a client; waits likewise.
-    pub async fn update_client(&self, caller: &Caller, server: &ServerId, id: &PeerId, patch: ClientPatch) -> Result<Client, Refusal> {
-        todo!()
+    pub async fn update_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        id: &PeerId,
+        patch: ClientPatch,
+    ) -> Result<Client, Refusal> {
+        let (server_id, peer, now) = (server.clone(), *id, self.now());
+        let change = async move |tx: &Changing| peers::update(tx, &server_id, &peer, patch, now).await;
+        if let Some(revision) = self.change_desired(caller, server, change).await? {
+            self.confirmed(server, revision).await?;
+        }
+        self.client(server, id).await
     }
+
     /// Removes a client; waits likewise. Says whether the agent confirmed it in time.
     pub async fn remove_client(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
-        todo!()
+        let (server_id, peer) = (server.clone(), *id);
+        let change = async move |tx: &Changing| peers::remove(tx, &server_id, &peer).await;
+        let revision = self.change_desired(caller, server, change).await?;
+        self.confirmed(server, revision).await
     }
+
     /// A client's configuration, as its server's agent renders it.
-    pub async fn configuration(&self, caller: &Caller, server: &ServerId, id: &PeerId, view: View) -> Result<ConfigurationText, Refusal> {
-        todo!()
+    pub async fn configuration(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        id: &PeerId,
+        view: View,
+    ) -> Result<ConfigurationText, Refusal> {
+        let (record, peer) = self.store().read(async |tx| {
+            let (record, _) = existing(tx, server).await?;
+            let peer = tx.peer(server, id).await?.ok_or_else(|| no_client(id))?;
+            Ok::<_, Refusal>((record, peer))
+        })?;
+        if view == View::Qrcode && peer.private_key.is_none() {
+            return Err(Refusal::PrivateKeyNotHeld(peer.name.to_string()));
+        }
+        let line = self.shared.relay.line(server);
+        if !line.connected() {
+            return Err(offline(
+                server,
+                "is not connected, and only it can open the client's keys: start it and try again",
+            ));
+        }
+        let name = peer.name.clone();
+        let answer = line.ask(Ask::Configuration(question(&record, peer)));
+        let text = match answer.wait(self.settings().request_timeout).await {
+            Asked::Replied(Reply::Configuration { text }) => Zeroizing::new(text),
+            Asked::Replied(Reply::Failed { reason }) => {
+                return Err(offline(server, &format!("could not write the configuration: {reason}")));
+            }
+            Asked::Silent => {
+                return Err(offline(
+                    server,
+                    "did not answer in time: try again, and look at its log if this stays",
+                ));
+            }
+        };
+        self.note_view(caller, server, &name, view).await?;
+        Ok(ConfigurationText { name, text })
     }
+
+    /// Writes down who sees a secret, before they do.
+    async fn note_view(&self, caller: &Caller, server: &ServerId, name: &PeerName, view: View) -> Result<(), Refusal> {
+        let action = match view {
+            View::Configuration => Action::ClientConfigViewed,
+            View::Qrcode => Action::ClientQrcodeViewed,
+        };
+        let entry = Entry::new(action, format!("{server}/{name}"));
+        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+            .await
+    }
+}
+
+fn offline(server: &ServerId, detail: &str) -> Refusal {
+    Refusal::AgentOffline {
+        server: server.to_string(),
+        detail: detail.to_owned(),
+    }
+}
+
+fn question(server: &ServerRecord, peer: PeerRecord) -> ClientConfiguration {
+    ClientConfiguration {
+        id: peer.id,
+        name: peer.name,
+        public_key: peer.public_key,
+        private_key: peer.private_key,
+        preshared_key: peer.preshared_key,
+        addresses: peer.addresses.into_iter().map(host).collect(),
+        dns: peer.dns,
+        mtu: peer.mtu,
+        allowed_ips: peer.allowed_ips,
+        endpoint: server.endpoint.clone(),
+        persistent_keepalive: peer.persistent_keepalive,
+    }
+}
+
+async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery) -> Result<ClientPage, Refusal> {
+    tx.server(server).await?.ok_or_else(|| no_server(server))?;
+    let limit = query.limit.unwrap_or(usize::MAX);
+    if limit == 0 {
+        return Err(Refusal::field_value("limit", "0 clients are no page: give 1 or more"));
+    }
+    let after = match &query.after {
+        Some(id) => tx.peer(server, id).await?.ok_or_else(|| no_client(id))?.place,
+        None => 0,
+    };
+    let wanted = query.q.as_deref().map(str::to_lowercase);
+    let mut found: Vec<PeerRecord> = Vec::new();
+    let mut more = false;
+    tx.each_peer(server, after, |peer| {
+        if wanted.as_deref().is_none_or(|text| matches(&peer, text)) {
+            if found.len() == limit {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            found.push(peer);
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    let next = found.last().filter(|_| more).map(|peer| peer.id);
+    let clients = shown(tx, server, found, &tx.agent_state(server).await?).await?;
+    Ok(ClientPage { clients, next })
+}
+
+async fn shown(
+    tx: &impl Read,
+    server: &ServerId,
+    peers: Vec<PeerRecord>,
+    state: &AgentState,
+) -> Result<Vec<Client>, Refusal> {
+    let mut clients = Vec::with_capacity(peers.len());
+    for peer in peers {
+        clients.push(show::client(tx, server, peer, state).await?);
+    }
+    Ok(clients)
+}
+
+/// Whether a peer is what somebody looks for; `text` is in lower case.
+fn matches(peer: &PeerRecord, text: &str) -> bool {
+    peer.name.as_str().to_lowercase().contains(text)
+        || peer.addresses.iter().any(|address| address.to_string() == text)
+        || peer.public_key.to_string().to_lowercase() == text
+        || peer.id.to_string() == text
 }

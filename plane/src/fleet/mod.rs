@@ -6,18 +6,25 @@
 
 mod agent;
 mod audit;
+mod checks;
 mod clients;
+mod confirm;
+mod desired;
 mod idempotency;
+mod peers;
 mod refusal;
+mod report;
 mod servers;
 mod sessions;
+mod show;
 mod status;
+mod throttle;
 mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use wgctl::Timestamp;
+use wgctl::{ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
 pub use clients::{ClientPage, ClientsQuery, ConfigurationText, View};
@@ -25,10 +32,17 @@ pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
 pub use sessions::Account;
 pub use status::{HistoryPages, HistoryQuery};
+pub use throttle::LoginPermit;
 pub use users::{NewAccount, UserChange};
 
+use crate::history;
+use crate::relay::Relay;
+use crate::store::prelude::*;
 pub use crate::store::{Action, Actor, Caller};
-use crate::store::{Store, StoreError};
+use crate::store::{Changing, Done, Recording, Store, StoreError};
+
+/// How many outlived rows are removed in one transaction.
+const SWEEP: usize = 1000;
 
 /// What the operator may set.
 #[derive(Clone)]
@@ -62,23 +76,117 @@ pub struct Fleet {
 
 struct Shared {
     store: Store,
+    relay: Relay,
+    logins: throttle::Logins,
     settings: Settings,
 }
 
 impl Fleet {
     /// The fleet that `store` records.
-    pub async fn open(store: Store, settings: Settings) -> Result<Self, StoreError> {
-        todo!()
+    #[must_use]
+    pub fn new(store: Store, settings: Settings) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                relay: Relay::default(),
+                logins: throttle::Logins::default(),
+                settings,
+            }),
+        }
     }
 
     /// Whether changes can be made now, for `/readyz`.
     pub async fn ready(&self) -> Result<(), Refusal> {
-        todo!()
+        let idle = self.store().record(async |_: &Recording<'_>| Ok::<(), Refusal>(()));
+        match tokio::time::timeout(Duration::from_secs(5), idle).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::Unavailable("the writer did not answer within 5 s".to_owned()).into()),
+        }
     }
 
-    /// Removes what has outlived its use (history past 72 h, old idempotency keys, throttles), now
+    /// How many agents hold a poll now.
+    #[must_use]
+    pub fn connected_agents(&self) -> usize {
+        self.shared.relay.polls()
+    }
+
+    /// Removes what has outlived its use (history past 72 h, old idempotency keys, penalties), now
     /// and every minute until dropped. To be spawned once.
     pub async fn housekeep(self) {
-        todo!()
+        let mut minute = tokio::time::interval(Duration::from_secs(60));
+        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            minute.tick().await;
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "old records could not be removed; the next try is in a minute");
+            }
+        }
+    }
+
+    /// Removes what has outlived its use.
+    pub(crate) async fn sweep(&self) -> Result<(), Refusal> {
+        let now = self.now();
+        let (oldest, _) = history::place(now.before(history::RETENTION));
+        self.store()
+            .record(async move |tx: &Recording<'_>| tx.erase_hours_before(oldest).await)
+            .await
+            .map_err(Refusal::Store)?;
+        loop {
+            let swept = self
+                .store()
+                .record(async move |tx: &Recording<'_>| sweep_some(tx, now).await)
+                .await;
+            if swept? < SWEEP {
+                return Ok(());
+            }
+        }
+    }
+
+    fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.shared.settings.clock)()
+    }
+
+    /// Makes a change.
+    async fn change<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.store().change(caller, self.now(), change).await
+    }
+
+    /// Makes a change to a server's desired state and tells its agent, even if the caller goes away
+    /// between the two.
+    async fn change_desired<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (fleet, caller, server) = (self.clone(), caller.clone(), server.clone());
+        let told = tokio::spawn(async move {
+            let made = fleet.change(&caller, change).await?;
+            fleet.shared.relay.line(&server).wake_agent();
+            Ok(made)
+        });
+        told.await
+            .unwrap_or_else(|error| Err(Refusal::Internal(format!("a change was interrupted: {error}"))))
     }
 }
+
+async fn sweep_some(tx: &impl Record, now: Timestamp) -> Result<usize, Refusal> {
+    let answers = tx.sweep_answers(now.before(idempotency::KEPT), SWEEP).await?;
+    let penalties = tx.sweep_penalties(now.before(throttle::FORGOTTEN), SWEEP).await?;
+    Ok(answers.max(penalties))
+}
+
+#[cfg(test)]
+mod tests;

@@ -46,10 +46,14 @@ pub enum Refusal {
     #[error("the public key {0} is in use on this server: make a new key pair for this client")]
     PublicKeyTaken(String),
     /// `pool_exhausted`.
-    #[error("the pool {0} has no free address left: remove clients that are not needed, or register a server with a larger pool")]
+    #[error(
+        "the pool {0} has no free address left: remove clients that are not needed, or register a server with a larger pool"
+    )]
     PoolExhausted(String),
     /// `private_key_not_held`.
-    #[error("the client {0:?} brought its own key, and its private key never left its device: use the configuration made there")]
+    #[error(
+        "the client {0:?} brought its own key, and its private key never left its device: use the configuration made there"
+    )]
     PrivateKeyNotHeld(String),
     /// `agent_offline`.
     #[error("the agent of server {server:?} {detail}")]
@@ -60,7 +64,9 @@ pub enum Refusal {
         detail: String,
     },
     /// `idempotency_conflict`.
-    #[error("this Idempotency-Key was used within 24 hours for another body: send the first body again, or use a new key")]
+    #[error(
+        "this Idempotency-Key was used within 24 hours for another body: send the first body again, or use a new key"
+    )]
     IdempotencyConflict,
     /// `last_admin`.
     #[error("{0:?} is the last enabled admin: make another admin first")]

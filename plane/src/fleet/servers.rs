@@ -1,33 +1,290 @@
 //! Servers: registered, changed, removed, and their agents' tokens.
+//!
+//! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
 
-use wgctl::ServerId;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
 use wgctl::api::{AgentToken, NewServer, Server, ServerCreated, ServerPatch};
+use wgctl::{ServerId, Timestamp};
 
-use super::{Caller, Fleet, Idempotency, Refusal};
+use super::idempotency::{self, Before};
+use super::{Caller, Fleet, Idempotency, Refusal, checks, show};
+use crate::history;
+use crate::store::prelude::*;
+use crate::store::{Action, AgentState, Changing, Done, Entry, Ledger, Reading, Recording, ServerRecord};
+
+/// The seconds that keep most NATs' bindings open (`wg(8)`).
+const KEEPALIVE: u16 = 25;
+
+pub(super) fn no_server(id: &ServerId) -> Refusal {
+    Refusal::NotFound {
+        what: format!("server {:?}", id.as_str()),
+    }
+}
+
+/// A server and its ledger.
+pub(super) async fn existing(tx: &impl Read, id: &ServerId) -> Result<(ServerRecord, Ledger), Refusal> {
+    let server = tx.server(id).await?.ok_or_else(|| no_server(id))?;
+    let ledger = tx.ledger(id).await?.ok_or_else(|| no_server(id))?;
+    Ok((server, ledger))
+}
 
 impl Fleet {
     /// All servers, by id.
     pub async fn servers(&self) -> Result<Vec<Server>, Refusal> {
-        todo!()
+        self.store()
+            .scan(async |tx: &Reading| {
+                let mut shown = Vec::new();
+                for server in tx.servers().await? {
+                    let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
+                    shown.push(show::server(&server, &ledger, &tx.agent_state(&server.id).await?));
+                }
+                Ok(shown)
+            })
+            .await
     }
+
     /// One server.
     pub async fn server(&self, id: &ServerId) -> Result<Server, Refusal> {
-        todo!()
+        self.store().read(async |tx| {
+            let (server, ledger) = existing(tx, id).await?;
+            Ok(show::server(&server, &ledger, &tx.agent_state(id).await?))
+        })
     }
+
     /// Registers a server and makes its agent's token.
-    pub async fn create_server(&self, caller: &Caller, new: NewServer, once: Option<Idempotency>) -> Result<ServerCreated, Refusal> {
-        todo!()
+    pub async fn create_server(
+        &self,
+        caller: &Caller,
+        new: NewServer,
+        once: Option<Idempotency>,
+    ) -> Result<ServerCreated, Refusal> {
+        let (token, token_hash) = new_token()?;
+        let now = self.now();
+        let record = record(new, token_hash, now)?;
+        self.change(caller, async move |tx: &Changing| {
+            create(tx, record, token, once, now).await
+        })
+        .await
     }
+
     /// Changes a server.
     pub async fn update_server(&self, caller: &Caller, id: &ServerId, patch: ServerPatch) -> Result<Server, Refusal> {
-        todo!()
+        let (now, server) = (self.now(), id.clone());
+        self.change_desired(caller, id, async move |tx: &Changing| {
+            update(tx, &server, patch, now).await
+        })
+        .await
     }
+
     /// Removes a server with its peers, prekeys and history.
     pub async fn remove_server(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
-        todo!()
+        let server = id.clone();
+        self.change(caller, async move |tx: &Changing| remove(tx, &server).await)
+            .await?;
+        self.shared.relay.forget(id);
+        let (server, now) = (id.clone(), self.now());
+        // History alone is metrics: should this be lost, it ends by its age.
+        self.store()
+            .record(async move |tx: &Recording<'_>| forget_history(tx, &server, now).await)
+            .await
     }
+
     /// A new agent token; the old one is dead.
     pub async fn rotate_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<AgentToken, Refusal> {
-        todo!()
+        let (agent_token, hash) = new_token()?;
+        let (server, now) = (id.clone(), self.now());
+        self.change(caller, async move |tx: &Changing| rotate(tx, &server, hash, now).await)
+            .await?;
+        Ok(AgentToken { agent_token })
     }
+}
+
+/// 256 bits of the operating system's randomness, and what is kept of them.
+fn new_token() -> Result<(String, [u8; 32]), Refusal> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Refusal::Internal(format!("the operating system gave no randomness: {error}")))?;
+    let token = format!("szagent_{}", URL_SAFE_NO_PAD.encode(bytes));
+    let hash = token_hash(&token);
+    Ok((token, hash))
+}
+
+pub(super) fn token_hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<ServerRecord, Refusal> {
+    let address_pool = checks::address_pool(&new.address_pool)?;
+    let allowed_ips = match &new.allowed_ips {
+        Some(nets) => checks::networks("allowed_ips", nets)?,
+        None => address_pool.iter().filter_map(everything).collect(),
+    };
+    let listen_port = new.listen_port.unwrap_or(new.endpoint.port());
+    check_port(listen_port)?;
+    let interface = match new.interface {
+        Some(interface) => interface,
+        None => "wg0"
+            .parse()
+            .map_err(|error| Refusal::Internal(format!("wg0: {error}")))?,
+    };
+    Ok(ServerRecord {
+        id: new.id,
+        endpoint: new.endpoint,
+        address_pool,
+        dns: checks::dns("dns", new.dns)?,
+        allowed_ips,
+        mtu: checks::mtu("mtu", new.mtu)?,
+        persistent_keepalive: checks::keepalive(Some(new.persistent_keepalive.unwrap_or(KEEPALIVE))),
+        interface,
+        listen_port,
+        masquerade: new.masquerade,
+        ping_target: new.ping_target,
+        public_key: None,
+        token_hash,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+/// All addresses of a network's family.
+fn everything(net: &IpNet) -> Option<IpNet> {
+    let all = if net.addr().is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    all.parse().ok()
+}
+
+fn check_port(port: u16) -> Result<(), Refusal> {
+    if port == 0 {
+        return Err(Refusal::field_value(
+            "listen_port",
+            "0 is no port to listen on: give 1 to 65535",
+        ));
+    }
+    Ok(())
+}
+
+async fn create(
+    tx: &impl Change,
+    record: ServerRecord,
+    agent_token: String,
+    once: Option<Idempotency>,
+    now: Timestamp,
+) -> Result<Done<ServerCreated>, Refusal> {
+    let first = match idempotency::before(tx, once, now).await? {
+        Before::Answered(created) => return Ok(Done::nothing(created)),
+        Before::New(first) => first,
+    };
+    if tx.server(&record.id).await?.is_some() {
+        return Err(Refusal::ServerExists(record.id.to_string()));
+    }
+    // Revisions of a server that had this id before must not come again.
+    let revision = tx.retired_revision(&record.id).await?.unwrap_or(0) + 1;
+    let ledger = Ledger {
+        revision,
+        floor: revision,
+        last_place: 0,
+        peers: 0,
+    };
+    let created = ServerCreated {
+        server: show::server(&record, &ledger, &AgentState::default()),
+        agent_token,
+    };
+    let kept = first.seal(&created)?;
+
+    tx.put_server(&record, None).await?;
+    tx.put_ledger(&record.id, &ledger).await?;
+    for pool in show::pools(&record) {
+        tx.open_pool(&record.id, &pool).await?;
+    }
+    kept.write(tx).await?;
+    Ok(Done::new(created, Entry::new(Action::ServerCreated, &record.id)))
+}
+
+async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Done<Server>, Refusal> {
+    let (old, mut ledger) = existing(tx, id).await?;
+    let mut server = patched(&old, patch)?;
+    let state = tx.agent_state(id).await?;
+    if same(&old, &server) {
+        return Ok(Done::nothing(show::server(&old, &ledger, &state)));
+    }
+    server.updated_at = now;
+    tx.put_server(&server, None).await?;
+    if concerns_host(&old, &server) {
+        tx.log_change(id, &mut ledger, None).await?;
+    }
+    let shown = show::server(&server, &ledger, &state);
+    Ok(Done::new(shown, Entry::new(Action::ServerUpdated, id)))
+}
+
+fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refusal> {
+    let mut server = old.clone();
+    if let Some(endpoint) = patch.endpoint {
+        server.endpoint = endpoint;
+    }
+    if let Some(dns) = patch.dns {
+        server.dns = checks::dns("dns", dns)?;
+    }
+    if let Some(nets) = patch.allowed_ips {
+        server.allowed_ips = checks::networks("allowed_ips", &nets)?;
+    }
+    if let Some(mtu) = patch.mtu {
+        server.mtu = checks::mtu("mtu", mtu)?;
+    }
+    if let Some(seconds) = patch.persistent_keepalive {
+        server.persistent_keepalive = checks::keepalive(seconds);
+    }
+    if let Some(port) = patch.listen_port {
+        check_port(port)?;
+        server.listen_port = port;
+    }
+    if let Some(masquerade) = patch.masquerade {
+        server.masquerade = masquerade;
+    }
+    if let Some(target) = patch.ping_target {
+        server.ping_target = target;
+    }
+    Ok(server)
+}
+
+/// Whether a change must reach the host.
+fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
+    (old.listen_port, old.mtu, old.masquerade, &old.ping_target)
+        != (new.listen_port, new.mtu, new.masquerade, &new.ping_target)
+}
+
+fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
+    let clients = |s: &ServerRecord| {
+        (
+            s.endpoint.clone(),
+            s.dns.clone(),
+            s.allowed_ips.clone(),
+            s.persistent_keepalive,
+        )
+    };
+    !concerns_host(old, new) && clients(old) == clients(new)
+}
+
+async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
+    let (server, ledger) = existing(tx, id).await?;
+    tx.erase_server(&server, ledger.revision).await?;
+    Ok(Done::new((), Entry::new(Action::ServerDeleted, id)))
+}
+
+async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Result<(), Refusal> {
+    let (last, _) = history::place(now);
+    let (first, _) = history::place(now.before(history::RETENTION));
+    for hour in first..=last {
+        tx.erase_hour(hour, id).await?;
+    }
+    Ok(())
+}
+
+async fn rotate(tx: &impl Change, id: &ServerId, hash: [u8; 32], now: Timestamp) -> Result<Done<()>, Refusal> {
+    let (mut server, _) = existing(tx, id).await?;
+    let old = std::mem::replace(&mut server.token_hash, hash);
+    server.updated_at = now;
+    tx.put_server(&server, Some(&old)).await?;
+    Ok(Done::new((), Entry::new(Action::ServerTokenRotated, id)))
 }

@@ -1,9 +1,24 @@
 //! What the fleet looks like now, and looked like in the last 72 hours.
+//!
+//! Owns the reading of both. History is read hour by hour, each in a read transaction of its own.
 
 use wgctl::api::{HistoryPoint, Status};
 use wgctl::{ServerId, Timestamp};
 
-use super::{Fleet, Refusal};
+use super::servers::no_server;
+use super::{Fleet, Refusal, show};
+use crate::history::{self, Steps};
+use crate::store::Reading;
+use crate::store::prelude::*;
+
+/// Seconds a point, where the query does not say: 864 points in 72 hours.
+const STEP: u32 = 300;
+
+/// The longest step: all that is kept.
+const LONGEST_STEP: u32 = 72 * 3600;
+
+/// A page is full with this many points, or a little more.
+const PAGE: usize = 2000;
 
 /// Which history to read.
 #[derive(Debug, Clone, Default)]
@@ -18,25 +33,114 @@ pub struct HistoryQuery {
     pub step: Option<u32>,
 }
 
-/// History in pages, oldest first. A page holds some hours at most, however long the history.
+/// History in pages, oldest first. What is held does not grow with the history.
 pub struct HistoryPages {
     fleet: Fleet,
+    server: Option<ServerId>,
+    reading: Option<Reader>,
+}
+
+/// How far the reading is.
+struct Reader {
+    hour: u64,
+    last: u64,
+    steps: Steps,
 }
 
 impl HistoryPages {
     /// The next points; none at the end. A page is never empty.
     pub async fn next(&mut self) -> Result<Option<Vec<HistoryPoint>>, Refusal> {
-        todo!()
+        while let Some(reader) = self.reading.take() {
+            let server = self.server.clone();
+            let read = async move |tx: &Reading| page(tx, server.as_ref(), reader).await;
+            let (points, reader) = self.fleet.store().scan(read).await?;
+            self.reading = reader;
+            if !points.is_empty() {
+                return Ok(Some(points));
+            }
+        }
+        Ok(None)
     }
+}
+
+async fn page(
+    tx: &impl Read,
+    server: Option<&ServerId>,
+    mut reader: Reader,
+) -> Result<(Vec<HistoryPoint>, Option<Reader>), Refusal> {
+    let mut points = Vec::new();
+    while reader.hour <= reader.last {
+        let hours = match server {
+            Some(id) => tx
+                .hour(reader.hour, id)
+                .await?
+                .map(|packed| (id.clone(), packed))
+                .into_iter()
+                .collect(),
+            None => tx.hour_of_all(reader.hour).await?,
+        };
+        for (id, packed) in hours {
+            match history::unpack(&packed) {
+                Ok(samples) => reader.steps.add(reader.hour, &id, &samples),
+                Err(error) => tracing::error!(server = %id, hour = reader.hour, %error, "an hour of history is lost"),
+            }
+        }
+        reader.hour += 1;
+        points.extend(reader.steps.before(reader.hour));
+        if points.len() >= PAGE {
+            return Ok((points, Some(reader)));
+        }
+    }
+    points.extend(reader.steps.finish());
+    Ok((points, None))
 }
 
 impl Fleet {
     /// The latest status of every server, by id.
     pub async fn statuses(&self) -> Result<Vec<Status>, Refusal> {
-        todo!()
+        let now = self.now();
+        self.store()
+            .scan(async move |tx: &Reading| {
+                let mut statuses = Vec::new();
+                for server in tx.servers().await? {
+                    let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
+                    let state = tx.agent_state(&server.id).await?;
+                    statuses.push(show::status(server.id, &ledger, &state, now));
+                }
+                Ok(statuses)
+            })
+            .await
     }
+
     /// History, after the query is checked.
     pub async fn history(&self, query: HistoryQuery) -> Result<HistoryPages, Refusal> {
-        todo!()
+        let step = query.step.unwrap_or(STEP);
+        if !(60..=LONGEST_STEP).contains(&step) {
+            let detail = format!("{step} s: give 60 (the finest that is kept) to {LONGEST_STEP}");
+            return Err(Refusal::field_value("step", detail));
+        }
+        if let Some(id) = &query.server_id {
+            self.server(id).await?;
+        }
+        let now = self.now();
+        let oldest = now.before(history::RETENTION);
+        let since = query.since.unwrap_or(oldest).max(oldest);
+        // The minute that is under way counts.
+        let until = query
+            .until
+            .map_or(Timestamp::from_unix(now.unix() + 1), |until| until.min(now));
+        if query.since.zip(query.until).is_some_and(|(since, until)| since > until) {
+            return Err(Refusal::field_value("since", "it is after \"until\": swap them"));
+        }
+        let reader = Reader {
+            hour: history::place(since).0,
+            last: history::place(until).0,
+            steps: Steps::new(since, until, step),
+        };
+        Ok(HistoryPages {
+            fleet: self.clone(),
+            server: query.server_id,
+            reading: Some(reader),
+        })
     }
 }

@@ -1,9 +1,16 @@
 //! The people who may use the plane, and what they may do.
+//!
+//! Owns the rules of accounts: one an email, never without an enabled admin, and sessions that end
+//! with what they rested on. It must not see a password.
 
+use wgctl::Timestamp;
 use wgctl::api::{Role, User};
 use wgctl::name::{Email, UserId};
 
-use super::{Caller, Fleet, Idempotency, Refusal};
+use super::idempotency::{self, Before};
+use super::{Caller, Fleet, Idempotency, Refusal, show};
+use crate::store::prelude::*;
+use crate::store::{Action, Changing, Done, Entry, Reading, UserRecord};
 
 /// A user to be. The password is hashed already.
 pub struct NewAccount {
@@ -26,25 +33,134 @@ pub struct UserChange {
     pub password_hash: Option<String>,
 }
 
+pub(super) fn no_user(id: &UserId) -> Refusal {
+    Refusal::NotFound {
+        what: format!("user {id}"),
+    }
+}
+
 impl Fleet {
     /// All users, by creation.
     pub async fn users(&self) -> Result<Vec<User>, Refusal> {
-        todo!()
+        let read = async |tx: &Reading| Ok::<_, Refusal>(tx.users().await?);
+        let mut users = self.store().scan(read).await?;
+        users.sort_by(|a, b| (a.created_at, &a.email).cmp(&(b.created_at, &b.email)));
+        Ok(users.into_iter().map(show::user).collect())
     }
+
     /// Makes a user.
-    pub async fn create_user(&self, caller: &Caller, new: NewAccount, once: Option<Idempotency>) -> Result<User, Refusal> {
-        todo!()
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        new: NewAccount,
+        once: Option<Idempotency>,
+    ) -> Result<User, Refusal> {
+        let now = self.now();
+        self.change(caller, async move |tx: &Changing| create(tx, new, once, now).await)
+            .await
     }
+
     /// Changes a user; whatever was changed ends their sessions.
     pub async fn update_user(&self, caller: &Caller, id: &UserId, change: UserChange) -> Result<User, Refusal> {
-        todo!()
+        let id = *id;
+        self.change(caller, async move |tx: &Changing| update(tx, &id, change).await)
+            .await
     }
+
     /// Removes a user.
     pub async fn remove_user(&self, caller: &Caller, id: &UserId) -> Result<(), Refusal> {
-        todo!()
+        let id = *id;
+        self.change(caller, async move |tx: &Changing| remove(tx, &id).await)
+            .await
     }
+
     /// Somebody's own new password; ends all their sessions.
     pub async fn change_password(&self, caller: &Caller, id: &UserId, password_hash: String) -> Result<(), Refusal> {
-        todo!()
+        let id = *id;
+        let change = async move |tx: &Changing| change_password(tx, &id, password_hash).await;
+        self.change(caller, change).await
     }
+}
+
+async fn create(
+    tx: &impl Change,
+    new: NewAccount,
+    once: Option<Idempotency>,
+    now: Timestamp,
+) -> Result<Done<User>, Refusal> {
+    let first = match idempotency::before(tx, once, now).await? {
+        Before::Answered(user) => return Ok(Done::nothing(user)),
+        Before::New(first) => first,
+    };
+    if tx.user_by_email(&new.email).await?.is_some() {
+        return Err(Refusal::UserExists(new.email.to_string()));
+    }
+    let record = UserRecord {
+        id: UserId::random(),
+        email: new.email,
+        role: new.role,
+        enabled: true,
+        password_hash: new.password_hash,
+        session_epoch: 1,
+        created_at: now,
+        last_login_at: None,
+    };
+    let user = show::user(record.clone());
+    let kept = first.seal(&user)?;
+
+    tx.put_user(&record).await?;
+    kept.write(tx).await?;
+    let entry = Entry::new(Action::UserCreated, &user.email);
+    Ok(Done::new(user, entry))
+}
+
+async fn update(tx: &impl Change, id: &UserId, change: UserChange) -> Result<Done<User>, Refusal> {
+    let old = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    let mut user = old.clone();
+    user.role = change.role.unwrap_or(old.role);
+    user.enabled = change.enabled.unwrap_or(old.enabled);
+    let new_password = change.password_hash.is_some();
+    if let Some(hash) = change.password_hash {
+        user.password_hash = hash;
+    }
+    if !new_password && (user.role, user.enabled) == (old.role, old.enabled) {
+        return Ok(Done::nothing(show::user(old)));
+    }
+    if is_admin(&old) && !is_admin(&user) {
+        keep_an_admin(tx, &old).await?;
+    }
+    user.session_epoch += 1;
+    tx.put_user(&user).await?;
+    let entry = Entry::new(Action::UserUpdated, &user.email);
+    Ok(Done::new(show::user(user), entry))
+}
+
+async fn remove(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {
+    let user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    if is_admin(&user) {
+        keep_an_admin(tx, &user).await?;
+    }
+    tx.erase_user(&user).await?;
+    Ok(Done::new((), Entry::new(Action::UserDeleted, &user.email)))
+}
+
+async fn change_password(tx: &impl Change, id: &UserId, password_hash: String) -> Result<Done<()>, Refusal> {
+    let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    user.password_hash = password_hash;
+    user.session_epoch += 1;
+    tx.put_user(&user).await?;
+    Ok(Done::new((), Entry::new(Action::PasswordChanged, &user.email)))
+}
+
+fn is_admin(user: &UserRecord) -> bool {
+    user.enabled && user.role == Role::Admin
+}
+
+/// Refuses where nobody but `leaving` is an enabled admin.
+async fn keep_an_admin(tx: &impl Read, leaving: &UserRecord) -> Result<(), Refusal> {
+    let users = tx.users().await?;
+    if users.iter().any(|user| user.id != leaving.id && is_admin(user)) {
+        return Ok(());
+    }
+    Err(Refusal::LastAdmin(leaving.email.to_string()))
 }

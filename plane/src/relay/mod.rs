@@ -1,1 +1,256 @@
-//! Relay.
+//! Who waits for what: agents for news, people for agents.
+//!
+//! Owns one [`Line`] a server, in memory only. What is waited for is in the store; a line only
+//! says that it is worth looking again. It must not decide anything. Guards take a waiter's traces
+//! away when its request is dropped, however that comes.
+
+mod asked;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use wgctl::ServerId;
+
+pub use asked::{Answer, Asked};
+
+/// An agent is still taken for connected this long after its last poll: it is on its way back.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What was said in an answer that may have been lost is said again after this.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// All lines. Cloning shares them.
+#[derive(Clone, Default)]
+pub struct Relay {
+    lines: Arc<Mutex<HashMap<ServerId, Arc<Line>>>>,
+}
+
+impl Relay {
+    /// A server's line.
+    #[must_use]
+    pub fn line(&self, server: &ServerId) -> Arc<Line> {
+        let mut lines = lock(&self.lines);
+        match lines.get(server) {
+            Some(line) => Arc::clone(line),
+            None => {
+                let line = Arc::new(Line::default());
+                lines.insert(server.clone(), Arc::clone(&line));
+                line
+            }
+        }
+    }
+
+    /// Forgets a removed server; who waits on its line is woken and finds it gone.
+    pub fn forget(&self, server: &ServerId) {
+        let line = lock(&self.lines).remove(server);
+        if let Some(line) = line {
+            line.wake_agent();
+            line.wake_people();
+        }
+    }
+
+    /// How many agents hold a poll now.
+    #[must_use]
+    pub fn polls(&self) -> usize {
+        lock(&self.lines).values().map(|line| lock(&line.state).polls).sum()
+    }
+}
+
+/// What connects one server's agent with the people who wait for it.
+pub struct Line {
+    agent: watch::Sender<()>,
+    people: watch::Sender<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    polls: usize,
+    last_poll: Option<Instant>,
+    /// People who wait for a prekey.
+    wanting: u32,
+    prekeys_asked: Option<Instant>,
+    asked: asked::Pending,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            agent: watch::Sender::new(()),
+            people: watch::Sender::new(()),
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl Line {
+    /// Tells the agent's poll to look again.
+    pub fn wake_agent(&self) {
+        self.agent.send_replace(());
+    }
+
+    /// Tells the people who wait for the agent to look again.
+    pub fn wake_people(&self) {
+        self.people.send_replace(());
+    }
+
+    /// Wakes that come after this call are seen by it.
+    #[must_use]
+    pub fn agent_news(&self) -> watch::Receiver<()> {
+        self.agent.subscribe()
+    }
+
+    /// Wakes that come after this call are seen by it.
+    #[must_use]
+    pub fn people_news(&self) -> watch::Receiver<()> {
+        self.people.subscribe()
+    }
+
+    /// Whether the agent holds a poll, or did a moment ago.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        let state = lock(&self.state);
+        state.polls > 0 || state.last_poll.is_some_and(|last| last.elapsed() < GRACE)
+    }
+
+    /// Begins a poll; it ends when the guard is dropped.
+    #[must_use]
+    pub fn begin_poll(self: &Arc<Self>) -> Poll {
+        lock(&self.state).polls += 1;
+        Poll(Arc::clone(self))
+    }
+
+    /// Says that somebody waits for a prekey, until the guard is dropped.
+    #[must_use]
+    pub fn want_prekey(self: &Arc<Self>) -> Wanting {
+        let mut state = lock(&self.state);
+        state.wanting = state.wanting.saturating_add(1);
+        state.prekeys_asked = None;
+        drop(state);
+        self.wake_agent();
+        Wanting(Arc::clone(self))
+    }
+
+    /// How many people wait for a prekey.
+    #[must_use]
+    pub fn wanting(&self) -> u32 {
+        lock(&self.state).wanting
+    }
+
+    /// Whether the agent has not been asked for prekeys lately.
+    #[must_use]
+    pub fn may_ask_prekeys(&self) -> bool {
+        lock(&self.state)
+            .prekeys_asked
+            .is_none_or(|asked| asked.elapsed() >= AGAIN)
+    }
+
+    /// Notes that the agent is being asked for prekeys.
+    pub fn note_prekeys_asked(&self) {
+        lock(&self.state).prekeys_asked = Some(Instant::now());
+    }
+
+    /// Notes that prekeys came: the next want may ask at once.
+    pub fn note_prekeys_came(&self) {
+        lock(&self.state).prekeys_asked = None;
+        self.wake_people();
+    }
+
+    /// How long until something that was said may have to be said again.
+    #[must_use]
+    pub fn again(&self) -> Duration {
+        AGAIN
+    }
+}
+
+/// A poll that an agent holds.
+pub struct Poll(Arc<Line>);
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.polls = state.polls.saturating_sub(1);
+        state.last_poll = Some(Instant::now());
+    }
+}
+
+/// Somebody who waits for a prekey.
+pub struct Wanting(Arc<Line>);
+
+impl Drop for Wanting {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.wanting = state.wanting.saturating_sub(1);
+    }
+}
+
+/// What is guarded here is whole after every statement, so that a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use wgctl::protocol::v1::{Ask, Reply};
+
+    use super::*;
+
+    fn ask() -> Ask {
+        let json = r#"{"kind":"configuration","id":"00000000-0000-4000-8000-000000000001","name":"a",
+            "public_key":"hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=","addresses":["10.8.0.2/32"],
+            "allowed_ips":["0.0.0.0/0"],"endpoint":"vpn.example.com:51820"}"#;
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reply_reaches_who_asked_and_nobody_twice() {
+        let line = Arc::new(Line::default());
+        let answer = line.ask(ask());
+        assert!(line.has_fresh_request());
+        let requests = line.hand_out();
+        assert_eq!(requests.len(), 1);
+        assert!(!line.has_fresh_request(), "it was handed out just now");
+        let reply = || Reply::Failed {
+            reason: "no".to_owned(),
+        };
+        assert!(line.reply(&requests[0].id, reply()));
+        assert!(!line.reply(&requests[0].id, reply()));
+        assert!(matches!(
+            answer.wait(Duration::from_secs(5)).await,
+            Asked::Replied(Reply::Failed { .. })
+        ));
+    }
+
+    #[test]
+    fn dropped_waiters_leave_nothing_behind() {
+        let relay = Relay::default();
+        let server: ServerId = "a".parse().unwrap();
+        let line = relay.line(&server);
+        let (poll, wanting, answer) = (line.begin_poll(), line.want_prekey(), line.ask(ask()));
+        assert_eq!((relay.polls(), line.wanting(), line.hand_out().len()), (1, 1, 1));
+        drop((poll, wanting, answer));
+        assert_eq!((relay.polls(), line.wanting(), line.hand_out().len()), (0, 0, 0));
+        relay.forget(&server);
+        assert!(lock(&relay.lines).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_wake_before_the_wait_is_not_lost() {
+        let line = Line::default();
+        let mut news = line.agent_news();
+        line.wake_agent();
+        news.changed().await.unwrap();
+    }
+
+    #[test]
+    fn an_agent_is_connected_while_it_polls_and_a_moment_longer() {
+        let line = Arc::new(Line::default());
+        assert!(!line.connected());
+        let poll = line.begin_poll();
+        assert!(line.connected());
+        drop(poll);
+        assert!(line.connected());
+    }
+}

@@ -5,8 +5,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use wgctl::name::{Email, UserId};
 use wgctl::ServerId;
+use wgctl::name::{Email, UserId};
 
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,20 +1,202 @@
-//! The store.
+//! The store: what is recorded, in one redb file.
+//!
+//! Owns the database, its one writer, and the domain primitives by which the business rules read
+//! and write (one file an entity). Nothing outside this module names redb. The primitives are
+//! async so that a networked store can implement them too; here they never wait. It must not hold
+//! business rules.
+//!
+//! There are three ways in: [`Store::read`] (and [`Store::scan`] on a thread of its own),
+//! [`Store::change`], which is durable before it answers and cannot be made without its audit
+//! record, and [`Store::record`] for metrics.
 
+mod agents;
+mod answers;
+mod audit;
 mod caller;
+mod changes;
 mod error;
+mod history;
+mod job;
+mod key;
+mod peers;
+mod penalties;
+mod prekeys;
+mod primitives;
+mod record;
+mod rows;
+mod schema;
+mod servers;
+mod spans;
+mod users;
+mod writer;
 
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+
+use futures_util::FutureExt as _;
+use redb::ReadableDatabase as _;
+use tokio::sync::{Semaphore, oneshot};
+use wgctl::Timestamp;
+use wgctl::name::Incarnation;
 
 pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
 
-/// The database. Cloning shares it.
+pub(crate) use audit::AuditFilter;
+pub(crate) use changes::Changes;
+pub(crate) use job::Done;
+pub(crate) use record::{AgentState, Answer, Ledger, PeerRecord, Penalty, ServerRecord, UserRecord};
+pub(crate) use rows::{Changing, Reading, Recording};
+pub(crate) use spans::SERVER_ITSELF;
+
+/// The primitives' names, for who holds a transaction.
+pub(crate) mod prelude {
+    pub(crate) use super::agents::{ReadAgents as _, RecordAgents as _};
+    pub(crate) use super::answers::{ChangeAnswers as _, ReadAnswers as _, RecordAnswers as _};
+    pub(crate) use super::audit::ReadAudit as _;
+    pub(crate) use super::changes::{ChangeRevisions as _, ReadChanges as _};
+    pub(crate) use super::history::{ReadHistory as _, RecordHistory as _};
+    pub(crate) use super::peers::{ChangePeers as _, ReadPeers as _};
+    pub(crate) use super::penalties::{ChangePenalties as _, ReadPenalties as _, RecordPenalties as _};
+    pub(crate) use super::prekeys::{ReadPrekeys as _, RecordPrekeys as _};
+    pub(crate) use super::primitives::{Change, Read, Record};
+    pub(crate) use super::servers::{ChangeServers as _, ReadServers as _};
+    pub(crate) use super::spans::{ChangeSpans as _, ReadSpans as _};
+    pub(crate) use super::users::{ChangeUsers as _, ReadUsers as _};
+}
+
+/// How many changes may wait for the writer; more wait for a place among them.
+const QUEUE: usize = 4096;
+
+/// The database. Cloning shares it; it is closed when the last clone is dropped.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    handle: Arc<writer::Handle>,
+    incarnation: Incarnation,
+    places: Arc<Semaphore>,
+    jobs: Option<Sender<Box<dyn writer::Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // The writer answers for its own panics; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
 
 impl Store {
     /// Opens the database at `path`, or makes it. `cache_bytes` bounds its page cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        todo!()
+        let database = writer::Handle::open(path, cache_bytes)?;
+        let incarnation = schema::prepare(&database, path)?;
+        let handle = Arc::new(writer::Handle {
+            path: path.to_owned(),
+            cache_bytes,
+            database: RwLock::new(Some(Arc::new(database))),
+        });
+        let (jobs, queue) = channel();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn({
+                let handle = Arc::clone(&handle);
+                move || writer::run(&handle, &queue)
+            })
+            .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                handle,
+                incarnation,
+                places: Arc::new(Semaphore::new(QUEUE)),
+                jobs: Some(jobs),
+                thread: Some(thread),
+            }),
+        })
+    }
+
+    /// The database's life: revisions of two incarnations cannot be compared.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    /// Reads a few rows, of one moment, on the caller's thread.
+    pub(crate) fn read<T, E: From<StoreError>>(
+        &self,
+        read: impl AsyncFnOnce(&Reading) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let closed = || StoreError::Unavailable("it is being reopened".to_owned());
+        let database = self.shared.handle.database().ok_or_else(closed)?;
+        let tx = Reading::new(database.begin_read().map_err(rows::storage)?);
+        read(&tx)
+            .now_or_never()
+            .unwrap_or(Err(StoreError::Broken("a read waited").into()))
+    }
+
+    /// Reads many rows, of one moment, on a thread where that disturbs nobody.
+    pub(crate) async fn scan<T, E>(
+        &self,
+        read: impl AsyncFnOnce(&Reading) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || store.read(read))
+            .await
+            .unwrap_or(Err(StoreError::Broken("a read panicked").into()))
+    }
+
+    /// Makes a change and its audit records, in one transaction that is on disk before this
+    /// answers. What errs must have written nothing: decide first, then write.
+    pub(crate) async fn change<T, E>(
+        &self,
+        caller: &Caller,
+        now: Timestamp,
+        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let author = job::Author::new(caller, now);
+        self.send(move |reply| job::change(author, change, reply)).await
+    }
+
+    /// Records metrics: atomic, seen by the next read, on disk within seconds.
+    pub(crate) async fn record<T, E>(
+        &self,
+        record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.send(move |reply| job::record(record, reply)).await
+    }
+
+    async fn send<T, E: From<StoreError>>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Box<dyn writer::Job>,
+    ) -> Result<T, E> {
+        let gone = || StoreError::Unavailable("the writer has ended".to_owned());
+        let _place = self.shared.places.acquire().await.map_err(|_| gone())?;
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.shared.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job(reply)).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone().into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! What a request's values must be, before anything is looked up.
+//!
+//! Owns pure checks of single values; each names the field it refuses.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use wgctl::Timestamp;
+use wgctl::address::normal;
+use wgctl::pool::Pool;
+
+use super::Refusal;
+
+/// How many networks or addresses one list may have. The kernel takes more; a person does not.
+const LIST: usize = 1024;
+
+/// An MTU that IPv6 works with (RFC 8200, section 5) and that hardware has.
+pub(super) fn mtu(field: &str, mtu: Option<u16>) -> Result<Option<u16>, Refusal> {
+    match mtu {
+        Some(bytes) if !(1280..=9000).contains(&bytes) => Err(Refusal::field_value(
+            field,
+            format!("{bytes} is no usable MTU: give 1280 to 9000 bytes"),
+        )),
+        other => Ok(other),
+    }
+}
+
+/// A keepalive; 0 is off.
+pub(super) fn keepalive(seconds: Option<u16>) -> Option<u16> {
+    seconds.filter(|seconds| *seconds > 0)
+}
+
+/// A moment that has not come yet.
+pub(super) fn future(field: &str, at: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+    match at {
+        Some(at) if at <= now => Err(Refusal::field_value(
+            field,
+            format!("{at} is past: give a later time, or leave it out"),
+        )),
+        other => Ok(other),
+    }
+}
+
+/// A list of DNS servers.
+pub(super) fn dns(field: &str, servers: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refusal> {
+    bounded(field, servers.len(), 16)?;
+    Ok(servers)
+}
+
+/// Networks in the kernel's form, each once.
+pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
+    bounded(field, networks.len(), LIST)?;
+    let mut seen = Vec::with_capacity(networks.len());
+    for net in networks.iter().copied().map(normal) {
+        if !seen.contains(&net) {
+            seen.push(net);
+        }
+    }
+    Ok(seen)
+}
+
+/// Networks behind a device: disjoint, and none of them everything.
+pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
+    let nets = networks(field, wanted)?;
+    for (at, net) in nets.iter().enumerate() {
+        if net.prefix_len() == 0 {
+            let detail = "all addresses cannot lie behind one client: name the networks that do";
+            return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
+        }
+        if let Some(other) = nets.iter().take(at).find(|other| wgctl::address::overlap(net, other)) {
+            return Err(Refusal::OverlappingNetworks {
+                network: net.to_string(),
+                other: format!("{other}, of the same list,"),
+            });
+        }
+    }
+    Ok(nets)
+}
+
+/// A server's pool: at most one network a family.
+pub(super) fn address_pool(nets: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
+    if nets.is_empty() || nets.len() > 2 {
+        return Err(Refusal::field_value(
+            "address_pool",
+            "give one IPv4 network, one IPv6 network, or one of each",
+        ));
+    }
+    let mut pool: Vec<IpNet> = Vec::new();
+    for (at, net) in nets.iter().copied().map(normal).enumerate() {
+        let refuse = |detail: &str| {
+            Err(Refusal::field_value(
+                format!("address_pool[{at}]"),
+                format!("{net}: {detail}"),
+            ))
+        };
+        let widest = if net.addr().is_ipv4() { 8 } else { 32 };
+        let address = net.addr();
+        let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        if net.prefix_len() < widest {
+            return refuse(&format!("too large: /{widest} is the largest pool of its family"));
+        }
+        if address.is_loopback() || address.is_multicast() || address.is_unspecified() || link_local {
+            return refuse("not addresses that a tunnel can have: use private ones like 10.8.0.0/24 or fd00:8::/64");
+        }
+        if pool.iter().any(|other| other.addr().is_ipv4() == address.is_ipv4()) {
+            return refuse("a second network of its family: give at most one IPv4 and one IPv6 network");
+        }
+        pool.push(net);
+    }
+    // IPv4 first: its address is the one that is shown as `address`.
+    pool.sort_by_key(|net| net.addr().is_ipv6());
+    Ok(pool)
+}
+
+/// The addresses a client asks for: one a pool at most, and such as the pool may give.
+pub(super) fn wanted_addresses(
+    address: Option<IpAddr>,
+    addresses: Option<Vec<IpAddr>>,
+    pools: &[Pool],
+) -> Result<Vec<IpAddr>, Refusal> {
+    let listed = addresses.unwrap_or_default();
+    bounded("addresses", listed.len(), 2)?;
+    let single = address.map(|address| ("address".to_owned(), address));
+    let listed = listed
+        .into_iter()
+        .enumerate()
+        .map(|(at, a)| (format!("addresses[{at}]"), a));
+    let mut wanted: Vec<IpAddr> = Vec::new();
+    for (field, address) in single.into_iter().chain(listed) {
+        let address = normal(wgctl::address::host(address)).addr();
+        if wanted.contains(&address) {
+            continue;
+        }
+        if !pools.iter().any(|pool| pool.may_give(address)) {
+            let nets: Vec<_> = pools.iter().map(|pool| pool.net().to_string()).collect();
+            let nets = nets.join(" and ");
+            let detail = format!(
+                "{address} is not an address for clients of {nets} (nor are the network's own, its broadcast and the server's address): choose another, or leave it out"
+            );
+            return Err(Refusal::field_value(field, detail));
+        }
+        if wanted.iter().any(|other| other.is_ipv4() == address.is_ipv4()) {
+            return Err(Refusal::field_value(
+                field,
+                "a second address of its family: give at most one of each",
+            ));
+        }
+        wanted.push(address);
+    }
+    Ok(wanted)
+}
+
+fn bounded(field: &str, count: usize, limit: usize) -> Result<(), Refusal> {
+    if count > limit {
+        return Err(Refusal::field_value(
+            field,
+            format!("{count} entries: give at most {limit}"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nets(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn pools_are_private_networks_one_a_family() {
+        for good in [
+            &["10.8.0.0/24"][..],
+            &["fd00::/64"],
+            &["fd00::/64", "10.8.0.7/24"],
+            &["10.0.0.0/32"],
+        ] {
+            assert!(address_pool(&nets(good)).is_ok(), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &["10.8.0.0/24", "10.9.0.0/24"],
+            &["0.0.0.0/0"],
+            &["127.0.0.0/8"],
+            &["224.0.0.0/8"],
+            &["fe80::/64"],
+            &["::/0"],
+            &["10.8.0.0/24", "fd00::/64", "fd01::/64"],
+        ] {
+            assert!(address_pool(&nets(bad)).is_err(), "{bad:?}");
+        }
+        let both = address_pool(&nets(&["fd00::/64", "10.8.0.7/24"])).unwrap();
+        assert_eq!(both, nets(&["10.8.0.0/24", "fd00::/64"]));
+    }
+
+    #[test]
+    fn networks_behind_a_client_are_disjoint_and_not_everything() {
+        assert_eq!(
+            networks_behind(
+                "serverAllowedIPs",
+                &nets(&["192.168.1.7/24", "192.168.1.0/24", "::ffff:10.1.2.3/120"])
+            )
+            .unwrap(),
+            nets(&["192.168.1.0/24", "10.1.2.0/24"])
+        );
+        for bad in [&["0.0.0.0/0"][..], &["::/0"], &["10.0.0.0/8", "10.1.0.0/16"]] {
+            assert!(networks_behind("serverAllowedIPs", &nets(bad)).is_err(), "{bad:?}");
+        }
+        assert!(networks("allowedIPs", &nets(&["0.0.0.0/0"; 1025])).is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_its_field() {
+        let pools = [Pool::new("10.8.0.0/24".parse().unwrap())];
+        let wanted = |address: &str| wanted_addresses(None, Some(vec![address.parse().unwrap()]), &pools);
+        assert_eq!(wanted("10.8.0.255").unwrap_err().field(), Some("addresses[0]"));
+        assert_eq!(wanted("fd00::1").unwrap_err().field(), Some("addresses[0]"));
+        assert!(wanted("::ffff:10.8.0.9").is_ok());
+        assert_eq!(mtu("mtu", Some(1279)).unwrap_err().field(), Some("mtu"));
+        let now = Timestamp::from_unix(100);
+        assert_eq!(
+            future("expiresAt", Some(now), now).unwrap_err().field(),
+            Some("expiresAt")
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! The agents' long poll: what a server should be, as a difference where one is known.
+//!
+//! Owns the choice between unchanged, delta and snapshot, and the wait. It must not push: an agent
+//! asks, and gets what is recorded at that moment.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::time::{Instant, timeout_at};
+use wgctl::address::host;
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{self, Change, Desired, DesiredQuery, Interface};
+use wgctl::{ServerId, Timestamp};
+
+use super::servers::existing;
+use super::{Fleet, Refusal, peers, show};
+use crate::relay::Line;
+use crate::store::prelude::*;
+use crate::store::{Changes, PeerRecord, Reading, ServerRecord};
+
+/// The longest a poll is held: proxies cut what is silent longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The most prekeys that are asked for at once: as many as one message may bring.
+const PREKEYS_AT_ONCE: u32 = 256;
+
+impl Fleet {
+    /// The long poll: answers at once when there is news, else after `query.wait` seconds.
+    pub async fn desired(&self, server: &ServerId, query: DesiredQuery) -> Result<Desired, Refusal> {
+        self.store().read(async |tx| existing(tx, server).await)?;
+        let line = self.shared.relay.line(server);
+        let _poll = line.begin_poll();
+        let deadline = Instant::now() + Duration::from_secs(query.wait.into()).min(LONGEST);
+        loop {
+            let mut news = line.agent_news();
+            let (revision, stock) = self.store().read(async |tx| {
+                let (_, ledger) = existing(tx, server).await?;
+                Ok::<_, Refusal>((ledger.revision, tx.prekey_stock(server).await?))
+            })?;
+            let moved = query.incarnation != Some(self.store().incarnation()) || query.revision != revision;
+            let prekeys = self.lack(&line, stock);
+            let urgent = line.has_fresh_request() || (prekeys.urgent && line.may_ask_prekeys());
+            let now = Instant::now();
+            if moved || urgent || now >= deadline {
+                if prekeys.wanted > 0 {
+                    line.note_prekeys_asked();
+                }
+                return self
+                    .answer(server, &query, moved.then_some(()), &line, prekeys.wanted, revision)
+                    .await;
+            }
+            // What was said in an answer that got lost is said again, though nothing new happens.
+            let outstanding = prekeys.urgent || line.has_requests();
+            let until = if outstanding {
+                deadline.min(now + line.again())
+            } else {
+                deadline
+            };
+            let _ = timeout_at(until, news.changed()).await;
+        }
+    }
+
+    fn lack(&self, line: &Line, stock: u32) -> Lack {
+        let target = self.settings().prekey_stock;
+        let waiting = line.wanting();
+        Lack {
+            wanted: (target.saturating_add(waiting))
+                .saturating_sub(stock)
+                .min(PREKEYS_AT_ONCE),
+            urgent: stock < target.div_ceil(2) || (waiting > 0 && stock < waiting),
+        }
+    }
+
+    async fn answer(
+        &self,
+        server: &ServerId,
+        query: &DesiredQuery,
+        moved: Option<()>,
+        line: &Line,
+        prekeys_wanted: u32,
+        revision: u64,
+    ) -> Result<Desired, Refusal> {
+        let incarnation = self.store().incarnation();
+        let (revision, change) = match moved {
+            None => (revision, Change::Unchanged),
+            Some(()) => {
+                let (server, query, now) = (server.clone(), query.clone(), self.now());
+                let look = async move |tx: &Reading| change(tx, &server, &query, incarnation, now).await;
+                self.store().scan(look).await?
+            }
+        };
+        Ok(Desired {
+            version: v1::VERSION,
+            incarnation,
+            revision,
+            change,
+            requests: line.hand_out(),
+            prekeys_wanted,
+        })
+    }
+}
+
+/// What the stock of prekeys lacks.
+struct Lack {
+    wanted: u32,
+    /// Whether to ask now, and not with the next answer.
+    urgent: bool,
+}
+
+/// From what the agent has to what is recorded now.
+async fn change(
+    tx: &impl Read,
+    server_id: &ServerId,
+    query: &DesiredQuery,
+    incarnation: Incarnation,
+    now: Timestamp,
+) -> Result<(u64, Change), Refusal> {
+    let (server, ledger) = existing(tx, server_id).await?;
+    let known = query.incarnation == Some(incarnation)
+        && query.revision >= ledger.floor.max(1)
+        && query.revision <= ledger.revision;
+    if !known {
+        return Ok((ledger.revision, snapshot(tx, &server, now).await?));
+    }
+    if query.revision == ledger.revision {
+        return Ok((ledger.revision, Change::Unchanged));
+    }
+    let changes = tx.changes_after(server_id, query.revision).await?;
+    Ok((ledger.revision, delta(tx, &server, changes, now).await?))
+}
+
+async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes, now: Timestamp) -> Result<Change, Refusal> {
+    let (mut upsert, mut remove) = (Vec::new(), Vec::new());
+    for id in changes.peers {
+        match tx.peer(&server.id, &id).await?.filter(|peer| is_wanted(peer, now)) {
+            Some(peer) => upsert.push(wire(peer)),
+            None => remove.push(id),
+        }
+    }
+    Ok(Change::Delta {
+        interface: changes.interface.then(|| interface(server)),
+        upsert,
+        remove,
+    })
+}
+
+async fn snapshot(tx: &impl Read, server: &ServerRecord, now: Timestamp) -> Result<Change, Refusal> {
+    let mut peers = Vec::new();
+    tx.each_peer(&server.id, 0, |peer| {
+        if is_wanted(&peer, now) {
+            peers.push(wire(peer));
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    Ok(Change::Snapshot {
+        interface: interface(server),
+        peers,
+    })
+}
+
+/// Whether a peer belongs on the interface.
+fn is_wanted(peer: &PeerRecord, now: Timestamp) -> bool {
+    peer.enabled && peer.expires_at.is_none_or(|end| end > now)
+}
+
+fn wire(peer: PeerRecord) -> v1::Peer {
+    v1::Peer {
+        id: peer.id,
+        public_key: peer.public_key,
+        allowed_ips: peers::spans(&peer),
+        preshared_key: peer.preshared_key,
+        expires_at: peer.expires_at,
+    }
+}
+
+fn interface(server: &ServerRecord) -> Interface {
+    let address = |pool: &wgctl::pool::Pool| {
+        let own = pool.server_address();
+        IpNet::new(own, pool.net().prefix_len()).unwrap_or_else(|_| host(own))
+    };
+    Interface {
+        name: server.interface.clone(),
+        listen_port: server.listen_port,
+        addresses: show::pools(server).iter().map(address).collect(),
+        mtu: server.mtu,
+        masquerade: server.masquerade,
+        ping_target: server.ping_target.clone(),
+    }
+}

@@ -1,0 +1,165 @@
+//! How often an account's password may be guessed.
+//!
+//! Owns the arithmetic of penalties, and the bound on guesses that are under way. An account that
+//! does not exist is treated like one that does. The wait is capped, so that nobody can lock the
+//! owner out for good; at the cap an account allows 60 guesses an hour.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use wgctl::Timestamp;
+
+use super::Refusal;
+use crate::store::Penalty;
+
+/// Failures that cost nothing yet.
+const FREE: u32 = 5;
+
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Failures are forgotten after this long without another.
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// An account by what was typed as its email: of any length, existing or not.
+pub(super) fn account(email: &str) -> [u8; 32] {
+    Sha256::digest(email.trim().to_lowercase().as_bytes()).into()
+}
+
+/// How long after its last failure an account waits.
+fn wait(penalty: &Penalty) -> Duration {
+    match penalty.failures.checked_sub(FREE) {
+        None => Duration::ZERO,
+        Some(over) => Duration::from_secs(1u64 << over.min(16)).min(LONGEST),
+    }
+}
+
+/// Refuses while an account must wait.
+pub(super) fn check(penalty: &Penalty, now: Timestamp) -> Result<(), Refusal> {
+    let wait = wait(penalty);
+    // A clock that was set back must not make anybody wait longer than the longest.
+    let passed = if now < penalty.last {
+        LONGEST
+    } else {
+        now.since(penalty.last)
+    };
+    if passed >= wait {
+        return Ok(());
+    }
+    Err(Refusal::TooManyRequests {
+        retry_after: (wait - passed).as_secs().max(1),
+    })
+}
+
+/// A penalty after one more failure.
+pub(super) fn lengthened(penalty: &Penalty, now: Timestamp) -> Penalty {
+    let forgotten = now.since(penalty.last) >= FORGOTTEN;
+    Penalty {
+        failures: if forgotten {
+            1
+        } else {
+            penalty.failures.saturating_add(1)
+        },
+        last: now,
+    }
+}
+
+type UnderWay = Arc<Mutex<HashMap<[u8; 32], u32>>>;
+
+/// Logins that are being checked now, by account: else a thousand at once would all be tried
+/// before the first has failed.
+#[derive(Default)]
+pub(super) struct Logins(UnderWay);
+
+impl Logins {
+    /// Begins a login, where it and those under way could all fail without going past what is free.
+    pub(super) fn begin(&self, account: [u8; 32], penalty: &Penalty) -> Result<LoginPermit, Refusal> {
+        let mut logins = lock(&self.0);
+        let under_way = logins.get(&account).copied().unwrap_or(0);
+        if under_way > 0 && penalty.failures.saturating_add(under_way) >= FREE {
+            return Err(Refusal::TooManyRequests { retry_after: 1 });
+        }
+        logins.insert(account, under_way + 1);
+        Ok(LoginPermit {
+            account,
+            logins: Arc::clone(&self.0),
+        })
+    }
+}
+
+/// Leave to try one login. Hold it until the outcome is recorded.
+#[must_use = "the login is under way while this is held"]
+pub struct LoginPermit {
+    account: [u8; 32],
+    logins: UnderWay,
+}
+
+impl Drop for LoginPermit {
+    fn drop(&mut self) {
+        let mut logins = lock(&self.logins);
+        let left = logins
+            .get(&self.account)
+            .map_or(0, |under_way| under_way.saturating_sub(1));
+        if left == 0 {
+            logins.remove(&self.account);
+        } else {
+            logins.insert(self.account, left);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(failures: u32) -> Penalty {
+        Penalty {
+            failures,
+            last: Timestamp::from_unix(1000),
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_minute() {
+        let waits: Vec<u64> = [0, 4, 5, 6, 10, 11, 1000].map(|n| wait(&after(n)).as_secs()).into();
+        assert_eq!(waits, [0, 0, 1, 2, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_refusal_says_how_long_to_wait() {
+        let refused = check(&after(11), Timestamp::from_unix(1020)).unwrap_err();
+        assert_eq!(refused.retry_after(), Some(40));
+        assert!(check(&after(11), Timestamp::from_unix(1060)).is_ok());
+        assert!(
+            check(&after(1000), Timestamp::from_unix(0)).is_ok(),
+            "the clock was set back"
+        );
+    }
+
+    #[test]
+    fn an_hour_without_a_failure_forgets_them() {
+        assert_eq!(lengthened(&after(50), Timestamp::from_unix(1000 + 3600)).failures, 1);
+        assert_eq!(lengthened(&after(50), Timestamp::from_unix(1000 + 3599)).failures, 51);
+    }
+
+    #[test]
+    fn guesses_at_once_are_bounded_by_what_is_free() {
+        let logins = Logins::default();
+        let mut held = Vec::new();
+        while let Ok(permit) = logins.begin(account("ops@example.com"), &after(0)) {
+            held.push(permit);
+        }
+        assert_eq!(held.len(), 5);
+        assert!(logins.begin(account("other@example.com"), &after(0)).is_ok());
+        held.clear();
+        assert!(lock(&logins.0).is_empty());
+        let _one = logins.begin(account(" OPS@example.com"), &after(100)).unwrap();
+        assert!(logins.begin(account("ops@example.com"), &after(100)).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! What is handed to the writer: a change with its author, or a recording of metrics.
+//!
+//! Owns the rule that nothing is changed without its audit record, and that what is refused has
+//! written nothing. It must not know what is changed.
+
+use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
+use wgctl::Timestamp;
+
+use super::audit;
+use super::caller::{Caller, Entry};
+use super::error::StoreError;
+use super::rows::{Changing, Recording};
+use super::writer::{Job, Verdict};
+
+/// A change that was made, and what the audit log says of it.
+pub(crate) struct Done<T> {
+    value: T,
+    audit: Vec<Entry>,
+}
+
+impl<T> Done<T> {
+    /// Something was done.
+    pub(crate) fn new(value: T, entry: Entry) -> Self {
+        Self {
+            value,
+            audit: vec![entry],
+        }
+    }
+
+    /// Several things were done at once.
+    pub(crate) const fn all(value: T, audit: Vec<Entry>) -> Self {
+        Self { value, audit }
+    }
+
+    /// Nothing was written: it was so already.
+    pub(crate) fn nothing(value: T) -> Self {
+        Self {
+            value,
+            audit: Vec::new(),
+        }
+    }
+}
+
+/// Who makes a change, and when.
+pub(super) struct Author {
+    actor: String,
+    ip: String,
+    now: Timestamp,
+}
+
+impl Author {
+    pub(super) fn new(caller: &Caller, now: Timestamp) -> Self {
+        Self {
+            actor: caller.actor.to_string(),
+            ip: caller.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            now,
+        }
+    }
+}
+
+/// A job whose answer goes to `reply`.
+struct Waiting<F, T, E> {
+    run: Option<F>,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Job for Waiting<F, T, E>
+where
+    F: FnOnce(&Changing) -> (Result<T, E>, Verdict) + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn run(&mut self, tx: &Changing) -> Verdict {
+        let Some(run) = self.run.take() else {
+            return Verdict::Broken("it ran twice");
+        };
+        let (outcome, verdict) = run(tx);
+        self.outcome = Some(outcome);
+        verdict
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let told = match (committed, self.outcome) {
+            // A refusal stands whatever became of the batch.
+            (Ok(()), Some(outcome)) | (Err(_), Some(outcome @ Err(_))) => outcome,
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), None) => Err(StoreError::Broken("it never ran").into()),
+        };
+        // Who asked may have gone away meanwhile.
+        let _ = self.reply.send(told);
+    }
+}
+
+fn waiting<F, T, E>(run: F, reply: oneshot::Sender<Result<T, E>>) -> Box<dyn Job>
+where
+    F: FnOnce(&Changing) -> (Result<T, E>, Verdict) + Send + 'static,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    Box::new(Waiting {
+        run: Some(run),
+        outcome: None,
+        reply,
+    })
+}
+
+pub(super) fn change<T, E>(
+    author: Author,
+    change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, E> + Send + 'static,
+    reply: oneshot::Sender<Result<T, E>>,
+) -> Box<dyn Job>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    let run = move |tx: &Changing| {
+        let outcome = change(tx).now_or_never();
+        let wrote = tx.take_dirty();
+        match outcome {
+            None => broken("it waited inside the transaction"),
+            Some(Err(error)) if wrote => (Err(error), Verdict::Broken("it wrote, then failed")),
+            Some(Err(error)) => (Err(error), Verdict::Nothing),
+            Some(Ok(done)) if done.audit.is_empty() && wrote => broken("it wrote without an audit record"),
+            Some(Ok(done)) if done.audit.is_empty() => (Ok(done.value), Verdict::Nothing),
+            Some(Ok(done)) => {
+                let appended = done
+                    .audit
+                    .iter()
+                    .try_for_each(|entry| audit::append(tx, &author.actor, &author.ip, author.now, entry));
+                tx.take_dirty();
+                match appended {
+                    Ok(()) => (Ok(done.value), Verdict::Durable),
+                    Err(error) => (
+                        Err(error.into()),
+                        Verdict::Broken("its audit record could not be written"),
+                    ),
+                }
+            }
+        }
+    };
+    waiting(run, reply)
+}
+
+pub(super) fn record<T, E>(
+    record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
+    reply: oneshot::Sender<Result<T, E>>,
+) -> Box<dyn Job>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    let run = move |tx: &Changing| {
+        let outcome = record(&Recording(tx)).now_or_never();
+        let wrote = tx.take_dirty();
+        match outcome {
+            None => broken("it waited inside the transaction"),
+            Some(Err(error)) if wrote => (Err(error), Verdict::Broken("it wrote, then failed")),
+            Some(outcome) if wrote => (outcome, Verdict::Lazy),
+            Some(outcome) => (outcome, Verdict::Nothing),
+        }
+    };
+    waiting(run, reply)
+}
+
+fn broken<T, E: From<StoreError>>(rule: &'static str) -> (Result<T, E>, Verdict) {
+    (Err(StoreError::Broken(rule).into()), Verdict::Broken(rule))
+}

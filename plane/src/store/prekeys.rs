@@ -1,0 +1,60 @@
+//! The stock of prekeys: keys that an agent made and sealed for peers to come.
+
+use std::ops::ControlFlow;
+
+use wgctl::protocol::v1::Prekey;
+use wgctl::{PeerId, ServerId};
+
+use super::error::StoreError;
+use super::key;
+use super::rows::{Order, RecordRows, Rows, parse};
+use super::schema;
+
+/// Reading the stock.
+pub(crate) trait ReadPrekeys {
+    /// The prekey that is taken next.
+    async fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError>;
+    async fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError>;
+}
+
+/// Filling and taking. To fill may be lost in a crash: the agent is asked again. To take is part
+/// of a change, and what was filled before is then on disk too.
+pub(crate) trait RecordPrekeys: ReadPrekeys {
+    async fn put_prekey(&self, server: &ServerId, prekey: &Prekey) -> Result<(), StoreError>;
+    async fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError>;
+    /// Throws all away.
+    async fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError>;
+}
+
+impl<R: Rows> ReadPrekeys for R {
+    async fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError> {
+        let first = self.some(schema::PREKEYS, key::all(server), Order::Up, 1)?;
+        first
+            .first()
+            .map(|(_, value)| parse(schema::PREKEYS, value))
+            .transpose()
+    }
+
+    async fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError> {
+        let mut stock = 0u32;
+        self.visit(schema::PREKEYS, key::all(server), Order::Up, |_, _| {
+            stock = stock.saturating_add(1);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(stock)
+    }
+}
+
+impl<R: RecordRows> RecordPrekeys for R {
+    async fn put_prekey(&self, server: &ServerId, prekey: &Prekey) -> Result<(), StoreError> {
+        self.put_json(schema::PREKEYS, &key::of(server, prekey.id.as_bytes()), prekey)
+    }
+
+    async fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError> {
+        self.erase(schema::PREKEYS, &key::of(server, id.as_bytes()))
+    }
+
+    async fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError> {
+        self.erase_all(schema::PREKEYS, key::all(server))
+    }
+}

@@ -1,0 +1,74 @@
+//! The interface that business rules are written against: all primitives of all entities.
+//!
+//! Owns nothing but the sums. [`Read`] sees, [`Record`] also writes metrics, [`Change`] also writes
+//! what must not be lost. Redb's transactions have them through their rows; a networked store would
+//! implement the entities' traits itself.
+
+use super::agents::{ReadAgents, RecordAgents};
+use super::answers::{ChangeAnswers, ReadAnswers, RecordAnswers};
+use super::audit::ReadAudit;
+use super::changes::{ChangeRevisions, ReadChanges};
+use super::history::{ReadHistory, RecordHistory};
+use super::peers::{ChangePeers, ReadPeers};
+use super::penalties::{ChangePenalties, ReadPenalties, RecordPenalties};
+use super::prekeys::{ReadPrekeys, RecordPrekeys};
+use super::servers::{ChangeServers, ReadServers};
+use super::spans::{ChangeSpans, ReadSpans};
+use super::users::{ChangeUsers, ReadUsers};
+
+/// Everything that can be read.
+pub(crate) trait Read:
+    ReadAgents
+    + ReadAnswers
+    + ReadAudit
+    + ReadChanges
+    + ReadHistory
+    + ReadPeers
+    + ReadPenalties
+    + ReadPrekeys
+    + ReadServers
+    + ReadSpans
+    + ReadUsers
+{
+}
+
+impl<T> Read for T where
+    T: ReadAgents
+        + ReadAnswers
+        + ReadAudit
+        + ReadChanges
+        + ReadHistory
+        + ReadPeers
+        + ReadPenalties
+        + ReadPrekeys
+        + ReadServers
+        + ReadSpans
+        + ReadUsers
+{
+}
+
+/// Everything that may be lost in a crash.
+pub(crate) trait Record:
+    Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys
+{
+}
+
+impl<T> Record for T where T: Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys {}
+
+/// Everything.
+pub(crate) trait Change:
+    Record + ChangeAnswers + ChangePeers + ChangePenalties + ChangeRevisions + ChangeServers + ChangeSpans + ChangeUsers
+{
+}
+
+impl<T> Change for T where
+    T: Record
+        + ChangeAnswers
+        + ChangePeers
+        + ChangePenalties
+        + ChangeRevisions
+        + ChangeServers
+        + ChangeSpans
+        + ChangeUsers
+{
+}

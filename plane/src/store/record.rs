@@ -1,0 +1,135 @@
+//! The records as they are kept, in JSON.
+//!
+//! Owns their shape. A field that is added has a default, so that what an older release wrote can
+//! be read. They must not be shown to anybody as they are: the API has its own types.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use wgctl::address::Endpoint;
+use wgctl::api::Role;
+use wgctl::name::{Email, Incarnation, InterfaceName, UserId};
+use wgctl::protocol::v1::Sealed;
+use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
+
+/// A server as it was registered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ServerRecord {
+    pub(crate) id: ServerId,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address_pool: Vec<IpNet>,
+    #[serde(default)]
+    pub(crate) dns: Vec<IpAddr>,
+    pub(crate) allowed_ips: Vec<IpNet>,
+    #[serde(default)]
+    pub(crate) mtu: Option<u16>,
+    #[serde(default)]
+    pub(crate) persistent_keepalive: Option<u16>,
+    pub(crate) interface: InterfaceName,
+    pub(crate) listen_port: u16,
+    #[serde(default)]
+    pub(crate) masquerade: bool,
+    #[serde(default)]
+    pub(crate) ping_target: Option<Endpoint>,
+    #[serde(default)]
+    pub(crate) public_key: Option<PublicKey>,
+    /// SHA-256 of the agent's token.
+    pub(crate) token_hash: [u8; 32],
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A server's numbers that move with every change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ledger {
+    /// What the desired state is at.
+    pub(crate) revision: u64,
+    /// Changes after this revision are known one by one.
+    pub(crate) floor: u64,
+    /// The last place given in the order of creation.
+    pub(crate) last_place: u64,
+    /// How many peers there are.
+    pub(crate) peers: u64,
+}
+
+/// What a server's agent told last. May be seconds old after a crash.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AgentState {
+    pub(crate) reported_at: Option<Timestamp>,
+    pub(crate) report_interval: Option<u32>,
+    pub(crate) ping_ms: Option<f64>,
+    pub(crate) peers: u64,
+    pub(crate) transfer_rx: u64,
+    pub(crate) transfer_tx: u64,
+    pub(crate) applied_revision: Option<u64>,
+    pub(crate) interface_failed: Option<String>,
+    /// The agent's counting life and the last batch of it that was counted.
+    pub(crate) counted: Option<(Incarnation, u64)>,
+}
+
+/// A peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PeerRecord {
+    pub(crate) id: PeerId,
+    /// Its place in the order of creation.
+    pub(crate) place: u64,
+    pub(crate) name: PeerName,
+    pub(crate) enabled: bool,
+    pub(crate) public_key: PublicKey,
+    #[serde(default)]
+    pub(crate) private_key: Option<Sealed>,
+    #[serde(default)]
+    pub(crate) preshared_key: Option<Sealed>,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) allowed_ips: Vec<IpNet>,
+    #[serde(default)]
+    pub(crate) server_allowed_ips: Vec<IpNet>,
+    #[serde(default)]
+    pub(crate) dns: Vec<IpAddr>,
+    #[serde(default)]
+    pub(crate) persistent_keepalive: Option<u16>,
+    #[serde(default)]
+    pub(crate) mtu: Option<u16>,
+    #[serde(default)]
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    /// The revision of its last change that concerns the kernel, and when that was recorded.
+    pub(crate) revision: u64,
+    pub(crate) changed_at: Timestamp,
+}
+
+/// A person.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct UserRecord {
+    pub(crate) id: UserId,
+    pub(crate) email: Email,
+    pub(crate) role: Role,
+    pub(crate) enabled: bool,
+    /// A PHC string.
+    pub(crate) password_hash: String,
+    /// Sessions of another epoch are over.
+    pub(crate) session_epoch: u64,
+    pub(crate) created_at: Timestamp,
+    #[serde(default)]
+    pub(crate) last_login_at: Option<Timestamp>,
+}
+
+/// The first answer to a request that may be sent again.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// SHA-256 of the request's body.
+    pub(crate) body: [u8; 32],
+    pub(crate) at: Timestamp,
+    /// The answer, sealed.
+    pub(crate) sealed: Sealed,
+}
+
+/// What failed logins cost an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Penalty {
+    pub(crate) failures: u32,
+    pub(crate) last: Timestamp,
+}
