@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::auth::{KeyError, Passwords, PasswordError, SigningKey, TokenError, Tokens};
+use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, Tokens};
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener};

@@ -88,7 +88,11 @@ impl SigningKey {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&unfinished)?;
             file.write_all(&key)?;
             file.sync_all()?;
             fs::rename(&unfinished, &path)?;
@@ -130,9 +134,15 @@ mod tests {
         let path = dir.path().join(FILE);
         SigningKey::load_or_make(dir.path()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(SigningKey::load_or_make(dir.path()), Err(KeyError::Open { mode: 0o640, .. })));
+        assert!(matches!(
+            SigningKey::load_or_make(dir.path()),
+            Err(KeyError::Open { mode: 0o640, .. })
+        ));
         fs::write(&path, b"short").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(SigningKey::load_or_make(dir.path()), Err(KeyError::Length { length: 5, .. })));
+        assert!(matches!(
+            SigningKey::load_or_make(dir.path()),
+            Err(KeyError::Length { length: 5, .. })
+        ));
     }
 }

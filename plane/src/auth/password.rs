@@ -42,7 +42,9 @@ pub struct Busy;
 /// What a new password must be; the error says it to the person.
 pub(crate) fn check_policy(password: &str, email: &str) -> Result<(), String> {
     if password.chars().count() < LEAST_CHARACTERS {
-        return Err(format!("a password has at least {LEAST_CHARACTERS} characters; several words make a good one"));
+        return Err(format!(
+            "a password has at least {LEAST_CHARACTERS} characters; several words make a good one"
+        ));
     }
     if password.len() > MOST_BYTES {
         return Err(format!("a password has at most {MOST_BYTES} bytes"));
@@ -82,7 +84,11 @@ impl Passwords {
 
     /// Whether `password` is the one behind `stored`; with nothing stored it never is, and that
     /// takes as long to find.
-    pub(crate) async fn verify(&self, password: Zeroizing<String>, stored: Option<&str>) -> Result<bool, PasswordError> {
+    pub(crate) async fn verify(
+        &self,
+        password: Zeroizing<String>,
+        stored: Option<&str>,
+    ) -> Result<bool, PasswordError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).to_owned();
         let matches = self.run(move || matches(password.as_bytes(), &stored)).await?;
@@ -104,7 +110,8 @@ impl Passwords {
 }
 
 fn argon2() -> Result<Argon2<'static>, PasswordError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| PasswordError::Hash(error.to_string()))?;
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| PasswordError::Hash(error.to_string()))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
@@ -136,8 +143,18 @@ mod tests {
         let passwords = Passwords::new().unwrap();
         let stored = passwords.hash(secret("correct horse battery")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=47104,t=1,p=1$"), "{stored}");
-        assert!(passwords.verify(secret("correct horse battery"), Some(&stored)).await.unwrap());
-        assert!(!passwords.verify(secret("correct horse batterY"), Some(&stored)).await.unwrap());
+        assert!(
+            passwords
+                .verify(secret("correct horse battery"), Some(&stored))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify(secret("correct horse batterY"), Some(&stored))
+                .await
+                .unwrap()
+        );
         assert!(!passwords.verify(secret("correct horse battery"), None).await.unwrap());
         assert!(!passwords.verify(secret("x"), Some("no hash")).await.unwrap());
     }
@@ -145,8 +162,12 @@ mod tests {
     #[tokio::test]
     async fn a_flood_is_turned_away_and_not_queued_without_end() {
         let passwords = Passwords::new().unwrap();
-        let flood = futures_util::future::join_all((0..200).map(|_| passwords.verify(secret("x"), Some("no hash")))).await;
-        let refused = flood.iter().filter(|result| matches!(result, Err(PasswordError::Busy(_)))).count();
+        let flood =
+            futures_util::future::join_all((0..200).map(|_| passwords.verify(secret("x"), Some("no hash")))).await;
+        let refused = flood
+            .iter()
+            .filter(|result| matches!(result, Err(PasswordError::Busy(_))))
+            .count();
         assert!(refused > 0 && refused < 200, "{refused} of 200");
         assert!(!passwords.verify(secret("x"), Some("no hash")).await.unwrap());
     }
@@ -158,7 +179,10 @@ mod tests {
             (&*"x".repeat(1025), "1024 bytes"),
             ("Ops@Example.com ", "email"),
         ] {
-            assert!(check_policy(password, "ops@example.com").unwrap_err().contains(word), "{password}");
+            assert!(
+                check_policy(password, "ops@example.com").unwrap_err().contains(word),
+                "{password}"
+            );
         }
         assert!(check_policy("längere Sätze", "ops@example.com").is_ok());
     }

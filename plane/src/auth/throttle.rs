@@ -30,7 +30,9 @@ pub(crate) struct LoginThrottle {
 
 impl LoginThrottle {
     pub(crate) fn new() -> Self {
-        let quota = Quota::with_period(REFILL).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(BURST);
+        let quota = Quota::with_period(REFILL)
+            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(BURST);
         Self {
             limiter: RateLimiter::dashmap(quota),
             clock: DefaultClock::default(),
@@ -72,7 +74,11 @@ mod tests {
     #[test]
     fn changing_the_low_half_of_an_ipv6_address_does_not_help() {
         let throttle = LoginThrottle::new();
-        let refused = (0..100u128).any(|low| throttle.check(IpAddr::V6((0x2001_0db8_u128 << 96 | low).into())).is_err());
+        let refused = (0..100u128).any(|low| {
+            throttle
+                .check(IpAddr::V6((0x2001_0db8_u128 << 96 | low).into()))
+                .is_err()
+        });
         assert!(refused);
     }
 }

@@ -98,7 +98,11 @@ impl Tokens {
             epoch: 0,
         };
         let read = self.verify(&self.sign(&claims)?, now)?;
-        if read == claims { Ok(()) } else { Err(TokenError::Invalid) }
+        if read == claims {
+            Ok(())
+        } else {
+            Err(TokenError::Invalid)
+        }
     }
 
     fn sign(&self, claims: &Claims) -> Result<String, TokenError> {

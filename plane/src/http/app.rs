@@ -64,6 +64,11 @@ impl App {
     /// Ends when nothing may wait any more.
     pub(super) async fn draining(&self) {
         // The sender lives as long as `self`, so this ends by the phase alone.
-        let _ = self.0.phase.subscribe().wait_for(|phase| *phase != Phase::Serving).await;
+        let _ = self
+            .0
+            .phase
+            .subscribe()
+            .wait_for(|phase| *phase != Phase::Serving)
+            .await;
     }
 }

@@ -39,7 +39,12 @@ impl<T: DeserializeOwned> FromRequest<App> for Creation<T> {
             Some(header) => Some(Idempotency {
                 scope: fingerprint(
                     key,
-                    &[authorized.actor.as_bytes(), method.as_str().as_bytes(), path.as_bytes(), &header],
+                    &[
+                        authorized.actor.as_bytes(),
+                        method.as_str().as_bytes(),
+                        path.as_bytes(),
+                        &header,
+                    ],
                 ),
                 body: fingerprint(key, &[&body]),
                 vault: Arc::new(AnswerVault::new(key, &header).map_err(Refusal::Internal)?),

@@ -40,13 +40,22 @@ pub(super) async fn json_bytes(request: Request, app: &App) -> Result<(Authorize
     };
     require_json(&parts.headers)?;
     let limits = &app.shared().limits;
-    let limit = if authorized.is_agent { limits.max_agent_body } else { limits.max_body };
-    Ok((authorized, read(&parts.headers, body, limit, limits.body_timeout).await?))
+    let limit = if authorized.is_agent {
+        limits.max_agent_body
+    } else {
+        limits.max_body
+    };
+    Ok((
+        authorized,
+        read(&parts.headers, body, limit, limits.body_timeout).await?,
+    ))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
+    let media_type = text(header::CONTENT_TYPE)
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default();
     if !media_type.trim().eq_ignore_ascii_case("application/json") {
         return Err(Kind::UnsupportedMediaType.because("send the body as JSON, with Content-Type: application/json"));
     }
@@ -58,7 +67,9 @@ fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
 
 async fn read(headers: &HeaderMap, body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Failure> {
     let too_large = || Kind::BodyTooLarge.because(format!("a body here has at most {limit} bytes"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
@@ -116,8 +127,9 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Ids<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let path = Path::<T>::from_request_parts(parts, app).await;
-        path.map(|Path(ids)| Self(ids))
-            .map_err(|rejection| Kind::NotFound.because(format!("there is nothing at this path: {}", rejection.body_text())))
+        path.map(|Path(ids)| Self(ids)).map_err(|rejection| {
+            Kind::NotFound.because(format!("there is nothing at this path: {}", rejection.body_text()))
+        })
     }
 }
 
@@ -187,7 +199,11 @@ mod tests {
             (r#"{"mtu": 70000}"#, "InvalidField", "mtu"),
         ] {
             let shown = problem::<NewClient>(json);
-            let wanted = if field.is_empty() { "field: None".to_owned() } else { format!("field: Some({field:?})") };
+            let wanted = if field.is_empty() {
+                "field: None".to_owned()
+            } else {
+                format!("field: Some({field:?})")
+            };
             assert!(shown.contains(kind) && shown.contains(&wanted), "{json}: {shown}");
         }
         let shown = problem::<NewServer>(r#"{"id": "a", "endpoint": "h:1"}"#);

@@ -115,8 +115,14 @@ async fn viewer(parts: &mut Parts, app: &App) -> Result<Viewer, Failure> {
 
 async fn admin(parts: &mut Parts, app: &App) -> Result<Admin, Failure> {
     match human(parts, app.shared()).await? {
-        (caller, Some(account)) if account.role == Role::Admin => Ok(Admin { caller, app: app.clone() }),
-        (caller, None) => Ok(Admin { caller, app: app.clone() }),
+        (caller, Some(account)) if account.role == Role::Admin => Ok(Admin {
+            caller,
+            app: app.clone(),
+        }),
+        (caller, None) => Ok(Admin {
+            caller,
+            app: app.clone(),
+        }),
         (_, Some(_)) => Err(Kind::Forbidden.because("this needs the role admin: ask an admin to do it")),
     }
 }
@@ -179,7 +185,9 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
     if token.starts_with(AGENT_PREFIX) {
         return match shared.fleet.agent_by_token(token).await? {
             Some(server) => Ok(Identity::Agent(server)),
-            None => Err(Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one")),
+            None => {
+                Err(Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one"))
+            }
         };
     }
     let over = || Kind::Unauthorized.because("this token is not valid (any more): log in again at POST /api/login");
@@ -196,7 +204,11 @@ fn bearer(parts: &Parts) -> Result<Option<&str>, Failure> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let token = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|_| values.next().is_none());
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|_| values.next().is_none());
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
         _ => Err(Kind::Unauthorized.because("send one Authorization header: Bearer and a token")),
@@ -204,7 +216,11 @@ fn bearer(parts: &Parts) -> Result<Option<&str>, Failure> {
 }
 
 fn address(parts: &Parts) -> CallerAddress {
-    parts.extensions.get::<CallerAddress>().copied().unwrap_or(CallerAddress(None))
+    parts
+        .extensions
+        .get::<CallerAddress>()
+        .copied()
+        .unwrap_or(CallerAddress(None))
 }
 
 fn mark(parts: &mut Parts, actor: &str, is_agent: bool) {

@@ -72,7 +72,11 @@ kinds! {
 
 impl Kind {
     fn of_code(code: &str) -> Self {
-        Self::ALL.iter().copied().find(|kind| kind.code() == code).unwrap_or(Self::Internal)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.code() == code)
+            .unwrap_or(Self::Internal)
     }
 
     /// The kind for an error answer that is not one of ours.
@@ -147,9 +151,9 @@ impl From<Refusal> for Failure {
 impl From<PasswordError> for Failure {
     fn from(error: PasswordError) -> Self {
         match error {
-            PasswordError::Busy(_) => {
-                Kind::Overloaded.because("many logins are being checked: try again in a second").retry_after(1)
-            }
+            PasswordError::Busy(_) => Kind::Overloaded
+                .because("many logins are being checked: try again in a second")
+                .retry_after(1),
             PasswordError::Hash(reason) => Self::from(Refusal::Internal(reason)),
         }
     }
@@ -175,7 +179,10 @@ impl IntoResponse for Failure {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if kind.status() == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sentrazone\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"sentrazone\""),
+            );
         }
         if let Some(seconds) = retry_after {
             headers.insert(HeaderName::from_static("retry-after"), HeaderValue::from(seconds));
