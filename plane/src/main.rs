@@ -1,2 +1,99 @@
-//! x
-fn main() {}
+//! The plane's command: configuration, logging, signals and exit codes.
+//!
+//! Owns what is between the operating system and `sentrazone_plane::Plane`, and nothing else.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sd_notify::NotifyState;
+use sentrazone_plane::{Config, Error, Plane};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// `EX_CONFIG` of sysexits.h: a restart does not help.
+const EXIT_CONFIGURATION: u8 = 78;
+
+/// Sentrazone's control plane.
+#[derive(Parser)]
+#[command(name = "sentrazone-plane", version)]
+struct Arguments {
+    /// The configuration [default: /etc/sentrazone/plane.toml, where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Validate the configuration and say what is wrong where
+    Check,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match Config::load(arguments.config.as_deref(), environment()) {
+        Ok(config) => config,
+        Err(error) => return fail(EXIT_CONFIGURATION, &error.to_string()),
+    };
+    if let Some(Command::Check) = arguments.command {
+        let _ = writeln!(io::stdout(), "the configuration is valid");
+        return ExitCode::SUCCESS;
+    }
+    log();
+    let served = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))
+        .and_then(|runtime| runtime.block_on(serve(&config)).map_err(|error| error.to_string()));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => fail(1, &message),
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), Error> {
+    let plane = Plane::bind(config).await?;
+    // Outside systemd there is nobody to notify, and that is no error.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    plane
+        .serve(async {
+            stop_signal().await;
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        })
+        .await
+}
+
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be caught: stopping will be abrupt");
+        return std::future::pending().await;
+    };
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!("{name}: stopping");
+}
+
+/// Variables that are not UTF-8 cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn log() {
+    let filter = EnvFilter::try_from_env("SENTRAZONE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "sentrazone-plane: {message}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,189 @@
+//! Passwords: what may be one, its hash, and whether a given one matches.
+//!
+//! Owns argon2id and how many hashes run at once: each takes 46 MiB and a processor for some tens
+//! of milliseconds, which a flood of logins must not multiply. It must not know accounts.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+/// OWASP ASVS 5.0, appendix on password storage: argon2id with at least 46 MiB and one pass.
+const MEMORY_KIB: u32 = 47_104;
+const PASSES: u32 = 1;
+const LANES: u32 = 1;
+
+/// Callers that may wait for a hash; the next is told to come back.
+const QUEUE: usize = 64;
+
+const LEAST_CHARACTERS: usize = 12;
+const MOST_BYTES: usize = 1024;
+
+/// Why a password could not be hashed or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many wait already.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The hash function failed.
+    #[error("passwords cannot be hashed: {0}")]
+    Hash(String),
+}
+
+/// Too many logins wait already.
+#[derive(Debug, thiserror::Error)]
+#[error("too many logins at once")]
+pub struct Busy;
+
+/// What a new password must be; the error says it to the person.
+pub(crate) fn check_policy(password: &str, email: &str) -> Result<(), String> {
+    if password.chars().count() < LEAST_CHARACTERS {
+        return Err(format!(
+            "a password has at least {LEAST_CHARACTERS} characters; several words make a good one"
+        ));
+    }
+    if password.len() > MOST_BYTES {
+        return Err(format!("a password has at most {MOST_BYTES} bytes"));
+    }
+    if password.trim().eq_ignore_ascii_case(email) {
+        return Err("a password must not be the email address".to_owned());
+    }
+    Ok(())
+}
+
+/// Hashes and checks passwords, a few at a time.
+pub(crate) struct Passwords {
+    running: Arc<Semaphore>,
+    admitted: Semaphore,
+    /// Nobody's, with the cost of everybody's: what an unknown email is checked against.
+    decoy: String,
+}
+
+impl Passwords {
+    /// Half of the processors, two at least.
+    pub(crate) fn new() -> Result<Self, PasswordError> {
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let at_once = (processors / 2).max(2);
+        let mut random = Zeroizing::new([0; 32]);
+        getrandom::fill(random.as_mut_slice()).map_err(|error| PasswordError::Hash(error.to_string()))?;
+        Ok(Self {
+            running: Arc::new(Semaphore::new(at_once)),
+            admitted: Semaphore::new(at_once + QUEUE),
+            decoy: hash(random.as_slice())?,
+        })
+    }
+
+    /// The PHC string of `password`.
+    pub(crate) async fn hash(&self, password: Zeroizing<String>) -> Result<String, PasswordError> {
+        self.run(move || hash(password.as_bytes())).await?
+    }
+
+    /// Whether `password` is the one behind `stored`; with nothing stored it never is, and that
+    /// takes as long to find.
+    pub(crate) async fn verify(
+        &self,
+        password: Zeroizing<String>,
+        stored: Option<&str>,
+    ) -> Result<bool, PasswordError> {
+        let known = stored.is_some();
+        let stored = stored.unwrap_or(&self.decoy).to_owned();
+        let matches = self.run(move || matches(password.as_bytes(), &stored)).await?;
+        Ok(matches && known)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
+        let _admitted = self.admitted.try_acquire().map_err(|_| Busy)?;
+        // The permit goes with the work: a caller who hangs up does not stop it.
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Busy)?;
+        let work = move || {
+            let _running = running;
+            work()
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| PasswordError::Hash(error.to_string()))
+    }
+}
+
+fn argon2() -> Result<Argon2<'static>, PasswordError> {
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| PasswordError::Hash(error.to_string()))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn hash(password: &[u8]) -> Result<String, PasswordError> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|error| PasswordError::Hash(error.to_string()))?;
+    argon2()?
+        .hash_password_with_salt(password, &salt)
+        .map(|hash| hash.to_string())
+        .map_err(|error| PasswordError::Hash(error.to_string()))
+}
+
+/// The parameters are those of the stored hash, not today's.
+fn matches(password: &[u8], stored: &str) -> bool {
+    password.len() <= MOST_BYTES
+        && PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Zeroizing<String> {
+        Zeroizing::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn only_the_password_matches_its_hash() {
+        let passwords = Passwords::new().unwrap();
+        let stored = passwords.hash(secret("correct horse battery")).await.unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=47104,t=1,p=1$"), "{stored}");
+        assert!(
+            passwords
+                .verify(secret("correct horse battery"), Some(&stored))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify(secret("correct horse batterY"), Some(&stored))
+                .await
+                .unwrap()
+        );
+        assert!(!passwords.verify(secret("correct horse battery"), None).await.unwrap());
+        assert!(!passwords.verify(secret("x"), Some("no hash")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_turned_away_and_not_queued_without_end() {
+        let passwords = Passwords::new().unwrap();
+        let flood =
+            futures_util::future::join_all((0..200).map(|_| passwords.verify(secret("x"), Some("no hash")))).await;
+        let refused = flood
+            .iter()
+            .filter(|result| matches!(result, Err(PasswordError::Busy(_))))
+            .count();
+        assert!(refused > 0 && refused < 200, "{refused} of 200");
+        assert!(!passwords.verify(secret("x"), Some("no hash")).await.unwrap());
+    }
+
+    #[test]
+    fn weak_passwords_are_refused_with_the_reason() {
+        for (password, word) in [
+            ("short", "12 characters"),
+            (&*"x".repeat(1025), "1024 bytes"),
+            ("Ops@Example.com ", "email"),
+        ] {
+            assert!(
+                check_policy(password, "ops@example.com").unwrap_err().contains(word),
+                "{password}"
+            );
+        }
+        assert!(check_policy("längere Sätze", "ops@example.com").is_ok());
+    }
+}

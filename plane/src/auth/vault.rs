@@ -1,0 +1,86 @@
+//! Secrets in answers that are kept for a repeated request.
+//!
+//! Owns sealing them under a key that only the holder of both `jwt.key` and the request's own
+//! Idempotency-Key has, so that the database alone gives nothing away.
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::SigningKey;
+use crate::fleet::Vault;
+
+const NONCE: usize = 24;
+
+/// Seals one request's answer.
+pub(crate) struct AnswerVault {
+    cipher: XChaCha20Poly1305,
+}
+
+impl AnswerVault {
+    /// The vault of the request that came with `idempotency_key`.
+    pub(crate) fn new(key: &SigningKey, idempotency_key: &[u8]) -> Result<Self, String> {
+        let mut derived = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(Some(idempotency_key), key.as_bytes())
+            .expand(b"sentrazone/v1/idempotent-answer", derived.as_mut_slice())
+            .map_err(|error| error.to_string())?;
+        let cipher = XChaCha20Poly1305::new_from_slice(derived.as_slice()).map_err(|error| error.to_string())?;
+        Ok(Self { cipher })
+    }
+}
+
+impl Vault for AnswerVault {
+    fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, String> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
+        let sealed = self
+            .cipher
+            .encrypt(&XNonce::from(nonce), plain)
+            .map_err(|_| "the answer could not be sealed".to_owned())?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String> {
+        let (nonce, text) = sealed.split_first_chunk::<NONCE>().ok_or("the stored answer is cut")?;
+        self.cipher
+            .decrypt(&XNonce::from(*nonce), text)
+            .map_err(|_| "the stored answer cannot be opened: the signing key was changed since".to_owned())
+    }
+}
+
+/// A keyed hash of `parts` (HMAC-SHA-256 under a key of its own from `jwt.key`). A bare hash of a
+/// body with a password would let a thief of the database try passwords against it.
+pub(crate) fn fingerprint(key: &SigningKey, parts: &[&[u8]]) -> [u8; 32] {
+    let mut message = Zeroizing::new(b"sentrazone/v1/fingerprint".to_vec());
+    for part in parts {
+        message.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        message.extend_from_slice(part);
+    }
+    Hkdf::<Sha256>::extract(Some(key.as_bytes()), &message).0.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_request_opens_the_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SigningKey::load_or_make(dir.path()).unwrap();
+        let vault = AnswerVault::new(&key, b"once").unwrap();
+        let sealed = vault.seal(b"szagent_secret").unwrap();
+        assert_ne!(sealed, vault.seal(b"szagent_secret").unwrap());
+        assert_eq!(vault.open(&sealed).unwrap(), b"szagent_secret");
+        assert!(AnswerVault::new(&key, b"twice").unwrap().open(&sealed).is_err());
+        assert!(vault.open(&sealed[..10]).is_err());
+    }
+
+    #[test]
+    fn parts_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SigningKey::load_or_make(dir.path()).unwrap();
+        assert_ne!(fingerprint(&key, &[b"ab", b"c"]), fingerprint(&key, &[b"a", b"bc"]));
+    }
+}

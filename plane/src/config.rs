@@ -1,0 +1,326 @@
+//! The plane's configuration: `plane.toml`, overridden by `SENTRAZONE_PLANE_…`.
+//!
+//! Owns which settings there are, their defaults and what is refused. It must not open anything
+//! but the configuration file: the state directory, sockets and keys are their owners' business.
+//!
+//! A setting `key` of table `table` is overridden by the variable `SENTRAZONE_PLANE_TABLE_KEY`
+//! (`SENTRAZONE_PLANE_LISTEN`, `SENTRAZONE_PLANE_TLS_BEHIND_PROXY`); lists are parted by commas.
+
+mod settings;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use settings::SettingError;
+use settings::Settings;
+
+/// Where the configuration is when the command line names no other.
+pub const DEFAULT_PATH: &str = "/etc/sentrazone/plane.toml";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+}
+
+/// What the plane is told before it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Addresses the REST API listens on; port 0 for any free one.
+    pub listen: Vec<SocketAddr>,
+    /// Where database and signing key are; made with mode 0700 when missing.
+    pub state_dir: PathBuf,
+    /// The local administration's unix socket; `None` for none.
+    pub socket: Option<PathBuf>,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether a TLS proxy stands in front, so that plain HTTP may leave the loopback.
+    pub behind_proxy: bool,
+    /// How long a change waits for the agent's confirmation before it answers `applied: false`.
+    pub apply_timeout: Duration,
+    /// The database's page cache, bytes.
+    pub cache_size: usize,
+    /// What a caller may take of us.
+    pub limits: Limits,
+}
+
+/// What a caller may take of the plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A person's request body, bytes.
+    pub max_body: usize,
+    /// An agent's request body, bytes: the counters of 50,000 busy peers take about 6 MB.
+    pub max_agent_body: usize,
+    /// Connections at once; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long a request's head may take, and a kept-alive connection may idle.
+    pub header_timeout: Duration,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+    /// How long running requests may take after the order to stop.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            state_dir: "/var/lib/sentrazone-plane".into(),
+            socket: Some("/run/sentrazone/plane.sock".into()),
+            trusted_proxies: Vec::new(),
+            behind_proxy: false,
+            apply_timeout: Duration::from_secs(3),
+            cache_size: 64 << 20,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: 1 << 20,
+            max_agent_body: 16 << 20,
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path`, or [`DEFAULT_PATH`] when none is named; only the default one may be missing.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => {
+                let path = file.display().to_string();
+                return Err(ConfigError::Read { path, source });
+            }
+        };
+        Ok(Self::parse(file, &text, environment)?)
+    }
+
+    /// The configuration that `text`, the content of `file`, and `environment` say.
+    pub fn parse(
+        file: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingError> {
+        let default = Self::default();
+        let mut settings = Settings::parse(file, text, environment)?;
+        let listen_place = settings.place_of("listen");
+        settings.take_with("tls.mode", (), tls_mode)?;
+        let config = Self {
+            listen: settings.take_list("listen", default.listen)?,
+            state_dir: settings.take("state_dir", default.state_dir)?,
+            socket: settings.take_with("socket", default.socket, |text| {
+                Ok(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
+            })?,
+            trusted_proxies: settings.take_list("trusted_proxies", default.trusted_proxies)?,
+            behind_proxy: settings.take("tls.behind_proxy", default.behind_proxy)?,
+            apply_timeout: settings.take_with("apply_timeout", default.apply_timeout, |text| seconds(text, 0, 60))?,
+            cache_size: settings.take_with("cache_mib", default.cache_size, |text| {
+                bounded(text, "MiB", 1, 65_536).map(|mib| mib << 20)
+            })?,
+            limits: Limits::take(&mut settings, default.limits)?,
+        };
+        settings.finish()?;
+        config.refuse_plain_http_in_public(listen_place)?;
+        Ok(config)
+    }
+
+    fn refuse_plain_http_in_public(&self, place: String) -> Result<(), SettingError> {
+        if self.listen.is_empty() && self.socket.is_none() {
+            let message = "listen: an empty list and no socket leave no way in; name an address like 127.0.0.1:8080";
+            return Err(SettingError {
+                place,
+                message: message.to_owned(),
+            });
+        }
+        match self.listen.iter().find(|address| !address.ip().is_loopback()) {
+            Some(address) if !self.behind_proxy => Err(SettingError {
+                place,
+                message: format!(
+                    "listen: {address} is not a loopback address, and passwords would cross the network in clear; \
+                     put a TLS proxy in front and set behind_proxy = true under [tls], or listen on 127.0.0.1"
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Limits {
+    fn take(settings: &mut Settings, default: Self) -> Result<Self, SettingError> {
+        let bytes = |text: &str| bounded(text, "bytes", 1024, 1 << 30);
+        Ok(Self {
+            max_body: settings.take_with("limits.max_body", default.max_body, bytes)?,
+            max_agent_body: settings.take_with("limits.max_agent_body", default.max_agent_body, bytes)?,
+            max_connections: settings.take_with("limits.max_connections", default.max_connections, |text| {
+                bounded(text, "connections", 1, 1_000_000)
+            })?,
+            header_timeout: settings.take_with("limits.header_timeout", default.header_timeout, |text| {
+                seconds(text, 1, 600)
+            })?,
+            body_timeout: settings.take_with("limits.body_timeout", default.body_timeout, |text| {
+                seconds(text, 1, 600)
+            })?,
+            shutdown_timeout: settings.take_with("limits.shutdown_timeout", default.shutdown_timeout, |text| {
+                seconds(text, 0, 600)
+            })?,
+        })
+    }
+}
+
+fn tls_mode(text: &str) -> Result<(), String> {
+    match text {
+        "off" => Ok(()),
+        _ => Err(format!(
+            "{text:?} is not available: the plane speaks plain HTTP (mode = \"off\"); \
+             put a TLS proxy in front of it and set behind_proxy = true"
+        )),
+    }
+}
+
+fn bounded(text: &str, unit: &str, least: usize, most: usize) -> Result<usize, String> {
+    text.replace('_', "")
+        .parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("{text:?}: a number of {unit} from {least} to {most} is wanted"))
+}
+
+fn seconds(text: &str, least: usize, most: usize) -> Result<Duration, String> {
+    bounded(text, "seconds", least, most).map(|seconds| Duration::from_secs(seconds as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::parse(Path::new("plane.toml"), text, environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(parse("", &[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_setting_of_the_documentation_is_understood() {
+        let text = r#"
+            listen = "127.0.0.1:0"
+            state_dir = "/tmp/state"
+            socket = ""
+            trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
+            apply_timeout = 5
+            cache_mib = 16
+            [tls]
+            mode = "off"
+            behind_proxy = true
+            [limits]
+            max_body = 4_096
+            max_agent_body = 8192
+            max_connections = 10
+            header_timeout = 1
+            body_timeout = 2
+            shutdown_timeout = 3
+        "#;
+        let config = parse(text, &[]).unwrap();
+        assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(config.socket, None);
+        assert_eq!(config.trusted_proxies.len(), 2);
+        assert!(config.behind_proxy);
+        assert_eq!((config.cache_size, config.limits.max_body), (16 << 20, 4096));
+        assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let config = parse(
+            "listen = \"127.0.0.1:1\"",
+            &[
+                ("SENTRAZONE_PLANE_LISTEN", "127.0.0.1:2, [::1]:2"),
+                ("SENTRAZONE_PLANE_LIMITS_MAX_BODY", "2048"),
+                ("PATH", "/bin"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(
+            config.listen,
+            ["127.0.0.1:2".parse().unwrap(), "[::1]:2".parse().unwrap()]
+        );
+        assert_eq!(config.limits.max_body, 2048);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, place, word) in [
+            ("\nlisten = \"nowhere\"", "plane.toml:2: listen", "nowhere"),
+            (
+                "state_dir = \"/x\"\nlissten = 1",
+                "plane.toml:2: lissten",
+                "no such setting",
+            ),
+            (
+                "[tls]\nmode = \"files\"",
+                "plane.toml:2: tls.mode",
+                "behind_proxy = true",
+            ),
+            (
+                "[metrics]\nlisten = \"127.0.0.1:1\"",
+                "plane.toml:2: metrics.listen",
+                "no such setting",
+            ),
+            ("\n\n[extra]\n", "plane.toml:3: extra", "no such setting"),
+            ("listen = \"0.0.0.0:80\"", "plane.toml:1: listen", "behind_proxy"),
+            ("listen = []\nsocket = ''", "plane.toml:1: listen", "no way in"),
+            ("apply_timeout = -1", "plane.toml:1: apply_timeout", "0 to 60"),
+            ("apply_timeout = [1]", "plane.toml:1: apply_timeout", "not a list"),
+            ("listen = \"127.0.0.1:0\"\nlisten = 1", "plane.toml:2", "duplicate"),
+            ("listen =", "plane.toml:1", ""),
+        ] {
+            let error = parse(text, &[]).unwrap_err();
+            assert!(error.starts_with(place) && error.contains(word), "{text:?}: {error}");
+        }
+        let error = parse("", &[("SENTRAZONE_PLANE_LISTENN", "x")]).unwrap_err();
+        assert!(error.starts_with("SENTRAZONE_PLANE_LISTENN:"), "{error}");
+    }
+
+    #[test]
+    fn plain_http_leaves_the_loopback_only_behind_a_proxy() {
+        assert!(parse("listen = \"0.0.0.0:80\"\n[tls]\nbehind_proxy = true", &[]).is_ok());
+        assert!(parse("", &[("SENTRAZONE_PLANE_LISTEN", "[::]:80")]).is_err());
+    }
+
+    #[test]
+    fn only_the_default_file_may_be_missing() {
+        let missing = Config::load(Some(Path::new("/nonexistent/plane.toml")), []);
+        assert!(matches!(missing, Err(ConfigError::Read { .. })));
+    }
+}

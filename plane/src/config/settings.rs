@@ -1,0 +1,218 @@
+//! Settings as text with an origin: what a TOML file and the environment say, one entry a key.
+//!
+//! Owns reading the two, which of them wins, and naming the place of what is wrong. It must not
+//! know which keys there are or what they mean: see the parent module.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use toml::de::{DeTable, DeValue};
+
+/// The prefix of the environment's overrides.
+pub(super) const PREFIX: &str = "SENTRAZONE_PLANE_";
+
+/// What is wrong, and where: a file's line or an environment variable.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct SettingError {
+    /// `FILE:LINE` or the variable's name.
+    pub place: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+enum Value {
+    Text(String),
+    /// A TOML number or boolean, as written.
+    Scalar(String),
+    List(Vec<String>),
+    /// A table without a key in it: known nowhere, so that a mistyped one is found.
+    Empty,
+}
+
+struct Entry {
+    value: Value,
+    place: String,
+}
+
+/// The settings that are not yet taken, by dotted path (`tls.mode`).
+pub(super) struct Settings {
+    entries: BTreeMap<String, Entry>,
+    environment: BTreeMap<String, String>,
+    file: PathBuf,
+}
+
+impl Settings {
+    /// The settings of `text` (the content of `file`), overridden by those variables of
+    /// `environment` that begin with [`PREFIX`].
+    pub(super) fn parse(
+        file: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingError> {
+        let place = |span: Range<usize>| format!("{}:{}", file.display(), line(text, span.start));
+        let table = DeTable::parse(text).map_err(|error| SettingError {
+            place: place(error.span().unwrap_or(0..0)),
+            message: error.message().to_owned(),
+        })?;
+        let mut entries = BTreeMap::new();
+        flatten("", table.get_ref(), &place, &mut entries)?;
+        let environment = environment
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .collect();
+        Ok(Self {
+            entries,
+            environment,
+            file: file.to_owned(),
+        })
+    }
+
+    fn entry(&mut self, path: &str) -> Option<Entry> {
+        let from_file = self.entries.remove(path);
+        let name = variable(path);
+        match self.environment.remove(&name) {
+            Some(text) => Some(Entry {
+                value: Value::Text(text),
+                place: name,
+            }),
+            None => from_file,
+        }
+    }
+
+    /// Takes one value: text in quotes, or a bare number or boolean. In the environment all is bare.
+    pub(super) fn take<T>(&mut self, path: &str, default: T) -> Result<T, SettingError>
+    where
+        T: FromStr<Err: Display>,
+    {
+        self.take_with(path, default, |text| {
+            text.parse().map_err(|error: T::Err| error.to_string())
+        })
+    }
+
+    /// As [`Self::take`], with `parse` to say what a text means.
+    pub(super) fn take_with<T>(
+        &mut self,
+        path: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, SettingError> {
+        let Some(Entry { value, place }) = self.entry(path) else {
+            return Ok(default);
+        };
+        let result = match value {
+            Value::Text(text) | Value::Scalar(text) => parse(&text),
+            Value::List(_) => Err("one value is wanted here, not a list".to_owned()),
+            Value::Empty => Err("a value is wanted here, not a table".to_owned()),
+        };
+        result.map_err(|message| SettingError {
+            place,
+            message: format!("{path}: {message}"),
+        })
+    }
+
+    /// Takes a list of texts, or one text alone. In the environment commas part them.
+    pub(super) fn take_list<T>(&mut self, path: &str, default: Vec<T>) -> Result<Vec<T>, SettingError>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let Some(Entry { value, place }) = self.entry(path) else {
+            return Ok(default);
+        };
+        let texts = match value {
+            Value::List(texts) => texts,
+            Value::Text(text) | Value::Scalar(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
+            Value::Empty => Vec::new(),
+        };
+        texts
+            .iter()
+            .filter(|text| !text.is_empty())
+            .map(|text| {
+                text.parse().map_err(|error: T::Err| SettingError {
+                    place: place.clone(),
+                    message: format!("{path}: {text:?}: {error}"),
+                })
+            })
+            .collect()
+    }
+
+    /// The place of `path`, for what only shows when several settings are seen together.
+    pub(super) fn place_of(&self, path: &str) -> String {
+        let name = variable(path);
+        if self.environment.contains_key(&name) {
+            return name;
+        }
+        self.entries
+            .get(path)
+            .map_or_else(|| self.file.display().to_string(), |entry| entry.place.clone())
+    }
+
+    /// Refuses what nobody took: a mistyped key must not be silently ignored.
+    pub(super) fn finish(self) -> Result<(), SettingError> {
+        if let Some((path, entry)) = self.entries.into_iter().next() {
+            return Err(SettingError {
+                place: entry.place,
+                message: format!("{path}: there is no such setting"),
+            });
+        }
+        match self.environment.into_keys().next() {
+            Some(name) => Err(SettingError {
+                place: name,
+                message: "there is no setting of this name to override".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn variable(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
+}
+
+fn line(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+fn flatten(
+    above: &str,
+    table: &DeTable<'_>,
+    place: &impl Fn(Range<usize>) -> String,
+    entries: &mut BTreeMap<String, Entry>,
+) -> Result<(), SettingError> {
+    for (key, value) in table {
+        let path = if above.is_empty() {
+            key.get_ref().to_string()
+        } else {
+            format!("{above}.{}", key.get_ref())
+        };
+        let at = place(key.span());
+        let value = match value.get_ref() {
+            DeValue::Table(inner) if !inner.is_empty() => {
+                flatten(&path, inner, place, entries)?;
+                continue;
+            }
+            DeValue::Table(_) => Value::Empty,
+            DeValue::Array(items) => Value::List(items.iter().map(|item| scalar(item.get_ref()).0).collect()),
+            single => match scalar(single) {
+                (text, true) => Value::Text(text),
+                (text, false) => Value::Scalar(text),
+            },
+        };
+        entries.insert(path, Entry { value, place: at });
+    }
+    Ok(())
+}
+
+/// A value's text, and whether it was quoted.
+fn scalar(value: &DeValue<'_>) -> (String, bool) {
+    match value {
+        DeValue::String(text) => (text.to_string(), true),
+        DeValue::Integer(number) => (number.as_str().to_owned(), false),
+        DeValue::Float(number) => (number.as_str().to_owned(), false),
+        DeValue::Boolean(flag) => (flag.to_string(), false),
+        other => (format!("({})", other.type_str()), false),
+    }
+}

@@ -1,0 +1,72 @@
+//! `/api/agent/…` and `/api/report`: the agents' side, each under its own server's token.
+//!
+//! Owns nothing but the way in: which server an agent speaks for comes from its token alone.
+
+use axum::Json as Answer;
+use axum::http::StatusCode;
+use wgctl::api::Report;
+use wgctl::name::RequestId;
+use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, Hello, Prekeys, Reply, Welcome};
+
+use super::extract::{Ids, Json, Parameters};
+use super::principal::Agent;
+use super::problem::{Failure, Kind};
+
+/// The longest a poll is held, seconds: proxies cut idle requests at 60 s.
+const LONGEST_WAIT: u32 = 60;
+
+pub(super) async fn hello(agent: Agent, Json(hello): Json<Hello>) -> Result<Answer<Welcome>, Failure> {
+    Ok(Answer(
+        agent.fleet().hello(&agent.server, hello, agent.caller.ip).await?,
+    ))
+}
+
+pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<Answer<Desired>, Failure> {
+    let query = DesiredQuery {
+        revision: parameters.take("revision")?.unwrap_or_default(),
+        incarnation: parameters.take("incarnation")?,
+        wait: parameters.take::<u32>("wait")?.unwrap_or_default().min(LONGEST_WAIT),
+    };
+    // A newer agent may ask for more.
+    drop(parameters);
+    let at_once = DesiredQuery {
+        wait: 0,
+        ..query.clone()
+    };
+    tokio::select! {
+        desired = agent.fleet().desired(&agent.server, query) => Ok(Answer(desired?)),
+        () = agent.app.draining() => Ok(Answer(agent.fleet().desired(&agent.server, at_once).await?)),
+    }
+}
+
+pub(super) async fn applied(agent: Agent, Json(applied): Json<Applied>) -> Result<StatusCode, Failure> {
+    agent.fleet().applied(&agent.server, applied).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn prekeys(agent: Agent, Json(prekeys): Json<Prekeys>) -> Result<StatusCode, Failure> {
+    agent.fleet().prekeys(&agent.server, prekeys).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn reply(
+    agent: Agent,
+    Ids(request): Ids<RequestId>,
+    Json(reply): Json<Reply>,
+) -> Result<StatusCode, Failure> {
+    agent.fleet().reply(&agent.server, request, reply).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn report(agent: Agent, Json(report): Json<Report>) -> Result<StatusCode, Failure> {
+    if report.server_id != agent.server {
+        agent
+            .fleet()
+            .agent_refused(&agent.caller, report.server_id.as_str())
+            .await?;
+        let detail = format!("this token is server {:?}'s: report for that one only", agent.server);
+        return Err(Kind::Forbidden.because(detail));
+    }
+    agent.fleet().report(&agent.server, report).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,74 @@
+//! What every request of one plane shares.
+//!
+//! Owns the handle and nothing else. Handlers do not take it: they name a permission
+//! (`principal`), which gives them the fleet.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tokio::sync::watch;
+
+use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens};
+use crate::config::{Config, Limits};
+use crate::fleet::Fleet;
+
+/// How far the plane is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Taking connections.
+    Serving,
+    /// Ending what runs; nothing may wait any more.
+    Draining,
+    /// Connections that are still open are cut.
+    Over,
+}
+
+/// What every request shares. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) fleet: Fleet,
+    pub(super) key: SigningKey,
+    pub(super) tokens: Tokens,
+    pub(super) passwords: Passwords,
+    pub(super) throttle: LoginThrottle,
+    pub(super) limits: Limits,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) phase: watch::Sender<Phase>,
+}
+
+impl App {
+    pub(crate) fn new(fleet: Fleet, key: SigningKey, tokens: Tokens, passwords: Passwords, config: &Config) -> Self {
+        Self(Arc::new(Shared {
+            fleet,
+            key,
+            tokens,
+            passwords,
+            throttle: LoginThrottle::new(),
+            limits: config.limits.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            phase: watch::Sender::new(Phase::Serving),
+        }))
+    }
+
+    /// The fleet, for the tasks beside the requests.
+    pub(crate) fn fleet(&self) -> Fleet {
+        self.0.fleet.clone()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    /// Ends when nothing may wait any more.
+    pub(super) async fn draining(&self) {
+        // The sender lives as long as `self`, so this ends by the phase alone.
+        let _ = self
+            .0
+            .phase
+            .subscribe()
+            .wait_for(|phase| *phase != Phase::Serving)
+            .await;
+    }
+}

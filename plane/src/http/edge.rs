@@ -1,0 +1,120 @@
+//! What holds for every request and every answer.
+//!
+//! Owns the caller's address, the request id, the log line, the security headers, the last net
+//! under a panic, and that no error leaves as anything but a problem report.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+use uuid::Uuid;
+use wgctl::PeerId;
+
+use super::app::App;
+use super::peer::Peer;
+use super::problem::{Failure, Kind, MEDIA_TYPE};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Puts the edge around `routes`, outermost last.
+pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
+    routes
+        .layer(from_fn(problems_only))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), receive))
+}
+
+/// For paths that do not exist, whoever asks.
+pub(super) async fn no_such_path() -> Failure {
+    Kind::NotFound.because("there is nothing at this path: check its spelling against the API reference")
+}
+
+async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let id = Uuid::new_v4();
+    if let Some(peer) = request.extensions().get::<Peer>() {
+        let caller = peer.caller(request.headers(), &app.shared().trusted_proxies);
+        request.extensions_mut().insert(caller);
+    }
+    let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
+    let began = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
+    tracing::debug!(parent: &span, status, milliseconds, "answered");
+    set_headers(&mut response, id);
+    response
+}
+
+fn set_headers(response: &mut Response, id: Uuid) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in [
+        // Nearly every answer is somebody's alone, and some are secret.
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Rewrites the framework's own errors (a method that is not there, a header that is not text).
+async fn problems_only(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || media_type.is_some_and(|value| value == MEDIA_TYPE) {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let detail = match &allow {
+        Some(methods) => format!("this path takes {}", methods.to_str().unwrap_or("other methods")),
+        None => status
+            .canonical_reason()
+            .unwrap_or("the request was refused")
+            .to_owned(),
+    };
+    let mut problem = Kind::of_status(status).because(detail).into_response();
+    if let Some(methods) = allow {
+        problem.headers_mut().insert(header::ALLOW, methods);
+    }
+    problem
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!("a handler panicked: {message}");
+    Kind::Internal
+        .because("the plane failed at this: its log says where, under this answer's X-Request-Id")
+        .into_response()
+}
+
+/// `Location` of something that was made.
+pub(super) fn created(path: String, body: impl axum::response::IntoResponse) -> Response {
+    let mut response = (StatusCode::CREATED, body).into_response();
+    if let Ok(location) = HeaderValue::try_from(path) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// The path of a client.
+pub(super) fn client_path(server: &wgctl::ServerId, client: &PeerId) -> String {
+    format!("/api/wg-clients/{server}/{client}")
+}

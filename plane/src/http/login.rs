@@ -1,0 +1,35 @@
+//! `POST /api/login`: a password for a token.
+//!
+//! Owns the order of the checks, which is the same for an unknown email, a wrong password and a
+//! disabled user, so that neither answer nor time tells them apart.
+
+use axum::Json as Answer;
+use wgctl::Timestamp;
+use wgctl::api::{Login, Session};
+use zeroize::Zeroizing;
+
+use super::extract::Json;
+use super::principal::Anyone;
+use super::problem::{Failure, Kind};
+use crate::fleet::Refusal;
+
+pub(super) async fn login(anyone: Anyone, Json(body): Json<Login>) -> Result<Answer<Session>, Failure> {
+    let (email, password) = (body.email, Zeroizing::new(body.password));
+    let (shared, fleet, ip) = (anyone.app.shared(), anyone.fleet(), anyone.address.0);
+    if let Some(Err(seconds)) = ip.map(|ip| shared.throttle.check(ip)) {
+        let detail = format!("too many logins from this address: try again in {seconds} s");
+        return Err(Kind::TooManyRequests.because(detail).retry_after(seconds));
+    }
+    fleet.login_permitted(&email).await?;
+    let account = fleet.account_by_email(&email).await?;
+    let stored = account.as_ref().map(|account| account.password_hash.as_str());
+    let matches = shared.passwords.verify(password, stored).await?;
+    let Some(account) = account.filter(|account| matches && account.enabled) else {
+        fleet.login_failed(&email, ip).await?;
+        return Err(Kind::InvalidCredentials.because("check email and password; an admin can set a new password"));
+    };
+    fleet.login_succeeded(&account.id, ip).await?;
+    let issued = shared.tokens.issue(&account, Timestamp::now());
+    let (token, expires_at) = issued.map_err(|error| Refusal::Internal(error.to_string()))?;
+    Ok(Answer(Session { token, expires_at }))
+}

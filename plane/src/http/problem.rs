@@ -1,0 +1,210 @@
+//! Everything that is refused over HTTP, as RFC 9457 `application/problem+json`.
+//!
+//! Owns the codes with their statuses and titles, and the mapping from the fleet's refusals. It
+//! must not show the inside of a failure: what only the operator can use goes to the log.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use wgctl::api::{Problem, problem_kind};
+
+use crate::auth::PasswordError;
+use crate::fleet::Refusal;
+
+/// The media type of every error.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+macro_rules! kinds {
+    ($($variant:ident = $status:ident, $code:literal, $title:literal;)*) => {
+        /// The kinds of problem. A code is stable; programs compare it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Kind { $($variant,)* }
+
+        impl Kind {
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub(super) const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+
+            const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    MalformedJson = BAD_REQUEST, "malformed_json", "The body is not JSON";
+    InvalidAction = BAD_REQUEST, "invalid_action", "There is no such action";
+    BadRequest = BAD_REQUEST, "bad_request", "The request cannot be understood";
+    InvalidCredentials = UNAUTHORIZED, "invalid_credentials", "Wrong email or password";
+    Unauthorized = UNAUTHORIZED, "unauthorized", "A valid token is needed";
+    Forbidden = FORBIDDEN, "forbidden", "Not permitted";
+    NotFound = NOT_FOUND, "not_found", "Not found";
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "Not with this method";
+    RequestTimeout = REQUEST_TIMEOUT, "request_timeout", "The body came too slowly";
+    NameTaken = CONFLICT, "name_taken", "The name is taken";
+    AddressTaken = CONFLICT, "address_taken", "The address is taken";
+    OverlappingNetworks = CONFLICT, "overlapping_networks", "The networks overlap";
+    PublicKeyTaken = CONFLICT, "public_key_taken", "The public key is taken";
+    PoolExhausted = CONFLICT, "pool_exhausted", "The address pool is exhausted";
+    PrivateKeyNotHeld = CONFLICT, "private_key_not_held", "The private key is not held";
+    QrcodeTooLarge = CONFLICT, "qrcode_too_large", "The configuration does not fit a QR code";
+    IdempotencyConflict = CONFLICT, "idempotency_conflict", "The Idempotency-Key was used for another request";
+    LastAdmin = CONFLICT, "last_admin", "The last admin";
+    ServerExists = CONFLICT, "server_exists", "The server exists";
+    UserExists = CONFLICT, "user_exists", "The user exists";
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large";
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not this type of body";
+    InvalidField = UNPROCESSABLE_ENTITY, "invalid_field", "A value is not valid";
+    UnknownField = UNPROCESSABLE_ENTITY, "unknown_field", "A field is not known";
+    TooManyRequests = TOO_MANY_REQUESTS, "too_many_requests", "Too many attempts";
+    Internal = INTERNAL_SERVER_ERROR, "internal", "The plane failed";
+    AgentOffline = SERVICE_UNAVAILABLE, "agent_offline", "The server's agent is offline";
+    StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The database is not available";
+    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too busy";
+}
+
+impl Kind {
+    fn of_code(code: &str) -> Self {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.code() == code)
+            .unwrap_or(Self::Internal)
+    }
+
+    /// The kind for an error answer that is not one of ours.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            StatusCode::UNPROCESSABLE_ENTITY => Self::InvalidField,
+            StatusCode::REQUEST_TIMEOUT => Self::RequestTimeout,
+            status if status.is_server_error() => Self::Internal,
+            _ => Self::BadRequest,
+        }
+    }
+
+    /// A problem of this kind; `detail` says what to do next.
+    pub(super) fn because(self, detail: impl Into<String>) -> Failure {
+        Failure(Box::new(Inner {
+            kind: self,
+            detail: detail.into(),
+            field: None,
+            retry_after: None,
+        }))
+    }
+
+    /// A problem of this kind with one field of the request.
+    pub(super) fn field(self, field: impl Into<String>, detail: impl Into<String>) -> Failure {
+        let mut failure = self.because(detail);
+        failure.0.field = Some(field.into());
+        failure
+    }
+}
+
+/// A refused request, on its way to becoming a response.
+#[derive(Debug)]
+pub(super) struct Failure(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    detail: String,
+    field: Option<String>,
+    retry_after: Option<u64>,
+}
+
+impl Failure {
+    /// With the seconds after which to try again.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let kind = Kind::of_code(refusal.code());
+        if kind.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!("{refusal}");
+            return kind.because("the plane could not do this: its log says why, under this answer's X-Request-Id");
+        }
+        if kind == Kind::StorageUnavailable {
+            tracing::error!("{refusal}");
+        }
+        let mut failure = kind.because(refusal.to_string());
+        failure.0.field = refusal.field().map(str::to_owned);
+        failure.0.retry_after = refusal.retry_after();
+        failure
+    }
+}
+
+impl From<PasswordError> for Failure {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy(_) => Kind::Overloaded
+                .because("many logins are being checked: try again in a second")
+                .retry_after(1),
+            PasswordError::Hash(reason) => Self::from(Refusal::Internal(reason)),
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let Inner {
+            kind,
+            detail,
+            field,
+            retry_after,
+        } = *self.0;
+        let problem = Problem {
+            kind: problem_kind(kind.code()),
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
+            detail,
+            code: kind.code().to_owned(),
+            field,
+        };
+        let mut response = (kind.status(), Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if kind.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"sentrazone\""),
+            );
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(HeaderName::from_static("retry-after"), HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_belongs_to_one_kind() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_code(kind.code()), *kind);
+        }
+    }
+
+    #[test]
+    fn the_inside_of_a_failure_stays_inside() {
+        let failure = Failure::from(Refusal::Internal("row 7 of table x".to_owned()));
+        assert!(!failure.0.detail.contains("row 7"));
+    }
+}

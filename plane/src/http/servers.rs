@@ -1,0 +1,45 @@
+//! `/api/servers…`: the VPN servers and their agents' tokens.
+
+use axum::Json as Answer;
+use axum::http::StatusCode;
+use axum::response::Response;
+use wgctl::ServerId;
+use wgctl::api::{AgentToken, NewServer, Server, ServerPatch};
+
+use super::creation::Creation;
+use super::edge::created;
+use super::extract::{Ids, Json};
+use super::principal::{Admin, Viewer};
+use super::problem::Failure;
+
+pub(super) async fn list(viewer: Viewer) -> Result<Answer<Vec<Server>>, Failure> {
+    Ok(Answer(viewer.fleet().servers().await?))
+}
+
+pub(super) async fn show(viewer: Viewer, Ids(server): Ids<ServerId>) -> Result<Answer<Server>, Failure> {
+    Ok(Answer(viewer.fleet().server(&server).await?))
+}
+
+pub(super) async fn create(admin: Admin, Creation { new, once }: Creation<NewServer>) -> Result<Response, Failure> {
+    let made = admin.fleet().create_server(&admin.caller, new, once).await?;
+    Ok(created(format!("/api/servers/{}", made.server.id), Answer(made)))
+}
+
+pub(super) async fn update(
+    admin: Admin,
+    Ids(server): Ids<ServerId>,
+    Json(patch): Json<ServerPatch>,
+) -> Result<Answer<Server>, Failure> {
+    Ok(Answer(
+        admin.fleet().update_server(&admin.caller, &server, patch).await?,
+    ))
+}
+
+pub(super) async fn remove(admin: Admin, Ids(server): Ids<ServerId>) -> Result<StatusCode, Failure> {
+    admin.fleet().remove_server(&admin.caller, &server).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn rotate_token(admin: Admin, Ids(server): Ids<ServerId>) -> Result<Answer<AgentToken>, Failure> {
+    Ok(Answer(admin.fleet().rotate_agent_token(&admin.caller, &server).await?))
+}
