@@ -89,6 +89,9 @@ pub(super) enum Order {
     Down,
 }
 
+/// A row's key and value.
+pub(super) type Row = (Vec<u8>, Vec<u8>);
+
 /// Reads rows.
 pub(super) trait Rows {
     /// Hands one row to `see`, if it exists.
@@ -119,13 +122,7 @@ pub(super) trait Rows {
     }
 
     /// At most `limit` keys and values of a span.
-    fn some(
-        &self,
-        table: Table,
-        span: Span,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn some(&self, table: Table, span: Span, order: Order, limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         if limit == 0 {
             return Ok(found);

@@ -85,6 +85,16 @@ async fn a_second_process_is_told_why_it_cannot_open_the_database() {
 }
 
 #[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    let _store = Store::open(&path, CACHE).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
 async fn what_is_refused_has_written_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
@@ -209,4 +219,37 @@ async fn the_store_is_shared_between_tasks() {
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     is_shared(&store);
     is_shared(&Arc::new(store));
+}
+
+#[tokio::test]
+async fn the_log_of_changes_keeps_the_last_ten_thousand() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let server: wgctl::ServerId = "a".parse().unwrap();
+    let id = server.clone();
+    let ledger = store
+        .change(&caller(), at(1), async move |tx: &Changing| {
+            let mut ledger = Ledger {
+                revision: 1,
+                floor: 1,
+                last_place: 0,
+                peers: 0,
+            };
+            for n in 0..10_050u64 {
+                let peer = wgctl::PeerId::from_bytes(u128::from(n).to_be_bytes());
+                tx.log_change(&id, &mut ledger, Some(&peer)).await?;
+            }
+            Ok::<_, StoreError>(Done::new(ledger, Entry::new(Action::ServerUpdated, &id)))
+        })
+        .await
+        .unwrap();
+    assert_eq!((ledger.revision, ledger.floor), (10_051, 51));
+    let since = async |revision| {
+        let changes = store.read(async |tx| tx.changes_after(&server, revision).await);
+        changes.unwrap().peers.len()
+    };
+    assert_eq!(
+        (since(0).await, since(51).await, since(10_050).await),
+        (10_000, 10_000, 1)
+    );
 }

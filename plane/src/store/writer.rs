@@ -5,8 +5,10 @@
 //! before acknowledged affordable. A batch of metrics alone is committed without fsync, and made
 //! durable [`LAZY`] later at the latest.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -18,6 +20,9 @@ use super::rows::{Changing, storage};
 
 /// How long metrics may wait for their fsync.
 const LAZY: Duration = Duration::from_secs(2);
+
+/// How long the writer sleeps when nothing waits for it.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// Bounds how long the first of a batch waits for the last.
 const BATCH: usize = 256;
@@ -56,17 +61,21 @@ impl Handle {
         self.database.read().ok()?.clone()
     }
 
-    pub(super) fn open(path: &std::path::Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+        let refused = |reason| StoreError::Open {
+            path: path.to_owned(),
+            reason,
+        };
+        create_private(path).map_err(|error| refused(format!("{error}: check its folder and the folder's owner")))?;
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes);
-        builder.create(path).map_err(|error| StoreError::Open {
-            path: path.to_owned(),
-            reason: match error {
+        builder.create(path).map_err(|error| {
+            refused(match error {
                 redb::DatabaseError::DatabaseAlreadyOpen => {
                     "another process has it open: stop the other sentrazone-plane first".to_owned()
                 }
                 other => format!("{other}: check the file, its folder and their owner"),
-            },
+            })
         })
     }
 
@@ -89,11 +98,18 @@ impl Handle {
     }
 }
 
+/// Makes the file, where there is none, for its owner alone: it holds password hashes.
+pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map(drop)
+}
+
 /// Runs until all senders are gone; then makes durable what is not yet.
 pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
     let mut lazy_since: Option<Instant> = None;
     loop {
-        let patience = lazy_since.map_or(LAZY, |since| LAZY.saturating_sub(since.elapsed()));
+        let patience = lazy_since.map_or(IDLE, |since| LAZY.saturating_sub(since.elapsed()));
         let batch = match jobs.recv_timeout(patience) {
             Ok(first) => std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1)).collect(),
             Err(RecvTimeoutError::Timeout) => Vec::new(),

@@ -71,6 +71,20 @@ async fn revisions_that_are_not_known_get_a_snapshot() {
 }
 
 #[tokio::test]
+async fn what_is_not_known_to_be_applied_is_told_again_after_a_restart() {
+    let scene = scene().await;
+    let first = scene.poll(0).await.revision;
+    scene.apply(first).await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let second = scene.poll(first).await.revision;
+    assert_eq!(scene.poll(second).await.change, Change::Unchanged);
+    // The confirmation of the second is lost with the plane.
+    scene.fleet.shared.relay.forget(&scene.server);
+    assert_eq!(ids(&scene.poll(second).await.change).0, [alice.id]);
+    assert_eq!(scene.poll(second).await.change, Change::Unchanged);
+}
+
+#[tokio::test]
 async fn a_server_made_again_continues_the_revisions_of_its_name() {
     let scene = scene().await;
     scene.create(with_key("alice")).await.unwrap();
