@@ -31,7 +31,8 @@ impl Fleet {
         }
     }
 
-    fn applied_revision(&self, server: &ServerId) -> Result<Option<u64>, Refusal> {
+    /// What the server's agent has confirmed.
+    pub(super) fn applied_revision(&self, server: &ServerId) -> Result<Option<u64>, Refusal> {
         self.store().read(async |tx| Ok(applied(tx, server).await?))
     }
 }

@@ -27,9 +27,15 @@ const PREKEYS_AT_ONCE: u32 = 256;
 
 impl Fleet {
     /// The long poll: answers at once when there is news, else after `query.wait` seconds.
-    pub async fn desired(&self, server: &ServerId, query: DesiredQuery) -> Result<Desired, Refusal> {
+    pub async fn desired(&self, server: &ServerId, mut query: DesiredQuery) -> Result<Desired, Refusal> {
         self.store().read(async |tx| existing(tx, server).await)?;
         let line = self.shared.relay.line(server);
+        if line.is_first_poll() {
+            // Confirmations may be lost in a crash of the plane: what is not known to be applied is
+            // told again, and confirmed again.
+            let applied = self.applied_revision(server)?.unwrap_or(0);
+            query.revision = query.revision.min(applied);
+        }
         let _poll = line.begin_poll();
         let deadline = Instant::now() + Duration::from_secs(query.wait.into()).min(LONGEST);
         loop {

@@ -67,6 +67,7 @@ pub struct Line {
 
 #[derive(Default)]
 struct State {
+    polled: bool,
     polls: usize,
     last_poll: Option<Instant>,
     /// People who wait for a prekey.
@@ -120,6 +121,12 @@ impl Line {
     pub fn begin_poll(self: &Arc<Self>) -> Poll {
         lock(&self.state).polls += 1;
         Poll(Arc::clone(self))
+    }
+
+    /// Whether this is the first time that this is asked: the agent's first poll since the start.
+    #[must_use]
+    pub fn is_first_poll(&self) -> bool {
+        !std::mem::replace(&mut lock(&self.state).polled, true)
     }
 
     /// Says that somebody waits for a prekey, until the guard is dropped.

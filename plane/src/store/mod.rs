@@ -52,6 +52,10 @@ pub(crate) use rows::{Changing, Reading, Recording};
 pub(crate) use spans::SERVER_ITSELF;
 
 /// The primitives' names, for who holds a transaction.
+#[allow(
+    unused_imports,
+    reason = "all of the interface is offered, whatever of it is used where"
+)]
 pub(crate) mod prelude {
     pub(crate) use super::agents::{ReadAgents as _, RecordAgents as _};
     pub(crate) use super::answers::{ChangeAnswers as _, ReadAnswers as _, RecordAnswers as _};

@@ -89,8 +89,11 @@ pub(super) enum Order {
     Down,
 }
 
+/// A row's key and value.
+pub(super) type Row = (Vec<u8>, Vec<u8>);
+
 /// Reads rows.
-pub(crate) trait Rows {
+pub(super) trait Rows {
     /// Hands one row to `see`, if it exists.
     fn look<T>(
         &self,
@@ -118,19 +121,8 @@ pub(crate) trait Rows {
         self.look(table, key, |value| parse(table, value))
     }
 
-    /// Whether a row is there.
-    fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.look(table, key, |_| Ok(()))?.is_some())
-    }
-
     /// At most `limit` keys and values of a span.
-    fn some(
-        &self,
-        table: Table,
-        span: Span,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn some(&self, table: Table, span: Span, order: Order, limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         if limit == 0 {
             return Ok(found);
@@ -148,7 +140,7 @@ pub(crate) trait Rows {
 }
 
 /// Writes rows of what may be lost in a crash: metrics.
-pub(crate) trait RecordRows: Rows {
+pub(super) trait RecordRows: Rows {
     /// Writes a row.
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
@@ -167,7 +159,7 @@ pub(crate) trait RecordRows: Rows {
 }
 
 /// Writes rows that must not be lost.
-pub(crate) trait ChangeRows: RecordRows {}
+pub(super) trait ChangeRows: RecordRows {}
 
 pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))

@@ -19,6 +19,9 @@ use super::rows::{Changing, storage};
 /// How long metrics may wait for their fsync.
 const LAZY: Duration = Duration::from_secs(2);
 
+/// How long the writer sleeps when nothing waits for it.
+const IDLE: Duration = Duration::from_secs(3600);
+
 /// Bounds how long the first of a batch waits for the last.
 const BATCH: usize = 256;
 
@@ -93,7 +96,7 @@ impl Handle {
 pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
     let mut lazy_since: Option<Instant> = None;
     loop {
-        let patience = lazy_since.map_or(LAZY, |since| LAZY.saturating_sub(since.elapsed()));
+        let patience = lazy_since.map_or(IDLE, |since| LAZY.saturating_sub(since.elapsed()));
         let batch = match jobs.recv_timeout(patience) {
             Ok(first) => std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1)).collect(),
             Err(RecvTimeoutError::Timeout) => Vec::new(),

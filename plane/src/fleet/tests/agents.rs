@@ -1,0 +1,361 @@
+//! The agents' side: what a poll answers, what is confirmed, what is counted.
+
+use std::collections::BTreeMap;
+
+use wgctl::api::{Counters, PeerCounters, Report, ServerPatch};
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Ask, Failure, Hello, Reply};
+
+use super::*;
+
+fn ids(change: &Change) -> (Vec<PeerId>, Vec<PeerId>) {
+    match change {
+        Change::Delta { upsert, remove, .. } => (upsert.iter().map(|peer| peer.id).collect(), remove.clone()),
+        other => panic!("not a delta: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_poll_gets_a_snapshot_then_deltas_then_nothing() {
+    let scene = scene().await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let bob = scene.create(with_key("bob")).await.unwrap();
+    let first = scene.poll(0).await;
+    let Change::Snapshot { interface, peers } = &first.change else {
+        panic!("not a snapshot: {:?}", first.change);
+    };
+    assert_eq!(interface.addresses[0].to_string(), "10.8.0.1/24");
+    assert_eq!((peers.len(), first.revision), (2, 3));
+    assert_eq!(scene.poll(first.revision).await.change, Change::Unchanged);
+
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    fleet.enable_client(&admin(), server, &alice.id, false).await.unwrap();
+    fleet.remove_client(&admin(), server, &bob.id).await.unwrap();
+    let carol = scene.create(with_key("carol")).await.unwrap();
+    let second = scene.poll(first.revision).await;
+    assert_eq!(second.revision, first.revision + 3);
+    let (upsert, mut remove) = ids(&second.change);
+    remove.sort();
+    let mut expected = vec![alice.id, bob.id];
+    expected.sort();
+    assert_eq!((upsert, remove), (vec![carol.id], expected));
+
+    fleet.enable_client(&admin(), server, &alice.id, true).await.unwrap();
+    let third = scene.poll(second.revision).await;
+    assert_eq!(ids(&third.change), (vec![alice.id], vec![]));
+
+    let patch = ServerPatch {
+        masquerade: Some(true),
+        ..ServerPatch::default()
+    };
+    fleet.update_server(&admin(), server, patch).await.unwrap();
+    let fourth = scene.poll(third.revision).await;
+    assert!(
+        matches!(&fourth.change, Change::Delta { interface: Some(i), upsert, .. } if i.masquerade && upsert.is_empty())
+    );
+}
+
+#[tokio::test]
+async fn revisions_that_are_not_known_get_a_snapshot() {
+    let scene = scene().await;
+    scene.create(with_key("alice")).await.unwrap();
+    let revision = scene.poll(0).await.revision;
+    assert!(matches!(scene.poll(revision + 5).await.change, Change::Snapshot { .. }));
+    let query = DesiredQuery {
+        revision,
+        incarnation: Some(Incarnation::random()),
+        wait: 0,
+    };
+    let other_life = scene.fleet.desired(&scene.server, query).await.unwrap();
+    assert!(matches!(other_life.change, Change::Snapshot { .. }));
+}
+
+#[tokio::test]
+async fn what_is_not_known_to_be_applied_is_told_again_after_a_restart() {
+    let scene = scene().await;
+    let first = scene.poll(0).await.revision;
+    scene.apply(first).await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let second = scene.poll(first).await.revision;
+    assert_eq!(scene.poll(second).await.change, Change::Unchanged);
+    // The confirmation of the second is lost with the plane.
+    scene.fleet.shared.relay.forget(&scene.server);
+    assert_eq!(ids(&scene.poll(second).await.change).0, [alice.id]);
+    assert_eq!(scene.poll(second).await.change, Change::Unchanged);
+}
+
+#[tokio::test]
+async fn a_server_made_again_continues_the_revisions_of_its_name() {
+    let scene = scene().await;
+    scene.create(with_key("alice")).await.unwrap();
+    let before = scene.poll(0).await.revision;
+    scene.fleet.remove_server(&admin(), &scene.server).await.unwrap();
+    assert_eq!(scene.fleet.agent_by_token(&scene.token).await.unwrap(), None);
+    assert_eq!(scene.fleet.server(&scene.server).await.unwrap_err().code(), "not_found");
+    scene
+        .fleet
+        .create_server(&admin(), new_server(&["10.8.0.0/24"]), None)
+        .await
+        .unwrap();
+    let now = scene.poll(before).await;
+    assert!(now.revision > before);
+    assert!(matches!(&now.change, Change::Snapshot { peers, .. } if peers.is_empty()));
+    assert_eq!(
+        scene.create(with_key("alice")).await.unwrap().address.to_string(),
+        "10.8.0.2"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_poll_answers_as_soon_as_something_changes() {
+    let scene = scene_with(&["10.8.0.0/24"], Settings::default()).await;
+    let revision = scene.poll(0).await.revision;
+    scene.stock(32).await;
+    let (fleet, server) = (scene.fleet.clone(), scene.server.clone());
+    let query = DesiredQuery {
+        revision,
+        incarnation: Some(fleet.store().incarnation()),
+        wait: 60,
+    };
+    let held = tokio::spawn(async move { fleet.desired(&server, query).await.unwrap() });
+    while scene.fleet.connected_agents() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (created, told) = tokio::join!(scene.create(with_key("alice")), async {
+        let told = held.await.unwrap();
+        scene.apply(told.revision).await;
+        told
+    });
+    let created = created.unwrap();
+    assert_eq!(ids(&told.change).0, [created.id]);
+    assert!(created.applied && created.pending_since.is_none());
+}
+
+#[tokio::test]
+async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
+    let scene = scene().await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let revision = scene.poll(0).await.revision;
+    let failed = |revision, reason: Option<&str>| Applied {
+        incarnation: scene.fleet.store().incarnation(),
+        revision,
+        failed: reason
+            .iter()
+            .map(|r| Failure {
+                client: alice.id,
+                reason: (*r).to_owned(),
+            })
+            .collect(),
+        interface_failed: None,
+    };
+    let show = async || scene.fleet.client(&scene.server, &alice.id).await.unwrap();
+    scene
+        .fleet
+        .applied(&scene.server, failed(revision, Some("no\nspace")))
+        .await
+        .unwrap();
+    let shown = show().await;
+    assert_eq!((shown.applied, shown.failed.as_deref()), (false, Some("no space")));
+    // A message that was overtaken changes nothing.
+    scene
+        .fleet
+        .applied(&scene.server, failed(revision - 1, None))
+        .await
+        .unwrap();
+    assert!(!show().await.applied);
+    scene
+        .fleet
+        .applied(&scene.server, failed(revision, None))
+        .await
+        .unwrap();
+    assert!(show().await.applied);
+    let future = scene.fleet.applied(&scene.server, failed(revision + 1, None)).await;
+    assert_eq!(future.unwrap_err().field(), Some("revision"));
+}
+
+#[tokio::test]
+async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
+    let scene = scene().await;
+    let asked = scene.poll(0).await;
+    assert_eq!(asked.prekeys_wanted, 32);
+    scene.stock(32).await;
+    assert_eq!(scene.poll(0).await.prekeys_wanted, 0);
+    for n in 0..32 {
+        scene.create(named(&format!("c{n}"))).await.unwrap();
+    }
+    assert_eq!(scene.poll(0).await.prekeys_wanted, 32);
+    let key = |n: u8| {
+        let mut bytes = [0; 32];
+        bytes[0] = n;
+        wgctl::PublicKey::from_bytes(bytes).unwrap()
+    };
+    scene.stock(5).await;
+    let hello = |n| Hello {
+        version: 1,
+        agent_version: "test".to_owned(),
+        public_key: key(n),
+    };
+    scene.fleet.hello(&scene.server, hello(1), None).await.unwrap();
+    assert_eq!(
+        scene.poll(0).await.prekeys_wanted,
+        32,
+        "what another key's host sealed is thrown away"
+    );
+    scene.stock(5).await;
+    scene.fleet.hello(&scene.server, hello(1), None).await.unwrap();
+    assert_eq!(scene.poll(0).await.prekeys_wanted, 27);
+    let too_many = scene.fleet.prekeys(&scene.server, prekeys(257)).await;
+    assert_eq!(too_many.unwrap_err().field(), Some("prekeys"));
+    assert_eq!(
+        scene.fleet.server(&scene.server).await.unwrap().public_key,
+        Some(key(1))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_comes_from_the_agent_and_its_sight_is_written_down() {
+    let scene = scene().await;
+    scene.stock(1).await;
+    let alice = scene.create(named("alice")).await.unwrap();
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let offline = fleet
+        .configuration(&admin(), server, &alice.id, View::Configuration)
+        .await;
+    assert_eq!(offline.err().unwrap().code(), "agent_offline");
+    scene.poll(0).await;
+    let answering = async {
+        loop {
+            let desired = scene.poll(2).await;
+            if let Some(request) = desired.requests.first() {
+                let Ask::Configuration(asked) = &request.ask;
+                assert_eq!((asked.id, asked.private_key.is_some()), (alice.id, true));
+                let text = "[Interface]\n".to_owned();
+                return fleet
+                    .reply(server, request.id, Reply::Configuration { text })
+                    .await
+                    .unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let caller = admin();
+    let asking = fleet.configuration(&caller, server, &alice.id, View::Qrcode);
+    let (answer, ()) = tokio::join!(asking, answering);
+    let answer = answer.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((answer.name.as_str(), answer.text.as_str()), ("alice", "[Interface]\n"));
+    assert_eq!(scene.actions().await[0], "wg_client_qrcode_viewed");
+    let bob = scene.create(with_key("bob")).await.unwrap();
+    let no_key = fleet.configuration(&admin(), server, &bob.id, View::Qrcode).await;
+    assert_eq!(no_key.err().unwrap().code(), "private_key_not_held");
+}
+
+fn report(server: &ServerId, counters: Option<Counters>) -> Report {
+    Report {
+        server_id: server.clone(),
+        ping_ms: Some(12.4),
+        peers: 5,
+        transfer_rx: 1_048_576,
+        transfer_tx: 524_288,
+        counters,
+        report_interval: None,
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_the_original_fields_sets_status_and_history() {
+    let scene = scene().await;
+    let before = scene.fleet.statuses().await.unwrap();
+    assert_eq!(
+        (before[0].online, before[0].ping_ms, before[0].reported_at),
+        (false, None, None)
+    );
+    scene
+        .fleet
+        .report(&scene.server, report(&scene.server, None))
+        .await
+        .unwrap();
+    let status = scene.fleet.statuses().await.unwrap().remove(0);
+    assert!(status.online);
+    assert_eq!(
+        (status.ping_ms, status.peers, status.transfer_rx, status.transfer_tx),
+        (Some(12.4), 5, 1_048_576, 524_288)
+    );
+    let mut pages = scene.fleet.history(HistoryQuery::default()).await.unwrap();
+    let points = pages.next().await.unwrap().unwrap();
+    assert_eq!(
+        (points.len(), points[0].ping_ms, points[0].transfer_rx),
+        (1, Some(12.4), 1_048_576)
+    );
+    assert!(pages.next().await.unwrap().is_none());
+    scene.fleet.sweep().await.unwrap();
+    assert!(
+        scene
+            .fleet
+            .history(HistoryQuery::default())
+            .await
+            .unwrap()
+            .next()
+            .await
+            .unwrap()
+            .is_some()
+    );
+    scene.fleet.remove_server(&admin(), &scene.server).await.unwrap();
+    assert!(
+        scene
+            .fleet
+            .history(HistoryQuery::default())
+            .await
+            .unwrap()
+            .next()
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_batch_of_counters_counts_once() {
+    let scene = scene().await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let life = Incarnation::random();
+    let batch = |incarnation, sequence, at| Counters {
+        incarnation,
+        sequence,
+        peers: BTreeMap::from([
+            (
+                alice.id,
+                PeerCounters {
+                    rx: 100,
+                    tx: 10,
+                    latest_handshake_at: at,
+                },
+            ),
+            (
+                PeerId::random(),
+                PeerCounters {
+                    rx: 1,
+                    tx: 1,
+                    latest_handshake_at: None,
+                },
+            ),
+        ]),
+    };
+    let handshake = Some(Timestamp::from_unix(1_700_000_000));
+    for (life, sequence, at) in [
+        (life, 1, handshake),
+        (life, 1, None),
+        (life, 2, None),
+        (life, 1, None),
+        (Incarnation::random(), 1, None),
+    ] {
+        let sent = report(&scene.server, Some(batch(life, sequence, at)));
+        scene.fleet.report(&scene.server, sent).await.unwrap();
+    }
+    let shown = scene.fleet.client(&scene.server, &alice.id).await.unwrap();
+    assert_eq!(
+        (shown.transfer_rx, shown.transfer_tx, shown.latest_handshake_at),
+        (300, 30, handshake)
+    );
+    let status = scene.fleet.statuses().await.unwrap().remove(0);
+    assert_eq!((status.transfer_rx, status.transfer_tx), (303, 33));
+}

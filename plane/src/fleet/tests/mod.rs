@@ -1,0 +1,181 @@
+//! The fleet's rules over a real store, with agents played by the tests.
+
+mod agents;
+mod clients;
+mod people;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tempfile::TempDir;
+use wgctl::api::{Client, NewClient, NewServer};
+use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Prekey, Prekeys, Sealed};
+use wgctl::{PeerId, PrivateKey};
+
+use super::*;
+
+pub(super) struct Scene {
+    pub(super) fleet: Fleet,
+    pub(super) server: ServerId,
+    pub(super) token: String,
+    _folder: TempDir,
+}
+
+pub(super) fn admin() -> Caller {
+    Caller {
+        actor: Actor::Local("root".to_owned()),
+        ip: None,
+    }
+}
+
+pub(super) fn new_server(pool: &[&str]) -> NewServer {
+    let json = serde_json::json!({
+        "id": "los-angeles", "endpoint": "vpn.example.com:51820", "address_pool": pool
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+pub(super) fn named(name: &str) -> NewClient {
+    NewClient {
+        name: Some(name.parse().unwrap()),
+        ..NewClient::default()
+    }
+}
+
+/// A client that brings its key and needs no agent.
+pub(super) fn with_key(name: &str) -> NewClient {
+    NewClient {
+        public_key: Some(PrivateKey::generate().unwrap().public_key()),
+        preshared_key: Some(false),
+        ..named(name)
+    }
+}
+
+pub(super) async fn scene_with(pool: &[&str], settings: Settings) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), 16 << 20).unwrap();
+    let fleet = Fleet::new(store, settings);
+    let created = fleet.create_server(&admin(), new_server(pool), None).await.unwrap();
+    Scene {
+        fleet,
+        server: created.server.id,
+        token: created.agent_token,
+        _folder: folder,
+    }
+}
+
+/// For tests that play the agent themselves, and confirm nothing unless they say so.
+pub(super) async fn scene() -> Scene {
+    let settings = Settings {
+        apply_timeout: Duration::from_millis(20),
+        ..Settings::default()
+    };
+    scene_with(&["10.8.0.0/24"], settings).await
+}
+
+pub(super) fn prekeys(count: usize) -> Prekeys {
+    let prekey = || Prekey {
+        id: PeerId::random(),
+        public_key: PrivateKey::generate().unwrap().public_key(),
+        private_key: Sealed(vec![1; 72]),
+        preshared_key: Sealed(vec![2; 72]),
+    };
+    Prekeys {
+        prekeys: (0..count).map(|_| prekey()).collect(),
+    }
+}
+
+impl Scene {
+    pub(super) async fn stock(&self, count: usize) {
+        self.fleet.prekeys(&self.server, prekeys(count)).await.unwrap();
+    }
+
+    pub(super) async fn create(&self, new: NewClient) -> Result<Client, Refusal> {
+        self.fleet.create_client(&admin(), &self.server, new, None).await
+    }
+
+    /// What a poll answers at once.
+    pub(super) async fn poll(&self, revision: u64) -> Desired {
+        let query = DesiredQuery {
+            revision,
+            incarnation: Some(self.fleet.store().incarnation()),
+            wait: 0,
+        };
+        self.fleet.desired(&self.server, query).await.unwrap()
+    }
+
+    pub(super) async fn apply(&self, revision: u64) {
+        let applied = Applied {
+            incarnation: self.fleet.store().incarnation(),
+            revision,
+            failed: Vec::new(),
+            interface_failed: None,
+        };
+        self.fleet.applied(&self.server, applied).await.unwrap();
+    }
+
+    /// An agent that applies whatever it gets and keeps the stock filled, until dropped.
+    pub(super) fn agent(&self) -> Agent {
+        let (fleet, server) = (self.fleet.clone(), self.server.clone());
+        let incarnation = fleet.store().incarnation();
+        Agent(tokio::spawn(async move {
+            let mut revision = 0;
+            loop {
+                let query = DesiredQuery {
+                    revision,
+                    incarnation: Some(incarnation),
+                    wait: 25,
+                };
+                let desired = fleet.desired(&server, query).await.unwrap();
+                let wanted = usize::try_from(desired.prekeys_wanted).unwrap();
+                if wanted > 0 {
+                    fleet.prekeys(&server, prekeys(wanted)).await.unwrap();
+                }
+                revision = desired.revision;
+                let applied = Applied {
+                    incarnation,
+                    revision,
+                    failed: Vec::new(),
+                    interface_failed: None,
+                };
+                if desired.change != Change::Unchanged {
+                    fleet.applied(&server, applied).await.unwrap();
+                }
+            }
+        }))
+    }
+
+    pub(super) async fn actions(&self) -> Vec<String> {
+        let records = self.fleet.audit(AuditQuery::default()).await.unwrap();
+        records.into_iter().map(|record| record.action).collect()
+    }
+}
+
+pub(super) struct Agent(tokio::task::JoinHandle<()>);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A seal that a test can look through.
+pub(super) struct Glass(pub(super) AtomicU8);
+
+impl Vault for Glass {
+    fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, String> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(plain.iter().map(|byte| byte ^ 0x55).collect())
+    }
+
+    fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(sealed.iter().map(|byte| byte ^ 0x55).collect())
+    }
+}
+
+pub(super) fn once(body: u8) -> Idempotency {
+    Idempotency {
+        scope: [7; 32],
+        body: [body; 32],
+        vault: Arc::new(Glass(AtomicU8::new(0))),
+    }
+}

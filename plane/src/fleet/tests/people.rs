@@ -1,0 +1,213 @@
+//! People: accounts, the last admin, sessions, failed logins, and the log of it all.
+
+use wgctl::api::{Role, User};
+
+use super::*;
+
+async fn add(scene: &Scene, email: &str, role: Role) -> Result<User, Refusal> {
+    let new = NewAccount {
+        email: email.parse().unwrap(),
+        password_hash: "$argon2id$hash".to_owned(),
+        role,
+    };
+    scene.fleet.create_user(&admin(), new, None).await
+}
+
+#[tokio::test]
+async fn the_last_enabled_admin_stays() {
+    let scene = scene().await;
+    let ops = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
+    assert_eq!(
+        add(&scene, "OPS@example.com", Role::Admin).await.unwrap_err().code(),
+        "user_exists"
+    );
+    add(&scene, "viewer@example.com", Role::Viewer).await.unwrap();
+    let (fleet, admin) = (&scene.fleet, &admin());
+    let demote = || UserChange {
+        role: Some(Role::Viewer),
+        ..UserChange::default()
+    };
+    let disable = || UserChange {
+        enabled: Some(false),
+        ..UserChange::default()
+    };
+    assert_eq!(
+        fleet.update_user(admin, &ops.id, demote()).await.unwrap_err().code(),
+        "last_admin"
+    );
+    assert_eq!(
+        fleet.update_user(admin, &ops.id, disable()).await.unwrap_err().code(),
+        "last_admin"
+    );
+    assert_eq!(
+        fleet.remove_user(admin, &ops.id).await.unwrap_err().code(),
+        "last_admin"
+    );
+    let second = add(&scene, "second@example.com", Role::Admin).await.unwrap();
+    fleet.update_user(admin, &ops.id, disable()).await.unwrap();
+    assert_eq!(
+        fleet.remove_user(admin, &second.id).await.unwrap_err().code(),
+        "last_admin"
+    );
+    assert_eq!(fleet.users().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn sessions_end_with_what_they_rest_on() {
+    let scene = scene().await;
+    let user = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
+    add(&scene, "second@example.com", Role::Admin).await.unwrap();
+    let fleet = &scene.fleet;
+    let epoch = async || {
+        fleet
+            .account(&user.id)
+            .await
+            .unwrap()
+            .map(|account| account.session_epoch)
+    };
+    assert_eq!(epoch().await, Some(1));
+    fleet.login_succeeded(&user.id, None).await.unwrap();
+    assert_eq!(epoch().await, Some(1));
+    fleet.logout(&admin(), &user.id).await.unwrap();
+    assert_eq!(epoch().await, Some(2));
+    fleet
+        .change_password(&admin(), &user.id, "new".to_owned())
+        .await
+        .unwrap();
+    assert_eq!(epoch().await, Some(3));
+    let disable = UserChange {
+        enabled: Some(false),
+        ..UserChange::default()
+    };
+    assert!(!fleet.update_user(&admin(), &user.id, disable).await.unwrap().enabled);
+    assert_eq!(epoch().await, Some(4));
+    fleet.remove_user(&admin(), &user.id).await.unwrap();
+    assert_eq!(epoch().await, None);
+    let expected = [
+        "user_deleted",
+        "user_updated",
+        "password_changed",
+        "logout",
+        "login_succeeded",
+    ];
+    assert_eq!(scene.actions().await[..5], expected);
+}
+
+#[tokio::test]
+async fn failed_logins_slow_an_account_down_whether_it_exists_or_not() {
+    let scene = scene().await;
+    let user = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
+    let fleet = &scene.fleet;
+    let mut refusals = Vec::new();
+    for email in ["ops@example.com", "nobody@example.com"] {
+        for _ in 0..8 {
+            fleet
+                .login_failed(email, Some("192.0.2.7".parse().unwrap()))
+                .await
+                .unwrap();
+        }
+        refusals.push(fleet.login_permitted(email).await.err().unwrap().code());
+    }
+    assert_eq!(refusals, ["too_many_requests"; 2]);
+    assert!(fleet.login_permitted("other@example.com").await.is_ok());
+    fleet.login_succeeded(&user.id, None).await.unwrap();
+    assert!(fleet.login_permitted(" Ops@example.com").await.is_ok());
+    assert!(fleet.login_permitted("nobody@example.com").await.is_err());
+    let query = AuditQuery {
+        action: Some("login_failed".to_owned()),
+        actor: Some("nobody@example.com".to_owned()),
+        ..AuditQuery::default()
+    };
+    let records = fleet.audit(query).await.unwrap();
+    assert_eq!((records.len(), records[0].ip.as_str()), (8, "192.0.2.7"));
+}
+
+#[tokio::test]
+async fn the_audit_log_is_read_in_pages_and_by_what_is_looked_for() {
+    let scene = scene().await;
+    for n in 0..30 {
+        scene.create(with_key(&format!("c{n}"))).await.unwrap();
+    }
+    let fleet = &scene.fleet;
+    let page = AuditQuery {
+        limit: Some(10),
+        offset: 5,
+        ..AuditQuery::default()
+    };
+    let ids: Vec<_> = fleet
+        .audit(page)
+        .await
+        .unwrap()
+        .iter()
+        .map(|record| record.id)
+        .collect();
+    assert_eq!(ids, (17..=26).rev().collect::<Vec<_>>());
+    let of_server = AuditQuery {
+        target: Some("los-angeles".to_owned()),
+        offset: 30,
+        ..AuditQuery::default()
+    };
+    let found = fleet.audit(of_server).await.unwrap();
+    assert_eq!((found.len(), found[0].action.as_str()), (1, "server_created"));
+    let below = AuditQuery {
+        offset: 100,
+        ..AuditQuery::default()
+    };
+    assert!(fleet.audit(below).await.unwrap().is_empty());
+    for limit in [0, 1001] {
+        let query = AuditQuery {
+            limit: Some(limit),
+            ..AuditQuery::default()
+        };
+        assert_eq!(fleet.audit(query).await.unwrap_err().field(), Some("limit"));
+    }
+    let mut pages = fleet.audit_pages().await.unwrap();
+    let all = pages.next().await.unwrap().unwrap();
+    assert!(all.iter().map(|record| record.id).eq(1..=31));
+    assert!(pages.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn idempotency_keys_are_forgotten_after_a_day() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
+    let settings = Settings {
+        clock: || Timestamp::from_unix(NOW.load(Ordering::Relaxed)),
+        ..Settings::default()
+    };
+    let scene = scene_with(&["10.8.0.0/24"], settings).await;
+    let create = async |name, body| {
+        let caller = admin();
+        let made = scene
+            .fleet
+            .create_client(&caller, &scene.server, with_key(name), Some(once(body)));
+        made.await
+    };
+    let first = create("alice", 1).await.unwrap();
+    NOW.fetch_add(24 * 3600 - 1, Ordering::Relaxed);
+    scene.fleet.sweep().await.unwrap();
+    assert_eq!(create("alice", 1).await.unwrap().id, first.id);
+    NOW.fetch_add(1, Ordering::Relaxed);
+    assert_ne!(create("bob", 2).await.unwrap().id, first.id);
+    NOW.fetch_add(25 * 3600, Ordering::Relaxed);
+    scene.fleet.sweep().await.unwrap();
+    create("carol", 3).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_http_layer_awaits_may_move_between_threads() {
+    fn moves<F: Future + Send>(future: F) -> F {
+        future
+    }
+    let scene = scene().await;
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    moves(fleet.servers()).await.unwrap();
+    moves(fleet.create_client(&admin(), server, with_key("a"), None))
+        .await
+        .unwrap();
+    moves(fleet.clients(server, ClientsQuery::default())).await.unwrap();
+    moves(fleet.account_by_email("a@b")).await.unwrap();
+    let _permit = moves(fleet.login_permitted("a@b")).await.unwrap();
+    moves(fleet.ready()).await.unwrap();
+    drop(moves(fleet.clone().housekeep()));
+}
