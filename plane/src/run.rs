@@ -66,7 +66,7 @@ impl Plane {
             apply_timeout: config.apply_timeout,
             ..Settings::default()
         };
-        let fleet = Fleet::open(store, settings).await?;
+        let fleet = Fleet::new(store, settings);
         let listener = Listener::bind(config).await?;
         let app = App::new(fleet, key, tokens, passwords, config);
         Ok(Self { app, listener })
