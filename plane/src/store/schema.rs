@@ -13,6 +13,7 @@ use wgctl::name::Incarnation;
 
 use super::error::StoreError;
 use super::rows::storage;
+use super::writer::create_private;
 
 pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -141,6 +142,8 @@ fn migrate(database: &Database, path: &Path, found: u64) -> Result<(), StoreErro
 
 fn copy(database: &Database, to: &Path) -> Result<(), StoreError> {
     let partial = to.with_extension("partial");
+    let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", to.display()));
+    create_private(&partial).map_err(unusable)?;
     let target = Database::create(&partial).map_err(storage)?;
     let from = database.begin_read().map_err(storage)?;
     let tx = target.begin_write().map_err(storage)?;
@@ -158,7 +161,7 @@ fn copy(database: &Database, to: &Path) -> Result<(), StoreError> {
     }
     tx.commit().map_err(storage)?;
     drop(target);
-    fs::rename(&partial, to).map_err(|error| StoreError::Unavailable(format!("{}: {error}", to.display())))
+    fs::rename(&partial, to).map_err(unusable)
 }
 
 /// The bytes of a row that has a fixed length.

@@ -85,6 +85,16 @@ async fn a_second_process_is_told_why_it_cannot_open_the_database() {
 }
 
 #[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    let _store = Store::open(&path, CACHE).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
 async fn what_is_refused_has_written_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();

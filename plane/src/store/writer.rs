@@ -5,8 +5,10 @@
 //! before acknowledged affordable. A batch of metrics alone is committed without fsync, and made
 //! durable [`LAZY`] later at the latest.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -59,17 +61,21 @@ impl Handle {
         self.database.read().ok()?.clone()
     }
 
-    pub(super) fn open(path: &std::path::Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+        let refused = |reason| StoreError::Open {
+            path: path.to_owned(),
+            reason,
+        };
+        create_private(path).map_err(|error| refused(format!("{error}: check its folder and the folder's owner")))?;
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes);
-        builder.create(path).map_err(|error| StoreError::Open {
-            path: path.to_owned(),
-            reason: match error {
+        builder.create(path).map_err(|error| {
+            refused(match error {
                 redb::DatabaseError::DatabaseAlreadyOpen => {
                     "another process has it open: stop the other sentrazone-plane first".to_owned()
                 }
                 other => format!("{other}: check the file, its folder and their owner"),
-            },
+            })
         })
     }
 
@@ -90,6 +96,13 @@ impl Handle {
         self.replace(Some(Arc::clone(&database)));
         Ok(database)
     }
+}
+
+/// Makes the file, where there is none, for its owner alone: it holds password hashes.
+pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map(drop)
 }
 
 /// Runs until all senders are gone; then makes durable what is not yet.
