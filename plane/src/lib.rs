@@ -1,17 +1,19 @@
 //! The plane: REST in front, the record of what should be behind.
 //!
-//! Owns the order in which the parts start and stop. The parts: [`http`](self) (the edge), `auth`
-//! (who somebody is), `fleet` (what may be), `relay` (who waits for what), `history` and `store`.
+//! Owns how its parts hang together: `http` (the edge) and `auth` (who somebody is) in front,
+//! [`fleet`] (what may be), [`relay`] (who waits for what), [`history`] and [`store`] behind.
 //! It must not link netlink: interfaces are the agents'.
 
 mod auth;
 pub mod config;
-mod fleet;
-mod history;
+pub mod fleet;
+pub mod history;
 mod http;
-mod relay;
+pub mod relay;
 mod run;
-mod store;
+pub mod store;
 
+pub use auth::{Busy, KeyError, PasswordError, TokenError};
 pub use config::Config;
+pub use http::BindError;
 pub use run::{Error, Plane, run};

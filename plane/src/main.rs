@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use sd_notify::NotifyState;
 use sentrazone_plane::{Config, Error, Plane};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// `EX_CONFIG` of sysexits.h: a restart does not help.
@@ -55,20 +55,21 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: &Config) -> Result<(), Error> {
+    // Caught from here on: a stop that comes while we start is not lost.
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let plane = Plane::bind(config).await?;
     // Outside systemd there is nobody to notify, and that is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     plane
         .serve(async {
-            stop_signal().await;
+            stop_signal(signals).await;
             let _ = sd_notify::notify(&[NotifyState::Stopping]);
         })
         .await
 }
 
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+async fn stop_signal(signals: (io::Result<Signal>, io::Result<Signal>)) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         tracing::warn!("signals cannot be caught: stopping will be abrupt");
         return std::future::pending().await;
     };

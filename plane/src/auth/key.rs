@@ -51,7 +51,7 @@ pub enum KeyError {
 }
 
 /// The signing key. Wiped when dropped.
-pub struct SigningKey(Zeroizing<[u8; LENGTH]>);
+pub(crate) struct SigningKey(Zeroizing<[u8; LENGTH]>);
 
 impl SigningKey {
     /// The key in `state_dir`, made when there is none. Only for who holds the state directory:

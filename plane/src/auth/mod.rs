@@ -9,8 +9,11 @@ mod throttle;
 mod token;
 mod vault;
 
-pub(crate) use key::{KeyError, SigningKey};
-pub(crate) use password::{Busy, PasswordError, Passwords, check_policy};
+pub use key::KeyError;
+pub(crate) use key::SigningKey;
+pub use password::{Busy, PasswordError};
+pub(crate) use password::{Passwords, check_policy};
 pub(crate) use throttle::LoginThrottle;
-pub(crate) use token::{Claims, TokenError, Tokens};
+pub use token::TokenError;
+pub(crate) use token::Tokens;
 pub(crate) use vault::{AnswerVault, fingerprint};

@@ -12,7 +12,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::app::App;
@@ -83,6 +83,11 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize, timeout: Duration) 
 
 /// The value of a JSON text; the error names the field.
 pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    // serde also takes an array for a struct, field by field in order; the API does not.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| malformed(&error))?;
+        return Err(Kind::InvalidField.field("body", "body: a JSON object is wanted"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -191,6 +196,8 @@ mod tests {
             ("", "MalformedJson", ""),
             ("{} x", "MalformedJson", ""),
             ("[]", "InvalidField", "body"),
+            (r#"["alice"]"#, "InvalidField", "body"),
+            (" null ", "InvalidField", "body"),
             (r#"{"nmae": "x"}"#, "UnknownField", "nmae"),
             (r#"{"name": ""}"#, "InvalidField", "name"),
             (r#"{"name": 7}"#, "InvalidField", "name"),
@@ -212,7 +219,8 @@ mod tests {
 
     #[test]
     fn deep_nesting_ends_early() {
-        assert!(problem::<NewClient>(&"[".repeat(100_000)).contains("Field"));
-        assert!(problem::<serde_json::Value>(&"[".repeat(100_000)).contains("MalformedJson"));
+        let nested = |open: &str| problem::<serde_json::Value>(&open.repeat(100_000));
+        assert!(nested("[").contains("MalformedJson"));
+        assert!(nested("{\"a\":").contains("MalformedJson"));
     }
 }

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tower::{Service as _, ServiceExt as _};
+use tower::ServiceExt as _;
 
 use super::app::{App, Phase};
 use super::local::{self, LocalSocket};
@@ -189,11 +189,7 @@ impl Server {
         } = self;
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            let mut router = router.clone();
-            async move {
-                let router = <Router as tower::ServiceExt<hyper::Request<Body>>>::ready(&mut router).await?;
-                router.call(request.map(Body::new)).await
-            }
+            router.clone().oneshot(request.map(Body::new))
         });
         let mut connection = pin!(
             http1::Builder::new()

@@ -20,7 +20,7 @@ pub(super) async fn login(anyone: Anyone, Json(body): Json<Login>) -> Result<Ans
         let detail = format!("too many logins from this address: try again in {seconds} s");
         return Err(Kind::TooManyRequests.because(detail).retry_after(seconds));
     }
-    fleet.login_permitted(&email).await?;
+    let _permit = fleet.login_permitted(&email).await?;
     let account = fleet.account_by_email(&email).await?;
     let stored = account.as_ref().map(|account| account.password_hash.as_str());
     let matches = shared.passwords.verify(password, stored).await?;

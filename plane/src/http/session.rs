@@ -23,7 +23,7 @@ pub(super) async fn change_password(person: Person, Json(body): Json<PasswordCha
     let passwords = &person.app.shared().passwords;
     let email = account.email.as_str();
     check_policy(&new, email).map_err(|reason| Kind::InvalidField.field("new_password", reason))?;
-    fleet.login_permitted(email).await?;
+    let _permit = fleet.login_permitted(email).await?;
     if !passwords.verify(current, Some(&account.password_hash)).await? {
         fleet.login_failed(email, person.caller.ip).await?;
         return Err(Kind::InvalidField.field("current_password", "this is not your password now"));

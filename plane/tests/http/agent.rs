@@ -1,0 +1,170 @@
+//! An agent without a kernel: it speaks the protocol over HTTP and keeps peers in memory.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+use wgctl::name::Incarnation;
+use wgctl::protocol::path;
+use wgctl::protocol::v1::{Ask, Change, Desired, Peer, Prekey, Prekeys, Reply, Sealed};
+use wgctl::{PeerId, PrivateKey};
+
+use crate::client::{Answer, request};
+use crate::plane::until;
+
+#[derive(Default)]
+struct Host {
+    peers: BTreeMap<PeerId, Peer>,
+    revision: u64,
+}
+
+/// A running agent.
+pub(crate) struct FakeAgent {
+    host: Arc<Mutex<Host>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    /// The host's public key.
+    pub(crate) public_key: String,
+}
+
+impl FakeAgent {
+    /// Starts it and waits until it has the server's desired state and the stock of prekeys is filled.
+    pub(crate) fn start(address: SocketAddr, token: &str) -> Self {
+        let host = Arc::new(Mutex::new(Host::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let public_key = PrivateKey::generate().expect("randomness").public_key().to_string();
+        let link = Link {
+            address,
+            token: token.to_owned(),
+        };
+        let hello = json!({"version": 1, "agent_version": "0.0.0", "public_key": public_key});
+        let welcome = link.post(path::HELLO, &hello).expect(200);
+        assert_eq!(welcome["version"], 1);
+        let thread = std::thread::spawn({
+            let (host, stop) = (Arc::clone(&host), Arc::clone(&stop));
+            move || link.run(&host, &stop)
+        });
+        let agent = Self {
+            host,
+            stop,
+            thread: Some(thread),
+            public_key,
+        };
+        until("the first desired state", || (agent.host().revision > 0).then_some(()));
+        agent
+    }
+
+    fn host(&self) -> std::sync::MutexGuard<'_, Host> {
+        self.host.lock().expect("the agent lives")
+    }
+
+    /// The peer as the agent has it.
+    pub(crate) fn peer(&self, id: &str) -> Option<Peer> {
+        self.host().peers.get(&id.parse().expect("an id")).cloned()
+    }
+
+    /// Ends it after the poll it holds.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for FakeAgent {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+struct Link {
+    address: SocketAddr,
+    token: String,
+}
+
+impl Link {
+    fn post(&self, path: &str, body: &Value) -> Answer {
+        request("POST", path).token(&self.token).json(body).send(self.address)
+    }
+
+    fn run(&self, host: &Mutex<Host>, stop: &AtomicBool) {
+        let mut incarnation = None;
+        while !stop.load(Ordering::Relaxed) {
+            let revision = host.lock().expect("the test lives").revision;
+            let Some(desired) = self.poll(revision, incarnation) else {
+                return;
+            };
+            incarnation = Some(desired.incarnation);
+            self.refill(desired.prekeys_wanted);
+            for request in desired.requests {
+                let Ask::Configuration(wanted) = request.ask;
+                let text = format!("[Interface]\n# {}\nPrivateKey = secret-of-{}\n", wanted.name, wanted.id);
+                let reply = serde_json::to_value(Reply::Configuration { text }).expect("a reply");
+                self.post(&format!("{}/{}", path::REPLIES, request.id), &reply)
+                    .expect(204);
+            }
+            if desired.change != Change::Unchanged {
+                let confirmation = json!({"incarnation": desired.incarnation, "revision": desired.revision});
+                apply(
+                    &mut host.lock().expect("the test lives"),
+                    desired.change,
+                    desired.revision,
+                );
+                self.post(path::APPLIED, &confirmation).expect(204);
+            }
+        }
+    }
+
+    /// None once the plane is gone or the server is.
+    fn poll(&self, revision: u64, incarnation: Option<Incarnation>) -> Option<Desired> {
+        let known = incarnation
+            .map(|life| format!("&incarnation={life}"))
+            .unwrap_or_default();
+        let query = format!("{}?revision={revision}&wait=1{known}", path::DESIRED);
+        let answer = request("GET", &query).token(&self.token).try_send(self.address).ok()?;
+        (answer.status == 200).then(|| serde_json::from_slice(&answer.body).expect("a desired state"))
+    }
+
+    fn refill(&self, wanted: u32) {
+        if wanted == 0 {
+            return;
+        }
+        let prekeys = (0..wanted.min(256)).map(|_| prekey()).collect();
+        let body = serde_json::to_value(Prekeys { prekeys }).expect("prekeys");
+        self.post(path::PREKEYS, &body).expect(204);
+    }
+}
+
+pub(crate) fn prekey() -> Prekey {
+    let key = PrivateKey::generate().expect("randomness");
+    // Nonce, 32 bytes of ciphertext, tag: what only a real agent could open.
+    let sealed = || Sealed(vec![7; 24 + 32 + 16]);
+    Prekey {
+        id: PeerId::random(),
+        public_key: key.public_key(),
+        private_key: sealed(),
+        preshared_key: sealed(),
+    }
+}
+
+fn apply(host: &mut Host, change: Change, revision: u64) {
+    match change {
+        Change::Unchanged => {}
+        Change::Snapshot { peers, .. } => host.peers = peers.into_iter().map(|peer| (peer.id, peer)).collect(),
+        Change::Delta { upsert, remove, .. } => {
+            for id in remove {
+                host.peers.remove(&id);
+            }
+            host.peers.extend(upsert.into_iter().map(|peer| (peer.id, peer)));
+        }
+    }
+    host.revision = revision;
+}

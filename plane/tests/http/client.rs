@@ -1,0 +1,155 @@
+//! A blocking HTTP client that hides nothing: what is sent is what the test wrote.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is UTF-8")
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?} {:?}", self.text()))
+    }
+
+    /// The JSON of an answer that must have this status.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        if self.body.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The problem report's code, after checking that it is a whole one.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("urn:sentrazone:problem:{code}"));
+        assert!(
+            problem["title"].is_string() && problem["detail"].is_string(),
+            "{problem}"
+        );
+        if status == 401 {
+            assert!(
+                self.header("www-authenticate")
+                    .is_some_and(|value| value.starts_with("Bearer"))
+            );
+        }
+        problem
+    }
+}
+
+/// A request to be.
+#[derive(Clone)]
+pub(crate) struct Request {
+    head: String,
+    body: Vec<u8>,
+}
+
+pub(crate) fn request(method: &str, path: &str) -> Request {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: plane\r\nConnection: close\r\n");
+    Request { head, body: Vec::new() }
+}
+
+impl Request {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.head.push_str(&format!("{name}: {value}\r\n"));
+        self
+    }
+
+    pub(crate) fn token(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("Content-Type", "application/json").body(body.to_string())
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let length = self.body.len().to_string();
+        self.header("Content-Length", &length)
+    }
+
+    pub(crate) fn send(&self, address: SocketAddr) -> Answer {
+        self.try_send(address).expect("the plane answers")
+    }
+
+    pub(crate) fn try_send(&self, address: SocketAddr) -> std::io::Result<Answer> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        self.over(stream)
+    }
+
+    pub(crate) fn send_local(&self, socket: &Path) -> Answer {
+        let stream = UnixStream::connect(socket).expect("the socket is there");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        self.over(stream).expect("the plane answers")
+    }
+
+    fn over(&self, mut stream: impl Read + Write) -> std::io::Result<Answer> {
+        stream.write_all(format!("{}\r\n", self.head).as_bytes())?;
+        // A body that is refused by its announced length is not read to its end.
+        let _ = stream.write_all(&self.body);
+        let mut bytes = Vec::new();
+        match stream.read_to_end(&mut bytes) {
+            Err(error) if bytes.is_empty() => return Err(error),
+            _ => {}
+        }
+        parse(&bytes).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// None for an answer that broke off.
+pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let rest = &bytes[end + 4..];
+    let chunked = headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
+    let body = if chunked { dechunk(rest)? } else { rest.to_vec() };
+    Some(Answer { status, headers, body })
+}
+
+fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
+        rest = rest.get(end + 2 + length + 2..)?;
+    }
+}
