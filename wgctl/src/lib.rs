@@ -15,6 +15,8 @@ pub mod key;
 pub mod name;
 pub mod pool;
 pub mod protocol;
+#[cfg(feature = "qr")]
+pub mod qr;
 pub mod time;
 
 pub use key::{PresharedKey, PrivateKey, PublicKey};

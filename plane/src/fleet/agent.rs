@@ -127,8 +127,9 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
         return Err(Refusal::field_value("revision", detail));
     }
     let mut state = tx.agent_state(id).await?;
-    if state.applied_revision.is_some_and(|known| known > applied.revision) {
-        // Overtaken on the way by a later one.
+    let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
+    if goes_back && applied.interface_failed.is_none() {
+        // Overtaken on the way by a later one. Only a lost interface takes back what was applied.
         return Ok(());
     }
     let mut failures = Vec::new();

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use qrcode::{Color, EcLevel, QrCode};
+use qrcode::Color;
+use wgctl::qr::encode;
 use wgctl::{PeerId, ServerId};
 
 use super::extract::Ids;
@@ -32,11 +33,9 @@ pub(super) async fn show(admin: Admin, Ids((server, client)): Ids<(ServerId, Pee
     Ok(([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
 }
 
-/// Level M survives a scratched screen; what does not fit goes to L, and past that nowhere.
+/// The drawing; none where no QR code holds the text.
 fn draw(text: &[u8]) -> Option<String> {
-    let code = [EcLevel::M, EcLevel::L]
-        .into_iter()
-        .find_map(|level| QrCode::with_error_correction_level(text, level).ok())?;
+    let code = encode(text)?;
     let side = code.width() + 2 * QUIET_ZONE;
     let pixels = side * SCALE;
     let dark = runs(&code.to_colors(), code.width());
@@ -71,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_drawing_has_exactly_the_dark_modules() {
-        let code = QrCode::with_error_correction_level(b"text", EcLevel::M).unwrap();
+        let code = encode(b"text").unwrap();
         let path = runs(&code.to_colors(), code.width());
         let drawn: usize = path
             .split('h')

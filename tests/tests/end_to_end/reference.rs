@@ -91,7 +91,7 @@ async fn the_command_does_what_an_ops_engineer_types() {
     assert!(lab.wgctl(&["status"]).contains("los-angeles"));
     assert!(lab.wgctl(&["server", "show", "los-angeles"]).contains("10.8.0.0/24"));
     lab.wgctl(&["history", "los-angeles"]);
-    lab.wgctl(&["peer", "remove", "los-angeles", "alice-pixel", "--yes"]);
+    lab.wgctl(&["peer", "remove", "los-angeles", "alice-pixel"]);
     assert!(host.kernel_peers().is_empty());
     let audit = lab.wgctl(&["audit"]);
     for action in [

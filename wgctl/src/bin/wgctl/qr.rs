@@ -4,15 +4,12 @@
 //! modules as blocks. In colour the blocks are white on black, so that the code is dark on light
 //! whatever the terminal's own colours are.
 
-use qrcode::bits::Bits;
-use qrcode::types::QrError;
-use qrcode::{Color, EcLevel, QrCode, Version};
+use qrcode::Color;
+use wgctl::qr::encode;
 use zeroize::Zeroizing;
 
 /// Light modules around the code.
 const QUIET_ZONE: usize = 4;
-/// UTF-8's number among the extended channel interpretations (AIM ITS/04-023).
-const ECI_UTF8: u32 = 26;
 
 /// Why there is no drawing.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +19,7 @@ pub(crate) struct TooLong(usize);
 /// The code of `content`, at error correction level M, or L where M does not hold it. As secret as
 /// the content.
 pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, TooLong> {
-    let code = encode(content).map_err(|_| TooLong(content.len()))?;
+    let code = encode(content).ok_or(TooLong(content.len()))?;
     let width = code.width();
     let modules = code.into_colors();
     let light = |x: usize, y: usize| -> bool {
@@ -52,29 +49,6 @@ pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, To
     Ok(drawing)
 }
 
-fn encode(content: &[u8]) -> Result<QrCode, QrError> {
-    if content.is_ascii() {
-        return QrCode::with_error_correction_level(content, EcLevel::M)
-            .or_else(|_| QrCode::with_error_correction_level(content, EcLevel::L));
-    }
-    let levels = [EcLevel::M, EcLevel::L];
-    let mut sizes = levels
-        .iter()
-        .flat_map(|level| (1..=40).map(move |size| (*level, Version::Normal(size))));
-    sizes
-        .find_map(|(level, version)| encode_utf8(content, level, version).ok())
-        .ok_or(QrError::DataTooLong)
-}
-
-/// Says that the bytes are UTF-8: a reader is left to guess otherwise, and some take "ë" for Chinese.
-fn encode_utf8(content: &[u8], level: EcLevel, version: Version) -> Result<QrCode, QrError> {
-    let mut bits = Bits::new(version);
-    bits.push_eci_designator(ECI_UTF8)?;
-    bits.push_byte_data(content)?;
-    bits.push_terminator(level)?;
-    QrCode::with_bits(bits, level)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +56,7 @@ mod tests {
     #[test]
     fn the_drawing_is_the_code_with_its_quiet_zone() {
         let content = b"[Interface]\nPrivateKey = x\n";
-        let code = QrCode::with_error_correction_level(content, EcLevel::M).unwrap();
+        let code = encode(content).unwrap();
         let (width, modules) = (code.width(), code.to_colors());
         let drawing = draw(content, false).unwrap();
         let rows: Vec<Vec<char>> = drawing.lines().map(|line| line.chars().collect()).collect();

@@ -1,0 +1,35 @@
+//! The QR code of a client's configuration (ISO/IEC 18004).
+//!
+//! Owns the choice of size, error correction and character set. Drawing it is its callers'.
+
+use qrcode::bits::Bits;
+use qrcode::types::QrError;
+use qrcode::{EcLevel, QrCode, Version};
+
+/// UTF-8's number among the extended channel interpretations (AIM ITS/04-023).
+const ECI_UTF8: u32 = 26;
+
+/// The code of `content` at error correction level M, which survives a scratched screen, or L where
+/// M does not hold it; none past 2,953 bytes.
+#[must_use]
+pub fn encode(content: &[u8]) -> Option<QrCode> {
+    let levels = [EcLevel::M, EcLevel::L];
+    if content.is_ascii() {
+        return levels
+            .iter()
+            .find_map(|level| QrCode::with_error_correction_level(content, *level).ok());
+    }
+    let mut sizes = levels
+        .iter()
+        .flat_map(|level| (1..=40).map(move |size| (*level, Version::Normal(size))));
+    sizes.find_map(|(level, version)| utf8(content, level, version).ok())
+}
+
+/// Says that the bytes are UTF-8: a reader is left to guess otherwise, and some take "ë" for Chinese.
+fn utf8(content: &[u8], level: EcLevel, version: Version) -> Result<QrCode, QrError> {
+    let mut bits = Bits::new(version);
+    bits.push_eci_designator(ECI_UTF8)?;
+    bits.push_byte_data(content)?;
+    bits.push_terminator(level)?;
+    QrCode::with_bits(bits, level)
+}
