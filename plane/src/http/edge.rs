@@ -118,3 +118,36 @@ pub(super) fn created(path: String, body: impl axum::response::IntoResponse) -> 
 pub(super) fn client_path(server: &wgctl::ServerId, client: &PeerId) -> String {
     format!("/api/wg-clients/{server}/{client}")
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn answer(routes: Router) -> Response {
+        let routes = routes
+            .layer(from_fn(problems_only))
+            .layer(CatchPanicLayer::custom(panicked));
+        let request = axum::http::Request::get("/").body(Body::empty()).unwrap();
+        routes.oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_report_without_its_message() {
+        let response = answer(Router::new().route("/", get(async || -> () { panic!("row 7 of table x") }))).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("row 7"));
+    }
+
+    #[tokio::test]
+    async fn an_error_that_is_no_problem_report_becomes_one() {
+        let response = answer(Router::new().route("/", get(async || (StatusCode::NOT_FOUND, "plain text")))).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+    }
+}

@@ -18,6 +18,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -36,6 +38,9 @@ const MOST_HEAD: usize = 64 << 10;
 const LOCAL_CONNECTIONS: usize = 64;
 /// After an accept that failed for want of file descriptors, until some are free again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long sent data may stay unread at the other end (TCP_USER_TIMEOUT, tcp(7)).
+const UNREAD_MILLISECONDS: u32 = 60_000;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +158,8 @@ impl Server {
             };
             // Answers are small: waiting to fill a packet only adds latency.
             let _ = stream.set_nodelay(true);
+            // A reader that stopped reading (or is gone) holds neither the slot nor what is streamed to it.
+            let _ = setsockopt(&stream, TcpUserTimeout, &UNREAD_MILLISECONDS);
             tokio::spawn(self.clone().drive(stream, Peer::Tcp(peer.ip()), slot));
         }
     }

@@ -243,12 +243,14 @@ fn stopping_answers_a_held_poll_at_once() {
     let mut plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
-    // The stock is filled first: a poll that wants prekeys is not held.
+    // All is confirmed and the stock is filled first: else there is news, and the poll is not held.
     let first = plane.get("/api/agent/desired", &token).expect(200);
     let wanted = first["prekeys_wanted"].as_u64().unwrap();
     let prekeys: Vec<_> = (0..wanted).map(|_| crate::agent::prekey()).collect();
     let stocked = plane.post("/api/agent/prekeys", &token, &json!({"prekeys": prekeys}));
     stocked.expect(204);
+    let confirmed = json!({"incarnation": first["incarnation"], "revision": first["revision"]});
+    plane.post("/api/agent/applied", &token, &confirmed).expect(204);
     let life = first["incarnation"].as_str().unwrap();
     let query = format!(
         "/api/agent/desired?revision={}&incarnation={life}&wait=60",
