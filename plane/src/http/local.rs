@@ -3,9 +3,9 @@
 //! Owns the socket file (0660, group `sentrazone` where there is one) and who is at the other
 //! end: the kernel says it (`SO_PEERCRED`, unix(7)), nobody can claim it.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +24,10 @@ pub(super) struct LocalSocket {
 impl LocalSocket {
     /// Binds `path`. A file left by a plane that is gone is removed; one that answers is not.
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            // Under systemd it is there (`RuntimeDirectory`); started by hand it may not be.
+            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        }
         remove_stale(path).await?;
         let listener = UnixListener::bind(path)?;
         let socket = Self {

@@ -5,9 +5,9 @@
 //! async so that a networked store can implement them too; here they never wait. It must not hold
 //! business rules.
 //!
-//! There are three ways in: [`Store::read`] (and [`Store::scan`] on a thread of its own),
-//! [`Store::change`], which is durable before it answers and cannot be made without its audit
-//! record, and [`Store::record`] for metrics.
+//! There are three ways in: `Store::read` (and `Store::scan` on a thread of its own),
+//! `Store::change`, which is durable before it answers and cannot be made without its audit
+//! record, and `Store::record` for metrics.
 
 mod agents;
 mod answers;
