@@ -13,8 +13,7 @@ demo: build guest ## Show it work: plane, two agents, a device, a tunnel (KEEP=1
 
 test: build guest ## Run every test there is
 	$(CARGO) test --workspace --quiet
-	$(CARGO) kernel-test --quiet --test device
-	$(CARGO) kernel-test --quiet --test end_to_end
+	$(CARGO) kernel-test --quiet --test device --test userspace --test end_to_end
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)

@@ -173,6 +173,13 @@ impl Lab {
 
     /// Like [`Lab::host`], with changes to the server record.
     pub async fn host_with(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
+        let mut host = self.enrolled(id, pool, change).await;
+        host.start();
+        host
+    }
+
+    /// Like [`Lab::host_with`], its agent not started yet.
+    pub async fn enrolled(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
         let (namespace, address) = self.join(id);
         let mut new = NewServer {
             id: id.parse().expect("a server id"),
@@ -189,9 +196,8 @@ impl Lab {
         };
         change(&mut new);
         let created = self.admin().create_server(&new, None).await.expect("a server");
-        let mut host = Host::new(namespace, created, self.folder.path());
+        let host = Host::new(namespace, created, self.folder.path());
         host.enroll(self.report_interval);
-        host.start();
         host
     }
 

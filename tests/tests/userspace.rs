@@ -1,12 +1,13 @@
-//! Userspace WireGuard: a real wireguard-go, judged by `wg`.
+//! Userspace WireGuard: a real wireguard-go, judged by `wg`; and a kernel without WireGuard.
 //!
-//! Needs root, `/dev/net/tun` and the program wireguard-go (Debian package `wireguard-go`); needs
-//! no WireGuard in the kernel.
+//! Needs root, `/dev/net/tun` and the program wireguard-go (Debian package `wireguard-go`).
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sentrazone_agent::host::{Host as _, Netlink};
+use wgctl::device::kernel::Kernel;
 use wgctl::device::plan::plan;
 use wgctl::device::userspace::Userspace;
 use wgctl::device::{Backend as _, DesiredDevice, DesiredPeer, Device, Scope};
@@ -27,6 +28,7 @@ impl WireguardGo {
             .env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
                 panic!("wireguard-go cannot be started ({error}): install it, e.g. `apt-get install wireguard-go`")
@@ -154,4 +156,26 @@ fn a_socket_that_nobody_answers_says_what_to_start() {
     std::fs::remove_file(&path).unwrap();
     assert!(error.contains(&format!("wireguard-go {name}")), "{error}");
     assert!(!PathBuf::from(format!("/sys/class/net/{name}")).exists());
+}
+
+#[test]
+fn a_kernel_without_wireguard_says_what_to_do() {
+    if std::env::var("SENTRAZONE_GUEST_KIND").as_deref() == Ok("straight") {
+        eprintln!("not run: this machine's own kernel has WireGuard, and keeps it");
+        return;
+    }
+    // Loaded by nobody and for nobody, until the guest ends.
+    std::fs::write("/proc/sys/kernel/modprobe", "/bin/false").unwrap();
+    let _ = Command::new("rmmod").arg("wireguard").output().unwrap();
+    assert!(!PathBuf::from("/sys/module/wireguard").exists(), "the module is in use");
+    let name: InterfaceName = "wg0".parse().unwrap();
+    let refused = Netlink::open().unwrap().create_link(&name).unwrap_err().to_string();
+    let read = Kernel::open().unwrap().read(&name).unwrap_err().to_string();
+    for message in [refused, read] {
+        assert!(message.contains("this kernel has no WireGuard"), "{message}");
+        assert!(
+            message.contains("modprobe wireguard") && message.contains("backend = \"userspace\""),
+            "{message}"
+        );
+    }
 }

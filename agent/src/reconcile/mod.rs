@@ -319,7 +319,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::info!(interface = %name, "made the interface");
             self.counters.interface_is_new();
         }
-        let device = self.read(state)?.ok_or_else(|| Error::NoInterface(name.clone()))?;
+        let missing = match self.link_by {
+            LinkBy::Us => Error::NoInterface,
+            LinkBy::Others => Error::NoUserspace,
+        };
+        let device = self.read(state)?.ok_or_else(|| missing(name.clone()))?;
         let unused = device.private_key.is_none() && device.peers.is_empty();
         if unused || device.private_key.as_ref() == Some(self.secrets.private_key()) {
             return Ok(device);

@@ -193,6 +193,12 @@ impl<B: Backend, H: Host> Thread<B, H> {
         let verdict = self.reconciler.verdict();
         self.verdict.send_if_modified(|published| {
             let changed = published != verdict;
+            if published.interface_failed != verdict.interface_failed {
+                match &verdict.interface_failed {
+                    Some(reason) => tracing::error!("{reason}"),
+                    None => tracing::info!("the interface is as it should be again"),
+                }
+            }
             if changed {
                 published.clone_from(verdict);
             }

@@ -9,6 +9,7 @@ mod peers;
 mod reference;
 mod secrets;
 mod tunnel;
+mod userspace;
 
 use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
