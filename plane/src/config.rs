@@ -130,6 +130,7 @@ impl Config {
         let default = Self::default();
         let mut settings = Settings::parse(file, text, environment)?;
         let listen_place = settings.place_of("listen");
+        ["tls", "limits"].iter().for_each(|table| settings.know_table(table));
         settings.take_with("tls.mode", (), tls_mode)?;
         let config = Self {
             listen: settings.take_list("listen", default.listen)?,

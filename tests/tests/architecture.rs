@@ -78,7 +78,14 @@ fn nothing_outside_the_store_knows_redb() {
 fn plane_and_agent_execute_no_program() {
     for folder in ["plane/src", "agent/src", "wgctl/src"] {
         for file in rust_files(&root().join(folder)) {
+            if file
+                .components()
+                .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
+            {
+                continue;
+            }
             let text = std::fs::read_to_string(&file).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
             let starts = ["process::Command", "Command::new(", "libc::exec", "posix_spawn"];
             let found: Vec<_> = starts.iter().filter(|start| text.contains(**start)).collect();
             assert!(found.is_empty(), "{} has {found:?}", file.display());

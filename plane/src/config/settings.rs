@@ -29,7 +29,7 @@ enum Value {
     /// A TOML number or boolean, as written.
     Scalar(String),
     List(Vec<String>),
-    /// A table without a key in it: known nowhere, so that a mistyped one is found.
+    /// A table without a key in it: kept, so that a mistyped one is found.
     Empty,
 }
 
@@ -80,6 +80,17 @@ impl Settings {
                 place: name,
             }),
             None => from_file,
+        }
+    }
+
+    /// Knows a table of this name, so that it may be empty.
+    pub(super) fn know_table(&mut self, path: &str) {
+        if self
+            .entries
+            .get(path)
+            .is_some_and(|entry| matches!(entry.value, Value::Empty))
+        {
+            self.entries.remove(path);
         }
     }
 

@@ -86,7 +86,9 @@ pub enum Error {
     #[error("there is no WireGuard interface {0}")]
     NoInterface(InterfaceName),
     /// No userspace process has an interface of that name.
-    #[error("no userspace WireGuard has the interface {0}: start it with `wireguard-go {0}`, the agent takes it up then")]
+    #[error(
+        "no userspace WireGuard has the interface {0}: start it with `wireguard-go {0}`, the agent takes it up then"
+    )]
     NoUserspace(InterfaceName),
     /// An interface of that name exists and is of another kind.
     #[error(
