@@ -28,11 +28,10 @@ check: tools ## Check formatting, lints, documentation, licences
 	  && $(CARGO) deny --log-level error check advisories \
 	  || echo "advisories: not checked, their database cannot be reached from here"
 
-bench: guest ## Measure, beside what one would otherwise use (in one emulated host)
-	$(CARGO) build --release -p sentrazone-plane
-	$(CARGO) build --release -p sentrazone-agent
-	$(CARGO) build --release -p sentrazone-tests --bin bench
-	$(GUEST) --timeout 1800 -- target/release/bench
+bench: build guest ## Measure, beside what one would otherwise use (in one emulated host)
+	$(CARGO) build --release --quiet -p sentrazone-plane
+	$(CARGO) build --release --quiet -p sentrazone-agent
+	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release $(GUEST) --timeout 1800 -- target/debug/bench
 
 build: tools ## Build the programs for tests and demo
 	$(CARGO) build --workspace --quiet

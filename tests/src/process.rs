@@ -9,9 +9,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The path of one of our binaries, beside the test's own (`target/debug/NAME`).
+/// The path of one of our binaries: in the folder `SENTRAZONE_PROGRAMS`, else beside the test's own
+/// (`target/debug/NAME`).
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("SENTRAZONE_PROGRAMS") {
+        return PathBuf::from(folder).join(name);
+    }
     let own = std::env::current_exe().expect("the test's own path");
     let folder = own.parent().expect("a folder");
     let folder = if folder.ends_with("deps") {
