@@ -2,7 +2,7 @@
 //!
 //! Owns the state and the pure step from one revision to the next. It must not do I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -25,13 +25,28 @@ pub struct State {
     pub peers: BTreeMap<PeerId, Peer>,
 }
 
+/// What an answer of the plane builds on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The state that is here.
+    Here,
+    /// Nothing: everything was asked for, and what comes counts whatever is here. So that a server
+    /// that was removed and made anew, and counts from one again, is followed.
+    Nothing,
+}
+
 /// What a step touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touched {
     /// Nothing.
     Nothing,
-    /// These peers, by the keys they had and have.
-    Peers(Vec<PublicKey>),
+    /// These peers.
+    Peers {
+        /// Who.
+        ids: BTreeSet<PeerId>,
+        /// The keys they had and have.
+        keys: Vec<PublicKey>,
+    },
     /// Everything.
     All,
 }
@@ -43,7 +58,7 @@ pub enum Misfit {
     #[error("the plane sent changes to a state this agent does not have: asking for everything")]
     NoBase,
     /// A message from the past.
-    #[error("the plane sent revision {theirs} while {ours} is here: it is passed over")]
+    #[error("the plane sent revision {theirs} while {ours} is here: asking for everything")]
     Older {
         /// What came.
         theirs: u64,
@@ -53,7 +68,7 @@ pub enum Misfit {
 }
 
 /// Takes one answer of the plane.
-pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -> Result<Touched, Misfit> {
+pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired, base: Base) -> Result<Touched, Misfit> {
     let Desired {
         incarnation,
         revision,
@@ -62,7 +77,8 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -
     } = desired;
     let same_life = state
         .as_ref()
-        .filter(|state| state.incarnation == incarnation && state.server_id == *server_id);
+        .filter(|state| state.incarnation == incarnation && state.server_id == *server_id)
+        .filter(|_| base == Base::Here);
     if let Some(ours) = same_life.map(|state| state.revision).filter(|ours| *ours > revision) {
         return Err(Misfit::Older { theirs: revision, ours });
     }
@@ -78,13 +94,13 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -
             Some(state),
         ) => {
             state.revision = revision;
-            let touched = delta(state, upsert, &remove);
+            let (ids, keys) = delta(state, upsert, &remove);
             match interface {
                 Some(interface) => {
                     state.interface = interface;
                     Ok(Touched::All)
                 }
-                None => Ok(Touched::Peers(touched)),
+                None => Ok(Touched::Peers { ids, keys }),
             }
         }
         (Change::Unchanged | Change::Delta { .. }, ..) => Err(Misfit::NoBase),
@@ -102,17 +118,18 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -
     }
 }
 
-fn delta(state: &mut State, upsert: Vec<Peer>, remove: &[PeerId]) -> Vec<PublicKey> {
-    let mut touched = Vec::new();
+fn delta(state: &mut State, upsert: Vec<Peer>, remove: &[PeerId]) -> (BTreeSet<PeerId>, Vec<PublicKey>) {
+    let ids = upsert.iter().map(|peer| &peer.id).chain(remove).copied().collect();
+    let mut keys = Vec::new();
     for id in remove {
-        touched.extend(state.peers.remove(id).map(|peer| peer.public_key));
+        keys.extend(state.peers.remove(id).map(|peer| peer.public_key));
     }
     for peer in upsert {
-        touched.push(peer.public_key);
+        keys.push(peer.public_key);
         let before = state.peers.insert(peer.id, peer);
-        touched.extend(before.map(|peer| peer.public_key));
+        keys.extend(before.map(|peer| peer.public_key));
     }
-    touched
+    (ids, keys)
 }
 
 /// Networks of a peer outside the interface's own: they need a route.
@@ -174,6 +191,10 @@ pub(crate) mod tests {
         }
     }
 
+    fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -> Result<Touched, Misfit> {
+        super::step(state, server_id, desired, Base::Here)
+    }
+
     fn change(upsert: &[Peer], remove: &[PeerId]) -> Change {
         Change::Delta {
             interface: None,
@@ -198,7 +219,10 @@ pub(crate) mod tests {
         .unwrap();
         assert_eq!(
             touched,
-            Touched::Peers(vec![one.public_key, rekeyed.public_key, two.public_key])
+            Touched::Peers {
+                ids: BTreeSet::from([one.id, two.id]),
+                keys: vec![one.public_key, rekeyed.public_key, two.public_key]
+            }
         );
         let state = state.unwrap();
         assert_eq!(
@@ -242,6 +266,14 @@ pub(crate) mod tests {
             Ok(Touched::All),
             "another life counts anew"
         );
+    }
+
+    #[test]
+    fn an_older_snapshot_replaces_a_newer_state_when_everything_was_asked_for() {
+        let (life, mut state) = (Incarnation::random(), None);
+        step(&mut state, &server(), answer(life, 4, snapshot(&[peer(2)]))).unwrap();
+        let taken = super::step(&mut state, &server(), answer(life, 1, snapshot(&[])), Base::Nothing);
+        assert_eq!((taken, state.unwrap().revision), (Ok(Touched::All), 1));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::config::{self, Config};
 use crate::file;
 use crate::secrets::{self, Secrets};
 
+/// The user that the agent's unit runs as.
+const USER: &str = "sentrazone-agent";
+
 /// What enrolling is told.
 pub struct Enrollment {
     /// Planes to dial.
@@ -90,12 +93,28 @@ pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
     file::write(&config.token_file, format!("{}\n", token.as_str()).as_bytes()).map_err(at(&config.token_file))?;
     let text = toml::to_string(&config)?;
     file::write(&path, text.as_bytes()).map_err(at(&path))?;
+    let mut files = vec![path.clone(), config.token_file.clone(), config.state_dir.clone()];
+    files.extend(secrets::files(&config.state_dir));
+    for file in &files {
+        hand_to_the_agent(file).map_err(at(file))?;
+    }
     Ok(format!(
         "This host is {server} now. Configuration: {}\nStart the agent: `systemctl enable --now sentrazone-agent`, \
          or `sentrazone-agent --config {}`",
         path.display(),
         path.display()
     ))
+}
+
+/// Root enrolls; where the package made a user for the agent, the files are that user's.
+fn hand_to_the_agent(path: &Path) -> io::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    match nix::unistd::User::from_name(USER)? {
+        Some(user) => Ok(nix::unistd::chown(path, Some(user.uid), Some(user.gid))?),
+        None => Ok(()),
+    }
 }
 
 fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {

@@ -20,6 +20,7 @@ pub mod source;
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
@@ -55,9 +56,12 @@ pub enum Error {
     /// Enrolling.
     #[error(transparent)]
     Enroll(#[from] enroll::Error),
-    /// The thread that talks to the kernel.
-    #[error("the thread for the kernel cannot be started: {0}")]
-    Thread(#[from] io::Error),
+    /// The system refused a thread, a signal handler or a lock.
+    #[error("{0}")]
+    System(#[from] io::Error),
+    /// Another agent is at it.
+    #[error("another agent runs with {}: stop it first, or give this one another state_dir", .0.display())]
+    Locked(PathBuf),
     /// That thread is gone.
     #[error("the thread for the kernel has ended unexpectedly: its last log lines say why")]
     ThreadEnded,
@@ -67,6 +71,7 @@ pub enum Error {
 /// is on it when this ends stays.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let secrets = Arc::new(Secrets::open(&config.state_dir)?);
+    let _lock = file::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
     let planes = Planes::new(&config)?;
     let (ready, carried_out) = oneshot::channel();
     let Running {

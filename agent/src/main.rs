@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let outcome = outcome
-        .map_err(Error::Thread)
+        .map_err(Error::System)
         .and_then(|runtime| runtime.block_on(carry_out(command)));
     match outcome {
         Ok(words) => {

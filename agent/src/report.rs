@@ -32,9 +32,12 @@ pub async fn confirm(planes: Planes, mut verdict: watch::Receiver<Verdict>, mut 
         if let (Some(message), Some(client)) = (message, planes.current()) {
             if let Err(error) = client.applied(&message).await {
                 tracing::debug!("not confirmed: {error}");
-                backoff.sleep().await;
-                // Refused for good (the token is dead): the next connection or verdict tries again.
-                if error.status().is_none() {
+                if may_pass(&error) {
+                    // A plane that is back is not kept waiting for what another's failures cost.
+                    tokio::select! {
+                        () = backoff.sleep() => {}
+                        changed = connected.changed() => if changed.is_err() { return },
+                    }
                     continue;
                 }
             } else {
@@ -46,6 +49,13 @@ pub async fn confirm(planes: Planes, mut verdict: watch::Receiver<Verdict>, mut 
             changed = connected.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Whether the same message may be taken later. If not, the next verdict or connection tries again.
+fn may_pass(error: &Error) -> bool {
+    error
+        .status()
+        .is_none_or(|status| status >= 500 || [408, 429].contains(&status))
 }
 
 /// The reporting side of the agent.
@@ -154,5 +164,29 @@ mod tests {
         assert_eq!(smooth(None, Some(10.0)), Some(10.0));
         assert_eq!(smooth(Some(10.0), Some(20.0)), Some(12.0));
         assert_eq!(smooth(Some(10.0), None), None);
+    }
+
+    #[test]
+    fn a_confirmation_is_repeated_unless_it_was_refused_for_good() {
+        let answered = |status| Error::Unexpected {
+            target: String::new(),
+            status,
+            reason: String::new(),
+        };
+        let unreachable = Error::Unreachable {
+            target: String::new(),
+            reason: String::new(),
+        };
+        assert!(may_pass(&unreachable));
+        assert!(
+            [408, 429, 500, 502, 503]
+                .into_iter()
+                .all(|status| may_pass(&answered(status)))
+        );
+        assert!(
+            ![401, 403, 413, 422]
+                .into_iter()
+                .any(|status| may_pass(&answered(status)))
+        );
     }
 }

@@ -23,6 +23,12 @@ const SEAL_KEY: &str = "seal.key";
 /// Bytes of an XChaCha20 nonce, at the beginning of a sealed secret (draft-irtf-cfrg-xchacha-03).
 const NONCE_LEN: usize = 24;
 
+/// The files of a folder's secrets.
+#[must_use]
+pub fn files(folder: &Path) -> [PathBuf; 2] {
+    [WIREGUARD_KEY, SEAL_KEY].map(|name| folder.join(name))
+}
+
 /// What is wrong with a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

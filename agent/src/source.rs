@@ -13,7 +13,7 @@ use wgctl::client::{Client, Error};
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
 
 use crate::answer::answer;
-use crate::desired::Misfit;
+use crate::desired::{Base, Misfit};
 use crate::plane::{Backoff, Planes};
 use crate::reconcile::{Input, Position};
 use crate::secrets::Secrets;
@@ -29,6 +29,9 @@ enum End {
     /// The plane failed or refused.
     #[error(transparent)]
     Plane(#[from] Error),
+    /// The plane answers what does not fit though everything was asked for.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// The token is of another server than the state on this host.
     #[error(
         "the token is of server {theirs}, but this host is {ours}: enroll it with a token of {ours}, or give the agent another state_dir"
@@ -112,6 +115,17 @@ impl Source {
 
     async fn poll(&self, client: &Client, server: &ServerId) -> Result<(), End> {
         let position = *self.position.borrow();
+        match self.ask(client, server, position).await? {
+            Err(misfit) if position.is_some() => {
+                tracing::warn!("{misfit}");
+                Ok(self.ask(client, server, None).await??)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Asks for what is new since `position`, for everything without one, and hands it over.
+    async fn ask(&self, client: &Client, server: &ServerId, position: Position) -> Result<Result<(), Misfit>, End> {
         let query = DesiredQuery {
             revision: position.map_or(0, |(_, revision)| revision),
             incarnation: position.map(|(incarnation, _)| incarnation),
@@ -122,33 +136,20 @@ impl Source {
             self.answer(client, server, request);
         }
         let wanted = desired.prekeys_wanted;
-        match self.hand_over(server, desired).await? {
-            // The next poll asks for everything.
-            Err(Misfit::NoBase) => self.snapshot(client, server).await?,
-            Err(Misfit::Older { .. }) | Ok(()) => {}
-        }
+        let base = position.map_or(Base::Nothing, |_| Base::Here);
+        let outcome = self.hand_over(server, desired, base).await?;
         if wanted > 0 {
             self.fill(client, server, wanted).await?;
         }
-        Ok(())
+        Ok(outcome)
     }
 
-    async fn snapshot(&self, client: &Client, server: &ServerId) -> Result<(), End> {
-        let desired = client
-            .desired(&DesiredQuery {
-                revision: 0,
-                incarnation: None,
-                wait: 0,
-            })
-            .await?;
-        self.hand_over(server, desired).await?.or(Ok(()))
-    }
-
-    async fn hand_over(&self, server: &ServerId, desired: Desired) -> Result<Result<(), Misfit>, End> {
+    async fn hand_over(&self, server: &ServerId, desired: Desired, base: Base) -> Result<Result<(), Misfit>, End> {
         let (done, carried_out) = oneshot::channel();
         let input = Input::Desired {
             server: server.clone(),
             desired: Box::new(desired),
+            base,
             done,
         };
         self.inbox.send(input).map_err(|_| End::Stopping)?;

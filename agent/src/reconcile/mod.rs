@@ -6,22 +6,25 @@
 //! sees the truth. Nothing is removed because somebody is silent. It must not wait or dial:
 //! `thread` feeds it.
 
+mod change;
+mod interface;
+mod send;
 mod thread;
 mod verdict;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wgctl::device::plan::{ChangeKind, PeerChange, Scope, plan};
+use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{Backend, DesiredDevice, Device, Error, Peer, Plan};
 use wgctl::protocol::v1::Desired;
 use wgctl::{PublicKey, ServerId, Timestamp};
 
 use crate::cache;
 use crate::counters::Counters;
-use crate::desired::{Misfit, State, Touched, step};
+use crate::desired::{Base, Misfit, State, Touched, step};
 use crate::host::{Host, Spec};
 use crate::secrets::Secrets;
 
@@ -51,7 +54,6 @@ pub struct Reconciler<B, H> {
     opened: Opened,
     /// As last read, with what was sent since; `None` before the first reading and after an error.
     actual: Option<Device>,
-    routes: BTreeSet<ipnet::IpNet>,
     verdict: Verdict,
     counters: Counters,
     next_expiry: Option<Timestamp>,
@@ -85,7 +87,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             index,
             opened: Opened::default(),
             actual: None,
-            routes: BTreeSet::new(),
             verdict,
             counters,
             next_expiry: None,
@@ -112,34 +113,17 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         &mut self.counters
     }
 
-    /// Sends changes of peers. Those that are created count from zero.
-    fn send(&mut self, state: &State, peers: Vec<PeerChange>) -> Result<(), Error> {
-        for change in peers.iter().filter(|change| change.kind == ChangeKind::Create) {
-            self.counters.peer_is_new(&change.public_key);
-        }
-        self.backend.apply(
-            &state.interface.name,
-            &Plan {
-                peers,
-                ..Plan::default()
-            },
-        )
-    }
-
     /// Takes one answer of the plane and carries it out.
-    pub fn take(&mut self, server: &ServerId, desired: Desired, now: Timestamp) -> Result<Touched, Misfit> {
-        // The last dump that shows a peer before it goes is the last chance to count it.
-        if removes(&desired) {
-            self.read_and_count();
-        }
-        let touched = step(&mut self.state, server, desired)?;
+    pub fn take(&mut self, server: &ServerId, desired: Desired, base: Base, now: Timestamp) -> Result<Touched, Misfit> {
+        self.count_before(&desired);
+        let touched = step(&mut self.state, server, desired, base)?;
         match &touched {
             Touched::Nothing => {}
             Touched::All => {
                 self.reindex();
                 self.round(now);
             }
-            Touched::Peers(keys) => self.change(keys, now),
+            Touched::Peers { ids, keys } => self.change(ids, keys, now),
         }
         Ok(touched)
     }
@@ -154,9 +138,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     /// A whole round: the interface is read and made as it should be.
     pub fn round(&mut self, now: Timestamp) {
         let Some(state) = self.state.take() else { return };
-        let outcome = self.whole(&state, now);
-        self.verdict.incarnation = Some(state.incarnation);
-        match outcome {
+        self.verdict.begin(&state);
+        match self.whole(&state, now) {
             Ok(trouble) => {
                 self.verdict.revision = state.revision;
                 self.verdict.interface_failed = trouble;
@@ -164,6 +147,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             // The interface is not ours to use: nothing of this revision is there.
             Err(error) => {
                 self.actual = None;
+                self.next_expiry = None;
                 self.verdict.interface_failed = Some(error.to_string());
             }
         }
@@ -180,26 +164,30 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let mut plan = plan(&desired, &actual, &Scope::All);
         let changes = std::mem::take(&mut plan.peers);
         let silent = plan.is_empty() && changes.is_empty();
-        if !plan.is_empty()
-            && let Err(error) = self.backend.apply(name, &plan)
-        {
-            trouble.push(error.to_string());
+        // The key alone and first: it is what makes the interface ours, and a port that is in use
+        // ends a message before its key is taken.
+        let key = Plan {
+            private_key: plan.private_key.take(),
+            ..Plan::default()
+        };
+        for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
+            trouble.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
         }
         let mut refused = BTreeMap::new();
         if !changes.is_empty() {
-            tracing::info!(interface = %name, peers = changes.len(), "changing the interface");
+            if self.verdict.is_clean() {
+                tracing::info!(interface = %name, peers = changes.len(), "changing peers");
+            }
             if let Err(error) = self.send(state, changes) {
-                refused = self.one_by_one(state, &desired, &error)?;
+                refused = self.one_by_one(state, &desired, error)?;
             }
         }
         trouble.extend(self.configure(state).err().map(|error| error.to_string()));
-        let actual = if silent {
-            actual
-        } else {
-            self.read(state)?.unwrap_or(actual)
-        };
-        failed.extend(reasons(&desired, &actual, &refused, |key| self.index.owner(key)));
-        self.verdict.failed = failed;
+        let actual = if silent { actual } else { self.present(state)? };
+        // What was known to be impossible keeps its reason.
+        let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
+        differing.append(&mut failed);
+        self.verdict.failed = differing;
         self.actual = Some(actual);
         self.next_expiry = state
             .peers
@@ -208,67 +196,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             .filter(|end| *end > now)
             .min();
         Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
-    }
-
-    /// A change of a few peers, planned against the last reading.
-    fn change(&mut self, keys: &[PublicKey], now: Timestamp) {
-        let (Some(mut actual), Some(state)) = (self.actual.take(), self.state.take()) else {
-            self.reindex();
-            return self.round(now);
-        };
-        self.index_again(&state, keys);
-        let ids: Vec<_> = keys.iter().filter_map(|key| self.index.owner(key)).collect();
-        let (peers, failed) = self.wanted(&state, ids.iter(), &actual, now);
-        let desired = self.device(&state, peers);
-        let changes = plan(&desired, &actual, &Scope::Peers(keys)).peers;
-        let applied = match changes.is_empty() {
-            true => Ok(()),
-            false => self.send(&state, changes),
-        };
-        let routed = match self.index.routes() == self.routes {
-            true => Ok(()),
-            false => self.configure(&state),
-        };
-        if let Err(error) = applied.and(routed) {
-            tracing::warn!("{error}: the whole interface is compared");
-            self.state = Some(state);
-            return self.round(now);
-        }
-        remember(&mut actual, &desired, keys);
-        self.actual = Some(actual);
-        self.verdict.revision = state.revision;
-        self.verdict
-            .failed
-            .retain(|id, _| state.peers.contains_key(id) && !ids.contains(id));
-        self.verdict.failed.extend(failed);
-        let expiries = ids
-            .iter()
-            .filter_map(|id| state.peers.get(id)?.expires_at)
-            .filter(|end| *end > now);
-        self.next_expiry = expiries.chain(self.next_expiry).min();
-        self.state = Some(state);
-    }
-
-    /// Brings the index up to date for keys that came, went or changed.
-    fn index_again(&mut self, state: &State, keys: &[PublicKey]) {
-        let before: Vec<_> = keys.iter().filter_map(|key| self.index.owner(key)).collect();
-        keys.iter().for_each(|key| self.index.remove(key));
-        // A key is touched because its peer was, under the id it had or the id it has.
-        for id in &before {
-            if let Some(peer) = state.peers.get(id) {
-                self.index.insert(&state.interface, peer);
-            }
-        }
-        let missing: BTreeSet<_> = keys.iter().filter(|key| self.index.owner(key).is_none()).collect();
-        if !missing.is_empty() {
-            let newcomers = state.peers.values().filter(|peer| missing.contains(&peer.public_key));
-            newcomers.for_each(|peer| self.index.insert(&state.interface, peer));
-        }
-    }
-
-    /// The peers that have expired by `now` leave.
-    pub fn expire(&mut self, now: Timestamp) {
-        self.round(now);
     }
 
     /// What these peers should be, and which of them cannot be.
@@ -312,92 +239,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// The interface, made if there is none; an error if it is somebody else's.
-    fn ours(&mut self, state: &State) -> Result<Device, Error> {
-        let name = &state.interface.name;
-        if self.link_by == LinkBy::Us && self.host.create_link(name)? {
-            tracing::info!(interface = %name, "made the interface");
-            self.counters.interface_is_new();
-        }
-        let missing = match self.link_by {
-            LinkBy::Us => Error::NoInterface,
-            LinkBy::Others => Error::NoUserspace,
-        };
-        let device = self.read(state)?.ok_or_else(|| missing(name.clone()))?;
-        let unused = device.private_key.is_none() && device.peers.is_empty();
-        if unused || device.private_key.as_ref() == Some(self.secrets.private_key()) {
-            return Ok(device);
-        }
-        Err(Error::Refused {
-            what: format!("using {name}"),
-            message: "it is a WireGuard interface with another private key, made by somebody else, and is left alone: \
-                      remove it, or give the server record another interface"
-                .to_owned(),
-            errno: 0,
-        })
-    }
-
-    fn read(&mut self, state: &State) -> Result<Option<Device>, Error> {
-        let device = self.backend.read(&state.interface.name)?;
-        if let Some(device) = &device
-            && device.private_key.as_ref() == Some(self.secrets.private_key())
-        {
-            let known = |id| state.peers.contains_key(&id);
-            self.counters.observe(device, |key| self.index.owner(key), known);
-        }
-        Ok(device)
-    }
-
-    fn read_and_count(&mut self) {
-        if let Some(state) = self.state.take() {
-            match self.read(&state) {
-                Ok(device) => self.actual = device.filter(|_| self.actual.is_some()),
-                Err(error) => tracing::warn!("{error}"),
-            }
-            self.state = Some(state);
-        }
-    }
-
-    /// After a refusal: reads again, and sends what is left one peer at a time, so that one bad
-    /// peer does not keep the others out. Gives why which was refused.
-    fn one_by_one(
-        &mut self,
-        state: &State,
-        desired: &DesiredDevice,
-        error: &Error,
-    ) -> Result<BTreeMap<PublicKey, String>, Error> {
-        /// So many in a row fail for a reason that is not theirs.
-        const ENOUGH: usize = 16;
-        tracing::warn!("{error}: trying the peers one by one");
-        let actual = self.read(state)?.unwrap_or_default();
-        let mut refused = BTreeMap::new();
-        let mut in_a_row = 0;
-        for change in plan(desired, &actual, &Scope::All).peers {
-            let key = change.public_key;
-            if in_a_row >= ENOUGH {
-                refused.insert(key, error.to_string());
-                continue;
-            }
-            match self.send(state, vec![change]) {
-                Ok(()) => in_a_row = 0,
-                Err(error) => {
-                    in_a_row += 1;
-                    refused.insert(key, error.to_string());
-                }
-            }
-        }
-        Ok(refused)
-    }
-
     fn configure(&mut self, state: &State) -> Result<(), Error> {
         let interface = &state.interface;
-        let routes = self.index.routes();
         let networks = interface.addresses.iter().map(|address| address.trunc());
         let spec = Spec {
             name: interface.name.clone(),
             addresses: interface.addresses.clone(),
             mtu: interface.mtu,
-            routes: routes.clone(),
+            routes: self.index.routes(),
             masquerade: if interface.masquerade {
                 networks.collect()
             } else {
@@ -408,17 +257,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         if writes > 0 {
             tracing::info!(interface = %interface.name, writes, "configured addresses, routes and masquerading");
         }
-        self.routes = routes;
         Ok(())
     }
 
     /// Writes the state down for a boot without a plane.
-    pub fn save(&self) {
-        if let Some(state) = &self.state
-            && let Err(error) = cache::save(&self.folder, state)
-        {
-            tracing::error!("the state is not cached: {error}");
-        }
+    pub fn save(&self) -> Result<(), cache::Error> {
+        self.state
+            .as_ref()
+            .map_or(Ok(()), |state| cache::save(&self.folder, state))
     }
 
     /// Writes the counters down.
@@ -426,16 +272,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         if let Err(error) = self.counters.save(&self.folder) {
             tracing::error!("{}: the counters are not saved: {error}", self.folder.display());
         }
-    }
-}
-
-/// Whether a message takes peers away.
-const fn removes(desired: &Desired) -> bool {
-    use wgctl::protocol::v1::Change;
-    match &desired.change {
-        Change::Unchanged => false,
-        Change::Delta { remove, .. } => !remove.is_empty(),
-        Change::Snapshot { .. } => true,
     }
 }
 
@@ -449,19 +285,5 @@ fn as_it_is(peer: &Peer) -> wgctl::device::DesiredPeer {
     }
 }
 
-/// Notes in the last reading what was sent since.
-fn remember(actual: &mut Device, desired: &DesiredDevice, keys: &[PublicKey]) {
-    for key in keys {
-        match desired.peers.get(key) {
-            None => {
-                actual.peers.remove(key);
-            }
-            Some(wanted) => {
-                let peer = actual.peers.entry(*key).or_default();
-                peer.preshared_key.clone_from(&wanted.preshared_key);
-                peer.persistent_keepalive = wanted.persistent_keepalive;
-                peer.allowed_ips.clone_from(&wanted.allowed_ips);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -14,13 +14,18 @@ use wgctl::protocol::v1::Desired;
 use wgctl::{ServerId, Timestamp};
 
 use super::{Reconciler, Verdict};
-use crate::desired::Misfit;
+use crate::desired::{Base, Misfit, Touched};
 use crate::host::Host;
 
 /// The cache is written at once, but in a storm of changes only so often.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the thread sleeps at most: a clock that jumps is noticed by then.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How long a cache that could not be written waits.
+const SAVE_RETRY: Duration = Duration::from_secs(30);
+/// The interface is compared at least this often, however rare the reports; a clock that jumps is
+/// noticed by then.
+const ROUND_INTERVAL: Duration = Duration::from_secs(30);
+/// The same, while the interface is not as it should be.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the thread is told.
 pub enum Input {
@@ -30,6 +35,8 @@ pub enum Input {
         server: ServerId,
         /// What it says.
         desired: Box<Desired>,
+        /// What it builds on.
+        base: Base,
         /// Told when it was carried out.
         done: oneshot::Sender<Result<(), Misfit>>,
     },
@@ -95,6 +102,7 @@ where
                 verdict: verdict_sender,
                 position: position_sender,
                 saves: Saves::default(),
+                rounded: Instant::now(),
             };
             thread.publish();
             // Nobody may wait for it: then nobody is told.
@@ -118,6 +126,7 @@ struct Thread<B, H> {
     verdict: watch::Sender<Verdict>,
     position: watch::Sender<Position>,
     saves: Saves,
+    rounded: Instant,
 }
 
 impl<B: Backend, H: Host> Thread<B, H> {
@@ -129,36 +138,61 @@ impl<B: Backend, H: Host> Thread<B, H> {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Timestamp::now();
-            if self.reconciler.next_expiry().is_some_and(|end| end <= now) {
-                self.reconciler.expire(now);
-                self.publish();
+            let expired = self.reconciler.next_expiry().is_some_and(|end| end <= now);
+            if expired || self.until_round().is_zero() {
+                self.round(now);
             }
             if self.saves.due() {
-                self.reconciler.save();
-                self.saves.saved();
+                self.save();
             }
         }
         if self.saves.dirty {
-            self.reconciler.save();
+            self.save();
         }
         self.reconciler.save_counters();
     }
 
+    fn round(&mut self, now: Timestamp) {
+        self.reconciler.round(now);
+        self.rounded = Instant::now();
+        self.publish();
+    }
+
+    /// How long until the interface is compared again though nobody asks: sooner when something
+    /// is not as it should be.
+    fn until_round(&self) -> Duration {
+        let interval = match self.reconciler.verdict().interface_failed {
+            Some(_) => RETRY_INTERVAL,
+            None => ROUND_INTERVAL,
+        };
+        interval.saturating_sub(self.rounded.elapsed())
+    }
+
+    fn save(&mut self) {
+        let began = Instant::now();
+        let saved = self.reconciler.save();
+        if let Err(error) = &saved {
+            tracing::error!("the state is not cached, a boot without a plane would not have it: {error}");
+        }
+        self.saves.tried(began.elapsed(), saved.is_ok());
+    }
+
     fn take(&mut self, input: Input) {
         match input {
-            Input::Desired { server, desired, done } => {
-                let taken = self.reconciler.take(&server, *desired, Timestamp::now());
+            Input::Desired {
+                server,
+                desired,
+                base,
+                done,
+            } => {
+                let taken = self.reconciler.take(&server, *desired, base, Timestamp::now());
                 self.publish();
-                if let Err(misfit) = &taken {
-                    tracing::warn!("{misfit}");
-                }
-                self.saves.dirty |= taken.is_ok();
+                self.saves.dirty |= taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing);
                 // The poll that asked may be gone; the next one asks anew.
                 let _ = done.send(taken.map(drop));
             }
             Input::Look { reading } => {
-                self.reconciler.round(Timestamp::now());
-                self.publish();
+                self.round(Timestamp::now());
                 let shown = self.reading();
                 let _ = reading.send(shown);
             }
@@ -193,13 +227,10 @@ impl<B: Backend, H: Host> Thread<B, H> {
         let verdict = self.reconciler.verdict();
         self.verdict.send_if_modified(|published| {
             let changed = published != verdict;
-            if published.interface_failed != verdict.interface_failed {
-                match &verdict.interface_failed {
-                    Some(reason) => tracing::error!("{reason}"),
-                    None => tracing::info!("the interface is as it should be again"),
-                }
-            }
             if changed {
+                if !verdict.says_the_same_as(published) {
+                    verdict.tell();
+                }
                 published.clone_from(verdict);
             }
             changed
@@ -209,15 +240,12 @@ impl<B: Backend, H: Host> Thread<B, H> {
 
     /// How long nothing needs to be done.
     fn patience(&self) -> Duration {
-        let expiry = self
-            .reconciler
-            .next_expiry()
-            .map(|end| end.since(Timestamp::now()).max(Duration::from_millis(100)));
-        [Some(LONGEST_SLEEP), expiry, self.saves.patience()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(LONGEST_SLEEP)
+        // The clock is cut to seconds: the last one is waited out in small steps.
+        let before = |end: Timestamp| end.since(Timestamp::now()).saturating_sub(Duration::from_secs(1));
+        let expiry = self.reconciler.next_expiry().map(before);
+        let expiry = expiry.map(|left| left.max(Duration::from_millis(100)));
+        let waits = [expiry, self.saves.patience()].into_iter().flatten();
+        waits.fold(self.until_round(), Duration::min)
     }
 }
 
@@ -225,23 +253,61 @@ impl<B: Backend, H: Host> Thread<B, H> {
 #[derive(Default)]
 struct Saves {
     dirty: bool,
-    last: Option<Instant>,
+    /// When the last attempt ended, and how long the next one waits from then.
+    last: Option<(Instant, Duration)>,
 }
 
 impl Saves {
     fn patience(&self) -> Option<Duration> {
-        let waited = self.last.map_or(SAVE_INTERVAL, |last| last.elapsed());
-        self.dirty.then(|| SAVE_INTERVAL.saturating_sub(waited))
+        let left = |(at, wait): (Instant, Duration)| wait.saturating_sub(at.elapsed());
+        self.dirty.then(|| self.last.map_or(Duration::ZERO, left))
     }
 
     fn due(&self) -> bool {
         self.patience().is_some_and(|left| left.is_zero())
     }
 
-    fn saved(&mut self) {
-        *self = Self {
-            dirty: false,
-            last: Some(Instant::now()),
+    /// A large state takes long to write: changes come first, so a tenth of the time is enough.
+    fn tried(&mut self, took: Duration, saved: bool) {
+        self.dirty = !saved;
+        let wait = if saved {
+            SAVE_INTERVAL.max(took.saturating_mul(9))
+        } else {
+            SAVE_RETRY
         };
+        self.last = Some((Instant::now(), wait));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_cached_at_once_and_a_storm_of_them_now_and_then() {
+        let mut saves = Saves::default();
+        assert!(!saves.due());
+        saves.dirty = true;
+        assert!(saves.due());
+        saves.tried(Duration::from_millis(1), true);
+        assert!(!saves.due() && saves.patience().is_none());
+        saves.dirty = true;
+        assert!(!saves.due() && saves.patience() <= Some(SAVE_INTERVAL));
+        saves.tried(Duration::from_secs(2), true);
+        saves.dirty = true;
+        assert!(
+            saves.patience() > Some(Duration::from_secs(10)),
+            "a large state, more rarely"
+        );
+    }
+
+    #[test]
+    fn a_cache_that_was_not_written_is_written_later() {
+        let mut saves = Saves {
+            dirty: true,
+            last: None,
+        };
+        saves.tried(Duration::ZERO, false);
+        assert!(saves.patience().is_some_and(|left| !left.is_zero()));
     }
 }

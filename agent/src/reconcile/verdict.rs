@@ -35,6 +35,39 @@ impl Verdict {
         }
     }
 
+    /// A state is about to be carried out. What was said of another life, or of a revision that
+    /// is still to come in this one, says nothing of it.
+    pub(super) fn begin(&mut self, state: &State) {
+        if self.incarnation != Some(state.incarnation) || self.revision > state.revision {
+            *self = Self::of(Some(state));
+        }
+    }
+
+    /// Whether all is as it should be.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.failed.is_empty() && self.interface_failed.is_none()
+    }
+
+    /// Whether only the revision differs.
+    pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
+        (&self.failed, &self.interface_failed) == (&other.failed, &other.interface_failed)
+    }
+
+    /// Tells the log; called when it has changed.
+    pub(super) fn tell(&self) {
+        if let Some(reason) = &self.interface_failed {
+            tracing::error!("the interface is not as it should be: {reason}");
+        }
+        if let Some((client, reason)) = self.failed.first_key_value() {
+            let failed = self.failed.len();
+            tracing::warn!(failed, "clients are not as they should be, {client} for one: {reason}");
+        }
+        if self.is_clean() {
+            tracing::debug!(revision = self.revision, "all is as it should be");
+        }
+    }
+
     /// As the plane is told; none before there was a state.
     #[must_use]
     pub fn message(&self) -> Option<Applied> {

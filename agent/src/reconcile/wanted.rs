@@ -68,6 +68,11 @@ impl Opened {
         Ok(key)
     }
 
+    /// Forgets the key of a peer that is no more.
+    pub(super) fn forget(&mut self, id: &PeerId) {
+        self.0.remove(id);
+    }
+
     /// Forgets the keys of peers that are no more.
     pub(super) fn keep(&mut self, known: impl Fn(&PeerId) -> bool) {
         self.0.retain(|id, _| known(id));
@@ -108,6 +113,12 @@ impl Index {
 
     pub(super) fn owner(&self, key: &PublicKey) -> Option<PeerId> {
         self.by_key.get(key).copied()
+    }
+
+    /// Which networks behind these peers need routes.
+    pub(super) fn routed(&self, ids: &BTreeSet<PeerId>) -> BTreeSet<IpNet> {
+        let networks = ids.iter().filter_map(|id| self.routed.get(id));
+        networks.flatten().copied().collect()
     }
 
     pub(super) fn routes(&self) -> BTreeSet<IpNet> {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use sentrazone_tests::lab::{Host, Lab};
-use sentrazone_tests::netns::Netns;
+use sentrazone_tests::netns::{Netns, run};
 use sentrazone_tests::wait;
 use wgctl::PrivateKey;
 use wgctl::api::NewClient;
@@ -116,22 +116,29 @@ fn wg(peers: usize) -> (Vec<Duration>, Vec<Duration>) {
     let (without, with) = (without.display().to_string(), with.display().to_string());
     namespace.exec(&["wg", "setconf", "wg0", &without]);
     namespace.exec(&["ip", "link", "set", "wg0", "up"]);
-    // The same work without a process to start first would be `ip netns exec`'s own share: subtract it.
-    let floor = median(
-        &(0..20)
-            .map(|_| timed(|| drop(namespace.exec(&["true"]))))
-            .collect::<Vec<_>>(),
-    );
-    let (mut set, mut syncconf) = (Vec::new(), Vec::new());
-    for _ in 0..SAMPLES / 4 {
-        let one = timed(|| drop(namespace.exec(&["wg", "set", "wg0", "peer", &added, "allowed-ips", "10.10.0.1/32"])));
-        set.push(one.saturating_sub(floor));
-        namespace.exec(&["wg", "set", "wg0", "peer", &added, "remove"]);
-        let all = timed(|| drop(namespace.exec(&["wg", "syncconf", "wg0", &with])));
-        syncconf.push(all.saturating_sub(floor));
-        namespace.exec(&["wg", "set", "wg0", "peer", &added, "remove"]);
-    }
-    (set, syncconf)
+    // In a thread inside, so that the process that is timed is `wg` alone.
+    let measure = || {
+        namespace.enter();
+        let (mut set, mut syncconf) = (Vec::new(), Vec::new());
+        for _ in 0..SAMPLES {
+            set.push(timed(|| {
+                drop(run(&[
+                    "wg",
+                    "set",
+                    "wg0",
+                    "peer",
+                    &added,
+                    "allowed-ips",
+                    "10.10.0.1/32",
+                ]))
+            }));
+            run(&["wg", "set", "wg0", "peer", &added, "remove"]);
+            syncconf.push(timed(|| drop(run(&["wg", "syncconf", "wg0", &with]))));
+            run(&["wg", "set", "wg0", "peer", &added, "remove"]);
+        }
+        (set, syncconf)
+    };
+    std::thread::scope(|scope| scope.spawn(measure).join().expect("the measurements"))
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

@@ -1,0 +1,83 @@
+//! A change of a few peers, at the cost of those few.
+//!
+//! Owns the planning against the last reading, and what is noted in it. Whatever goes wrong ends in
+//! a whole round. It must not read the interface.
+
+use std::collections::BTreeSet;
+
+use wgctl::device::plan::{Scope, plan};
+use wgctl::device::{Backend, DesiredDevice, Device};
+use wgctl::{PeerId, PublicKey, Timestamp};
+
+use super::Reconciler;
+use crate::desired::State;
+use crate::host::Host;
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// Carries out what became of these peers, which had and have these keys.
+    pub(super) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
+        let Some(mut actual) = self.actual.take() else {
+            self.reindex();
+            return self.round(now);
+        };
+        let Some(state) = self.state.take() else { return };
+        let routes_moved = self.index_again(&state, ids, keys);
+        let (peers, failed) = self.wanted(&state, ids.iter(), &actual, now);
+        let desired = self.device(&state, peers);
+        let changes = plan(&desired, &actual, &Scope::Peers(keys)).peers;
+        let applied = match changes.is_empty() {
+            true => Ok(()),
+            false => self.send(&state, changes),
+        };
+        let routed = match routes_moved {
+            true => self.configure(&state),
+            false => Ok(()),
+        };
+        if let Err(error) = applied.and(routed) {
+            tracing::debug!("{error}: the whole interface is compared");
+            self.state = Some(state);
+            return self.round(now);
+        }
+        remember(&mut actual, &desired, keys);
+        self.actual = Some(actual);
+        self.verdict.revision = state.revision;
+        self.verdict.failed.retain(|id, _| !ids.contains(id));
+        self.verdict.failed.extend(failed);
+        let expiries = ids
+            .iter()
+            .filter_map(|id| state.peers.get(id)?.expires_at)
+            .filter(|end| *end > now);
+        self.next_expiry = expiries.chain(self.next_expiry).min();
+        self.state = Some(state);
+    }
+
+    /// Brings the index up to date. Says whether other networks need routes now.
+    fn index_again(&mut self, state: &State, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) -> bool {
+        let before = self.index.routed(ids);
+        keys.iter().for_each(|key| self.index.remove(key));
+        for id in ids {
+            match state.peers.get(id) {
+                Some(peer) => self.index.insert(&state.interface, peer),
+                None => self.opened.forget(id),
+            }
+        }
+        before != self.index.routed(ids)
+    }
+}
+
+/// Notes in the last reading what was sent since.
+fn remember(actual: &mut Device, desired: &DesiredDevice, keys: &[PublicKey]) {
+    for key in keys {
+        match desired.peers.get(key) {
+            None => {
+                actual.peers.remove(key);
+            }
+            Some(wanted) => {
+                let peer = actual.peers.entry(*key).or_default();
+                peer.preshared_key.clone_from(&wanted.preshared_key);
+                peer.persistent_keepalive = wanted.persistent_keepalive;
+                peer.allowed_ips.clone_from(&wanted.allowed_ips);
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Sending changes of peers, so that one bad peer does not keep the others out.
+//!
+//! Owns the order after a refusal. It must not decide what should be.
+
+use std::collections::BTreeMap;
+
+use wgctl::PublicKey;
+use wgctl::device::plan::{ChangeKind, PeerChange, Scope, plan};
+use wgctl::device::{Backend, DesiredDevice, Error, Plan};
+
+use super::Reconciler;
+use crate::desired::State;
+use crate::host::Host;
+
+/// So many refusals in one round have a reason that is not the peers'.
+const ENOUGH: usize = 1000;
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// Sends changes of peers. Those that are created count from zero.
+    pub(super) fn send(&mut self, state: &State, peers: Vec<PeerChange>) -> Result<(), Error> {
+        for change in peers.iter().filter(|change| change.kind == ChangeKind::Create) {
+            self.counters.peer_is_new(&change.public_key);
+        }
+        self.backend.apply(
+            &state.interface.name,
+            &Plan {
+                peers,
+                ..Plan::default()
+            },
+        )
+    }
+
+    /// After a refusal: reads again, and sends what is left one peer at a time. Gives why which was
+    /// refused; an error when it is not the peers that are refused.
+    pub(super) fn one_by_one(
+        &mut self,
+        state: &State,
+        desired: &DesiredDevice,
+        error: Error,
+    ) -> Result<BTreeMap<PublicKey, String>, Error> {
+        if !matches!(error, Error::Refused { .. }) {
+            return Err(error);
+        }
+        tracing::debug!("{error}: trying the peers one by one");
+        let actual = self.present(state)?;
+        let mut refused = BTreeMap::new();
+        for change in plan(desired, &actual, &Scope::All).peers {
+            let key = change.public_key;
+            match self.send(state, vec![change]) {
+                Ok(()) => {}
+                Err(error @ Error::Refused { .. }) if refused.len() < ENOUGH => {
+                    refused.insert(key, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+}

@@ -1,0 +1,80 @@
+//! Every byte once, whatever happens to peers, interface and agent.
+
+use super::*;
+
+impl Rig {
+    fn traffic(&self, peer: &v1::Peer, rx: u64, tx: u64) {
+        assert!(self.devices.set_counters(&name(), &peer.public_key, rx, tx));
+    }
+
+    /// What the plane would add now for this peer.
+    fn counted(&mut self, peer: &v1::Peer) -> (u64, u64) {
+        let batch = self.reconciler.counters().batch();
+        if let Some(batch) = &batch {
+            self.reconciler.counters().acknowledge(batch.sequence);
+        }
+        let counted = batch.and_then(|batch| batch.peers.get(&peer.id).copied());
+        counted.map_or((0, 0), |peer| (peer.rx, peer.tx))
+    }
+}
+
+#[test]
+fn a_removal_counts_the_last_bytes_and_a_peer_that_is_back_counts_from_zero() {
+    let one = peer(2);
+    let mut rig = Rig::with(std::slice::from_ref(&one));
+    rig.traffic(&one, 100, 10);
+    rig.delta(&[], std::slice::from_ref(&one));
+    assert_eq!(rig.counted(&one), (100, 10));
+    rig.delta(std::slice::from_ref(&one), &[]);
+    rig.traffic(&one, 300, 30);
+    rig.round();
+    assert_eq!(rig.counted(&one), (300, 30));
+}
+
+#[test]
+fn a_rekeyed_peer_loses_no_byte() {
+    let mut one = peer(2);
+    let mut rig = Rig::with(std::slice::from_ref(&one));
+    rig.traffic(&one, 100, 10);
+    one.public_key = key();
+    rig.delta(std::slice::from_ref(&one), &[]);
+    rig.traffic(&one, 5, 6);
+    rig.round();
+    assert_eq!(rig.counted(&one), (105, 16));
+}
+
+#[test]
+fn a_restart_repeats_nothing_and_a_new_interface_counts_from_zero() {
+    let one = peer(2);
+    let mut rig = Rig::with(std::slice::from_ref(&one));
+    rig.traffic(&one, 100, 10);
+    rig.round();
+    assert_eq!(rig.counted(&one), (100, 10));
+    rig.restart();
+    rig.traffic(&one, 120, 12);
+    rig.round();
+    assert_eq!(rig.counted(&one), (20, 2));
+    rig.devices.delete(&name());
+    rig.restart();
+    rig.round();
+    rig.traffic(&one, 500, 50);
+    rig.round();
+    assert_eq!(rig.counted(&one), (500, 50));
+}
+
+#[test]
+fn a_key_that_goes_to_another_peer_is_not_counted_twice() {
+    let one = peer(2);
+    let mut rig = Rig::with(std::slice::from_ref(&one));
+    rig.traffic(&one, 100, 10);
+    rig.round();
+    assert_eq!(rig.counted(&one), (100, 10));
+    let heir = v1::Peer {
+        id: wgctl::PeerId::random(),
+        ..one.clone()
+    };
+    rig.delta(std::slice::from_ref(&heir), &[one]);
+    rig.traffic(&heir, 130, 13);
+    rig.round();
+    assert_eq!(rig.counted(&heir), (30, 3));
+}
