@@ -107,6 +107,10 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
     bad("application/json", b"{\"id\":").problem(400, "malformed_json");
     bad("application/json; charset=utf-8", b"\xff\xfe").problem(400, "malformed_json");
     bad("application/json", &vec![b' '; 2 << 20]).problem(413, "body_too_large");
+    // Strangers have less to say.
+    let login = request("POST", "/api/login").header("Content-Type", "application/json");
+    let login = login.body(vec![b' '; 17 << 10]).send(plane.address);
+    login.problem(413, "body_too_large");
     let unknown = bad("application/json", br#"{"id":"a","endpoint":"h:1","address_pol":[]}"#);
     assert_eq!(unknown.problem(422, "unknown_field")["field"], "address_pol");
     let wrong = bad(
