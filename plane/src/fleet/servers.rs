@@ -187,7 +187,10 @@ async fn create(
     now: Timestamp,
 ) -> Result<Done<ServerCreated>, Refusal> {
     let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => return Ok(Done::nothing(created)),
+        Before::Answered(created) => {
+            // Nothing is made, but a secret is seen.
+            return Ok(Done::new(created, Entry::new(Action::ServerTokenViewed, &record.id)));
+        }
         Before::New(first) => first,
     };
     if tx.server(&record.id).await?.is_some() {
