@@ -97,7 +97,8 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
         request("GET", path).send(plane.address).problem(404, "not_found");
     }
     let answer = request("DELETE", "/api/login").send(plane.address);
-    answer.problem(405, "method_not_allowed");
+    let problem = answer.problem(405, "method_not_allowed");
+    assert!(problem["detail"].as_str().unwrap().contains("Allow"), "{problem}");
     assert_eq!(answer.header("allow"), Some("POST"));
     let bad = |content_type: &str, body: &[u8]| {
         let post = request("POST", "/api/servers").token(&admin);
