@@ -200,22 +200,32 @@ pub struct NewClient {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientPatch {
     /// A new name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub name: Option<PeerName>,
     /// Enable or disable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub enabled: Option<bool>,
     /// A new end; null for none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub expires_at: Option<Option<Timestamp>>,
     /// What the device sends into the tunnel.
-    #[serde(rename = "allowedIPs", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "allowedIPs",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "given"
+    )]
     pub allowed_ips: Option<Vec<IpNet>>,
     /// Networks behind the device.
-    #[serde(rename = "serverAllowedIPs", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "serverAllowedIPs",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "given"
+    )]
     pub server_allowed_ips: Option<Vec<IpNet>>,
     /// DNS servers of the device.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub dns: Option<Vec<IpAddr>>,
     /// Seconds; null or 0 for off.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
@@ -232,6 +242,15 @@ where
     T: Deserialize<'de>,
 {
     Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// A field that may be absent but not null: to take null for "stays" would be to ignore it silently.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A VPN server (`/api/servers`).
@@ -318,13 +337,13 @@ pub struct NewServer {
 #[serde(deny_unknown_fields)]
 pub struct ServerPatch {
     /// Host and port as clients dial it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub endpoint: Option<Endpoint>,
     /// DNS servers given to clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub dns: Option<Vec<IpAddr>>,
     /// What clients send into the tunnel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub allowed_ips: Option<Vec<IpNet>>,
     /// Bytes; null for the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
@@ -333,10 +352,10 @@ pub struct ServerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub persistent_keepalive: Option<Option<u16>>,
     /// The UDP port on the host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub listen_port: Option<u16>,
     /// Whether the host masquerades the pool.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub masquerade: Option<bool>,
     /// Null for the plane itself.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
@@ -394,13 +413,13 @@ pub struct NewUser {
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
     /// A new role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub role: Option<Role>,
     /// Enable or disable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub enabled: Option<bool>,
     /// A new password, set by an admin. Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub password: Option<String>,
 }
 

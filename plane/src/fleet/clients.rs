@@ -2,12 +2,15 @@
 //!
 //! Owns what a request about clients waits for. It must not decide what may be: `peers` does.
 
+use std::fmt;
 use std::ops::ControlFlow;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use wgctl::address::host;
 use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::name::NameError;
 use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
 use wgctl::{PeerId, PeerName, ServerId};
 use zeroize::Zeroizing;
@@ -27,7 +30,36 @@ pub struct ClientsQuery {
     /// At most this many; all when absent.
     pub limit: Option<usize>,
     /// Only those made after this one: the `next` of the page before.
-    pub after: Option<PeerId>,
+    pub after: Option<After>,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// After this client, which must exist.
+    Client(PeerId),
+    /// After this place in the order of creation, also when who had it was removed meanwhile.
+    Place(u64),
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "{id}"),
+            Self::Place(place) => write!(f, "{place}"),
+        }
+    }
+}
+
+impl FromStr for After {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.parse() {
+            Ok(place) => Ok(Self::Place(place)),
+            Err(_) => text.parse().map(Self::Client),
+        }
+    }
 }
 
 /// Clients in the order they were made.
@@ -36,7 +68,7 @@ pub struct ClientPage {
     /// The clients.
     pub clients: Vec<Client>,
     /// What to give as `after` for the next page; none when this was the last.
-    pub next: Option<PeerId>,
+    pub next: Option<After>,
 }
 
 /// What a configuration is wanted for; the audit log tells them apart.
@@ -259,7 +291,8 @@ async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery) -> Result
         return Err(Refusal::field_value("limit", "0 clients are no page: give 1 or more"));
     }
     let after = match &query.after {
-        Some(id) => tx.peer(server, id).await?.ok_or_else(|| no_client(id))?.place,
+        Some(After::Client(id)) => tx.peer(server, id).await?.ok_or_else(|| no_client(id))?.place,
+        Some(After::Place(place)) => *place,
         None => 0,
     };
     let wanted = query.q.as_deref().map(str::to_lowercase);
@@ -276,7 +309,7 @@ async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery) -> Result
         Ok(ControlFlow::Continue(()))
     })
     .await?;
-    let next = found.last().filter(|_| more).map(|peer| peer.id);
+    let next = found.last().filter(|_| more).map(|peer| After::Place(peer.place));
     let clients = shown(tx, server, found, &tx.agent_state(server).await?).await?;
     Ok(ClientPage { clients, next })
 }

@@ -40,6 +40,10 @@ impl Fleet {
         let deadline = Instant::now() + Duration::from_secs(query.wait.into()).min(LONGEST);
         loop {
             let mut news = line.agent_news();
+            if line.is_cut() {
+                // The token this poll came with may be dead: it learns no more, and the next one tells.
+                return Ok(self.unchanged(query.revision));
+            }
             let (revision, stock) = self.store().read(async |tx| {
                 let (_, ledger) = existing(tx, server).await?;
                 Ok::<_, Refusal>((ledger.revision, tx.prekey_stock(server).await?))
@@ -64,6 +68,17 @@ impl Fleet {
                 deadline
             };
             let _ = timeout_at(until, news.changed()).await;
+        }
+    }
+
+    fn unchanged(&self, revision: u64) -> Desired {
+        Desired {
+            version: v1::VERSION,
+            incarnation: self.store().incarnation(),
+            revision,
+            change: Change::Unchanged,
+            requests: Vec::new(),
+            prekeys_wanted: 0,
         }
     }
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 use wgctl::{ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
-pub use clients::{ClientPage, ClientsQuery, ConfigurationText, View};
+pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
 pub use sessions::Account;

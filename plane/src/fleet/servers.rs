@@ -79,17 +79,29 @@ impl Fleet {
         .await
     }
 
-    /// Removes a server with its peers, prekeys and history.
+    /// Removes a server with its peers, prekeys and history, even if the caller goes away meanwhile.
     pub async fn remove_server(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
+        let (fleet, caller, id) = (self.clone(), caller.clone(), id.clone());
+        let removed = tokio::spawn(async move { fleet.remove_wholly(&caller, &id).await });
+        removed
+            .await
+            .unwrap_or_else(|error| Err(Refusal::Internal(format!("a removal was interrupted: {error}"))))
+    }
+
+    async fn remove_wholly(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let server = id.clone();
         self.change(caller, async move |tx: &Changing| remove(tx, &server).await)
             .await?;
-        self.shared.relay.forget(id);
+        self.shared.relay.cut(id);
         let (server, now) = (id.clone(), self.now());
-        // History alone is metrics: should this be lost, it ends by its age.
-        self.store()
-            .record(async move |tx: &Recording<'_>| forget_history(tx, &server, now).await)
-            .await
+        let forgotten = self
+            .store()
+            .record(async move |tx: &Recording<'_>| forget_history(tx, &server, now).await);
+        // History alone is metrics: should this be lost, it ends by its age. The server is gone.
+        if let Err::<(), Refusal>(error) = forgotten.await {
+            tracing::warn!(server = %id, %error, "the history of a removed server stays until it is 72 h old");
+        }
+        Ok(())
     }
 
     /// A new agent token; the old one is dead.
@@ -98,6 +110,8 @@ impl Fleet {
         let (server, now) = (id.clone(), self.now());
         self.change(caller, async move |tx: &Changing| rotate(tx, &server, hash, now).await)
             .await?;
+        // A poll that is held under the old token ends with it.
+        self.shared.relay.cut(id);
         Ok(AgentToken { agent_token })
     }
 }
@@ -173,7 +187,10 @@ async fn create(
     now: Timestamp,
 ) -> Result<Done<ServerCreated>, Refusal> {
     let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => return Ok(Done::nothing(created)),
+        Before::Answered(created) => {
+            // Nothing is made, but a secret is seen.
+            return Ok(Done::new(created, Entry::new(Action::ServerTokenViewed, &record.id)));
+        }
         Before::New(first) => first,
     };
     if tx.server(&record.id).await?.is_some() {

@@ -8,7 +8,7 @@ use wgctl::api::{Role, User};
 use wgctl::name::{Email, UserId};
 
 use super::idempotency::{self, Before};
-use super::{Caller, Fleet, Idempotency, Refusal, show};
+use super::{Account, Caller, Fleet, Idempotency, Refusal, show};
 use crate::store::prelude::*;
 use crate::store::{Action, Changing, Done, Entry, Reading, UserRecord};
 
@@ -74,10 +74,16 @@ impl Fleet {
             .await
     }
 
-    /// Somebody's own new password; ends all their sessions.
-    pub async fn change_password(&self, caller: &Caller, id: &UserId, password_hash: String) -> Result<(), Refusal> {
-        let id = *id;
-        let change = async move |tx: &Changing| change_password(tx, &id, password_hash).await;
+    /// Somebody's own new password; ends all their sessions. `account` is what their old password was
+    /// checked against: one that was changed since refuses.
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        account: &Account,
+        password_hash: String,
+    ) -> Result<(), Refusal> {
+        let (id, epoch) = (account.id, account.session_epoch);
+        let change = async move |tx: &Changing| change_password(tx, &id, epoch, password_hash).await;
         self.change(caller, change).await
     }
 }
@@ -144,8 +150,17 @@ async fn remove(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {
     Ok(Done::new((), Entry::new(Action::UserDeleted, &user.email)))
 }
 
-async fn change_password(tx: &impl Change, id: &UserId, password_hash: String) -> Result<Done<()>, Refusal> {
+async fn change_password(
+    tx: &impl Change,
+    id: &UserId,
+    epoch: u64,
+    password_hash: String,
+) -> Result<Done<()>, Refusal> {
     let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    if user.session_epoch != epoch {
+        let detail = "the account was changed or logged out meanwhile: log in again";
+        return Err(Refusal::field_value("current_password", detail));
+    }
     user.password_hash = password_hash;
     user.session_epoch += 1;
     tx.put_user(&user).await?;

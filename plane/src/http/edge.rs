@@ -78,19 +78,12 @@ async fn problems_only(request: Request, next: Next) -> Response {
     if !is_error || media_type.is_some_and(|value| value == MEDIA_TYPE) {
         return response;
     }
-    let allow = response.headers().get(header::ALLOW).cloned();
-    let detail = match &allow {
-        Some(methods) => format!("this path takes {}", methods.to_str().unwrap_or("other methods")),
-        None => status
-            .canonical_reason()
-            .unwrap_or("the request was refused")
-            .to_owned(),
+    let detail = match status {
+        // The router adds the header when we are done.
+        StatusCode::METHOD_NOT_ALLOWED => "this path does not take this method: the Allow header names those it takes",
+        status => status.canonical_reason().unwrap_or("the request was refused"),
     };
-    let mut problem = Kind::of_status(status).because(detail).into_response();
-    if let Some(methods) = allow {
-        problem.headers_mut().insert(header::ALLOW, methods);
-    }
-    problem
+    Kind::of_status(status).because(detail).into_response()
 }
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {

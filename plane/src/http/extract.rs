@@ -19,6 +19,10 @@ use super::app::App;
 use super::principal::Authorized;
 use super::problem::{Failure, Kind};
 
+/// The body of somebody who has not yet proved who they are: an email and a password. Thousands of
+/// connections may each hold one.
+const MOST_OF_STRANGERS: usize = 16 << 10;
+
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
@@ -40,10 +44,10 @@ pub(super) async fn json_bytes(request: Request, app: &App) -> Result<(Authorize
     };
     require_json(&parts.headers)?;
     let limits = &app.shared().limits;
-    let limit = if authorized.is_agent {
-        limits.max_agent_body
-    } else {
-        limits.max_body
+    let limit = match &*authorized.actor {
+        "" => limits.max_body.min(MOST_OF_STRANGERS),
+        _ if authorized.is_agent => limits.max_agent_body,
+        _ => limits.max_body,
     };
     Ok((
         authorized,

@@ -31,11 +31,11 @@ impl Peer {
         };
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
         let mut caller = peer.to_canonical();
-        let entries: Vec<&str> = headers
+        // Bytes, not text: one odd entry to the left must not take the proxy's own entry with it.
+        let entries: Vec<&[u8]> = headers
             .get_all("x-forwarded-for")
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .collect();
         for entry in entries.iter().rev() {
             if !is_trusted(&caller) {
@@ -51,8 +51,8 @@ impl Peer {
 }
 
 /// An address, bare or with a port (`192.0.2.1:4711`, `[2001:db8::1]:4711`).
-fn forwarded_address(entry: &str) -> Option<IpAddr> {
-    let entry = entry.trim();
+fn forwarded_address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
     let bare = entry.parse().ok();
     let with_port = || entry.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
     bare.or_else(with_port).map(|address: IpAddr| address.to_canonical())
@@ -65,7 +65,8 @@ mod tests {
     fn caller(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+            let value = axum::http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append("x-forwarded-for", value);
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
         let address = Peer::Tcp(peer.parse().unwrap()).caller(&headers, &trusted);
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(caller("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(caller("10.0.0.1", &["1.1.1.1", "198.51.100.1:443"]), "198.51.100.1");
         assert_eq!(caller("10.0.0.1", &["1.1.1.1, garbage"]), "10.0.0.1");
+        assert_eq!(caller("10.0.0.1", &["\u{fc}, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(caller("::1", &["[2001:db8::7]:443"]), "2001:db8::7");
     }
 }

@@ -29,6 +29,6 @@ pub(super) async fn change_password(person: Person, Json(body): Json<PasswordCha
         return Err(Kind::InvalidField.field("current_password", "this is not your password now"));
     }
     let hash = passwords.hash(new).await?;
-    fleet.change_password(&person.caller, &account.id, hash).await?;
+    fleet.change_password(&person.caller, account, hash).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -42,12 +42,12 @@ impl Relay {
         }
     }
 
-    /// Forgets a removed server; who waits on its line is woken and finds it gone.
-    pub fn forget(&self, server: &ServerId) {
+    /// Cuts a server's line: the server was removed, or its agent's token died. Polls that are held
+    /// end, questions stay unanswered; who comes next gets a line of their own.
+    pub fn cut(&self, server: &ServerId) {
         let line = lock(&self.lines).remove(server);
         if let Some(line) = line {
-            line.wake_agent();
-            line.wake_people();
+            line.cut();
         }
     }
 
@@ -67,6 +67,7 @@ pub struct Line {
 
 #[derive(Default)]
 struct State {
+    cut: bool,
     polled: bool,
     polls: usize,
     last_poll: Option<Instant>,
@@ -95,6 +96,22 @@ impl Line {
     /// Tells the people who wait for the agent to look again.
     pub fn wake_people(&self) {
         self.people.send_replace(());
+    }
+
+    fn cut(&self) {
+        let mut state = lock(&self.state);
+        state.cut = true;
+        // Who asked is told at once that nobody will answer.
+        state.asked = asked::Pending::default();
+        drop(state);
+        self.wake_agent();
+        self.wake_people();
+    }
+
+    /// Whether nothing comes over this line any more.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        lock(&self.state).cut
     }
 
     /// Wakes that come after this call are seen by it.
@@ -239,7 +256,7 @@ mod tests {
         assert_eq!((relay.polls(), line.wanting(), line.hand_out().len()), (1, 1, 1));
         drop((poll, wanting, answer));
         assert_eq!((relay.polls(), line.wanting(), line.hand_out().len()), (0, 0, 0));
-        relay.forget(&server);
+        relay.cut(&server);
         assert!(lock(&relay.lines).is_empty());
     }
 

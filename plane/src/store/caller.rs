@@ -99,6 +99,8 @@ actions! {
     ServerUpdated => "server_updated",
     /// A server was removed with all its peers.
     ServerDeleted => "server_deleted",
+    /// A server's agent token was handed out again, to a repeated request.
+    ServerTokenViewed => "server_token_viewed",
     /// A server's agent got a new token.
     ServerTokenRotated => "server_token_rotated",
     /// A server's host showed its public key for the first time, or another one.

@@ -119,14 +119,21 @@ pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
         if batch.is_empty() && !overdue {
             continue;
         }
-        match commit(handle, batch, overdue) {
-            Verdict::Lazy => lazy_since = lazy_since.or_else(|| Some(Instant::now())),
-            Verdict::Durable => lazy_since = None,
-            Verdict::Nothing | Verdict::Broken(_) => {}
-        }
+        lazy_since = lazy_after(commit(handle, batch, overdue), lazy_since, Instant::now());
     }
     if lazy_since.is_some() {
         commit(handle, Vec::new(), true);
+    }
+}
+
+/// Since when metrics wait for their fsync, after a commit.
+fn lazy_after(committed: Verdict, since: Option<Instant>, now: Instant) -> Option<Instant> {
+    match committed {
+        Verdict::Nothing => since,
+        Verdict::Lazy => since.or(Some(now)),
+        Verdict::Durable => None,
+        // The disk is full or gone: the next try is later, not at once and for ever.
+        Verdict::Broken(_) => since.map(|_| now),
     }
 }
 
@@ -143,7 +150,7 @@ fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool) -> Verdi
                 tracing::error!(%error, path = %handle.path.display(), "a commit failed");
                 handle.replace(None);
             }
-            (Verdict::Nothing, Err(error))
+            (Verdict::Broken("the commit failed"), Err(error))
         }
     };
     for job in batch {
@@ -185,4 +192,20 @@ fn settle(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> 
     tx.set_two_phase_commit(true);
     tx.set_quick_repair(verdict == Verdict::Durable);
     tx.commit().map_err(storage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fsync_that_fails_is_tried_again_later_and_not_at_once() {
+        let began = Instant::now();
+        let failed = began + LAZY;
+        let since = lazy_after(Verdict::Broken("disk full"), Some(began), failed);
+        assert_eq!(since, Some(failed));
+        assert_eq!(lazy_after(Verdict::Durable, since, failed), None);
+        assert_eq!(lazy_after(Verdict::Lazy, since, failed + LAZY), since);
+        assert_eq!(lazy_after(Verdict::Broken("disk full"), None, failed), None);
+    }
 }

@@ -64,6 +64,13 @@ fn a_peer_lives_from_creation_to_removal() {
         )
         .expect(200);
     assert_eq!(renamed["name"], "alice's phone");
+    // Null is no way to say that something stays.
+    for field in ["name", "enabled", "allowedIPs", "serverAllowedIPs", "dns"] {
+        let refused = plane.patch(&path(&client), &admin, &json!({field: null}));
+        assert_eq!(refused.problem(422, "invalid_field")["field"], field);
+    }
+    let server = plane.patch("/api/servers/los-angeles", &admin, &json!({"masquerade": null}));
+    assert_eq!(server.problem(422, "invalid_field")["field"], "masquerade");
     assert_eq!(plane.delete(&path(&client), &admin).status, 204);
     assert!(agent.peer(id).is_none());
     plane.get(&path(&client), &admin).problem(404, "not_found");

@@ -97,7 +97,8 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
         request("GET", path).send(plane.address).problem(404, "not_found");
     }
     let answer = request("DELETE", "/api/login").send(plane.address);
-    answer.problem(405, "method_not_allowed");
+    let problem = answer.problem(405, "method_not_allowed");
+    assert!(problem["detail"].as_str().unwrap().contains("Allow"), "{problem}");
     assert_eq!(answer.header("allow"), Some("POST"));
     let bad = |content_type: &str, body: &[u8]| {
         let post = request("POST", "/api/servers").token(&admin);
@@ -107,6 +108,10 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
     bad("application/json", b"{\"id\":").problem(400, "malformed_json");
     bad("application/json; charset=utf-8", b"\xff\xfe").problem(400, "malformed_json");
     bad("application/json", &vec![b' '; 2 << 20]).problem(413, "body_too_large");
+    // Strangers have less to say.
+    let login = request("POST", "/api/login").header("Content-Type", "application/json");
+    let login = login.body(vec![b' '; 17 << 10]).send(plane.address);
+    login.problem(413, "body_too_large");
     let unknown = bad("application/json", br#"{"id":"a","endpoint":"h:1","address_pol":[]}"#);
     assert_eq!(unknown.problem(422, "unknown_field")["field"], "address_pol");
     let wrong = bad(

@@ -83,6 +83,11 @@ fn a_repeated_registration_gets_the_same_token_which_is_not_on_disk() {
     };
     let token = create().expect(201)["agent_token"].as_str().unwrap().to_owned();
     assert_eq!(create().expect(201)["agent_token"], token);
+    let seen = plane.get("/api/audit?limit=1", &admin).expect(200);
+    assert_eq!(
+        (&seen[0]["action"], &seen[0]["target"]),
+        (&json!("server_token_viewed"), &json!("los-angeles"))
+    );
     let database = std::fs::read(plane.state_dir().join("plane.redb")).unwrap();
     let secret = token.strip_prefix("szagent_").unwrap().as_bytes();
     assert!(!database.windows(secret.len()).any(|window| window == secret));

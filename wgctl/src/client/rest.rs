@@ -2,6 +2,8 @@
 //!
 //! Owns paths and methods. It must not interpret the answers.
 
+use std::time::Duration;
+
 use reqwest::{Method, Response};
 use serde::Serialize;
 
@@ -12,6 +14,9 @@ use crate::api::{
 };
 use crate::name::{PeerId, ServerId, UserId};
 use crate::time::Timestamp;
+
+/// How long a whole log may take to arrive; a timeout counts until the last byte.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What of the history to get; absent parts are the plane's defaults.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -99,7 +104,10 @@ impl Client {
 
     /// `GET /api/audit/export`: CSV, to be read in chunks (`Response::chunk`).
     pub async fn audit_export(&self) -> Result<Response, Error> {
-        self.call(Method::GET, &["/api/audit/export"])?.send().await
+        self.call(Method::GET, &["/api/audit/export"])?
+            .timeout(EXPORT_TIMEOUT)
+            .send()
+            .await
     }
 
     /// `POST /api/report`, with an agent's token.

@@ -79,7 +79,7 @@ async fn what_is_not_known_to_be_applied_is_told_again_after_a_restart() {
     let second = scene.poll(first).await.revision;
     assert_eq!(scene.poll(second).await.change, Change::Unchanged);
     // The confirmation of the second is lost with the plane.
-    scene.fleet.shared.relay.forget(&scene.server);
+    scene.fleet.shared.relay.cut(&scene.server);
     assert_eq!(ids(&scene.poll(second).await.change).0, [alice.id]);
     assert_eq!(scene.poll(second).await.change, Change::Unchanged);
 }
@@ -358,4 +358,51 @@ async fn a_batch_of_counters_counts_once() {
     );
     let status = scene.fleet.statuses().await.unwrap().remove(0);
     assert_eq!((status.transfer_rx, status.transfer_tx), (303, 33));
+}
+
+#[tokio::test]
+async fn a_poll_under_a_dead_token_learns_nothing_more() {
+    let scene = scene().await;
+    let (fleet, server) = (scene.fleet.clone(), scene.server.clone());
+    let held = DesiredQuery {
+        revision: scene.poll(0).await.revision,
+        incarnation: Some(fleet.store().incarnation()),
+        wait: 60,
+    };
+    scene.apply(held.revision).await;
+    scene.stock(64).await;
+    let poll = tokio::spawn({
+        let (fleet, server) = (fleet.clone(), server.clone());
+        async move { fleet.desired(&server, held).await }
+    });
+    while fleet.connected_agents() == 0 {
+        tokio::task::yield_now().await;
+    }
+    fleet.rotate_agent_token(&admin(), &server).await.unwrap();
+    scene.create(with_key("alice")).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
+    let desired = ended.expect("the poll ends with its token").unwrap().unwrap();
+    assert_eq!(desired.change, Change::Unchanged);
+}
+
+#[tokio::test]
+async fn a_removal_is_whole_though_the_caller_went_away() {
+    use futures_util::FutureExt as _;
+    let scene = scene().await;
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    fleet.report(server, report(server, None)).await.unwrap();
+    let caller = admin();
+    assert!(fleet.remove_server(&caller, server).now_or_never().is_none());
+    let gone = async || {
+        let mut pages = fleet.history(HistoryQuery::default()).await.unwrap();
+        fleet.server(server).await.is_err() && pages.next().await.unwrap().is_none()
+    };
+    let whole = async {
+        while !gone().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), whole)
+        .await
+        .expect("nothing of the server is left");
 }

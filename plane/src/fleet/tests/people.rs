@@ -70,8 +70,9 @@ async fn sessions_end_with_what_they_rest_on() {
     assert_eq!(epoch().await, Some(1));
     fleet.logout(&admin(), &user.id).await.unwrap();
     assert_eq!(epoch().await, Some(2));
+    let account = fleet.account(&user.id).await.unwrap().unwrap();
     fleet
-        .change_password(&admin(), &user.id, "new".to_owned())
+        .change_password(&admin(), &account, "new".to_owned())
         .await
         .unwrap();
     assert_eq!(epoch().await, Some(3));
@@ -210,4 +211,28 @@ async fn what_the_http_layer_awaits_may_move_between_threads() {
     let _permit = moves(fleet.login_permitted("a@b")).await.unwrap();
     moves(fleet.ready()).await.unwrap();
     drop(moves(fleet.clone().housekeep()));
+}
+
+#[tokio::test]
+async fn a_password_is_not_changed_after_the_account_was() {
+    let scene = scene().await;
+    let new = NewAccount {
+        email: "ops@example.com".parse().unwrap(),
+        password_hash: "old".to_owned(),
+        role: Role::Admin,
+    };
+    let id = scene.fleet.create_user(&admin(), new, None).await.unwrap().id;
+    let account = scene.fleet.account(&id).await.unwrap().unwrap();
+    // While the old password is being checked, an admin sets another one.
+    let reset = UserChange {
+        password_hash: Some("reset".to_owned()),
+        ..UserChange::default()
+    };
+    scene.fleet.update_user(&admin(), &id, reset).await.unwrap();
+    let late = scene
+        .fleet
+        .change_password(&admin(), &account, "thief's".to_owned())
+        .await;
+    assert_eq!(late.unwrap_err().field(), Some("current_password"));
+    assert_eq!(scene.fleet.account(&id).await.unwrap().unwrap().password_hash, "reset");
 }
