@@ -144,9 +144,13 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
                 self.verdict.revision = state.revision;
                 self.verdict.interface_failed = trouble;
             }
-            // The interface is not ours to use: nothing of this revision is there.
             Err(error) => {
                 self.actual = None;
+                // Gone, or not ours to use: nothing of any revision is there. A conversation that
+                // failed says nothing about what is there.
+                if !matches!(error, Error::Io { .. } | Error::Protocol { .. }) {
+                    self.verdict.revision = 0;
+                }
                 self.next_expiry = None;
                 self.verdict.interface_failed = Some(error.to_string());
             }

@@ -93,7 +93,7 @@ fn an_interface_with_another_key_is_left_alone_even_by_a_delta() {
     assert_eq!((rig.device(), rig.devices.writes(), rig.host.writes()), before);
     let verdict = rig.reconciler.verdict();
     assert!(verdict.interface_failed.as_ref().unwrap().contains("somebody else"));
-    assert_eq!(verdict.revision, 1, "nothing newer is there");
+    assert_eq!(verdict.revision, 0, "nothing of ours is there");
 }
 
 #[test]
@@ -224,4 +224,14 @@ fn an_interface_that_cannot_be_read_is_said_and_no_timer_spins_on_it() {
     assert_eq!(rig.reconciler.next_expiry(), None, "the next round enforces it");
     rig.round();
     assert!(rig.keys().is_empty());
+}
+
+#[test]
+fn a_reading_that_failed_does_not_take_back_what_was_confirmed() {
+    let mut rig = Rig::with(&[peer(2)]);
+    rig.devices.fail_reads(1);
+    rig.round();
+    let verdict = rig.reconciler.verdict();
+    assert!(verdict.interface_failed.is_some());
+    assert_eq!(verdict.revision, 1, "the peer is there as far as anybody knows");
 }
