@@ -119,6 +119,7 @@ emulate() { # emulate PROGRAM ARG...: leaves the program's exit code in `result`
     mapfile -t arguments < <(machine)
     child qemu-system-x86_64 "${arguments[@]}" {out}>&- {err}>&- >"$work/qemu.log" 2>&1
     qemu=${children[-1]}
+    started "$qemu" || start_again {out}>&- {err}>&-
     wait -n -p ended "$qemu" "$reader" || true
     exec {out}>&- {err}>&-
     if [[ $ended == "$qemu" ]]; then
@@ -132,6 +133,37 @@ emulate() { # emulate PROGRAM ARG...: leaves the program's exit code in `result`
         return 0
     fi
     explain "$ended" "$qemu" "$reader"
+}
+
+# How long the machine may take until its files are there. Under emulation a kernel now and then
+# locks up before that (both processors spin, and nothing is on the console).
+boot_seconds=${SENTRAZONE_GUEST_BOOT_SECONDS:-90}
+
+started() { # started QEMU: waits until the machine has started; fails when it does not
+    local tenths
+    for ((tenths = 0; tenths < boot_seconds * 10; tenths++)); do
+        if [[ -e $out_dir/.$mark.up ]]; then
+            rm -f "$out_dir/.$mark.up"
+            return 0
+        fi
+        # One that has ended is explained where its end is noticed.
+        kill -0 "$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+start_again() { # ends this run and begins it anew, at most twice; nothing of the program has run yet
+    local attempt=$((${SENTRAZONE_GUEST_ATTEMPT:-1} + 1))
+    say "the emulated machine did not start within $boot_seconds s"
+    save_log
+    ((attempt <= 3)) || exit 125
+    say "starting it again"
+    kill -KILL "${children[@]}" 2>/dev/null || true
+    wait 2>/dev/null || true
+    rm -rf "$work"
+    trap - EXIT INT TERM HUP
+    SENTRAZONE_GUEST_ATTEMPT=$attempt exec "$guest_dir/run" "${original[@]}"
 }
 
 save_log() {
