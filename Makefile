@@ -34,7 +34,8 @@ bench: build guest ## Measure, beside what one would otherwise use (in one emula
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release $(GUEST) --timeout 1800 -- target/debug/bench
 
 build: tools ## Build the programs for tests and demo
-	$(CARGO) build --workspace --quiet
+	@echo "Building (the first time takes some minutes)"
+	@$(CARGO) build --workspace --quiet
 
 tools:
 	@tests/tools

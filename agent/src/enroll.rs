@@ -6,10 +6,12 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use url::Url;
+use wgctl::ServerId;
 use wgctl::client::{Client, Target};
 use wgctl::protocol::v1::{Hello, VERSION};
 use zeroize::Zeroizing;
 
+use crate::cache;
 use crate::config::{self, Config};
 use crate::file;
 use crate::secrets::{self, Secrets};
@@ -53,8 +55,24 @@ pub enum Error {
     /// The host's keys.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
-    /// The plane did not take it.
-    #[error("the plane did not take the token: {0}")]
+    /// The token is of another server than the one this host is already.
+    #[error(
+        "the token is of server {theirs}, but this host is {ours}: take a token of {ours}, or give the agent another \
+         --state-dir than {}", folder.display()
+    )]
+    AnotherServer {
+        /// The token's.
+        theirs: ServerId,
+        /// The state's.
+        ours: ServerId,
+        /// Where the state is.
+        folder: PathBuf,
+    },
+    /// What this host is already cannot be read.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
+    /// The plane did not take it, or is not there.
+    #[error("not enrolled: {0}")]
     Plane(#[from] wgctl::client::Error),
     /// The configuration cannot be written as TOML.
     #[error("the configuration cannot be written: {0}")]
@@ -80,8 +98,16 @@ pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
     }
     config.check()?;
     let token = read_token(&token_file)?;
+    let ours = cache::load(&config.state_dir)?.map(|state| state.server_id);
     let secrets = Secrets::open(&config.state_dir)?;
     let server = introduce(&config, &secrets, &token).await?;
+    if let Some(ours) = ours.filter(|ours| *ours != server) {
+        return Err(Error::AnotherServer {
+            theirs: server,
+            ours,
+            folder: config.state_dir,
+        });
+    }
 
     let at = |path: &Path| {
         let path = path.to_owned();
@@ -99,8 +125,8 @@ pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
         hand_to_the_agent(file).map_err(at(file))?;
     }
     Ok(format!(
-        "This host is {server} now. Configuration: {}\nStart the agent: `systemctl enable --now sentrazone-agent`, \
-         or `sentrazone-agent --config {}`",
+        "This host is {server} now. Configuration: {}\nStart the agent: `sudo systemctl enable --now sentrazone-agent` where \
+         its unit is installed, else `sudo sentrazone-agent --config {}`",
         path.display(),
         path.display()
     ))
@@ -135,7 +161,7 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
 }
 
 /// Introduces the host to the first plane that answers; gives the server's id.
-async fn introduce(config: &Config, secrets: &Secrets, token: &Zeroizing<String>) -> Result<String, Error> {
+async fn introduce(config: &Config, secrets: &Secrets, token: &Zeroizing<String>) -> Result<ServerId, Error> {
     let read = |path: &PathBuf| {
         std::fs::read(path).map_err(|source| Error::File {
             path: path.clone(),
@@ -152,7 +178,7 @@ async fn introduce(config: &Config, secrets: &Secrets, token: &Zeroizing<String>
     for url in &config.plane {
         let client = Client::new(Target::Url(url.clone()), certificates.as_deref())?.with_token(token.clone());
         match client.hello(&hello).await {
-            Ok(welcome) => return Ok(welcome.server_id.to_string()),
+            Ok(welcome) => return Ok(welcome.server_id),
             Err(error) => outcome = Err(error.into()),
         }
     }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 use wgctl::device::kernel::Kernel;
+use wgctl::device::kernel::link::Route;
 use wgctl::device::userspace::Userspace;
 
 use config::{Backend, Config};
@@ -158,8 +159,18 @@ pub async fn release(config: Config) -> Result<String, Error> {
     };
     let name = state.interface.name;
     let interface = name.clone();
-    let released = tokio::task::spawn_blocking(move || Netlink::open()?.release(&interface)).await;
-    released.map_err(|_| Error::ThreadEnded)??;
+    let release = move || -> Result<bool, wgctl::device::Error> {
+        Netlink::open()?.release(&interface)?;
+        Ok(Route::open()?.link(&interface)?.is_some())
+    };
+    let there = tokio::task::spawn_blocking(release)
+        .await
+        .map_err(|_| Error::ThreadEnded)??;
+    if !there {
+        return Ok(format!(
+            "There is no interface {name} on this host: nothing is left to release."
+        ));
+    }
     Ok(format!(
         "{name} runs on without the agent, with its {} peers, addresses and routes. Its masquerading rules are gone. \
          Stop the agent (`systemctl disable --now sentrazone-agent`), or it takes {name} up again.",

@@ -2,6 +2,7 @@
 //!
 //! Owns arguments, logging, signals and exit codes. Everything else is the library's.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -79,7 +80,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            tracing::error!("{error}");
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "sentrazone-agent: {error}");
             ExitCode::from(if matches!(error, Error::Config(_)) {
                 BAD_CONFIGURATION
             } else {
@@ -135,7 +137,6 @@ fn terminated() -> Result<impl Future<Output = ()>, Error> {
 
 /// Prints what a command has to say; a reader that is gone is no failure.
 fn say(words: &str) {
-    use std::io::Write as _;
     if !words.is_empty() {
         let _ = writeln!(std::io::stdout(), "{words}");
     }

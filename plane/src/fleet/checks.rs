@@ -99,6 +99,11 @@ pub(super) fn address_pool(nets: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
         if net.prefix_len() < widest {
             return refuse(&format!("too large: /{widest} is the largest pool of its family"));
         }
+        if net.prefix_len() == net.max_prefix_len() {
+            return refuse(
+                "one address, which is the server's: leave room for clients, like 10.8.0.0/24 or fd00:8::/64",
+            );
+        }
         if address.is_loopback() || address.is_multicast() || address.is_unspecified() || link_local {
             return refuse("not addresses that a tunnel can have: use private ones like 10.8.0.0/24 or fd00:8::/64");
         }
@@ -174,7 +179,7 @@ mod tests {
             &["10.8.0.0/24"][..],
             &["fd00::/64"],
             &["fd00::/64", "10.8.0.7/24"],
-            &["10.0.0.0/32"],
+            &["10.0.0.0/31"],
         ] {
             assert!(address_pool(&nets(good)).is_ok(), "{good:?}");
         }
@@ -183,6 +188,8 @@ mod tests {
             &["10.8.0.0/24", "10.9.0.0/24"],
             &["0.0.0.0/0"],
             &["127.0.0.0/8"],
+            &["10.0.0.0/32"],
+            &["fd00::1/128"],
             &["224.0.0.0/8"],
             &["fe80::/64"],
             &["::/0"],

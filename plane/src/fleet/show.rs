@@ -54,6 +54,7 @@ pub(super) fn status(id: ServerId, ledger: &Ledger, state: &AgentState, now: Tim
         reported_at: state.reported_at,
         desired_revision: ledger.revision,
         applied_revision: state.applied_revision,
+        failed: state.interface_failed.clone(),
     }
 }
 
@@ -81,6 +82,8 @@ pub(super) fn client_with(
         .ok_or_else(|| Refusal::Internal(format!("the client {} has no address", peer.id)))?;
     let confirmed = state.applied_revision.is_some_and(|applied| applied >= peer.revision);
     let applied = confirmed && failed.is_none();
+    // Without its interface no client can be there.
+    let failed = failed.or_else(|| state.interface_failed.clone().filter(|_| !confirmed));
     Ok(Client {
         id: peer.id,
         name: peer.name,

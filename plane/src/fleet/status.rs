@@ -14,8 +14,8 @@ use crate::store::prelude::*;
 /// Seconds a point, where the query does not say: 864 points in 72 hours.
 const STEP: u32 = 300;
 
-/// The longest step: all that is kept.
-const LONGEST_STEP: u32 = 72 * 3600;
+/// The longest step: a day.
+const LONGEST_STEP: u32 = 24 * 3600;
 
 /// A page is full with this many points, or a little more.
 const PAGE: usize = 2000;

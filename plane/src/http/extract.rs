@@ -121,11 +121,24 @@ fn data_error(path: &str, error: serde_json::Error) -> Failure {
     if message.starts_with("unknown field") {
         return Kind::UnknownField.field(below(named), message);
     }
-    if message.starts_with("missing field") || message.starts_with("duplicate field") {
-        return Kind::InvalidField.field(below(named), message);
+    if message.starts_with("missing field") {
+        return Kind::InvalidField.field(below(named), format!("{message}: it is required, add it to the body"));
+    }
+    if message.starts_with("duplicate field") {
+        return Kind::InvalidField.field(below(named), format!("{message}: give it once"));
     }
     let field = if parent.is_empty() { "body" } else { parent };
-    Kind::InvalidField.field(field, format!("{field}: {message}"))
+    Kind::InvalidField.field(field, format!("{field}: {}", in_words(message)))
+}
+
+/// What the address types say in two words, with the form that is wanted.
+fn in_words(message: &str) -> &str {
+    match message {
+        "invalid IP address syntax" => {
+            "not an address or network: write an address like 10.8.0.2, a network like 10.8.0.0/24"
+        }
+        message => message,
+    }
 }
 
 /// Ids of the path. One that cannot be an id is one that does not exist: 404.
@@ -136,8 +149,10 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Ids<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let path = Path::<T>::from_request_parts(parts, app).await;
-        path.map(|Path(ids)| Self(ids)).map_err(|rejection| {
-            Kind::NotFound.because(format!("there is nothing at this path: {}", rejection.body_text()))
+        path.map(|Path(ids)| Self(ids)).map_err(|_| {
+            Kind::NotFound.because(
+                "there is nothing at this path: a server's id is a slug like los-angeles, other ids are UUIDs as lists show them",
+            )
         })
     }
 }

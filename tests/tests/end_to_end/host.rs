@@ -57,7 +57,8 @@ async fn an_agent_without_a_plane_restores_everything_from_its_cache() {
     let mut host = lab.host("los-angeles", &["10.8.0.0/24", "fd00:8::/64"]).await;
     let peer = create_applied(&lab, &host, "alice").await;
     let device = lab.device("alice");
-    device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
+    let text = lab.admin().peer_configuration(&host.id, peer.id).await.unwrap();
+    device.connect(&text);
     lab.plane().kill();
     host.agent().kill();
     assert!(device.reaches("10.8.0.1"), "neither plane nor agent is needed");
@@ -65,7 +66,9 @@ async fn an_agent_without_a_plane_restores_everything_from_its_cache() {
     host.namespace.exec(&["ip", "link", "del", "wg0"]);
     host.start();
     wait::until_blocking("the peer is back", || host.has_peer(&peer.public_key), |there| *there);
-    wait::until_blocking("the tunnel is back", || device.reaches("fd00:8::1"), |there| *there);
+    // Else the device goes on with its old session for some 15 s (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
+    device.connect(&text);
+    assert!(device.reaches("fd00:8::1"), "the tunnel is back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,4 +129,53 @@ async fn a_peer_removed_behind_our_back_returns() {
     host.namespace
         .exec(&["wg", "set", "wg0", "peer", &peer.public_key.to_string(), "remove"]);
     wait::until_blocking("it is back", || host.has_peer(&peer.public_key), |there| *there);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_server() {
+    let lab = Lab::new().await;
+    let (one, other) = ("los-angeles", "new-york");
+    let mut host = lab.enrolled(one, &["10.8.0.0/24"], |_| {}).await;
+    host.namespace.exec(&["ip", "link", "add", "wg0", "type", "dummy"]);
+    host.start();
+    let admin = lab.admin();
+    let told = |answer: &Result<Vec<wgctl::api::Status>, _>| answer.as_ref().is_ok_and(|all| all[0].failed.is_some());
+    wait::until("the status tells why", || admin.statuses(), told)
+        .await
+        .unwrap();
+    let peer = create(&lab, &host, "alice").await;
+    assert!(!peer.applied && peer.failed.unwrap().contains("not a WireGuard interface"));
+
+    let elsewhere = lab.enrolled(other, &["10.9.0.0/24"], |_| {}).await;
+    let wait_for_cache = || {
+        std::fs::read_dir(host.state())
+            .unwrap()
+            .any(|f| f.unwrap().file_name() == "desired.cache")
+    };
+    wait::until_blocking("the host knows whose it is", wait_for_cache, |there| *there);
+    let agent = sentrazone_tests::process::binary("sentrazone-agent");
+    let refused = host
+        .namespace
+        .command(&agent.display().to_string())
+        .args([
+            "enroll",
+            "--allow-plaintext",
+            "--plane",
+            "http://192.0.2.254:8080",
+            "--token-file",
+        ])
+        .arg(elsewhere.config().with_file_name("agent.token"))
+        .arg("--config")
+        .arg(host.config())
+        .arg("--state-dir")
+        .arg(host.state())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && words.contains("this host is los-angeles"),
+        "{words}"
+    );
+    let token = std::fs::read_to_string(host.config().with_file_name("agent.token")).unwrap();
+    assert_eq!(token.trim(), host.token(), "nothing was overwritten");
 }
