@@ -107,6 +107,45 @@ fn a_refusal_is_the_planes_own_words_and_code() {
 }
 
 #[test]
+fn a_device_with_its_own_key_gets_a_configuration_to_complete_and_no_code() {
+    let home = Home::new();
+    let one = peer("alice").replace(r#""privateKeyHeld":true"#, r#""privateKeyHeld":false"#);
+    let list = format!("[{one}]");
+    let refused = one.replace(
+        r#""applied":true,"pendingSince":null,"failed":null"#,
+        r#""applied":false,"pendingSince":null,"failed":"no such device""#,
+    );
+    let text = format!("GET /api/wg-clients/la/{ID}/configuration");
+    let plane = Plane::new(&[
+        ("GET /api/wg-clients/la", 200, &list),
+        ("POST /api/wg-clients/la", 201, &refused),
+        (&text, 200, "[Interface]\n"),
+    ]);
+    for words in ["peer qr la alice", "peer qr la alice --svg"] {
+        let output = home.run(&format!("{words} --plane {}", plane.url), "");
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+        assert!(
+            stderr(&output).contains("use `wgctl peer config la alice` and put the device's own PrivateKey in"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    let output = home.run(&format!("peer config la alice --plane {}", plane.url), "");
+    assert_eq!(stdout(&output), "[Interface]\n");
+    let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
+    let words = format!("peer add la alice --public-key {key} --plane {}", plane.url);
+    let text = stdout(&home.run(&words, ""));
+    assert!(
+        text.contains("(recorded, but the host refuses it: no such device)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nNext: wgctl peer config la alice -o FILE (the device needs the preshared key"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_environment_names_plane_and_token() {
     let home = Home::new();
     let plane = Plane::new(&[("GET /api/statuses", 200, "[]")]);
