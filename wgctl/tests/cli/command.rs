@@ -67,6 +67,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("server add Los --endpoint vpn:1 --pool 10.8.0.0/24", "server id"),
         ("server add la --endpoint vpn --pool 10.8.0.0/24", "HOST:PORT"),
         ("server add la --endpoint vpn:1 --pool 10.8.0.0/33", "--pool"),
+        ("server remove la", "pass --yes"),
         ("server add la --endpoint vpn:1", "--pool"),
         ("server set la", "--endpoint"),
         ("peer set la alice", "--expires"),

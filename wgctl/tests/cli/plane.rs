@@ -107,6 +107,17 @@ fn a_refusal_is_the_planes_own_words_and_code() {
 }
 
 #[test]
+fn nothing_is_removed_unasked() {
+    let home = Home::new();
+    let plane = Plane::new(&[("DELETE /api/servers/la", 200, "{}")]);
+    let output = home.run(&format!("server remove la --plane {}", plane.url), "y\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(plane.seen().is_empty());
+    let output = home.run(&format!("server remove la --yes --plane {}", plane.url), "");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
 fn a_device_with_its_own_key_gets_a_configuration_to_complete_and_no_code() {
     let home = Home::new();
     let one = peer("alice").replace(r#""privateKeyHeld":true"#, r#""privateKeyHeld":false"#);
