@@ -126,6 +126,22 @@ fn an_unreachable_plane_is_one_clear_line_and_the_next_step() {
 }
 
 #[test]
+fn a_failure_is_json_where_json_was_asked_for() {
+    let home = Home::new();
+    for (words, code, expected) in [
+        ("status --json --plane http://127.0.0.1:1", 1, "unreachable"),
+        ("server remove la --json", 2, "usage"),
+        ("pubkey --json", 1, "local"),
+    ] {
+        let output = home.run(words, "");
+        assert_eq!(output.status.code(), Some(code), "{words}");
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error["code"], expected, "{error}");
+        assert!(error["detail"].is_string(), "{error}");
+    }
+}
+
+#[test]
 fn keys_are_those_of_wg() {
     let home = Home::new();
     let private = stdout(&home.run("genkey", ""));

@@ -107,6 +107,22 @@ fn a_refusal_is_the_planes_own_words_and_code() {
 }
 
 #[test]
+fn a_refused_field_is_named_once_and_in_json_the_problem_is_whole() {
+    let home = Home::new();
+    let refusal =
+        |detail: &str| problem(400, "invalid", detail).replace(r#""title""#, r#""field":"address_pool[0]","title""#);
+    let words = "server add la --endpoint vpn:1 --pool 0.0.0.0/0 --plane";
+    for detail in ["address_pool[0]: too large", "too large"] {
+        let plane = Plane::new(&[("POST /api/servers", 400, &refusal(detail))]);
+        let output = home.run(&format!("{words} {}", plane.url), "");
+        assert_eq!(stderr(&output), "wgctl: address_pool[0]: too large (invalid)\n");
+        let output = home.run(&format!("{words} {} --json", plane.url), "");
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error, serde_json::from_str::<Value>(&refusal(detail)).unwrap());
+    }
+}
+
+#[test]
 fn nothing_is_removed_unasked() {
     let home = Home::new();
     let plane = Plane::new(&[("DELETE /api/servers/la", 200, "{}")]);
