@@ -142,6 +142,21 @@ fn a_failure_is_json_where_json_was_asked_for() {
 }
 
 #[test]
+fn no_interface_to_show_is_said_and_so_is_a_kernel_without_wireguard() {
+    let home = Home::new();
+    let one = home.run("show wgctl-absent", "");
+    let all = home.run("show", "");
+    assert_eq!(one.status.code(), Some(1));
+    if stderr(&one).contains("this kernel has no WireGuard") {
+        assert_eq!((all.status.code(), stderr(&all)), (Some(1), stderr(&one)));
+    } else if stdout(&all).is_empty() && all.status.success() {
+        assert_eq!(stderr(&all), "no WireGuard interfaces\n");
+    } else {
+        eprintln!("not checked: this machine has WireGuard interfaces");
+    }
+}
+
+#[test]
 fn keys_are_those_of_wg() {
     let home = Home::new();
     let private = stdout(&home.run("genkey", ""));
