@@ -86,6 +86,9 @@ pub struct Status {
     pub desired_revision: u64,
     /// The revision the agent last confirmed; null before the first confirmation.
     pub applied_revision: Option<u64>,
+    /// The agent's reason when it could not set up the interface.
+    #[serde(default)]
+    pub failed: Option<String>,
 }
 
 /// One point of a server's history (`GET /api/history`).

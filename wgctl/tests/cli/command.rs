@@ -89,6 +89,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             "write an address, like 10.8.0.2",
         ),
         ("history la --step 5", "--step"),
+        ("history la --step 86401", "--step"),
         ("audit --limit 0", "--limit"),
         ("status --plane ftp://plane", "https"),
         ("status --plane https://plane --socket /x", "--socket"),

@@ -134,6 +134,18 @@ fn nothing_is_removed_unasked() {
 }
 
 #[test]
+fn a_server_that_reports_a_failure_is_failing_and_says_why() {
+    let home = Home::new();
+    let status = r#"[{"server_id":"los-angeles","online":true,"ping_ms":null,"peers":0,"transfer_rx":0,"transfer_tx":0,
+        "reported_at":null,"desired_revision":8,"applied_revision":0,"failed":"wg0 is\u001b[2J taken"}]"#;
+    let plane = Plane::new(&[("GET /api/statuses", 200, status)]);
+    let text = stdout(&home.run(&format!("status --plane {}", plane.url), ""));
+    assert!(text.contains("REVISION") && text.contains("0 of 8"), "{text}");
+    assert!(text.contains("failing") && !text.contains("online"), "{text}");
+    assert!(text.ends_with("\nlos-angeles: wg0 is\\u{1b}[2J taken\n"), "{text}");
+}
+
+#[test]
 fn a_device_with_its_own_key_gets_a_configuration_to_complete_and_no_code() {
     let home = Home::new();
     let one = peer("alice").replace(r#""privateKeyHeld":true"#, r#""privateKeyHeld":false"#);
