@@ -66,14 +66,30 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("user add ops@example.com --role king", "admin"),
         ("server add Los --endpoint vpn:1 --pool 10.8.0.0/24", "server id"),
         ("server add la --endpoint vpn --pool 10.8.0.0/24", "HOST:PORT"),
-        ("server add la --endpoint vpn:1 --pool 10.8.0.0/33", "--pool"),
+        (
+            "server add la --endpoint vpn:1 --pool 10.8.0.0/33",
+            "write NETWORK/PREFIX, like 10.8.0.0/24",
+        ),
+        (
+            "server add la --endpoint vpn:1 --pool 10.8.0.0",
+            "write NETWORK/PREFIX, like 10.8.0.0/24",
+        ),
+        (
+            "peer add la alice --allowed-ips 10.8.0.0/33",
+            "write NETWORK/PREFIX, like 10.8.0.0/24",
+        ),
+        ("server remove la", "pass --yes"),
         ("server add la --endpoint vpn:1", "--pool"),
         ("server set la", "--endpoint"),
         ("peer set la alice", "--expires"),
         ("peer add la alice --expires soon", "90d"),
         ("peer add la alice --public-key short", "44 characters"),
-        ("peer add la alice --dns resolver.example", "IP address"),
+        (
+            "peer add la alice --dns resolver.example",
+            "write an address, like 10.8.0.2",
+        ),
         ("history la --step 5", "--step"),
+        ("history la --step 86401", "--step"),
         ("audit --limit 0", "--limit"),
         ("status --plane ftp://plane", "https"),
         ("status --plane https://plane --socket /x", "--socket"),
@@ -107,6 +123,37 @@ fn an_unreachable_plane_is_one_clear_line_and_the_next_step() {
         assert!(text.starts_with("wgctl: ") && text.contains(expected), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
         assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn a_failure_is_json_where_json_was_asked_for() {
+    let home = Home::new();
+    for (words, code, expected) in [
+        ("status --json --plane http://127.0.0.1:1", 1, "unreachable"),
+        ("server remove la --json", 2, "usage"),
+        ("pubkey --json", 1, "local"),
+    ] {
+        let output = home.run(words, "");
+        assert_eq!(output.status.code(), Some(code), "{words}");
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error["code"], expected, "{error}");
+        assert!(error["detail"].is_string(), "{error}");
+    }
+}
+
+#[test]
+fn no_interface_to_show_is_said_and_so_is_a_kernel_without_wireguard() {
+    let home = Home::new();
+    let one = home.run("show wgctl-absent", "");
+    let all = home.run("show", "");
+    assert_eq!(one.status.code(), Some(1));
+    if stderr(&one).contains("this kernel has no WireGuard") {
+        assert_eq!((all.status.code(), stderr(&all)), (Some(1), stderr(&one)));
+    } else if stdout(&all).is_empty() && all.status.success() {
+        assert_eq!(stderr(&all), "no WireGuard interfaces\n");
+    } else {
+        eprintln!("not checked: this machine has WireGuard interfaces");
     }
 }
 

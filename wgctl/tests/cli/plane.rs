@@ -107,6 +107,84 @@ fn a_refusal_is_the_planes_own_words_and_code() {
 }
 
 #[test]
+fn a_refused_field_is_named_once_and_in_json_the_problem_is_whole() {
+    let home = Home::new();
+    let refusal =
+        |detail: &str| problem(400, "invalid", detail).replace(r#""title""#, r#""field":"address_pool[0]","title""#);
+    let words = "server add la --endpoint vpn:1 --pool 0.0.0.0/0 --plane";
+    for detail in ["address_pool[0]: too large", "too large"] {
+        let plane = Plane::new(&[("POST /api/servers", 400, &refusal(detail))]);
+        let output = home.run(&format!("{words} {}", plane.url), "");
+        assert_eq!(stderr(&output), "wgctl: address_pool[0]: too large (invalid)\n");
+        let output = home.run(&format!("{words} {} --json", plane.url), "");
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error, serde_json::from_str::<Value>(&refusal(detail)).unwrap());
+    }
+}
+
+#[test]
+fn nothing_is_removed_unasked() {
+    let home = Home::new();
+    let plane = Plane::new(&[("DELETE /api/servers/la", 200, "{}")]);
+    let output = home.run(&format!("server remove la --plane {}", plane.url), "y\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(plane.seen().is_empty());
+    let output = home.run(&format!("server remove la --yes --plane {}", plane.url), "");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_server_that_reports_a_failure_is_failing_and_says_why() {
+    let home = Home::new();
+    let status = r#"[{"server_id":"los-angeles","online":true,"ping_ms":null,"peers":0,"transfer_rx":0,"transfer_tx":0,
+        "reported_at":null,"desired_revision":8,"applied_revision":0,"failed":"wg0 is\u001b[2J taken"}]"#;
+    let plane = Plane::new(&[("GET /api/statuses", 200, status)]);
+    let text = stdout(&home.run(&format!("status --plane {}", plane.url), ""));
+    assert!(text.contains("REVISION") && text.contains("0 of 8"), "{text}");
+    assert!(text.contains("failing") && !text.contains("online"), "{text}");
+    assert!(text.ends_with("\nlos-angeles: wg0 is\\u{1b}[2J taken\n"), "{text}");
+}
+
+#[test]
+fn a_device_with_its_own_key_gets_a_configuration_to_complete_and_no_code() {
+    let home = Home::new();
+    let one = peer("alice").replace(r#""privateKeyHeld":true"#, r#""privateKeyHeld":false"#);
+    let list = format!("[{one}]");
+    let refused = one.replace(
+        r#""applied":true,"pendingSince":null,"failed":null"#,
+        r#""applied":false,"pendingSince":null,"failed":"no such device""#,
+    );
+    let text = format!("GET /api/wg-clients/la/{ID}/configuration");
+    let plane = Plane::new(&[
+        ("GET /api/wg-clients/la", 200, &list),
+        ("POST /api/wg-clients/la", 201, &refused),
+        (&text, 200, "[Interface]\n"),
+    ]);
+    for words in ["peer qr la alice", "peer qr la alice --svg"] {
+        let output = home.run(&format!("{words} --plane {}", plane.url), "");
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+        assert!(
+            stderr(&output).contains("use `wgctl peer config la alice` and put the device's own PrivateKey in"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    let output = home.run(&format!("peer config la alice --plane {}", plane.url), "");
+    assert_eq!(stdout(&output), "[Interface]\n");
+    let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
+    let words = format!("peer add la alice --public-key {key} --plane {}", plane.url);
+    let text = stdout(&home.run(&words, ""));
+    assert!(
+        text.contains("(recorded, but the host refuses it: no such device)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nNext: wgctl peer config la alice -o FILE (the device needs the preshared key"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_environment_names_plane_and_token() {
     let home = Home::new();
     let plane = Plane::new(&[("GET /api/statuses", 200, "[]")]);

@@ -3,6 +3,7 @@
 //! Owns the exit code of each kind of failure and the next step a person can take. It must not
 //! hold a secret: a failure is printed.
 
+use serde_json::{Value, json};
 use wgctl::client;
 
 /// What went wrong.
@@ -35,6 +36,18 @@ impl Failure {
         }
     }
 
+    /// The plane's problem as it came; of what failed here, the same `detail` and `code`.
+    pub(crate) fn to_json(&self) -> Value {
+        let code = match self {
+            Self::Call(client::Error::Refused(problem)) => return json!(problem),
+            Self::Call(client::Error::Unreachable { .. }) => "unreachable",
+            Self::Call(client::Error::Unexpected { .. }) => "unexpected_answer",
+            Self::Usage(_) => "usage",
+            Self::Call(client::Error::Setup(_)) | Self::Local(_) | Self::ReaderGone => "local",
+        };
+        json!({ "detail": self.to_string(), "code": code })
+    }
+
     /// What to try next, where the message does not say it already.
     pub(crate) fn next_step(&self) -> Option<String> {
         let Self::Call(error) = self else { return None };
@@ -65,6 +78,7 @@ fn describe(error: &client::Error) -> String {
             let field = problem
                 .field
                 .as_ref()
+                .filter(|field| !problem.detail.starts_with(field.as_str()))
                 .map(|field| format!("{field}: "))
                 .unwrap_or_default();
             format!("{field}{} ({})", problem.detail, problem.code)

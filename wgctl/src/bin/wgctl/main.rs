@@ -94,8 +94,14 @@ fn main() -> ExitCode {
             };
         }
     };
+    let json = cli.json;
     match run(cli) {
         Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(failure) if json => {
+            // Nothing is left to tell when stderr is gone too.
+            let _ = writeln!(std::io::stderr().lock(), "{}", failure.to_json());
+            ExitCode::from(failure.exit_code())
+        }
         Err(failure) => {
             // Nothing is left to tell when stderr is gone too.
             let _ = writeln!(

@@ -165,6 +165,13 @@ async fn configuration(plane: &Client, out: &Output, which: &Which, path: Option
 
 async fn qr_code(plane: &Client, out: &Output, which: &Which, svg: bool) -> Result<(), Failure> {
     let peer = which.find(plane).await?;
+    if !peer.private_key_held {
+        let (server, name) = (&which.server, shell_word(peer.name.as_str()));
+        return Err(Failure::Local(format!(
+            "no QR code without the private key: use `wgctl peer config {server} {name}` and put the device's own \
+             PrivateKey in"
+        )));
+    }
     if svg || out.json() {
         let svg = Zeroizing::new(plane.peer_qrcode(&which.server, peer.id).await?);
         return if out.json() {
@@ -224,7 +231,7 @@ const fn state(peer: &Peer) -> &'static str {
 
 fn applied(peer: &Peer) -> String {
     match (&peer.failed, peer.applied) {
-        (Some(reason), _) => format!("the host could not apply it: {}", crate::output::plain(reason)),
+        (Some(reason), _) => format!("recorded, but the host refuses it: {}", crate::output::plain(reason)),
         (None, true) => "the host has applied it".to_owned(),
         (None, false) => "recorded; the host applies it when its agent is back".to_owned(),
     }
@@ -237,13 +244,18 @@ fn added(server: &ServerId, peer: &Peer) -> String {
         join(&peer.addresses),
         applied(peer)
     );
+    let quoted = shell_word(peer.name.as_str());
     if peer.private_key_held {
-        let quoted = shell_word(peer.name.as_str());
         return format!(
             "{head}Next: wgctl peer qr {server} {quoted}, or: wgctl peer config {server} {quoted} -o FILE\n"
         );
     }
-    head
+    let needed = if peer.preshared_key {
+        " (the device needs the preshared key in it)"
+    } else {
+        ""
+    };
+    format!("{head}Next: wgctl peer config {server} {quoted} -o FILE{needed}, and put the device's own PrivateKey in\n")
 }
 
 /// A word as a shell reads it back.

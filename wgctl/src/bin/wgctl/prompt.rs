@@ -61,10 +61,15 @@ pub(crate) fn line(question: &str, instead: &str) -> Result<String, Failure> {
     Ok(answer.trim().to_owned())
 }
 
-/// Asks before something that cannot be undone, where there is somebody to ask.
+/// Asks before something that cannot be undone; where there is nobody to ask, only `--yes` will do.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
-    if yes || !std::io::stdin().is_terminal() {
+    if yes {
         return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!(
+            "{question} There is no terminal to ask on: pass --yes"
+        )));
     }
     match line(&format!("{question} [y/N] "), "--yes")?.to_lowercase().as_str() {
         "y" | "yes" => Ok(()),

@@ -11,7 +11,7 @@ use wgctl::address::Endpoint;
 use wgctl::api::{NewServer, ServerPatch};
 use wgctl::name::InterfaceName;
 
-use crate::values::{List, Nullable, entries};
+use crate::values::{List, Nullable, entries, network};
 
 #[derive(Args)]
 pub(crate) struct Add {
@@ -21,7 +21,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "HOST:PORT")]
     endpoint: Endpoint,
     /// The network devices get their addresses from; one IPv4 and one IPv6 network at most
-    #[arg(long, value_name = "NET", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "NET", required = true, value_delimiter = ',', value_parser = network)]
     pool: Vec<IpNet>,
     /// The interface on the host [default: wg0]
     #[arg(long, value_name = "NAME")]

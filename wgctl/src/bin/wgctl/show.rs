@@ -3,6 +3,7 @@
 //! Owns the wording. Asks the kernel over netlink, no plane. Secret keys are never shown, only
 //! whether there are any.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use clap::Args;
@@ -30,17 +31,25 @@ impl Show {
             Some(name) => vec![name.clone()],
             None => wireguard_interfaces(Path::new(INTERFACES))?,
         };
+        let mut kernel = Kernel::open().map_err(|error| local(&error))?;
         let mut devices = Vec::new();
-        if !names.is_empty() {
-            let mut kernel = Kernel::open().map_err(|error| local(&error))?;
-            for name in names {
-                match kernel.read(&name).map_err(|error| local(&error))? {
-                    Some(device) => devices.push((name, device)),
-                    None if self.interface.is_some() => return Err(local(&Error::NoInterface(name))),
-                    // It went away since it was listed.
-                    None => {}
-                }
+        for name in names {
+            match kernel.read(&name).map_err(|error| local(&error))? {
+                Some(device) => devices.push((name, device)),
+                None if self.interface.is_some() => return Err(local(&Error::NoInterface(name))),
+                // It went away since it was listed.
+                None => {}
             }
+        }
+        if devices.is_empty() {
+            // Any name will do to learn whether the kernel knows WireGuard at all.
+            if let Ok(any) = "wg0".parse()
+                && let Err(error @ Error::NoWireguard) = kernel.read(&any)
+            {
+                return Err(local(&error));
+            }
+            // A note that cannot be written is no reason to fail.
+            let _ = writeln!(std::io::stderr(), "no WireGuard interfaces");
         }
         let now = Timestamp::now();
         let answer = Value::Object(

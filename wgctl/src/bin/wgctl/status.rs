@@ -3,11 +3,12 @@
 //! Owns the words of these commands.
 
 use clap::Args;
+use wgctl::api::Status;
 use wgctl::client::{Client, HistoryQuery};
 use wgctl::{ServerId, Timestamp};
 
 use crate::failure::Failure;
-use crate::output::{Output, Table, Tone, ago, bytes, or_dash};
+use crate::output::{Output, Table, Tone, ago, bytes, or_dash, plain};
 use crate::values::Moment;
 
 pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> {
@@ -22,13 +23,13 @@ pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> 
             ">RECEIVED",
             ">SENT",
             "REPORTED",
-            "APPLIED",
+            "REVISION",
         ]);
         for status in &statuses {
-            let (tone, state) = if status.online {
-                (Tone::Good, "online")
-            } else {
-                (Tone::Bad, "offline")
+            let (tone, state) = match (status.online, &status.failed) {
+                (true, None) => (Tone::Good, "online"),
+                (true, Some(_)) => (Tone::Bad, "failing"),
+                (false, _) => (Tone::Bad, "offline"),
             };
             table.row(
                 tone,
@@ -44,8 +45,17 @@ pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> 
                 ],
             );
         }
-        out.table(table)
+        out.table(table) + &reasons(&statuses)
     })
+}
+
+/// Why servers fail, a line each.
+fn reasons(statuses: &[Status]) -> String {
+    let failed = |status: &Status| {
+        let reason = status.failed.as_ref()?;
+        Some(format!("{}: {}\n", status.server_id, plain(reason)))
+    };
+    statuses.iter().filter_map(failed).collect()
 }
 
 #[derive(Args)]
@@ -58,8 +68,8 @@ pub(crate) struct History {
     /// Until when
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
-    /// Seconds a point [default: 300]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(60..))]
+    /// Seconds a point, a day at most [default: 300]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(60..=86_400))]
     step: Option<u32>,
 }
 

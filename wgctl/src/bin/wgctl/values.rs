@@ -21,7 +21,8 @@ pub(crate) trait Entry: Sized + Clone {
 
 impl Entry for IpAddr {
     fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| format!("{text:?} is no IP address"))
+        text.parse()
+            .map_err(|_| format!("{text:?} is no IP address: write an address, like 10.8.0.2"))
     }
 }
 
@@ -30,8 +31,17 @@ impl Entry for IpNet {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
             .or_else(|_| text.parse::<IpAddr>().map(Self::from))
-            .map_err(|_| format!("{text:?} is no network: write it like 10.8.0.0/24 or fd00:8::/64"))
+            .map_err(|_: std::net::AddrParseError| no_network(text))
     }
+}
+
+/// A network with its prefix.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    text.parse().map_err(|_| no_network(text))
+}
+
+fn no_network(text: &str) -> String {
+    format!("{text:?} is no network: write NETWORK/PREFIX, like 10.8.0.0/24")
 }
 
 impl<T: Entry> FromStr for List<T> {
