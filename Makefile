@@ -13,7 +13,8 @@ demo: build guest ## Show it work: plane, two agents, a device, a tunnel (KEEP=1
 
 test: build guest ## Run every test there is
 	$(CARGO) test --workspace --quiet
-	$(CARGO) kernel-test --quiet --test device --test userspace --test end_to_end
+	$(CARGO) kernel-test --quiet --test device --test end_to_end
+	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test userspace
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)
@@ -24,9 +25,9 @@ check: tools ## Check formatting, lints, documentation, licences
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	tests/tools --with-cargo-deny
 	$(CARGO) deny --log-level error check bans licenses sources
-	@$(CARGO) deny --log-level error fetch db 2>/dev/null \
-	  && $(CARGO) deny --log-level error check advisories \
-	  || echo "advisories: not checked, their database cannot be reached from here"
+	@if $(CARGO) deny --log-level error fetch db 2>/dev/null; \
+	  then $(CARGO) deny --log-level error check advisories; \
+	  else echo "advisories: not checked, their database cannot be reached from here"; fi
 
 bench: build guest ## Measure, beside what one would otherwise use (in one emulated host)
 	$(CARGO) build --release --quiet -p sentrazone-plane

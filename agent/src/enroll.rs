@@ -89,9 +89,14 @@ pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
         config: path,
         state_dir,
     } = enrollment;
-    let mut config = Config::new(planes);
+    // A host that is enrolled again keeps what was set by hand.
+    let mut config = match path.exists() {
+        true => Config::load(&path, std::iter::empty())?,
+        false => Config::new(Vec::new()),
+    };
+    config.plane = planes;
     config.allow_plaintext = allow_plaintext;
-    config.ca_file = ca_file;
+    config.ca_file = ca_file.or(config.ca_file);
     config.token_file = path.with_file_name("agent.token");
     if let Some(folder) = state_dir {
         config.state_dir = folder;

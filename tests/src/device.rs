@@ -52,7 +52,7 @@ impl Device {
     #[must_use]
     pub fn reaches(&self, address: &str) -> bool {
         self.namespace
-            .succeeds(&["ping", "-n", "-c", "5", "-i", "0.2", "-W", "2", "-w", "4", address])
+            .succeeds(&["ping", "-n", "-c", "3", "-i", "0.2", "-w", "20", address])
     }
 
     /// Whether `address` answers not even once.

@@ -83,18 +83,19 @@ impl Host for Netlink {
 
     fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
         let link = self.link(&spec.name)?;
-        let mut writes = addresses::configure(&self.route, &link, spec)?;
+        // Each step is tried though one before it failed: an address the host does not want (IPv6
+        // switched off) must not keep the link down.
+        let mut steps = vec![addresses::configure(&self.route, &link, spec)];
         if let Some(mtu) = spec.mtu.map(u32::from).filter(|mtu| *mtu != link.mtu) {
-            self.route.set_mtu(&spec.name, link.index, mtu)?;
-            writes += 1;
+            steps.push(self.route.set_mtu(&spec.name, link.index, mtu).map(|()| 1));
         }
         // Masquerading stands before the first packet can be forwarded.
-        writes += nat::configure(spec)?;
+        steps.push(nat::configure(spec));
         if !link.up {
-            self.route.set_up(&spec.name, link.index)?;
-            writes += 1;
+            steps.push(self.route.set_up(&spec.name, link.index).map(|()| 1));
         }
-        Ok(writes + routes::configure(&self.route, &link, spec)?)
+        steps.push(routes::configure(&self.route, &link, spec));
+        steps.into_iter().sum()
     }
 
     fn release(&mut self, name: &InterfaceName) -> Result<(), Error> {

@@ -25,23 +25,23 @@ const PROTOCOL: RouteProtocol = RouteProtocol::Other(115);
 pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, Error> {
     let wanted = wanted(spec);
     let present = read(route, link, &spec.name)?;
-    let mut writes = 0;
+    // One network that cannot be routed (the host is in it itself) does not keep the others out.
+    let mut outcomes = Vec::new();
     for (network, message) in &present {
         if message.header.protocol == PROTOCOL && !wanted.contains(network) {
             let request = route.handle().route().del(message.clone()).execute();
-            route.wait(
-                || format!("removing the route to {network} over {}", spec.name),
-                request,
-            )?;
-            writes += 1;
+            let what = || format!("removing the route to {network} over {}", spec.name);
+            outcomes.push(route.wait(what, request));
         }
     }
     for network in wanted.iter().filter(|network| !present.contains_key(network)) {
         let request = route.handle().route().add(message(link, network)).execute();
-        route.wait(|| format!("adding a route to {network} over {}", spec.name), request)?;
-        writes += 1;
+        let what = || format!("adding a route to {network} over {}", spec.name);
+        outcomes.push(route.wait(what, request));
     }
-    Ok(writes)
+    let writes = outcomes.len();
+    outcomes.into_iter().collect::<Result<Vec<()>, Error>>()?;
+    Ok(u32::try_from(writes).unwrap_or(u32::MAX))
 }
 
 /// The networks that need a route: those of the interface's own addresses have one from the kernel.

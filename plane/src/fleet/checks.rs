@@ -63,8 +63,12 @@ pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Re
 pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     let nets = networks(field, wanted)?;
     for (at, net) in nets.iter().enumerate() {
-        if net.prefix_len() == 0 {
-            let detail = "all addresses cannot lie behind one client: name the networks that do";
+        let widest = if net.addr().is_ipv4() { 8 } else { 16 };
+        if net.prefix_len() < widest {
+            let detail = format!(
+                "{net} cannot lie behind one client, the host would send everything there: name the networks that do \
+                 (/{widest} is the largest)"
+            );
             return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
         }
         if let Some(other) = nets.iter().take(at).find(|other| wgctl::address::overlap(net, other)) {
@@ -211,7 +215,13 @@ mod tests {
             .unwrap(),
             nets(&["192.168.1.0/24", "10.1.2.0/24"])
         );
-        for bad in [&["0.0.0.0/0"][..], &["::/0"], &["10.0.0.0/8", "10.1.0.0/16"]] {
+        for bad in [
+            &["0.0.0.0/0"][..],
+            &["::/0"],
+            &["128.0.0.0/1"],
+            &["8000::/1"],
+            &["10.0.0.0/8", "10.1.0.0/16"],
+        ] {
             assert!(networks_behind("serverAllowedIPs", &nets(bad)).is_err(), "{bad:?}");
         }
         assert!(networks("allowedIPs", &nets(&["0.0.0.0/0"; 1025])).is_err());

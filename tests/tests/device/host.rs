@@ -231,3 +231,25 @@ fn masqueraded_packets_find_their_way_back() {
     assert!(!reaches("fd00:9::2"));
     drop(outside);
 }
+
+#[test]
+fn one_address_or_route_the_host_refuses_keeps_nothing_else_out() {
+    let mut lab = Lab::with_interface();
+    lab.namespace.exec(&["ip", "link", "add", "lan0", "type", "dummy"]);
+    lab.namespace
+        .exec(&["ip", "address", "add", "10.20.0.1/16", "dev", "lan0"]);
+    lab.namespace.exec(&["ip", "link", "set", "lan0", "up"]);
+    std::fs::write("/proc/sys/net/ipv6/conf/wg0/disable_ipv6", "1").unwrap();
+    let wanted = spec(
+        &["10.8.0.1/24", "fd00:8::1/64"],
+        &["10.10.0.0/16", "10.20.0.0/16", "10.30.0.0/16"],
+        &[],
+    );
+    let refused = lab.host.configure(&wanted).unwrap_err().to_string();
+    assert!(refused.contains("fd00:8::1"), "{refused}");
+    assert_eq!(lab.addresses(), BTreeSet::from(["10.8.0.1/24".to_owned()]));
+    let link = lab.json(&["ip", "-j", "link", "show", "dev", "wg0"]);
+    assert!(link[0]["flags"].as_array().unwrap().contains(&"UP".into()), "{link}");
+    let routes = BTreeSet::from(["10.10.0.0/16".to_owned(), "10.30.0.0/16".to_owned()]);
+    assert!(lab.routes().is_superset(&routes), "{:?}", lab.routes());
+}

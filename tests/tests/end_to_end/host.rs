@@ -179,3 +179,45 @@ async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_
     let token = std::fs::read_to_string(host.config().with_file_name("agent.token")).unwrap();
     assert_eq!(token.trim(), host.token(), "nothing was overwritten");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
+    let lab = Lab::new().await;
+    let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
+    online(&lab, &host).await;
+    let admin = lab.admin();
+    let rotated = admin.rotate_agent_token(&host.id).await.unwrap().agent_token;
+    let offline = |answer: &Result<Vec<wgctl::api::Status>, _>| !answer.as_ref().unwrap()[0].online;
+    wait::until("the old token is dead", || admin.statuses(), offline)
+        .await
+        .unwrap();
+    assert!(host.agent().ended().is_none(), "it goes on, for the tunnels' sake");
+    host.agent().kill();
+    let token = lab.folder().join("rotated");
+    std::fs::write(&token, &rotated).unwrap();
+    let agent = sentrazone_tests::process::binary("sentrazone-agent")
+        .display()
+        .to_string();
+    let mut enroll = host.namespace.command(&agent);
+    enroll.args([
+        "enroll",
+        "--allow-plaintext",
+        "--plane",
+        "http://192.0.2.254:8080",
+        "--token-file",
+    ]);
+    assert!(
+        enroll
+            .arg(&token)
+            .arg("--config")
+            .arg(host.config())
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let config = std::fs::read_to_string(host.config()).unwrap();
+    assert!(config.contains("report_interval = 1\n"), "{config}");
+    host.start();
+    online(&lab, &host).await;
+}

@@ -53,10 +53,23 @@ impl Kernel {
     }
 
     fn send(&mut self, interface: &InterfaceName, message: Message, what: &str) -> Result<(), Error> {
-        let family = self.family()?;
-        let request = Request::new(family, message.into_bytes());
-        let sent = self.socket.request(&request, |_| Ok(()));
+        let mut request = Request::new(self.family()?, message.into_bytes());
+        let mut sent = self.socket.request(&request, |_| Ok(()));
+        if self.family_is_stale(sent.as_ref().err()) {
+            request.kind = self.family()?;
+            sent = self.socket.request(&request, |_| Ok(()));
+        }
         sent.map_err(|failure| error(failure, interface, || format!("{what} on {interface}")))
+    }
+
+    /// Whether the module was unloaded since its family was asked for: it comes back under another
+    /// number, which is asked for anew.
+    fn family_is_stale(&mut self, failure: Option<&Failure>) -> bool {
+        let stale = matches!(failure, Some(Failure::Refused { errno, .. }) if *errno == Errno::ENOENT as i32);
+        if stale {
+            self.family = None;
+        }
+        stale
     }
 
     /// The number of the family `wireguard`. Asking makes the kernel load the module where it can.
@@ -94,10 +107,11 @@ impl Kernel {
 
 impl Backend for Kernel {
     fn read(&mut self, interface: &InterfaceName) -> Result<Option<Device>, Error> {
-        self.family()?;
         for attempt in 1..=READ_ATTEMPTS {
+            self.family()?;
             match self.dump(interface) {
                 Ok((_, false)) if attempt < READ_ATTEMPTS => {}
+                Err(failure) if attempt < READ_ATTEMPTS && self.family_is_stale(Some(&failure)) => {}
                 Ok((device, _)) => return Ok(Some(device)),
                 Err(failure) => {
                     return match error(failure, interface, || format!("reading {interface}")) {

@@ -31,6 +31,7 @@ const HEADER_LEN: usize = 16;
 /// A netlink socket whose calls block. Used from one thread.
 pub struct Socket {
     inner: netlink_sys::Socket,
+    protocol: isize,
     sequence: u32,
     buffer: Zeroizing<Vec<u8>>,
 }
@@ -61,19 +62,9 @@ impl Socket {
     /// Opens a socket of `protocol` (`NETLINK_GENERIC`, `NETLINK_NETFILTER`, …) in the network
     /// namespace of the calling thread.
     pub fn open(protocol: isize) -> io::Result<Self> {
-        let mut inner = netlink_sys::Socket::new(protocol)?;
-        inner.bind_auto()?;
-        inner.connect(&SocketAddr::new(0, 0))?;
-        inner.set_ext_ack(true)?;
-        inner.set_cap_ack(true)?;
-        setsockopt(&inner, sockopt::ReceiveTimeout, &TimeVal::new(TIMEOUT_SECONDS, 0))?;
-        setsockopt(&inner, sockopt::SendTimeout, &TimeVal::new(TIMEOUT_SECONDS, 0))?;
-        // Beyond `net.core.rmem_max` only with CAP_NET_ADMIN; a smaller queue is slower, not wrong.
-        if setsockopt(&inner, sockopt::RcvBufForce, &QUEUE_BYTES).is_err() {
-            setsockopt(&inner, sockopt::RcvBuf, &QUEUE_BYTES)?;
-        }
         Ok(Self {
-            inner,
+            inner: connect(protocol)?,
+            protocol,
             sequence: 0,
             buffer: Zeroizing::new(vec![0; RECEIVE_BYTES]),
         })
@@ -145,9 +136,20 @@ impl Socket {
             if !matches!(outcome, Err(Failure::Overrun)) {
                 break;
             }
+            self.renew()?;
             outcome = attempt(self);
         }
+        if !matches!(outcome, Ok(_) | Err(Failure::Refused { .. })) {
+            self.renew()?;
+        }
         outcome
+    }
+
+    /// A conversation that broke off may still be going on at the kernel's end, which then refuses
+    /// the next dump (`EBUSY`): it begins on a new socket.
+    fn renew(&mut self) -> io::Result<()> {
+        self.inner = connect(self.protocol)?;
+        Ok(())
     }
 
     fn converse(
@@ -186,6 +188,22 @@ impl Socket {
             inner.recv(&mut window, MsgFlags::MSG_TRUNC.bits())
         })
     }
+}
+
+/// A socket with its options, bound and connected to the kernel.
+fn connect(protocol: isize) -> io::Result<netlink_sys::Socket> {
+    let mut inner = netlink_sys::Socket::new(protocol)?;
+    inner.bind_auto()?;
+    inner.connect(&SocketAddr::new(0, 0))?;
+    inner.set_ext_ack(true)?;
+    inner.set_cap_ack(true)?;
+    setsockopt(&inner, sockopt::ReceiveTimeout, &TimeVal::new(TIMEOUT_SECONDS, 0))?;
+    setsockopt(&inner, sockopt::SendTimeout, &TimeVal::new(TIMEOUT_SECONDS, 0))?;
+    // Beyond `net.core.rmem_max` only with CAP_NET_ADMIN; a smaller queue is slower, not wrong.
+    if setsockopt(&inner, sockopt::RcvBufForce, &QUEUE_BYTES).is_err() {
+        setsockopt(&inner, sockopt::RcvBuf, &QUEUE_BYTES)?;
+    }
+    Ok(inner)
 }
 
 /// Repeats a system call that a signal interrupted, and tells a lost message and a timeout apart.
