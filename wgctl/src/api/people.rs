@@ -1,0 +1,93 @@
+//! Who calls: logins, users, roles.
+//!
+//! Owns the bodies of `/api/login`, `/api/password` and `/api/users`. What holds a password or a
+//! token has no `Debug`.
+
+use serde::{Deserialize, Serialize};
+
+use super::given;
+use crate::name::{Email, UserId};
+use crate::time::Timestamp;
+
+/// What a person may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Sees servers, statuses and history.
+    Viewer,
+    /// Does everything.
+    Admin,
+}
+
+/// `POST /api/login`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The user's email. Any text: an unknown one answers like a wrong password.
+    pub email: String,
+    /// The password. Secret.
+    pub password: String,
+}
+
+/// The answer to a login. The token is secret.
+#[derive(Serialize, Deserialize)]
+pub struct Session {
+    /// A JWT (HS256), good for 24 hours.
+    pub token: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A person (`/api/users`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    /// The user's id.
+    pub id: UserId,
+    /// What they log in with.
+    pub email: Email,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they may log in.
+    pub enabled: bool,
+    /// When they were made.
+    pub created_at: Timestamp,
+    /// When they last logged in.
+    pub last_login_at: Option<Timestamp>,
+}
+
+/// `POST /api/users`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// What they log in with.
+    pub email: Email,
+    /// At least 12 characters, at most 1,024 bytes. Secret.
+    pub password: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// `PATCH /api/users/{id}`.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    /// A new role.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub role: Option<Role>,
+    /// Enable or disable.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub enabled: Option<bool>,
+    /// A new password, set by an admin. Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub password: Option<String>,
+}
+
+/// `POST /api/password`: one's own.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The password that is valid now. Secret.
+    pub current_password: String,
+    /// The one to be. Secret.
+    pub new_password: String,
+}

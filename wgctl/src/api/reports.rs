@@ -1,0 +1,123 @@
+//! What goes on: statuses, history, the audit log, and what agents report.
+//!
+//! Owns the bodies of `/api/statuses`, `/api/history`, `/api/audit`, `/api/report` and the health
+//! checks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{Incarnation, PeerId, ServerId};
+use crate::time::Timestamp;
+
+/// One server's latest state (`GET /api/statuses`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The server.
+    pub server_id: ServerId,
+    /// Whether its agent was heard within the last three report intervals.
+    pub online: bool,
+    /// Smoothed round trip from the agent to the plane, or to the server's `ping_target`; milliseconds.
+    pub ping_ms: Option<f64>,
+    /// Enabled peers on the interface.
+    pub peers: u64,
+    /// Bytes received from all peers, cumulative over the server's life.
+    pub transfer_rx: u64,
+    /// Bytes sent to all peers, cumulative over the server's life.
+    pub transfer_tx: u64,
+    /// When the agent last reported; null before the first report.
+    pub reported_at: Option<Timestamp>,
+    /// The revision that is recorded.
+    pub desired_revision: u64,
+    /// The revision the agent last confirmed; null before the first confirmation.
+    pub applied_revision: Option<u64>,
+    /// The agent's reason when it could not set up the interface.
+    #[serde(default)]
+    pub failed: Option<String>,
+}
+
+/// One point of a server's history (`GET /api/history`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryPoint {
+    /// The server.
+    pub server_id: ServerId,
+    /// The mean over the step, milliseconds; null where none was measured.
+    pub ping_ms: Option<f64>,
+    /// The last cumulative value in the step, bytes.
+    pub transfer_rx: u64,
+    /// The last cumulative value in the step, bytes.
+    pub transfer_tx: u64,
+    /// The beginning of the step.
+    pub recorded_at: Timestamp,
+}
+
+/// One record of the audit log (`GET /api/audit`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// Counts up by one from 1.
+    pub id: u64,
+    /// An email, `agent:<server>`, `token:<name>` or `local:<user>`.
+    pub actor: String,
+    /// What was done: `wg_client_created`, `login_failed`, …
+    pub action: String,
+    /// On what: `los-angeles/alice-iphone`, a server, a user.
+    pub target: String,
+    /// The caller's address; empty where there is none (the local socket).
+    pub ip: String,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// `POST /api/report`. The first five fields are the original's; a report of those alone is
+/// complete. Fields nobody knows yet are let through.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// Must be the token's server.
+    pub server_id: ServerId,
+    /// Milliseconds; null when nothing was measured.
+    #[serde(default)]
+    pub ping_ms: Option<f64>,
+    /// Enabled peers on the interface.
+    pub peers: u64,
+    /// Bytes received, cumulative. Ignored where `counters` are sent: the plane then keeps the sums.
+    pub transfer_rx: u64,
+    /// Bytes sent, cumulative. Ignored where `counters` are sent.
+    pub transfer_tx: u64,
+    /// Per-peer increments since the last acknowledged report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counters: Option<Counters>,
+    /// Seconds until the next report; default 15. What "online" is measured by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_interval: Option<u32>,
+}
+
+/// Increments of the peers' counters. A batch is sent again unchanged until it is acknowledged,
+/// and counted once: the plane remembers the last `sequence` of an `incarnation`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// One life of the agent's counting (its state directory's).
+    pub incarnation: Incarnation,
+    /// Counts up by one a batch, from 1.
+    pub sequence: u64,
+    /// Only peers with something new.
+    pub peers: BTreeMap<PeerId, PeerCounters>,
+}
+
+/// What a peer's counters grew by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerCounters {
+    /// Bytes received from it since the last batch.
+    pub rx: u64,
+    /// Bytes sent to it since the last batch.
+    pub tx: u64,
+    /// Its latest handshake, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_handshake_at: Option<Timestamp>,
+}
+
+/// `GET /readyz` and `GET /healthz`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`, or what is missing.
+    pub status: String,
+}

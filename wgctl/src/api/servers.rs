@@ -1,0 +1,140 @@
+//! VPN servers.
+//!
+//! Owns the bodies of `/api/servers`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{given, nullable};
+use crate::address::Endpoint;
+use crate::key::PublicKey;
+use crate::name::{InterfaceName, ServerId};
+use crate::time::Timestamp;
+
+/// A VPN server (`/api/servers`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its id.
+    pub id: ServerId,
+    /// Host and port as clients dial it.
+    pub endpoint: Endpoint,
+    /// One IPv4 and/or one IPv6 network; the server has the first host address of each.
+    pub address_pool: Vec<IpNet>,
+    /// The server's own addresses in the pool.
+    pub addresses: Vec<IpAddr>,
+    /// DNS servers given to clients.
+    pub dns: Vec<IpAddr>,
+    /// What clients send into the tunnel.
+    pub allowed_ips: Vec<IpNet>,
+    /// MTU of interface and clients, bytes; null for the kernel's choice.
+    pub mtu: Option<u16>,
+    /// Seconds between keepalives of clients; null for none.
+    pub persistent_keepalive: Option<u16>,
+    /// The interface on the host.
+    pub interface: InterfaceName,
+    /// The UDP port on the host.
+    pub listen_port: u16,
+    /// Whether the host masquerades the pool.
+    pub masquerade: bool,
+    /// `host:port` whose TCP connect time is reported as `ping_ms`, instead of the plane.
+    pub ping_target: Option<Endpoint>,
+    /// The host's public key; null before its agent first connected.
+    pub public_key: Option<PublicKey>,
+    /// Peers recorded.
+    pub peers: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// The revision that is recorded.
+    pub desired_revision: u64,
+    /// The revision the agent last confirmed; null before the first confirmation.
+    pub applied_revision: Option<u64>,
+    /// The agent's reason when it could not set up the interface.
+    pub failed: Option<String>,
+}
+
+/// `POST /api/servers`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewServer {
+    /// Its id, fixed for life.
+    pub id: ServerId,
+    /// Host and port as clients dial it.
+    pub endpoint: Endpoint,
+    /// One IPv4 and/or one IPv6 network.
+    pub address_pool: Vec<IpNet>,
+    /// Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<IpAddr>,
+    /// Default everything: 0.0.0.0/0 and ::/0 as the pool has families.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_ips: Option<Vec<IpNet>>,
+    /// Bytes, 1280 to 9000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// Seconds; default 25, 0 for off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_keepalive: Option<u16>,
+    /// Default `wg0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<InterfaceName>,
+    /// Default the endpoint's port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// Default false.
+    #[serde(default)]
+    pub masquerade: bool,
+    /// Default none: the plane itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping_target: Option<Endpoint>,
+}
+
+/// `PATCH /api/servers/{id}`: what is absent stays; null clears where null means something.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerPatch {
+    /// Host and port as clients dial it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub endpoint: Option<Endpoint>,
+    /// DNS servers given to clients.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub dns: Option<Vec<IpAddr>>,
+    /// What clients send into the tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub allowed_ips: Option<Vec<IpNet>>,
+    /// Bytes; null for the kernel's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
+    pub mtu: Option<Option<u16>>,
+    /// Seconds; null or 0 for off.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
+    pub persistent_keepalive: Option<Option<u16>>,
+    /// The UDP port on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub listen_port: Option<u16>,
+    /// Whether the host masquerades the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub masquerade: Option<bool>,
+    /// Null for the plane itself.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
+    pub ping_target: Option<Option<Endpoint>>,
+}
+
+/// A new server and its agent's token, which is shown once.
+#[derive(Serialize, Deserialize)]
+pub struct ServerCreated {
+    /// The server.
+    #[serde(flatten)]
+    pub server: Server,
+    /// Secret.
+    pub agent_token: String,
+}
+
+/// `POST /api/servers/{id}/token`: a new agent token; the old one is dead.
+#[derive(Serialize, Deserialize)]
+pub struct AgentToken {
+    /// Secret.
+    pub agent_token: String,
+}
