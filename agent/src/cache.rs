@@ -8,9 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use wgctl::file;
 
 use crate::desired::State;
-use crate::file;
 
 const NAME: &str = "desired.cache";
 /// What the first line begins with; the checksum of everything after that line follows.
@@ -69,7 +69,7 @@ pub fn save(folder: &Path, state: &State) -> Result<(), Error> {
     let body = serde_json::to_vec(state).map_err(|error| failed(io::Error::other(error)))?;
     let mut content = format!("{HEADER}{}\n", checksum(&body)).into_bytes();
     content.extend_from_slice(&body);
-    file::write(&path, &content).map_err(failed)
+    file::write_private(&path, &content).map_err(failed)
 }
 
 fn parse(content: &[u8]) -> Result<State, &'static str> {

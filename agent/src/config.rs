@@ -59,7 +59,8 @@ pub enum Backend {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Planes to dial, tried in turn.
+    /// Planes to dial, tried in turn. At least one; empty only until it is checked.
+    #[serde(default)]
     pub plane: Vec<Url>,
     /// The file that holds the agent's token.
     #[serde(default = "default_token_file")]
@@ -110,6 +111,13 @@ impl Config {
 
     /// Reads the file, then the environment over it, and checks the whole.
     pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
+        let config = Self::read(path, environment)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads the file, then the environment over it; whether it makes sense is not asked.
+    pub fn read(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
@@ -126,12 +134,10 @@ impl Config {
                 table.insert(key.to_lowercase(), environment_value(&value));
             }
         }
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| Error::Value {
+        table.try_into().map_err(|error: toml::de::Error| Error::Value {
             key: "environment",
             message: format!("{} (in a variable {ENVIRONMENT}…)", error.message()),
-        })?;
-        config.check()?;
-        Ok(config)
+        })
     }
 
     /// Whether the values make sense together.
@@ -196,6 +202,9 @@ mod tests {
     fn only_the_plane_must_be_named() {
         let config = load("plane = [\"https://plane.example.com\"]", &[]).unwrap();
         assert_eq!((config.report_interval, config.backend), (15, Backend::Kernel));
+        assert!(load("", &[]).unwrap_err().contains("name at least one plane"));
+        let environment = [("SENTRAZONE_AGENT_PLANE", "[\"https://plane.example.com\"]")];
+        assert_eq!(load("", &environment).unwrap().plane, config.plane);
     }
 
     #[test]

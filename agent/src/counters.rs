@@ -12,10 +12,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use wgctl::api::{Counters as Batch, PeerCounters};
 use wgctl::device::Device;
+use wgctl::file;
 use wgctl::name::Incarnation;
 use wgctl::{PeerId, PublicKey, Timestamp};
-
-use crate::file;
 
 const NAME: &str = "counters.json";
 
@@ -66,7 +65,7 @@ impl Counters {
 
     /// Writes everything down. To be called before a batch is sent.
     pub fn save(&self, folder: &Path) -> io::Result<()> {
-        file::write(&folder.join(NAME), &serde_json::to_vec(self)?)
+        file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)
     }
 
     /// The interface was made anew: its numbers begin at zero.

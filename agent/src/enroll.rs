@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use wgctl::ServerId;
 use wgctl::client::{Client, Target};
+use wgctl::file;
 use wgctl::protocol::v1::{Hello, VERSION};
 use zeroize::Zeroizing;
 
 use crate::cache;
 use crate::config::{self, Config};
-use crate::file;
 use crate::secrets::{self, Secrets};
 
 /// The user that the agent's unit runs as.
@@ -91,11 +91,11 @@ pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
     } = enrollment;
     // A host that is enrolled again keeps what was set by hand.
     let mut config = match path.exists() {
-        true => Config::load(&path, std::iter::empty())?,
+        true => Config::read(&path, std::iter::empty())?,
         false => Config::new(Vec::new()),
     };
     config.plane = planes;
-    config.allow_plaintext = allow_plaintext;
+    config.allow_plaintext |= allow_plaintext;
     config.ca_file = ca_file.or(config.ca_file);
     config.token_file = path.with_file_name("agent.token");
     if let Some(folder) = state_dir {
@@ -121,9 +121,10 @@ pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(at(folder))?;
     }
-    file::write(&config.token_file, format!("{}\n", token.as_str()).as_bytes()).map_err(at(&config.token_file))?;
+    file::write_private(&config.token_file, format!("{}\n", token.as_str()).as_bytes())
+        .map_err(at(&config.token_file))?;
     let text = toml::to_string(&config)?;
-    file::write(&path, text.as_bytes()).map_err(at(&path))?;
+    file::write_private(&path, text.as_bytes()).map_err(at(&path))?;
     let mut files = vec![path.clone(), config.token_file.clone(), config.state_dir.clone()];
     files.extend(secrets::files(&config.state_dir));
     for file in &files {

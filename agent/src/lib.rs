@@ -10,7 +10,7 @@ pub mod config;
 pub mod counters;
 pub mod desired;
 pub mod enroll;
-mod file;
+mod folder;
 pub mod host;
 pub mod plane;
 pub mod reconcile;
@@ -72,7 +72,7 @@ pub enum Error {
 /// is on it when this ends stays.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let secrets = Arc::new(Secrets::open(&config.state_dir)?);
-    let _lock = file::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
+    let _lock = folder::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
     let planes = Planes::new(&config)?;
     let (ready, carried_out) = oneshot::channel();
     let Running {

@@ -11,12 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use wgctl::file;
 use wgctl::key::{KEY_LEN, KeyError};
 use wgctl::protocol::v1::{Prekey, Sealed};
 use wgctl::{PeerId, PresharedKey, PrivateKey, PublicKey, ServerId};
 use zeroize::Zeroizing;
 
-use crate::file;
+use crate::folder::make_private;
 
 const WIREGUARD_KEY: &str = "wireguard.key";
 const SEAL_KEY: &str = "seal.key";
@@ -102,7 +103,7 @@ pub struct Secrets {
 impl Secrets {
     /// The secrets in `folder`; made when there are none.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        file::private_folder(folder).map_err(|source| Error::File {
+        make_private(folder).map_err(|source| Error::File {
             path: folder.to_owned(),
             source,
         })?;
@@ -247,7 +248,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, Error> {
 fn make(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
     let key = PrivateKey::generate()?;
     let text = Zeroizing::new(format!("{}\n", key.to_base64().as_str()));
-    file::write(path, text.as_bytes()).map_err(|source| Error::File {
+    file::write_private(path, text.as_bytes()).map_err(|source| Error::File {
         path: path.to_owned(),
         source,
     })?;

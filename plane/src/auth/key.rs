@@ -3,12 +3,12 @@
 //! Owns making it once, whole and readable by us alone, and reading it. It must not leave the
 //! process: tokens are signed and stored answers sealed with keys that come from it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 const LENGTH: usize = 32;
 const FILE: &str = "jwt.key";
@@ -65,7 +65,7 @@ impl SigningKey {
                     return Err(KeyError::Open { path, mode });
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::make(state_dir, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::make(path),
             Err(source) => return Err(io_error("read", path)(source)),
         }
         let bytes = Zeroizing::new(fs::read(&path).map_err(io_error("read", path.clone()))?);
@@ -78,30 +78,11 @@ impl SigningKey {
         }
     }
 
-    /// Written whole under another name first: a crash leaves no half key.
-    fn make(state_dir: &Path, path: PathBuf) -> Result<Self, KeyError> {
-        let mut key = [0; LENGTH];
-        getrandom::fill(&mut key).map_err(|error| KeyError::Random(error.to_string()))?;
-        let unfinished = path.with_extension("key.new");
-        let write = || -> io::Result<()> {
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&unfinished)?;
-            file.write_all(&key)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)?;
-            File::open(state_dir)?.sync_all()
-        };
-        let written = write().map_err(io_error("make", path.clone()));
-        let made = Self(Zeroizing::new(key));
-        key.zeroize();
-        written.map(|()| made)
+    fn make(path: PathBuf) -> Result<Self, KeyError> {
+        let mut key = Zeroizing::new([0; LENGTH]);
+        getrandom::fill(key.as_mut_slice()).map_err(|error| KeyError::Random(error.to_string()))?;
+        wgctl::file::write_private(&path, key.as_slice()).map_err(io_error("make", path))?;
+        Ok(Self(key))
     }
 
     /// The 32 bytes. Secret.

@@ -218,6 +218,30 @@ async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
     );
     let config = std::fs::read_to_string(host.config()).unwrap();
     assert!(config.contains("report_interval = 1\n"), "{config}");
+    let example = lab.folder().join("example.toml");
+    std::fs::copy(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/agent.toml"),
+        &example,
+    )
+    .unwrap();
+    let mut enroll = host.namespace.command(&agent);
+    enroll.args([
+        "enroll",
+        "--allow-plaintext",
+        "--plane",
+        "http://192.0.2.254:8080",
+        "--token-file",
+    ]);
+    enroll
+        .arg(&token)
+        .arg("--config")
+        .arg(&example)
+        .arg("--state-dir")
+        .arg(host.state());
+    assert!(
+        enroll.output().unwrap().status.success(),
+        "over the packaged example, where all is a comment"
+    );
     host.start();
     online(&lab, &host).await;
 }
