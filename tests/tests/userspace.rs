@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sentrazone_agent::host::{Host as _, Netlink};
+use sentrazone_tests::wait::until_blocking;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::plan::plan;
 use wgctl::device::userspace::Userspace;
@@ -152,6 +153,9 @@ fn a_socket_that_nobody_answers_says_what_to_start() {
     let path = PathBuf::from(format!("/var/run/wireguard/{name}.sock"));
     // The listener goes, its file stays: as after a process that was killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    // A test beside this one may have forked in between: its child holds the listener until it execs.
+    let connect = || std::os::unix::net::UnixStream::connect(&path).is_ok();
+    until_blocking("nobody listens", connect, |answered| !answered);
     let error = Userspace::new().read(&name).unwrap_err().to_string();
     std::fs::remove_file(&path).unwrap();
     assert!(error.contains(&format!("wireguard-go {name}")), "{error}");

@@ -42,7 +42,7 @@ impl Backend for Userspace {
         answering(interface)?;
         let what = || format!("reading {interface}");
         let name = control_name(interface, what)?;
-        let device = control::Device::get(&name, control::Backend::Userspace).map_err(|error| io_error(error, what))?;
+        let device = control::Device::get(&name, control::Backend::Userspace).map_err(|error| io_error(interface, error, what))?;
         Ok(Some(translate(device)))
     }
 
@@ -59,7 +59,7 @@ impl Backend for Userspace {
         answering(interface)?;
         update(plan, &present)
             .apply(&name, control::Backend::Userspace)
-            .map_err(|error| io_error(error, what))
+            .map_err(|error| io_error(interface, error, what))
     }
 }
 
@@ -76,15 +76,19 @@ fn answering(interface: &InterfaceName) -> Result<(), Error> {
         if source.kind() == io::ErrorKind::PermissionDenied {
             return Error::NoPermission;
         }
-        let advice = format!(
-            "no userspace WireGuard answers on {}: start it with `wireguard-go {interface}` ({source})",
-            path.display()
-        );
-        Error::Io {
-            what: format!("reaching {interface}"),
-            source: io::Error::new(source.kind(), advice),
-        }
+        unanswered(interface, &source)
     })
+}
+
+fn unanswered(interface: &InterfaceName, source: &io::Error) -> Error {
+    let advice = format!(
+        "no userspace WireGuard answers on {}: start it with `wireguard-go {interface}` ({source})",
+        socket(interface).display()
+    );
+    Error::Io {
+        what: format!("reaching {interface}"),
+        source: io::Error::new(source.kind(), advice),
+    }
 }
 
 fn control_name(interface: &InterfaceName, what: impl FnOnce() -> String) -> Result<control::InterfaceName, Error> {
@@ -94,8 +98,12 @@ fn control_name(interface: &InterfaceName, what: impl FnOnce() -> String) -> Res
     })
 }
 
-fn io_error(error: io::Error, what: impl FnOnce() -> String) -> Error {
+fn io_error(interface: &InterfaceName, error: io::Error, what: impl FnOnce() -> String) -> Error {
     match error.kind() {
+        // The process ended after it had taken our connection.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            unanswered(interface, &error)
+        }
         io::ErrorKind::PermissionDenied => Error::NoPermission,
         io::ErrorKind::InvalidInput => Error::Refused {
             what: what(),
