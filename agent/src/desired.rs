@@ -166,6 +166,7 @@ pub(crate) mod tests {
             mtu: None,
             masquerade: false,
             ping_target: None,
+            drift: wgctl::drift::DriftPolicy::default(),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod api;
 pub mod client;
 pub mod config;
 pub mod device;
+pub mod drift;
 pub mod file;
 pub mod key;
 pub mod name;

@@ -9,7 +9,7 @@ use reqwest::Method;
 use super::{Client, Error};
 use crate::name::RequestId;
 use crate::protocol::path;
-use crate::protocol::v1::{Applied, Desired, DesiredQuery, Hello, Prekeys, Reply, Welcome};
+use crate::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
 
 /// How much longer than `wait` a poll's answer may take before the connection is taken for dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
@@ -33,6 +33,11 @@ impl Client {
     /// Confirms what the kernel has.
     pub async fn applied(&self, applied: &Applied) -> Result<(), Error> {
         self.call(Method::POST, &[path::APPLIED])?.json(applied).done().await
+    }
+
+    /// Tells what others did to the interface.
+    pub async fn drift(&self, report: &DriftReport) -> Result<(), Error> {
+        self.call(Method::POST, &[path::DRIFT])?.json(report).done().await
     }
 
     /// Fills the plane's stock of prekeys.

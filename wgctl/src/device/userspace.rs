@@ -42,7 +42,8 @@ impl Backend for Userspace {
         answering(interface)?;
         let what = || format!("reading {interface}");
         let name = control_name(interface, what)?;
-        let device = control::Device::get(&name, control::Backend::Userspace).map_err(|error| io_error(interface, error, what))?;
+        let device = control::Device::get(&name, control::Backend::Userspace)
+            .map_err(|error| io_error(interface, error, what))?;
         Ok(Some(translate(device)))
     }
 

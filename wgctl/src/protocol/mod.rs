@@ -14,6 +14,8 @@ pub mod path {
     pub const DESIRED: &str = "/api/agent/desired";
     /// `POST`: [`super::v1::Applied`].
     pub const APPLIED: &str = "/api/agent/applied";
+    /// `POST`: [`super::v1::DriftReport`].
+    pub const DRIFT: &str = "/api/agent/drift";
     /// `POST`: [`super::v1::Prekeys`].
     pub const PREKEYS: &str = "/api/agent/prekeys";
     /// `POST …/{request}`: [`super::v1::Reply`].

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Endpoint;
+use crate::drift::{Drift, DriftPolicy};
 use crate::key::PublicKey;
 use crate::name::{Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId};
 use crate::time::Timestamp;
@@ -143,6 +144,13 @@ pub struct Interface {
     /// `host:port` whose TCP connect time to report; absent for the plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_target: Option<Endpoint>,
+    /// What to do about changes that others make; absent to repair them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift: DriftPolicy,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A peer as it should be on the interface.
@@ -184,6 +192,25 @@ pub struct Failure {
     pub client: PeerId,
     /// The kernel's or the agent's reason.
     pub reason: String,
+}
+
+/// What others did to the interface: `POST /api/agent/drift`. Sent again unchanged until it is
+/// acknowledged, and counted once, like a batch of counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftReport {
+    /// One life of the agent's counting (its state directory's).
+    pub incarnation: Incarnation,
+    /// Counts up by one a message, from 1.
+    pub sequence: u64,
+    /// Seen and repaired since the last message; at most 64.
+    #[serde(default)]
+    pub repaired: Vec<Drift>,
+    /// Seen since the last message and left as it is; at most 64.
+    #[serde(default)]
+    pub seen: Vec<Drift>,
+    /// All that is left as it is now, the 64 oldest of it.
+    #[serde(default)]
+    pub standing: Vec<Drift>,
 }
 
 /// Fresh sealed keys for peers to come.
