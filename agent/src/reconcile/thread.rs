@@ -1,6 +1,6 @@
 //! The reconciler's thread: kernel calls block, so they have one of their own.
 //!
-//! Owns the inbox, the timers (the next expiry, the saving of the cache) and who is told what. It
+//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and who is told what. It
 //! must not decide what should be.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,8 +17,6 @@ use super::{Reconciler, Verdict};
 use crate::desired::{Base, Misfit, Touched};
 use crate::host::Host;
 
-/// The cache is written at once, but in a storm of changes only so often.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a cache that could not be written waits.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
 /// The interface is compared at least this often, however rare the reports; a clock that jumps is
@@ -101,7 +99,7 @@ where
                 reconciler,
                 verdict: verdict_sender,
                 position: position_sender,
-                saves: Saves::default(),
+                tried: Instant::now(),
                 rounded: Instant::now(),
             };
             thread.publish();
@@ -125,7 +123,8 @@ struct Thread<B, H> {
     reconciler: Reconciler<B, H>,
     verdict: watch::Sender<Verdict>,
     position: watch::Sender<Position>,
-    saves: Saves,
+    /// When the cache was last written, or could not be.
+    tried: Instant,
     rounded: Instant,
 }
 
@@ -142,11 +141,11 @@ impl<B: Backend, H: Host> Thread<B, H> {
             if expired || self.until_round().is_zero() {
                 self.round(now);
             }
-            if self.saves.due() {
+            if self.until_save().is_some_and(|left| left.is_zero()) {
                 self.save();
             }
         }
-        if self.saves.dirty {
+        if self.reconciler.cache_is_behind() {
             self.save();
         }
         self.reconciler.save_counters();
@@ -168,13 +167,15 @@ impl<B: Backend, H: Host> Thread<B, H> {
         interval.saturating_sub(self.rounded.elapsed())
     }
 
+    /// How long a cache that could not be written waits; none when it was.
+    fn until_save(&self) -> Option<Duration> {
+        let left = || SAVE_RETRY.saturating_sub(self.tried.elapsed());
+        self.reconciler.cache_is_behind().then(left)
+    }
+
     fn save(&mut self) {
-        let began = Instant::now();
-        let saved = self.reconciler.save();
-        if let Err(error) = &saved {
-            tracing::error!("the state is not cached, a boot without a plane would not have it: {error}");
-        }
-        self.saves.tried(began.elapsed(), saved.is_ok());
+        self.reconciler.save();
+        self.tried = Instant::now();
     }
 
     fn take(&mut self, input: Input) {
@@ -187,7 +188,9 @@ impl<B: Backend, H: Host> Thread<B, H> {
             } => {
                 let taken = self.reconciler.take(&server, *desired, base, Timestamp::now());
                 self.publish();
-                self.saves.dirty |= taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing);
+                if taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing) {
+                    self.tried = Instant::now();
+                }
                 // The poll that asked may be gone; the next one asks anew.
                 let _ = done.send(taken.map(drop));
             }
@@ -244,70 +247,7 @@ impl<B: Backend, H: Host> Thread<B, H> {
         let before = |end: Timestamp| end.since(Timestamp::now()).saturating_sub(Duration::from_secs(1));
         let expiry = self.reconciler.next_expiry().map(before);
         let expiry = expiry.map(|left| left.max(Duration::from_millis(100)));
-        let waits = [expiry, self.saves.patience()].into_iter().flatten();
+        let waits = [expiry, self.until_save()].into_iter().flatten();
         waits.fold(self.until_round(), Duration::min)
-    }
-}
-
-/// When the cache was and will be written.
-#[derive(Default)]
-struct Saves {
-    dirty: bool,
-    /// When the last attempt ended, and how long the next one waits from then.
-    last: Option<(Instant, Duration)>,
-}
-
-impl Saves {
-    fn patience(&self) -> Option<Duration> {
-        let left = |(at, wait): (Instant, Duration)| wait.saturating_sub(at.elapsed());
-        self.dirty.then(|| self.last.map_or(Duration::ZERO, left))
-    }
-
-    fn due(&self) -> bool {
-        self.patience().is_some_and(|left| left.is_zero())
-    }
-
-    /// A large state takes long to write: changes come first, so a tenth of the time is enough.
-    fn tried(&mut self, took: Duration, saved: bool) {
-        self.dirty = !saved;
-        let wait = if saved {
-            SAVE_INTERVAL.max(took.saturating_mul(9))
-        } else {
-            SAVE_RETRY
-        };
-        self.last = Some((Instant::now(), wait));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_is_cached_at_once_and_a_storm_of_them_now_and_then() {
-        let mut saves = Saves::default();
-        assert!(!saves.due());
-        saves.dirty = true;
-        assert!(saves.due());
-        saves.tried(Duration::from_millis(1), true);
-        assert!(!saves.due() && saves.patience().is_none());
-        saves.dirty = true;
-        assert!(!saves.due() && saves.patience() <= Some(SAVE_INTERVAL));
-        saves.tried(Duration::from_secs(2), true);
-        saves.dirty = true;
-        assert!(
-            saves.patience() > Some(Duration::from_secs(10)),
-            "a large state, more rarely"
-        );
-    }
-
-    #[test]
-    fn a_cache_that_was_not_written_is_written_later() {
-        let mut saves = Saves {
-            dirty: true,
-            last: None,
-        };
-        saves.tried(Duration::ZERO, false);
-        assert!(saves.patience().is_some_and(|left| !left.is_zero()));
     }
 }
