@@ -146,7 +146,7 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
     Ok(())
 }
 
-fn one_line(reason: &str) -> String {
+pub(super) fn one_line(reason: &str) -> String {
     let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
     line.take(LONGEST_REASON).collect()
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 use wgctl::address::host;
-use wgctl::drift::DriftPolicy;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{self, Change, Desired, DesiredQuery, Interface};
 use wgctl::{ServerId, Timestamp};
@@ -209,6 +208,6 @@ fn interface(server: &ServerRecord) -> Interface {
         mtu: server.mtu,
         masquerade: server.masquerade,
         ping_target: server.ping_target.clone(),
-        drift: DriftPolicy::default(),
+        drift: server.drift_policy,
     }
 }

@@ -10,6 +10,7 @@ mod checks;
 mod clients;
 mod confirm;
 mod desired;
+mod drift;
 mod idempotency;
 mod peers;
 mod refusal;
@@ -78,6 +79,7 @@ struct Shared {
     store: Store,
     relay: Relay,
     logins: throttle::Logins,
+    drift_log: drift::Allowance,
     settings: Settings,
 }
 
@@ -90,6 +92,7 @@ impl Fleet {
                 store,
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
+                drift_log: drift::Allowance::default(),
                 settings,
             }),
         }

@@ -83,6 +83,7 @@ fn agents() -> Router<App> {
         .route(path::HELLO, post(agent::hello))
         .route(path::DESIRED, get(agent::desired))
         .route(path::APPLIED, post(agent::applied))
+        .route(path::DRIFT, post(agent::drift))
         .route(path::PREKEYS, post(agent::prekeys))
         .route(&format!("{}/{{request}}", path::REPLIES), post(agent::reply))
         .route(path::REPORT, post(agent::report))
