@@ -6,6 +6,7 @@
 
 mod agent;
 mod audit;
+mod backup;
 mod checks;
 mod clients;
 mod confirm;
@@ -24,9 +25,11 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wgctl::{ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
+pub use backup::Copy;
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
@@ -78,6 +81,7 @@ struct Shared {
     store: Store,
     relay: Relay,
     logins: throttle::Logins,
+    copies: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -90,6 +94,7 @@ impl Fleet {
                 store,
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
+                copies: Arc::new(Semaphore::new(backup::COPIES)),
                 settings,
             }),
         }

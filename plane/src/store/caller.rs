@@ -111,6 +111,10 @@ actions! {
     UserUpdated => "user_updated",
     /// A person's account was removed.
     UserDeleted => "user_deleted",
+    /// Somebody took a backup of everything.
+    BackupCreated => "backup_created",
+    /// Everything was replaced by a backup.
+    DatabaseRestored => "database_restored",
     /// An agent asked for what is not its own.
     AgentRefused => "agent_refused",
 }
