@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use wgctl::{ServerId, Timestamp};
+use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
 pub use backup::Copy;
@@ -57,7 +57,7 @@ pub struct Settings {
     /// Prekeys to hold for each server.
     pub prekey_stock: u32,
     /// What time it is.
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
 }
 
 impl Default for Settings {
@@ -66,7 +66,7 @@ impl Default for Settings {
             apply_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             prekey_stock: 32,
-            clock: Timestamp::now,
+            clock: Clock::default(),
         }
     }
 }
@@ -156,7 +156,7 @@ impl Fleet {
     }
 
     fn now(&self) -> Timestamp {
-        (self.shared.settings.clock)()
+        self.shared.settings.clock.now()
     }
 
     /// Makes a change.
