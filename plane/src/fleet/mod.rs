@@ -6,6 +6,7 @@
 
 mod agent;
 mod audit;
+mod backup;
 mod checks;
 mod clients;
 mod confirm;
@@ -25,9 +26,11 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
+pub use backup::Copy;
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
@@ -80,6 +83,7 @@ struct Shared {
     relay: Relay,
     logins: throttle::Logins,
     drift_log: drift::Allowance,
+    copies: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -93,6 +97,7 @@ impl Fleet {
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
                 drift_log: drift::Allowance::default(),
+                copies: Arc::new(Semaphore::new(backup::COPIES)),
                 settings,
             }),
         }
