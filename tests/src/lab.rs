@@ -193,6 +193,7 @@ impl Lab {
             listen_port: None,
             masquerade: false,
             ping_target: None,
+            adopt: false,
         };
         change(&mut new);
         let created = self.admin().create_server(&new, None).await.expect("a server");

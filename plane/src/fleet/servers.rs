@@ -157,6 +157,7 @@ fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<Server
         masquerade: new.masquerade,
         ping_target: new.ping_target,
         public_key: None,
+        adopt: new.adopt,
         token_hash,
         created_at: now,
         updated_at: now,
@@ -262,6 +263,9 @@ fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refus
     if let Some(target) = patch.ping_target {
         server.ping_target = target;
     }
+    if let Some(adopt) = patch.adopt {
+        server.adopt = adopt;
+    }
     Ok(server)
 }
 
@@ -280,7 +284,7 @@ fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
             s.persistent_keepalive,
         )
     };
-    !concerns_host(old, new) && clients(old) == clients(new)
+    !concerns_host(old, new) && clients(old) == clients(new) && old.adopt == new.adopt
 }
 
 async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {

@@ -82,6 +82,7 @@ fn agents() -> Router<App> {
     Router::new()
         .route(path::HELLO, post(agent::hello))
         .route(path::DESIRED, get(agent::desired))
+        .route(path::ADOPTION, get(agent::terms).post(agent::adopt))
         .route(path::APPLIED, post(agent::applied))
         .route(path::PREKEYS, post(agent::prekeys))
         .route(&format!("{}/{{request}}", path::REPLIES), post(agent::reply))

@@ -40,6 +40,9 @@ pub struct Server {
     pub masquerade: bool,
     /// `host:port` whose TCP connect time is reported as `ping_ms`, instead of the plane.
     pub ping_target: Option<Endpoint>,
+    /// Whether the interface that the host has is to be adopted when it is enrolled; false once it was.
+    #[serde(default)]
+    pub adopt: bool,
     /// The host's public key; null before its agent first connected.
     pub public_key: Option<PublicKey>,
     /// Peers recorded.
@@ -90,6 +93,9 @@ pub struct NewServer {
     /// Default none: the plane itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_target: Option<Endpoint>,
+    /// Whether to adopt the interface that the host has, with its key and peers. Default false.
+    #[serde(default)]
+    pub adopt: bool,
 }
 
 /// `PATCH /api/servers/{id}`: what is absent stays; null clears where null means something.
@@ -120,6 +126,9 @@ pub struct ServerPatch {
     /// Null for the plane itself.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub ping_target: Option<Option<Endpoint>>,
+    /// Whether to adopt what the host's interface has by then when it is next enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub adopt: Option<bool>,
 }
 
 /// A new server and its agent's token, which is shown once.

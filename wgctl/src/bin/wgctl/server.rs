@@ -152,6 +152,9 @@ fn describe(server: &Server, out: &Output) -> String {
     table.field("listen port", server.listen_port.to_string());
     table.field("public key", or_dash(server.public_key));
     table.field("masquerade", if server.masquerade { "yes" } else { "no" });
+    if server.adopt {
+        table.field("adopt", "awaited: enroll the host");
+    }
     table.field("dns", join(&server.dns));
     table.field("allowed ips", join(&server.allowed_ips));
     table.field("mtu", or_dash(server.mtu));

@@ -47,6 +47,9 @@ pub(crate) struct Add {
     /// Whose TCP connect time is reported as ping [default: the plane]
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Endpoint>,
+    /// Take over the interface that the host has, with its key and its peers
+    #[arg(long)]
+    adopt: bool,
 }
 
 impl From<Add> for NewServer {
@@ -63,6 +66,7 @@ impl From<Add> for NewServer {
             listen_port: add.listen_port,
             masquerade: add.masquerade,
             ping_target: add.ping_target,
+            adopt: add.adopt,
         }
     }
 }
@@ -94,6 +98,9 @@ pub(crate) struct Changes {
     /// Whose TCP connect time is reported as ping, or "default" for the plane
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Nullable<Endpoint>>,
+    /// Take over what the host's interface has by then when it is next enrolled, or not (--adopt=false)
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    adopt: Option<bool>,
 }
 
 impl From<Changes> for ServerPatch {
@@ -107,6 +114,7 @@ impl From<Changes> for ServerPatch {
             listen_port: changes.listen_port,
             masquerade: changes.masquerade,
             ping_target: changes.ping_target.map(|value| value.0),
+            adopt: changes.adopt,
         }
     }
 }
