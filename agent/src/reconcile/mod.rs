@@ -28,7 +28,7 @@ use crate::desired::{Base, Delta, Misfit, State, Touched, step};
 use crate::host::{Host, Spec};
 use crate::secrets::Secrets;
 
-pub use thread::{Input, Position, Reading, Running, spawn};
+pub use thread::{Handle, Input, Loop, Position, Reading, spawn};
 pub use verdict::Verdict;
 use verdict::reasons;
 use wanted::{Index, Opened, Wanted};

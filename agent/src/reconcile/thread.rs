@@ -1,17 +1,18 @@
-//! The reconciler's thread: kernel calls block, so they have one of their own.
+//! The reconciler's loop, and its thread: kernel calls block, so they have one of their own.
 //!
-//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and who is told what. It
-//! must not decide what should be.
+//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and who is told
+//! what. It must not decide what should be.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout};
 use wgctl::api::Counters as Batch;
 use wgctl::device::Backend;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::Desired;
-use wgctl::{ServerId, Timestamp};
+use wgctl::{Clock, ServerId, Timestamp};
 
 use super::{Reconciler, Verdict};
 use crate::desired::{Base, Misfit, Touched};
@@ -25,7 +26,7 @@ const ROUND_INTERVAL: Duration = Duration::from_secs(30);
 /// The same, while the interface is not as it should be.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the thread is told.
+/// What the loop is told.
 pub enum Input {
     /// The plane's answer, and where to say what is known now.
     Desired {
@@ -70,57 +71,51 @@ pub struct Reading {
 /// Where the next poll begins: incarnation and revision of the state that is here.
 pub type Position = Option<(Incarnation, u64)>;
 
-/// The running thread, as others see it.
-pub struct Running {
+/// The loop, as others see it.
+#[derive(Clone)]
+pub struct Handle {
     /// Its inbox.
-    pub inbox: Sender<Input>,
+    pub inbox: UnboundedSender<Input>,
     /// What came of it, whenever that changes.
     pub verdict: watch::Receiver<Verdict>,
     /// Where the next poll begins.
     pub position: watch::Receiver<Position>,
-    /// To wait for its end.
-    pub handle: std::thread::JoinHandle<()>,
 }
 
 /// Starts the thread. What the cache says is carried out first; `ready` is told after that.
-pub fn spawn<B, H>(mut reconciler: Reconciler<B, H>, ready: oneshot::Sender<()>) -> std::io::Result<Running>
+pub fn spawn<B, H>(
+    reconciler: Reconciler<B, H>,
+    clock: Clock,
+    ready: oneshot::Sender<()>,
+) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)>
 where
     B: Backend + 'static,
     H: Host + 'static,
 {
-    let (inbox, receiver) = channel();
-    let (verdict_sender, verdict) = watch::channel(reconciler.verdict().clone());
-    let (position_sender, position) = watch::channel(position_of(&reconciler));
-    let handle = std::thread::Builder::new()
+    let (mut turns, handle) = Loop::new(reconciler, clock);
+    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = std::thread::Builder::new()
         .name("reconcile".to_owned())
         .spawn(move || {
-            reconciler.round(Timestamp::now());
-            let mut thread = Thread {
-                reconciler,
-                verdict: verdict_sender,
-                position: position_sender,
-                tried: Instant::now(),
-                rounded: Instant::now(),
-            };
-            thread.publish();
-            // Nobody may wait for it: then nobody is told.
-            let _ = ready.send(());
-            thread.run(&receiver);
+            turns.begin(ready);
+            // Turns are taken outside of the runtime: they block, and some on one of their own.
+            while let Some(next) = timer.block_on(turns.next()) {
+                turns.take(next);
+            }
+            turns.end();
         })?;
-    Ok(Running {
-        inbox,
-        verdict,
-        position,
-        handle,
-    })
+    Ok((handle, thread))
 }
 
 fn position_of<B: Backend, H: Host>(reconciler: &Reconciler<B, H>) -> Position {
     reconciler.state().map(|state| (state.incarnation, state.revision))
 }
 
-struct Thread<B, H> {
+/// The loop around a reconciler.
+pub struct Loop<B, H> {
     reconciler: Reconciler<B, H>,
+    clock: Clock,
+    inbox: UnboundedReceiver<Input>,
     verdict: watch::Sender<Verdict>,
     position: watch::Sender<Position>,
     /// When the cache was last written, or could not be.
@@ -128,23 +123,74 @@ struct Thread<B, H> {
     rounded: Instant,
 }
 
-impl<B: Backend, H: Host> Thread<B, H> {
-    fn run(&mut self, inbox: &Receiver<Input>) {
-        loop {
-            match inbox.recv_timeout(self.patience()) {
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(input) => self.take(input),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let now = Timestamp::now();
-            let expired = self.reconciler.next_expiry().is_some_and(|end| end <= now);
-            if expired || self.until_round().is_zero() {
-                self.round(now);
-            }
-            if self.until_save().is_some_and(|left| left.is_zero()) {
-                self.save();
-            }
+/// What a turn is about.
+enum Next {
+    Input(Input),
+    Timer,
+}
+
+impl<B: Backend, H: Host> Loop<B, H> {
+    /// A loop that does nothing yet. `clock` is what peers expire by.
+    pub fn new(reconciler: Reconciler<B, H>, clock: Clock) -> (Self, Handle) {
+        let (sender, inbox) = unbounded_channel();
+        let (verdict, verdicts) = watch::channel(reconciler.verdict().clone());
+        let (position, positions) = watch::channel(position_of(&reconciler));
+        let turns = Self {
+            reconciler,
+            clock,
+            inbox,
+            verdict,
+            position,
+            tried: Instant::now(),
+            rounded: Instant::now(),
+        };
+        let handle = Handle {
+            inbox: sender,
+            verdict: verdicts,
+            position: positions,
+        };
+        (turns, handle)
+    }
+
+    /// Runs as a task among others, for a backend and a host that neither block nor wait.
+    pub async fn run(mut self, ready: oneshot::Sender<()>) {
+        self.begin(ready);
+        while let Some(next) = self.next().await {
+            self.take(next);
         }
+        self.end();
+    }
+
+    fn begin(&mut self, ready: oneshot::Sender<()>) {
+        self.round(self.clock.now());
+        // Nobody may wait for it: then nobody is told.
+        let _ = ready.send(());
+    }
+
+    /// Waits for something to do; `None` when this is the end.
+    async fn next(&mut self) -> Option<Next> {
+        match timeout(self.patience(), self.inbox.recv()).await {
+            Ok(Some(Input::Stop) | None) => None,
+            Ok(Some(input)) => Some(Next::Input(input)),
+            Err(_) => Some(Next::Timer),
+        }
+    }
+
+    fn take(&mut self, next: Next) {
+        if let Next::Input(input) = next {
+            self.carry_out(input);
+        }
+        let now = self.clock.now();
+        let expired = self.reconciler.next_expiry().is_some_and(|end| end <= now);
+        if expired || self.until_round().is_zero() {
+            self.round(now);
+        }
+        if self.until_save().is_some_and(|left| left.is_zero()) {
+            self.save();
+        }
+    }
+
+    fn end(&mut self) {
         if self.reconciler.cache_is_behind() {
             self.save();
         }
@@ -178,7 +224,7 @@ impl<B: Backend, H: Host> Thread<B, H> {
         self.tried = Instant::now();
     }
 
-    fn take(&mut self, input: Input) {
+    fn carry_out(&mut self, input: Input) {
         match input {
             Input::Desired {
                 server,
@@ -186,7 +232,7 @@ impl<B: Backend, H: Host> Thread<B, H> {
                 base,
                 done,
             } => {
-                let taken = self.reconciler.take(&server, *desired, base, Timestamp::now());
+                let taken = self.reconciler.take(&server, *desired, base, self.clock.now());
                 self.publish();
                 if taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing) {
                     self.tried = Instant::now();
@@ -195,7 +241,7 @@ impl<B: Backend, H: Host> Thread<B, H> {
                 let _ = done.send(taken.map(drop));
             }
             Input::Look { reading } => {
-                self.round(Timestamp::now());
+                self.round(self.clock.now());
                 let shown = self.reading();
                 let _ = reading.send(shown);
             }
@@ -244,7 +290,7 @@ impl<B: Backend, H: Host> Thread<B, H> {
     /// How long nothing needs to be done.
     fn patience(&self) -> Duration {
         // The clock is cut to seconds: the last one is waited out in small steps.
-        let before = |end: Timestamp| end.since(Timestamp::now()).saturating_sub(Duration::from_secs(1));
+        let before = |end: Timestamp| end.since(self.clock.now()).saturating_sub(Duration::from_secs(1));
         let expiry = self.reconciler.next_expiry().map(before);
         let expiry = expiry.map(|left| left.max(Duration::from_millis(100)));
         let waits = [expiry, self.until_save()].into_iter().flatten();

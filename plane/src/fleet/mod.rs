@@ -25,7 +25,7 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wgctl::{ServerId, Timestamp};
+use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
@@ -55,7 +55,7 @@ pub struct Settings {
     /// Prekeys to hold for each server.
     pub prekey_stock: u32,
     /// What time it is.
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
 }
 
 impl Default for Settings {
@@ -64,7 +64,7 @@ impl Default for Settings {
             apply_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             prekey_stock: 32,
-            clock: Timestamp::now,
+            clock: Clock::default(),
         }
     }
 }
@@ -152,7 +152,7 @@ impl Fleet {
     }
 
     fn now(&self) -> Timestamp {
-        (self.shared.settings.clock)()
+        self.shared.settings.clock.now()
     }
 
     /// Makes a change.
