@@ -159,7 +159,7 @@ impl NewHost<'_> {
         let first_run = match (&secrets, &device) {
             (Some(secrets), Some(device)) => {
                 let wanted = whole(secrets, &self.terms.server_id, &self.terms.recorded, Timestamp::now());
-                Some(self.first_run(wanted, device, &BTreeMap::new()).await?)
+                Some(first_run(wanted, device, &BTreeMap::new()).await)
             }
             _ => None,
         };
@@ -202,7 +202,7 @@ impl NewHost<'_> {
         } else {
             Device::default()
         };
-        let first_run = self.first_run(wanted, &actual, &names.collect()).await?;
+        let first_run = first_run(wanted, &actual, &names.collect()).await;
         if self.dry_run {
             let words = preview::adoption(self.terms, found, &planned, &first_run);
             return Ok(preview::dry_run(words, Some(&planned), &notes));
@@ -223,19 +223,6 @@ impl NewHost<'_> {
         found.note(folder, server, adopted)?;
         preview::section(&mut words, "To know", &notes, "");
         Ok(format!("{words}{}", self.keep()?))
-    }
-
-    /// What the agent's first run changes, peers and host.
-    async fn first_run(
-        &self,
-        wanted: Whole,
-        actual: &Device,
-        names: &BTreeMap<PublicKey, PeerName>,
-    ) -> Result<Vec<String>, Error> {
-        let mut lines = preview::changes(&wanted, actual, names);
-        let host = blocking(move || Netlink::open()?.preview(&wanted.spec)).await?;
-        lines.extend(host);
-        Ok(lines)
     }
 
     /// Writes configuration and token, hands all files to the agent's user, and takes the mark of a
@@ -268,6 +255,17 @@ impl NewHost<'_> {
             path.display()
         ))
     }
+}
+
+/// What the agent's first run changes, peers and host.
+async fn first_run(wanted: Whole, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
+    let mut lines = preview::changes(&wanted, actual, names);
+    match blocking(move || Netlink::open()?.preview(&wanted.spec)).await {
+        Ok(host) => lines.extend(host),
+        // The agent will meet the same, and tell.
+        Err(error) => lines.push(format!("what cannot be told of addresses and routes: {error}")),
+    }
+    lines
 }
 
 /// The configuration as it will be. A host that is enrolled again keeps what was set by hand.

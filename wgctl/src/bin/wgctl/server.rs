@@ -92,8 +92,16 @@ async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Fai
     let token = Zeroizing::new(agent_token);
     let answer = json!({ "server": server, "agent_token": token.as_str() });
     out.answer(&answer, || {
+        let adopt = if server.adopt {
+            format!(
+                "\nThis takes over {} as it is on the host. With --dry-run it shows how, and changes nothing.\n",
+                server.interface
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "{} is registered: {} on {}, devices dial {}.\n\n{}",
+            "{} is registered: {} on {}, devices dial {}.\n\n{}{adopt}",
             server.id,
             join(&server.address_pool),
             server.interface,
