@@ -204,6 +204,7 @@ pub(crate) mod tests {
             public_key: PrivateKey::generate().unwrap().public_key(),
             preshared_key: None,
             allowed_ips: vec![format!("10.8.0.{number}/32").parse().unwrap()],
+            persistent_keepalive: None,
             expires_at: None,
         }
     }

@@ -4,6 +4,7 @@
 //! the reports (`report`). It must not know the plane's storage or REST API; it dials out, and
 //! opens no port. Stopping it changes nothing on the host.
 
+pub mod adopt;
 pub mod answer;
 pub mod cache;
 pub mod config;
@@ -12,8 +13,11 @@ pub mod desired;
 pub mod enroll;
 mod folder;
 pub mod host;
+pub mod import;
 pub mod plane;
+pub mod preview;
 pub mod reconcile;
+pub mod release;
 pub mod report;
 pub mod secrets;
 pub mod source;
@@ -27,12 +31,11 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use wgctl::device::kernel::Kernel;
-use wgctl::device::kernel::link::Route;
 use wgctl::device::userspace::Userspace;
 use wgctl::{Clock, ServerId};
 
 use config::{Backend, Config};
-use host::{Host as _, Netlink};
+use host::Netlink;
 use plane::{Plane, Planes};
 use reconcile::{Handle, Input, LinkBy, Reconciler};
 use report::Reporter;
@@ -66,6 +69,15 @@ pub enum Error {
     /// Another agent is at it.
     #[error("another agent runs with {}: stop it first, or give this one another state_dir", .0.display())]
     Locked(PathBuf),
+    /// The agent is to be stopped before this.
+    #[error("the agent runs with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
+    StillRuns(PathBuf),
+    /// The host was released.
+    #[error(
+        "this host was released: its interface is left as it is. `sentrazone-agent enroll` takes it up again; else stop \
+         starting the agent (`systemctl disable sentrazone-agent`)"
+    )]
+    Released,
     /// That thread is gone.
     #[error("the thread for the kernel has ended unexpectedly: its last log lines say why")]
     ThreadEnded,
@@ -74,6 +86,9 @@ pub enum Error {
 /// Runs until `shutdown`. What the cache says is on the interface before anything is dialled; what
 /// is on it when this ends stays.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    if folder::is_released(&config.state_dir) {
+        return Err(Error::Released);
+    }
     let secrets = Arc::new(Secrets::open(&config.state_dir)?);
     let _lock = folder::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
     let planes = Planes::configured(&config)?;
@@ -177,30 +192,4 @@ async fn start(
 #[must_use]
 pub fn server_of(folder: &Path) -> Option<ServerId> {
     cache::load(folder).ok().flatten().map(|state| state.server_id)
-}
-
-/// Hands the interface back, running: takes only our masquerading away. Gives what to tell.
-pub async fn release(config: Config) -> Result<String, Error> {
-    let Some(state) = cache::load(&config.state_dir)? else {
-        return Ok("There is nothing to release: this agent has never set up an interface.".to_owned());
-    };
-    let name = state.interface.name;
-    let interface = name.clone();
-    let release = move || -> Result<bool, wgctl::device::Error> {
-        Netlink::open()?.release(&interface)?;
-        Ok(Route::open()?.link(&interface)?.is_some())
-    };
-    let there = tokio::task::spawn_blocking(release)
-        .await
-        .map_err(|_| Error::ThreadEnded)??;
-    if !there {
-        return Ok(format!(
-            "There is no interface {name} on this host: nothing is left to release."
-        ));
-    }
-    Ok(format!(
-        "{name} runs on without the agent, with its {} peers, addresses and routes. Its masquerading rules are gone. \
-         Stop the agent (`systemctl disable --now sentrazone-agent`), or it takes {name} up again.",
-        state.peers.len()
-    ))
 }

@@ -32,6 +32,7 @@ pub use thread::{Handle, Input, Loop, Position, Reading, spawn};
 pub use verdict::Verdict;
 use verdict::reasons;
 use wanted::{Index, Opened, Wanted};
+pub(crate) use wanted::{Whole, whole};
 
 /// Who makes the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,18 +254,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
     fn configure(&mut self, state: &State) -> Result<(), Error> {
         let interface = &state.interface;
-        let networks = interface.addresses.iter().map(|address| address.trunc());
-        let spec = Spec {
-            name: interface.name.clone(),
-            addresses: interface.addresses.clone(),
-            mtu: interface.mtu,
-            routes: self.index.routes(),
-            masquerade: if interface.masquerade {
-                networks.collect()
-            } else {
-                Vec::new()
-            },
-        };
+        let spec = Spec::of(interface, self.index.routes());
         let writes = self.host.configure(&spec)?;
         if writes > 0 {
             tracing::info!(interface = %interface.name, writes, "configured addresses, routes and masquerading");

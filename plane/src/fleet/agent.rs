@@ -21,7 +21,7 @@ const PREKEYS_AT_ONCE: usize = 256;
 const MOST_PREKEYS: u32 = 1024;
 
 /// A sealed key of 32 bytes with nonce and tag takes 72.
-const LONGEST_SEALED: usize = 256;
+pub(super) const LONGEST_SEALED: usize = 256;
 
 /// How much of a reason is kept.
 const LONGEST_REASON: usize = 300;

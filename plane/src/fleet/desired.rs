@@ -187,21 +187,22 @@ async fn snapshot(tx: &impl Read, server: &ServerRecord, now: Timestamp) -> Resu
 }
 
 /// Whether a peer belongs on the interface.
-fn is_wanted(peer: &PeerRecord, now: Timestamp) -> bool {
+pub(super) fn is_wanted(peer: &PeerRecord, now: Timestamp) -> bool {
     peer.enabled && peer.expires_at.is_none_or(|end| end > now)
 }
 
-fn wire(peer: PeerRecord) -> v1::Peer {
+pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
     v1::Peer {
         id: peer.id,
         public_key: peer.public_key,
         allowed_ips: peers::spans(&peer),
         preshared_key: peer.preshared_key,
+        persistent_keepalive: peer.host_keepalive,
         expires_at: peer.expires_at,
     }
 }
 
-fn interface(server: &ServerRecord) -> Interface {
+pub(super) fn interface(server: &ServerRecord) -> Interface {
     let address = |pool: &wgctl::pool::Pool| {
         let own = pool.server_address();
         IpNet::new(own, pool.net().prefix_len()).unwrap_or_else(|_| host(own))

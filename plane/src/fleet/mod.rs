@@ -4,6 +4,7 @@
 //! with [`Refusal`]s, not statuses), nor how the store keeps things. What a change needs to know
 //! is decided inside its transaction, before the first write.
 
+mod adoption;
 mod agent;
 mod audit;
 mod backup;

@@ -55,6 +55,14 @@ pub enum Refusal {
         "the client {0:?} brought its own key, and its private key never left its device: use the configuration made there"
     )]
     PrivateKeyNotHeld(String),
+    /// `adoption_not_awaited`.
+    #[error(
+        "server {0:?} does not await the adoption of an interface: `wgctl server set {0} --adopt` makes it, then enroll again"
+    )]
+    AdoptionNotAwaited(String),
+    /// `adoption_refused`.
+    #[error("the interface cannot be adopted, and nothing was changed: {0}")]
+    AdoptionRefused(String),
     /// `agent_offline`.
     #[error("the agent of server {server:?} {detail}")]
     AgentOffline {
@@ -103,6 +111,8 @@ impl Refusal {
             Self::PublicKeyTaken(_) => "public_key_taken",
             Self::PoolExhausted(_) => "pool_exhausted",
             Self::PrivateKeyNotHeld(_) => "private_key_not_held",
+            Self::AdoptionNotAwaited(_) => "adoption_not_awaited",
+            Self::AdoptionRefused(_) => "adoption_refused",
             Self::AgentOffline { .. } => "agent_offline",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::LastAdmin(_) => "last_admin",

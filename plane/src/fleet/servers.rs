@@ -158,6 +158,7 @@ fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<Server
         ping_target: new.ping_target,
         drift_policy: new.drift_policy,
         public_key: None,
+        adopt: new.adopt,
         token_hash,
         created_at: now,
         updated_at: now,
@@ -266,6 +267,9 @@ fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refus
     if let Some(policy) = patch.drift_policy {
         server.drift_policy = policy;
     }
+    if let Some(adopt) = patch.adopt {
+        server.adopt = adopt;
+    }
     Ok(server)
 }
 
@@ -292,7 +296,7 @@ fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
             s.persistent_keepalive,
         )
     };
-    !concerns_host(old, new) && clients(old) == clients(new)
+    !concerns_host(old, new) && clients(old) == clients(new) && old.adopt == new.adopt
 }
 
 async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {

@@ -31,6 +31,7 @@ pub(super) fn server(record: &ServerRecord, ledger: &Ledger, state: &AgentState)
         listen_port: record.listen_port,
         masquerade: record.masquerade,
         ping_target: record.ping_target.clone(),
+        adopt: record.adopt,
         public_key: record.public_key,
         peers: ledger.peers,
         created_at: record.created_at,

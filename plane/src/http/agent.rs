@@ -6,7 +6,9 @@ use axum::Json as Answer;
 use axum::http::StatusCode;
 use wgctl::api::Report;
 use wgctl::name::RequestId;
-use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
+use wgctl::protocol::v1::{
+    Adopted, Adoption, Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Terms, Welcome,
+};
 
 use super::extract::{Ids, Json, Parameters};
 use super::principal::Agent;
@@ -19,6 +21,23 @@ pub(super) async fn hello(agent: Agent, Json(hello): Json<Hello>) -> Result<Answ
     Ok(Answer(
         agent.fleet().hello(&agent.server, hello, agent.caller.ip).await?,
     ))
+}
+
+pub(super) async fn terms(agent: Agent) -> Result<Answer<Terms>, Failure> {
+    Ok(Answer(agent.fleet().terms(&agent.server).await?))
+}
+
+pub(super) async fn adopt(
+    agent: Agent,
+    mut parameters: Parameters,
+    Json(adoption): Json<Adoption>,
+) -> Result<Answer<Adopted>, Failure> {
+    let dry_run = parameters.take("dry_run")?.unwrap_or_default();
+    let fleet = agent.fleet();
+    Ok(Answer(match dry_run {
+        true => fleet.plan_adoption(&agent.server, adoption).await?,
+        false => fleet.adopt(&agent.caller, &agent.server, adoption).await?,
+    }))
 }
 
 pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<Answer<Desired>, Failure> {

@@ -85,6 +85,7 @@ fn agents() -> Router<App> {
     Router::new()
         .route(path::HELLO, post(agent::hello))
         .route(path::DESIRED, get(agent::desired))
+        .route(path::ADOPTION, get(agent::terms).post(agent::adopt))
         .route(path::APPLIED, post(agent::applied))
         .route(path::DRIFT, post(agent::drift))
         .route(path::PREKEYS, post(agent::prekeys))

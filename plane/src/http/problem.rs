@@ -55,6 +55,8 @@ kinds! {
     PoolExhausted = CONFLICT, "pool_exhausted", "The address pool is exhausted";
     PrivateKeyNotHeld = CONFLICT, "private_key_not_held", "The private key is not held";
     QrcodeTooLarge = CONFLICT, "qrcode_too_large", "The configuration does not fit a QR code";
+    AdoptionNotAwaited = CONFLICT, "adoption_not_awaited", "The server does not await an adoption";
+    AdoptionRefused = CONFLICT, "adoption_refused", "The interface cannot be adopted";
     IdempotencyConflict = CONFLICT, "idempotency_conflict", "The Idempotency-Key was used for another request";
     LastAdmin = CONFLICT, "last_admin", "The last admin";
     ServerExists = CONFLICT, "server_exists", "The server exists";

@@ -84,6 +84,8 @@ actions! {
     ClientUpdated => "wg_client_updated",
     /// A peer was removed.
     ClientDeleted => "wg_client_deleted",
+    /// A peer of an adopted interface was recorded.
+    ClientImported => "wg_client_imported",
     /// A peer's configuration was handed out.
     ClientConfigViewed => "wg_client_config_viewed",
     /// A peer's configuration was handed out as a QR code.
@@ -108,6 +110,8 @@ actions! {
     ServerTokenRotated => "server_token_rotated",
     /// A server's host showed its public key for the first time, or another one.
     ServerKeyRecorded => "server_key_recorded",
+    /// A host's interface was adopted as it was.
+    ServerAdopted => "server_adopted",
     /// A person was given an account.
     UserCreated => "user_created",
     /// A person's account was changed.

@@ -37,6 +37,9 @@ pub(crate) struct ServerRecord {
     pub(crate) drift_policy: DriftPolicy,
     #[serde(default)]
     pub(crate) public_key: Option<PublicKey>,
+    /// Whether the host's interface is to be adopted when it is enrolled.
+    #[serde(default)]
+    pub(crate) adopt: bool,
     /// SHA-256 of the agent's token.
     pub(crate) token_hash: [u8; 32],
     pub(crate) created_at: Timestamp,
@@ -103,6 +106,9 @@ pub(crate) struct PeerRecord {
     pub(crate) persistent_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) mtu: Option<u16>,
+    /// Seconds between the host's own keepalives to it, as they were when it was adopted.
+    #[serde(default)]
+    pub(crate) host_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,

@@ -12,6 +12,7 @@
     missing_docs
 )]
 
+mod adoption;
 mod agent;
 mod backup;
 mod client;

@@ -41,6 +41,9 @@ pub struct Server {
     pub masquerade: bool,
     /// `host:port` whose TCP connect time is reported as `ping_ms`, instead of the plane.
     pub ping_target: Option<Endpoint>,
+    /// Whether the interface that the host has is to be adopted when it is enrolled; false once it was.
+    #[serde(default)]
+    pub adopt: bool,
     /// The host's public key; null before its agent first connected.
     pub public_key: Option<PublicKey>,
     /// Peers recorded.
@@ -103,6 +106,9 @@ pub struct NewServer {
     /// Default `enforce`.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
+    /// Whether to adopt the interface that the host has, with its key and peers. Default false.
+    #[serde(default)]
+    pub adopt: bool,
 }
 
 /// `PATCH /api/servers/{id}`: what is absent stays; null clears where null means something.
@@ -136,6 +142,9 @@ pub struct ServerPatch {
     /// What the agent does about changes that others make to the interface.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub drift_policy: Option<DriftPolicy>,
+    /// Whether to adopt what the host's interface has by then when it is next enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub adopt: Option<bool>,
 }
 
 /// A new server and its agent's token, which is shown once.

@@ -9,7 +9,10 @@ use reqwest::Method;
 use super::{Client, Error};
 use crate::name::RequestId;
 use crate::protocol::path;
-use crate::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
+use crate::protocol::v1::{
+    Adopted, Adoption, AdoptionQuery, Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Terms,
+    Welcome,
+};
 
 /// How much longer than `wait` a poll's answer may take to begin before the connection is taken for dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
@@ -18,6 +21,20 @@ impl Client {
     /// Introduces the agent; the first call of a connection.
     pub async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
         self.call(Method::POST, &[path::HELLO])?.json(hello).read().await
+    }
+
+    /// What the host is to become. Changes nothing.
+    pub async fn terms(&self) -> Result<Terms, Error> {
+        self.call(Method::GET, &[path::ADOPTION])?.read().await
+    }
+
+    /// Has an interface recorded as it is; with `dry_run` only says what would be recorded.
+    pub async fn adopt(&self, adoption: &Adoption, dry_run: bool) -> Result<Adopted, Error> {
+        self.call(Method::POST, &[path::ADOPTION])?
+            .query(&AdoptionQuery { dry_run })
+            .json(adoption)
+            .read()
+            .await
     }
 
     /// The long poll: answers when there is news, at the latest after `query.wait` seconds.

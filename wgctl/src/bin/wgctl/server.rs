@@ -93,8 +93,16 @@ async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Fai
     let token = Zeroizing::new(agent_token);
     let answer = json!({ "server": server, "agent_token": token.as_str() });
     out.answer(&answer, || {
+        let adopt = if server.adopt {
+            format!(
+                "\nThis takes over {} as it is on the host. With --dry-run it shows how, and changes nothing.\n",
+                server.interface
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "{} is registered: {} on {}, devices dial {}.\n\n{}",
+            "{} is registered: {} on {}, devices dial {}.\n\n{}{adopt}",
             server.id,
             join(&server.address_pool),
             server.interface,
@@ -164,6 +172,9 @@ fn describe(server: &Server, out: &Output) -> String {
     table.field("listen port", server.listen_port.to_string());
     table.field("public key", or_dash(server.public_key));
     table.field("masquerade", if server.masquerade { "yes" } else { "no" });
+    if server.adopt {
+        table.field("adopt", "awaited: enroll the host");
+    }
     table.field("dns", join(&server.dns));
     table.field("allowed ips", join(&server.allowed_ips));
     table.field("mtu", or_dash(server.mtu));

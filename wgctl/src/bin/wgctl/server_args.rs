@@ -51,6 +51,9 @@ pub(crate) struct Add {
     /// What to do about changes that others make to the interface: repair or only show them
     #[arg(long, value_name = "enforce|report", default_value_t)]
     drift_policy: DriftPolicy,
+    /// Take over the interface that the host has, with its key and its peers
+    #[arg(long)]
+    adopt: bool,
 }
 
 impl From<Add> for NewServer {
@@ -68,6 +71,7 @@ impl From<Add> for NewServer {
             masquerade: add.masquerade,
             ping_target: add.ping_target,
             drift_policy: add.drift_policy,
+            adopt: add.adopt,
         }
     }
 }
@@ -102,6 +106,9 @@ pub(crate) struct Changes {
     /// What to do about changes that others make to the interface: repair or only show them
     #[arg(long, value_name = "enforce|report")]
     drift_policy: Option<DriftPolicy>,
+    /// Take over what the host's interface has by then when it is next enrolled, or not (--adopt=false)
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    adopt: Option<bool>,
 }
 
 impl From<Changes> for ServerPatch {
@@ -116,6 +123,7 @@ impl From<Changes> for ServerPatch {
             masquerade: changes.masquerade,
             ping_target: changes.ping_target.map(|value| value.0),
             drift_policy: changes.drift_policy,
+            adopt: changes.adopt,
         }
     }
 }
