@@ -14,8 +14,9 @@ mod verdict;
 mod wanted;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{Backend, DesiredDevice, Device, Error, Peer, Plan};
@@ -68,13 +69,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::error!("{error}");
             None
         });
-        let counters = Counters::load(&folder).unwrap_or_else(|error| {
-            tracing::error!(
-                "{}: counters.json cannot be read ({error}): counting begins anew",
-                folder.display()
-            );
-            Counters::default()
-        });
+        let counters = counters(&folder, state.is_some());
         let index = state.as_ref().map_or_else(Index::default, |state| {
             Index::new(&state.interface, state.peers.values())
         });
@@ -291,12 +286,37 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.write_down(None);
     }
 
-    /// Writes the counters down.
-    pub fn save_counters(&self) {
-        if let Err(error) = self.counters.save(&self.folder) {
+    /// Writes the counters down. Says whether they are.
+    pub fn save_counters(&mut self) -> bool {
+        let saved = self.counters.save(&self.folder, uptime());
+        if let Err(error) = &saved {
             tracing::error!("{}: the counters are not saved: {error}", self.folder.display());
         }
+        saved.is_ok()
     }
+}
+
+/// The counters in `folder`. `is_known` is whether this host was set up before.
+fn counters(folder: &Path, is_known: bool) -> Counters {
+    let lost = |why: String| {
+        tracing::error!(
+            "{}: counters.json {why}: counting begins anew, from what the kernel shows now",
+            folder.display()
+        );
+        Counters::resumed()
+    };
+    match Counters::load(folder, uptime()) {
+        Ok(Some(counters)) => counters,
+        Ok(None) if is_known => lost("is gone".to_owned()),
+        Ok(None) => Counters::default(),
+        Err(error) => lost(format!("cannot be read ({error})")),
+    }
+}
+
+/// How long this host has been up. The kernel's boot id would say it better, but `ProcSubset=pid`
+/// hides it.
+fn uptime() -> Duration {
+    nix::sys::sysinfo::sysinfo().map_or(Duration::ZERO, |info| info.uptime())
 }
 
 /// What is there, as something to want.

@@ -6,6 +6,7 @@
 
 mod agent;
 mod audit;
+mod backfill;
 mod checks;
 mod clients;
 mod confirm;
