@@ -144,7 +144,8 @@ fn drift_is_kept_shown_and_written_down() {
             (&json!("drift_repaired"), &json!("link_down: MTU 1280 instead of 1420")),
         ]
     );
-    let export = plane.get("/api/audit/export", &admin).text();
+    let answer = plane.get("/api/audit/export", &admin);
+    let export = answer.text();
     assert!(
         export.contains(",mtu_changed: MTU 1280 instead of 1420\r\n"),
         "{export}"
