@@ -7,6 +7,7 @@
 mod agent;
 mod audit;
 mod backfill;
+mod backup;
 mod checks;
 mod clients;
 mod confirm;
@@ -26,9 +27,11 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
+pub use backup::Copy;
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
@@ -81,6 +84,7 @@ struct Shared {
     relay: Relay,
     logins: throttle::Logins,
     drift_log: drift::Allowance,
+    copies: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -94,6 +98,7 @@ impl Fleet {
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
                 drift_log: drift::Allowance::default(),
+                copies: Arc::new(Semaphore::new(backup::COPIES)),
                 settings,
             }),
         }

@@ -114,6 +114,10 @@ actions! {
     UserUpdated => "user_updated",
     /// A person's account was removed.
     UserDeleted => "user_deleted",
+    /// Somebody took a backup of everything.
+    BackupCreated => "backup_created",
+    /// Everything was replaced by a backup.
+    DatabaseRestored => "database_restored",
     /// An agent asked for what is not its own.
     AgentRefused => "agent_refused",
     /// A server's agent undid what others had changed on its interface.

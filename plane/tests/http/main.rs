@@ -13,6 +13,7 @@
 )]
 
 mod agent;
+mod backup;
 mod client;
 mod clients;
 mod command;
