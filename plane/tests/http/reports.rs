@@ -159,7 +159,7 @@ fn drift_is_kept_shown_and_written_down() {
     );
     plane
         .post("/api/agent/drift", &admin, &message)
-        .problem(403, "forbidden");
+        .problem(401, "unauthorized");
 }
 
 #[test]
