@@ -14,7 +14,7 @@ use wgctl::protocol::v1::{Adopted, AdoptedPeer, Adoption, Obstacle, Terms};
 use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId};
 
 use crate::cache::Cache;
-use crate::counters::Counters;
+use crate::counters::{Counters, uptime};
 use crate::desired::State;
 use crate::import::Import;
 use crate::secrets::{self, Secrets};
@@ -195,13 +195,14 @@ impl Found {
     /// Notes in `folder` what was recorded: for the counters, that what was there before is not
     /// theirs; for a boot without the plane, what should be there.
     pub fn note(&self, folder: &Path, server: &ServerId, adopted: Adopted) -> Result<(), Error> {
-        let mut counters = Counters::load(folder).unwrap_or_default();
+        let up = uptime();
+        let mut counters = Counters::load(folder, up).ok().flatten().unwrap_or_default();
         for client in &adopted.clients {
             if let Some(peer) = self.device.peers.get(&client.public_key) {
                 counters.peer_is_adopted(&client.public_key, client.id, (peer.rx_bytes, peer.tx_bytes));
             }
         }
-        if let Err(error) = counters.save(folder) {
+        if let Err(error) = counters.save(folder, up) {
             tracing::warn!(
                 "{}: what was transferred before the adoption will be counted: {error}",
                 folder.display()

@@ -90,19 +90,64 @@ impl<P: Plane> Reporter<P> {
                 _ = ticks.tick() => {}
                 changed = self.connected.changed() => if changed.is_err() { return },
             }
-            let Some(reading) = self.look().await else { return };
-            let (Some(client), Some(server)) = (self.planes.current(), self.server.borrow().clone()) else {
-                continue;
-            };
-            if *self.connected.borrow() == 0 {
-                continue;
-            }
-            smoothed = smooth(smoothed, measure(&client, reading.ping_target.as_ref()).await);
-            match self.report(&client, server, reading, smoothed).await {
-                Ok(()) => {}
-                Err(error) => tracing::debug!("not reported: {error}"),
+            let Some(mut reading) = self.look().await else { return };
+            let begin = Instant::now();
+            smoothed = smooth(smoothed, self.measure(reading.ping_target.as_ref()).await);
+            // What gathered while no plane was there follows at once.
+            loop {
+                let (at, backlog) = (reading.at, reading.backlog);
+                if !self.tell(reading, smoothed).await {
+                    let next = Duration::from_secs(self.every.into()).max(begin.elapsed());
+                    let ping_ms = smoothed;
+                    // The reconciler may have ended meanwhile: the next look tells.
+                    let _ = self.inbox.send(Input::Missed { at, ping_ms, next });
+                    break;
+                }
+                let _ = self.inbox.send(Input::Reported);
+                if !backlog {
+                    break;
+                }
+                let Some(more) = self.look().await else { return };
+                reading = more;
             }
         }
+    }
+
+    /// Whom to report to, and as whom; none before the first connection.
+    fn dialled(&self) -> Option<(P, ServerId)> {
+        let server = self.server.borrow().clone()?;
+        let known = *self.connected.borrow() > 0;
+        self.planes.current().filter(|_| known).map(|plane| (plane, server))
+    }
+
+    /// Says whether it got through.
+    async fn tell(&self, reading: Reading, ping_ms: Option<f64>) -> bool {
+        let Some((plane, server)) = self.dialled() else {
+            return false;
+        };
+        let told = self.report(&plane, server, reading, ping_ms).await;
+        if let Err(error) = &told {
+            tracing::debug!("not reported: {error}");
+        }
+        told.is_ok()
+    }
+
+    /// The round trip to the plane, or the time a TCP connection to the target takes; milliseconds.
+    async fn measure(&self, target: Option<&Endpoint>) -> Option<f64> {
+        let begin = Instant::now();
+        let answered = match (target, self.dialled()) {
+            (Some(target), _) => {
+                let connection = TcpStream::connect((target.host(), target.port()));
+                timeout(PING_TIMEOUT, connection)
+                    .await
+                    .is_ok_and(|connected| connected.is_ok())
+            }
+            (None, Some((plane, _))) => timeout(PING_TIMEOUT, plane.health())
+                .await
+                .is_ok_and(|answer| answer.is_ok()),
+            (None, None) => false,
+        };
+        answered.then(|| begin.elapsed().as_secs_f64() * 1000.0)
     }
 
     async fn look(&self) -> Option<Reading> {
@@ -127,6 +172,7 @@ impl<P: Plane> Reporter<P> {
             transfer_tx: reading.transfer_tx,
             counters: reading.counters,
             report_interval: Some(self.every),
+            sent_at: Some(reading.at),
         };
         client.report(&report).await?;
         if let Some(sequence) = sequence {
@@ -135,23 +181,6 @@ impl<P: Plane> Reporter<P> {
         }
         Ok(())
     }
-}
-
-/// The round trip to the plane, or the time a TCP connection to the target takes; milliseconds.
-async fn measure<P: Plane>(client: &P, target: Option<&Endpoint>) -> Option<f64> {
-    let begin = Instant::now();
-    let answered = match target {
-        None => timeout(PING_TIMEOUT, client.health())
-            .await
-            .is_ok_and(|answer| answer.is_ok()),
-        Some(target) => {
-            let connection = TcpStream::connect((target.host(), target.port()));
-            timeout(PING_TIMEOUT, connection)
-                .await
-                .is_ok_and(|connected| connected.is_ok())
-        }
-    };
-    answered.then(|| begin.elapsed().as_secs_f64() * 1000.0)
 }
 
 /// An exponentially weighted mean; without a measurement there is none to report.

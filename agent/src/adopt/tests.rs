@@ -212,7 +212,7 @@ fn once_recorded_the_first_run_has_nothing_to_say_to_the_interface() {
     found.note(folder.path(), &server(), adopted).unwrap();
     let state = cache::load(folder.path()).unwrap().unwrap();
     assert_eq!((state.revision, state.peers.len()), (recorded.revision, 1));
-    let mut counters = Counters::load(folder.path()).unwrap();
+    let mut counters = Counters::load(folder.path(), uptime()).unwrap().unwrap();
     let id = adoption.peers[0].id;
     counters.observe(&found.device, |_| Some(id), |_| true);
     let told = counters.batch().unwrap().peers[&id];

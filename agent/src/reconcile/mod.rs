@@ -14,7 +14,7 @@ mod verdict;
 mod wanted;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wgctl::device::plan::{Scope, plan};
@@ -23,7 +23,7 @@ use wgctl::protocol::v1::Desired;
 use wgctl::{PublicKey, ServerId, Timestamp};
 
 use crate::cache::Cache;
-use crate::counters::Counters;
+use crate::counters::{Counters, uptime};
 use crate::desired::{Base, Delta, Misfit, State, Touched, step};
 use crate::host::{Host, Spec};
 use crate::secrets::Secrets;
@@ -69,13 +69,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::error!("{error}");
             None
         });
-        let counters = Counters::load(&folder).unwrap_or_else(|error| {
-            tracing::error!(
-                "{}: counters.json cannot be read ({error}): counting begins anew",
-                folder.display()
-            );
-            Counters::default()
-        });
+        let counters = counters(&folder, state.is_some());
         let index = state.as_ref().map_or_else(Index::default, |state| {
             Index::new(&state.interface, state.peers.values())
         });
@@ -281,11 +275,30 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.write_down(None);
     }
 
-    /// Writes the counters down.
-    pub fn save_counters(&self) {
-        if let Err(error) = self.counters.save(&self.folder) {
+    /// Writes the counters down. Says whether they are.
+    pub fn save_counters(&mut self) -> bool {
+        let saved = self.counters.save(&self.folder, uptime());
+        if let Err(error) = &saved {
             tracing::error!("{}: the counters are not saved: {error}", self.folder.display());
         }
+        saved.is_ok()
+    }
+}
+
+/// The counters in `folder`. `is_known` is whether this host was set up before.
+fn counters(folder: &Path, is_known: bool) -> Counters {
+    let lost = |why: String| {
+        tracing::error!(
+            "{}: counters.json {why}: counting begins anew, from what the kernel shows now",
+            folder.display()
+        );
+        Counters::resumed()
+    };
+    match Counters::load(folder, uptime()) {
+        Ok(Some(counters)) => counters,
+        Ok(None) if is_known => lost("is gone".to_owned()),
+        Ok(None) => Counters::default(),
+        Err(error) => lost(format!("cannot be read ({error})")),
     }
 }
 

@@ -49,6 +49,17 @@ pub enum Input {
         /// Its number.
         sequence: u64,
     },
+    /// A report got through.
+    Reported,
+    /// No report got through.
+    Missed {
+        /// When the interface was looked at for it.
+        at: Timestamp,
+        /// The round trip measured meanwhile, milliseconds.
+        ping_ms: Option<f64>,
+        /// How long after that the next one is tried.
+        next: Duration,
+    },
     /// Leave everything as it is and end.
     Stop,
 }
@@ -56,6 +67,8 @@ pub enum Input {
 /// What a look at the interface showed.
 #[derive(Debug, Default)]
 pub struct Reading {
+    /// When.
+    pub at: Timestamp,
     /// Peers that should be on the interface and are.
     pub peers: u64,
     /// Bytes received, as the interface counts.
@@ -64,6 +77,8 @@ pub struct Reading {
     pub transfer_tx: u64,
     /// What the plane should count.
     pub counters: Option<Batch>,
+    /// Whether more waits than these carry.
+    pub backlog: bool,
     /// `host:port` to measure instead of the plane.
     pub ping_target: Option<wgctl::address::Endpoint>,
 }
@@ -246,8 +261,15 @@ impl<B: Backend, H: Host> Loop<B, H> {
                 let _ = reading.send(shown);
             }
             Input::Counted { sequence } => {
+                // A crash before this is written sends the batch again, and it counts once.
                 self.reconciler.counters().acknowledge(sequence);
-                self.reconciler.save_counters();
+            }
+            Input::Reported => self.reconciler.counters().reported(self.clock.now()),
+            Input::Missed { at, ping_ms, next } => {
+                self.reconciler.counters().missed(at, ping_ms, next);
+                if self.reconciler.counters().is_unsaved() {
+                    self.reconciler.save_counters();
+                }
             }
             Input::Stop => {}
         }
@@ -265,9 +287,12 @@ impl<B: Backend, H: Host> Loop<B, H> {
             reading.transfer_tx = actual.peers.values().map(|peer| peer.tx_bytes).sum();
             reading.ping_target.clone_from(&state.interface.ping_target);
         }
+        reading.at = self.clock.now();
         reading.counters = self.reconciler.counters().batch();
-        if reading.counters.is_some() {
-            self.reconciler.save_counters();
+        reading.backlog = self.reconciler.counters().has_backlog();
+        if self.reconciler.counters().is_unsaved() && !self.reconciler.save_counters() {
+            // What is sent and not written down would be sent anew, otherwise, after a crash.
+            reading.counters = None;
         }
         reading
     }

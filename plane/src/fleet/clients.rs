@@ -12,7 +12,7 @@ use wgctl::address::host;
 use wgctl::api::{Client, ClientPatch, NewClient};
 use wgctl::name::NameError;
 use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
-use wgctl::{PeerId, PeerName, ServerId};
+use wgctl::{PeerId, PeerName, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
 use super::peers::{self, Made, no_client};
@@ -91,18 +91,19 @@ pub struct ConfigurationText {
 impl Fleet {
     /// The clients of a server, in the order they were made.
     pub async fn clients(&self, server: &ServerId, query: ClientsQuery) -> Result<ClientPage, Refusal> {
-        let server = server.clone();
+        let (server, now) = (server.clone(), self.now());
         self.store()
-            .scan(async move |tx: &Reading| list(tx, &server, &query).await)
+            .scan(async move |tx: &Reading| list(tx, &server, &query, now).await)
             .await
     }
 
     /// One client.
     pub async fn client(&self, server: &ServerId, id: &PeerId) -> Result<Client, Refusal> {
+        let now = self.now();
         self.store().read(async |tx| {
             existing(tx, server).await?;
             let peer = tx.peer(server, id).await?.ok_or_else(|| no_client(id))?;
-            show::client(tx, server, peer, &tx.agent_state(server).await?).await
+            show::client(tx, server, peer, &tx.agent_state(server).await?, now).await
         })
     }
 
@@ -284,7 +285,7 @@ fn question(server: &ServerRecord, peer: PeerRecord) -> ClientConfiguration {
     }
 }
 
-async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery) -> Result<ClientPage, Refusal> {
+async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) -> Result<ClientPage, Refusal> {
     tx.server(server).await?.ok_or_else(|| no_server(server))?;
     let limit = query.limit.unwrap_or(usize::MAX);
     if limit == 0 {
@@ -310,7 +311,7 @@ async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery) -> Result
     })
     .await?;
     let next = found.last().filter(|_| more).map(|peer| After::Place(peer.place));
-    let clients = shown(tx, server, found, &tx.agent_state(server).await?).await?;
+    let clients = shown(tx, server, found, &tx.agent_state(server).await?, now).await?;
     Ok(ClientPage { clients, next })
 }
 
@@ -319,10 +320,11 @@ async fn shown(
     server: &ServerId,
     peers: Vec<PeerRecord>,
     state: &AgentState,
+    now: Timestamp,
 ) -> Result<Vec<Client>, Refusal> {
     let mut clients = Vec::with_capacity(peers.len());
     for peer in peers {
-        clients.push(show::client(tx, server, peer, state).await?);
+        clients.push(show::client(tx, server, peer, state, now).await?);
     }
     Ok(clients)
 }

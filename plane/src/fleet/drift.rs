@@ -199,3 +199,49 @@ fn cleaned(drift: Drift, now: Timestamp) -> Drift {
         ..drift
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wgctl::drift::DriftKind;
+
+    use super::*;
+
+    fn events(count: usize) -> Vec<Event> {
+        let drift = Drift {
+            kind: DriftKind::LinkDown,
+            peer: None,
+            public_key: None,
+            count: 1,
+            detail: String::new(),
+            seen_at: Timestamp::default(),
+        };
+        let event = |_| Event {
+            action: Action::DriftSeen,
+            drift: drift.clone(),
+        };
+        (0..count).map(event).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_in_the_last_record_allowed() {
+        let shared = |count, left_out, allowed| {
+            let (own, left_out) = share(events(count), left_out, allowed);
+            (own.len(), left_out)
+        };
+        assert_eq!(shared(5, 0, 5), (5, 0));
+        assert_eq!(shared(5, 0, 3), (2, 3));
+        assert_eq!(shared(5, 10, 6), (5, 10), "the sixth is for the ten before");
+        assert_eq!(shared(5, 10, 1), (0, 15));
+        assert_eq!(shared(5, 10, 0), (0, 15));
+        assert_eq!(shared(0, 10, 1), (0, 10));
+    }
+
+    #[test]
+    fn one_server_does_not_use_up_anothers_allowance() {
+        let (one, other) = ("one".parse().unwrap(), "other".parse().unwrap());
+        let allowance = Allowance::default();
+        assert_eq!(allowance.take(&one, 1000), 128);
+        assert_eq!(allowance.take(&one, 1), 0);
+        assert_eq!(allowance.take(&other, 5), 5);
+    }
+}

@@ -7,6 +7,7 @@
 mod adoption;
 mod agent;
 mod audit;
+mod backfill;
 mod backup;
 mod checks;
 mod clients;

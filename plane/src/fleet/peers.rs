@@ -62,7 +62,7 @@ pub(super) async fn create(
     if prekey.is_some() {
         check_key(tx, &server, &peer.public_key).await?;
     }
-    let client = show::client_with(peer.clone(), &AgentState::default(), Default::default(), None)?;
+    let client = show::client_with(peer.clone(), &AgentState::default(), Default::default(), None, now)?;
     let kept = first.seal(&client)?;
 
     if let Some(prekey) = &prekey {

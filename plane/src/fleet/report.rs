@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use wgctl::api::{Counters, PeerCounters, Report};
+use wgctl::api::{Counters, PeerCounters, Report, SAMPLES_AT_ONCE};
 use wgctl::{PeerId, ServerId, Timestamp};
 
+use super::backfill::{self, Hours};
 use super::servers::existing;
 use super::{Fleet, Refusal};
-use crate::history::{self, Measure};
+use crate::history::Measure;
 use crate::store::prelude::*;
 use crate::store::{AgentState, Recording};
 
@@ -17,6 +18,13 @@ impl Fleet {
     /// An agent (or anything with its token) reports metrics. `report.server_id` must be `server`:
     /// the caller checks.
     pub async fn report(&self, server: &ServerId, report: Report) -> Result<(), Refusal> {
+        if let Some(batch) = report.counters.as_ref().filter(|b| b.samples.len() > SAMPLES_AT_ONCE) {
+            let detail = format!(
+                "{} samples: send at most {SAMPLES_AT_ONCE} at a time",
+                batch.samples.len()
+            );
+            return Err(Refusal::field_value("counters.samples", detail));
+        }
         let (id, now) = (server.clone(), self.now());
         self.store()
             .record(async move |tx: &Recording<'_>| record(tx, &id, report, now).await)
@@ -27,28 +35,47 @@ impl Fleet {
 async fn record(tx: &impl Record, id: &ServerId, report: Report, now: Timestamp) -> Result<(), Refusal> {
     existing(tx, id).await?;
     let mut state = tx.agent_state(id).await?;
-    let grown = match &report.counters {
-        Some(counters) => count(tx, id, &mut state, counters).await?,
-        None => {
-            state.transfer_rx = report.transfer_rx;
-            state.transfer_tx = report.transfer_tx;
-            BTreeMap::new()
-        }
+    let fresh = report.counters.as_ref().filter(|batch| !is_counted(&state, batch));
+    let grown = match fresh {
+        Some(batch) => count(tx, id, &mut state, batch).await?,
+        None => BTreeMap::new(),
     };
+    // Who counts and has nothing new says so by leaving the counters out.
+    if report.counters.is_none() && report.sent_at.is_none() {
+        state.transfer_rx = report.transfer_rx;
+        state.transfer_tx = report.transfer_tx;
+    }
     let possible = |ping: &f64| ping.is_finite() && *ping >= 0.0;
     state.ping_ms = report.ping_ms.filter(possible);
     state.peers = report.peers;
     state.report_interval = report.report_interval.map(|seconds| seconds.clamp(1, 3600));
     state.reported_at = Some(now);
-    let (hour, packed) = sample(tx, id, &state, now).await?;
+    let mut hours = Hours::new(id);
+    let measure = Measure {
+        ping_ms: state.ping_ms,
+        transfer_rx: state.transfer_rx,
+        transfer_tx: state.transfer_tx,
+    };
+    hours.fold(tx, now, &measure).await?;
+    if let Some((batch, sent_at)) = fresh.zip(report.sent_at) {
+        for (at, measure) in backfill::measures(batch, &measure, sent_at, now) {
+            hours.fill(tx, at, &measure).await?;
+        }
+    }
 
     tx.put_counters(id, &grown).await?;
     tx.put_agent_state(id, &state).await?;
-    tx.put_hour(hour, id, &packed).await?;
-    Ok(())
+    hours.write(tx).await
 }
 
-/// Adds a batch to the server's totals, unless it was counted before. Gives the peers' new totals.
+/// Whether this batch was counted before.
+fn is_counted(state: &AgentState, batch: &Counters) -> bool {
+    state
+        .counted
+        .is_some_and(|(incarnation, last)| incarnation == batch.incarnation && batch.sequence <= last)
+}
+
+/// Adds a batch to the server's totals. Gives the peers' new totals.
 async fn count(
     tx: &impl Record,
     id: &ServerId,
@@ -56,12 +83,6 @@ async fn count(
     batch: &Counters,
 ) -> Result<BTreeMap<PeerId, PeerCounters>, Refusal> {
     let mut grown = BTreeMap::new();
-    let counted = state
-        .counted
-        .is_some_and(|(incarnation, last)| incarnation == batch.incarnation && batch.sequence <= last);
-    if counted {
-        return Ok(grown);
-    }
     for (peer, increment) in &batch.peers {
         // A peer that was removed meanwhile still passed these bytes.
         state.transfer_rx = state.transfer_rx.saturating_add(increment.rx);
@@ -81,30 +102,4 @@ fn sum(before: &PeerCounters, increment: &PeerCounters) -> PeerCounters {
         tx: before.tx.saturating_add(increment.tx),
         latest_handshake_at: before.latest_handshake_at.max(increment.latest_handshake_at),
     }
-}
-
-/// The hour's history with this report in it.
-async fn sample(
-    tx: &impl Record,
-    id: &ServerId,
-    state: &AgentState,
-    now: Timestamp,
-) -> Result<(u64, Vec<u8>), Refusal> {
-    let (hour, minute) = history::place(now);
-    let packed = tx.hour(hour, id).await?.unwrap_or_default();
-    let mut samples = if packed.is_empty() {
-        Vec::new()
-    } else {
-        history::unpack(&packed).unwrap_or_else(|error| {
-            tracing::error!(server = %id, hour, %error, "an hour of history is lost");
-            Vec::new()
-        })
-    };
-    let measure = Measure {
-        ping_ms: state.ping_ms,
-        transfer_rx: state.transfer_rx,
-        transfer_tx: state.transfer_tx,
-    };
-    history::fold(&mut samples, minute, &measure);
-    Ok((hour, history::pack(&samples)))
 }

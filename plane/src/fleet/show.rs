@@ -70,10 +70,11 @@ pub(super) async fn client(
     server: &ServerId,
     peer: PeerRecord,
     state: &AgentState,
+    now: Timestamp,
 ) -> Result<Client, Refusal> {
     let counters = tx.counters(server, &peer.id).await?;
     let failed = tx.failure(server, &peer.id).await?;
-    client_with(peer, state, counters, failed)
+    client_with(peer, state, counters, failed, now)
 }
 
 pub(super) fn client_with(
@@ -81,6 +82,7 @@ pub(super) fn client_with(
     state: &AgentState,
     counters: PeerCounters,
     failed: Option<String>,
+    now: Timestamp,
 ) -> Result<Client, Refusal> {
     let address = *peer
         .addresses
@@ -108,6 +110,7 @@ pub(super) fn client_with(
         persistent_keepalive: peer.persistent_keepalive,
         mtu: peer.mtu,
         expires_at: peer.expires_at,
+        expired: peer.expires_at.is_some_and(|end| end <= now),
         created_at: peer.created_at,
         updated_at: peer.updated_at,
         applied,

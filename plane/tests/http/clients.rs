@@ -285,3 +285,59 @@ fn a_long_list_comes_in_pages() {
         1
     );
 }
+
+#[test]
+fn a_decision_made_while_the_agent_is_away_is_pending_until_it_returns() {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    let token = plane.add_server(&admin, "los-angeles");
+    let agent = FakeAgent::start(plane.address, &token);
+    let made = plane.post(CLIENTS, &admin, &json!({"name": "alice"})).expect(201);
+    assert_eq!((&made["applied"], &made["pendingSince"]), (&json!(true), &Value::Null));
+    agent.stop();
+    let disabled = request("POST", &format!("{}/disable", path(&made)))
+        .token(&admin)
+        .send(plane.address)
+        .expect(200);
+    assert_eq!(disabled["applied"], false);
+    let since = disabled["pendingSince"].as_str().unwrap().to_owned();
+    let revisions = |path: &str| {
+        let shown = plane.get(path, &admin).expect(200)[0].clone();
+        let of = |field: &str| shown[field].as_u64().unwrap();
+        (of("desired_revision"), of("applied_revision"))
+    };
+    for list in ["/api/servers", "/api/statuses"] {
+        let (desired, applied) = revisions(list);
+        assert_eq!(desired, applied + 1, "{list}");
+    }
+    assert_eq!(plane.get(&path(&made), &admin).expect(200)["pendingSince"], *since);
+
+    let _agent = FakeAgent::start(plane.address, &token);
+    let shown = until("the decision to be applied", || {
+        let shown = plane.get(&path(&made), &admin).expect(200);
+        (shown["applied"] == true).then_some(shown)
+    });
+    assert_eq!(
+        (&shown["enabled"], &shown["pendingSince"]),
+        (&json!(false), &Value::Null)
+    );
+    let (desired, applied) = revisions("/api/statuses");
+    assert_eq!(desired, applied);
+}
+
+#[test]
+fn a_peer_that_has_expired_says_so() {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    let token = plane.add_server(&admin, "los-angeles");
+    let _agent = FakeAgent::start(plane.address, &token);
+    let end = wgctl::Timestamp::now().after(std::time::Duration::from_secs(3));
+    let body = json!({"name": "guest", "expiresAt": end});
+    let made = plane.post(CLIENTS, &admin, &body).expect(201);
+    assert_eq!((&made["expired"], &made["enabled"]), (&json!(false), &json!(true)));
+    let over = until("the peer to expire", || {
+        let list = plane.get(CLIENTS, &admin).expect(200);
+        (list[0]["expired"] == true).then(|| list[0].clone())
+    });
+    assert_eq!((&over["enabled"], &over["failed"]), (&json!(true), &Value::Null));
+}

@@ -110,3 +110,101 @@ fn history_is_one_json_array_oldest_first() {
         .get("/api/history?server_id=nowhere", &admin)
         .problem(404, "not_found");
 }
+
+#[test]
+fn drift_is_kept_shown_and_written_down() {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    let token = plane.add_server(&admin, "los-angeles");
+    let event =
+        |kind: &str| json!({"kind": kind, "detail": "MTU 1280 instead of 1420", "seen_at": "2026-05-06T12:00:00Z"});
+    let mut message = json!({
+        "incarnation": "7d444840-9dc0-41d1-b245-5ffdce74fad2", "sequence": 1,
+        "repaired": [event("link_down")], "seen": [event("mtu_changed")], "standing": [event("mtu_changed")],
+    });
+    for _ in 0..2 {
+        plane.post("/api/agent/drift", &token, &message).expect(204);
+    }
+    for path in ["/api/statuses", "/api/servers"] {
+        let shown = plane.get(path, &admin).expect(200)[0].clone();
+        assert_eq!(shown["drift_repaired"], 1, "{path}");
+        assert_eq!(shown["drift"][0]["kind"], "mtu_changed", "{path}");
+    }
+    let log = plane.get("/api/audit?actor=agent:los-angeles", &admin).expect(200);
+    let told: Vec<_> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (&r["action"], &r["detail"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("drift_seen"), &json!("mtu_changed: MTU 1280 instead of 1420")),
+            (&json!("drift_repaired"), &json!("link_down: MTU 1280 instead of 1420")),
+        ]
+    );
+    let answer = plane.get("/api/audit/export", &admin);
+    let export = answer.text();
+    assert!(
+        export.contains(",mtu_changed: MTU 1280 instead of 1420\r\n"),
+        "{export}"
+    );
+    message["standing"] = json!(vec![event("mtu_changed"); 65]);
+    assert_eq!(
+        plane
+            .post("/api/agent/drift", &token, &message)
+            .problem(422, "invalid_field")["field"],
+        "standing"
+    );
+    plane
+        .post("/api/agent/drift", &admin, &message)
+        .problem(401, "unauthorized");
+}
+
+#[test]
+fn what_was_seen_while_the_plane_was_away_fills_its_history() {
+    let mut plane = TestPlane::start();
+    let admin = plane.admin();
+    let token = plane.add_server(&admin, "los-angeles");
+    let now = wgctl::Timestamp::now();
+    let before = |seconds| now.before(std::time::Duration::from_secs(seconds)).to_string();
+    let mut message = report("los-angeles");
+    let samples: Vec<Value> = (1..=12)
+        .rev()
+        .map(|n| json!({"at": before(n * 45), "rx": 1_000 - n * 10, "tx": 0}))
+        .collect();
+    message["counters"] = json!({
+        "incarnation": "7d444840-9dc0-41d1-b245-5ffdce74fad2", "sequence": 1,
+        "peers": {"6f9619ff-8b86-4011-b42d-00c04fc964ff": {"rx": 1_000, "tx": 0}},
+        "total": {"rx": 1_000, "tx": 0}, "samples": samples,
+    });
+    message["sent_at"] = json!(now);
+    plane.post("/api/report", &token, &message).expect(204);
+    plane.restart();
+    // The answer got lost with the plane.
+    plane.post("/api/report", &token, &message).expect(204);
+    let points = plane.get("/api/history?step=60", &admin).expect(200);
+    let points = points.as_array().unwrap();
+    let minute = |point: &Value| {
+        point["recorded_at"]
+            .as_str()
+            .unwrap()
+            .parse::<wgctl::Timestamp>()
+            .unwrap()
+            .unix()
+            / 60
+    };
+    assert!(points.len() >= 9, "{points:?}");
+    assert!(
+        points.windows(2).all(|pair| minute(&pair[1]) == minute(&pair[0]) + 1),
+        "{points:?}"
+    );
+    assert_eq!(
+        points[0]["transfer_rx"].as_u64().map(|rx| (880..=890).contains(&rx)),
+        Some(true),
+        "{points:?}"
+    );
+    assert_eq!(points[points.len() - 1]["transfer_rx"], 1_000);
+    assert_eq!(plane.get("/api/statuses", &admin).expect(200)[0]["transfer_rx"], 1_000);
+}

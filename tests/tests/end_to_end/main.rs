@@ -4,6 +4,7 @@
 //! Needs root and a kernel with WireGuard: run with `cargo kernel-test --test end_to_end`.
 
 mod adoption;
+mod backfill;
 mod counters;
 mod host;
 mod peers;

@@ -52,6 +52,10 @@ pub struct Client {
     pub mtu: Option<u16>,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
+    /// Whether that moment is past: its host has taken it off by its own clock, with or without the
+    /// plane.
+    #[serde(default)]
+    pub expired: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.

@@ -15,7 +15,9 @@ use url::Url;
 
 pub use clients::{Client, ClientPatch, NewClient};
 pub use people::{Login, NewUser, PasswordChange, Role, Session, User, UserPatch};
-pub use reports::{AuditRecord, Counters, Health, HistoryPoint, PeerCounters, Report, Status};
+pub use reports::{
+    AuditRecord, Counters, Health, HistoryPoint, PastSample, PeerCounters, Report, SAMPLES_AT_ONCE, Status, Transfer,
+};
 pub use servers::{AgentToken, NewServer, Server, ServerCreated, ServerPatch};
 
 /// A problem report (RFC 9457, `application/problem+json`).

@@ -89,9 +89,10 @@ pub struct Report {
     pub ping_ms: Option<f64>,
     /// Enabled peers on the interface.
     pub peers: u64,
-    /// Bytes received, cumulative. Ignored where `counters` are sent: the plane then keeps the sums.
+    /// Bytes received, cumulative. Ignored where `counters` or `sent_at` are sent: the plane then
+    /// keeps the sums.
     pub transfer_rx: u64,
-    /// Bytes sent, cumulative. Ignored where `counters` are sent.
+    /// Bytes sent, cumulative. Ignored likewise.
     pub transfer_tx: u64,
     /// Per-peer increments since the last acknowledged report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,11 +100,14 @@ pub struct Report {
     /// Seconds until the next report; default 15. What "online" is measured by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_interval: Option<u32>,
+    /// The agent's clock as this was sent: what the times of `counters.samples` are measured by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
 }
 
 /// Increments of the peers' counters. A batch is sent again unchanged until it is acknowledged,
 /// and counted once: the plane remembers the last `sequence` of an `incarnation`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     /// One life of the agent's counting (its state directory's).
     pub incarnation: Incarnation,
@@ -111,6 +115,38 @@ pub struct Counters {
     pub sequence: u64,
     /// Only peers with something new.
     pub peers: BTreeMap<PeerId, PeerCounters>,
+    /// All that this life has counted, this batch included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Transfer>,
+    /// What was seen while no report got through, oldest first; at most [`SAMPLES_AT_ONCE`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<PastSample>,
+}
+
+/// The most samples in one batch.
+pub const SAMPLES_AT_ONCE: usize = 1440;
+
+/// Bytes in both directions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// Bytes received.
+    pub rx: u64,
+    /// Bytes sent.
+    pub tx: u64,
+}
+
+/// How things were at a moment whose report did not get through.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PastSample {
+    /// When, by the agent's clock.
+    pub at: Timestamp,
+    /// Milliseconds; absent when nothing was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping_ms: Option<f64>,
+    /// Bytes that the agent's life had counted as received by then.
+    pub rx: u64,
+    /// Bytes that it had counted as sent.
+    pub tx: u64,
 }
 
 /// What a peer's counters grew by.

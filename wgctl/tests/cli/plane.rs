@@ -384,3 +384,77 @@ fn the_audit_log_is_a_table_or_the_planes_own_file() {
         "id,actor\r\n1,a\r\n"
     );
 }
+
+#[test]
+fn what_waits_failed_or_expired_is_seen_in_the_list() {
+    let home = Home::new();
+    let with = |name: &str, from: &str, to: &str| {
+        let text = peer(name);
+        assert!(text.contains(from));
+        text.replace(from, to)
+    };
+    let applied = r#""applied":true,"pendingSince":null,"failed":null"#;
+    let waiting = r#""applied":false,"pendingSince":"2026-05-06T12:00:00Z","failed":null"#;
+    let peers = [
+        with("waits", applied, waiting).replace(r#""enabled":true"#, r#""enabled":false"#),
+        with(
+            "refused",
+            applied,
+            &waiting.replace("\"failed\":null", "\"failed\":\"no\\nspace\""),
+        ),
+        with(
+            "over",
+            r#""expiresAt":null"#,
+            r#""expiresAt":"2026-05-06T12:00:00Z","expired":true"#,
+        ),
+    ];
+    let list = format!("[{}]", peers.join(","));
+    let plane = Plane::new(&[("GET /api/wg-clients/la", 200, &list)]);
+    let text = stdout(&home.run(&format!("peer list la --plane {}", plane.url), ""));
+    let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(row("waits").contains("disabled, pending for "), "{text}");
+    assert!(row("refused").contains("failed"), "{text}");
+    assert!(text.ends_with("\nrefused: no\\u{a}space\n"), "{text}");
+    assert!(row("over").contains("  expired  "), "{text}");
+    let shown = stdout(&home.run(&format!("peer show la waits --plane {}", plane.url), ""));
+    assert!(
+        shown.contains("pending since") && shown.contains("2026-05-06T12:00:00Z"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_drifted_is_seen_in_the_status_and_on_the_server() {
+    let home = Home::new();
+    let drift = r#","drift_repaired":7,"drift_policy":"report","drift":[{"kind":"mtu_changed","count":1,
+        "detail":"1280\u001b[2J instead of 1420","seen_at":"2026-05-06T12:00:00Z"}]"#;
+    let status = format!(
+        r#"[{{"server_id":"la","online":true,"ping_ms":null,"peers":0,"transfer_rx":0,"transfer_tx":0,
+        "reported_at":null,"desired_revision":8,"applied_revision":8,"failed":null{drift}}}]"#
+    );
+    let one = server(drift);
+    let plane = Plane::new(&[
+        ("GET /api/statuses", 200, &status),
+        ("GET /api/servers/la", 200, &one),
+        ("PATCH /api/servers/la", 200, &one),
+    ]);
+    let text = stdout(&home.run(&format!("status --plane {}", plane.url), ""));
+    let line = "mtu_changed: 1280\\u{1b}[2J instead of 1420 (since 2026-05-06T12:00:00Z)";
+    assert!(
+        text.contains("drifted") && text.contains(&format!("\nla: {line}\n")),
+        "{text}"
+    );
+    let text = stdout(&home.run(&format!("server show la --plane {}", plane.url), ""));
+    for part in ["drift policy", "report", "drift repaired", line] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let words = format!("server set la --drift-policy report --plane {}", plane.url);
+    assert_eq!(home.run(&words, "").status.code(), Some(0));
+    let body: Value = serde_json::from_str(&plane.seen()[2].body).unwrap();
+    assert_eq!(body, serde_json::json!({"drift_policy": "report"}));
+    let output = home.run(
+        &format!("server set la --drift-policy repair --plane {}", plane.url),
+        "",
+    );
+    assert!(stderr(&output).contains("enforce"), "{}", stderr(&output));
+}

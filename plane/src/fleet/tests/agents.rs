@@ -258,6 +258,7 @@ fn report(server: &ServerId, counters: Option<Counters>) -> Report {
         transfer_tx: 524_288,
         counters,
         report_interval: None,
+        sent_at: None,
     }
 }
 
@@ -339,6 +340,8 @@ async fn a_batch_of_counters_counts_once() {
                 },
             ),
         ]),
+        total: None,
+        samples: Vec::new(),
     };
     let handshake = Some(Timestamp::from_unix(1_700_000_000));
     for (life, sequence, at) in [

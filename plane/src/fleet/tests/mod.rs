@@ -1,7 +1,9 @@
 //! The fleet's rules over a real store, with agents played by the tests.
 
 mod agents;
+mod backfill;
 mod clients;
+mod drift;
 mod people;
 
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::file::write_secret;
-use crate::output::{Output, Table, Tone, ago, bytes, join, or_dash};
+use crate::output::{Output, Table, Tone, ago, bytes, duration, join, or_dash, plain};
 use crate::peer_args::{Add, Changes};
 use crate::qr;
 
@@ -199,7 +199,7 @@ async fn list(plane: &Client, out: &Output, server: &ServerId) -> Result<(), Fai
                 [
                     peer.name.to_string(),
                     join(&peer.addresses),
-                    state(peer).to_owned(),
+                    state(peer, now),
                     ago(peer.latest_handshake_at, now),
                     bytes(peer.transfer_rx),
                     bytes(peer.transfer_tx),
@@ -207,31 +207,46 @@ async fn list(plane: &Client, out: &Output, server: &ServerId) -> Result<(), Fai
                 ],
             );
         }
-        out.table(table)
+        out.table(table) + &reasons(&peers)
     })
 }
 
 const fn tone(peer: &Peer) -> Tone {
-    match (peer.failed.is_some(), peer.enabled) {
+    match (peer.failed.is_some(), peer.enabled && !peer.expired) {
         (true, _) => Tone::Bad,
         (false, true) => Tone::Plain,
         (false, false) => Tone::Quiet,
     }
 }
 
-const fn state(peer: &Peer) -> &'static str {
-    match (peer.failed.is_some(), peer.enabled, peer.applied) {
-        (true, ..) => "failed",
-        (false, true, true) => "enabled",
-        (false, true, false) => "enabled, pending",
-        (false, false, true) => "disabled",
-        (false, false, false) => "disabled, pending",
+fn state(peer: &Peer, now: Timestamp) -> String {
+    if peer.failed.is_some() {
+        return "failed".to_owned();
     }
+    let decided = match (peer.enabled, peer.expired) {
+        (false, _) => "disabled",
+        (true, true) => "expired",
+        (true, false) => "enabled",
+    };
+    match peer.pending_since.filter(|_| !peer.applied) {
+        None if peer.applied => decided.to_owned(),
+        None => format!("{decided}, pending"),
+        Some(since) => format!("{decided}, pending for {}", duration(now.since(since))),
+    }
+}
+
+/// Why hosts refuse peers, a line each.
+fn reasons(peers: &[Peer]) -> String {
+    let failed = |peer: &Peer| {
+        let reason = peer.failed.as_ref()?;
+        Some(format!("{}: {}\n", peer.name, plain(reason)))
+    };
+    peers.iter().filter_map(failed).collect()
 }
 
 fn applied(peer: &Peer) -> String {
     match (&peer.failed, peer.applied) {
-        (Some(reason), _) => format!("recorded, but the host refuses it: {}", crate::output::plain(reason)),
+        (Some(reason), _) => format!("recorded, but the host refuses it: {}", plain(reason)),
         (None, true) => "the host has applied it".to_owned(),
         (None, false) => "recorded; the host applies it when its agent is back".to_owned(),
     }
@@ -270,7 +285,7 @@ fn describe(peer: &Peer, out: &Output) -> String {
     let mut table = Table::without_header();
     table.field("id", peer.id.to_string());
     table.field("name", peer.name.as_str());
-    table.row(tone(peer), ["state", state(peer)]);
+    table.row(tone(peer), ["state", &state(peer, Timestamp::now())]);
     table.field("addresses", join(&peer.addresses));
     table.field("public key", peer.public_key.to_string());
     table.field(
