@@ -1,6 +1,7 @@
 //! The fleet's rules over a real store, with agents played by the tests.
 
 mod agents;
+mod backup;
 mod clients;
 mod people;
 
