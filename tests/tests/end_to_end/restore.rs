@@ -33,8 +33,7 @@ impl Pings {
             let before = line.split(word).next().unwrap();
             before
                 .split([' ', ','])
-                .filter(|part| !part.is_empty())
-                .next_back()
+                .rfind(|part| !part.is_empty())
                 .unwrap()
                 .parse()
                 .unwrap()
