@@ -1,8 +1,10 @@
 //! What the end-to-end tests stand on: namespaces, processes, a small internet, and patience.
 //!
 //! Owns starting and stopping the real programs and asking independent tools (`wg`, `ip`, `ping`)
-//! what really happened. It must not hold assertions about the product: those are the tests'.
+//! what really happened. It must not hold assertions about the product: those are
+//! the tests' (but `crash`, whose tests differ in nothing but the kernel).
 
+pub mod crash;
 pub mod device;
 pub mod lab;
 pub mod netns;

@@ -74,6 +74,8 @@ impl Fleet {
                 Ok(Done::new((), entry))
             };
             fleet.change(&caller, change).await?;
+            // The log of what was there before went with it: this line stays.
+            tracing::warn!(by = %caller.actor, of = %summary.created_at, "everything was replaced by a backup");
             // Who waits, waits for what is no more.
             fleet.shared.relay.cut_all();
             Ok(summary)

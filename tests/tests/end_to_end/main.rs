@@ -9,6 +9,7 @@ mod counters;
 mod host;
 mod peers;
 mod reference;
+mod restore;
 mod secrets;
 mod tunnel;
 mod userspace;

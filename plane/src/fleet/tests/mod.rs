@@ -2,6 +2,7 @@
 
 mod agents;
 mod backfill;
+mod backup;
 mod clients;
 mod drift;
 mod people;

@@ -1,0 +1,375 @@
+//! An agent that is killed between any two of its writes to the kernel.
+//!
+//! Owns the fuse, which counts writes and ends the agent after so many of them; the watch, which
+//! looks at the interface after every one; and the run over all moments. A kill is an unwinding that
+//! only [`killed_everywhere`] catches: everything in memory is gone, what is in files and in the
+//! kernel stays. It must not know which kernel it is: a [`Stage`] gives that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use ipnet::IpNet;
+use sentrazone_agent::desired::Base;
+use sentrazone_agent::host::{Host, Spec};
+use sentrazone_agent::reconcile::{LinkBy, Reconciler};
+use sentrazone_agent::secrets::Secrets;
+use wgctl::device::{Backend, Device, Error, Plan};
+use wgctl::name::{Incarnation, InterfaceName};
+use wgctl::protocol::v1::{Change, Desired, Interface, Peer, VERSION};
+use wgctl::{PublicKey, ServerId, Timestamp};
+
+/// No kill, as many writes as there are.
+const NEVER: u64 = u64::MAX;
+
+/// The end of an agent.
+struct Killed;
+
+/// Ends the agent after so many writes. Clones share it.
+#[derive(Clone)]
+struct Fuse(Arc<Burning>);
+
+struct Burning {
+    left: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Fuse {
+    fn new() -> Self {
+        Self(Arc::new(Burning {
+            left: AtomicU64::new(NEVER),
+            writes: AtomicU64::new(0),
+        }))
+    }
+
+    fn burn_after(&self, writes: u64) {
+        self.0.left.store(writes, Ordering::SeqCst);
+    }
+
+    fn writes(&self) -> u64 {
+        self.0.writes.load(Ordering::SeqCst)
+    }
+
+    /// Here the agent may end.
+    fn before_a_write(&self) {
+        if self.0.left.load(Ordering::SeqCst) == 0 {
+            resume_unwind(Box::new(Killed));
+        }
+    }
+
+    fn wrote(&self) {
+        self.0.writes.fetch_add(1, Ordering::SeqCst);
+        let left = self.0.left.load(Ordering::SeqCst);
+        if left != NEVER {
+            self.0.left.store(left - 1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Looks at the interface after a write.
+type Watch = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
+
+/// A backend or a host whose writes go one by one, each with the fuse before it and the watch after.
+struct Fused<T> {
+    inner: T,
+    fuse: Fuse,
+    watch: Watch,
+}
+
+impl<T> Fused<T> {
+    fn wrote(&self) {
+        self.fuse.wrote();
+        if let Some(look) = self.watch.get() {
+            look();
+        }
+    }
+}
+
+impl<B: Backend> Backend for Fused<B> {
+    fn read(&mut self, interface: &InterfaceName) -> Result<Option<Device>, Error> {
+        self.inner.read(interface)
+    }
+
+    /// Each setting and each peer by itself: finer than the messages that carry many.
+    fn apply(&mut self, interface: &InterfaceName, plan: &Plan) -> Result<(), Error> {
+        for piece in pieces(plan) {
+            self.fuse.before_a_write();
+            self.inner.apply(interface, &piece)?;
+            self.wrote();
+        }
+        Ok(())
+    }
+}
+
+fn pieces(plan: &Plan) -> Vec<Plan> {
+    let settings = [
+        Plan {
+            fwmark: plan.fwmark,
+            ..Plan::default()
+        },
+        Plan {
+            listen_port: plan.listen_port,
+            ..Plan::default()
+        },
+        Plan {
+            private_key: plan.private_key.clone(),
+            ..Plan::default()
+        },
+    ];
+    let peers = plan.peers.iter().map(|peer| Plan {
+        peers: vec![peer.clone()],
+        ..Plan::default()
+    });
+    settings
+        .into_iter()
+        .filter(|piece| !piece.is_empty())
+        .chain(peers)
+        .collect()
+}
+
+impl<H: Host> Host for Fused<H> {
+    fn create_link(&mut self, name: &InterfaceName) -> Result<bool, Error> {
+        self.fuse.before_a_write();
+        let made = self.inner.create_link(name)?;
+        if made {
+            self.wrote();
+        }
+        Ok(made)
+    }
+
+    fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error> {
+        self.fuse.before_a_write();
+        self.inner.delete_link(name)?;
+        self.wrote();
+        Ok(())
+    }
+
+    /// One step, however many addresses and routes it writes.
+    fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
+        self.fuse.before_a_write();
+        let writes = self.inner.configure(spec)?;
+        if writes > 0 {
+            self.wrote();
+        }
+        Ok(writes)
+    }
+
+    fn release(&mut self, name: &InterfaceName) -> Result<(), Error> {
+        self.inner.release(name)
+    }
+}
+
+/// A kernel to be killed on.
+pub trait Stage {
+    /// What is driven.
+    type Backend: Backend;
+    /// And beside it.
+    type Host: Host;
+    /// A kernel without the interface.
+    fn clear(&mut self);
+    /// The conversation of one life of the agent.
+    fn begin(&mut self) -> (Self::Backend, Self::Host);
+    /// Something that reads the interface beside the agent.
+    fn reader(&mut self) -> Box<dyn Fn() -> Option<Device> + Send + Sync>;
+}
+
+/// What should be, before or after a change.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The interface.
+    pub interface: Interface,
+    /// The peers on it.
+    pub peers: Vec<Peer>,
+}
+
+impl Record {
+    /// Whose each network is.
+    fn owners(&self) -> BTreeMap<IpNet, PublicKey> {
+        let of = |peer: &Peer| -> Vec<_> { peer.allowed_ips.iter().map(|net| (*net, peer.public_key)).collect() };
+        self.peers.iter().flat_map(of).collect()
+    }
+
+    fn snapshot(&self) -> Change {
+        Change::Snapshot {
+            interface: self.interface.clone(),
+            peers: self.peers.clone(),
+        }
+    }
+
+    /// From `old` to this.
+    fn delta(&self, old: &Self) -> Change {
+        let known: BTreeMap<_, _> = old.peers.iter().map(|peer| (peer.id, peer)).collect();
+        let now: BTreeSet<_> = self.peers.iter().map(|peer| peer.id).collect();
+        let changed = |peer: &&Peer| known.get(&peer.id) != Some(peer);
+        Change::Delta {
+            interface: (self.interface != old.interface).then(|| self.interface.clone()),
+            upsert: self.peers.iter().filter(changed).cloned().collect(),
+            remove: known.keys().filter(|id| !now.contains(id)).copied().collect(),
+        }
+    }
+}
+
+/// How the change comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As a difference.
+    Delta,
+    /// As a whole.
+    Snapshot,
+}
+
+/// The keys of a host and its server's name, the same in all its lives.
+pub struct Identity {
+    folder: tempfile::TempDir,
+    /// The host's keys.
+    pub secrets: Arc<Secrets>,
+    /// Which server it is.
+    pub server: ServerId,
+    life: Incarnation,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secrets = Arc::new(Secrets::open(folder.path()).expect("keys"));
+        Self {
+            folder,
+            secrets,
+            server: "los-angeles".parse().expect("a server id"),
+            life: Incarnation::random(),
+        }
+    }
+}
+
+impl Identity {
+    fn desired(&self, revision: u64, change: Change) -> Desired {
+        Desired {
+            version: VERSION,
+            incarnation: self.life,
+            revision,
+            change,
+            requests: Vec::new(),
+            prekeys_wanted: 0,
+        }
+    }
+
+    /// One life of an agent on `stage`, with a state folder that outlives it.
+    fn agent<S: Stage>(&self, stage: &mut S, state: &str, fuse: &Fuse, watch: &Watch) -> Agent<S> {
+        let (backend, host) = stage.begin();
+        let (fuse_of_host, watch_of_host) = (fuse.clone(), Arc::clone(watch));
+        let backend = Fused {
+            inner: backend,
+            fuse: fuse.clone(),
+            watch: Arc::clone(watch),
+        };
+        let host = Fused {
+            inner: host,
+            fuse: fuse_of_host,
+            watch: watch_of_host,
+        };
+        let folder = self.folder.path().join(state);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Reconciler::new(backend, host, LinkBy::Us, Arc::clone(&self.secrets), folder)
+    }
+}
+
+type Agent<S> = Reconciler<Fused<<S as Stage>::Backend>, Fused<<S as Stage>::Host>>;
+
+/// Takes a host from `old` (nothing at all, when none) to `new`, and kills its agent after the first
+/// write, after the second and so on, until one comes through. After every write nobody holds a
+/// network that is another's by the old record and by the new one; after every kill the next agent
+/// makes everything as it should be. Gives the number of kills.
+pub fn killed_everywhere<S: Stage>(
+    stage: &mut S,
+    identity: &Identity,
+    old: Option<&Record>,
+    new: &Record,
+    way: Way,
+) -> u64 {
+    let now = Timestamp::from_unix(1_800_000_000);
+    for kill in 0.. {
+        stage.clear();
+        let (fuse, watch) = (Fuse::new(), Watch::default());
+        let state = Incarnation::random().to_string();
+        let mut agent = identity.agent(stage, &state, &fuse, &watch);
+        if let Some(old) = old {
+            let before = identity.desired(1, old.snapshot());
+            agent
+                .take(&identity.server, before, Base::Here, now)
+                .expect("a snapshot");
+            assert!(agent.verdict().is_clean(), "{:?}", agent.verdict());
+        }
+        let owners = [old.map(Record::owners).unwrap_or_default(), new.owners()];
+        let read = stage.reader();
+        let look = move || nobody_holds_what_is_anothers(&read(), &owners);
+        assert!(watch.set(Box::new(look)).is_ok());
+
+        let change = match (way, old) {
+            (Way::Delta, Some(old)) => new.delta(old),
+            (Way::Snapshot, _) | (Way::Delta, None) => new.snapshot(),
+        };
+        let desired = identity.desired(2, change);
+        fuse.burn_after(kill);
+        let lived = lives(|| {
+            agent.take(&identity.server, desired, Base::Here, now).expect("it fits");
+        });
+        drop(agent);
+        fuse.burn_after(NEVER);
+        recovered(identity, stage, &state, (&fuse, &watch), new, now);
+        if lived {
+            return kill;
+        }
+    }
+    unreachable!("a change has an end")
+}
+
+/// Whether what ran came to its end.
+fn lives(run: impl FnOnce()) -> bool {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(()) => true,
+        Err(end) if end.is::<Killed>() => false,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// The next agent has nothing but what is on the disk and in the kernel.
+fn recovered<S: Stage>(
+    identity: &Identity,
+    stage: &mut S,
+    state: &str,
+    (fuse, watch): (&Fuse, &Watch),
+    new: &Record,
+    now: Timestamp,
+) {
+    let mut agent = identity.agent(stage, state, fuse, watch);
+    agent.round(now);
+    assert!(agent.verdict().is_clean(), "{:?}", agent.verdict());
+    let device = stage.reader()().expect("the interface");
+    let held: BTreeMap<PublicKey, BTreeSet<IpNet>> = device
+        .peers
+        .iter()
+        .map(|(key, peer)| (*key, peer.allowed_ips.clone()))
+        .collect();
+    let wanted = new.peers.iter();
+    let wanted = wanted.map(|peer| (peer.public_key, peer.allowed_ips.iter().copied().collect()));
+    assert_eq!(held, wanted.collect(), "what is there is what should be");
+    let sealed = new.peers.iter().filter(|peer| peer.preshared_key.is_some());
+    let with_secret = device.peers.values().filter(|peer| peer.preshared_key.is_some());
+    assert_eq!(with_secret.count(), sealed.count());
+    assert_eq!(device.listen_port, new.interface.listen_port);
+    let writes = fuse.writes();
+    agent.round(now);
+    assert_eq!(fuse.writes(), writes, "and then there is nothing to say");
+}
+
+fn nobody_holds_what_is_anothers(device: &Option<Device>, owners: &[BTreeMap<IpNet, PublicKey>; 2]) {
+    for (key, peer) in device.iter().flat_map(|device| &device.peers) {
+        for net in &peer.allowed_ips {
+            assert!(
+                owners.iter().any(|record| record.get(net) == Some(key)),
+                "{key} holds {net}, which is not its own by the old record nor by the new one"
+            );
+        }
+    }
+}
