@@ -200,6 +200,7 @@ impl Lab {
             listen_port: None,
             masquerade: false,
             ping_target: None,
+            drift_policy: wgctl::drift::DriftPolicy::default(),
             adopt: false,
         };
         change(&mut new);

@@ -29,7 +29,7 @@ impl Fleet {
     /// What the host of this server is to become.
     pub async fn terms(&self, server: &ServerId) -> Result<Terms, Refusal> {
         let (id, now) = (server.clone(), self.now());
-        let life = self.store().incarnation();
+        let life = self.store().incarnation()?;
         self.store()
             .scan(async move |tx: &Reading| {
                 let scene = Scene::read(tx, &id).await?;
@@ -53,7 +53,7 @@ impl Fleet {
     pub async fn plan_adoption(&self, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
         check(&adoption)?;
         let (id, now) = (server.clone(), self.now());
-        let life = self.store().incarnation();
+        let life = self.store().incarnation()?;
         self.store()
             .scan(async move |tx: &Reading| {
                 let scene = Scene::read(tx, &id).await?;
@@ -73,7 +73,7 @@ impl Fleet {
     pub async fn adopt(&self, caller: &Caller, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
         check(&adoption)?;
         let (id, now) = (server.clone(), self.now());
-        let life = self.store().incarnation();
+        let life = self.store().incarnation()?;
         self.change_desired(caller, server, async move |tx: &Changing| {
             let scene = Scene::read(tx, &id).await?;
             if let Before::Done(clients) = scene.before(&adoption)? {

@@ -7,10 +7,12 @@
 mod adoption;
 mod agent;
 mod audit;
+mod backup;
 mod checks;
 mod clients;
 mod confirm;
 mod desired;
+mod drift;
 mod idempotency;
 mod peers;
 mod refusal;
@@ -25,9 +27,11 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
+pub use backup::Copy;
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
@@ -79,6 +83,8 @@ struct Shared {
     store: Store,
     relay: Relay,
     logins: throttle::Logins,
+    drift_log: drift::Allowance,
+    copies: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -91,6 +97,8 @@ impl Fleet {
                 store,
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
+                drift_log: drift::Allowance::default(),
+                copies: Arc::new(Semaphore::new(backup::COPIES)),
                 settings,
             }),
         }

@@ -85,7 +85,10 @@ pub enum Refusal {
         /// Seconds to wait.
         retry_after: u64,
     },
-    /// `storage_unavailable`.
+    /// `overloaded`.
+    #[error("{0}")]
+    Busy(String),
+    /// `storage_unavailable`, and `invalid_backup` for what cannot be restored.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// `internal`.
@@ -114,6 +117,8 @@ impl Refusal {
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::LastAdmin(_) => "last_admin",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::Busy(_) => "overloaded",
+            Self::Store(StoreError::BadBackup(_)) => "invalid_backup",
             Self::Store(StoreError::Corrupt(_) | StoreError::Broken(_)) | Self::Internal(_) => "internal",
             Self::Store(_) => "storage_unavailable",
         }
@@ -139,6 +144,7 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManyRequests { retry_after } => Some(*retry_after),
+            Self::Busy(_) => Some(60),
             _ => None,
         }
     }

@@ -39,6 +39,9 @@ pub(super) fn server(record: &ServerRecord, ledger: &Ledger, state: &AgentState)
         desired_revision: ledger.revision,
         applied_revision: state.applied_revision,
         failed: state.interface_failed.clone(),
+        drift_policy: record.drift_policy,
+        drift: state.drift.clone(),
+        drift_repaired: state.drift_repaired,
     }
 }
 
@@ -56,6 +59,8 @@ pub(super) fn status(id: ServerId, ledger: &Ledger, state: &AgentState, now: Tim
         desired_revision: ledger.revision,
         applied_revision: state.applied_revision,
         failed: state.interface_failed.clone(),
+        drift: state.drift.clone(),
+        drift_repaired: state.drift_repaired,
     }
 }
 

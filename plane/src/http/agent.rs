@@ -6,7 +6,9 @@ use axum::Json as Answer;
 use axum::http::StatusCode;
 use wgctl::api::Report;
 use wgctl::name::RequestId;
-use wgctl::protocol::v1::{Adopted, Adoption, Applied, Desired, DesiredQuery, Hello, Prekeys, Reply, Terms, Welcome};
+use wgctl::protocol::v1::{
+    Adopted, Adoption, Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Terms, Welcome,
+};
 
 use super::extract::{Ids, Json, Parameters};
 use super::principal::Agent;
@@ -60,6 +62,11 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
 
 pub(super) async fn applied(agent: Agent, Json(applied): Json<Applied>) -> Result<StatusCode, Failure> {
     agent.fleet().applied(&agent.server, applied).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn drift(agent: Agent, Json(report): Json<DriftReport>) -> Result<StatusCode, Failure> {
+    agent.fleet().drift(&agent.server, report, agent.caller.ip).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

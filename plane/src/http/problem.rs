@@ -63,6 +63,7 @@ kinds! {
     UserExists = CONFLICT, "user_exists", "The user exists";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not this type of body";
+    InvalidBackup = UNPROCESSABLE_ENTITY, "invalid_backup", "Not a backup that can be restored";
     InvalidField = UNPROCESSABLE_ENTITY, "invalid_field", "A value is not valid";
     UnknownField = UNPROCESSABLE_ENTITY, "unknown_field", "A field is not known";
     TooManyRequests = TOO_MANY_REQUESTS, "too_many_requests", "Too many attempts";

@@ -12,6 +12,7 @@
 mod agents;
 mod answers;
 mod audit;
+mod backup;
 mod caller;
 mod changes;
 mod error;
@@ -35,6 +36,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
+use backup::ReadEverything as _;
 use futures_util::FutureExt as _;
 use redb::ReadableDatabase as _;
 use tokio::sync::{Semaphore, oneshot};
@@ -45,6 +47,7 @@ pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
 
 pub(crate) use audit::AuditFilter;
+pub(crate) use backup::check;
 pub(crate) use changes::Changes;
 pub(crate) use job::Done;
 pub(crate) use record::{AgentState, Answer, Ledger, PeerRecord, Penalty, ServerRecord, UserRecord};
@@ -60,6 +63,7 @@ pub(crate) mod prelude {
     pub(crate) use super::agents::{ReadAgents as _, RecordAgents as _};
     pub(crate) use super::answers::{ChangeAnswers as _, ReadAnswers as _, RecordAnswers as _};
     pub(crate) use super::audit::ReadAudit as _;
+    pub(crate) use super::backup::{ChangeEverything as _, ReadEverything as _};
     pub(crate) use super::changes::{ChangeRevisions as _, ReadChanges as _};
     pub(crate) use super::history::{ReadHistory as _, RecordHistory as _};
     pub(crate) use super::peers::{ChangePeers as _, ReadPeers as _};
@@ -82,7 +86,6 @@ pub struct Store {
 
 struct Shared {
     handle: Arc<writer::Handle>,
-    incarnation: Incarnation,
     places: Arc<Semaphore>,
     jobs: Option<Sender<Box<dyn writer::Job>>>,
     thread: Option<JoinHandle<()>>,
@@ -102,7 +105,7 @@ impl Store {
     /// Opens the database at `path`, or makes it. `cache_bytes` bounds its page cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let database = writer::Handle::open(path, cache_bytes)?;
-        let incarnation = schema::prepare(&database, path)?;
+        schema::prepare(&database, path)?;
         let handle = Arc::new(writer::Handle {
             path: path.to_owned(),
             cache_bytes,
@@ -119,7 +122,6 @@ impl Store {
         Ok(Self {
             shared: Arc::new(Shared {
                 handle,
-                incarnation,
                 places: Arc::new(Semaphore::new(QUEUE)),
                 jobs: Some(jobs),
                 thread: Some(thread),
@@ -127,10 +129,10 @@ impl Store {
         })
     }
 
-    /// The database's life: revisions of two incarnations cannot be compared.
-    #[must_use]
-    pub fn incarnation(&self) -> Incarnation {
-        self.shared.incarnation
+    /// The database's life: revisions of two incarnations cannot be compared. What is said together
+    /// with a revision is read together with it: a restore begins another life.
+    pub fn incarnation(&self) -> Result<Incarnation, StoreError> {
+        self.read(async |tx| tx.incarnation().await)
     }
 
     /// Reads a few rows, of one moment, on the caller's thread.

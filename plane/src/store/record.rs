@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wgctl::address::Endpoint;
 use wgctl::api::Role;
+use wgctl::drift::{Drift, DriftPolicy};
 use wgctl::name::{Email, Incarnation, InterfaceName, UserId};
 use wgctl::protocol::v1::Sealed;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
@@ -32,6 +33,8 @@ pub(crate) struct ServerRecord {
     pub(crate) masquerade: bool,
     #[serde(default)]
     pub(crate) ping_target: Option<Endpoint>,
+    #[serde(default)]
+    pub(crate) drift_policy: DriftPolicy,
     #[serde(default)]
     pub(crate) public_key: Option<PublicKey>,
     /// Whether the host's interface is to be adopted when it is enrolled.
@@ -70,6 +73,14 @@ pub(crate) struct AgentState {
     pub(crate) interface_failed: Option<String>,
     /// The agent's counting life and the last batch of it that was counted.
     pub(crate) counted: Option<(Incarnation, u64)>,
+    /// The same for what it tells of drift.
+    pub(crate) drift_counted: Option<(Incarnation, u64)>,
+    /// What others changed and is left as it is.
+    pub(crate) drift: Vec<Drift>,
+    /// How much was repaired, ever.
+    pub(crate) drift_repaired: u64,
+    /// How many events have no audit record of their own yet: there were too many at once.
+    pub(crate) drift_left_out: u64,
 }
 
 /// A peer.

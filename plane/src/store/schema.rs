@@ -23,7 +23,7 @@ pub(super) const VERSION: u64 = 1;
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub(super) const $name: Table = Table::new($text);)*
-        const ALL: &[Table] = &[$($name),*];
+        pub(super) const ALL: &[Table] = &[$($name),*];
     };
 }
 
@@ -77,8 +77,8 @@ tables! {
     HISTORY = "history";
 }
 
-const SCHEMA: &[u8] = b"schema";
-const INCARNATION: &[u8] = b"incarnation";
+pub(super) const SCHEMA: &[u8] = b"schema";
+pub(super) const INCARNATION: &[u8] = b"incarnation";
 
 /// Makes a fresh database's tables, checks an existing one's schema and takes an older one forward.
 /// Gives the database's incarnation.

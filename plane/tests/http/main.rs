@@ -14,6 +14,7 @@
 
 mod adoption;
 mod agent;
+mod backup;
 mod client;
 mod clients;
 mod command;

@@ -5,6 +5,8 @@
 //! its callers' business.
 
 mod agent;
+#[cfg(feature = "backup")]
+mod backup;
 mod rest;
 
 use std::path::PathBuf;
@@ -25,6 +27,9 @@ pub use rest::{AuditQuery, HistoryQuery};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ordinary answer may take to begin; the long poll sets its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long everything there is may take to be copied, or sent and put in place.
+#[cfg(feature = "backup")]
+const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long an answer that has begun may pause. There is no bound on the whole: a snapshot of a large
 /// server over a slow line must arrive at last.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,10 +116,20 @@ pub struct Client {
 impl Client {
     /// A client of the plane at `target`. `certificates` (PEM) are trusted beside the system's.
     pub fn new(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
+        Self::build(target, certificates, READ_TIMEOUT)
+    }
+
+    /// The same, for copies of everything: sending one may take longer than any answer may.
+    #[cfg(feature = "backup")]
+    pub fn for_copies(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
+        Self::build(target, certificates, COPY_TIMEOUT)
+    }
+
+    fn build(target: Target, certificates: Option<&[u8]>, read_timeout: Duration) -> Result<Self, Error> {
         let setup = |error: reqwest::Error| Error::Setup(innermost(&error));
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .read_timeout(read_timeout)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("sentrazone/", env!("CARGO_PKG_VERSION")));
         let base = match &target {

@@ -7,6 +7,7 @@ use serde_json::json;
 use wgctl::ServerId;
 use wgctl::api::{NewServer, Server, ServerCreated};
 use wgctl::client::{Client, Target};
+use wgctl::drift::Drift;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -150,6 +151,17 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
     })
 }
 
+/// What drifted, on one line.
+pub(crate) fn drifted(drift: &Drift) -> String {
+    let whose = match (&drift.peer, &drift.public_key) {
+        (Some(peer), _) => format!(" of {peer}"),
+        (None, Some(key)) => format!(" of {key}"),
+        (None, None) if drift.count > 1 => format!(" ({})", drift.count),
+        (None, None) => String::new(),
+    };
+    format!("{}{whose}: {} (since {})", drift.kind, drift.detail, drift.seen_at)
+}
+
 fn describe(server: &Server, out: &Output) -> String {
     let mut table = Table::without_header();
     table.field("id", server.id.as_str());
@@ -168,6 +180,8 @@ fn describe(server: &Server, out: &Output) -> String {
     table.field("mtu", or_dash(server.mtu));
     table.field("keepalive", or_dash(server.persistent_keepalive));
     table.field("ping target", or_dash(server.ping_target.as_ref()));
+    table.field("drift policy", server.drift_policy.as_str());
+    table.field("drift repaired", server.drift_repaired.to_string());
     table.field("peers", server.peers.to_string());
     table.field(
         "revision",
@@ -181,6 +195,9 @@ fn describe(server: &Server, out: &Output) -> String {
     table.field("updated", server.updated_at.to_string());
     if let Some(reason) = &server.failed {
         table.row(Tone::Bad, ["failed", reason]);
+    }
+    for drift in &server.drift {
+        table.row(Tone::Bad, ["drift", &drifted(drift)]);
     }
     out.table(table)
 }
