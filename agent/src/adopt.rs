@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use ipnet::IpNet;
 use wgctl::device::Device;
 use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Adopted, AdoptedPeer, Adoption, Obstacle, Terms};
@@ -84,6 +85,19 @@ pub(crate) fn obstacles(obstacles: &[Obstacle]) -> String {
         };
     }
     lines.trim_end().to_owned()
+}
+
+/// An address that the agent would take away takes along what peers reach there.
+pub(crate) fn lost_addresses(interface: &InterfaceName, surplus: &[IpNet]) -> Vec<Obstacle> {
+    let obstacle = |address: &IpNet| Obstacle {
+        public_key: None,
+        reason: format!(
+            "{interface} has the address {address}, which the record does not: the agent would remove it, and peers could \
+             not reach this host there. Register the server with a pool whose first address it is, or take it away first \
+             (`ip address del {address} dev {interface}`)"
+        ),
+    };
+    surplus.iter().map(obstacle).collect()
 }
 
 /// An interface that is to be taken over.

@@ -189,7 +189,7 @@ impl NewHost<'_> {
         let (server, folder) = (&self.terms.server_id, &self.config.state_dir);
         let mut takeover = Takeover::new(folder, found.private_key.clone())?;
         let adoption = found.describe(takeover.secrets(), server).map_err(adopt::Error::from)?;
-        let planned = self.client.adopt(&adoption, true).await?;
+        let mut planned = self.client.adopt(&adoption, true).await?;
         let port = planned.recorded.interface.listen_port;
         let notes = preview::notes(self.terms, port, self.import);
         let wanted = whole(takeover.secrets(), server, &planned.recorded, Timestamp::now());
@@ -202,6 +202,11 @@ impl NewHost<'_> {
         } else {
             Device::default()
         };
+        let spec = wanted.spec.clone();
+        let surplus = blocking(move || Netlink::open()?.surplus(&spec)).await?;
+        planned
+            .obstacles
+            .extend(adopt::lost_addresses(&self.terms.recorded.interface.name, &surplus));
         let first_run = first_run(wanted, &actual, &names.collect()).await;
         if self.dry_run {
             let words = preview::adoption(self.terms, found, &planned, &first_run);

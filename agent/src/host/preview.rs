@@ -3,6 +3,8 @@
 //! Owns the looking and the words. It must not write: that is `configure`'s, which decides by the
 //! same readings.
 
+use ipnet::IpNet;
+
 use super::{Error, Netlink, Spec, addresses, nat, routes};
 
 impl Netlink {
@@ -29,8 +31,8 @@ impl Netlink {
         let present = addresses::read(&self.route, &link, spec)?;
         let missing = spec.addresses.iter().filter(|address| !present.contains_key(address));
         changes.extend(missing.map(|address| format!("adds the address {address}")));
-        let surplus = present.keys().filter(|address| !spec.addresses.contains(address));
-        changes.extend(surplus.map(|address| format!("removes the address {address}")));
+        let surplus = self.surplus(spec)?;
+        changes.extend(surplus.iter().map(|address| format!("removes the address {address}")));
         if let Some(mtu) = spec.mtu.map(u32::from).filter(|mtu| *mtu != link.mtu) {
             changes.push(format!("changes the MTU from {} to {mtu}", link.mtu));
         }
@@ -44,6 +46,15 @@ impl Netlink {
         changes.extend(removed.iter().map(|network| format!("removes the route to {network}")));
         changes.extend(added.iter().map(|network| format!("adds a route to {network}")));
         Ok(changes)
+    }
+
+    /// The addresses that `configure` would take away.
+    pub fn surplus(&self, spec: &Spec) -> Result<Vec<IpNet>, Error> {
+        let Some(link) = self.route.link(&spec.name)? else {
+            return Ok(Vec::new());
+        };
+        let present = addresses::read(&self.route, &link, spec)?.into_keys();
+        Ok(present.filter(|address| !spec.addresses.contains(address)).collect())
     }
 }
 

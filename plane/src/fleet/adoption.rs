@@ -8,7 +8,8 @@ mod decision;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use wgctl::protocol::v1::{Adopted, Adoption, Obstacle, Recorded, Terms};
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Adopted, AdoptedClient, Adoption, Obstacle, Peer, Recorded, Terms};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
 use super::desired::{interface, is_wanted, wire};
@@ -19,7 +20,7 @@ use crate::store::{Action, Changing, Done, Entry, Ledger, PeerRecord, Reading, S
 use decision::{Decision, client, decide};
 
 /// How many peers one interface may bring.
-const MOST_PEERS: usize = 50_000;
+const MOST_PEERS: usize = 40_000;
 
 /// How many obstacles a refusal tells; a dry run tells all.
 const TOLD: usize = 20;
@@ -122,7 +123,7 @@ fn refused(obstacles: &[Obstacle]) -> Refusal {
     Refusal::AdoptionRefused(told)
 }
 
-fn wanted(peers: &[PeerRecord], now: Timestamp) -> Vec<wgctl::protocol::v1::Peer> {
+fn wanted(peers: &[PeerRecord], now: Timestamp) -> Vec<Peer> {
     let wanted = peers.iter().filter(|peer| is_wanted(peer, now));
     wanted.cloned().map(wire).collect()
 }
@@ -138,7 +139,7 @@ struct Scene {
 enum Before {
     Awaited,
     /// It was, and this is what became of the peers.
-    Done(Vec<wgctl::protocol::v1::AdoptedClient>),
+    Done(Vec<AdoptedClient>),
 }
 
 impl Scene {
@@ -172,12 +173,7 @@ impl Scene {
             .ok_or_else(not_awaited)
     }
 
-    fn answer(
-        &self,
-        clients: Vec<wgctl::protocol::v1::AdoptedClient>,
-        incarnation: wgctl::name::Incarnation,
-        now: Timestamp,
-    ) -> Adopted {
+    fn answer(&self, clients: Vec<AdoptedClient>, incarnation: Incarnation, now: Timestamp) -> Adopted {
         Adopted {
             recorded: Recorded {
                 incarnation,
@@ -222,19 +218,19 @@ struct After {
     before: Ledger,
     scene: Scene,
     imports: Vec<PeerRecord>,
-    clients: Vec<wgctl::protocol::v1::AdoptedClient>,
+    clients: Vec<AdoptedClient>,
     obstacles: Vec<Obstacle>,
     port_moved: bool,
 }
 
 impl After {
-    fn answered(self, incarnation: wgctl::name::Incarnation, now: Timestamp) -> Adopted {
+    fn answered(self, incarnation: Incarnation, now: Timestamp) -> Adopted {
         let mut answer = self.scene.answer(self.clients, incarnation, now);
         answer.obstacles = self.obstacles;
         answer
     }
 
-    fn done(self, incarnation: wgctl::name::Incarnation, now: Timestamp) -> Done<Adopted> {
+    fn done(self, incarnation: Incarnation, now: Timestamp) -> Done<Adopted> {
         let id = self.scene.server.id.clone();
         let imported = self
             .imports

@@ -33,6 +33,8 @@ pub(super) async fn adopt(
     Json(adoption): Json<Adoption>,
 ) -> Result<Answer<Adopted>, Failure> {
     let dry_run = parameters.take("dry_run")?.unwrap_or_default();
+    // To ignore what narrows it would be to do more than was asked.
+    parameters.finish()?;
     let fleet = agent.fleet();
     Ok(Answer(match dry_run {
         true => fleet.plan_adoption(&agent.server, adoption).await?,

@@ -157,6 +157,9 @@ fn a_record_that_awaits_no_adoption_is_left_alone_until_an_admin_says_so() {
     for path in [PATH.to_owned(), format!("{PATH}?dry_run=true")] {
         plane.post(&path, &token, &wanted).problem(409, "adoption_not_awaited");
     }
+    plane
+        .post(&format!("{PATH}?dryrun=true"), &token, &wanted)
+        .problem(422, "unknown_field");
     let patched = plane
         .patch("/api/servers/los-angeles", &admin, &json!({"adopt": true}))
         .expect(200);

@@ -1,235 +1,19 @@
 //! A host that had WireGuard before us: taken over, handed back, taken over again, while it works.
 //!
-//! The interface is made by hand with `wg` and `ip`, and they are the judges.
+//! `wg`, `ip`, `nft` and `ping` are the judges.
 
-use std::io::Write as _;
-use std::process::{Output, Stdio};
+mod hand_made;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use nix::sys::signal::Signal;
-use sentrazone_tests::device::Device;
-use sentrazone_tests::lab::{Host, Lab, PLANE_ADDRESS, PLANE_PORT};
-use sentrazone_tests::process::{Process, binary};
+use hand_made::{Old, PORT, Ping, Scene, agent, clients, counted, goes_on, quicker, refused, said, seen, still};
+use sentrazone_tests::lab::Lab;
 use sentrazone_tests::wait;
-use wgctl::api::{AuditRecord, Client, NewServer, ServerPatch};
-use wgctl::client::AuditQuery;
-use wgctl::{PresharedKey, PrivateKey, PublicKey};
+use wgctl::PrivateKey;
+use wgctl::api::{Client, NewServer, ServerPatch};
 
 use crate::online;
 use crate::secrets::{contains, walk};
-
-/// The port of interfaces that were made by hand: not the record's.
-const PORT: &str = "51999";
-
-/// A peer that somebody added by hand, long ago.
-struct Old {
-    private: PrivateKey,
-    preshared: PresharedKey,
-}
-
-impl Old {
-    fn new() -> Self {
-        Self {
-            private: PrivateKey::generate().unwrap(),
-            preshared: PresharedKey::generate().unwrap(),
-        }
-    }
-
-    fn key(&self) -> PublicKey {
-        self.private.public_key()
-    }
-
-    fn add(&self, lab: &Lab, host: &Host, allowed_ips: &str, more: &[&str]) {
-        let file = secret(lab, self.preshared.to_base64().as_str());
-        let key = self.key().to_string();
-        let words = [
-            "wg",
-            "set",
-            "wg0",
-            "peer",
-            &key,
-            "preshared-key",
-            &file,
-            "allowed-ips",
-            allowed_ips,
-        ];
-        host.namespace.exec(&[&words, more].concat());
-    }
-
-    /// What is on the device, written by whoever set it up.
-    fn configuration(&self, address: &str, server: &PublicKey, endpoint: &str) -> String {
-        format!(
-            "[Interface]\nPrivateKey = {}\nAddress = {address}/32\n[Peer]\nPublicKey = {server}\nPresharedKey = {}\n\
-             AllowedIPs = 10.8.0.0/24\nEndpoint = {endpoint}:{PORT}\n",
-            self.private.to_base64().as_str(),
-            self.preshared.to_base64().as_str()
-        )
-    }
-}
-
-/// A file that holds a secret, for `wg`.
-fn secret(lab: &Lab, text: &str) -> String {
-    let path = lab.folder().join("secret");
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
-
-/// A host with an interface made by hand.
-struct Scene {
-    lab: Lab,
-    host: Host,
-    key: PrivateKey,
-    alice: Old,
-    router: Old,
-    carol: Old,
-}
-
-impl Scene {
-    async fn new(adopt: bool) -> Self {
-        let lab = Lab::new().await;
-        let host = lab
-            .registered("los-angeles", &["10.8.0.0/24"], |server: &mut NewServer| {
-                server.adopt = adopt
-            })
-            .await;
-        let (alice, router, carol) = (Old::new(), Old::new(), Old::new());
-        let key = PrivateKey::generate().unwrap();
-        let file = secret(&lab, key.to_base64().as_str());
-        host.namespace.exec(&["ip", "link", "add", "wg0", "type", "wireguard"]);
-        host.namespace
-            .exec(&["wg", "set", "wg0", "private-key", &file, "listen-port", PORT]);
-        host.namespace.exec(&["ip", "addr", "add", "10.8.0.1/24", "dev", "wg0"]);
-        host.namespace.exec(&["ip", "link", "set", "wg0", "up"]);
-        alice.add(&lab, &host, "10.8.0.2/32", &[]);
-        router.add(
-            &lab,
-            &host,
-            "10.8.0.7/32,192.168.7.0/24",
-            &["persistent-keepalive", "21"],
-        );
-        carol.add(&lab, &host, "10.8.0.9/32", &[]);
-        host.namespace
-            .exec(&["ip", "route", "add", "192.168.7.0/24", "dev", "wg0"]);
-        Self {
-            lab,
-            host,
-            key,
-            alice,
-            router,
-            carol,
-        }
-    }
-
-    /// Alice's device, connected.
-    async fn connected(&self) -> Device {
-        let endpoint = self.lab.admin().server(&self.host.id).await.unwrap().endpoint;
-        let device = self.lab.device("alice");
-        let text = self
-            .alice
-            .configuration("10.8.0.2", &self.key.public_key(), endpoint.host());
-        device.connect(&text);
-        assert!(device.reaches("10.8.0.1"));
-        device
-    }
-
-    fn agent(&self, words: &[&str]) -> Output {
-        agent(&self.host, words)
-    }
-
-    /// The interface as `wg` shows it, without what traffic moves.
-    fn still(&self) -> Vec<Vec<String>> {
-        still(&self.host)
-    }
-}
-
-/// Runs the agent's program as root would on the host; the token comes on its standard input.
-fn agent(host: &Host, words: &[&str]) -> Output {
-    let plane = format!("http://{PLANE_ADDRESS}:{PLANE_PORT}");
-    let mut command = host
-        .namespace
-        .command(&binary("sentrazone-agent").display().to_string());
-    command.args(words).arg("--config").arg(host.config());
-    if words[0] == "enroll" {
-        command.args([
-            "--plane",
-            &plane,
-            "--allow-plaintext",
-            "--token-file",
-            "-",
-            "--state-dir",
-        ]);
-        command.arg(host.state());
-    }
-    let piped = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = piped.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(host.token().as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    assert!(output.status.success(), "{}", refused(output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn refused(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Key, preshared key, endpoint, allowed IPs and keepalive of each peer, after the interface's own row.
-fn still(host: &Host) -> Vec<Vec<String>> {
-    let mut rows = host.dump();
-    for row in rows.iter_mut().skip(1) {
-        row.drain(4..7);
-    }
-    rows[1..].sort();
-    rows
-}
-
-/// A ping that goes on until it is asked how it went.
-struct Ping(Process);
-
-impl Ping {
-    fn start(device: &Device, lab: &Lab) -> Self {
-        let mut command = device.namespace.command("ping");
-        command.args(["-n", "-i", "0.2", "10.8.0.1"]);
-        let ping = Self(Process::start("ping", command, lab.folder()));
-        ping.answered(5);
-        ping
-    }
-
-    /// Waits until so many more answers came.
-    fn answered(&self, more: usize) {
-        let count = || self.0.log().matches("bytes from").count();
-        let before = count();
-        wait::until_blocking("the ping is answered", count, |now| *now >= before + more);
-    }
-
-    /// Ends it; gives how many were sent and how many were answered.
-    fn end(mut self) -> (u32, u32) {
-        self.0.signal(Signal::SIGINT);
-        wait::until_blocking("the ping ends", || self.0.ended(), Option::is_some);
-        let log = self.0.log();
-        let line = log.lines().find(|line| line.contains("packets transmitted")).unwrap();
-        let numbers: Vec<u32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-        (numbers[0], numbers[1])
-    }
-}
-
-async fn clients(scene: &Scene) -> Vec<Client> {
-    scene.lab.admin().peers(&scene.host.id).await.unwrap()
-}
-
-/// All that people can see of the server.
-async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Client>, Vec<AuditRecord>) {
-    let admin = scene.lab.admin();
-    let server = admin.server(&scene.host.id).await.unwrap();
-    let audit = admin.audit(&AuditQuery::default()).await.unwrap();
-    (server, clients(scene).await, audit)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_packet() {
@@ -347,29 +131,6 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
     assert_eq!(sent - answered, 0, "of {sent} pings");
 }
 
-/// Latest handshake with a peer (seconds since 1970) and bytes received from it, as the kernel counts.
-fn counted(host: &Host, key: &PublicKey) -> (u64, u64) {
-    let rows = host.dump();
-    let row = rows.iter().find(|row| row[0] == key.to_string()).unwrap();
-    (row[4].parse().unwrap(), row[5].parse().unwrap())
-}
-
-/// Whether it is one session still, or one that followed it when its time had come
-/// (`REKEY_AFTER_TIME` is 120 s).
-fn goes_on(before: u64, now: u64) -> bool {
-    now == before || now >= before + 115
-}
-
-/// Reports every second, as the lab's other hosts do.
-fn quicker(host: &Host) {
-    let text = std::fs::read_to_string(host.config()).unwrap();
-    std::fs::write(
-        host.config(),
-        text.replace("report_interval = 15", "report_interval = 1"),
-    )
-    .unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_said_to_adopt_or_cannot_be_recorded_is_refused_and_left_alone() {
     let scene = Scene::new(false).await;
@@ -395,6 +156,25 @@ async fn what_nobody_said_to_adopt_or_cannot_be_recorded_is_refused_and_left_alo
         assert!(line.is_some_and(|line| line.contains(reason)), "{words}");
     }
     assert_eq!((scene.host.dump(), seen(&scene).await), (dump, before));
+    for old in [&office, &exit] {
+        scene
+            .host
+            .namespace
+            .exec(&["wg", "set", "wg0", "peer", &old.key().to_string(), "remove"]);
+    }
+    scene
+        .host
+        .namespace
+        .exec(&["ip", "addr", "add", "10.8.0.254/24", "dev", "wg0"]);
+    let words = refused(&scene.agent(&["enroll"]));
+    assert!(words.contains("wg0 has the address 10.8.0.254/24"), "{words}");
+    assert!(
+        scene
+            .host
+            .namespace
+            .exec(&["ip", "addr", "show", "wg0"])
+            .contains("10.8.0.254/24")
+    );
     assert!(!scene.host.state().exists() && !scene.host.config().exists());
 }
 
