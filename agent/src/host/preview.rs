@@ -3,7 +3,7 @@
 //! Owns the looking and the words. It must not write: that is `configure`'s, which decides by the
 //! same readings.
 
-use super::{Error, Netlink, Spec, addresses, nat, routes};
+use super::{Difference, Error, Netlink, Spec, routes};
 
 impl Netlink {
     /// What `configure` would change, a line each; empty when it would send nothing.
@@ -26,24 +26,21 @@ impl Netlink {
             );
             return Ok(changes);
         };
-        let present = addresses::read(&self.route, &link, spec)?;
-        let missing = spec.addresses.iter().filter(|address| !present.contains_key(address));
-        changes.extend(missing.map(|address| format!("adds the address {address}")));
-        let surplus = present.keys().filter(|address| !spec.addresses.contains(address));
-        changes.extend(surplus.map(|address| format!("removes the address {address}")));
-        if let Some(mtu) = spec.mtu.map(u32::from).filter(|mtu| *mtu != link.mtu) {
-            changes.push(format!("changes the MTU from {} to {mtu}", link.mtu));
-        }
-        if nat::differs(spec)? {
-            changes.extend(masquerading(spec).or_else(|| Some("removes our masquerading".to_owned())));
-        }
-        if !link.up {
-            changes.push(format!("sets {name} up"));
-        }
-        let (added, removed) = routes::difference(&self.route, &link, spec)?;
-        changes.extend(removed.iter().map(|network| format!("removes the route to {network}")));
-        changes.extend(added.iter().map(|network| format!("adds a route to {network}")));
+        let differences = self.look(&link, spec)?.differences(spec);
+        changes.extend(differences.iter().map(|difference| words(spec, difference)));
         Ok(changes)
+    }
+}
+
+fn words(spec: &Spec, difference: &Difference) -> String {
+    match difference {
+        Difference::AddressMissing(address) => format!("adds the address {address}"),
+        Difference::AddressSurplus(address) => format!("removes the address {address}"),
+        Difference::Mtu(mtu) => format!("changes the MTU from {mtu} to {}", spec.mtu.unwrap_or_default()),
+        Difference::Masquerade => masquerading(spec).unwrap_or_else(|| "removes our masquerading".to_owned()),
+        Difference::Down => format!("sets {} up", spec.name),
+        Difference::RouteMissing(network) => format!("adds a route to {network}"),
+        Difference::RouteSurplus(network) => format!("removes the route to {network}"),
     }
 }
 

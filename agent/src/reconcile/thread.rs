@@ -11,12 +11,14 @@ use tokio::time::{Instant, timeout};
 use wgctl::api::Counters as Batch;
 use wgctl::device::Backend;
 use wgctl::name::Incarnation;
-use wgctl::protocol::v1::Desired;
+use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{Clock, ServerId, Timestamp};
 
 use super::{Reconciler, Verdict};
 use crate::desired::{Base, Misfit, Touched};
+use crate::drift::Told;
 use crate::host::Host;
+use crate::watch::Target;
 
 /// How long a cache that could not be written waits.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
@@ -49,6 +51,10 @@ pub enum Input {
         /// Its number.
         sequence: u64,
     },
+    /// What came of telling the plane of drift.
+    Told(Told),
+    /// Something happened to the interface: compare everything.
+    Stirred,
     /// Leave everything as it is and end.
     Stop,
 }
@@ -80,6 +86,10 @@ pub struct Handle {
     pub verdict: watch::Receiver<Verdict>,
     /// Where the next poll begins.
     pub position: watch::Receiver<Position>,
+    /// What the plane should be told of drift.
+    pub reports: watch::Receiver<Option<DriftReport>>,
+    /// What is to be watched.
+    pub target: watch::Receiver<Option<Target>>,
 }
 
 /// Starts the thread. What the cache says is carried out first; `ready` is told after that.
@@ -135,6 +145,7 @@ impl<B: Backend, H: Host> Loop<B, H> {
         let (sender, inbox) = unbounded_channel();
         let (verdict, verdicts) = watch::channel(reconciler.verdict().clone());
         let (position, positions) = watch::channel(position_of(&reconciler));
+        let (reports, target) = (reconciler.reports(), reconciler.target());
         let turns = Self {
             reconciler,
             clock,
@@ -148,6 +159,8 @@ impl<B: Backend, H: Host> Loop<B, H> {
             inbox: sender,
             verdict: verdicts,
             position: positions,
+            reports,
+            target,
         };
         (turns, handle)
     }
@@ -249,6 +262,8 @@ impl<B: Backend, H: Host> Loop<B, H> {
                 self.reconciler.counters().acknowledge(sequence);
                 self.reconciler.save_counters();
             }
+            Input::Told(told) => self.reconciler.told(told),
+            Input::Stirred => self.round(self.clock.now()),
             Input::Stop => {}
         }
     }
