@@ -10,6 +10,7 @@ pub mod cache;
 pub mod config;
 pub mod counters;
 pub mod desired;
+pub mod drift;
 pub mod enroll;
 mod folder;
 pub mod host;
@@ -21,6 +22,7 @@ pub mod release;
 pub mod report;
 pub mod secrets;
 pub mod source;
+pub mod watch;
 
 use std::future::Future;
 use std::io;
@@ -28,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{oneshot, watch as shared};
 use tokio::task::JoinSet;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::userspace::Userspace;
@@ -41,6 +43,7 @@ use reconcile::{Handle, Input, LinkBy, Reconciler};
 use report::Reporter;
 use secrets::Secrets;
 use source::Source;
+use watch::Watch;
 
 /// Why the agent could not start, or a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -136,9 +139,11 @@ pub fn converse<P: Plane>(
         inbox,
         verdict,
         position,
+        reports,
+        target: _,
     } = reconcile;
-    let (connected, connections) = watch::channel(0);
-    let server = watch::Sender::new(server);
+    let (connected, connections) = shared::channel(0);
+    let server = shared::Sender::new(server);
     let reporter = Reporter {
         planes: planes.clone(),
         inbox: inbox.clone(),
@@ -149,7 +154,7 @@ pub fn converse<P: Plane>(
     let source = Source {
         planes: planes.clone(),
         secrets,
-        inbox,
+        inbox: inbox.clone(),
         position,
         server,
         connected,
@@ -157,7 +162,8 @@ pub fn converse<P: Plane>(
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());
     tasks.spawn(reporter.run());
-    tasks.spawn(report::confirm(planes, verdict, connections));
+    tasks.spawn(report::confirm(planes.clone(), verdict, connections.clone()));
+    tasks.spawn(drift::tell(planes, reports, inbox, connections));
     tasks
 }
 
@@ -170,7 +176,9 @@ async fn start(
     let (backend, folder, secrets) = (config.backend, config.state_dir.clone(), Arc::clone(secrets));
     let open = move || -> Result<(Handle, JoinHandle<()>), Error> {
         let host = Netlink::open()?;
-        Ok(match backend {
+        // Before the first round: what happens after it is not missed.
+        let watch = Watch::open();
+        let (handle, thread) = match backend {
             Backend::Kernel => reconcile::spawn(
                 Reconciler::new(Kernel::open()?, host, LinkBy::Us, secrets, folder),
                 Clock::default(),
@@ -181,7 +189,12 @@ async fn start(
                 Clock::default(),
                 ready,
             )?,
-        })
+        };
+        let watched = watch.and_then(|watch| watch.spawn(handle.target.clone(), handle.inbox.clone()));
+        if let Err(error) = watched {
+            tracing::warn!("the kernel is not listened to ({error}): drift is seen later");
+        }
+        Ok((handle, thread))
     };
     tokio::task::spawn_blocking(open)
         .await

@@ -58,7 +58,7 @@ pub async fn confirm<P: Plane>(
 }
 
 /// Whether the same message may be taken later. If not, the next verdict or connection tries again.
-fn may_pass(error: &Error) -> bool {
+pub(crate) fn may_pass(error: &Error) -> bool {
     error
         .status()
         .is_none_or(|status| status >= 500 || [408, 429].contains(&status))

@@ -1,16 +1,16 @@
 //! The interface's own addresses.
 //!
-//! Owns the difference between the addresses that are there and those that should be. It must
+//! Owns reading, adding and removing them. It must
 //! leave IPv6 link-local addresses alone: the kernel and others put them there for their own ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use wgctl::device::kernel::link::{Link, Route};
 
-use super::{Error, Spec};
+use super::{Difference, Error, Spec};
 
 /// `EADDRNOTAVAIL`: the interface has no such address.
 const EADDRNOTAVAIL: i32 = 99;
@@ -19,46 +19,45 @@ const EADDRNOTAVAIL: i32 = 99;
 ///
 /// In this order because the kernel drops every IPv4 route over a link, whoever made it, with the
 /// link's last IPv4 address. And it deletes the other addresses of a network with the first one
-/// (`promote_secondaries` off, the default): after a removal a second look adds what went along.
-pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, Error> {
-    let present = read(route, link, spec)?;
-    let mut writes = add_missing(route, link, spec, &present)?;
-    let mut removed = false;
-    for (address, message) in present {
-        if !spec.addresses.contains(&address) {
-            writes += remove(route, spec, &address, message)?;
-            removed = true;
-        }
-    }
-    if removed {
-        let left = read(route, link, spec)?;
-        writes += add_missing(route, link, spec, &left)?;
-    }
-    Ok(writes)
-}
-
-fn add_missing(
+/// (`promote_secondaries` off, the default): whoever asks looks again.
+pub(super) fn repair(
     route: &Route,
     link: &Link,
     spec: &Spec,
-    present: &BTreeMap<IpNet, AddressMessage>,
+    differences: &BTreeSet<Difference>,
 ) -> Result<u32, Error> {
-    let mut writes = 0;
-    for address in spec.addresses.iter().filter(|address| !present.contains_key(address)) {
-        let mut request = route
-            .handle()
-            .address()
-            .add(link.index, address.addr(), address.prefix_len());
-        // A tunnel has no broadcast; wg-quick sets none either.
-        request
-            .message_mut()
-            .attributes
-            .retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
-        let what = || format!("adding address {address} to {}", spec.name);
-        route.wait(what, request.execute())?;
-        writes += 1;
+    let mut outcomes = Vec::new();
+    // As the spec has them: the first one is the source of what the host itself sends.
+    let wanted = spec.addresses.iter();
+    for address in wanted.filter(|address| differences.contains(&Difference::AddressMissing(**address))) {
+        outcomes.push(add(route, link, spec, address));
     }
-    Ok(writes)
+    let surplus = |address: &IpNet| differences.contains(&Difference::AddressSurplus(*address));
+    if differences
+        .iter()
+        .any(|found| matches!(found, Difference::AddressSurplus(_)))
+    {
+        for (address, message) in read(route, link, spec)? {
+            if surplus(&address) {
+                outcomes.push(remove(route, spec, &address, message));
+            }
+        }
+    }
+    outcomes.into_iter().sum()
+}
+
+fn add(route: &Route, link: &Link, spec: &Spec, address: &IpNet) -> Result<u32, Error> {
+    let mut request = route
+        .handle()
+        .address()
+        .add(link.index, address.addr(), address.prefix_len());
+    // A tunnel has no broadcast; wg-quick sets none either.
+    request
+        .message_mut()
+        .attributes
+        .retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
+    let what = || format!("adding address {address} to {}", spec.name);
+    route.wait(what, request.execute()).map(|()| 1)
 }
 
 /// Removes one address; one that went along with another is gone already, and that is no write.

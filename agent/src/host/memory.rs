@@ -9,7 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wgctl::device::memory::Memory as Devices;
 use wgctl::name::InterfaceName;
 
-use super::{Error, Host, Spec};
+use super::{Difference, Error, Host, Shown, Spec, nat, routes};
+
+/// The MTU that the kernel gives a WireGuard link.
+const MTU: u32 = 1420;
+/// The index of a link of another kind.
+const FOREIGN: u32 = u32::MAX;
 
 /// A host in memory. Clones share it: a test keeps one and looks.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +25,10 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct State {
-    specs: BTreeMap<InterfaceName, Spec>,
+    /// By index: what was on a link goes with it. The table of `masquerade` does not, and is kept by
+    /// name.
+    links: BTreeMap<u32, Shown>,
+    tables: BTreeMap<InterfaceName, super::Masquerade>,
     foreign: BTreeSet<InterfaceName>,
     failing: u32,
     writes: u32,
@@ -45,29 +53,51 @@ impl Memory {
         self.state().foreign.insert(name);
     }
 
-    /// The next `count` calls of `configure` fail.
-    pub fn fail_configure(&self, count: u32) {
+    /// The next `count` repairs fail.
+    pub fn fail_repairs(&self, count: u32) {
         self.state().failing = count;
     }
 
-    /// How the interface is configured; none before the first time, or after it was deleted.
+    /// What the interface shows; none when there is none.
     #[must_use]
-    pub fn configured(&self, name: &InterfaceName) -> Option<Spec> {
-        self.state().specs.get(name).cloned()
+    pub fn shown(&self, name: &InterfaceName) -> Option<Shown> {
+        let index = self.devices.index(name)?;
+        let state = self.state();
+        let mut shown = state.links.get(&index).cloned().unwrap_or_else(|| Shown {
+            index,
+            mtu: MTU,
+            ..Shown::default()
+        });
+        shown.masquerade = state.tables.get(name).cloned().unwrap_or_default();
+        Some(shown)
     }
 
-    /// Changes that `configure` made so far, one a spec that differed.
+    /// Others change what the interface shows.
+    pub fn meddle(&self, name: &InterfaceName, change: impl FnOnce(&mut Shown)) {
+        let Some(mut shown) = self.shown(name) else { return };
+        change(&mut shown);
+        self.put(name, shown);
+    }
+
+    fn put(&self, name: &InterfaceName, shown: Shown) {
+        let mut state = self.state();
+        state.tables.insert(name.clone(), shown.masquerade.clone());
+        state.links.insert(shown.index, shown);
+    }
+
+    /// Things that were repaired so far.
     #[must_use]
     pub fn writes(&self) -> u32 {
         self.state().writes
     }
-
-    fn present(&self, name: &InterfaceName) -> bool {
-        self.devices.device(name).is_some() || self.state().foreign.contains(name)
-    }
 }
 
 impl Host for Memory {
+    fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error> {
+        let foreign = self.state().foreign.contains(name).then_some(FOREIGN);
+        Ok(foreign.or_else(|| self.devices.index(name)))
+    }
+
     fn create_link(&mut self, name: &InterfaceName) -> Result<bool, Error> {
         if self.state().foreign.contains(name) {
             return Err(Error::NotWireguard(name.clone()));
@@ -76,19 +106,20 @@ impl Host for Memory {
     }
 
     fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error> {
-        let mut state = self.state();
-        if state.foreign.contains(name) {
+        if self.state().foreign.contains(name) {
             return Err(Error::NotWireguard(name.clone()));
         }
-        state.specs.remove(name);
         self.devices.delete(name);
         Ok(())
     }
 
-    fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
-        if !self.present(&spec.name) {
-            return Err(Error::NoInterface(spec.name.clone()));
-        }
+    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+        self.shown(&spec.name)
+            .ok_or_else(|| Error::NoInterface(spec.name.clone()))
+    }
+
+    fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
+        let mut shown = self.read(spec)?;
         let mut state = self.state();
         if state.failing > 0 {
             state.failing -= 1;
@@ -97,18 +128,46 @@ impl Host for Memory {
                 source: std::io::ErrorKind::TimedOut.into(),
             });
         }
-        if state.specs.get(&spec.name) == Some(spec) {
-            return Ok(0);
+        let writes = u32::try_from(differences.len()).unwrap_or(u32::MAX);
+        state.writes += writes;
+        drop(state);
+        for difference in differences {
+            mend(&mut shown, spec, difference);
         }
-        state.specs.insert(spec.name.clone(), spec.clone());
-        state.writes += 1;
-        Ok(1)
+        self.put(&spec.name, shown);
+        Ok(writes)
     }
 
     fn release(&mut self, name: &InterfaceName) -> Result<(), Error> {
-        if let Some(spec) = self.state().specs.get_mut(name) {
-            spec.masquerade.clear();
-        }
+        self.state().tables.remove(name);
         Ok(())
+    }
+}
+
+fn mend(shown: &mut Shown, spec: &Spec, difference: &Difference) {
+    match difference {
+        Difference::AddressMissing(address) => {
+            shown.addresses.insert(*address);
+        }
+        Difference::AddressSurplus(address) => {
+            shown.addresses.remove(address);
+            // The kernel drops every IPv4 route over a link with its last IPv4 address.
+            if !shown.addresses.iter().any(|address| address.addr().is_ipv4()) {
+                shown.routes.retain(|route| route.addr().is_ipv6());
+                shown.our_routes.retain(|route| route.addr().is_ipv6());
+            }
+        }
+        Difference::Mtu(_) => shown.mtu = spec.mtu.map_or(shown.mtu, u32::from),
+        Difference::Masquerade => shown.masquerade = nat::wanted(spec),
+        Difference::Down => shown.up = true,
+        Difference::RouteMissing(network) if routes::wanted(spec).contains(network) => {
+            shown.routes.insert(*network);
+            shown.our_routes.insert(*network);
+        }
+        Difference::RouteMissing(_) => {}
+        Difference::RouteSurplus(network) => {
+            shown.routes.remove(network);
+            shown.our_routes.remove(network);
+        }
     }
 }

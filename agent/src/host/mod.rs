@@ -1,7 +1,8 @@
 //! The host side of an interface: what `wg-quick` would do beside WireGuard itself.
 //!
 //! Owns the link, its addresses, MTU, routes and masquerading, over netlink and in the least
-//! number of writes. It must not touch what it did not make, know peers or keys, or run a program.
+//! number of writes. What differs is `shown`'s to say. It must not touch what it did not make, know
+//! peers or keys, or run a program.
 
 pub mod memory;
 
@@ -9,6 +10,7 @@ mod addresses;
 mod nat;
 mod preview;
 mod routes;
+mod shown;
 
 use std::collections::BTreeSet;
 
@@ -19,6 +21,9 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::Interface;
 
 pub use memory::Memory;
+pub(crate) use nat::table;
+pub(crate) use routes::PROTOCOL as ROUTE_PROTOCOL;
+pub use shown::{Difference, Masquerade, Shown};
 /// The host's errors are the device's: both come from the same kernel.
 pub use wgctl::device::Error;
 
@@ -52,8 +57,22 @@ impl Spec {
     }
 }
 
+/// What came of repairing.
+#[derive(Debug)]
+pub struct Settled {
+    /// What is there now.
+    pub shown: Shown,
+    /// Writes sent to the kernel; 0 when nothing was to be done.
+    pub writes: u32,
+    /// Why something could not be repaired.
+    pub trouble: Option<Error>,
+}
+
 /// What the reconciler asks of the host. Calls block.
 pub trait Host: Send {
+    /// The link's index, of whatever kind it is; none when there is none.
+    fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error>;
+
     /// Makes the WireGuard link. True if it was made now, false if it was there; an error that says
     /// so if a link of another kind has the name.
     fn create_link(&mut self, name: &InterfaceName) -> Result<bool, Error>;
@@ -61,12 +80,50 @@ pub trait Host: Send {
     /// Deletes the WireGuard link and everything on it; nothing to do if there is none.
     fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error>;
 
-    /// Makes addresses, MTU, state, routes and masquerading as `spec` says. Gives the number of
-    /// writes sent to the kernel: 0 when all was as it should be.
-    fn configure(&mut self, spec: &Spec) -> Result<u32, Error>;
+    /// What is there of what `spec` is about; an error when there is no link.
+    fn read(&mut self, spec: &Spec) -> Result<Shown, Error>;
+
+    /// Makes these things as `spec` says, each though another failed. Gives the number of writes.
+    fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error>;
 
     /// Takes back the masquerading and leaves the interface running.
     fn release(&mut self, name: &InterfaceName) -> Result<(), Error>;
+
+    /// Repairs all that differs from `spec` and may be repaired, beginning from what was `shown`.
+    ///
+    /// Looks again after each pass: the kernel drops a link's other addresses and its routes with
+    /// an address that goes. Ends when nothing moves any more.
+    fn settle(
+        &mut self,
+        spec: &Spec,
+        mut shown: Shown,
+        may: &mut dyn FnMut(&Difference) -> bool,
+    ) -> Result<Settled, Error> {
+        let (mut writes, mut trouble, mut before) = (0, None, BTreeSet::new());
+        loop {
+            let mut differences = shown.differences(spec);
+            differences.retain(&mut *may);
+            if differences.is_empty() || differences == before {
+                return Ok(Settled { shown, writes, trouble });
+            }
+            match self.repair(spec, &differences) {
+                Ok(made) => {
+                    writes += made;
+                    trouble = None;
+                }
+                Err(error) => trouble = Some(error),
+            }
+            before = differences;
+            shown = self.read(spec)?;
+        }
+    }
+
+    /// Makes everything as `spec` says. Gives the number of writes sent to the kernel.
+    fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
+        let shown = self.read(spec)?;
+        let settled = self.settle(spec, shown, &mut |_| true)?;
+        settled.trouble.map_or(Ok(settled.writes), Err)
+    }
 }
 
 /// The kernel's host side, in the network namespace of the thread that opened it.
@@ -87,9 +144,32 @@ impl Netlink {
     fn link(&self, name: &InterfaceName) -> Result<Link, Error> {
         self.route.link(name)?.ok_or_else(|| Error::NoInterface(name.clone()))
     }
+
+    /// What is there on this link.
+    fn look(&self, link: &Link, spec: &Spec) -> Result<Shown, Error> {
+        let mut shown = Shown {
+            index: link.index,
+            mtu: link.mtu,
+            up: link.up,
+            addresses: addresses::read(&self.route, link, spec)?.into_keys().collect(),
+            masquerade: nat::shown(&spec.name),
+            ..Shown::default()
+        };
+        for (network, message) in routes::read(&self.route, link, &spec.name)? {
+            if routes::is_ours(&message) {
+                shown.our_routes.insert(network);
+            }
+            shown.routes.insert(network);
+        }
+        Ok(shown)
+    }
 }
 
 impl Host for Netlink {
+    fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error> {
+        Ok(self.route.link(name)?.map(|link| link.index))
+    }
+
     fn create_link(&mut self, name: &InterfaceName) -> Result<bool, Error> {
         self.route.create_wireguard(name)
     }
@@ -98,20 +178,27 @@ impl Host for Netlink {
         self.route.delete_wireguard(&mut self.kernel, name)
     }
 
-    fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
+    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+        self.look(&self.link(&spec.name)?, spec)
+    }
+
+    fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
         let link = self.link(&spec.name)?;
+        let differs = |what: &Difference| differences.contains(what);
         // Each step is tried though one before it failed: an address the host does not want (IPv6
         // switched off) must not keep the link down.
-        let mut steps = vec![addresses::configure(&self.route, &link, spec)];
-        if let Some(mtu) = spec.mtu.map(u32::from).filter(|mtu| *mtu != link.mtu) {
-            steps.push(self.route.set_mtu(&spec.name, link.index, mtu).map(|()| 1));
+        let mut steps = vec![addresses::repair(&self.route, &link, spec, differences)];
+        if let Some(mtu) = spec.mtu.filter(|_| differs(&Difference::Mtu(link.mtu))) {
+            steps.push(self.route.set_mtu(&spec.name, link.index, u32::from(mtu)).map(|()| 1));
         }
         // Masquerading stands before the first packet can be forwarded.
-        steps.push(nat::configure(spec));
-        if !link.up {
+        if differs(&Difference::Masquerade) {
+            steps.push(nat::configure(spec));
+        }
+        if differs(&Difference::Down) {
             steps.push(self.route.set_up(&spec.name, link.index).map(|()| 1));
         }
-        steps.push(routes::configure(&self.route, &link, spec));
+        steps.push(routes::repair(&self.route, &link, spec, differences));
         steps.into_iter().sum()
     }
 

@@ -6,6 +6,8 @@
 
 mod ruleset;
 
+pub(crate) use ruleset::table;
+
 use netlink_packet_core::{Emitable, NLM_F_APPEND, NLM_F_CREATE, NetlinkSerializable, ParseableParametrized as _};
 use netlink_packet_netfilter::nftables::{NfTablesMessage, RuleAttribute};
 use netlink_packet_netfilter::none::ControlMessage;
@@ -16,7 +18,7 @@ use wgctl::device::kernel::refused;
 use wgctl::device::kernel::socket::{Request, Socket};
 use wgctl::name::InterfaceName;
 
-use super::{Error, Spec};
+use super::{Error, Masquerade, Spec};
 
 /// `NFNL_SUBSYS_NFTABLES` (`linux/netfilter/nfnetlink.h`): a message's type is subsystem and command.
 const SUBSYSTEM: u8 = 10;
@@ -24,6 +26,31 @@ const SUBSYSTEM: u8 = 10;
 const ENOENT: i32 = 2;
 /// What a kernel without nftables says: no such protocol, no such subsystem, no such operation.
 const WITHOUT_NFTABLES: [i32; 4] = [22, 93, 95, 97];
+
+/// The table as `spec` wants it.
+pub(super) fn wanted(spec: &Spec) -> Masquerade {
+    match spec.masquerade.is_empty() {
+        true => Masquerade::None,
+        false => Masquerade::Rules(ruleset::marks(&spec.name, &spec.masquerade)),
+    }
+}
+
+/// The interface's table. Without nftables in this kernel there is none.
+pub(super) fn shown(name: &InterfaceName) -> Masquerade {
+    let read = open(name).and_then(|mut socket| match read(&mut socket, name) {
+        Err(Failure::Refused { errno, .. }) if WITHOUT_NFTABLES.contains(&errno) => Ok(None),
+        read => read.map_err(|failure| refused(failure, || format!("reading the masquerading of {name}"))),
+    });
+    match read {
+        Ok(None) => Masquerade::None,
+        Ok(Some(marks)) => Masquerade::Rules(marks),
+        Err(Error::Io { source, .. }) if source.raw_os_error().is_some_and(|e| WITHOUT_NFTABLES.contains(&e)) => {
+            Masquerade::None
+        }
+        // Setting it says why.
+        Err(_) => Masquerade::Unreadable,
+    }
+}
 
 /// Makes the interface's table as `spec` says. Gives the number of writes: one batch, or none.
 pub(super) fn configure(spec: &Spec) -> Result<u32, Error> {
@@ -59,23 +86,6 @@ pub(super) fn remove(name: &InterfaceName) -> Result<u32, Error> {
     };
     send(&mut socket, ruleset::removing(name)).map_err(|failure| refused(failure, what))?;
     Ok(1)
-}
-
-/// Whether the interface's table is not as `spec` says.
-pub(super) fn differs(spec: &Spec) -> Result<bool, Error> {
-    let without = |errno: i32| spec.masquerade.is_empty() && WITHOUT_NFTABLES.contains(&errno);
-    let mut socket = match open(&spec.name) {
-        Err(Error::Io { source, .. }) if source.raw_os_error().is_some_and(without) => return Ok(false),
-        socket => socket?,
-    };
-    let wanted = (!spec.masquerade.is_empty()).then(|| ruleset::marks(&spec.name, &spec.masquerade));
-    match read(&mut socket, &spec.name) {
-        Err(Failure::Refused { errno, .. }) if without(errno) => Ok(false),
-        present => {
-            let what = || format!("reading the masquerading of {}", spec.name);
-            Ok(present.map_err(|failure| refused(failure, what))? != wanted)
-        }
-    }
 }
 
 fn open(name: &InterfaceName) -> Result<Socket, Error> {

@@ -5,7 +5,7 @@
 
 use ipnet::IpNet;
 
-use super::{Error, Netlink, Spec, addresses, nat, routes};
+use super::{Difference, Error, Netlink, Spec, routes};
 
 impl Netlink {
     /// What `configure` would change, a line each; empty when it would send nothing.
@@ -28,23 +28,8 @@ impl Netlink {
             );
             return Ok(changes);
         };
-        let present = addresses::read(&self.route, &link, spec)?;
-        let missing = spec.addresses.iter().filter(|address| !present.contains_key(address));
-        changes.extend(missing.map(|address| format!("adds the address {address}")));
-        let surplus = self.surplus(spec)?;
-        changes.extend(surplus.iter().map(|address| format!("removes the address {address}")));
-        if let Some(mtu) = spec.mtu.map(u32::from).filter(|mtu| *mtu != link.mtu) {
-            changes.push(format!("changes the MTU from {} to {mtu}", link.mtu));
-        }
-        if nat::differs(spec)? {
-            changes.extend(masquerading(spec).or_else(|| Some("removes our masquerading".to_owned())));
-        }
-        if !link.up {
-            changes.push(format!("sets {name} up"));
-        }
-        let (added, removed) = routes::difference(&self.route, &link, spec)?;
-        changes.extend(removed.iter().map(|network| format!("removes the route to {network}")));
-        changes.extend(added.iter().map(|network| format!("adds a route to {network}")));
+        let differences = self.look(&link, spec)?.differences(spec);
+        changes.extend(differences.iter().map(|difference| words(spec, difference)));
         Ok(changes)
     }
 
@@ -53,8 +38,20 @@ impl Netlink {
         let Some(link) = self.route.link(&spec.name)? else {
             return Ok(Vec::new());
         };
-        let present = addresses::read(&self.route, &link, spec)?.into_keys();
+        let present = self.look(&link, spec)?.addresses.into_iter();
         Ok(present.filter(|address| !spec.addresses.contains(address)).collect())
+    }
+}
+
+fn words(spec: &Spec, difference: &Difference) -> String {
+    match difference {
+        Difference::AddressMissing(address) => format!("adds the address {address}"),
+        Difference::AddressSurplus(address) => format!("removes the address {address}"),
+        Difference::Mtu(mtu) => format!("changes the MTU from {mtu} to {}", spec.mtu.unwrap_or_default()),
+        Difference::Masquerade => masquerading(spec).unwrap_or_else(|| "removes our masquerading".to_owned()),
+        Difference::Down => format!("sets {} up", spec.name),
+        Difference::RouteMissing(network) => format!("adds a route to {network}"),
+        Difference::RouteSurplus(network) => format!("removes the route to {network}"),
     }
 }
 

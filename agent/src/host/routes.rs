@@ -15,26 +15,37 @@ use rtnetlink::packet_route::route::{
 use wgctl::device::kernel::link::{Link, Route};
 use wgctl::name::InterfaceName;
 
-use super::{Error, Spec};
+use super::{Difference, Error, Spec};
 
 /// `proto` of our routes in `ip route`. Free in `linux/rtnetlink.h` and in iproute2's `rt_protos`.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(115);
+pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(115);
 
 /// Removes our routes that are no longer wanted and adds those that are missing. Gives the number
 /// of writes.
-pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, Error> {
-    let wanted = wanted(spec);
-    let present = read(route, link, &spec.name)?;
+pub(super) fn repair(
+    route: &Route,
+    link: &Link,
+    spec: &Spec,
+    differences: &BTreeSet<Difference>,
+) -> Result<u32, Error> {
     // One network that cannot be routed (the host is in it itself) does not keep the others out.
     let mut outcomes = Vec::new();
-    for (network, message) in &present {
-        if message.header.protocol == PROTOCOL && !wanted.contains(network) {
-            let request = route.handle().route().del(message.clone()).execute();
-            let what = || format!("removing the route to {network} over {}", spec.name);
-            outcomes.push(route.wait(what, request));
+    if differences
+        .iter()
+        .any(|found| matches!(found, Difference::RouteSurplus(_)))
+    {
+        for (network, message) in read(route, link, &spec.name)? {
+            if is_ours(&message) && differences.contains(&Difference::RouteSurplus(network)) {
+                let request = route.handle().route().del(message).execute();
+                let what = || format!("removing the route to {network} over {}", spec.name);
+                outcomes.push(route.wait(what, request));
+            }
         }
     }
-    for network in wanted.iter().filter(|network| !present.contains_key(network)) {
+    for difference in differences {
+        let Difference::RouteMissing(network) = difference else {
+            continue;
+        };
         let request = route.handle().route().add(message(link, network)).execute();
         let what = || format!("adding a route to {network} over {}", spec.name);
         outcomes.push(route.wait(what, request));
@@ -44,18 +55,9 @@ pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, 
     Ok(u32::try_from(writes).unwrap_or(u32::MAX))
 }
 
-/// The networks whose routes are to be added, and those whose routes are to be removed.
-pub(super) fn difference(route: &Route, link: &Link, spec: &Spec) -> Result<(Vec<IpNet>, Vec<IpNet>), Error> {
-    let wanted = wanted(spec);
-    let present = read(route, link, &spec.name)?;
-    let ours = present
-        .iter()
-        .filter(|(_, message)| message.header.protocol == PROTOCOL);
-    let removed = ours
-        .map(|(network, _)| *network)
-        .filter(|network| !wanted.contains(network));
-    let added = wanted.iter().filter(|network| !present.contains_key(network));
-    Ok((added.copied().collect(), removed.collect()))
+/// Whether a route carries our protocol number.
+pub(super) fn is_ours(message: &RouteMessage) -> bool {
+    message.header.protocol == PROTOCOL
 }
 
 /// The networks that need a route: those of the interface's own addresses have one from the kernel.
@@ -71,7 +73,7 @@ pub(super) fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
 }
 
 /// All routes over the link in the main table.
-fn read(route: &Route, link: &Link, name: &InterfaceName) -> Result<BTreeMap<IpNet, RouteMessage>, Error> {
+pub(super) fn read(route: &Route, link: &Link, name: &InterfaceName) -> Result<BTreeMap<IpNet, RouteMessage>, Error> {
     let mut routes = BTreeMap::new();
     for query in [
         RouteMessageBuilder::<Ipv4Addr>::new().build(),

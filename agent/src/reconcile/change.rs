@@ -10,6 +10,7 @@ use wgctl::device::{Backend, DesiredDevice, Device};
 use wgctl::{PeerId, PublicKey, Timestamp};
 
 use super::Reconciler;
+use super::drifted::Before;
 use crate::desired::State;
 use crate::host::Host;
 
@@ -30,11 +31,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             false => self.send(&state, changes),
         };
         let routed = match routes_moved {
-            true => self.configure(&state),
+            true => self.configure(&state, now),
             false => Ok(()),
         };
         if let Err(error) = applied.and(routed) {
             tracing::debug!("{error}: the whole interface is compared");
+            // What became of these is not known; the others were left as they were.
+            desired.peers.keys().for_each(|key| drop(actual.peers.remove(key)));
+            self.remembered = Before::Known(actual);
             self.state = Some(state);
             return self.round(now);
         }
@@ -61,7 +65,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
                 None => self.opened.forget(id),
             }
         }
-        before != self.index.routed(ids)
+        let after = self.index.routed(ids);
+        // The routes of a peer that had expired are gone; it may have been prolonged.
+        let expires = |id: &PeerId| state.peers.get(id).is_some_and(|peer| peer.expires_at.is_some());
+        before != after || (!after.is_empty() && ids.iter().any(expires))
     }
 }
 

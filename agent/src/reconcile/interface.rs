@@ -4,10 +4,15 @@
 //! change peers.
 
 use wgctl::device::{Backend, Device, Error};
+use wgctl::drift::DriftPolicy;
+use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Change, Desired};
+use wgctl::{PublicKey, Timestamp};
 
+use super::drifted::{self, Before};
 use super::{LinkBy, Reconciler};
 use crate::desired::State;
+use crate::drift::Side;
 use crate::host::Host;
 
 /// Up to so many peers the interface is read before a change takes some away, for their last
@@ -15,29 +20,52 @@ use crate::host::Host;
 /// bytes since the last look go uncounted.
 const COUNTED_FIRST: usize = 4096;
 
+/// An interface that may be used.
+pub(super) struct Fresh {
+    /// As it is.
+    pub(super) device: Device,
+    /// Whether nothing of ours was ever left on it.
+    pub(super) new: bool,
+}
+
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// The interface, made if there is none; an error if it is somebody else's.
-    pub(super) fn ours(&mut self, state: &State) -> Result<Device, Error> {
+    /// The interface, made if there is none; an error if it is somebody else's, or was deleted and
+    /// is only to be reported.
+    pub(super) fn ours(&mut self, state: &State, before: &Before<Device>, now: Timestamp) -> Result<Fresh, Error> {
         let name = &state.interface.name;
-        if self.link_by == LinkBy::Us && self.host.create_link(name)? {
-            tracing::info!(interface = %name, "made the interface");
-            self.counters.interface_is_new();
+        let index = self.host.index(name)?;
+        let enforced = state.interface.drift == DriftPolicy::Enforce;
+        let gone = index.is_none() && before.is_known();
+        if gone && !enforced && self.link_by == LinkBy::Us {
+            let deleted = drifted::deleted(name);
+            self.ledger.only(Side::Link, &[deleted.id].into());
+            self.ledger.stand(deleted, now);
+            return Err(only_reported(name));
         }
+        let made = self.link_by == LinkBy::Us && self.host.create_link(name)?;
         let device = self.present(state)?;
+        let same = index.is_some() && index == self.link;
         // Without a key it carries nothing. With peers, and none of them ours, somebody is at it.
-        let ours = |key| self.index.owner(key).is_some();
-        let unused = device.private_key.is_none() && (device.peers.is_empty() || device.peers.keys().any(ours));
-        if unused || self.has_our_key(&device) {
-            return Ok(device);
+        let peers_of_ours = device.peers.keys().any(|key| self.index.owner(key).is_some());
+        let unused = device.private_key.is_none() && device.peers.is_empty();
+        if !(unused || same || peers_of_ours || self.has_our_key(&device)) {
+            return Err(somebody_elses(name));
         }
-        Err(Error::Refused {
-            what: format!("using {name}"),
-            message:
-                "it is a WireGuard interface that somebody else made (its private key is another), and is left alone: \
-                      remove it, or give the server record another interface"
-                    .to_owned(),
-            errno: 0,
-        })
+        let replaced = index.is_some() && self.link.is_some() && !same;
+        if enforced && (gone || replaced) {
+            self.ledger.repaired(drifted::deleted(name), now);
+        }
+        self.ledger.only(Side::Link, &[].into());
+        if made {
+            tracing::info!(interface = %name, "made the interface");
+            self.ledger.forget(|_, _| true);
+        }
+        let new = made || (enforced && replaced) || (self.link.is_none() && unused);
+        if new {
+            self.counters.interface_is_new();
+            self.host_left = Before::Unknown;
+        }
+        Ok(Fresh { device, new })
     }
 
     fn has_our_key(&self, device: &Device) -> bool {
@@ -55,11 +83,12 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
     fn read(&mut self, state: &State) -> Result<Option<Device>, Error> {
         let device = self.backend.read(&state.interface.name)?;
+        let owner = |key: &PublicKey| self.index.owner(key);
         if let Some(device) = &device
-            && self.has_our_key(device)
+            && (self.has_our_key(device) || device.peers.keys().any(|key| owner(key).is_some()))
         {
             let known = |id| state.peers.contains_key(&id);
-            self.counters.observe(device, |key| self.index.owner(key), known);
+            self.counters.observe(device, owner, known);
         }
         Ok(device)
     }
@@ -72,13 +101,35 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         let Some(state) = self.state.take() else { return };
         if takes_away(&state, desired) {
-            // What cannot be read, is gone or is not ours (any more) is the next round's to say.
-            self.actual = match self.read(&state) {
-                Ok(device) => device.filter(|device| self.has_our_key(device)),
-                Err(_) => None,
-            };
+            // What cannot be read, is gone or has another key is the next round's to say. Nothing
+            // else of it is noted: what others changed would pass for what was left.
+            let read = self.read(&state).unwrap_or_default();
+            if !read.is_some_and(|device| self.has_our_key(&device)) {
+                self.remembered = self.actual.take().map_or(Before::Unknown, Before::Known);
+            }
         }
         self.state = Some(state);
+    }
+}
+
+fn somebody_elses(name: &InterfaceName) -> Error {
+    Error::Refused {
+        what: format!("using {name}"),
+        message:
+            "it is a WireGuard interface that somebody else made (its private key is another), and is left alone: \
+                  remove it, or give the server record another interface"
+                .to_owned(),
+        errno: 0,
+    }
+}
+
+fn only_reported(name: &InterfaceName) -> Error {
+    Error::Refused {
+        what: format!("using {name}"),
+        message: "it was deleted by others, and what they change is only reported: make it again, or set the server's \
+                  drift policy to enforce"
+            .to_owned(),
+        errno: 0,
     }
 }
 

@@ -7,7 +7,10 @@
 //! `thread` feeds it.
 
 mod change;
+mod drifted;
 mod interface;
+mod record;
+mod round;
 mod send;
 mod thread;
 mod verdict;
@@ -17,20 +20,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wgctl::device::plan::{Scope, plan};
-use wgctl::device::{Backend, DesiredDevice, Device, Error, Peer, Plan};
-use wgctl::protocol::v1::Desired;
+use tokio::sync::watch;
+use wgctl::device::{Backend, DesiredDevice, Device, Peer};
+use wgctl::name::InterfaceName;
+use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
 use crate::cache::Cache;
 use crate::counters::{Counters, uptime};
 use crate::desired::{Base, Delta, Misfit, State, Touched, step};
-use crate::host::{Host, Spec};
+use crate::drift::{Ledger, Told};
+use crate::host::{Host, Shown};
 use crate::secrets::Secrets;
+use crate::watch::Target;
 
+use drifted::Before;
 pub use thread::{Handle, Input, Loop, Position, Reading, spawn};
 pub use verdict::Verdict;
-use verdict::reasons;
 use wanted::{Index, Opened, Wanted};
 pub(crate) use wanted::{Whole, whole};
 
@@ -56,8 +62,21 @@ pub struct Reconciler<B, H> {
     opened: Opened,
     /// As last read, with what was sent since; `None` before the first reading and after an error.
     actual: Option<Device>,
+    /// How it was left, where `actual` does not say.
+    remembered: Before<Device>,
+    /// How the host side was left.
+    host_left: Before<Shown>,
+    /// The index of the link that was ours in this run.
+    link: Option<u32>,
+    /// Whether a plane has answered since the start.
+    answered: bool,
+    /// Whether the record had an MTU, and has none now.
+    mtu_was_set: bool,
     verdict: Verdict,
     counters: Counters,
+    ledger: Ledger,
+    reports: watch::Sender<Option<DriftReport>>,
+    target: watch::Sender<Option<Target>>,
     next_expiry: Option<Timestamp>,
 }
 
@@ -70,10 +89,18 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             None
         });
         let counters = counters(&folder, state.is_some());
+        let ledger = Ledger::load(&folder).unwrap_or_else(|error| {
+            tracing::error!(
+                "{}: drift.json cannot be read ({error}): its counting begins anew",
+                folder.display()
+            );
+            Ledger::default()
+        });
         let index = state.as_ref().map_or_else(Index::default, |state| {
             Index::new(&state.interface, state.peers.values())
         });
         let verdict = Verdict::of(state.as_ref());
+        let cached = state.is_some();
         Self {
             backend,
             host,
@@ -85,8 +112,16 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             index,
             opened: Opened::default(),
             actual: None,
+            remembered: if cached { Before::AsCached } else { Before::Unknown },
+            host_left: if cached { Before::AsCached } else { Before::Unknown },
+            link: None,
+            answered: false,
+            mtu_was_set: false,
             verdict,
             counters,
+            ledger,
+            reports: watch::Sender::new(None),
+            target: watch::Sender::new(None),
             next_expiry: None,
         }
     }
@@ -111,23 +146,74 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         &mut self.counters
     }
 
+    /// What the plane should be told of drift, whenever there is something.
+    pub fn reports(&self) -> watch::Receiver<Option<DriftReport>> {
+        self.reports.subscribe()
+    }
+
+    /// What is to be watched, once it is known.
+    pub fn target(&self) -> watch::Receiver<Option<Target>> {
+        self.target.subscribe()
+    }
+
+    /// What came of telling the plane of drift.
+    pub fn told(&mut self, told: Told) {
+        match told {
+            Told::Connected => self.ledger.tell_again(),
+            Told::Taken(sequence) => self.ledger.acknowledge(sequence),
+        }
+        self.publish_drift();
+    }
+
+    fn publish_drift(&mut self) {
+        let report = self.ledger.report();
+        if let Err(error) = self.ledger.save(&self.folder) {
+            tracing::error!("{}: drift.json is not saved: {error}", self.folder.display());
+        }
+        self.reports.send_if_modified(|published| {
+            let news = *published != report;
+            *published = report;
+            news
+        });
+    }
+
+    fn watch(&self, name: &InterfaceName) {
+        self.target.send_replace(Some(Target {
+            name: name.clone(),
+            index: self.link,
+        }));
+    }
+
     /// Takes one answer of the plane and carries it out. It is written down first: what is confirmed
     /// must be there after a power cut with nobody to ask.
     pub fn take(&mut self, server: &ServerId, desired: Desired, base: Base, now: Timestamp) -> Result<Touched, Misfit> {
         self.count_before(&desired);
         let delta = Delta::of(&desired);
+        let recorded = self.recorded();
         let touched = step(&mut self.state, server, desired, base)?;
         if touched != Touched::Nothing {
             self.write_down(delta.as_ref());
         }
+        // What was spared until now is judged by the first answer.
+        let first = !std::mem::replace(&mut self.answered, true);
         match &touched {
             Touched::Nothing => {}
             Touched::All => {
                 self.reindex();
-                self.round(now);
+                self.record_was_changed(&recorded);
             }
-            Touched::Peers { ids, keys } => self.change(ids, keys, now),
+            Touched::Peers { ids, keys } => {
+                self.peers_were_changed(ids, keys);
+                if !first {
+                    self.change(ids, keys, now);
+                }
+            }
         }
+        if first || touched == Touched::All {
+            self.reindex();
+            self.round(now);
+        }
+        self.publish_drift();
         Ok(touched)
     }
 
@@ -136,73 +222,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             self.index = Index::new(&state.interface, state.peers.values());
             self.opened.keep(|id| state.peers.contains_key(id));
         }
-    }
-
-    /// A whole round: the interface is read and made as it should be.
-    pub fn round(&mut self, now: Timestamp) {
-        let Some(state) = self.state.take() else { return };
-        self.verdict.begin(&state);
-        match self.whole(&state, now) {
-            Ok(trouble) => {
-                self.verdict.revision = state.revision;
-                self.verdict.interface_failed = trouble;
-            }
-            Err(error) => {
-                self.actual = None;
-                // Gone, or not ours to use: nothing of any revision is there. A conversation that
-                // failed says nothing about what is there.
-                if !matches!(error, Error::Io { .. } | Error::Protocol { .. }) {
-                    self.verdict.revision = 0;
-                }
-                self.next_expiry = None;
-                self.verdict.interface_failed = Some(error.to_string());
-            }
-        }
-        self.state = Some(state);
-    }
-
-    /// Gives what of the interface's own settings failed; peers are there all the same.
-    fn whole(&mut self, state: &State, now: Timestamp) -> Result<Option<String>, Error> {
-        let name = &state.interface.name;
-        let actual = self.ours(state)?;
-        let (peers, mut failed) = self.wanted(state, state.peers.keys(), &actual, now);
-        let desired = self.device(state, peers);
-        let mut trouble = Vec::new();
-        let mut plan = plan(&desired, &actual, &Scope::All);
-        let changes = std::mem::take(&mut plan.peers);
-        let silent = plan.is_empty() && changes.is_empty();
-        // The key alone and first: it is what makes the interface ours, and a port that is in use
-        // ends a message before its key is taken.
-        let key = Plan {
-            private_key: plan.private_key.take(),
-            ..Plan::default()
-        };
-        for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
-            trouble.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
-        }
-        let mut refused = BTreeMap::new();
-        if !changes.is_empty() {
-            if self.verdict.is_clean() {
-                tracing::info!(interface = %name, peers = changes.len(), "changing peers");
-            }
-            if let Err(error) = self.send(state, changes) {
-                refused = self.one_by_one(state, &desired, error)?;
-            }
-        }
-        trouble.extend(self.configure(state).err().map(|error| error.to_string()));
-        let actual = if silent { actual } else { self.present(state)? };
-        // What was known to be impossible keeps its reason.
-        let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
-        differing.append(&mut failed);
-        self.verdict.failed = differing;
-        self.actual = Some(actual);
-        self.next_expiry = state
-            .peers
-            .values()
-            .filter_map(|peer| peer.expires_at)
-            .filter(|end| *end > now)
-            .min();
-        Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
     }
 
     /// What these peers should be, and which of them cannot be.
@@ -244,16 +263,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             fwmark: None,
             peers,
         }
-    }
-
-    fn configure(&mut self, state: &State) -> Result<(), Error> {
-        let interface = &state.interface;
-        let spec = Spec::of(interface, self.index.routes());
-        let writes = self.host.configure(&spec)?;
-        if writes > 0 {
-            tracing::info!(interface = %interface.name, writes, "configured addresses, routes and masquerading");
-        }
-        Ok(())
     }
 
     /// Writes down what led to the state. A disk that refuses keeps nothing from the kernel: a client

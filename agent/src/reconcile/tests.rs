@@ -1,6 +1,8 @@
 //! The reconciler against a kernel and a host in memory: what is there in the end, and what was said.
 
+mod cold;
 mod counting;
+mod drift;
 mod random;
 mod refusals;
 
@@ -8,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wgctl::PrivateKey;
+use wgctl::device::Plan;
 use wgctl::device::memory::Memory;
 use wgctl::device::plan::PeerChange;
 use wgctl::name::{Incarnation, InterfaceName};
@@ -169,8 +172,8 @@ fn a_snapshot_makes_the_interface_whole() {
     assert_eq!(device.listen_port, 51820);
     assert_eq!(rig.keys(), keys(&[&one, &two]));
     assert!(device.peers[&one.public_key].preshared_key.is_some());
-    let spec = rig.host.configured(&name()).unwrap();
-    assert_eq!(spec.addresses, interface().addresses);
+    let spec = rig.host.shown(&name()).unwrap();
+    assert_eq!(spec.addresses, interface().addresses.into_iter().collect());
     assert_eq!(spec.routes, BTreeSet::from(["10.50.0.0/16".parse().unwrap()]));
     let verdict = rig.reconciler.verdict().message().unwrap();
     assert_eq!(
@@ -300,9 +303,9 @@ fn a_network_behind_a_peer_is_routed_while_the_peer_is_there() {
     let mut rig = Rig::with(&[peer(3)]);
     one.allowed_ips.push("10.50.0.0/16".parse().unwrap());
     rig.delta(std::slice::from_ref(&one), &[]);
-    assert_eq!(rig.host.configured(&name()).unwrap().routes.len(), 1);
+    assert_eq!(rig.host.shown(&name()).unwrap().routes.len(), 1);
     rig.delta(&[], &[one]);
-    assert!(rig.host.configured(&name()).unwrap().routes.is_empty());
+    assert!(rig.host.shown(&name()).unwrap().routes.is_empty());
 }
 
 #[test]

@@ -11,12 +11,14 @@ use tokio::time::{Instant, timeout};
 use wgctl::api::Counters as Batch;
 use wgctl::device::Backend;
 use wgctl::name::Incarnation;
-use wgctl::protocol::v1::Desired;
+use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{Clock, ServerId, Timestamp};
 
 use super::{Reconciler, Verdict};
 use crate::desired::{Base, Misfit, Touched};
+use crate::drift::Told;
 use crate::host::Host;
+use crate::watch::Target;
 
 /// How long a cache that could not be written waits.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
@@ -60,6 +62,10 @@ pub enum Input {
         /// How long after that the next one is tried.
         next: Duration,
     },
+    /// What came of telling the plane of drift.
+    Told(Told),
+    /// Something happened to the interface: compare everything.
+    Stirred,
     /// Leave everything as it is and end.
     Stop,
 }
@@ -95,6 +101,10 @@ pub struct Handle {
     pub verdict: watch::Receiver<Verdict>,
     /// Where the next poll begins.
     pub position: watch::Receiver<Position>,
+    /// What the plane should be told of drift.
+    pub reports: watch::Receiver<Option<DriftReport>>,
+    /// What is to be watched.
+    pub target: watch::Receiver<Option<Target>>,
 }
 
 /// Starts the thread. What the cache says is carried out first; `ready` is told after that.
@@ -150,6 +160,7 @@ impl<B: Backend, H: Host> Loop<B, H> {
         let (sender, inbox) = unbounded_channel();
         let (verdict, verdicts) = watch::channel(reconciler.verdict().clone());
         let (position, positions) = watch::channel(position_of(&reconciler));
+        let (reports, target) = (reconciler.reports(), reconciler.target());
         let turns = Self {
             reconciler,
             clock,
@@ -163,6 +174,8 @@ impl<B: Backend, H: Host> Loop<B, H> {
             inbox: sender,
             verdict: verdicts,
             position: positions,
+            reports,
+            target,
         };
         (turns, handle)
     }
@@ -271,6 +284,8 @@ impl<B: Backend, H: Host> Loop<B, H> {
                     self.reconciler.save_counters();
                 }
             }
+            Input::Told(told) => self.reconciler.told(told),
+            Input::Stirred => self.round(self.clock.now()),
             Input::Stop => {}
         }
     }

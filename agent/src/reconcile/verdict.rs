@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 
 use wgctl::device::{DesiredDevice, Device};
+use wgctl::drift::Drift;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Applied, Failure};
 use wgctl::{PeerId, PublicKey};
 
 use crate::desired::State;
+use crate::drift::Id;
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,19 @@ impl Verdict {
             interface_failed: self.interface_failed.clone(),
         })
     }
+}
+
+/// Which peers are left as others made them.
+pub(super) fn only_reported<'a>(
+    standing: impl Iterator<Item = (&'a Id, &'a Drift)>,
+) -> impl Iterator<Item = (PeerId, String)> {
+    standing.filter_map(|(_, drift)| {
+        let reason = format!(
+            "changed by others, and only reported: {}. Change the client, or set the server's drift policy to enforce",
+            drift.detail
+        );
+        Some((drift.peer?, reason))
+    })
 }
 
 /// Why which peers are not as they should be, by comparison; `refused` has the kernel's words.

@@ -106,7 +106,7 @@ pub(crate) fn whole(secrets: &Secrets, server: &ServerId, recorded: &Recorded, n
         fwmark: None,
         peers: present,
     };
-    let spec = Spec::of(interface, Index::new(interface, peers.iter()).routes());
+    let spec = Spec::of(interface, Index::new(interface, peers.iter()).routes(|_| true));
     Whole { device, spec, unknown }
 }
 
@@ -152,7 +152,9 @@ impl Index {
         networks.flatten().copied().collect()
     }
 
-    pub(super) fn routes(&self) -> BTreeSet<IpNet> {
-        self.routed.values().flatten().copied().collect()
+    /// Which networks behind the peers that are `there` need routes.
+    pub(super) fn routes(&self, there: impl Fn(&PeerId) -> bool) -> BTreeSet<IpNet> {
+        let routed = self.routed.iter().filter(|(id, _)| there(id));
+        routed.flat_map(|(_, networks)| networks).copied().collect()
     }
 }

@@ -6,6 +6,7 @@
 mod adoption;
 mod backfill;
 mod counters;
+mod drift;
 mod host;
 mod peers;
 mod reference;

@@ -34,10 +34,12 @@ struct State {
     taken_ports: BTreeSet<u16>,
     failing_reads: u32,
     writes: u64,
+    made: u32,
 }
 
 #[derive(Debug, Default)]
 struct Interface {
+    index: u32,
     device: Device,
     /// The one peer each network belongs to.
     owners: BTreeMap<IpNet, PublicKey>,
@@ -58,8 +60,22 @@ impl Memory {
     pub fn create(&self, name: &InterfaceName) -> bool {
         let mut state = self.state();
         let made = !state.interfaces.contains_key(name);
-        state.interfaces.entry(name.clone()).or_default();
+        if made {
+            state.made += 1;
+            let index = state.made;
+            let interface = Interface {
+                index,
+                ..Interface::default()
+            };
+            state.interfaces.insert(name.clone(), interface);
+        }
         made
+    }
+
+    /// The interface's index, which no other has or had; none when there is none of that name.
+    #[must_use]
+    pub fn index(&self, name: &InterfaceName) -> Option<u32> {
+        self.state().interfaces.get(name).map(|interface| interface.index)
     }
 
     /// Removes an interface with everything on it; whether there was one.

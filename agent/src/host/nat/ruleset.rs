@@ -29,7 +29,8 @@ const COMMENT: u8 = 0;
 /// Counts the forms of our rules, so that a later version replaces the rules of an earlier one.
 const FORM: u8 = 1;
 
-fn table(name: &InterfaceName) -> String {
+/// The table's name.
+pub(crate) fn table(name: &InterfaceName) -> String {
     format!("sentrazone-{name}")
 }
 

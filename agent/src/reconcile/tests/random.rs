@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use wgctl::device::plan::ChangeKind;
+use wgctl::drift::DriftPolicy;
 
 use super::*;
 
@@ -21,6 +22,8 @@ enum Step {
     FailReads,
     Refuse(usize),
     Meddle(ChangeKind, usize, u8),
+    MeddleWithHost(u8),
+    Policy(DriftPolicy),
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -41,6 +44,8 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Step::FailReads),
         1 => (0..PEERS).prop_map(Step::Refuse),
         4 => (kinds, 0..PEERS + 2, 2..10u8).prop_map(|(kind, who, net)| Step::Meddle(kind, who, net)),
+        2 => (0..4u8).prop_map(Step::MeddleWithHost),
+        1 => prop_oneof![Just(DriftPolicy::Enforce), Just(DriftPolicy::Report)].prop_map(Step::Policy),
     ]
 }
 
@@ -112,6 +117,13 @@ impl World {
                 self.rig.devices.refuse(self.peers[at].public_key);
             }
             Step::Meddle(kind, who, number) => self.meddle(kind, who, number),
+            Step::MeddleWithHost(what) => self.rig.host.meddle(&name(), |shown| match what {
+                0 => shown.up = false,
+                1 => shown.addresses.clear(),
+                2 => shown.mtu = 1300,
+                _ => shown.addresses.extend(["10.9.0.1/24".parse::<ipnet::IpNet>().unwrap()]),
+            }),
+            Step::Policy(drift) => self.rig.set_interface(Interface { drift, ..interface() }),
         }
     }
 
@@ -134,6 +146,8 @@ impl World {
     fn settle(&mut self) {
         self.rig.devices.fail_reads(0);
         self.refused.iter().for_each(|key| self.rig.devices.accept(key));
+        // Whatever stood until now is repaired, and whoever was spared is judged.
+        self.rig.set_interface(interface());
         self.rig.round();
     }
 }
@@ -156,9 +170,17 @@ proptest! {
             prop_assert_eq!(there.preshared_key.is_some(), peer.preshared_key.is_some());
         }
         prop_assert!(rig.reconciler.verdict().is_clean());
+        let shown = rig.host.shown(&name()).unwrap();
+        prop_assert_eq!((shown.up, shown.addresses), (true, interface().addresses.into_iter().collect()));
         prop_assert_eq!(rig.reconciler.verdict().revision, rig.revision);
-        let writes = rig.devices.writes();
+        let writes = (rig.devices.writes(), rig.host.writes());
+        let mut standing = Vec::new();
+        while let Some(report) = world.rig.report() {
+            world.rig.reconciler.told(Told::Taken(report.sequence));
+            standing = report.standing;
+        }
+        prop_assert_eq!(standing, []);
         world.rig.round();
-        prop_assert_eq!(world.rig.devices.writes(), writes);
+        prop_assert_eq!((world.rig.devices.writes(), world.rig.host.writes()), writes);
     }
 }

@@ -97,11 +97,18 @@ fn an_interface_with_another_key_is_left_alone_even_by_a_delta() {
 }
 
 #[test]
-fn a_removal_notices_that_the_interface_is_not_ours_any_more() {
+fn a_removal_notices_that_another_interface_has_the_name() {
     let (one, two) = (peer(2), peer(3));
     let mut rig = Rig::with(&[one.clone(), two]);
+    rig.devices.delete(&name());
+    rig.devices.create(&name());
     let theirs = Plan {
         private_key: Some(PrivateKey::generate().unwrap()),
+        peers: vec![meddling(
+            wgctl::device::plan::ChangeKind::Create,
+            key(),
+            &["10.8.0.9/32"],
+        )],
         ..Plan::default()
     };
     rig.devices.apply(&name(), &theirs).unwrap();
@@ -109,6 +116,31 @@ fn a_removal_notices_that_the_interface_is_not_ours_any_more() {
     rig.delta(&[], &[one]);
     assert_eq!(rig.device(), before);
     assert!(rig.reconciler.verdict().interface_failed.is_some());
+}
+
+#[test]
+fn an_interface_that_got_another_key_is_ours_by_its_peers_or_by_its_link() {
+    let one = peer(2);
+    for (peers, restarted, ours) in [
+        (vec![one.clone()], true, true),
+        (vec![one], false, true),
+        (vec![], false, true),
+        (vec![], true, false),
+    ] {
+        let mut rig = Rig::with(&peers);
+        let theirs = Plan {
+            private_key: Some(PrivateKey::generate().unwrap()),
+            ..Plan::default()
+        };
+        rig.devices.apply(&name(), &theirs).unwrap();
+        if restarted {
+            rig.restart();
+        }
+        rig.round();
+        let mended = rig.device().private_key.as_ref() == Some(rig.secrets.private_key());
+        assert_eq!(mended, ours, "{} peers, restarted: {restarted}", peers.len());
+        assert_eq!(rig.reconciler.verdict().is_clean(), ours);
+    }
 }
 
 #[test]
@@ -154,14 +186,14 @@ fn a_port_in_use_is_said_and_the_peers_are_there_all_the_same() {
 #[test]
 fn addresses_that_cannot_be_set_are_said_and_set_by_the_next_round() {
     let mut rig = Rig::new();
-    rig.host.fail_configure(1);
+    rig.host.fail_repairs(1);
     let one = peer(2);
     rig.take(snapshot(std::slice::from_ref(&one))).unwrap();
     assert_eq!(rig.keys(), keys(&[&one]));
     assert!(rig.reconciler.verdict().interface_failed.is_some());
     rig.round();
     assert!(rig.reconciler.verdict().is_clean());
-    assert!(rig.host.configured(&name()).is_some());
+    assert!(rig.host.shown(&name()).is_some());
 }
 
 #[test]

@@ -1,0 +1,267 @@
+//! What others did to the interface, as the plane is told.
+//!
+//! Owns what stands (left as it is) and the numbered reports, all in one file so that a restart
+//! counts nothing twice; what was not yet in a report may be lost in a crash. What drifted is for
+//! `reconcile` to say. Pure but for the file.
+
+mod gathering;
+mod tell;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use wgctl::drift::{Drift, DriftKind};
+use wgctl::file;
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::DriftReport;
+use wgctl::{PeerId, PublicKey, Timestamp};
+
+use gathering::{AT_MOST, Gathering};
+pub use tell::{Told, tell};
+
+const NAME: &str = "drift.json";
+
+/// What can drift, each thing by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Id {
+    /// In which way.
+    pub kind: DriftKind,
+    /// What.
+    pub subject: Subject,
+}
+
+/// What of the interface it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The interface.
+    Interface,
+    /// The peer with this key.
+    Peer(PublicKey),
+    /// This address or route.
+    Network(IpNet),
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What.
+    pub id: Id,
+    /// The recorded peer it is about.
+    pub peer: Option<PeerId>,
+    /// For people.
+    pub detail: String,
+    /// Whether others made it so since it was left, as far as is remembered.
+    pub drifted: bool,
+}
+
+/// Where a finding belongs: each side is compared by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Key, port and peers.
+    Device,
+    /// Addresses, MTU, state, routes, masquerading.
+    Host,
+    /// The link as such.
+    Link,
+}
+
+impl Side {
+    /// The side of a kind.
+    #[must_use]
+    pub const fn of(kind: DriftKind) -> Self {
+        match kind {
+            DriftKind::PeerRemoved
+            | DriftKind::PeerAdded
+            | DriftKind::PeerChanged
+            | DriftKind::AllowedIpsChanged
+            | DriftKind::PrivateKeyChanged
+            | DriftKind::ListenPortChanged => Self::Device,
+            DriftKind::LinkDown
+            | DriftKind::MtuChanged
+            | DriftKind::AddressRemoved
+            | DriftKind::AddressAdded
+            | DriftKind::RouteRemoved
+            | DriftKind::MasqueradeChanged => Self::Host,
+            DriftKind::LinkDeleted => Self::Link,
+        }
+    }
+}
+
+/// What stands, and what is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    incarnation: Incarnation,
+    sequence: u64,
+    repaired: Gathering,
+    seen: Gathering,
+    #[serde(with = "pairs")]
+    standing: BTreeMap<Id, Drift>,
+    /// What of it the last report said; none when it must be said in any case.
+    told: Option<Vec<Drift>>,
+    sent: Option<DriftReport>,
+    /// Whether this is not what the file holds.
+    #[serde(skip)]
+    changed: bool,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            incarnation: Incarnation::random(),
+            sequence: 0,
+            repaired: Gathering::default(),
+            seen: Gathering::default(),
+            standing: BTreeMap::new(),
+            told: Some(Vec::new()),
+            sent: None,
+            changed: false,
+        }
+    }
+}
+
+impl Ledger {
+    /// What the folder's file holds. A file that cannot be read is an error to be told; counting
+    /// then begins anew.
+    pub fn load(folder: &Path) -> io::Result<Self> {
+        match std::fs::read(folder.join(NAME)) {
+            Ok(content) => serde_json::from_slice(&content).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes it down where it has changed. To be called before a report is sent.
+    pub fn save(&mut self, folder: &Path) -> io::Result<()> {
+        if self.changed {
+            file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)?;
+            self.changed = false;
+        }
+        Ok(())
+    }
+
+    /// Whether this is left as it is, or could not be repaired.
+    #[must_use]
+    pub fn stands(&self, id: &Id) -> bool {
+        self.standing.contains_key(id)
+    }
+
+    /// All that stands.
+    pub fn standing(&self) -> impl Iterator<Item = (&Id, &Drift)> {
+        self.standing.iter()
+    }
+
+    /// This was repaired.
+    pub fn repaired(&mut self, found: Found, now: Timestamp) {
+        let before = self.standing.remove(&found.id);
+        let drift = before.unwrap_or_else(|| drift(found, now));
+        tracing::warn!(kind = %drift.kind, "others changed the interface, and it is repaired: {}", drift.detail);
+        self.repaired.add(drift);
+        self.changed = true;
+    }
+
+    /// This is there, and stays for now.
+    pub fn stand(&mut self, found: Found, now: Timestamp) {
+        if self.stands(&found.id) {
+            return;
+        }
+        let id = found.id;
+        let drift = drift(found, now);
+        tracing::warn!(kind = %drift.kind, "others changed the interface, and it is left so: {}", drift.detail);
+        self.seen.add(drift.clone());
+        self.standing.insert(id, drift);
+        self.changed = true;
+    }
+
+    /// Of this side nothing else stands than `found`: others took it back, or it is wanted now.
+    pub fn only(&mut self, side: Side, found: &BTreeSet<Id>) {
+        self.forget(|id, _| Side::of(id.kind) == side && !found.contains(id));
+    }
+
+    /// These stand no more: what is recorded of them was changed, and is carried out.
+    pub fn forget(&mut self, mut which: impl FnMut(&Id, &Drift) -> bool) {
+        let before = self.standing.len();
+        self.standing.retain(|id, drift| !which(id, drift));
+        self.changed |= self.standing.len() != before;
+    }
+
+    /// A plane is there: it is told what stands, whatever it was told before.
+    pub fn tell_again(&mut self) {
+        self.told = None;
+    }
+
+    /// The report to send: the one under way until it is acknowledged, else a new one when there is
+    /// something to tell.
+    pub fn report(&mut self) -> Option<DriftReport> {
+        if self.sent.is_none() {
+            let standing = self.oldest();
+            let new = !self.repaired.is_empty() || !self.seen.is_empty();
+            if new || self.told.as_ref() != Some(&standing) {
+                self.sequence += 1;
+                self.told = Some(standing.clone());
+                self.sent = Some(DriftReport {
+                    incarnation: self.incarnation,
+                    sequence: self.sequence,
+                    repaired: std::mem::take(&mut self.repaired).into_events(),
+                    seen: std::mem::take(&mut self.seen).into_events(),
+                    standing,
+                });
+                self.changed = true;
+            }
+        }
+        self.sent.clone()
+    }
+
+    /// The plane has taken this report.
+    pub fn acknowledge(&mut self, sequence: u64) {
+        if self.sent.as_ref().is_some_and(|report| report.sequence == sequence) {
+            self.sent = None;
+            self.changed = true;
+        }
+    }
+
+    fn oldest(&self) -> Vec<Drift> {
+        let mut all: Vec<&Drift> = self.standing.values().collect();
+        all.sort_by_key(|drift| drift.seen_at);
+        all.into_iter().take(AT_MOST).cloned().collect()
+    }
+}
+
+fn drift(found: Found, now: Timestamp) -> Drift {
+    let public_key = match found.id.subject {
+        Subject::Peer(key) if found.peer.is_none() => Some(key),
+        _ => None,
+    };
+    Drift {
+        kind: found.id.kind,
+        peer: found.peer,
+        public_key,
+        count: 1,
+        detail: gathering::cut(&found.detail),
+        seen_at: now,
+    }
+}
+
+/// A map as a list of pairs: JSON's keys are text.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+    use wgctl::drift::Drift;
+
+    use super::Id;
+
+    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<Id, Drift>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Id, Drift>, D::Error> {
+        Vec::<(Id, Drift)>::deserialize(deserializer).map(|pairs| pairs.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! Telling the plane what others did.
+//!
+//! Owns when a report is sent: whenever there is one, and again after each connection, until it is
+//! acknowledged. What is in it is the ledger's.
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+use wgctl::protocol::v1::DriftReport;
+
+use crate::plane::{Plane, Planes};
+use crate::reconcile::Input;
+use crate::report::may_pass;
+
+/// What the telling comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// A plane is there, and knows what it knows.
+    Connected,
+    /// The plane has taken the report of this number.
+    Taken(u64),
+}
+
+/// Tells every report, until the reconciler ends.
+pub async fn tell<P: Plane>(
+    planes: Planes<P>,
+    mut reports: watch::Receiver<Option<DriftReport>>,
+    inbox: UnboundedSender<Input>,
+    mut connected: watch::Receiver<u64>,
+) {
+    let mut backoff = planes.backoff();
+    loop {
+        let there = *connected.borrow_and_update() > 0;
+        let report = reports.borrow_and_update().clone().filter(|_| there);
+        if let (Some(report), Some(client)) = (report, planes.current()) {
+            match client.drift(&report).await {
+                Ok(()) => {
+                    backoff.reset();
+                    if inbox.send(Input::Told(Told::Taken(report.sequence))).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!("drift is not told: {error}");
+                    if may_pass(&error) {
+                        // A plane that is back is not kept waiting for what another's failures cost.
+                        tokio::select! {
+                            biased;
+                            () = backoff.sleep() => {}
+                            changed = connected.changed() => if changed.is_err() { return },
+                        }
+                        continue;
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            changed = reports.changed() => if changed.is_err() { return },
+            changed = connected.changed() => {
+                let told = inbox.send(Input::Told(Told::Connected));
+                if changed.is_err() || told.is_err() { return }
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Telling what others changed from what is simply not applied yet.
+//!
+//! Owns the comparison of three things: what should be, what is, and what is remembered of how it
+//! was left. Where an endpoint roamed to, handshakes and counters are nobody's doing. Pure.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use wgctl::device::{DesiredDevice, DesiredPeer, Device, Peer};
+use wgctl::drift::DriftKind;
+use wgctl::name::InterfaceName;
+use wgctl::{PeerId, PublicKey};
+
+use super::as_it_is;
+use crate::drift::{Found, Id, Subject};
+use crate::host::{Difference, Shown, Spec};
+
+/// Networks named in a detail.
+const NAMED: usize = 4;
+
+/// What is remembered of how something was left.
+#[derive(Debug, Default)]
+pub(super) enum Before<T> {
+    /// Nothing since the agent's start: it was left as the cache says.
+    AsCached,
+    /// This.
+    Known(T),
+    /// Nothing: what differs is nobody's doing.
+    #[default]
+    Unknown,
+}
+
+impl<T> Before<T> {
+    pub(super) const fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
+    fn moved(&self, since: impl FnOnce(&T) -> bool) -> bool {
+        match self {
+            Self::AsCached => true,
+            Self::Known(before) => since(before),
+            Self::Unknown => false,
+        }
+    }
+}
+
+/// What of key, port and peers differs. A peer that is recorded and not desired now (it has
+/// expired) is none of it.
+pub(super) fn device(
+    name: &InterfaceName,
+    desired: &DesiredDevice,
+    now: &Device,
+    before: &Before<Device>,
+    owner: impl Fn(&PublicKey) -> Option<PeerId>,
+) -> Vec<Found> {
+    let mut all = settings(name, desired, now, before);
+    for (key, wanted) in &desired.peers {
+        let about = |kind, detail, drifted| Found {
+            peer: owner(key),
+            ..found(kind, Subject::Peer(*key), detail, drifted)
+        };
+        let Some(there) = now.peers.get(key) else {
+            let drifted = before.moved(|before| before.peers.contains_key(key));
+            let detail = format!("the peer {key} is not on {name}");
+            all.push(about(DriftKind::PeerRemoved, detail, drifted));
+            continue;
+        };
+        let moved =
+            |differs: fn(&Peer, &Peer) -> bool| before.moved(|b| b.peers.get(key).is_some_and(|b| differs(b, there)));
+        if wanted.preshared_key != there.preshared_key || wanted.persistent_keepalive != there.persistent_keepalive {
+            let drifted = moved(|before, now| {
+                (&before.preshared_key, before.persistent_keepalive) != (&now.preshared_key, now.persistent_keepalive)
+            });
+            all.push(about(DriftKind::PeerChanged, changed(key, wanted, there), drifted));
+        }
+        if wanted.allowed_ips != there.allowed_ips {
+            let drifted = moved(|before, now| before.allowed_ips != now.allowed_ips);
+            let (is, should) = (list(&there.allowed_ips), list(&wanted.allowed_ips));
+            let detail = format!("the allowed IPs of the peer {key} are {is} instead of {should}");
+            all.push(about(DriftKind::AllowedIpsChanged, detail, drifted));
+        }
+    }
+    let unknown = now.peers.iter();
+    let unknown = unknown.filter(|(key, _)| !desired.peers.contains_key(key) && owner(key).is_none());
+    all.extend(unknown.map(|(key, there)| {
+        let drifted = before.moved(|before| !before.peers.contains_key(key));
+        let detail = format!("{name} has the peer {key} with {}", list(&there.allowed_ips));
+        found(DriftKind::PeerAdded, Subject::Peer(*key), detail, drifted)
+    }));
+    all
+}
+
+fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before: &Before<Device>) -> Vec<Found> {
+    let mut all = Vec::new();
+    if now.private_key.as_ref() != Some(&desired.private_key) {
+        let drifted = before.moved(|before| before.private_key != now.private_key);
+        let detail = match &now.private_key {
+            Some(key) => format!("{name} has another private key; its public key is {}", key.public_key()),
+            None => format!("{name} has no private key"),
+        };
+        all.push(found(DriftKind::PrivateKeyChanged, Subject::Interface, detail, drifted));
+    }
+    if let Some(port) = desired.listen_port.filter(|port| *port != now.listen_port) {
+        let drifted = before.moved(|before| before.listen_port != now.listen_port);
+        let detail = format!("{name} listens on port {} instead of {port}", now.listen_port);
+        all.push(found(DriftKind::ListenPortChanged, Subject::Interface, detail, drifted));
+    }
+    all
+}
+
+/// What of the host side differs.
+pub(super) fn host(spec: &Spec, now: &Shown, before: &Before<Shown>) -> Vec<Found> {
+    let differences = now.differences(spec).into_iter();
+    differences
+        .filter_map(|difference| {
+            let Id { kind, subject } = id(&difference)?;
+            let drifted = before.moved(|before| now.moved_since(before, &difference));
+            Some(found(kind, subject, difference.detail(spec), drifted))
+        })
+        .collect()
+}
+
+/// What a difference of the host side is called when others made it.
+pub(super) fn id(difference: &Difference) -> Option<Id> {
+    Some(Id {
+        kind: difference.kind()?,
+        subject: difference.network().map_or(Subject::Interface, Subject::Network),
+    })
+}
+
+/// The link is gone, or another has its name.
+pub(super) fn deleted(name: &InterfaceName) -> Found {
+    let detail = format!("the link {name} was deleted");
+    found(DriftKind::LinkDeleted, Subject::Interface, detail, true)
+}
+
+fn found(kind: DriftKind, subject: Subject, detail: String, drifted: bool) -> Found {
+    Found {
+        id: Id { kind, subject },
+        peer: None,
+        detail,
+        drifted,
+    }
+}
+
+/// Wants what is left as it is to be as it is. The private key is the caller's to leave.
+pub(super) fn leave(desired: &mut DesiredDevice, now: &Device, left: &BTreeSet<Id>) {
+    for id in left {
+        match id.subject {
+            Subject::Peer(key) => {
+                match now.peers.get(&key) {
+                    Some(there) => desired.peers.insert(key, as_it_is(there)),
+                    None => desired.peers.remove(&key),
+                };
+            }
+            _ if id.kind == DriftKind::ListenPortChanged => desired.listen_port = None,
+            _ => {}
+        }
+    }
+}
+
+/// Which of the two, and never a key.
+fn changed(key: &PublicKey, wanted: &DesiredPeer, there: &Peer) -> String {
+    let keepalive = there.persistent_keepalive;
+    match (
+        wanted.preshared_key == there.preshared_key,
+        wanted.persistent_keepalive == keepalive,
+    ) {
+        (false, true) => format!("the preshared key of the peer {key} is another"),
+        (false, false) => format!("preshared key and persistent keepalive ({keepalive}) of the peer {key} are others"),
+        _ => format!(
+            "the persistent keepalive of the peer {key} is {keepalive} instead of {}",
+            wanted.persistent_keepalive
+        ),
+    }
+}
+
+fn list(networks: &BTreeSet<IpNet>) -> String {
+    let mut named: Vec<String> = networks.iter().take(NAMED).map(ToString::to_string).collect();
+    match networks.len() {
+        0 => return "no network".to_owned(),
+        count if count > NAMED => named.push(format!("{} more", count - NAMED)),
+        _ => {}
+    }
+    named.join(", ")
+}

@@ -1,0 +1,68 @@
+//! What becomes of drift that stands when the record changes: it is carried out as usual.
+//!
+//! Owns the comparison of what is recorded now with what was. It must not touch the interface.
+
+use std::collections::BTreeMap;
+
+use wgctl::PeerId;
+use wgctl::device::Backend;
+use wgctl::drift::DriftKind;
+use wgctl::protocol::v1::{Interface, Peer};
+
+use super::Reconciler;
+use super::drifted::Before;
+use crate::drift::Subject;
+use crate::host::Host;
+
+/// What was recorded of the interface, and of the peers about which something stands.
+pub(super) struct Recorded {
+    interface: Option<Interface>,
+    peers: BTreeMap<PeerId, Peer>,
+}
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// To be taken before the record changes.
+    pub(super) fn recorded(&self) -> Recorded {
+        let peer = |id: &PeerId| self.state.as_ref()?.peers.get(id).cloned();
+        let standing = self.ledger.standing().filter_map(|(_, drift)| drift.peer);
+        Recorded {
+            interface: self.state.as_ref().map(|state| state.interface.clone()),
+            peers: standing.filter_map(|id| Some((id, peer(&id)?))).collect(),
+        }
+    }
+
+    /// Everything may have changed.
+    pub(super) fn record_was_changed(&mut self, recorded: &Recorded) {
+        let Some(state) = &self.state else { return };
+        let now = &state.interface;
+        let Some(before) = &recorded.interface else { return };
+        if now.name != before.name {
+            return self.another_interface();
+        }
+        self.mtu_was_set = now.mtu.is_none() && (before.mtu.is_some() || self.mtu_was_set);
+        let index = &self.index;
+        self.ledger.forget(|id, drift| match (id.kind, id.subject) {
+            (_, Subject::Peer(key)) => match drift.peer {
+                Some(peer) => recorded.peers.get(&peer) != state.peers.get(&peer),
+                None => index.owner(&key).is_some(),
+            },
+            (DriftKind::ListenPortChanged, _) => now.listen_port != before.listen_port,
+            (DriftKind::MtuChanged, _) => now.mtu != before.mtu,
+            (DriftKind::AddressAdded | DriftKind::AddressRemoved, _) => now.addresses != before.addresses,
+            (DriftKind::MasqueradeChanged, _) => {
+                (now.masquerade, &now.addresses) != (before.masquerade, &before.addresses)
+            }
+            _ => false,
+        });
+    }
+
+    /// What is remembered is of another.
+    fn another_interface(&mut self) {
+        self.actual = None;
+        self.remembered = Before::Unknown;
+        self.host_left = Before::Unknown;
+        self.link = None;
+        self.mtu_was_set = false;
+        self.ledger.forget(|_, _| true);
+    }
+}

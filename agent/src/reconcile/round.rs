@@ -1,0 +1,250 @@
+//! A whole round: the interface is read and made as it should be.
+//!
+//! Owns the order of what is sent, and what is left alone: peers that only a plane could name, and
+//! under `report` what others changed. It must not decide what should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wgctl::device::plan::{Scope, plan};
+use wgctl::device::{Backend, DesiredDevice, Device, Error, Plan};
+use wgctl::drift::{DriftKind, DriftPolicy};
+use wgctl::protocol::v1::Peer;
+use wgctl::{PeerId, PublicKey, Timestamp};
+
+use super::drifted::{self, Before};
+use super::interface::Fresh;
+use super::verdict::{only_reported, reasons};
+use super::{Reconciler, as_it_is};
+use crate::desired::State;
+use crate::drift::{Found, Id, Side, Subject};
+use crate::host::{Host, Spec};
+
+/// The MTU that the kernel gives a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`):
+/// an Ethernet frame's payload without what the tunnel adds over IPv6.
+const DEFAULT_MTU: u16 = 1420;
+
+/// What was found, and what of it is left as it is.
+struct Judged {
+    found: Vec<Found>,
+    left: BTreeSet<Id>,
+    /// Whether it was certainly otherwise before. What is only assumed of the time before the
+    /// agent's start and cannot be repaired now was probably never so.
+    certain: bool,
+}
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// A whole round: the interface is read and made as it should be.
+    pub fn round(&mut self, now: Timestamp) {
+        let Some(state) = self.state.take() else { return };
+        self.verdict.begin(&state);
+        let before = match self.actual.take() {
+            Some(device) => Before::Known(device),
+            None => std::mem::take(&mut self.remembered),
+        };
+        let outcome = match self.ours(&state, &before, now) {
+            Ok(fresh) => self.carry_out(&state, before, fresh, now),
+            Err(error) => {
+                // Nothing was sent: it was left as it was.
+                self.remembered = before;
+                Err(error)
+            }
+        };
+        match outcome {
+            Ok(trouble) => {
+                self.verdict.revision = state.revision;
+                self.verdict.interface_failed = trouble;
+            }
+            Err(error) => {
+                // Gone, or not ours to use: nothing of any revision is there. A conversation that
+                // failed says nothing about what is there.
+                if !matches!(error, Error::Io { .. } | Error::Protocol { .. }) {
+                    self.verdict.revision = 0;
+                }
+                self.next_expiry = None;
+                self.verdict.interface_failed = Some(error.to_string());
+            }
+        }
+        self.watch(&state.interface.name);
+        self.state = Some(state);
+        self.publish_drift();
+    }
+
+    /// Gives what of the interface's own settings failed; peers are there all the same.
+    fn carry_out(
+        &mut self,
+        state: &State,
+        before: Before<Device>,
+        fresh: Fresh,
+        now: Timestamp,
+    ) -> Result<Option<String>, Error> {
+        let name = &state.interface.name;
+        let Fresh { device: actual, new } = fresh;
+        let before = if new { Before::Unknown } else { before };
+        let (peers, mut failed) = self.wanted(state, state.peers.keys(), &actual, now);
+        let mut desired = self.device(state, peers);
+        let spared = self.spare(&mut desired, &actual);
+        let judged = self.judge(
+            state,
+            drifted::device(name, &desired, &actual, &before, |key| self.index.owner(key)),
+            !matches!(before, Before::AsCached),
+        );
+        drop(before);
+        drifted::leave(&mut desired, &actual, &judged.left);
+
+        let mut trouble = Vec::new();
+        let mut plan = plan(&desired, &actual, &Scope::All);
+        if judged.left.iter().any(|id| id.kind == DriftKind::PrivateKeyChanged) {
+            plan.private_key = None;
+        }
+        let changes = std::mem::take(&mut plan.peers);
+        let silent = plan.is_empty() && changes.is_empty();
+        // The key alone and first: it is what makes the interface ours, and a port that is in use
+        // ends a message before its key is taken.
+        let key = Plan {
+            private_key: plan.private_key.take(),
+            ..Plan::default()
+        };
+        for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
+            trouble.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
+        }
+        let mut refused = BTreeMap::new();
+        if !changes.is_empty() {
+            if self.verdict.is_clean() {
+                tracing::info!(interface = %name, peers = changes.len(), "changing peers");
+            }
+            if let Err(error) = self.send(state, changes) {
+                refused = self.one_by_one(state, &desired, error)?;
+            }
+        }
+        trouble.extend(self.configure(state, now).err().map(|error| error.to_string()));
+        let mut actual = if silent { actual } else { self.present(state)? };
+
+        self.conclude(state, Side::Device, judged, now, |reconciler| {
+            let owner = |key: &PublicKey| reconciler.index.owner(key);
+            drifted::device(name, &desired, &actual, &Before::Unknown, owner)
+        });
+        // What was known to be impossible keeps its reason.
+        let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
+        differing.append(&mut failed);
+        if state.interface.drift == DriftPolicy::Report {
+            differing.extend(only_reported(self.ledger.standing()));
+        }
+        self.verdict.failed = differing;
+        // Nobody knows yet whether others put them there: they are not what was left.
+        spared.iter().for_each(|key| drop(actual.peers.remove(key)));
+        self.actual = Some(actual);
+        self.next_expiry = state
+            .peers
+            .values()
+            .filter_map(|peer| peer.expires_at)
+            .filter(|end| *end > now)
+            .min();
+        Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
+    }
+
+    /// Until a plane has answered since the start, peers that the cache does not know stay: they may
+    /// be newer than it. Gives them.
+    fn spare(&self, desired: &mut DesiredDevice, actual: &Device) -> Vec<PublicKey> {
+        if self.answered {
+            return Vec::new();
+        }
+        let unknown = actual.peers.iter();
+        let unknown = unknown.filter(|(key, _)| self.index.owner(key).is_none());
+        unknown
+            .map(|(key, there)| {
+                desired.peers.insert(*key, as_it_is(there));
+                *key
+            })
+            .collect()
+    }
+
+    /// Makes the host side as it should be, but for what is left as it is.
+    pub(super) fn configure(&mut self, state: &State, now: Timestamp) -> Result<(), Error> {
+        let spec = self.spec(state, now);
+        let shown = self.host.read(&spec)?;
+        let before = std::mem::take(&mut self.host_left);
+        let certain = !matches!(before, Before::AsCached);
+        let judged = self.judge(state, drifted::host(&spec, &shown, &before), certain);
+        let mut may = |difference: &_| drifted::id(difference).is_none_or(|id| !judged.left.contains(&id));
+        let settled = self.host.settle(&spec, shown, &mut may)?;
+        if settled.writes > 0 {
+            let (interface, writes) = (&spec.name, settled.writes);
+            tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
+        }
+        self.conclude(state, Side::Host, judged, now, |_| {
+            drifted::host(&spec, &settled.shown, &Before::Unknown)
+        });
+        self.link = Some(settled.shown.index);
+        self.host_left = Before::Known(settled.shown);
+        settled.trouble.map_or(Ok(()), Err)
+    }
+
+    fn spec(&self, state: &State, now: Timestamp) -> Spec {
+        let expired = |peer: &Peer| peer.expires_at.is_some_and(|end| end <= now);
+        let there = |id: &PeerId| !state.peers.get(id).is_some_and(expired);
+        let spec = Spec::of(&state.interface, self.index.routes(there));
+        Spec {
+            // An MTU that we set is taken back; any other is left as it is.
+            mtu: spec.mtu.or(self.mtu_was_set.then_some(DEFAULT_MTU)),
+            ..spec
+        }
+    }
+
+    fn judge(&self, state: &State, found: Vec<Found>, certain: bool) -> Judged {
+        let concerned = found.iter().filter(|found| self.concerns(found));
+        let left = match state.interface.drift {
+            DriftPolicy::Enforce => BTreeSet::new(),
+            DriftPolicy::Report => concerned.map(|found| found.id).collect(),
+        };
+        Judged { found, left, certain }
+    }
+
+    /// Whether it is drift: now, or since an earlier round.
+    fn concerns(&self, found: &Found) -> bool {
+        found.drifted || self.ledger.stands(&found.id)
+    }
+
+    /// Notes what became of what others changed. `differing` says what differs still.
+    fn conclude(
+        &mut self,
+        state: &State,
+        side: Side,
+        judged: Judged,
+        now: Timestamp,
+        differing: impl FnOnce(&Self) -> Vec<Found>,
+    ) {
+        let Judged { found, left, certain } = judged;
+        let concerned: Vec<Found> = found.into_iter().filter(|found| self.concerns(found)).collect();
+        let mut stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
+        if !self.answered {
+            // Spared peers are not looked at.
+            let standing = self.ledger.standing().map(|(id, _)| *id);
+            stays.extend(standing.filter(|id| id.kind == DriftKind::PeerAdded));
+        }
+        self.ledger.only(side, &stays);
+        if concerned.is_empty() {
+            return;
+        }
+        let still = match state.interface.drift {
+            DriftPolicy::Report => left,
+            DriftPolicy::Enforce => differing(self).into_iter().map(|found| found.id).collect(),
+        };
+        for found in concerned {
+            if !still.contains(&found.id) {
+                self.ledger.repaired(found, now);
+            } else if certain || state.interface.drift == DriftPolicy::Report {
+                self.ledger.stand(found, now);
+            }
+        }
+    }
+
+    /// What is recorded of these peers was changed: it is carried out, whatever others did.
+    pub(super) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
+        let routed = self.index.routed(ids);
+        self.ledger.forget(|id, drift| match id.subject {
+            Subject::Peer(key) => keys.contains(&key) || drift.peer.is_some_and(|peer| ids.contains(&peer)),
+            Subject::Network(network) => id.kind == DriftKind::RouteRemoved && routed.contains(&network),
+            Subject::Interface => false,
+        });
+    }
+}

@@ -1,0 +1,251 @@
+//! What stands and what does not: until its record changes, and never what is simply not applied.
+
+use wgctl::PresharedKey;
+use wgctl::device::plan::ChangeKind::{Create, Remove, Update};
+use wgctl::drift::DriftKind::*;
+
+use super::*;
+
+#[test]
+fn a_peer_that_stands_says_so_until_its_record_changes() {
+    for by_snapshot in [false, true] {
+        let (mut rig, mut peers) = Rig::whole(DriftPolicy::Report);
+        let gone: Vec<PeerChange> = peers
+            .iter()
+            .map(|peer| meddling(Remove, peer.public_key, &[]))
+            .collect();
+        rig.meddle(gone[..2].to_vec());
+        rig.round();
+        for peer in &peers[..2] {
+            let said = rig.failed(peer).unwrap();
+            assert!(
+                said.contains("changed by others") && said.contains("is not on wg0"),
+                "{said}"
+            );
+        }
+        assert_eq!(rig.failed(&peers[2]), None);
+        assert_eq!(rig.told().unwrap().standing, [PeerRemoved, PeerRemoved]);
+        peers[0].allowed_ips = vec!["10.8.0.22/32".parse().unwrap()];
+        if by_snapshot {
+            let change = Change::Snapshot {
+                interface: with_policy(DriftPolicy::Report),
+                peers: peers.clone(),
+            };
+            rig.take(change).unwrap();
+        } else {
+            rig.delta(&peers[..1], &[]);
+        }
+        rig.round();
+        assert_eq!(rig.keys(), keys(&[&peers[0], &peers[2]]));
+        assert_eq!(rig.failed(&peers[0]), None);
+        assert!(rig.failed(&peers[1]).is_some(), "its record is as it was");
+        let left = ToldOf {
+            standing: vec![PeerRemoved],
+            ..ToldOf::default()
+        };
+        assert_eq!(rig.told(), Some(left));
+    }
+}
+
+#[test]
+fn a_setting_that_stands_is_applied_when_its_record_changes() {
+    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    rig.set(Plan {
+        listen_port: Some(6000),
+        ..Plan::default()
+    });
+    rig.host.meddle(&name(), |shown| shown.mtu = 1300);
+    rig.round();
+    rig.set_interface(Interface {
+        listen_port: 51999,
+        ..with_policy(DriftPolicy::Report)
+    });
+    assert_eq!((rig.device().listen_port, rig.shown().unwrap().mtu), (51999, 1300));
+    rig.set_interface(Interface {
+        listen_port: 51999,
+        mtu: Some(1400),
+        ..with_policy(DriftPolicy::Report)
+    });
+    assert_eq!(rig.shown().unwrap().mtu, 1400);
+}
+
+#[test]
+fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
+    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let newcomer = peer(9);
+    rig.meddle(vec![meddling(Create, newcomer.public_key, &["10.77.0.0/16"])]);
+    rig.round();
+    rig.delta(std::slice::from_ref(&newcomer), &[]);
+    rig.round();
+    let networks = rig.device().peers[&newcomer.public_key].allowed_ips.clone();
+    assert_eq!(networks, newcomer.allowed_ips.iter().copied().collect());
+    assert_eq!(rig.keys().len(), peers.len() + 1);
+    assert!(rig.reconciler.verdict().is_clean());
+}
+
+#[test]
+fn what_is_taken_back_by_others_stops_standing() {
+    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    rig.meddle(vec![meddling(Update, peers[1].public_key, &["10.9.9.9/32"])]);
+    rig.round();
+    assert_eq!(rig.told().unwrap().standing, [AllowedIpsChanged]);
+    rig.meddle(vec![PeerChange {
+        replace_allowed_ips: true,
+        ..meddling(Update, peers[1].public_key, &["10.8.0.3/32"])
+    }]);
+    rig.round();
+    assert_eq!(
+        rig.told(),
+        Some(ToldOf::default()),
+        "nothing stands, nothing was repaired"
+    );
+    assert!(rig.reconciler.verdict().is_clean());
+}
+
+#[test]
+fn what_is_not_applied_yet_is_not_drift() {
+    for policy in [DriftPolicy::Enforce, DriftPolicy::Report] {
+        let (mut rig, peers) = Rig::whole(policy);
+        let (bad, end) = (peer(8), rig.now.after(Duration::from_secs(60)));
+        rig.devices.refuse(bad.public_key);
+        rig.devices.take_port(51821);
+        rig.host.fail_repairs(2);
+        let guest = v1::Peer {
+            expires_at: Some(end),
+            ..peer(9)
+        };
+        rig.delta(&[bad.clone(), guest.clone()], &[]);
+        rig.set_interface(Interface {
+            listen_port: 51821,
+            mtu: None,
+            addresses: vec!["10.8.0.1/24".parse().unwrap(), "10.9.0.1/24".parse().unwrap()],
+            ..with_policy(policy)
+        });
+        rig.round();
+        rig.devices.accept(&bad.public_key);
+        rig.now = end;
+        rig.round();
+        assert!(rig.keys().contains(&bad.public_key) && !rig.keys().contains(&guest.public_key));
+        rig.delta(&[], &peers[..1]);
+        rig.devices.set_counters(&name(), &peers[1].public_key, 7, 8);
+        rig.devices.set_handshake(&name(), &peers[1].public_key, rig.now);
+        rig.meddle(vec![PeerChange {
+            endpoint: Some("192.0.2.7:5000".parse().unwrap()),
+            ..meddling(Update, peers[1].public_key, &[])
+        }]);
+        rig.devices.fail_reads(1);
+        rig.round();
+        rig.round();
+        assert_eq!(rig.told(), None);
+    }
+}
+
+#[test]
+fn a_peer_that_expires_goes_though_others_changed_it() {
+    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    let end = rig.now.after(Duration::from_secs(60));
+    let guest = v1::Peer {
+        expires_at: Some(end),
+        ..peer(9)
+    };
+    rig.delta(std::slice::from_ref(&guest), &[]);
+    rig.meddle(vec![meddling(Update, guest.public_key, &["10.9.9.9/32"])]);
+    rig.round();
+    assert!(rig.keys().contains(&guest.public_key) && rig.failed(&guest).is_some());
+    rig.now = end;
+    rig.round();
+    assert!(!rig.keys().contains(&guest.public_key));
+    assert!(rig.reconciler.verdict().is_clean());
+}
+
+#[test]
+fn what_cannot_be_repaired_stands_until_it_is() {
+    let (mut rig, _) = Rig::whole(DriftPolicy::Enforce);
+    rig.host.meddle(&name(), |shown| shown.up = false);
+    rig.host.fail_repairs(1);
+    rig.round();
+    let left = ToldOf {
+        seen: vec![LinkDown],
+        standing: vec![LinkDown],
+        ..ToldOf::default()
+    };
+    assert_eq!(rig.told(), Some(left));
+    assert!(rig.reconciler.verdict().interface_failed.is_some());
+    rig.round();
+    let repaired = ToldOf {
+        repaired: vec![LinkDown],
+        ..ToldOf::default()
+    };
+    assert_eq!(rig.told(), Some(repaired));
+}
+
+#[test]
+fn drift_of_thousands_is_one_event_with_their_number() {
+    let peers: Vec<_> = (0..1000u16)
+        .map(|number| v1::Peer {
+            allowed_ips: vec![format!("10.60.{}.{}/32", number / 256, number % 256).parse().unwrap()],
+            ..peer(2)
+        })
+        .collect();
+    let mut rig = Rig::with(&peers);
+    let all = peers.iter().map(|peer| meddling(Remove, peer.public_key, &[]));
+    rig.meddle(all.collect());
+    rig.round();
+    let report = rig.reconciler.reports().borrow().clone().unwrap();
+    assert_eq!((report.repaired.len(), report.repaired[0].count), (1, 1000));
+    assert_eq!(rig.keys().len(), 1000);
+}
+
+#[test]
+fn no_detail_holds_a_secret() {
+    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let (private, preshared) = (PrivateKey::generate().unwrap(), PresharedKey::generate().unwrap());
+    let secrets = [
+        private.to_base64().to_string(),
+        preshared.to_base64().to_string(),
+        rig.secrets.private_key().to_base64().to_string(),
+    ];
+    rig.set(Plan {
+        private_key: Some(private),
+        peers: vec![PeerChange {
+            preshared_key: Some(Some(preshared)),
+            ..meddling(Update, peers[0].public_key, &[])
+        }],
+        ..Plan::default()
+    });
+    rig.round();
+    let report = serde_json::to_string(&*rig.reconciler.reports().borrow()).unwrap();
+    assert!(report.contains("preshared key"));
+    assert!(!secrets.iter().any(|secret| report.contains(secret)), "{report}");
+}
+
+#[test]
+fn an_mtu_that_was_set_is_taken_back_and_any_other_stays() {
+    let mut rig = Rig::with(&[]);
+    rig.host.meddle(&name(), |shown| shown.mtu = 1300);
+    rig.round();
+    assert_eq!((rig.shown().unwrap().mtu, rig.told()), (1300, None), "none is recorded");
+    rig.set_interface(with_policy(DriftPolicy::Enforce));
+    assert_eq!(rig.shown().unwrap().mtu, 1380);
+    rig.set_interface(interface());
+    assert_eq!((rig.shown().unwrap().mtu, rig.told()), (1420, None));
+}
+
+#[test]
+fn the_route_of_an_expired_peer_goes_with_it_and_comes_back_when_it_is_prolonged() {
+    let mut rig = Rig::with(&[]);
+    let end = rig.now.after(Duration::from_secs(60));
+    let mut branch = v1::Peer {
+        expires_at: Some(end),
+        ..peer(9)
+    };
+    branch.allowed_ips.push("10.50.0.0/16".parse().unwrap());
+    rig.delta(std::slice::from_ref(&branch), &[]);
+    assert_eq!(rig.shown().unwrap().our_routes.len(), 1);
+    rig.now = end;
+    rig.round();
+    assert_eq!(rig.shown().unwrap().our_routes.len(), 0);
+    branch.expires_at = Some(end.after(Duration::from_secs(60)));
+    rig.delta(std::slice::from_ref(&branch), &[]);
+    assert_eq!((rig.shown().unwrap().our_routes.len(), rig.told()), (1, None));
+}

@@ -1,0 +1,336 @@
+//! The kernel's own word that something happened to the interface, so that drift is seen at once.
+//!
+//! Owns a thread that listens to links, addresses, routes and nftables, picks what is about our
+//! interface, and wakes the reconciler, at most once a second. What happened is the round's to find
+//! out: a lost or surplus word does no harm. For peers the kernel has none: the rounds that come
+//! anyway see those. It must not change anything.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_sys::Socket;
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::MsgFlags;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+use wgctl::name::InterfaceName;
+
+use crate::host;
+use crate::reconcile::Input;
+
+/// `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE` (`linux/rtnetlink.h`).
+const ROUTE_GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+/// `NFNLGRP_NFTABLES` (`linux/netfilter/nfnetlink.h`).
+const NFTABLES_GROUP: u32 = 7;
+/// `RTM_NEWLINK`, `RTM_DELLINK`, `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_DELROUTE`: a router's many other
+/// messages are not even read.
+const KINDS: [u16; 5] = [16, 17, 20, 21, 25];
+/// Bytes of one receive; a message that is longer is about something else.
+const RECEIVE_BYTES: usize = 32 * 1024;
+/// `sizeof(struct nlmsghdr)`.
+const HEADER_LEN: usize = 16;
+/// The reconciler is woken at most this often.
+const PACE: Duration = Duration::from_secs(1);
+/// How long the thread may outlive the reconciler.
+const OUTLIVE: Duration = Duration::from_secs(60);
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The interface's name.
+    pub name: InterfaceName,
+    /// Its index, once it was there.
+    pub index: Option<u32>,
+}
+
+/// Whether a datagram is about the target.
+type About = fn(&Target, &[u8]) -> bool;
+
+/// The open sockets: what happens from now on is not missed.
+pub struct Watch {
+    route: Socket,
+    nftables: Option<Socket>,
+}
+
+impl Watch {
+    /// Listens in the network namespace of the calling thread. A kernel without nftables has
+    /// nothing to say of it.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            route: listen(NETLINK_ROUTE, &ROUTE_GROUPS)?,
+            nftables: listen(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok(),
+        })
+    }
+
+    /// Wakes the reconciler whenever something happens to the target, until it ends.
+    pub fn spawn(self, target: watch::Receiver<Option<Target>>, inbox: UnboundedSender<Input>) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name("watch".to_owned());
+        thread.spawn(move || {
+            if let Err(error) = self.run(&target, &inbox) {
+                tracing::warn!("the kernel is not listened to any more ({error}): drift is seen later");
+            }
+        })?;
+        Ok(())
+    }
+
+    fn run(self, target: &watch::Receiver<Option<Target>>, inbox: &UnboundedSender<Input>) -> io::Result<()> {
+        let mut pace = Pace::default();
+        let mut buffer = vec![0; RECEIVE_BYTES];
+        while !inbox.is_closed() {
+            self.wait(pace.patience(Instant::now()).unwrap_or(OUTLIVE))?;
+            let target = target.borrow().clone();
+            for (socket, about) in self.sockets() {
+                pace.stirred |= drain(socket, &mut buffer, |datagram| {
+                    target.as_ref().is_some_and(|target| about(target, datagram))
+                })?;
+            }
+            if pace.take(Instant::now()) {
+                // It has ended: the loop sees that.
+                let _ = inbox.send(Input::Stirred);
+            }
+        }
+        Ok(())
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = (&Socket, About)> {
+        let route: About = is_about;
+        let nftables = self.nftables.as_ref().map(|socket| (socket, names_our_table as _));
+        [(&self.route, route)].into_iter().chain(nftables)
+    }
+
+    fn wait(&self, patience: Duration) -> io::Result<()> {
+        let mut sockets: Vec<PollFd<'_>> = self
+            .sockets()
+            .map(|(socket, _)| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
+            .collect();
+        // To the next millisecond: a shorter wait would spin.
+        let patience = patience.saturating_add(Duration::from_millis(1));
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        match poll(&mut sockets, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    for group in groups {
+        socket.add_membership(*group)?;
+    }
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+/// Reads what is there. Says whether something of it was about us, or got lost.
+fn drain(socket: &Socket, buffer: &mut [u8], mut about: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
+    let mut stirred = false;
+    loop {
+        let received = {
+            let mut window = &mut *buffer;
+            socket.recv(&mut window, MsgFlags::MSG_DONTWAIT.bits())
+        };
+        match received {
+            Ok(length) => stirred |= buffer.get(..length).is_some_and(&mut about),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(stirred),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Too much happened at once: nobody knows what.
+            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => stirred = true,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// When the reconciler is woken: at once, and then at its pace.
+#[derive(Debug, Default)]
+struct Pace {
+    stirred: bool,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    fn patience(&self, now: Instant) -> Option<Duration> {
+        let left = |last| PACE.saturating_sub(now.saturating_duration_since(last));
+        self.stirred.then(|| self.last.map_or(Duration::ZERO, left))
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let due = self.patience(now).is_some_and(|left| left.is_zero());
+        if due {
+            *self = Self {
+                stirred: false,
+                last: Some(now),
+            };
+        }
+        due
+    }
+}
+
+/// Whether a datagram of route netlink says something about the target.
+fn is_about(target: &Target, mut datagram: &[u8]) -> bool {
+    while let Some(length) = message_length(datagram) {
+        let Some(message) = datagram.get(..length) else {
+            return false;
+        };
+        if message_concerns(target, message) {
+            return true;
+        }
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
+}
+
+fn message_length(datagram: &[u8]) -> Option<usize> {
+    let length = u32::from_ne_bytes(datagram.first_chunk().copied()?);
+    usize::try_from(length).ok().filter(|length| *length >= HEADER_LEN)
+}
+
+fn message_concerns(target: &Target, message: &[u8]) -> bool {
+    let kind = message.get(4..).and_then(|rest| rest.first_chunk().copied());
+    if !kind.is_some_and(|kind| KINDS.contains(&u16::from_ne_bytes(kind))) {
+        return false;
+    }
+    let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) else {
+        return false;
+    };
+    let NetlinkPayload::InnerMessage(message) = message.payload else {
+        return false;
+    };
+    match message {
+        RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link) => is_the_link(target, &link),
+        RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
+            Some(address.header.index) == target.index
+        }
+        RouteNetlinkMessage::DelRoute(route) => is_our_route(target, &route),
+        _ => false,
+    }
+}
+
+fn is_the_link(target: &Target, link: &LinkMessage) -> bool {
+    let named =
+        |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::IfName(name) if name == target.name.as_str());
+    Some(link.header.index) == target.index || link.attributes.iter().any(named)
+}
+
+fn is_our_route(target: &Target, route: &RouteMessage) -> bool {
+    let over = |index| route.attributes.contains(&RouteAttribute::Oif(index));
+    route.header.protocol == host::ROUTE_PROTOCOL
+        && route.header.table == RouteHeader::RT_TABLE_MAIN
+        && target.index.is_some_and(over)
+}
+
+/// Whether a datagram of nftables names our table. Other tables may change often: none is parsed.
+fn names_our_table(target: &Target, datagram: &[u8]) -> bool {
+    let mut name = host::table(&target.name).into_bytes();
+    name.push(0);
+    datagram.windows(name.len()).any(|window| window == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::NetlinkHeader;
+    use rtnetlink::packet_route::address::AddressMessage;
+
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            name: "wg0".parse().unwrap(),
+            index: Some(7),
+        }
+    }
+
+    fn bytes(message: RouteNetlinkMessage) -> Vec<u8> {
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(message));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    fn link(index: u32, name: &str) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        link
+    }
+
+    fn route(protocol: u8, index: u32) -> RouteMessage {
+        let mut route = RouteMessage::default();
+        route.header.protocol = protocol.into();
+        route.header.table = RouteHeader::RT_TABLE_MAIN;
+        route.attributes.push(RouteAttribute::Oif(index));
+        route
+    }
+
+    fn address(index: u32) -> AddressMessage {
+        let mut address = AddressMessage::default();
+        address.header.index = index;
+        address
+    }
+
+    #[test]
+    fn only_what_happens_to_our_interface_stirs() {
+        use RouteNetlinkMessage::{DelAddress, DelLink, DelRoute, NewAddress, NewLink, NewRoute};
+        for (message, about) in [
+            (DelLink(link(7, "wg0")), true),
+            (NewLink(link(9, "wg0")), true),
+            (NewLink(link(7, "renamed")), true),
+            (NewLink(link(8, "eth0")), false),
+            (DelAddress(address(7)), true),
+            (NewAddress(address(7)), true),
+            (DelAddress(address(8)), false),
+            (DelRoute(route(115, 7)), true),
+            (DelRoute(route(115, 8)), false),
+            (DelRoute(route(4, 7)), false),
+            (NewRoute(route(115, 7)), false),
+        ] {
+            let said = format!("{message:?}");
+            let mut datagram = bytes(NewLink(link(8, "eth0")));
+            datagram.extend(bytes(message));
+            assert_eq!(is_about(&target(), &datagram), about, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_makes_no_sense_is_passed_over() {
+        let whole = bytes(RouteNetlinkMessage::DelLink(link(8, "eth0")));
+        for length in 0..whole.len() {
+            assert!(!is_about(&target(), &whole[..length]));
+        }
+        assert!(!is_about(&target(), &[0; 64]));
+    }
+
+    #[test]
+    fn only_our_own_table_stirs() {
+        assert!(names_our_table(&target(), b"..\0sentrazone-wg0\0.."));
+        assert!(!names_our_table(&target(), b"..\0sentrazone-wg01\0.."));
+        assert!(!names_our_table(&target(), b""));
+    }
+
+    #[test]
+    fn the_first_word_wakes_at_once_and_many_wake_once_a_second() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        assert_eq!(pace.patience(start), None);
+        assert!(!pace.take(start));
+        pace.stirred = true;
+        assert!(pace.take(start), "at once");
+        let mut woken = 0;
+        for tenth in 1..=30 {
+            pace.stirred = true;
+            woken += u32::from(pace.take(start + Duration::from_millis(tenth * 100)));
+        }
+        assert_eq!(woken, 3);
+        pace.stirred = true;
+        let left = pace.patience(start + Duration::from_millis(3_400)).unwrap();
+        assert_eq!(left, Duration::from_millis(600), "what comes in between is not lost");
+    }
+}
