@@ -7,4 +7,5 @@ pub mod device;
 pub mod lab;
 pub mod netns;
 pub mod process;
+pub mod shown;
 pub mod wait;

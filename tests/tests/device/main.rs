@@ -2,6 +2,7 @@
 //!
 //! Each test has a network namespace of its own. They need root and WireGuard in the kernel.
 
+mod drift;
 mod host;
 mod model;
 mod peers;

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod counters;
+mod drift;
 mod host;
 mod peers;
 mod reference;

@@ -1,0 +1,43 @@
+//! All that others can change of an interface, as independent tools print it.
+//!
+//! Owns leaving out what changes by itself (endpoints, handshakes, counters, indexes, order), so
+//! that two pictures can be compared. It must not ask our own code.
+
+use crate::netns::Netns;
+
+/// The questions, in one go: starting a program is slow in an emulated machine.
+const QUESTIONS: &str = "wg show $0 dump; echo; ip -o link show dev $0; echo; \
+    ip -o address show dev $0 scope global; ip route show dev $0; ip -6 route show dev $0 proto 115; nft list ruleset";
+
+/// Keys, port, peers, state, MTU, addresses, routes and the namespace's firewall; empty words where
+/// there is no interface.
+#[must_use]
+pub fn interface(namespace: &Netns, name: &str) -> Vec<String> {
+    let output = namespace.command("sh").args(["-c", QUESTIONS, name]).output();
+    let shown = String::from_utf8_lossy(&output.expect("a shell").stdout).into_owned();
+    let mut parts = shown.splitn(3, "\n\n");
+    let mut part = || parts.next().unwrap_or_default();
+    let (dump, link, rest) = (part(), part(), part());
+    let mut picture: Vec<String> = dump.lines().enumerate().map(|(at, line)| wireguard(at, line)).collect();
+    picture.push(format!("up: {}", link.contains(",UP")));
+    let mtu = link.split_once("mtu ").and_then(|(_, rest)| rest.split(' ').next());
+    picture.push(format!("mtu: {mtu:?}"));
+    // Another link of the name has another index.
+    let without_index = |line: &str| line.split_once(": ").map_or(line, |(_, rest)| rest).to_owned();
+    picture.extend(rest.lines().map(without_index));
+    picture.sort();
+    picture
+}
+
+/// Keys, allowed IPs and keepalive of a line of `wg show dump`; the first is the interface's.
+fn wireguard(at: usize, line: &str) -> String {
+    let columns: Vec<&str> = line.split('\t').collect();
+    match columns[..] {
+        [key, preshared_key, _, networks, _, _, _, keepalive] if at > 0 => {
+            let mut networks: Vec<&str> = networks.split(',').collect();
+            networks.sort_unstable();
+            format!("{key} {preshared_key} {networks:?} {keepalive}")
+        }
+        _ => columns.join(" "),
+    }
+}

@@ -1,0 +1,286 @@
+//! Drift on a real kernel: made by `wg`, `ip` and `nft`, and judged by them.
+
+mod rig;
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, gettid};
+use sentrazone_agent::drift::Told;
+use sentrazone_agent::reconcile;
+use sentrazone_agent::watch::Watch;
+use sentrazone_tests::{shown, wait};
+use wgctl::Clock;
+use wgctl::drift::DriftKind::{self, *};
+use wgctl::drift::DriftPolicy;
+
+use rig::Rig;
+
+/// Something others do: what it is to be called at least, whether sessions of others outlive it in
+/// the kernel, and the words that do it.
+struct Meddling {
+    kind: DriftKind,
+    spares_sessions: bool,
+    act: fn(&Rig),
+}
+
+const MEDDLINGS: &[Meddling] = &[
+    Meddling {
+        kind: PeerRemoved,
+        spares_sessions: true,
+        act: |rig| rig.wg(&["peer", &rig.key(0), "remove"]),
+    },
+    Meddling {
+        kind: PeerAdded,
+        spares_sessions: true,
+        act: |rig| rig.wg(&["peer", &rig::stranger(), "allowed-ips", "10.77.0.0/16"]),
+    },
+    Meddling {
+        kind: PeerChanged,
+        spares_sessions: true,
+        act: |rig| {
+            let file = rig.secret_file("psk");
+            rig.wg(&["peer", &rig.key(0), "preshared-key", &file]);
+        },
+    },
+    Meddling {
+        kind: PeerChanged,
+        spares_sessions: true,
+        act: |rig| rig.wg(&["peer", &rig.key(0), "persistent-keepalive", "25"]),
+    },
+    Meddling {
+        // Stolen by a peer that is recorded.
+        kind: AllowedIpsChanged,
+        spares_sessions: true,
+        act: |rig| rig.wg(&["peer", &rig.key(1), "allowed-ips", "10.8.0.2/32,10.8.0.3/32"]),
+    },
+    Meddling {
+        // Stolen by one that is not.
+        kind: AllowedIpsChanged,
+        spares_sessions: true,
+        act: |rig| rig.wg(&["peer", &rig::stranger(), "allowed-ips", "10.8.0.2/32"]),
+    },
+    Meddling {
+        kind: LinkDeleted,
+        spares_sessions: false,
+        act: |rig| rig.ip(&["link", "del", "wg0"]),
+    },
+    Meddling {
+        kind: LinkDown,
+        spares_sessions: false,
+        act: |rig| rig.ip(&["link", "set", "wg0", "down"]),
+    },
+    Meddling {
+        kind: MtuChanged,
+        spares_sessions: true,
+        act: |rig| rig.ip(&["link", "set", "wg0", "mtu", "1300"]),
+    },
+    Meddling {
+        kind: AddressRemoved,
+        spares_sessions: true,
+        act: |rig| rig.ip(&["address", "del", "10.8.0.1/24", "dev", "wg0"]),
+    },
+    Meddling {
+        kind: AddressRemoved,
+        spares_sessions: true,
+        act: |rig| rig.ip(&["address", "del", "fd00:8::1/64", "dev", "wg0"]),
+    },
+    Meddling {
+        kind: AddressAdded,
+        spares_sessions: true,
+        act: |rig| rig.ip(&["address", "add", "10.9.0.1/24", "dev", "wg0"]),
+    },
+    Meddling {
+        kind: RouteRemoved,
+        spares_sessions: true,
+        act: |rig| rig.ip(&["route", "del", "10.50.0.0/16", "dev", "wg0"]),
+    },
+    Meddling {
+        kind: ListenPortChanged,
+        spares_sessions: true,
+        act: |rig| rig.wg(&["listen-port", "6000"]),
+    },
+    Meddling {
+        kind: PrivateKeyChanged,
+        spares_sessions: false,
+        act: |rig| {
+            let file = rig.secret_file("key");
+            rig.wg(&["private-key", &file]);
+        },
+    },
+    Meddling {
+        kind: MasqueradeChanged,
+        spares_sessions: true,
+        act: |rig| rig.nft(&["delete", "table", "inet", "sentrazone-wg0"]),
+    },
+    Meddling {
+        kind: MasqueradeChanged,
+        spares_sessions: true,
+        act: |rig| rig.nft(&["flush", "chain", "inet", "sentrazone-wg0", "postrouting"]),
+    },
+];
+
+#[test]
+fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on() {
+    let mut rig = Rig::new(DriftPolicy::Enforce);
+    let device = rig.connected_device();
+    assert!(device.reaches("10.8.0.1"));
+    for Meddling {
+        kind,
+        spares_sessions,
+        act,
+    } in MEDDLINGS
+    {
+        let (before, session) = (rig.state(), rig.session());
+        act(&rig);
+        assert_ne!(rig.state(), before, "{kind}: others did something");
+        rig.round();
+        assert_eq!(rig.state(), before, "{kind}");
+        let report = rig.report().unwrap();
+        assert!(report.repaired.iter().any(|drift| drift.kind == *kind), "{report:?}");
+        assert!(report.seen.is_empty() && report.standing.is_empty(), "{report:?}");
+        rig.reconciler.told(Told::Taken(report.sequence));
+        if *spares_sessions {
+            assert_eq!(rig.session(), session, "{kind}");
+        }
+        let writes = rig.writes();
+        rig.round();
+        assert_eq!(
+            (rig.writes(), rig.report()),
+            (writes, None),
+            "{kind}: it was mended whole"
+        );
+    }
+    device.connect(&rig.device_configuration());
+    assert!(device.reaches("10.8.0.1"));
+}
+
+#[test]
+fn under_report_everything_is_left_as_others_made_it_until_it_is_enforced() {
+    let mut rig = Rig::new(DriftPolicy::Enforce);
+    let before = rig.state();
+    for Meddling { kind, act, .. } in MEDDLINGS {
+        rig.set_policy(DriftPolicy::Report);
+        act(&rig);
+        let meddled = rig.state();
+        for _ in 0..2 {
+            rig.round();
+        }
+        assert_eq!(rig.state(), meddled, "{kind}");
+        let report = rig.report().unwrap();
+        assert!(report.standing.iter().any(|drift| drift.kind == *kind), "{report:?}");
+        assert_eq!((&report.seen, report.repaired.len()), (&report.standing, 0));
+        rig.reconciler.told(Told::Taken(report.sequence));
+        rig.set_policy(DriftPolicy::Enforce);
+        assert_eq!(rig.state(), before, "{kind}");
+        let report = rig.report().unwrap();
+        assert!(report.repaired.iter().any(|drift| drift.kind == *kind) && report.standing.is_empty());
+        rig.reconciler.told(Told::Taken(report.sequence));
+    }
+}
+
+#[test]
+fn a_round_with_nothing_to_do_sends_no_write_as_strace_and_monitors_see_it() {
+    let mut rig = Rig::new(DriftPolicy::Enforce);
+    let (writes, folder) = (rig.writes(), rig.folder().to_owned());
+    let mut monitor = rig
+        .namespace
+        .command("ip")
+        .args(["monitor", "link", "address", "route"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let traced = traced(&folder, || {
+        for _ in 0..3 {
+            rig.round();
+        }
+    });
+    assert!(!traced.reads.is_empty(), "strace sees what is asked");
+    assert_eq!((traced.writes, rig.writes()), (Vec::<String>::new(), writes));
+    kill(Pid::from_raw(i32::try_from(monitor.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let mut told = String::new();
+    monitor.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    monitor.wait().unwrap();
+    assert_eq!(told, "");
+
+    rig.wg(&["peer", &rig.key(0), "remove"]);
+    rig.ip(&["address", "del", "fd00:8::1/64", "dev", "wg0"]);
+    rig.nft(&["delete", "table", "inet", "sentrazone-wg0"]);
+    let traced = self::traced(&folder, || rig.round());
+    assert!(
+        traced.writes.len() >= 3,
+        "strace sees writes as well: {:?}",
+        traced.writes
+    );
+}
+
+/// The netlink messages that a thread sent.
+struct Traced {
+    reads: Vec<String>,
+    writes: Vec<String>,
+}
+
+/// What this thread sends meanwhile, as strace sees it.
+fn traced(folder: &Path, act: impl FnOnce()) -> Traced {
+    let (log, ready) = (folder.join("strace"), folder.join("strace.ready"));
+    let mut strace = Command::new("strace")
+        .args(["-e", "trace=sendto,sendmsg,write", "-o"])
+        .arg(&log)
+        .args(["-p", &gettid().to_string()])
+        .stderr(std::fs::File::create(&ready).unwrap())
+        .spawn()
+        .expect("strace");
+    let attached = || std::fs::read_to_string(&ready).unwrap();
+    wait::until_blocking("strace is attached", attached, |text| text.contains("attached"));
+    act();
+    kill(Pid::from_raw(i32::try_from(strace.id()).unwrap()), Signal::SIGTERM).unwrap();
+    strace.wait().unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let sent = text.lines().filter(|line| line.contains("nlmsg_type="));
+    // Of a family that it does not know strace shows a dump's flags as a number.
+    let (reads, writes) = sent
+        .map(str::to_owned)
+        .partition(|line| ["NLM_F_DUMP", "|0x300", "GET"].iter().any(|mark| line.contains(mark)));
+    Traced { reads, writes }
+}
+
+#[test]
+fn what_the_kernel_tells_of_is_repaired_without_waiting_for_a_round() {
+    let rig = Rig::new(DriftPolicy::Enforce);
+    let before = rig.state();
+    let Rig {
+        reconciler, namespace, ..
+    } = rig;
+    let watch = Watch::open().unwrap();
+    let (ready, carried_out) = tokio::sync::oneshot::channel();
+    let (handle, thread) = reconcile::spawn(reconciler, Clock::default(), ready).unwrap();
+    carried_out.blocking_recv().unwrap();
+    watch.spawn(handle.target.clone(), handle.inbox.clone()).unwrap();
+    for act in [
+        &["ip", "link", "del", "wg0"][..],
+        &["ip", "link", "set", "wg0", "down"],
+        &["ip", "address", "del", "10.8.0.1/24", "dev", "wg0"],
+        &["ip", "address", "del", "fd00:8::1/64", "dev", "wg0"],
+        &["ip", "address", "add", "10.9.0.1/24", "dev", "wg0"],
+        &["ip", "link", "set", "wg0", "mtu", "1300"],
+        &["ip", "route", "del", "10.50.0.0/16", "dev", "wg0"],
+        &["nft", "delete", "table", "inet", "sentrazone-wg0"],
+    ] {
+        let begin = Instant::now();
+        namespace.exec(act);
+        wait::until_blocking(
+            "it is as it was",
+            || shown::interface(&namespace, "wg0"),
+            |state| *state == before,
+        );
+        // The next round that comes anyway is half a minute away.
+        let took = begin.elapsed();
+        println!("{act:?}: repaired within {took:?}");
+        assert!(took < Duration::from_secs(15), "{act:?} took {took:?}");
+    }
+    handle.inbox.send(reconcile::Input::Stop).ok().unwrap();
+    thread.join().unwrap();
+}

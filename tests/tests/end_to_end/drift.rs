@@ -1,0 +1,80 @@
+//! What others do to a running agent's interface, with `wg`, `ip` and `nft`: it is as it was soon,
+//! and whoever was not the subject notices nothing.
+
+use sentrazone_tests::lab::Lab;
+use sentrazone_tests::{shown, wait};
+use wgctl::PrivateKey;
+
+use crate::{create_applied, online};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
+    let lab = Lab::new().await;
+    let host = lab
+        .host_with("los-angeles", &["10.8.0.0/24", "fd00:8::/64"], |server| {
+            server.masquerade = true;
+            server.mtu = Some(1380);
+        })
+        .await;
+    let steady = create_applied(&lab, &host, "steady").await;
+    let subject = create_applied(&lab, &host, "subject").await;
+    let device = lab.device("steady");
+    let configuration = lab.admin().peer_configuration(&host.id, steady.id).await.unwrap();
+    device.connect(&configuration);
+    assert!(device.reaches("10.8.0.1"));
+
+    let secret = lab.folder().join("theirs").display().to_string();
+    std::fs::write(&secret, PrivateKey::generate().unwrap().to_base64().as_str()).unwrap();
+    let stranger = PrivateKey::generate().unwrap().public_key().to_string();
+    let (key, address) = (subject.public_key.to_string(), format!("{}/32", subject.address));
+    let set = ["wg", "set", "wg0"];
+    let spares: [(&str, &[&str]); 9] = [
+        ("peer removed", &["peer", &key, "remove"]),
+        ("peer added", &["peer", &stranger, "allowed-ips", "10.77.0.0/16"]),
+        ("preshared key changed", &["peer", &key, "preshared-key", &secret]),
+        ("keepalive changed", &["peer", &key, "persistent-keepalive", "25"]),
+        ("allowed IP stolen", &["peer", &stranger, "allowed-ips", &address]),
+        ("port changed", &["listen-port", "6000"]),
+        (
+            "address removed",
+            &["ip", "address", "del", "10.8.0.1/24", "dev", "wg0"],
+        ),
+        ("MTU changed", &["ip", "link", "set", "wg0", "mtu", "1300"]),
+        (
+            "masquerading removed",
+            &["nft", "delete", "table", "inet", "sentrazone-wg0"],
+        ),
+    ];
+    let resets: [(&str, &[&str]); 3] = [
+        ("private key changed", &["private-key", &secret]),
+        ("link set down", &["ip", "link", "set", "wg0", "down"]),
+        ("link deleted", &["ip", "link", "del", "wg0"]),
+    ];
+    let picture = || shown::interface(&host.namespace, "wg0");
+    let session = || {
+        let mut rows = host.dump().into_iter();
+        let row = rows.find(|row| row[0] == steady.public_key.to_string()).unwrap();
+        // Endpoint and latest handshake, which go with a session.
+        (row[2].clone(), row[4].clone())
+    };
+    let whole = picture();
+    let meddle = |words: &[&str]| match words[0] {
+        "ip" | "nft" => host.namespace.exec(words),
+        _ => host.namespace.exec(&[&set, words].concat()),
+    };
+    for (what, words) in spares {
+        let before = session();
+        meddle(words);
+        wait::until_blocking(what, picture, |now| *now == whole);
+        assert_eq!(session(), before, "{what}: no new handshake was needed");
+    }
+    assert!(device.reaches("10.8.0.1"));
+    for (what, words) in resets {
+        meddle(words);
+        wait::until_blocking(what, picture, |now| *now == whole);
+    }
+    online(&lab, &host).await;
+    // Else the device goes on with its old session for some 15 s (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
+    device.connect(&configuration);
+    assert!(device.reaches("10.8.0.1"));
+}
