@@ -73,6 +73,17 @@ impl Counters {
         self.baseline.clear();
     }
 
+    /// A peer that was there before us was taken over: what the kernel counted for it so far is not
+    /// ours to tell, but for its latest handshake.
+    pub fn peer_is_adopted(&mut self, key: &PublicKey, id: PeerId, (rx, tx): (u64, u64)) {
+        self.baseline.entry(key.to_string()).or_insert(Counted {
+            id,
+            rx,
+            tx,
+            latest_handshake_at: None,
+        });
+    }
+
     /// This peer was put on the interface (anew): its numbers begin at zero.
     pub fn peer_is_new(&mut self, key: &PublicKey) {
         self.baseline.remove(&key.to_string());
@@ -201,6 +212,27 @@ mod tests {
         counters.peer_is_new(&key);
         counters.observe(&dump(&[(key, 300, 300)]), |_| Some(id), |_| true);
         assert_eq!(total(&mut counters, id), (400, 400));
+    }
+
+    #[test]
+    fn a_peer_that_was_taken_over_counts_from_then_on_and_keeps_its_handshake() {
+        let (key, id) = (key(), PeerId::random());
+        let mut counters = Counters::default();
+        counters.peer_is_adopted(&key, id, (1000, 100));
+        let mut seen = dump(&[(key, 1030, 103)]);
+        let at = Timestamp::from_unix(7);
+        seen.peers.get_mut(&key).unwrap().latest_handshake = Some(at);
+        counters.observe(&seen, |_| Some(id), |_| true);
+        let told = counters.batch().unwrap().peers[&id];
+        assert_eq!((told.rx, told.tx, told.latest_handshake_at), (30, 3, Some(at)));
+        counters.peer_is_adopted(&key, id, (5000, 5000));
+        counters.acknowledge(1);
+        counters.observe(&dump(&[(key, 1031, 103)]), |_| Some(id), |_| true);
+        assert_eq!(
+            total(&mut counters, id),
+            (1, 0),
+            "what is counted already is not passed over"
+        );
     }
 
     #[test]

@@ -1,20 +1,30 @@
 //! `sentrazone-agent enroll`: from a token to a host that can run.
 //!
-//! Owns the check of the token against the plane and the two files it leaves, whole and private.
+//! Owns the check of the token against the plane, the order of the steps (everything that can be
+//! refused comes before the first write) and the files it leaves, whole and private. What an
+//! interface that is there already means is `adopt`'s.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use url::Url;
-use wgctl::ServerId;
 use wgctl::client::{Client, Target};
+use wgctl::device::kernel::Kernel;
+use wgctl::device::userspace::Userspace;
+use wgctl::device::{Backend as _, Device};
 use wgctl::file;
-use wgctl::protocol::v1::{Hello, VERSION};
+use wgctl::protocol::v1::{Hello, Terms, VERSION};
+use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::cache;
-use crate::config::{self, Config};
-use crate::secrets::{self, Secrets};
+use crate::adopt::{self, Course, Found};
+use crate::config::{self, Backend, Config};
+use crate::host::Netlink;
+use crate::import::{self, Import};
+use crate::reconcile::{Whole, whole};
+use crate::secrets::{self, Secrets, Takeover};
+use crate::{cache, folder, preview};
 
 /// The user that the agent's unit runs as.
 const USER: &str = "sentrazone-agent";
@@ -33,6 +43,10 @@ pub struct Enrollment {
     pub config: PathBuf,
     /// Where secrets and cache go; none for the default.
     pub state_dir: Option<PathBuf>,
+    /// A wg-quick file to adopt the interface from.
+    pub import: Option<PathBuf>,
+    /// Whether only to say what would be done.
+    pub dry_run: bool,
 }
 
 /// Why a host was not enrolled. Nothing was written but the host's own keys.
@@ -74,68 +88,224 @@ pub enum Error {
     /// The plane did not take it, or is not there.
     #[error("not enrolled: {0}")]
     Plane(#[from] wgctl::client::Error),
+    /// The file to import.
+    #[error(transparent)]
+    Import(#[from] import::Error),
+    /// The interface that is there.
+    #[error(transparent)]
+    Adopt(#[from] adopt::Error),
+    /// The kernel.
+    #[error(transparent)]
+    Device(#[from] wgctl::device::Error),
+    /// An agent is at it.
+    #[error("the agent runs with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
+    AgentRuns(PathBuf),
+    /// A call was cut off.
+    #[error("asking the kernel was interrupted: {0}")]
+    Interrupted(String),
     /// The configuration cannot be written as TOML.
     #[error("the configuration cannot be written: {0}")]
     Toml(#[from] toml::ser::Error),
 }
 
-/// Enrolls this host and says what to do next.
+/// Enrolls this host and says what to do next; with `dry_run`, what would be done.
 pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
-    let Enrollment {
-        planes,
-        token_file,
-        ca_file,
-        allow_plaintext,
-        config: path,
-        state_dir,
-    } = enrollment;
-    // A host that is enrolled again keeps what was set by hand.
-    let mut config = match path.exists() {
-        true => Config::read(&path, std::iter::empty())?,
-        false => Config::new(Vec::new()),
-    };
-    config.plane = planes;
-    config.allow_plaintext |= allow_plaintext;
-    config.ca_file = ca_file.or(config.ca_file);
-    config.token_file = path.with_file_name("agent.token");
-    if let Some(folder) = state_dir {
-        config.state_dir = folder;
-    }
-    config.check()?;
-    let token = read_token(&token_file)?;
+    let import = enrollment.import.as_deref().map(Import::read).transpose()?;
+    let config = configuration(&enrollment)?;
+    let token = read_token(&enrollment.token_file)?;
     let ours = cache::load(&config.state_dir)?.map(|state| state.server_id);
-    let secrets = Secrets::open(&config.state_dir)?;
-    let server = introduce(&config, &secrets, &token).await?;
-    if let Some(ours) = ours.filter(|ours| *ours != server) {
+    let (client, terms) = ask(&config, &token).await?;
+    if let Some(ours) = ours.filter(|ours| *ours != terms.server_id) {
         return Err(Error::AnotherServer {
-            theirs: server,
+            theirs: terms.server_id,
             ours,
             folder: config.state_dir,
         });
     }
-
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::File { path, source }
+    let own = secrets::own_key(&config.state_dir)?;
+    let device = look(config.backend, &terms, import.is_some()).await?;
+    let host = NewHost {
+        path: &enrollment.config,
+        dry_run: enrollment.dry_run,
+        config: &config,
+        token: &token,
+        client: &client,
+        terms: &terms,
+        import: import.as_ref(),
     };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(at(folder))?;
+    match adopt::course(&terms, own.as_ref(), device.clone(), import.as_ref())? {
+        Course::AsRecorded => host.become_recorded(own.is_some(), device).await,
+        Course::Adopt(found) => host.adopt(&found).await,
     }
-    file::write_private(&config.token_file, format!("{}\n", token.as_str()).as_bytes())
-        .map_err(at(&config.token_file))?;
-    let text = toml::to_string(&config)?;
-    file::write_private(&path, text.as_bytes()).map_err(at(&path))?;
-    let mut files = vec![path.clone(), config.token_file.clone(), config.state_dir.clone()];
-    files.extend(secrets::files(&config.state_dir));
-    for file in &files {
-        hand_to_the_agent(file).map_err(at(file))?;
+}
+
+/// A host on its way to being a server's.
+struct NewHost<'a> {
+    path: &'a Path,
+    dry_run: bool,
+    config: &'a Config,
+    token: &'a str,
+    client: &'a Client,
+    terms: &'a Terms,
+    import: Option<&'a Import>,
+}
+
+impl NewHost<'_> {
+    /// The host becomes what is recorded.
+    async fn become_recorded(&self, has_key: bool, device: Option<Device>) -> Result<String, Error> {
+        let folder = &self.config.state_dir;
+        let secrets = (has_key || !self.dry_run).then(|| Secrets::open(folder)).transpose()?;
+        // Only where something is there already is there something to say of it.
+        let first_run = match (&secrets, &device) {
+            (Some(secrets), Some(device)) => {
+                let wanted = whole(secrets, &self.terms.server_id, &self.terms.recorded, Timestamp::now());
+                Some(first_run(wanted, device, &BTreeMap::new()).await)
+            }
+            _ => None,
+        };
+        let mut words = String::new();
+        if let Some(first_run) = first_run.filter(|lines| self.dry_run || !lines.is_empty()) {
+            preview::section(&mut words, "The agent's first run changes", &first_run, "nothing");
+        } else if self.dry_run {
+            let interface = &self.terms.recorded.interface;
+            let peers = self.terms.recorded.peers.len();
+            let lines = [format!("makes {} with a fresh key and {peers} peers", interface.name)];
+            preview::section(&mut words, "The agent's first run", &lines, "");
+        }
+        let Some(secrets) = secrets.filter(|_| !self.dry_run) else {
+            return Ok(preview::dry_run(words, None, &[]));
+        };
+        let hello = Hello {
+            version: VERSION,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            public_key: secrets.private_key().public_key(),
+        };
+        self.client.hello(&hello).await?;
+        Ok(format!("{words}{}", self.keep()?))
     }
-    Ok(format!(
-        "This host is {server} now. Configuration: {}\nStart the agent: `sudo systemctl enable --now sentrazone-agent` where \
-         its unit is installed, else `sudo sentrazone-agent --config {}`",
-        path.display(),
-        path.display()
-    ))
+
+    /// The host's interface becomes the server's as it is.
+    async fn adopt(&self, found: &Found) -> Result<String, Error> {
+        let (server, folder) = (&self.terms.server_id, &self.config.state_dir);
+        let mut takeover = Takeover::new(folder, found.private_key.clone())?;
+        let adoption = found.describe(takeover.secrets(), server).map_err(adopt::Error::from)?;
+        let planned = self.client.adopt(&adoption, true).await?;
+        let port = planned.recorded.interface.listen_port;
+        let notes = preview::notes(self.terms, port, self.import);
+        let wanted = whole(takeover.secrets(), server, &planned.recorded, Timestamp::now());
+        let names = planned
+            .clients
+            .iter()
+            .map(|client| (client.public_key, client.name.clone()));
+        let actual = if found.runs {
+            found.device.clone()
+        } else {
+            Device::default()
+        };
+        let first_run = first_run(wanted, &actual, &names.collect()).await;
+        if self.dry_run {
+            let words = preview::adoption(self.terms, found, &planned, &first_run);
+            return Ok(preview::dry_run(words, Some(&planned), &notes));
+        }
+        if !planned.obstacles.is_empty() {
+            return Err(adopt::Error::Obstacles(planned.obstacles).into());
+        }
+        let failed = |source| Error::File {
+            path: folder.clone(),
+            source,
+        };
+        let lock = adopt::lock(folder).map_err(failed)?;
+        let _lock = lock.ok_or_else(|| Error::AgentRuns(folder.clone()))?;
+        takeover.keep_seal()?;
+        let adopted = self.client.adopt(&adoption, false).await?;
+        takeover.keep_key()?;
+        let mut words = preview::adoption(self.terms, found, &adopted, &first_run);
+        found.note(folder, server, adopted)?;
+        preview::section(&mut words, "To know", &notes, "");
+        Ok(format!("{words}{}", self.keep()?))
+    }
+
+    /// Writes configuration and token, hands all files to the agent's user, and takes the mark of a
+    /// release away.
+    fn keep(&self) -> Result<String, Error> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::File { path, source }
+        };
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder).map_err(at(folder))?;
+        }
+        let (path, token_file, folder) = (self.path, &self.config.token_file, &self.config.state_dir);
+        file::write_private(token_file, format!("{}\n", self.token).as_bytes()).map_err(at(token_file))?;
+        let text = toml::to_string(self.config)?;
+        file::write_private(path, text.as_bytes()).map_err(at(path))?;
+        let mut files = vec![path.to_owned(), token_file.clone(), folder.clone()];
+        for entry in std::fs::read_dir(folder).map_err(at(folder))? {
+            files.push(entry.map_err(at(folder))?.path());
+        }
+        for file in &files {
+            hand_to_the_agent(file).map_err(at(file))?;
+        }
+        folder::unmark_released(folder).map_err(at(folder))?;
+        Ok(format!(
+            "This host is {} now. Configuration: {}\nStart the agent: `sudo systemctl enable --now sentrazone-agent` where \
+             its unit is installed, else `sudo sentrazone-agent --config {}`",
+            self.terms.server_id,
+            path.display(),
+            path.display()
+        ))
+    }
+}
+
+/// What the agent's first run changes, peers and host.
+async fn first_run(wanted: Whole, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
+    let mut lines = preview::changes(&wanted, actual, names);
+    match blocking(move || Netlink::open()?.preview(&wanted.spec)).await {
+        Ok(host) => lines.extend(host),
+        // The agent will meet the same, and tell.
+        Err(error) => lines.push(format!("what cannot be told of addresses and routes: {error}")),
+    }
+    lines
+}
+
+/// The configuration as it will be. A host that is enrolled again keeps what was set by hand.
+fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
+    let path = &enrollment.config;
+    let mut config = match path.exists() {
+        true => Config::read(path, std::iter::empty())?,
+        false => Config::new(Vec::new()),
+    };
+    config.plane.clone_from(&enrollment.planes);
+    config.allow_plaintext |= enrollment.allow_plaintext;
+    config.ca_file = enrollment.ca_file.clone().or(config.ca_file);
+    config.token_file = path.with_file_name("agent.token");
+    if let Some(folder) = &enrollment.state_dir {
+        config.state_dir.clone_from(folder);
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// The interface as it is. What cannot be read matters only where it is to be adopted: else the
+/// agent tells.
+async fn look(backend: Backend, terms: &Terms, import: bool) -> Result<Option<Device>, Error> {
+    let name = terms.recorded.interface.name.clone();
+    let read = blocking(move || match backend {
+        Backend::Kernel => Kernel::open()?.read(&name),
+        Backend::Userspace => Userspace::new().read(&name),
+    });
+    match read.await {
+        Err(_) if !terms.adopt && !import => Ok(None),
+        read => read,
+    }
+}
+
+/// Kernel calls block, and netlink's runtime cannot be dropped inside another.
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, wgctl::device::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let called = tokio::task::spawn_blocking(call).await;
+    Ok(called.map_err(|error| Error::Interrupted(error.to_string()))??)
 }
 
 /// Root enrolls; where the package made a user for the agent, the files are that user's.
@@ -166,8 +336,8 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
     Ok(token)
 }
 
-/// Introduces the host to the first plane that answers; gives the server's id.
-async fn introduce(config: &Config, secrets: &Secrets, token: &Zeroizing<String>) -> Result<ServerId, Error> {
+/// Asks the first plane that answers what this host is to become.
+async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(Client, Terms), Error> {
     let read = |path: &PathBuf| {
         std::fs::read(path).map_err(|source| Error::File {
             path: path.clone(),
@@ -175,16 +345,11 @@ async fn introduce(config: &Config, secrets: &Secrets, token: &Zeroizing<String>
         })
     };
     let certificates = config.ca_file.as_ref().map(read).transpose()?;
-    let hello = Hello {
-        version: VERSION,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        public_key: secrets.private_key().public_key(),
-    };
     let mut outcome = Err(Error::NoToken("the command line".to_owned()));
     for url in &config.plane {
         let client = Client::new(Target::Url(url.clone()), certificates.as_deref())?.with_token(token.clone());
-        match client.hello(&hello).await {
-            Ok(welcome) => return Ok(welcome.server_id),
+        match client.terms().await {
+            Ok(terms) => return Ok((client, terms)),
             Err(error) => outcome = Err(error.into()),
         }
     }

@@ -1,11 +1,17 @@
 //! The state folder: private, and one agent's at a time.
 //!
-//! Owns its making and its lock. What is written in it goes through `wgctl::file`.
+//! Owns its making, its lock, and the mark that the host was released. What is written in it goes
+//! through `wgctl::file`.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use wgctl::file;
+
+/// Says that the interface was handed back: no agent may take it up until the host is enrolled again.
+const RELEASED: &str = "released";
 
 /// Makes a folder (and those above it) that is its owner's alone.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
@@ -27,9 +33,39 @@ pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Whether the host was released and not enrolled again.
+pub(crate) fn is_released(folder: &Path) -> bool {
+    folder.join(RELEASED).exists()
+}
+
+/// Notes that the host was released.
+pub(crate) fn mark_released(folder: &Path) -> io::Result<()> {
+    file::write_private(&folder.join(RELEASED), b"`sentrazone-agent enroll` takes this away\n")
+}
+
+/// Notes that the host is enrolled.
+pub(crate) fn unmark_released(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_file(folder.join(RELEASED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::open(folder)?.sync_all(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_of_a_release_stays_until_it_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        unmark_released(folder.path()).unwrap();
+        assert!(!is_released(folder.path()));
+        mark_released(folder.path()).unwrap();
+        mark_released(folder.path()).unwrap();
+        assert!(is_released(folder.path()));
+        unmark_released(folder.path()).unwrap();
+        assert!(!is_released(folder.path()));
+    }
 
     #[test]
     fn a_folder_is_one_processs_at_a_time() {

@@ -9,13 +9,16 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use sentrazone_agent::config::{Config, DEFAULT_PATH};
 use sentrazone_agent::enroll::{Enrollment, enroll};
-use sentrazone_agent::{Error, release, run};
+use sentrazone_agent::release::release;
+use sentrazone_agent::{Error, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
 /// `EX_CONFIG` (sysexits.h).
 const BAD_CONFIGURATION: u8 = 78;
+/// The host was released; the unit does not try again.
+const RELEASED: u8 = 79;
 
 /// Makes the WireGuard of this host agree with what the plane has recorded.
 #[derive(Parser)]
@@ -32,7 +35,8 @@ struct Command {
 enum Verb {
     /// Run (the default).
     Run,
-    /// Make this host a server's: check the token with the plane, write the configuration.
+    /// Make this host a server's: check the token with the plane, adopt the interface where the record
+    /// awaits that, write the configuration.
     Enroll(EnrollArguments),
     /// Say what is wrong with the configuration, and where.
     Check,
@@ -57,6 +61,12 @@ struct EnrollArguments {
     /// Where secrets and cache are kept [default: /var/lib/sentrazone-agent].
     #[arg(long)]
     state_dir: Option<PathBuf>,
+    /// Adopt the interface of this wg-quick file, which need not be up.
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 fn main() -> ExitCode {
@@ -82,10 +92,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody may be there to read it.
             let _ = writeln!(std::io::stderr(), "sentrazone-agent: {error}");
-            ExitCode::from(if matches!(error, Error::Config(_)) {
-                BAD_CONFIGURATION
-            } else {
-                1
+            ExitCode::from(match error {
+                Error::Config(_) => BAD_CONFIGURATION,
+                Error::Released => RELEASED,
+                _ => 1,
             })
         }
     }
@@ -109,6 +119,8 @@ async fn carry_out(command: Command) -> Result<String, Error> {
                 ca_file,
                 allow_plaintext,
                 state_dir,
+                import,
+                dry_run,
             } = arguments;
             let config = command.config;
             let enrollment = Enrollment {
@@ -118,6 +130,8 @@ async fn carry_out(command: Command) -> Result<String, Error> {
                 allow_plaintext,
                 config,
                 state_dir,
+                import,
+                dry_run,
             };
             Ok(enroll(enrollment).await?)
         }

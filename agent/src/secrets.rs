@@ -21,6 +21,8 @@ use crate::folder::make_private;
 
 const WIREGUARD_KEY: &str = "wireguard.key";
 const SEAL_KEY: &str = "seal.key";
+/// Where a key goes that makes room for an adopted interface's: no key is ever thrown away.
+const SET_ASIDE: &str = "wireguard.key.set-aside";
 /// Bytes of an XChaCha20 nonce, at the beginning of a sealed secret (draft-irtf-cfrg-xchacha-03).
 const NONCE_LEN: usize = 24;
 
@@ -136,6 +138,11 @@ impl Secrets {
         })
     }
 
+    /// Seals a preshared key that a peer has already.
+    pub fn seal_preshared_key(&self, server: &ServerId, peer: PeerId, key: &PresharedKey) -> Result<Sealed, Error> {
+        self.seal(Purpose::PresharedKey, server, peer, key.as_bytes())
+    }
+
     /// The host's own key.
     #[must_use]
     pub const fn private_key(&self) -> &PrivateKey {
@@ -222,6 +229,81 @@ impl Secrets {
     }
 }
 
+/// The host's own public key, where it has one. Makes nothing.
+pub fn own_key(folder: &Path) -> Result<Option<PublicKey>, Error> {
+    let key = read(&folder.join(WIREGUARD_KEY))?;
+    Ok(key.map(|key| PrivateKey::from_bytes(*key).public_key()))
+}
+
+/// The secrets of a host that takes over the key of an interface. Nothing is written before
+/// [`Takeover::keep_seal`].
+pub struct Takeover {
+    folder: PathBuf,
+    secrets: Secrets,
+    /// The sealing key, where it is to be written.
+    fresh: Option<PrivateKey>,
+}
+
+impl Takeover {
+    /// Of `key`, with the sealing key of `folder`, or a fresh one where there is none.
+    pub fn new(folder: &Path, key: PrivateKey) -> Result<Self, Error> {
+        let (wireguard, seal) = (folder.join(WIREGUARD_KEY), folder.join(SEAL_KEY));
+        let (seal_key, fresh) = match (read(&seal)?, read(&wireguard)?) {
+            (Some(known), _) => (known, None),
+            (None, Some(_)) => {
+                return Err(Error::Missing {
+                    missing: seal,
+                    present: wireguard,
+                });
+            }
+            (None, None) => {
+                let fresh = PrivateKey::generate()?;
+                (Zeroizing::new(*fresh.as_bytes()), Some(fresh))
+            }
+        };
+        let secrets = Secrets {
+            private_key: key,
+            seal: XChaCha20Poly1305::new((&*seal_key).into()),
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            secrets,
+            fresh,
+        })
+    }
+
+    /// The secrets as they will be.
+    #[must_use]
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Writes the sealing key. To be called before anything that was sealed is sent.
+    pub fn keep_seal(&mut self) -> Result<(), Error> {
+        make_private(&self.folder).map_err(|source| Error::File {
+            path: self.folder.clone(),
+            source,
+        })?;
+        match self.fresh.take() {
+            Some(key) => write(&self.folder.join(SEAL_KEY), &key),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the interface's key as the host's. Another that is there is set aside.
+    pub fn keep_key(&self) -> Result<(), Error> {
+        let path = self.folder.join(WIREGUARD_KEY);
+        if let Some(before) = read(&path)? {
+            let before = PrivateKey::from_bytes(*before);
+            if before == self.secrets.private_key {
+                return Ok(());
+            }
+            write(&self.folder.join(SET_ASIDE), &before)?;
+        }
+        write(&path, &self.secrets.private_key)
+    }
+}
+
 fn read(path: &Path) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, Error> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
@@ -247,12 +329,16 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, Error> {
 /// sealing key that costs five of 256 bits.
 fn make(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
     let key = PrivateKey::generate()?;
+    write(path, &key)?;
+    Ok(Zeroizing::new(*key.as_bytes()))
+}
+
+fn write(path: &Path, key: &PrivateKey) -> Result<(), Error> {
     let text = Zeroizing::new(format!("{}\n", key.to_base64().as_str()));
     file::write_private(path, text.as_bytes()).map_err(|source| Error::File {
         path: path.to_owned(),
         source,
-    })?;
-    Ok(Zeroizing::new(*key.as_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -315,6 +401,41 @@ mod tests {
                 .open_preshared_key(&server(), one.id, &one.preshared_key)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_key_is_taken_over_in_two_steps_and_none_is_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, peer) = (PrivateKey::generate().unwrap(), PeerId::random());
+        let preshared = PresharedKey::generate().unwrap();
+        let mut takeover = Takeover::new(folder.path(), key.clone()).unwrap();
+        let sealed = takeover
+            .secrets()
+            .seal_preshared_key(&server(), peer, &preshared)
+            .unwrap();
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "nothing is written yet"
+        );
+        takeover.keep_seal().unwrap();
+        drop(takeover);
+        // Killed between the two: the next attempt seals with the same key.
+        let mut again = Takeover::new(folder.path(), key.clone()).unwrap();
+        again.keep_seal().unwrap();
+        again.keep_key().unwrap();
+        let secrets = Secrets::open(folder.path()).unwrap();
+        assert_eq!(*secrets.private_key(), key);
+        assert_eq!(secrets.open_preshared_key(&server(), peer, &sealed).unwrap(), preshared);
+        assert_eq!(own_key(folder.path()).unwrap(), Some(key.public_key()));
+
+        let other = PrivateKey::generate().unwrap();
+        Takeover::new(folder.path(), other.clone()).unwrap().keep_key().unwrap();
+        assert_eq!(own_key(folder.path()).unwrap(), Some(other.public_key()));
+        let aside = read(&folder.path().join(SET_ASIDE)).unwrap().unwrap();
+        assert_eq!(PrivateKey::from_bytes(*aside), key);
+        std::fs::remove_file(folder.path().join(SEAL_KEY)).unwrap();
+        assert!(matches!(Takeover::new(folder.path(), key), Err(Error::Missing { .. })));
     }
 
     #[test]

@@ -180,6 +180,13 @@ impl Lab {
 
     /// Like [`Lab::host_with`], its agent not started yet.
     pub async fn enrolled(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
+        let host = self.registered(id, pool, change).await;
+        host.enroll(self.report_interval);
+        host
+    }
+
+    /// Like [`Lab::host_with`], not enrolled yet.
+    pub async fn registered(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
         let (namespace, address) = self.join(id);
         let mut new = NewServer {
             id: id.parse().expect("a server id"),
@@ -193,12 +200,12 @@ impl Lab {
             listen_port: None,
             masquerade: false,
             ping_target: None,
+            drift_policy: wgctl::drift::DriftPolicy::default(),
+            adopt: false,
         };
         change(&mut new);
         let created = self.admin().create_server(&new, None).await.expect("a server");
-        let host = Host::new(namespace, created, self.folder.path());
-        host.enroll(self.report_interval);
-        host
+        Host::new(namespace, created, self.folder.path())
     }
 
     /// A device with WireGuard, elsewhere on the bridge.

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wgctl::api::Report;
-use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Hello, Prekeys, Reply, Welcome};
+use wgctl::protocol::v1::{
+    Adopted, Adoption, Applied, Change, Desired, DesiredQuery, Hello, Prekeys, Reply, Terms, Welcome,
+};
 
 fn stored(name: &str) -> Value {
     let path = format!("{}/tests/protocol/v1/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -33,6 +35,9 @@ fn every_message_of_version_1_is_read_and_written_as_it_was() {
     same::<Reply>("reply-configuration");
     same::<Reply>("reply-failed");
     same::<Report>("report");
+    same::<Terms>("terms");
+    same::<Adoption>("adoption");
+    same::<Adopted>("adopted");
     assert_eq!(same::<Desired>("desired-unchanged").change, Change::Unchanged);
     let Change::Snapshot { interface, peers } = same::<Desired>("desired-snapshot").change else {
         panic!("a snapshot")

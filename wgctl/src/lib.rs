@@ -1,12 +1,14 @@
 //! Sentrazone's shared library: what plane, agent, command and tests all speak.
 //!
 //! Owns the value types (keys, addresses, names), the REST and agent protocol types, the typed
-//! HTTP client, client configurations, and the WireGuard device (model, diff, backends).
+//! HTTP client, client configurations, the form of backups, and the WireGuard device (model, diff, backends).
 //! It must not know the plane's storage or the agent's loop. The netlink and userspace backends
 //! sit behind the features `kernel` and `userspace`, so that the plane links none of them.
 
 pub mod address;
 pub mod api;
+#[cfg(feature = "backup")]
+pub mod backup;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
@@ -23,4 +25,4 @@ pub mod time;
 
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use name::{PeerId, PeerName, ServerId};
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};

@@ -74,7 +74,7 @@ fn remove(route: &Route, spec: &Spec, address: &IpNet, message: AddressMessage) 
 }
 
 /// The addresses on the link with the message that describes each, link-local ones left out.
-fn read(route: &Route, link: &Link, spec: &Spec) -> Result<BTreeMap<IpNet, AddressMessage>, Error> {
+pub(super) fn read(route: &Route, link: &Link, spec: &Spec) -> Result<BTreeMap<IpNet, AddressMessage>, Error> {
     let request = route.handle().address().get();
     let request = request.set_link_index_filter(link.index).execute();
     let messages: Vec<AddressMessage> = route.wait(

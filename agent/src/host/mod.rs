@@ -7,6 +7,7 @@ pub mod memory;
 
 mod addresses;
 mod nat;
+mod preview;
 mod routes;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::kernel::link::{Link, Route};
 use wgctl::name::InterfaceName;
+use wgctl::protocol::v1::Interface;
 
 pub use memory::Memory;
 /// The host's errors are the device's: both come from the same kernel.
@@ -33,6 +35,21 @@ pub struct Spec {
     pub routes: BTreeSet<IpNet>,
     /// Networks whose traffic leaves under the host's own address; empty for none.
     pub masquerade: Vec<IpNet>,
+}
+
+impl Spec {
+    /// What a server's record asks of its host, with these routes.
+    #[must_use]
+    pub fn of(interface: &Interface, routes: BTreeSet<IpNet>) -> Self {
+        let networks = interface.addresses.iter().map(IpNet::trunc);
+        Self {
+            name: interface.name.clone(),
+            addresses: interface.addresses.clone(),
+            mtu: interface.mtu,
+            routes,
+            masquerade: networks.filter(|_| interface.masquerade).collect(),
+        }
+    }
 }
 
 /// What the reconciler asks of the host. Calls block.

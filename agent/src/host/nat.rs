@@ -61,6 +61,23 @@ pub(super) fn remove(name: &InterfaceName) -> Result<u32, Error> {
     Ok(1)
 }
 
+/// Whether the interface's table is not as `spec` says.
+pub(super) fn differs(spec: &Spec) -> Result<bool, Error> {
+    let without = |errno: i32| spec.masquerade.is_empty() && WITHOUT_NFTABLES.contains(&errno);
+    let mut socket = match open(&spec.name) {
+        Err(Error::Io { source, .. }) if source.raw_os_error().is_some_and(without) => return Ok(false),
+        socket => socket?,
+    };
+    let wanted = (!spec.masquerade.is_empty()).then(|| ruleset::marks(&spec.name, &spec.masquerade));
+    match read(&mut socket, &spec.name) {
+        Err(Failure::Refused { errno, .. }) if without(errno) => Ok(false),
+        present => {
+            let what = || format!("reading the masquerading of {}", spec.name);
+            Ok(present.map_err(|failure| refused(failure, what))? != wanted)
+        }
+    }
+}
+
 fn open(name: &InterfaceName) -> Result<Socket, Error> {
     Socket::open(NETLINK_NETFILTER).map_err(|source| Error::Io {
         what: format!("opening a netfilter socket for the masquerading of {name}"),

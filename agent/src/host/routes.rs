@@ -44,10 +44,24 @@ pub(super) fn configure(route: &Route, link: &Link, spec: &Spec) -> Result<u32, 
     Ok(u32::try_from(writes).unwrap_or(u32::MAX))
 }
 
+/// The networks whose routes are to be added, and those whose routes are to be removed.
+pub(super) fn difference(route: &Route, link: &Link, spec: &Spec) -> Result<(Vec<IpNet>, Vec<IpNet>), Error> {
+    let wanted = wanted(spec);
+    let present = read(route, link, &spec.name)?;
+    let ours = present
+        .iter()
+        .filter(|(_, message)| message.header.protocol == PROTOCOL);
+    let removed = ours
+        .map(|(network, _)| *network)
+        .filter(|network| !wanted.contains(network));
+    let added = wanted.iter().filter(|network| !present.contains_key(network));
+    Ok((added.copied().collect(), removed.collect()))
+}
+
 /// The networks that need a route: those of the interface's own addresses have one from the kernel.
 /// A default route is left out: in the main table it would cut the host off from everything else,
 /// the plane included.
-fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
+pub(super) fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
     let connected = |network: &IpNet| spec.addresses.iter().any(|address| address.trunc().contains(network));
     spec.routes
         .iter()

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use wgctl::device::DesiredPeer;
-use wgctl::protocol::v1::{Interface, Peer, Sealed};
+use wgctl::device::{DesiredDevice, DesiredPeer};
+use wgctl::protocol::v1::{Interface, Peer, Recorded, Sealed};
 use wgctl::{PeerId, PresharedKey, PublicKey, ServerId, Timestamp, address};
 
 use crate::desired;
+use crate::host::Spec;
 use crate::secrets::Secrets;
 
 /// What a peer should be right now.
@@ -47,7 +48,7 @@ impl Opened {
         let allowed_ips = peer.allowed_ips.iter().map(|net| address::normal(*net)).collect();
         Wanted::Present(DesiredPeer {
             preshared_key,
-            persistent_keepalive: 0,
+            persistent_keepalive: peer.persistent_keepalive.unwrap_or(0),
             allowed_ips,
             endpoint: None,
         })
@@ -77,6 +78,36 @@ impl Opened {
     pub(super) fn keep(&mut self, known: impl Fn(&PeerId) -> bool) {
         self.0.retain(|id, _| known(id));
     }
+}
+
+/// All that should be on an interface and on its host.
+pub(crate) struct Whole {
+    pub(crate) device: DesiredDevice,
+    pub(crate) spec: Spec,
+    /// Peers that cannot be known, with the reason: whatever is there stays.
+    pub(crate) unknown: BTreeMap<PublicKey, String>,
+}
+
+/// All that should be at `now`.
+pub(crate) fn whole(secrets: &Secrets, server: &ServerId, recorded: &Recorded, now: Timestamp) -> Whole {
+    let Recorded { interface, peers, .. } = recorded;
+    let (mut present, mut unknown) = (BTreeMap::new(), BTreeMap::new());
+    let mut opened = Opened::default();
+    for peer in peers {
+        match opened.wanted(secrets, server, peer, now) {
+            Wanted::Present(wanted) => drop(present.insert(peer.public_key, wanted)),
+            Wanted::Expired => {}
+            Wanted::Unknown(reason) => drop(unknown.insert(peer.public_key, reason)),
+        }
+    }
+    let device = DesiredDevice {
+        private_key: secrets.private_key().clone(),
+        listen_port: Some(interface.listen_port),
+        fwmark: None,
+        peers: present,
+    };
+    let spec = Spec::of(interface, Index::new(interface, peers.iter()).routes());
+    Whole { device, spec, unknown }
 }
 
 /// Which peer a key is, and which networks need routes: kept beside the state, so that neither is

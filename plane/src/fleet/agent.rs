@@ -21,7 +21,7 @@ const PREKEYS_AT_ONCE: usize = 256;
 const MOST_PREKEYS: u32 = 1024;
 
 /// A sealed key of 32 bytes with nonce and tag takes 72.
-const LONGEST_SEALED: usize = 256;
+pub(super) const LONGEST_SEALED: usize = 256;
 
 /// How much of a reason is kept.
 const LONGEST_REASON: usize = 300;
@@ -54,16 +54,12 @@ impl Fleet {
         Ok(Welcome {
             version: v1::VERSION.min(hello.version),
             server_id: server.clone(),
-            incarnation: self.store().incarnation(),
+            incarnation: self.store().incarnation()?,
         })
     }
 
     /// An agent confirms a revision.
     pub async fn applied(&self, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
-        if applied.incarnation != self.store().incarnation() {
-            // It speaks of another database; its next poll gets a snapshot of this one.
-            return Ok(());
-        }
         let id = server.clone();
         self.store()
             .record(async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await)
@@ -121,6 +117,10 @@ async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timest
 }
 
 async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<(), Refusal> {
+    if applied.incarnation != tx.incarnation().await? {
+        // It speaks of another database; its next poll gets a snapshot of this one.
+        return Ok(());
+    }
     let (_, ledger) = existing(tx, id).await?;
     if applied.revision > ledger.revision {
         let detail = format!("{} is past {}, the newest there is", applied.revision, ledger.revision);
@@ -146,7 +146,7 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
     Ok(())
 }
 
-fn one_line(reason: &str) -> String {
+pub(super) fn one_line(reason: &str) -> String {
     let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
     line.take(LONGEST_REASON).collect()
 }

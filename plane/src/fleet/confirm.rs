@@ -16,6 +16,10 @@ impl Fleet {
         let line = self.shared.relay.line(server);
         loop {
             let mut news = line.people_news();
+            if line.is_cut() {
+                // Removed, or replaced by a backup: the store no longer speaks of this revision.
+                return Ok(false);
+            }
             if self
                 .applied_revision(server)?
                 .is_some_and(|applied| applied >= revision)

@@ -9,7 +9,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 use wgctl::address::host;
-use wgctl::drift::DriftPolicy;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{self, Change, Desired, DesiredQuery, Interface};
 use wgctl::{ServerId, Timestamp};
@@ -43,13 +42,14 @@ impl Fleet {
             let mut news = line.agent_news();
             if line.is_cut() {
                 // The token this poll came with may be dead: it learns no more, and the next one tells.
-                return Ok(self.unchanged(query.revision));
+                return self.unchanged(&query);
             }
-            let (revision, stock) = self.store().read(async |tx| {
+            let (here, stock) = self.store().read(async |tx| {
                 let (_, ledger) = existing(tx, server).await?;
-                Ok::<_, Refusal>((ledger.revision, tx.prekey_stock(server).await?))
+                let here = (tx.incarnation().await?, ledger.revision);
+                Ok::<_, Refusal>((here, tx.prekey_stock(server).await?))
             })?;
-            let moved = query.incarnation != Some(self.store().incarnation()) || query.revision != revision;
+            let moved = (query.incarnation, query.revision) != (Some(here.0), here.1);
             let prekeys = self.lack(&line, stock);
             let urgent = line.has_fresh_request() || (prekeys.urgent && line.may_ask_prekeys());
             let now = Instant::now();
@@ -57,9 +57,7 @@ impl Fleet {
                 if prekeys.wanted > 0 {
                     line.note_prekeys_asked();
                 }
-                return self
-                    .answer(server, &query, moved.then_some(()), &line, prekeys.wanted, revision)
-                    .await;
+                return self.answer(server, &query, moved, &line, prekeys.wanted, here).await;
             }
             // What was said in an answer that got lost is said again, though nothing new happens.
             let outstanding = prekeys.urgent || line.has_requests();
@@ -72,15 +70,20 @@ impl Fleet {
         }
     }
 
-    fn unchanged(&self, revision: u64) -> Desired {
-        Desired {
+    /// Nothing new of what the agent has, of whichever life that is.
+    fn unchanged(&self, query: &DesiredQuery) -> Result<Desired, Refusal> {
+        let incarnation = match query.incarnation {
+            Some(incarnation) => incarnation,
+            None => self.store().incarnation()?,
+        };
+        Ok(Desired {
             version: v1::VERSION,
-            incarnation: self.store().incarnation(),
-            revision,
+            incarnation,
+            revision: query.revision,
             change: Change::Unchanged,
             requests: Vec::new(),
             prekeys_wanted: 0,
-        }
+        })
     }
 
     fn lack(&self, line: &Line, stock: u32) -> Lack {
@@ -98,17 +101,16 @@ impl Fleet {
         &self,
         server: &ServerId,
         query: &DesiredQuery,
-        moved: Option<()>,
+        moved: bool,
         line: &Line,
         prekeys_wanted: u32,
-        revision: u64,
+        here: Position,
     ) -> Result<Desired, Refusal> {
-        let incarnation = self.store().incarnation();
-        let (revision, change) = match moved {
-            None => (revision, Change::Unchanged),
-            Some(()) => {
+        let ((incarnation, revision), change) = match moved {
+            false => (here, Change::Unchanged),
+            true => {
                 let (server, query, now) = (server.clone(), query.clone(), self.now());
-                let look = async move |tx: &Reading| change(tx, &server, &query, incarnation, now).await;
+                let look = async move |tx: &Reading| change(tx, &server, &query, now).await;
                 self.store().scan(look).await?
             }
         };
@@ -123,6 +125,9 @@ impl Fleet {
     }
 }
 
+/// A revision, and the database's life it is of.
+type Position = (Incarnation, u64);
+
 /// What the stock of prekeys lacks.
 struct Lack {
     wanted: u32,
@@ -135,21 +140,20 @@ async fn change(
     tx: &impl Read,
     server_id: &ServerId,
     query: &DesiredQuery,
-    incarnation: Incarnation,
     now: Timestamp,
-) -> Result<(u64, Change), Refusal> {
+) -> Result<(Position, Change), Refusal> {
     let (server, ledger) = existing(tx, server_id).await?;
-    let known = query.incarnation == Some(incarnation)
-        && query.revision >= ledger.floor.max(1)
-        && query.revision <= ledger.revision;
+    let here = (tx.incarnation().await?, ledger.revision);
+    let known =
+        query.incarnation == Some(here.0) && query.revision >= ledger.floor.max(1) && query.revision <= ledger.revision;
     if !known {
-        return Ok((ledger.revision, snapshot(tx, &server, now).await?));
+        return Ok((here, snapshot(tx, &server, now).await?));
     }
     if query.revision == ledger.revision {
-        return Ok((ledger.revision, Change::Unchanged));
+        return Ok((here, Change::Unchanged));
     }
     let changes = tx.changes_after(server_id, query.revision).await?;
-    Ok((ledger.revision, delta(tx, &server, changes, now).await?))
+    Ok((here, delta(tx, &server, changes, now).await?))
 }
 
 async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes, now: Timestamp) -> Result<Change, Refusal> {
@@ -183,21 +187,22 @@ async fn snapshot(tx: &impl Read, server: &ServerRecord, now: Timestamp) -> Resu
 }
 
 /// Whether a peer belongs on the interface.
-fn is_wanted(peer: &PeerRecord, now: Timestamp) -> bool {
+pub(super) fn is_wanted(peer: &PeerRecord, now: Timestamp) -> bool {
     peer.enabled && peer.expires_at.is_none_or(|end| end > now)
 }
 
-fn wire(peer: PeerRecord) -> v1::Peer {
+pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
     v1::Peer {
         id: peer.id,
         public_key: peer.public_key,
         allowed_ips: peers::spans(&peer),
         preshared_key: peer.preshared_key,
+        persistent_keepalive: peer.host_keepalive,
         expires_at: peer.expires_at,
     }
 }
 
-fn interface(server: &ServerRecord) -> Interface {
+pub(super) fn interface(server: &ServerRecord) -> Interface {
     let address = |pool: &wgctl::pool::Pool| {
         let own = pool.server_address();
         IpNet::new(own, pool.net().prefix_len()).unwrap_or_else(|_| host(own))
@@ -209,6 +214,6 @@ fn interface(server: &ServerRecord) -> Interface {
         mtu: server.mtu,
         masquerade: server.masquerade,
         ping_target: server.ping_target.clone(),
-        drift: DriftPolicy::default(),
+        drift: server.drift_policy,
     }
 }

@@ -4,12 +4,15 @@
 //! with [`Refusal`]s, not statuses), nor how the store keeps things. What a change needs to know
 //! is decided inside its transaction, before the first write.
 
+mod adoption;
 mod agent;
 mod audit;
+mod backup;
 mod checks;
 mod clients;
 mod confirm;
 mod desired;
+mod drift;
 mod idempotency;
 mod peers;
 mod refusal;
@@ -24,9 +27,11 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wgctl::{ServerId, Timestamp};
+use tokio::sync::Semaphore;
+use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
+pub use backup::Copy;
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
@@ -54,7 +59,7 @@ pub struct Settings {
     /// Prekeys to hold for each server.
     pub prekey_stock: u32,
     /// What time it is.
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
 }
 
 impl Default for Settings {
@@ -63,7 +68,7 @@ impl Default for Settings {
             apply_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             prekey_stock: 32,
-            clock: Timestamp::now,
+            clock: Clock::default(),
         }
     }
 }
@@ -78,6 +83,8 @@ struct Shared {
     store: Store,
     relay: Relay,
     logins: throttle::Logins,
+    drift_log: drift::Allowance,
+    copies: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -90,6 +97,8 @@ impl Fleet {
                 store,
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
+                drift_log: drift::Allowance::default(),
+                copies: Arc::new(Semaphore::new(backup::COPIES)),
                 settings,
             }),
         }
@@ -151,7 +160,7 @@ impl Fleet {
     }
 
     fn now(&self) -> Timestamp {
-        (self.shared.settings.clock)()
+        self.shared.settings.clock.now()
     }
 
     /// Makes a change.

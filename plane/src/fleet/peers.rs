@@ -161,6 +161,7 @@ impl Draft {
             dns: self.dns,
             persistent_keepalive: self.persistent_keepalive,
             mtu: self.mtu,
+            host_keepalive: None,
             expires_at: self.expires_at,
             created_at: now,
             updated_at: now,

@@ -55,6 +55,14 @@ pub enum Refusal {
         "the client {0:?} brought its own key, and its private key never left its device: use the configuration made there"
     )]
     PrivateKeyNotHeld(String),
+    /// `adoption_not_awaited`.
+    #[error(
+        "server {0:?} does not await the adoption of an interface: `wgctl server set {0} --adopt` makes it, then enroll again"
+    )]
+    AdoptionNotAwaited(String),
+    /// `adoption_refused`.
+    #[error("the interface cannot be adopted, and nothing was changed: {0}")]
+    AdoptionRefused(String),
     /// `agent_offline`.
     #[error("the agent of server {server:?} {detail}")]
     AgentOffline {
@@ -77,7 +85,10 @@ pub enum Refusal {
         /// Seconds to wait.
         retry_after: u64,
     },
-    /// `storage_unavailable`.
+    /// `overloaded`.
+    #[error("{0}")]
+    Busy(String),
+    /// `storage_unavailable`, and `invalid_backup` for what cannot be restored.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// `internal`.
@@ -100,10 +111,14 @@ impl Refusal {
             Self::PublicKeyTaken(_) => "public_key_taken",
             Self::PoolExhausted(_) => "pool_exhausted",
             Self::PrivateKeyNotHeld(_) => "private_key_not_held",
+            Self::AdoptionNotAwaited(_) => "adoption_not_awaited",
+            Self::AdoptionRefused(_) => "adoption_refused",
             Self::AgentOffline { .. } => "agent_offline",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::LastAdmin(_) => "last_admin",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::Busy(_) => "overloaded",
+            Self::Store(StoreError::BadBackup(_)) => "invalid_backup",
             Self::Store(StoreError::Corrupt(_) | StoreError::Broken(_)) | Self::Internal(_) => "internal",
             Self::Store(_) => "storage_unavailable",
         }
@@ -129,6 +144,7 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManyRequests { retry_after } => Some(*retry_after),
+            Self::Busy(_) => Some(60),
             _ => None,
         }
     }

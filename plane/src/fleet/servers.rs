@@ -156,7 +156,9 @@ fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<Server
         listen_port,
         masquerade: new.masquerade,
         ping_target: new.ping_target,
+        drift_policy: new.drift_policy,
         public_key: None,
+        adopt: new.adopt,
         token_hash,
         created_at: now,
         updated_at: now,
@@ -262,13 +264,27 @@ fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refus
     if let Some(target) = patch.ping_target {
         server.ping_target = target;
     }
+    if let Some(policy) = patch.drift_policy {
+        server.drift_policy = policy;
+    }
+    if let Some(adopt) = patch.adopt {
+        server.adopt = adopt;
+    }
     Ok(server)
 }
 
 /// Whether a change must reach the host.
 fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
-    (old.listen_port, old.mtu, old.masquerade, &old.ping_target)
-        != (new.listen_port, new.mtu, new.masquerade, &new.ping_target)
+    let host = |s: &ServerRecord| {
+        (
+            s.listen_port,
+            s.mtu,
+            s.masquerade,
+            s.ping_target.clone(),
+            s.drift_policy,
+        )
+    };
+    host(old) != host(new)
 }
 
 fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
@@ -280,7 +296,7 @@ fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
             s.persistent_keepalive,
         )
     };
-    !concerns_host(old, new) && clients(old) == clients(new)
+    !concerns_host(old, new) && clients(old) == clients(new) && old.adopt == new.adopt
 }
 
 async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {

@@ -31,6 +31,7 @@ pub(super) fn server(record: &ServerRecord, ledger: &Ledger, state: &AgentState)
         listen_port: record.listen_port,
         masquerade: record.masquerade,
         ping_target: record.ping_target.clone(),
+        adopt: record.adopt,
         public_key: record.public_key,
         peers: ledger.peers,
         created_at: record.created_at,
@@ -38,6 +39,9 @@ pub(super) fn server(record: &ServerRecord, ledger: &Ledger, state: &AgentState)
         desired_revision: ledger.revision,
         applied_revision: state.applied_revision,
         failed: state.interface_failed.clone(),
+        drift_policy: record.drift_policy,
+        drift: state.drift.clone(),
+        drift_repaired: state.drift_repaired,
     }
 }
 
@@ -55,6 +59,8 @@ pub(super) fn status(id: ServerId, ledger: &Ledger, state: &AgentState, now: Tim
         desired_revision: ledger.revision,
         applied_revision: state.applied_revision,
         failed: state.interface_failed.clone(),
+        drift: state.drift.clone(),
+        drift_repaired: state.drift_repaired,
     }
 }
 

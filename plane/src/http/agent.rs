@@ -6,7 +6,9 @@ use axum::Json as Answer;
 use axum::http::StatusCode;
 use wgctl::api::Report;
 use wgctl::name::RequestId;
-use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, Hello, Prekeys, Reply, Welcome};
+use wgctl::protocol::v1::{
+    Adopted, Adoption, Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Terms, Welcome,
+};
 
 use super::extract::{Ids, Json, Parameters};
 use super::principal::Agent;
@@ -19,6 +21,23 @@ pub(super) async fn hello(agent: Agent, Json(hello): Json<Hello>) -> Result<Answ
     Ok(Answer(
         agent.fleet().hello(&agent.server, hello, agent.caller.ip).await?,
     ))
+}
+
+pub(super) async fn terms(agent: Agent) -> Result<Answer<Terms>, Failure> {
+    Ok(Answer(agent.fleet().terms(&agent.server).await?))
+}
+
+pub(super) async fn adopt(
+    agent: Agent,
+    mut parameters: Parameters,
+    Json(adoption): Json<Adoption>,
+) -> Result<Answer<Adopted>, Failure> {
+    let dry_run = parameters.take("dry_run")?.unwrap_or_default();
+    let fleet = agent.fleet();
+    Ok(Answer(match dry_run {
+        true => fleet.plan_adoption(&agent.server, adoption).await?,
+        false => fleet.adopt(&agent.caller, &agent.server, adoption).await?,
+    }))
 }
 
 pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<Answer<Desired>, Failure> {
@@ -41,6 +60,11 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
 
 pub(super) async fn applied(agent: Agent, Json(applied): Json<Applied>) -> Result<StatusCode, Failure> {
     agent.fleet().applied(&agent.server, applied).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn drift(agent: Agent, Json(report): Json<DriftReport>) -> Result<StatusCode, Failure> {
+    agent.fleet().drift(&agent.server, report, agent.caller.ip).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

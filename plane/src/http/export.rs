@@ -15,7 +15,7 @@ use super::principal::Admin;
 use super::problem::Failure;
 use crate::fleet::{AuditPages, Refusal};
 
-const HEADER: [&str; 6] = ["id", "actor", "action", "target", "ip", "created_at"];
+const HEADER: [&str; 7] = ["id", "actor", "action", "target", "ip", "created_at", "detail"];
 
 pub(super) async fn csv(admin: Admin) -> Result<Response, Failure> {
     let pages = admin.fleet().audit_pages().await?;
@@ -58,6 +58,7 @@ fn rows(records: &[AuditRecord], with_header: bool) -> Result<Vec<u8>, csv::Erro
             &defused(&record.target),
             &defused(&record.ip),
             &record.created_at.to_string(),
+            &defused(record.detail.as_deref().unwrap_or_default()),
         ])?;
     }
     writer.into_inner().map_err(|error| error.into_error().into())
@@ -93,6 +94,7 @@ mod tests {
             target: target.to_owned(),
             ip: "192.0.2.1".to_owned(),
             created_at: Timestamp::from_unix(0),
+            detail: None,
         }
     }
 
@@ -101,8 +103,8 @@ mod tests {
         let text = String::from_utf8(rows(&[record("a,\"b\"")], true).unwrap()).unwrap();
         assert_eq!(
             text,
-            "id,actor,action,target,ip,created_at\r\n\
-             1,ops@example.com,wg_client_created,\"a,\"\"b\"\"\",192.0.2.1,1970-01-01T00:00:00Z\r\n"
+            "id,actor,action,target,ip,created_at,detail\r\n\
+             1,ops@example.com,wg_client_created,\"a,\"\"b\"\"\",192.0.2.1,1970-01-01T00:00:00Z,\r\n"
         );
     }
 

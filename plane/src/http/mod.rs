@@ -6,6 +6,7 @@
 mod agent;
 mod app;
 mod audit;
+mod backup;
 mod clients;
 mod configuration;
 mod creation;
@@ -68,6 +69,8 @@ fn people() -> Router<App> {
         )
         .route("/api/audit", get(audit::list))
         .route("/api/audit/export", get(export::csv))
+        .route("/api/backup", get(backup::create))
+        .route("/api/restore", post(backup::restore))
         .route("/api/servers", get(servers::list).post(servers::create))
         .route(
             "/api/servers/{server}",
@@ -82,7 +85,9 @@ fn agents() -> Router<App> {
     Router::new()
         .route(path::HELLO, post(agent::hello))
         .route(path::DESIRED, get(agent::desired))
+        .route(path::ADOPTION, get(agent::terms).post(agent::adopt))
         .route(path::APPLIED, post(agent::applied))
+        .route(path::DRIFT, post(agent::drift))
         .route(path::PREKEYS, post(agent::prekeys))
         .route(&format!("{}/{{request}}", path::REPLIES), post(agent::reply))
         .route(path::REPORT, post(agent::report))

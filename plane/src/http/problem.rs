@@ -55,12 +55,15 @@ kinds! {
     PoolExhausted = CONFLICT, "pool_exhausted", "The address pool is exhausted";
     PrivateKeyNotHeld = CONFLICT, "private_key_not_held", "The private key is not held";
     QrcodeTooLarge = CONFLICT, "qrcode_too_large", "The configuration does not fit a QR code";
+    AdoptionNotAwaited = CONFLICT, "adoption_not_awaited", "The server does not await an adoption";
+    AdoptionRefused = CONFLICT, "adoption_refused", "The interface cannot be adopted";
     IdempotencyConflict = CONFLICT, "idempotency_conflict", "The Idempotency-Key was used for another request";
     LastAdmin = CONFLICT, "last_admin", "The last admin";
     ServerExists = CONFLICT, "server_exists", "The server exists";
     UserExists = CONFLICT, "user_exists", "The user exists";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not this type of body";
+    InvalidBackup = UNPROCESSABLE_ENTITY, "invalid_backup", "Not a backup that can be restored";
     InvalidField = UNPROCESSABLE_ENTITY, "invalid_field", "A value is not valid";
     UnknownField = UNPROCESSABLE_ENTITY, "unknown_field", "A field is not known";
     TooManyRequests = TOO_MANY_REQUESTS, "too_many_requests", "Too many attempts";

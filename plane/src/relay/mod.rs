@@ -51,6 +51,12 @@ impl Relay {
         }
     }
 
+    /// Cuts all lines: what is recorded was replaced, and with it what anybody waits for.
+    pub fn cut_all(&self) {
+        let lines = std::mem::take(&mut *lock(&self.lines));
+        lines.values().for_each(|line| line.cut());
+    }
+
     /// How many agents hold a poll now.
     #[must_use]
     pub fn polls(&self) -> usize {

@@ -132,6 +132,7 @@ pub(super) fn append(
         target: entry.target.clone(),
         ip: ip.to_owned(),
         created_at: now,
+        detail: entry.detail.clone(),
     };
     tx.put_json(schema::AUDIT, &id.to_be_bytes(), &record)
 }

@@ -49,6 +49,9 @@ impl fmt::Display for Actor {
     }
 }
 
+/// Characters of a detail: a drift's 300, and its kind.
+const LONGEST_DETAIL: usize = 400;
+
 /// What a stranger typed, fit for a log: at most 254 characters, none of them a control character.
 fn one_line(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(254).collect()
@@ -81,6 +84,8 @@ actions! {
     ClientUpdated => "wg_client_updated",
     /// A peer was removed.
     ClientDeleted => "wg_client_deleted",
+    /// A peer of an adopted interface was recorded.
+    ClientImported => "wg_client_imported",
     /// A peer's configuration was handed out.
     ClientConfigViewed => "wg_client_config_viewed",
     /// A peer's configuration was handed out as a QR code.
@@ -105,14 +110,24 @@ actions! {
     ServerTokenRotated => "server_token_rotated",
     /// A server's host showed its public key for the first time, or another one.
     ServerKeyRecorded => "server_key_recorded",
+    /// A host's interface was adopted as it was.
+    ServerAdopted => "server_adopted",
     /// A person was given an account.
     UserCreated => "user_created",
     /// A person's account was changed.
     UserUpdated => "user_updated",
     /// A person's account was removed.
     UserDeleted => "user_deleted",
+    /// Somebody took a backup of everything.
+    BackupCreated => "backup_created",
+    /// Everything was replaced by a backup.
+    DatabaseRestored => "database_restored",
     /// An agent asked for what is not its own.
     AgentRefused => "agent_refused",
+    /// A server's agent undid what others had changed on its interface.
+    DriftRepaired => "drift_repaired",
+    /// A server's agent saw what others changed on its interface, and left it.
+    DriftSeen => "drift_seen",
 }
 
 /// One line to be of the audit log.
@@ -122,6 +137,8 @@ pub struct Entry {
     pub action: Action,
     /// On what: `los-angeles/alice-iphone`, a server, a user.
     pub target: String,
+    /// What was found, where the two do not say it all.
+    pub detail: Option<String>,
 }
 
 impl Entry {
@@ -130,6 +147,17 @@ impl Entry {
         Self {
             action,
             target: one_line(&target.to_string()),
+            detail: None,
+        }
+    }
+
+    /// The same, with what was found.
+    pub fn with_detail(self, detail: impl fmt::Display) -> Self {
+        let text = detail.to_string();
+        let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        Self {
+            detail: Some(line.take(LONGEST_DETAIL).collect()),
+            ..self
         }
     }
 }

@@ -53,6 +53,9 @@ pub enum StoreError {
         /// The newest one known here.
         known: u64,
     },
+    /// What was given as a backup cannot be restored; nothing was changed.
+    #[error("{0}; nothing was changed")]
+    BadBackup(String),
     /// A record cannot be read.
     #[error("a record in the database cannot be read ({0}): restore a backup")]
     Corrupt(String),

@@ -22,7 +22,7 @@ const ROOM: u64 = 4 << 20;
 /// The database; none while it cannot be used.
 pub(super) struct Handle {
     medium: Arc<dyn Medium>,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     cache_bytes: usize,
     database: RwLock<Option<Database>>,
     /// A reader met an error: redb refuses everything from then on.

@@ -12,6 +12,7 @@
 mod agents;
 mod answers;
 mod audit;
+mod backup;
 mod caller;
 mod changes;
 mod error;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+use backup::ReadEverything as _;
 use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, oneshot};
 use wgctl::Timestamp;
@@ -47,6 +49,7 @@ pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
 
 pub(crate) use audit::AuditFilter;
+pub(crate) use backup::check;
 pub(crate) use changes::Changes;
 pub(crate) use job::Done;
 pub(crate) use record::{AgentState, Answer, Ledger, PeerRecord, Penalty, ServerRecord, UserRecord};
@@ -59,6 +62,7 @@ pub(crate) use spans::SERVER_ITSELF;
 pub(crate) mod prelude {
     pub(crate) use super::agents::ReadAgents as _;
     pub(crate) use super::audit::ReadAudit as _;
+    pub(crate) use super::backup::ReadEverything as _;
     pub(crate) use super::history::RecordHistory as _;
     pub(crate) use super::peers::ReadPeers as _;
     pub(crate) use super::penalties::ReadPenalties as _;
@@ -79,7 +83,6 @@ pub struct Store {
 
 struct Shared {
     handle: Arc<handle::Handle>,
-    incarnation: Incarnation,
     places: Arc<Semaphore>,
     jobs: Option<Sender<Box<dyn writer::Job>>>,
     thread: Option<JoinHandle<()>>,
@@ -102,7 +105,7 @@ impl Store {
     }
 
     fn open_on(medium: Arc<dyn medium::Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let (database, incarnation) = migrate::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
+        let (database, _) = migrate::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
         let handle = Arc::new(handle::Handle::new(medium, path, cache_bytes, database));
         let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
@@ -115,7 +118,6 @@ impl Store {
         Ok(Self {
             shared: Arc::new(Shared {
                 handle,
-                incarnation,
                 places: Arc::new(Semaphore::new(QUEUE)),
                 jobs: Some(jobs),
                 thread: Some(thread),
@@ -123,10 +125,10 @@ impl Store {
         })
     }
 
-    /// The database's life: revisions of two incarnations cannot be compared.
-    #[must_use]
-    pub fn incarnation(&self) -> Incarnation {
-        self.shared.incarnation
+    /// The database's life: revisions of two incarnations cannot be compared. What is said together
+    /// with a revision is read together with it: a restore begins another life.
+    pub fn incarnation(&self) -> Result<Incarnation, StoreError> {
+        self.read(async |tx| tx.incarnation().await)
     }
 
     /// Reads a few rows, of one moment, on the caller's thread.

@@ -7,6 +7,7 @@
 use super::agents::{ReadAgents, RecordAgents};
 use super::answers::{ChangeAnswers, ReadAnswers, RecordAnswers};
 use super::audit::ReadAudit;
+use super::backup::{ChangeEverything, ReadEverything};
 use super::changes::{ChangeRevisions, ReadChanges};
 use super::history::{ReadHistory, RecordHistory};
 use super::peers::{ChangePeers, ReadPeers};
@@ -22,6 +23,7 @@ pub(crate) trait Read:
     + ReadAnswers
     + ReadAudit
     + ReadChanges
+    + ReadEverything
     + ReadHistory
     + ReadPeers
     + ReadPenalties
@@ -37,6 +39,7 @@ impl<T> Read for T where
         + ReadAnswers
         + ReadAudit
         + ReadChanges
+        + ReadEverything
         + ReadHistory
         + ReadPeers
         + ReadPenalties
@@ -57,13 +60,22 @@ impl<T> Record for T where T: Read + RecordAgents + RecordAnswers + RecordHistor
 
 /// Everything.
 pub(crate) trait Change:
-    Record + ChangeAnswers + ChangePeers + ChangePenalties + ChangeRevisions + ChangeServers + ChangeSpans + ChangeUsers
+    Record
+    + ChangeAnswers
+    + ChangeEverything
+    + ChangePeers
+    + ChangePenalties
+    + ChangeRevisions
+    + ChangeServers
+    + ChangeSpans
+    + ChangeUsers
 {
 }
 
 impl<T> Change for T where
     T: Record
         + ChangeAnswers
+        + ChangeEverything
         + ChangePeers
         + ChangePenalties
         + ChangeRevisions

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wgctl::address::Endpoint;
 use wgctl::api::Role;
+use wgctl::drift::{Drift, DriftPolicy};
 use wgctl::name::{Email, Incarnation, InterfaceName, UserId};
 use wgctl::protocol::v1::Sealed;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
@@ -33,7 +34,12 @@ pub(crate) struct ServerRecord {
     #[serde(default)]
     pub(crate) ping_target: Option<Endpoint>,
     #[serde(default)]
+    pub(crate) drift_policy: DriftPolicy,
+    #[serde(default)]
     pub(crate) public_key: Option<PublicKey>,
+    /// Whether the host's interface is to be adopted when it is enrolled.
+    #[serde(default)]
+    pub(crate) adopt: bool,
     /// SHA-256 of the agent's token.
     pub(crate) token_hash: [u8; 32],
     pub(crate) created_at: Timestamp,
@@ -67,6 +73,14 @@ pub(crate) struct AgentState {
     pub(crate) interface_failed: Option<String>,
     /// The agent's counting life and the last batch of it that was counted.
     pub(crate) counted: Option<(Incarnation, u64)>,
+    /// The same for what it tells of drift.
+    pub(crate) drift_counted: Option<(Incarnation, u64)>,
+    /// What others changed and is left as it is.
+    pub(crate) drift: Vec<Drift>,
+    /// How much was repaired, ever.
+    pub(crate) drift_repaired: u64,
+    /// How many events have no audit record of their own yet: there were too many at once.
+    pub(crate) drift_left_out: u64,
 }
 
 /// A peer.
@@ -92,6 +106,9 @@ pub(crate) struct PeerRecord {
     pub(crate) persistent_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) mtu: Option<u16>,
+    /// Seconds between the host's own keepalives to it, as they were when it was adopted.
+    #[serde(default)]
+    pub(crate) host_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,

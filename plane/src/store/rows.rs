@@ -159,7 +159,10 @@ pub(super) trait RecordRows: Rows {
 }
 
 /// Writes rows that must not be lost.
-pub(super) trait ChangeRows: RecordRows {}
+pub(super) trait ChangeRows: RecordRows {
+    /// Removes all rows of a table, whatever they cost to walk.
+    fn clear(&self, table: Table) -> Result<(), StoreError>;
+}
 
 pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))
@@ -354,7 +357,13 @@ impl RecordRows for Changing {
     }
 }
 
-impl ChangeRows for Changing {}
+impl ChangeRows for Changing {
+    fn clear(&self, table: Table) -> Result<(), StoreError> {
+        self.dirty.set(true);
+        self.tx.delete_table(table).map_err(storage)?;
+        self.tx.open_table(table).map(drop).map_err(storage)
+    }
+}
 
 /// A recording of metrics under way: a [`Changing`] that can write nothing else.
 pub(crate) struct Recording<'a>(pub(super) &'a Changing);

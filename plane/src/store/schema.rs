@@ -12,12 +12,12 @@ use super::error::StoreError;
 pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// The schema this release writes.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub(super) const $name: Table = Table::new($text);)*
-        const ALL: &[Table] = &[$($name),*];
+        pub(super) const ALL: &[Table] = &[$($name),*];
     };
 }
 

@@ -90,7 +90,7 @@ async fn changes_of_many_callers_are_all_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
     let store = Store::open(&path, CACHE).unwrap();
-    let incarnation = store.incarnation();
+    let incarnation = store.incarnation().unwrap();
     let writers: Vec<_> = (0..200)
         .map(|n| {
             let store = store.clone();
@@ -104,7 +104,7 @@ async fn changes_of_many_callers_are_all_there_after_reopening() {
     drop(store);
     let store = Store::open(&path, CACHE).unwrap();
     assert_eq!((users(&store), audit_rows(&store)), (200, 200));
-    assert_eq!(store.incarnation(), incarnation);
+    assert_eq!(store.incarnation().unwrap(), incarnation);
 }
 
 #[tokio::test]

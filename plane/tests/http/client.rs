@@ -110,6 +110,18 @@ impl Request {
         self.over(stream).expect("the plane answers")
     }
 
+    /// Sends only the beginning of a body, then no more. None when no answer comes.
+    pub(crate) fn send_and_close(&self, address: SocketAddr, beginning: &[u8]) -> Option<Answer> {
+        let mut stream = TcpStream::connect(address).expect("the plane listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream.write_all(format!("{}\r\n", self.head).as_bytes()).ok()?;
+        stream.write_all(beginning).ok()?;
+        stream.shutdown(std::net::Shutdown::Write).ok()?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).ok()?;
+        parse(&bytes)
+    }
+
     fn over(&self, mut stream: impl Read + Write) -> std::io::Result<Answer> {
         stream.write_all(format!("{}\r\n", self.head).as_bytes())?;
         // A body that is refused by its announced length is not read to its end.

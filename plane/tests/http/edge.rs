@@ -34,6 +34,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/api/wg-clients/nowhere/x/qrcode", "admin"),
     ("GET", "/api/audit", "admin"),
     ("GET", "/api/audit/export", "admin"),
+    ("GET", "/api/backup", "admin"),
+    ("POST", "/api/restore", "admin"),
     ("GET", "/api/users", "admin"),
     ("POST", "/api/users", "admin"),
     ("PATCH", "/api/users/x", "admin"),

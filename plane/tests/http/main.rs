@@ -12,7 +12,9 @@
     missing_docs
 )]
 
+mod adoption;
 mod agent;
+mod backup;
 mod client;
 mod clients;
 mod command;

@@ -60,7 +60,11 @@ fn the_export_has_every_record_and_no_live_formula() {
         answer.header("content-disposition"),
         Some("attachment; filename=\"audit.csv\"")
     );
-    assert!(answer.text().starts_with("id,actor,action,target,ip,created_at\r\n"));
+    assert!(
+        answer
+            .text()
+            .starts_with("id,actor,action,target,ip,created_at,detail\r\n")
+    );
     let mut reader = csv::Reader::from_reader(answer.body.as_slice());
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     let log = plane.get("/api/audit", &admin).expect(200);

@@ -3,6 +3,7 @@
 //!
 //! Needs root and a kernel with WireGuard: run with `cargo kernel-test --test end_to_end`.
 
+mod adoption;
 mod counters;
 mod host;
 mod peers;

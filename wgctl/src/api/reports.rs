@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::drift::Drift;
 use crate::name::{Incarnation, PeerId, ServerId};
 use crate::time::Timestamp;
 
@@ -34,6 +35,12 @@ pub struct Status {
     /// The agent's reason when it could not set up the interface.
     #[serde(default)]
     pub failed: Option<String>,
+    /// What others changed on the interface and is left as it is, the oldest 64.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
+    /// How much of what others changed was repaired, over the server's life.
+    #[serde(default)]
+    pub drift_repaired: u64,
 }
 
 /// One point of a server's history (`GET /api/history`).
@@ -66,6 +73,9 @@ pub struct AuditRecord {
     pub ip: String,
     /// When.
     pub created_at: Timestamp,
+    /// What was found, where action and target do not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// `POST /api/report`. The first five fields are the original's; a report of those alone is

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{given, nullable};
 use crate::address::Endpoint;
+use crate::drift::{Drift, DriftPolicy};
 use crate::key::PublicKey;
 use crate::name::{InterfaceName, ServerId};
 use crate::time::Timestamp;
@@ -40,6 +41,9 @@ pub struct Server {
     pub masquerade: bool,
     /// `host:port` whose TCP connect time is reported as `ping_ms`, instead of the plane.
     pub ping_target: Option<Endpoint>,
+    /// Whether the interface that the host has is to be adopted when it is enrolled; false once it was.
+    #[serde(default)]
+    pub adopt: bool,
     /// The host's public key; null before its agent first connected.
     pub public_key: Option<PublicKey>,
     /// Peers recorded.
@@ -54,6 +58,15 @@ pub struct Server {
     pub applied_revision: Option<u64>,
     /// The agent's reason when it could not set up the interface.
     pub failed: Option<String>,
+    /// What the agent does about changes that others make to the interface.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+    /// What others changed and is left as it is, the oldest 64.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
+    /// How much of what others changed was repaired, over the server's life.
+    #[serde(default)]
+    pub drift_repaired: u64,
 }
 
 /// `POST /api/servers`.
@@ -90,6 +103,12 @@ pub struct NewServer {
     /// Default none: the plane itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_target: Option<Endpoint>,
+    /// Default `enforce`.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+    /// Whether to adopt the interface that the host has, with its key and peers. Default false.
+    #[serde(default)]
+    pub adopt: bool,
 }
 
 /// `PATCH /api/servers/{id}`: what is absent stays; null clears where null means something.
@@ -120,6 +139,12 @@ pub struct ServerPatch {
     /// Null for the plane itself.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub ping_target: Option<Option<Endpoint>>,
+    /// What the agent does about changes that others make to the interface.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub drift_policy: Option<DriftPolicy>,
+    /// Whether to adopt what the host's interface has by then when it is next enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub adopt: Option<bool>,
 }
 
 /// A new server and its agent's token, which is shown once.

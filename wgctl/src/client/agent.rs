@@ -1,6 +1,6 @@
 //! The agent's endpoints, one method each.
 //!
-//! Owns paths and the long poll's timeout. It must not interpret the answers.
+//! Owns paths and the long poll's patience. It must not interpret the answers.
 
 use std::time::Duration;
 
@@ -9,9 +9,12 @@ use reqwest::Method;
 use super::{Client, Error};
 use crate::name::RequestId;
 use crate::protocol::path;
-use crate::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
+use crate::protocol::v1::{
+    Adopted, Adoption, AdoptionQuery, Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Terms,
+    Welcome,
+};
 
-/// How much longer than `wait` a poll's answer may take before the connection is taken for dead.
+/// How much longer than `wait` a poll's answer may take to begin before the connection is taken for dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
 
 impl Client {
@@ -20,12 +23,26 @@ impl Client {
         self.call(Method::POST, &[path::HELLO])?.json(hello).read().await
     }
 
+    /// What the host is to become. Changes nothing.
+    pub async fn terms(&self) -> Result<Terms, Error> {
+        self.call(Method::GET, &[path::ADOPTION])?.read().await
+    }
+
+    /// Has an interface recorded as it is; with `dry_run` only says what would be recorded.
+    pub async fn adopt(&self, adoption: &Adoption, dry_run: bool) -> Result<Adopted, Error> {
+        self.call(Method::POST, &[path::ADOPTION])?
+            .query(&AdoptionQuery { dry_run })
+            .json(adoption)
+            .read()
+            .await
+    }
+
     /// The long poll: answers when there is news, at the latest after `query.wait` seconds.
     pub async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
-        let timeout = Duration::from_secs(u64::from(query.wait)) + POLL_GRACE;
+        let patience = Duration::from_secs(u64::from(query.wait)) + POLL_GRACE;
         self.call(Method::GET, &[path::DESIRED])?
             .query(query)
-            .timeout(timeout)
+            .patience(patience)
             .read()
             .await
     }

@@ -12,6 +12,8 @@ pub mod path {
     pub const HELLO: &str = "/api/agent/hello";
     /// `GET ?revision=&incarnation=&wait=`: the long poll → [`super::v1::Desired`].
     pub const DESIRED: &str = "/api/agent/desired";
+    /// `GET` → [`super::v1::Terms`]; `POST ?dry_run=`: [`super::v1::Adoption`] → [`super::v1::Adopted`].
+    pub const ADOPTION: &str = "/api/agent/adoption";
     /// `POST`: [`super::v1::Applied`].
     pub const APPLIED: &str = "/api/agent/applied";
     /// `POST`: [`super::v1::DriftReport`].

@@ -165,6 +165,9 @@ pub struct Peer {
     pub preshared_key: Option<Sealed>,
     /// Its addresses and the networks behind it.
     pub allowed_ips: Vec<IpNet>,
+    /// Seconds between the host's own keepalives to it, where an adopted interface had them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_keepalive: Option<u16>,
     /// When the agent takes it off by its own clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -305,4 +308,112 @@ impl fmt::Debug for Reply {
             Self::Failed { reason } => write!(f, "Failed({reason:?})"),
         }
     }
+}
+
+/// What a host is to become: what enrolling asks first. Asking changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Whose token it was.
+    pub server_id: ServerId,
+    /// Whether the record awaits the adoption of the interface as it is on the host.
+    pub adopt: bool,
+    /// The host's public key as it is recorded; absent before there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKey>,
+    /// Where devices dial.
+    pub endpoint: Endpoint,
+    /// What should be there now.
+    pub recorded: Recorded,
+}
+
+/// All that is recorded of a server's interface, at a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The database's life that `revision` is of.
+    pub incarnation: Incarnation,
+    /// Its revision.
+    pub revision: u64,
+    /// The interface.
+    pub interface: Interface,
+    /// All enabled peers.
+    pub peers: Vec<Peer>,
+}
+
+/// The query of `POST /api/agent/adoption`.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct AdoptionQuery {
+    /// Only say what would become of it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// An interface that is to be taken over as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// Its public key.
+    pub public_key: PublicKey,
+    /// Its UDP port; absent where none is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// Its peers.
+    pub peers: Vec<AdoptedPeer>,
+}
+
+/// A peer of an interface that is to be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptedPeer {
+    /// The id it gets if it is not recorded yet: its preshared key is sealed to it.
+    pub id: PeerId,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// What it is called on the host; absent where nothing says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<PeerName>,
+    /// Its preshared key, sealed; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preshared_key: Option<Sealed>,
+    /// Networks it may send from.
+    pub allowed_ips: Vec<IpNet>,
+    /// Seconds between the host's own keepalives to it; absent for off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_keepalive: Option<u16>,
+}
+
+/// What became, or would become, of an [`Adoption`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// What is recorded then.
+    pub recorded: Recorded,
+    /// The interface's peers as clients, in the adoption's order.
+    #[serde(default)]
+    pub clients: Vec<AdoptedClient>,
+    /// What stands in the way; while there is anything, nothing is changed.
+    #[serde(default)]
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// A peer of an adopted interface, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptedClient {
+    /// Its id.
+    pub id: PeerId,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// Its name.
+    pub name: PeerName,
+    /// Its addresses of the pool.
+    pub addresses: Vec<IpAddr>,
+    /// The networks behind it.
+    #[serde(default)]
+    pub networks: Vec<IpNet>,
+}
+
+/// Why an interface cannot be adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// The peer it is about; absent for the interface itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKey>,
+    /// What is wrong and what to do about it.
+    pub reason: String,
 }

@@ -234,6 +234,35 @@ fn a_new_server_comes_with_its_token_and_the_next_command() {
 }
 
 #[test]
+fn an_adoption_is_asked_for_with_a_word_and_taken_back_with_another() {
+    let home = Home::new();
+    let made = server(r#","adopt":true,"agent_token":"szagent_x""#);
+    let shown = server(r#","adopt":true"#);
+    let plane = Plane::new(&[
+        ("POST /api/servers", 201, &made),
+        ("PATCH /api/servers/la", 200, &shown),
+    ]);
+    let url = &plane.url;
+    let words = "server add la --endpoint vpn:1 --pool 10.8.0.0/24 --adopt --plane";
+    let text = stdout(&home.run(&format!("{words} {url}"), ""));
+    assert!(text.contains("takes over wg0") && text.contains("--dry-run"), "{text}");
+    for words in ["--adopt", "--adopt=false"] {
+        let text = stdout(&home.run(&format!("server set la {words} --plane {url}"), ""));
+        assert!(text.contains("awaited: enroll the host"), "{text}");
+    }
+    let sent: Vec<Value> = plane
+        .seen()
+        .iter()
+        .map(|request| serde_json::from_str(&request.body).unwrap())
+        .collect();
+    assert_eq!(sent[0]["adopt"], true);
+    assert_eq!(
+        sent[1..],
+        [serde_json::json!({"adopt": true}), serde_json::json!({"adopt": false})]
+    );
+}
+
+#[test]
 fn a_peer_is_found_by_its_name_or_its_id() {
     let home = Home::new();
     let (list, one) = (format!("[{}]", peer("alice")), peer("alice"));

@@ -114,7 +114,7 @@ async fn a_held_poll_answers_as_soon_as_something_changes() {
     let (fleet, server) = (scene.fleet.clone(), scene.server.clone());
     let query = DesiredQuery {
         revision,
-        incarnation: Some(fleet.store().incarnation()),
+        incarnation: Some(fleet.store().incarnation().unwrap()),
         wait: 60,
     };
     let held = tokio::spawn(async move { fleet.desired(&server, query).await.unwrap() });
@@ -137,7 +137,7 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
     let alice = scene.create(with_key("alice")).await.unwrap();
     let revision = scene.poll(0).await.revision;
     let failed = |revision, reason: Option<&str>| Applied {
-        incarnation: scene.fleet.store().incarnation(),
+        incarnation: scene.fleet.store().incarnation().unwrap(),
         revision,
         failed: reason
             .iter()
@@ -366,7 +366,7 @@ async fn a_poll_under_a_dead_token_learns_nothing_more() {
     let (fleet, server) = (scene.fleet.clone(), scene.server.clone());
     let held = DesiredQuery {
         revision: scene.poll(0).await.revision,
-        incarnation: Some(fleet.store().incarnation()),
+        incarnation: Some(fleet.store().incarnation().unwrap()),
         wait: 60,
     };
     scene.apply(held.revision).await;

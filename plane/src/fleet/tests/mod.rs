@@ -97,7 +97,7 @@ impl Scene {
     pub(super) async fn poll(&self, revision: u64) -> Desired {
         let query = DesiredQuery {
             revision,
-            incarnation: Some(self.fleet.store().incarnation()),
+            incarnation: Some(self.fleet.store().incarnation().unwrap()),
             wait: 0,
         };
         self.fleet.desired(&self.server, query).await.unwrap()
@@ -105,7 +105,7 @@ impl Scene {
 
     pub(super) async fn apply(&self, revision: u64) {
         let applied = Applied {
-            incarnation: self.fleet.store().incarnation(),
+            incarnation: self.fleet.store().incarnation().unwrap(),
             revision,
             failed: Vec::new(),
             interface_failed: None,
@@ -116,7 +116,7 @@ impl Scene {
     /// An agent that applies whatever it gets and keeps the stock filled, until dropped.
     pub(super) fn agent(&self) -> Agent {
         let (fleet, server) = (self.fleet.clone(), self.server.clone());
-        let incarnation = fleet.store().incarnation();
+        let incarnation = fleet.store().incarnation().unwrap();
         Agent(tokio::spawn(async move {
             let mut revision = 0;
             loop {

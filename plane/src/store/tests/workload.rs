@@ -105,7 +105,7 @@ pub(super) fn open_with(disk: &Disk, cache_bytes: usize) -> Result<Fleet, StoreE
     let store = Store::open_on(medium, PATH.as_ref(), cache_bytes)?;
     let settings = Settings {
         apply_timeout: Duration::ZERO,
-        clock: || at(1_000_000),
+        clock: wgctl::Clock::new(|| at(1_000_000)),
         ..Settings::default()
     };
     Ok(Fleet::new(store, settings))

@@ -79,7 +79,7 @@ async fn list(plane: &Client, out: &Output, filter: Filter) -> Result<(), Failur
     };
     let records = plane.audit(&query).await?;
     out.answer(&records, || {
-        let mut table = Table::new(&[">ID", "TIME", "ACTOR", "ACTION", "TARGET", "IP"]);
+        let mut table = Table::new(&[">ID", "TIME", "ACTOR", "ACTION", "TARGET", "IP", "DETAIL"]);
         for record in &records {
             let tone = if record.action == "login_failed" {
                 Tone::Bad
@@ -96,6 +96,7 @@ async fn list(plane: &Client, out: &Output, filter: Filter) -> Result<(), Failur
                     &record.action,
                     &record.target,
                     &record.ip,
+                    record.detail.as_deref().unwrap_or_default(),
                 ],
             );
         }

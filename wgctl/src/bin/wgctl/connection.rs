@@ -45,6 +45,9 @@ pub(crate) struct Options {
     pub(crate) allow_plaintext: bool,
 }
 
+/// A maker of clients.
+type Make = fn(Target, Option<&[u8]>) -> Result<Client, wgctl::client::Error>;
+
 /// What the environment says.
 #[derive(Default)]
 struct Environment {
@@ -62,6 +65,15 @@ struct Choice {
 impl Options {
     /// The client of the plane that was chosen.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
+        self.connect_as(Client::new)
+    }
+
+    /// The same, for copies of everything.
+    pub(crate) fn connect_for_copies(&self) -> Result<Client, Failure> {
+        self.connect_as(Client::for_copies)
+    }
+
+    fn connect_as(&self, make: Make) -> Result<Client, Failure> {
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let login = match &self.socket {
             Some(_) => None,
@@ -72,7 +84,7 @@ impl Options {
                 .flatten(),
         };
         let choice = self.choose(token, environment()?, login, Timestamp::now())?;
-        let client = self.client(choice.target, choice.ca_file.as_deref(), choice.token.is_some())?;
+        let client = self.make(make, choice.target, choice.ca_file.as_deref(), choice.token.is_some())?;
         Ok(match choice.token {
             Some(token) => client.with_token(token),
             None => client,
@@ -81,6 +93,10 @@ impl Options {
 
     /// A client of `target`; `secrets` says whether secrets will be sent there.
     pub(crate) fn client(&self, target: Target, ca_file: Option<&Path>, secrets: bool) -> Result<Client, Failure> {
+        self.make(Client::new, target, ca_file, secrets)
+    }
+
+    fn make(&self, make: Make, target: Target, ca_file: Option<&Path>, secrets: bool) -> Result<Client, Failure> {
         if let Target::Url(url) = &target
             && secrets
             && !self.allow_plaintext
@@ -93,7 +109,7 @@ impl Options {
         let certificates = ca_file
             .map(|path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error)))
             .transpose()?;
-        Ok(Client::new(target, certificates.as_deref())?)
+        Ok(make(target, certificates.as_deref())?)
     }
 
     fn choose(

@@ -5,6 +5,7 @@
 //! `connection` (which plane), `output` (JSON or text on stdout) and `values` (arguments' types).
 
 mod audit;
+mod backup;
 mod connection;
 mod credentials;
 mod failure;
@@ -62,6 +63,10 @@ enum Command {
     History(status::History),
     /// Who did what
     Audit(audit::Audit),
+    /// Save everything a plane has recorded, of one moment, while it goes on
+    Backup(backup::Backup),
+    /// Replace everything a plane has recorded by a backup
+    Restore(backup::Restore),
     /// Log in to a plane and keep the token in ~/.config/wgctl
     Login(session::Login),
     /// End the login, here and on the plane
@@ -151,6 +156,8 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
         Command::Status => status::status(&options.connect()?, out).await,
         Command::History(history) => history.run(&options.connect()?, out).await,
         Command::Audit(audit) => audit.run(&options.connect()?, out).await,
+        Command::Backup(backup) => backup.run(&options.connect_for_copies()?, out).await,
+        Command::Restore(restore) => restore.run(options, out).await,
         // Answered without a plane, by `run`.
         Command::Genkey | Command::Pubkey | Command::Genpsk | Command::Show(_) | Command::Completions { .. } => Ok(()),
     }

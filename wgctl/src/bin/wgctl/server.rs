@@ -7,6 +7,7 @@ use serde_json::json;
 use wgctl::ServerId;
 use wgctl::api::{NewServer, Server, ServerCreated};
 use wgctl::client::{Client, Target};
+use wgctl::drift::Drift;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -92,8 +93,16 @@ async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Fai
     let token = Zeroizing::new(agent_token);
     let answer = json!({ "server": server, "agent_token": token.as_str() });
     out.answer(&answer, || {
+        let adopt = if server.adopt {
+            format!(
+                "\nThis takes over {} as it is on the host. With --dry-run it shows how, and changes nothing.\n",
+                server.interface
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "{} is registered: {} on {}, devices dial {}.\n\n{}",
+            "{} is registered: {} on {}, devices dial {}.\n\n{}{adopt}",
             server.id,
             join(&server.address_pool),
             server.interface,
@@ -142,6 +151,17 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
     })
 }
 
+/// What drifted, on one line.
+pub(crate) fn drifted(drift: &Drift) -> String {
+    let whose = match (&drift.peer, &drift.public_key) {
+        (Some(peer), _) => format!(" of {peer}"),
+        (None, Some(key)) => format!(" of {key}"),
+        (None, None) if drift.count > 1 => format!(" ({})", drift.count),
+        (None, None) => String::new(),
+    };
+    format!("{}{whose}: {} (since {})", drift.kind, drift.detail, drift.seen_at)
+}
+
 fn describe(server: &Server, out: &Output) -> String {
     let mut table = Table::without_header();
     table.field("id", server.id.as_str());
@@ -152,11 +172,16 @@ fn describe(server: &Server, out: &Output) -> String {
     table.field("listen port", server.listen_port.to_string());
     table.field("public key", or_dash(server.public_key));
     table.field("masquerade", if server.masquerade { "yes" } else { "no" });
+    if server.adopt {
+        table.field("adopt", "awaited: enroll the host");
+    }
     table.field("dns", join(&server.dns));
     table.field("allowed ips", join(&server.allowed_ips));
     table.field("mtu", or_dash(server.mtu));
     table.field("keepalive", or_dash(server.persistent_keepalive));
     table.field("ping target", or_dash(server.ping_target.as_ref()));
+    table.field("drift policy", server.drift_policy.as_str());
+    table.field("drift repaired", server.drift_repaired.to_string());
     table.field("peers", server.peers.to_string());
     table.field(
         "revision",
@@ -170,6 +195,9 @@ fn describe(server: &Server, out: &Output) -> String {
     table.field("updated", server.updated_at.to_string());
     if let Some(reason) = &server.failed {
         table.row(Tone::Bad, ["failed", reason]);
+    }
+    for drift in &server.drift {
+        table.row(Tone::Bad, ["drift", &drifted(drift)]);
     }
     out.table(table)
 }

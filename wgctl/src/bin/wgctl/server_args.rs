@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use wgctl::ServerId;
 use wgctl::address::Endpoint;
 use wgctl::api::{NewServer, ServerPatch};
+use wgctl::drift::DriftPolicy;
 use wgctl::name::InterfaceName;
 
 use crate::values::{List, Nullable, entries, network};
@@ -47,6 +48,12 @@ pub(crate) struct Add {
     /// Whose TCP connect time is reported as ping [default: the plane]
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Endpoint>,
+    /// What to do about changes that others make to the interface: repair or only show them
+    #[arg(long, value_name = "enforce|report", default_value_t)]
+    drift_policy: DriftPolicy,
+    /// Take over the interface that the host has, with its key and its peers
+    #[arg(long)]
+    adopt: bool,
 }
 
 impl From<Add> for NewServer {
@@ -63,6 +70,8 @@ impl From<Add> for NewServer {
             listen_port: add.listen_port,
             masquerade: add.masquerade,
             ping_target: add.ping_target,
+            drift_policy: add.drift_policy,
+            adopt: add.adopt,
         }
     }
 }
@@ -94,6 +103,12 @@ pub(crate) struct Changes {
     /// Whose TCP connect time is reported as ping, or "default" for the plane
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Nullable<Endpoint>>,
+    /// What to do about changes that others make to the interface: repair or only show them
+    #[arg(long, value_name = "enforce|report")]
+    drift_policy: Option<DriftPolicy>,
+    /// Take over what the host's interface has by then when it is next enrolled, or not (--adopt=false)
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    adopt: Option<bool>,
 }
 
 impl From<Changes> for ServerPatch {
@@ -107,6 +122,8 @@ impl From<Changes> for ServerPatch {
             listen_port: changes.listen_port,
             masquerade: changes.masquerade,
             ping_target: changes.ping_target.map(|value| value.0),
+            drift_policy: changes.drift_policy,
+            adopt: changes.adopt,
         }
     }
 }

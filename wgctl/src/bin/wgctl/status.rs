@@ -9,6 +9,7 @@ use wgctl::{ServerId, Timestamp};
 
 use crate::failure::Failure;
 use crate::output::{Output, Table, Tone, ago, bytes, or_dash, plain};
+use crate::server::drifted;
 use crate::values::Moment;
 
 pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> {
@@ -24,11 +25,13 @@ pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> 
             ">SENT",
             "REPORTED",
             "REVISION",
+            ">REPAIRED",
         ]);
         for status in &statuses {
             let (tone, state) = match (status.online, &status.failed) {
-                (true, None) => (Tone::Good, "online"),
                 (true, Some(_)) => (Tone::Bad, "failing"),
+                (true, None) if !status.drift.is_empty() => (Tone::Bad, "drifted"),
+                (true, None) => (Tone::Good, "online"),
                 (false, _) => (Tone::Bad, "offline"),
             };
             table.row(
@@ -42,6 +45,7 @@ pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> 
                     bytes(status.transfer_tx),
                     ago(status.reported_at, now),
                     format!("{} of {}", or_dash(status.applied_revision), status.desired_revision),
+                    status.drift_repaired.to_string(),
                 ],
             );
         }
@@ -49,13 +53,16 @@ pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> 
     })
 }
 
-/// Why servers fail, a line each.
+/// Why servers fail and what drifted on them, a line each.
 fn reasons(statuses: &[Status]) -> String {
-    let failed = |status: &Status| {
-        let reason = status.failed.as_ref()?;
-        Some(format!("{}: {}\n", status.server_id, plain(reason)))
+    let of = |status: &Status| {
+        let drifted = status.drift.iter().map(drifted);
+        let reasons = status.failed.iter().cloned().chain(drifted);
+        reasons
+            .map(|reason| format!("{}: {}\n", status.server_id, plain(&reason)))
+            .collect::<String>()
     };
-    statuses.iter().filter_map(failed).collect()
+    statuses.iter().map(of).collect()
 }
 
 #[derive(Args)]

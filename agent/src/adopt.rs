@@ -1,0 +1,230 @@
+//! Adoption: an interface that the host has already is taken over as it is.
+//!
+//! Owns whether that is what is to happen, the description for the plane, and in which order the
+//! host's files are written, so that an adoption that is cut off can be sent again. It must not touch
+//! the interface: what is there stays, and the agent's first run finds it as it should be.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use wgctl::device::Device;
+use wgctl::name::InterfaceName;
+use wgctl::protocol::v1::{Adopted, AdoptedPeer, Adoption, Obstacle, Terms};
+use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId};
+
+use crate::cache::Cache;
+use crate::counters::Counters;
+use crate::desired::State;
+use crate::import::Import;
+use crate::secrets::{self, Secrets};
+use crate::{cache, folder};
+
+/// Why an interface is not taken over. Nothing was changed, here or on the plane.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is one, and nobody said what is to become of it.
+    #[error(
+        "this host has an interface {interface} that is not {server}'s ({peers} peers, its own key), and the record does \
+         not await its adoption: `wgctl server set {server} --adopt`, then enroll again (with --dry-run first, to see \
+         what would happen); or remove it; or give the server record another interface"
+    )]
+    Occupied {
+        /// Its name.
+        interface: InterfaceName,
+        /// How many peers it has.
+        peers: usize,
+        /// Whose token it was.
+        server: ServerId,
+    },
+    /// A file was given for a record that awaits nothing.
+    #[error("{0} does not await the adoption of an interface: `wgctl server set {0} --adopt`, then enroll again")]
+    NotAwaited(ServerId),
+    /// The record awaits an interface that is not there.
+    #[error(
+        "{server} awaits the adoption of {interface}, but this host has no interface {interface} with a key: bring it up, \
+         or give its wg-quick file (--import /etc/wireguard/{interface}.conf), or have it made anew (`wgctl server set \
+         {server} --adopt=false`)"
+    )]
+    Nothing {
+        /// Which.
+        interface: InterfaceName,
+        /// Whose token it was.
+        server: ServerId,
+    },
+    /// File and kernel are of different minds.
+    #[error(
+        "the private key of {file} is not that of {interface} as it runs: give the file that {interface} was made from, or \
+         leave --import out"
+    )]
+    KeysDiffer {
+        /// The file.
+        file: String,
+        /// The interface.
+        interface: InterfaceName,
+    },
+    /// What stands in the way.
+    #[error("the interface cannot be adopted, and nothing was changed:\n{}", obstacles(.0))]
+    Obstacles(Vec<Obstacle>),
+    /// The host's keys.
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
+    /// What the adopted interface should be could not be written.
+    #[error(transparent)]
+    Cache(#[from] cache::Error),
+}
+
+/// One line an obstacle.
+pub(crate) fn obstacles(obstacles: &[Obstacle]) -> String {
+    let mut lines = String::new();
+    for Obstacle { public_key, reason } in obstacles {
+        let _ = match public_key {
+            Some(key) => writeln!(lines, "  peer {key}: {reason}"),
+            None => writeln!(lines, "  {reason}"),
+        };
+    }
+    lines.trim_end().to_owned()
+}
+
+/// An interface that is to be taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its key.
+    pub private_key: PrivateKey,
+    /// All of it.
+    pub device: Device,
+    /// What its peers are called.
+    pub names: BTreeMap<PublicKey, PeerName>,
+    /// Whether the kernel has it, and not a file alone.
+    pub runs: bool,
+}
+
+/// What enrolling comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// The host becomes what is recorded.
+    AsRecorded,
+    /// What the host has is recorded.
+    Adopt(Box<Found>),
+}
+
+/// Decides. `own` is the key of the agent's own state, `device` the interface as it runs.
+pub fn course(
+    terms: &Terms,
+    own: Option<&PublicKey>,
+    device: Option<Device>,
+    import: Option<&Import>,
+) -> Result<Course, Error> {
+    let (server, interface) = (&terms.server_id, &terms.recorded.interface.name);
+    let Some(found) = found(interface, device, import)? else {
+        return match (terms.adopt, import) {
+            (true, _) => Err(Error::Nothing {
+                interface: interface.clone(),
+                server: server.clone(),
+            }),
+            (false, _) => Ok(Course::AsRecorded),
+        };
+    };
+    let key = found.private_key.public_key();
+    // Recorded, but not written down here: an adoption whose answer got lost.
+    let cut_off = terms.public_key == Some(key) && own != Some(&key);
+    if terms.adopt || cut_off {
+        return Ok(Course::Adopt(Box::new(found)));
+    }
+    match (import, own == Some(&key)) {
+        (Some(_), _) => Err(Error::NotAwaited(server.clone())),
+        (None, true) => Ok(Course::AsRecorded),
+        (None, false) => Err(Error::Occupied {
+            interface: interface.clone(),
+            peers: found.device.peers.len(),
+            server: server.clone(),
+        }),
+    }
+}
+
+/// The interface with a key that there is: as it runs, with the file's names; else the file's.
+fn found(interface: &InterfaceName, device: Option<Device>, import: Option<&Import>) -> Result<Option<Found>, Error> {
+    let names = import.map(|import| import.names.clone()).unwrap_or_default();
+    let running = device.and_then(|device| Some((device.private_key.clone()?, device)));
+    let Some((private_key, device)) = running else {
+        return Ok(import.map(|import| Found {
+            private_key: import.private_key.clone(),
+            device: import.device.clone(),
+            names,
+            runs: false,
+        }));
+    };
+    match import.filter(|import| import.private_key != private_key) {
+        Some(import) => Err(Error::KeysDiffer {
+            file: import.path.display().to_string(),
+            interface: interface.clone(),
+        }),
+        None => Ok(Some(Found {
+            private_key,
+            device,
+            names,
+            runs: true,
+        })),
+    }
+}
+
+impl Found {
+    /// What the plane is told. Its private key is not in it, preshared keys are sealed.
+    pub fn describe(&self, secrets: &Secrets, server: &ServerId) -> Result<Adoption, secrets::Error> {
+        let peers = self.device.peers.iter().map(|(key, peer)| {
+            let id = PeerId::random();
+            let sealed = peer.preshared_key.as_ref();
+            Ok(AdoptedPeer {
+                id,
+                public_key: *key,
+                name: self.names.get(key).cloned(),
+                preshared_key: sealed
+                    .map(|key| secrets.seal_preshared_key(server, id, key))
+                    .transpose()?,
+                allowed_ips: peer.allowed_ips.iter().copied().collect(),
+                persistent_keepalive: Some(peer.persistent_keepalive).filter(|seconds| *seconds > 0),
+            })
+        });
+        Ok(Adoption {
+            public_key: self.private_key.public_key(),
+            listen_port: Some(self.device.listen_port).filter(|port| *port > 0),
+            peers: peers.collect::<Result<_, secrets::Error>>()?,
+        })
+    }
+
+    /// Notes in `folder` what was recorded: for the counters, that what was there before is not
+    /// theirs; for a boot without the plane, what should be there.
+    pub fn note(&self, folder: &Path, server: &ServerId, adopted: Adopted) -> Result<(), Error> {
+        let mut counters = Counters::load(folder).unwrap_or_default();
+        for client in &adopted.clients {
+            if let Some(peer) = self.device.peers.get(&client.public_key) {
+                counters.peer_is_adopted(&client.public_key, client.id, (peer.rx_bytes, peer.tx_bytes));
+            }
+        }
+        if let Err(error) = counters.save(folder) {
+            tracing::warn!(
+                "{}: what was transferred before the adoption will be counted: {error}",
+                folder.display()
+            );
+        }
+        let recorded = adopted.recorded;
+        let state = State {
+            server_id: server.clone(),
+            incarnation: recorded.incarnation,
+            revision: recorded.revision,
+            interface: recorded.interface,
+            peers: recorded.peers.into_iter().map(|peer| (peer.id, peer)).collect(),
+        };
+        let (mut cache, _) = Cache::open(folder);
+        Ok(cache.write(&state, None)?)
+    }
+}
+
+/// Whether an agent has the folder now.
+pub(crate) fn lock(folder: &Path) -> std::io::Result<Option<std::fs::File>> {
+    folder::make_private(folder)?;
+    folder::lock(folder)
+}
+
+#[cfg(test)]
+mod tests;

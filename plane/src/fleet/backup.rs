@@ -1,0 +1,119 @@
+//! Backup and restore of everything that is recorded.
+//!
+//! Owns what a restore means beside the rows: every session is over, every agent has to take a
+//! snapshot and to confirm anew, and who waits is told. It must not know a backup's form, which is
+//! the store's.
+
+use std::fs::File;
+use std::io::{BufReader, Seek as _};
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use wgctl::Timestamp;
+use wgctl::backup::Summary;
+
+use super::{Caller, Fleet, Refusal};
+use crate::store::prelude::*;
+use crate::store::{Action, Changing, Done, Entry, StoreError, check};
+
+/// How many copies of everything may lie on the disk at once, on their way out or in.
+pub(super) const COPIES: usize = 2;
+
+/// A copy of everything, on its way out or in. It goes from the disk when it is dropped.
+pub struct Copy {
+    /// The file. It has no name.
+    pub file: File,
+    /// When it was begun.
+    pub at: Timestamp,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Fleet {
+    /// A backup of one moment, at its beginning. Its own audit record is in it.
+    pub async fn back_up(&self, caller: &Caller) -> Result<Copy, Refusal> {
+        let (place, at) = (self.place()?, self.now());
+        let entry = Entry::new(Action::BackupCreated, "everything");
+        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+            .await?;
+        let file = self.store().back_up(at).await?;
+        Ok(Copy {
+            file,
+            at,
+            _place: place,
+        })
+    }
+
+    /// An empty copy, to be filled with what shall be restored.
+    pub fn receive(&self) -> Result<Copy, Refusal> {
+        Ok(Copy {
+            _place: self.place()?,
+            file: self.store().scratch()?,
+            at: self.now(),
+        })
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.shared.copies).try_acquire_owned();
+        place.map_err(|_| {
+            Refusal::Busy(format!(
+                "{COPIES} backups or restores are under way: try again in a minute"
+            ))
+        })
+    }
+
+    /// Replaces everything by a backup, after all of it was checked. Goes on to its end even if the
+    /// caller goes away.
+    pub async fn restore(&self, caller: &Caller, copy: Copy) -> Result<Summary, Refusal> {
+        let (fleet, caller) = (self.clone(), caller.clone());
+        let restored = tokio::spawn(async move {
+            let checked = tokio::task::spawn_blocking(move || Ok((check(&copy.file)?, copy)));
+            let (summary, copy) = checked.await.unwrap_or(Err(StoreError::Broken("a check panicked")))?;
+            let (epoch, entry) = (unused_epoch()?, entry(&summary));
+            let change = async move |tx: &Changing| {
+                replace(tx, copy, epoch).await?;
+                Ok(Done::new((), entry))
+            };
+            fleet.change(&caller, change).await?;
+            // Who waits, waits for what is no more.
+            fleet.shared.relay.cut_all();
+            Ok(summary)
+        });
+        restored
+            .await
+            .unwrap_or_else(|error| Err(Refusal::Internal(format!("a restore was interrupted: {error}"))))
+    }
+}
+
+fn entry(summary: &Summary) -> Entry {
+    Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at))
+}
+
+async fn replace(tx: &impl Change, mut copy: Copy, epoch: u64) -> Result<(), Refusal> {
+    copy.file
+        .rewind()
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    tx.replace_by(&mut BufReader::new(&copy.file)).await?;
+    for mut user in tx.users().await? {
+        user.session_epoch = epoch;
+        tx.put_user(&user).await?;
+    }
+    for server in tx.servers().await? {
+        let mut state = tx.agent_state(&server.id).await?;
+        // What was confirmed was another life's.
+        state.applied_revision = None;
+        state.interface_failed = None;
+        tx.put_agent_state(&server.id, &state).await?;
+        tx.put_failures(&server.id, &[]).await?;
+    }
+    Ok(())
+}
+
+/// An epoch that no session was ever of, also none of a life that is forgotten: counting on from
+/// the backup's would bring sessions back that were ended since. Numbers up to 2^53 are whole in
+/// every JSON reader.
+fn unused_epoch() -> Result<u64, Refusal> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Refusal::Internal(format!("the operating system gave no randomness: {error}")))?;
+    Ok(u64::from_be_bytes(bytes) >> 12)
+}

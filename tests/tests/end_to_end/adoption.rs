@@ -1,0 +1,517 @@
+//! A host that had WireGuard before us: taken over, handed back, taken over again, while it works.
+//!
+//! The interface is made by hand with `wg` and `ip`, and they are the judges.
+
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use nix::sys::signal::Signal;
+use sentrazone_tests::device::Device;
+use sentrazone_tests::lab::{Host, Lab, PLANE_ADDRESS, PLANE_PORT};
+use sentrazone_tests::process::{Process, binary};
+use sentrazone_tests::wait;
+use wgctl::api::{AuditRecord, Client, NewServer, ServerPatch};
+use wgctl::client::AuditQuery;
+use wgctl::{PresharedKey, PrivateKey, PublicKey};
+
+use crate::online;
+use crate::secrets::{contains, walk};
+
+/// The port of interfaces that were made by hand: not the record's.
+const PORT: &str = "51999";
+
+/// A peer that somebody added by hand, long ago.
+struct Old {
+    private: PrivateKey,
+    preshared: PresharedKey,
+}
+
+impl Old {
+    fn new() -> Self {
+        Self {
+            private: PrivateKey::generate().unwrap(),
+            preshared: PresharedKey::generate().unwrap(),
+        }
+    }
+
+    fn key(&self) -> PublicKey {
+        self.private.public_key()
+    }
+
+    fn add(&self, lab: &Lab, host: &Host, allowed_ips: &str, more: &[&str]) {
+        let file = secret(lab, self.preshared.to_base64().as_str());
+        let key = self.key().to_string();
+        let words = [
+            "wg",
+            "set",
+            "wg0",
+            "peer",
+            &key,
+            "preshared-key",
+            &file,
+            "allowed-ips",
+            allowed_ips,
+        ];
+        host.namespace.exec(&[&words, more].concat());
+    }
+
+    /// What is on the device, written by whoever set it up.
+    fn configuration(&self, address: &str, server: &PublicKey, endpoint: &str) -> String {
+        format!(
+            "[Interface]\nPrivateKey = {}\nAddress = {address}/32\n[Peer]\nPublicKey = {server}\nPresharedKey = {}\n\
+             AllowedIPs = 10.8.0.0/24\nEndpoint = {endpoint}:{PORT}\n",
+            self.private.to_base64().as_str(),
+            self.preshared.to_base64().as_str()
+        )
+    }
+}
+
+/// A file that holds a secret, for `wg`.
+fn secret(lab: &Lab, text: &str) -> String {
+    let path = lab.folder().join("secret");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// A host with an interface made by hand.
+struct Scene {
+    lab: Lab,
+    host: Host,
+    key: PrivateKey,
+    alice: Old,
+    router: Old,
+    carol: Old,
+}
+
+impl Scene {
+    async fn new(adopt: bool) -> Self {
+        let lab = Lab::new().await;
+        let host = lab
+            .registered("los-angeles", &["10.8.0.0/24"], |server: &mut NewServer| {
+                server.adopt = adopt
+            })
+            .await;
+        let (alice, router, carol) = (Old::new(), Old::new(), Old::new());
+        let key = PrivateKey::generate().unwrap();
+        let file = secret(&lab, key.to_base64().as_str());
+        host.namespace.exec(&["ip", "link", "add", "wg0", "type", "wireguard"]);
+        host.namespace
+            .exec(&["wg", "set", "wg0", "private-key", &file, "listen-port", PORT]);
+        host.namespace.exec(&["ip", "addr", "add", "10.8.0.1/24", "dev", "wg0"]);
+        host.namespace.exec(&["ip", "link", "set", "wg0", "up"]);
+        alice.add(&lab, &host, "10.8.0.2/32", &[]);
+        router.add(
+            &lab,
+            &host,
+            "10.8.0.7/32,192.168.7.0/24",
+            &["persistent-keepalive", "21"],
+        );
+        carol.add(&lab, &host, "10.8.0.9/32", &[]);
+        host.namespace
+            .exec(&["ip", "route", "add", "192.168.7.0/24", "dev", "wg0"]);
+        Self {
+            lab,
+            host,
+            key,
+            alice,
+            router,
+            carol,
+        }
+    }
+
+    /// Alice's device, connected.
+    async fn connected(&self) -> Device {
+        let endpoint = self.lab.admin().server(&self.host.id).await.unwrap().endpoint;
+        let device = self.lab.device("alice");
+        let text = self
+            .alice
+            .configuration("10.8.0.2", &self.key.public_key(), endpoint.host());
+        device.connect(&text);
+        assert!(device.reaches("10.8.0.1"));
+        device
+    }
+
+    fn agent(&self, words: &[&str]) -> Output {
+        agent(&self.host, words)
+    }
+
+    /// The interface as `wg` shows it, without what traffic moves.
+    fn still(&self) -> Vec<Vec<String>> {
+        still(&self.host)
+    }
+}
+
+/// Runs the agent's program as root would on the host; the token comes on its standard input.
+fn agent(host: &Host, words: &[&str]) -> Output {
+    let plane = format!("http://{PLANE_ADDRESS}:{PLANE_PORT}");
+    let mut command = host
+        .namespace
+        .command(&binary("sentrazone-agent").display().to_string());
+    command.args(words).arg("--config").arg(host.config());
+    if words[0] == "enroll" {
+        command.args([
+            "--plane",
+            &plane,
+            "--allow-plaintext",
+            "--token-file",
+            "-",
+            "--state-dir",
+        ]);
+        command.arg(host.state());
+    }
+    let piped = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(host.token().as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", refused(output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn refused(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Key, preshared key, endpoint, allowed IPs and keepalive of each peer, after the interface's own row.
+fn still(host: &Host) -> Vec<Vec<String>> {
+    let mut rows = host.dump();
+    for row in rows.iter_mut().skip(1) {
+        row.drain(4..7);
+    }
+    rows[1..].sort();
+    rows
+}
+
+/// A ping that goes on until it is asked how it went.
+struct Ping(Process);
+
+impl Ping {
+    fn start(device: &Device, lab: &Lab) -> Self {
+        let mut command = device.namespace.command("ping");
+        command.args(["-n", "-i", "0.2", "10.8.0.1"]);
+        let ping = Self(Process::start("ping", command, lab.folder()));
+        ping.answered(5);
+        ping
+    }
+
+    /// Waits until so many more answers came.
+    fn answered(&self, more: usize) {
+        let count = || self.0.log().matches("bytes from").count();
+        let before = count();
+        wait::until_blocking("the ping is answered", count, |now| *now >= before + more);
+    }
+
+    /// Ends it; gives how many were sent and how many were answered.
+    fn end(mut self) -> (u32, u32) {
+        self.0.signal(Signal::SIGINT);
+        wait::until_blocking("the ping ends", || self.0.ended(), Option::is_some);
+        let log = self.0.log();
+        let line = log.lines().find(|line| line.contains("packets transmitted")).unwrap();
+        let numbers: Vec<u32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        (numbers[0], numbers[1])
+    }
+}
+
+async fn clients(scene: &Scene) -> Vec<Client> {
+    scene.lab.admin().peers(&scene.host.id).await.unwrap()
+}
+
+/// All that people can see of the server.
+async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Client>, Vec<AuditRecord>) {
+    let admin = scene.lab.admin();
+    let server = admin.server(&scene.host.id).await.unwrap();
+    let audit = admin.audit(&AuditQuery::default()).await.unwrap();
+    (server, clients(scene).await, audit)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_packet() {
+    let mut scene = Scene::new(true).await;
+    let admin = scene.lab.admin();
+    let (dump, before) = (scene.host.dump(), seen(&scene).await);
+    let plan = said(&scene.agent(&["enroll", "--dry-run"]));
+    let keys = [&scene.alice, &scene.router, &scene.carol].map(|old| old.key().to_string());
+    for part in keys
+        .iter()
+        .map(String::as_str)
+        .chain([PORT, "10.8.0.7 192.168.7.0/24", "changes:\n  nothing"])
+    {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
+    assert_eq!(scene.host.dump(), dump, "a dry run changes nothing in the kernel");
+    assert_eq!(seen(&scene).await, before, "nor on the plane");
+    assert!(
+        !scene.host.config().exists() && !scene.host.state().exists(),
+        "nor on the disk"
+    );
+
+    let device = scene.connected().await;
+    let ping = Ping::start(&device, &scene.lab);
+    let adopting = scene.still();
+    let (session, transferred) = counted(&scene.host, &scene.alice.key());
+    said(&scene.agent(&["enroll"]));
+    quicker(&scene.host);
+    scene.host.start();
+    online(&scene.lab, &scene.host).await;
+    assert_eq!(
+        scene.still(),
+        adopting,
+        "key, port, peers and endpoints are as they were"
+    );
+    let log = scene.host.agent().log();
+    for write in ["changing peers", "configured addresses", "made the interface"] {
+        assert!(!log.contains(write), "the first run writes nothing: {log}");
+    }
+    let imported = clients(&scene).await;
+    assert_eq!(imported.len(), 3);
+    assert!(
+        imported
+            .iter()
+            .all(|peer| peer.applied && !peer.private_key_held && peer.preshared_key)
+    );
+    let server = admin.server(&scene.host.id).await.unwrap();
+    assert_eq!((server.adopt, server.listen_port), (false, PORT.parse().unwrap()));
+    assert_eq!(server.public_key, Some(scene.key.public_key()));
+    ping.answered(5);
+    let alice = imported
+        .iter()
+        .find(|peer| peer.public_key == scene.alice.key())
+        .unwrap();
+    let moved = |answer: &Result<Client, _>| answer.as_ref().is_ok_and(|peer| peer.transfer_rx > 0);
+    let alice = wait::until("traffic is counted", || admin.peer(&scene.host.id, alice.id), moved)
+        .await
+        .unwrap();
+    let (now, grown) = counted(&scene.host, &scene.alice.key());
+    assert!(goes_on(session, now), "{session} {now}: no new handshake was needed");
+    assert!(grown > transferred, "the kernel's counters go on");
+    assert!(
+        alice.transfer_rx <= grown - transferred,
+        "what came before the adoption is not counted: {alice:?}"
+    );
+    assert!(alice.latest_handshake_at.is_some());
+
+    let carol = imported
+        .iter()
+        .find(|peer| peer.public_key == scene.carol.key())
+        .unwrap();
+    assert!(
+        admin
+            .set_peer_enabled(&scene.host.id, carol.id, false)
+            .await
+            .unwrap()
+            .applied
+    );
+    assert!(
+        !scene.host.has_peer(&carol.public_key),
+        "imported peers are peers like others"
+    );
+
+    assert!(refused(&scene.agent(&["release"])).contains("stop it first"));
+    assert!(scene.host.agent().stop().success());
+    let released = scene.still();
+    assert!(said(&scene.agent(&["release"])).contains("wg0 runs on without the agent, with its 2 peers"));
+    assert_eq!(scene.still(), released);
+    ping.answered(5);
+    scene.host.start();
+    let ended = wait::until_blocking("the agent refuses", || scene.host.agent().ended(), Option::is_some);
+    assert_eq!(ended.unwrap().code(), Some(79));
+    assert!(scene.host.agent().log().contains("this host was released"));
+    assert_eq!(scene.still(), released);
+
+    let dave = Old::new();
+    dave.add(&scene.lab, &scene.host, "10.8.0.20/32", &[]);
+    let plan = said(&scene.agent(&["enroll", "--dry-run"]));
+    assert!(plan.contains(&format!("removes the peer {}", dave.key())), "{plan}");
+    assert!(scene.host.has_peer(&dave.key()));
+    scene.lab.wgctl(&["server", "set", "los-angeles", "--adopt"]);
+    let again = scene.still();
+    said(&scene.agent(&["enroll"]));
+    scene.host.start();
+    online(&scene.lab, &scene.host).await;
+    assert_eq!(scene.still(), again);
+    assert!(
+        clients(&scene)
+            .await
+            .iter()
+            .any(|peer| peer.public_key == dave.key() && peer.applied)
+    );
+    ping.answered(5);
+    let (sent, answered) = ping.end();
+    assert_eq!(sent - answered, 0, "of {sent} pings");
+}
+
+/// Latest handshake with a peer (seconds since 1970) and bytes received from it, as the kernel counts.
+fn counted(host: &Host, key: &PublicKey) -> (u64, u64) {
+    let rows = host.dump();
+    let row = rows.iter().find(|row| row[0] == key.to_string()).unwrap();
+    (row[4].parse().unwrap(), row[5].parse().unwrap())
+}
+
+/// Whether it is one session still, or one that followed it when its time had come
+/// (`REKEY_AFTER_TIME` is 120 s).
+fn goes_on(before: u64, now: u64) -> bool {
+    now == before || now >= before + 115
+}
+
+/// Reports every second, as the lab's other hosts do.
+fn quicker(host: &Host) {
+    let text = std::fs::read_to_string(host.config()).unwrap();
+    std::fs::write(
+        host.config(),
+        text.replace("report_interval = 15", "report_interval = 1"),
+    )
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_said_to_adopt_or_cannot_be_recorded_is_refused_and_left_alone() {
+    let scene = Scene::new(false).await;
+    let (dump, before) = (scene.host.dump(), seen(&scene).await);
+    let words = refused(&scene.agent(&["enroll"]));
+    assert!(
+        words.contains("wgctl server set los-angeles --adopt") && words.contains("3 peers"),
+        "{words}"
+    );
+    assert_eq!((scene.host.dump(), seen(&scene).await), (dump, before));
+
+    scene.lab.wgctl(&["server", "set", "los-angeles", "--adopt"]);
+    let (office, exit) = (Old::new(), Old::new());
+    office.add(&scene.lab, &scene.host, "172.16.0.0/16", &[]);
+    exit.add(&scene.lab, &scene.host, "10.8.0.30/32,0.0.0.0/0", &[]);
+    let (dump, before) = (scene.host.dump(), seen(&scene).await);
+    let words = refused(&scene.agent(&["enroll"]));
+    for (old, reason) in [
+        (&office, "no address in 10.8.0.0/24"),
+        (&exit, "0.0.0.0/0 cannot lie behind"),
+    ] {
+        let line = words.lines().find(|line| line.contains(&old.key().to_string()));
+        assert!(line.is_some_and(|line| line.contains(reason)), "{words}");
+    }
+    assert_eq!((scene.host.dump(), seen(&scene).await), (dump, before));
+    assert!(!scene.host.state().exists() && !scene.host.config().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
+    let lab = Lab::new().await;
+    let masquerading = |server: &mut NewServer| server.masquerade = true;
+    let mut host = lab.registered("los-angeles", &["10.8.0.0/24"], masquerading).await;
+    let (key, alice, bob) = (PrivateKey::generate().unwrap(), Old::new(), Old::new());
+    let file = lab.folder().join("wg0.conf");
+    let text = format!(
+        "[Interface]\nAddress = 10.8.0.1/24\nListenPort = {PORT}\nPrivateKey = {}\nPostUp = iptables -t nat -A POSTROUTING -j \
+         MASQUERADE\n\n### Client alice\n[Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = 10.8.0.2/32\n\n[Peer]\n\
+         # Name = bob\nPublicKey = {}\nAllowedIPs = 10.8.0.3/32, 192.168.7.0/24\nPersistentKeepalive = 21\n",
+        key.to_base64().as_str(),
+        alice.key(),
+        alice.preshared.to_base64().as_str(),
+        bob.key(),
+    );
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let words = refused(&agent(&host, &["enroll", "--import", &file]));
+    assert!(words.contains("wgctl server set los-angeles --adopt"), "{words}");
+    let admin = lab.admin();
+    let patch = ServerPatch {
+        adopt: Some(true),
+        ..ServerPatch::default()
+    };
+    admin.update_server(&host.id, &patch).await.unwrap();
+    let plan = said(&agent(&host, &["enroll", "--import", &file, "--dry-run"]));
+    for part in [
+        "alice",
+        "bob",
+        "makes the interface wg0",
+        "--masquerade true",
+        "wg-quick down wg0",
+    ] {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
+    assert_eq!(admin.peers(&host.id).await.unwrap().len(), 0);
+    said(&agent(&host, &["enroll", "--import", &file]));
+    quicker(&host);
+    host.start();
+    online(&lab, &host).await;
+    let names: Vec<String> = admin
+        .peers(&host.id)
+        .await
+        .unwrap()
+        .iter()
+        .map(|peer| peer.name.to_string())
+        .collect();
+    assert!(
+        names.len() == 2 && names.contains(&"alice".to_owned()) && names.contains(&"bob".to_owned()),
+        "{names:?}"
+    );
+    let rows = still(&host);
+    assert_eq!(
+        (rows[0][0].as_str(), rows[0][2].as_str()),
+        (key.to_base64().as_str(), PORT)
+    );
+    let row = |old: &Old| rows.iter().find(|row| row[0] == old.key().to_string()).unwrap().clone();
+    assert_eq!(
+        row(&alice)[1..4],
+        [alice.preshared.to_base64().as_str(), "(none)", "10.8.0.2/32"]
+    );
+    assert_eq!(
+        (row(&bob)[3].as_str(), row(&bob)[4].as_str()),
+        ("10.8.0.3/32,192.168.7.0/24", "21")
+    );
+    let endpoint = admin.server(&host.id).await.unwrap().endpoint;
+    let device = lab.device("alice");
+    device.connect(&alice.configuration("10.8.0.2", &key.public_key(), endpoint.host()));
+    assert!(device.reaches("10.8.0.1"), "with what was on the device all along");
+
+    let ours = ["nft", "list", "table", "inet", "sentrazone-wg0"];
+    assert!(host.namespace.succeeds(&ours));
+    assert!(host.agent().stop().success());
+    let words = said(&agent(&host, &["release"]));
+    assert!(!host.namespace.succeeds(&ours), "our masquerading is taken away");
+    let kept = words
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("nft '")?.strip_suffix('\''));
+    host.namespace.exec(&["nft", kept.unwrap()]);
+    let rules = host.namespace.exec(&["nft", "list", "ruleset"]);
+    assert!(
+        rules.contains("ip saddr 10.8.0.0/24 oifname != \"wg0\" masquerade"),
+        "{rules}"
+    );
+    assert!(device.reaches("10.8.0.1"), "the tunnel goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plane_learns_no_key_of_what_it_adopts() {
+    let mut scene = Scene::new(true).await;
+    said(&scene.agent(&["enroll"]));
+    scene.host.start();
+    online(&scene.lab, &scene.host).await;
+    let text = scene
+        .lab
+        .admin()
+        .peer_configuration(&scene.host.id, clients(&scene).await[0].id)
+        .await
+        .unwrap();
+    let preshared = [&scene.alice, &scene.router, &scene.carol].map(|old| old.preshared.to_base64());
+    assert!(
+        preshared.iter().any(|key| text.contains(key.as_str())),
+        "the agent can open what it sealed: {text}"
+    );
+    assert!(scene.lab.plane().stop().success());
+    let mut files = walk(&scene.lab.plane_state());
+    files.push(scene.lab.folder().join("plane.log"));
+    for file in files {
+        let content = std::fs::read(&file).unwrap();
+        for secret in preshared.iter().chain([&scene.key.to_base64()]) {
+            let raw = BASE64.decode(secret.as_str()).unwrap();
+            let found = contains(&content, secret.as_bytes()) || contains(&content, &raw);
+            assert!(!found, "{} holds a key", file.display());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Writing a backup.
+//!
+//! Owns the order of its parts. It must not sort: rows come as the database gives them, ascending.
+
+use std::io::Write;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{END, Error, FORMAT, Header, LONGEST_KEY, LONGEST_VALUE, MAGIC, ROW, TABLE};
+
+/// A backup under way.
+pub struct Writer<W> {
+    output: W,
+    sum: Sha256,
+    table: String,
+    rows: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a backup.
+    pub fn begin(output: W, header: &Header) -> Result<Self, Error> {
+        let mut writer = Self {
+            output,
+            sum: Sha256::new(),
+            table: String::new(),
+            rows: 0,
+        };
+        writer.put(&MAGIC)?;
+        writer.put(&FORMAT.to_be_bytes())?;
+        writer.put(&header.schema.to_be_bytes())?;
+        writer.put(header.incarnation.as_bytes())?;
+        writer.put(&header.created_at.unix().to_be_bytes())?;
+        Ok(writer)
+    }
+
+    /// Begins a table. Names ascend.
+    pub fn table(&mut self, name: &str) -> Result<(), Error> {
+        name.clone_into(&mut self.table);
+        let length = u8::try_from(name.len()).map_err(|_| Error::TooLarge(name.to_owned()))?;
+        self.put(&[TABLE, length])?;
+        self.put(name.as_bytes())
+    }
+
+    /// Writes a row of the table. Keys ascend.
+    pub fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        let fits = |bytes: &[u8], most| u32::try_from(bytes.len()).ok().filter(|length| *length <= most);
+        let lengths = fits(key, LONGEST_KEY).zip(fits(value, LONGEST_VALUE));
+        let (of_key, of_value) = lengths.ok_or_else(|| Error::TooLarge(self.table.clone()))?;
+        self.put(&[ROW])?;
+        self.put(&of_key.to_be_bytes())?;
+        self.put(&of_value.to_be_bytes())?;
+        self.put(key)?;
+        self.put(value)?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Ends the backup, and gives what it was written to.
+    pub fn end(mut self) -> Result<W, Error> {
+        let rows = self.rows;
+        self.put(&[END])?;
+        self.put(&rows.to_be_bytes())?;
+        let sum = self.sum.clone().finalize();
+        self.output.write_all(sum.as_slice())?;
+        self.output.flush()?;
+        Ok(self.output)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.sum.update(bytes);
+        Ok(self.output.write_all(bytes)?)
+    }
+}
