@@ -43,14 +43,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     log();
-    let served = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start the runtime: {error}"))
-        .and_then(|runtime| runtime.block_on(serve(&config)).map_err(|error| error.to_string()));
-    match served {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
+    };
+    match runtime.block_on(serve(&config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => fail(1, &message),
+        Err(error) if error.is_lasting() => fail(EXIT_CONFIGURATION, &error.to_string()),
+        Err(error) => fail(1, &error.to_string()),
     }
 }
 

@@ -45,6 +45,17 @@ pub enum Error {
     Bind(#[from] BindError),
 }
 
+impl Error {
+    /// Whether the next start ends like this one, until somebody has done something.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. })
+        )
+    }
+}
+
 /// A plane that holds its database and its addresses, and does not serve yet.
 pub struct Plane {
     app: App,

@@ -18,6 +18,28 @@ pub enum StoreError {
         /// Why, and what to do.
         reason: String,
     },
+    /// The disk has no room for more; nothing was tried, and reading goes on.
+    #[error(
+        "the database cannot be changed now (its disk has {free} bytes left, it needs {needed}): \
+         make room on the disk, no restart is needed"
+    )]
+    Full {
+        /// What is left, in bytes.
+        free: u64,
+        /// What must be left before a change is begun.
+        needed: u64,
+    },
+    /// The database's file is not what was written to it.
+    #[error(
+        "the database {path} is damaged ({reason}): \
+         restore a backup in its place; the plane does not use a damaged one"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A newer release wrote this database.
     #[error(
         "the database {path} has schema {found}, this release knows up to {known}: \
@@ -37,6 +59,18 @@ pub enum StoreError {
     /// A record cannot be read.
     #[error("a record in the database cannot be read ({0}): restore a backup")]
     Corrupt(String),
+    /// An older release's database could not be taken forward; it is as it was.
+    #[error("the database {path} could not be taken from schema {from} to {to}: {reason}")]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        from: u64,
+        /// The schema it was to get next.
+        to: u64,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// A change was decided after it had begun to write, or wrote without an audit record. A bug.
     #[error("a change broke the store's rules ({0}); nothing of it was kept. This is a bug: report it")]
     Broken(&'static str),

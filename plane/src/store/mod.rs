@@ -16,9 +16,12 @@ mod backup;
 mod caller;
 mod changes;
 mod error;
+mod handle;
 mod history;
 mod job;
 mod key;
+mod medium;
+mod migrate;
 mod peers;
 mod penalties;
 mod prekeys;
@@ -32,13 +35,12 @@ mod users;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use backup::ReadEverything as _;
 use futures_util::FutureExt as _;
-use redb::ReadableDatabase as _;
 use tokio::sync::{Semaphore, oneshot};
 use wgctl::Timestamp;
 use wgctl::name::Incarnation;
@@ -54,25 +56,20 @@ pub(crate) use record::{AgentState, Answer, Ledger, PeerRecord, Penalty, ServerR
 pub(crate) use rows::{Changing, Reading, Recording};
 pub(crate) use spans::SERVER_ITSELF;
 
-/// The primitives' names, for who holds a transaction.
-#[allow(
-    unused_imports,
-    reason = "all of the interface is offered, whatever of it is used where"
-)]
+/// The primitives' names, for who holds a transaction. Behind `impl Read`, `impl Record` and
+/// `impl Change` all primitives are there by themselves; the others are for the transactions' own
+/// types.
 pub(crate) mod prelude {
-    pub(crate) use super::agents::{ReadAgents as _, RecordAgents as _};
-    pub(crate) use super::answers::{ChangeAnswers as _, ReadAnswers as _, RecordAnswers as _};
+    pub(crate) use super::agents::ReadAgents as _;
     pub(crate) use super::audit::ReadAudit as _;
-    pub(crate) use super::backup::{ChangeEverything as _, ReadEverything as _};
-    pub(crate) use super::changes::{ChangeRevisions as _, ReadChanges as _};
-    pub(crate) use super::history::{ReadHistory as _, RecordHistory as _};
-    pub(crate) use super::peers::{ChangePeers as _, ReadPeers as _};
-    pub(crate) use super::penalties::{ChangePenalties as _, ReadPenalties as _, RecordPenalties as _};
-    pub(crate) use super::prekeys::{ReadPrekeys as _, RecordPrekeys as _};
+    pub(crate) use super::backup::ReadEverything as _;
+    pub(crate) use super::history::RecordHistory as _;
+    pub(crate) use super::peers::ReadPeers as _;
+    pub(crate) use super::penalties::ReadPenalties as _;
+    pub(crate) use super::prekeys::ReadPrekeys as _;
     pub(crate) use super::primitives::{Change, Read, Record};
-    pub(crate) use super::servers::{ChangeServers as _, ReadServers as _};
-    pub(crate) use super::spans::{ChangeSpans as _, ReadSpans as _};
-    pub(crate) use super::users::{ChangeUsers as _, ReadUsers as _};
+    pub(crate) use super::servers::ReadServers as _;
+    pub(crate) use super::users::ReadUsers as _;
 }
 
 /// How many changes may wait for the writer; more wait for a place among them.
@@ -85,7 +82,7 @@ pub struct Store {
 }
 
 struct Shared {
-    handle: Arc<writer::Handle>,
+    handle: Arc<handle::Handle>,
     places: Arc<Semaphore>,
     jobs: Option<Sender<Box<dyn writer::Job>>>,
     thread: Option<JoinHandle<()>>,
@@ -104,13 +101,12 @@ impl Drop for Shared {
 impl Store {
     /// Opens the database at `path`, or makes it. `cache_bytes` bounds its page cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let database = writer::Handle::open(path, cache_bytes)?;
-        schema::prepare(&database, path)?;
-        let handle = Arc::new(writer::Handle {
-            path: path.to_owned(),
-            cache_bytes,
-            database: RwLock::new(Some(Arc::new(database))),
-        });
+        Self::open_on(Arc::new(medium::Files), path, cache_bytes)
+    }
+
+    fn open_on(medium: Arc<dyn medium::Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let (database, _) = migrate::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
+        let handle = Arc::new(handle::Handle::new(medium, path, cache_bytes, database));
         let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -140,12 +136,24 @@ impl Store {
         &self,
         read: impl AsyncFnOnce(&Reading) -> Result<T, E>,
     ) -> Result<T, E> {
-        let closed = || StoreError::Unavailable("it is being reopened".to_owned());
-        let database = self.shared.handle.database().ok_or_else(closed)?;
-        let tx = Reading::new(database.begin_read().map_err(rows::storage)?);
-        read(&tx)
+        let tx = Reading::new(self.shared.handle.begin_read().inspect_err(|_| self.wake_writer())?);
+        let outcome = read(&tx)
             .now_or_never()
-            .unwrap_or(Err(StoreError::Broken("a read waited").into()))
+            .unwrap_or(Err(StoreError::Broken("a read waited").into()));
+        if tx.has_failed() {
+            self.wake_writer();
+        }
+        outcome
+    }
+
+    /// The writer opens again what a reader found broken.
+    fn wake_writer(&self) {
+        if let Some(jobs) = &self.shared.jobs
+            && self.shared.handle.suspect()
+        {
+            // A writer that has ended has closed the database.
+            let _ = jobs.send(Box::new(writer::Wake));
+        }
     }
 
     /// Reads many rows, of one moment, on a thread where that disturbs nobody.

@@ -178,10 +178,24 @@ pub(super) fn storage(error: impl Into<redb::Error>) -> StoreError {
 
 type OpenTable = Rc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
 
+/// The mark that the disk failed: redb refuses everything from then on.
+#[derive(Default)]
+struct Failure(Cell<bool>);
+
+impl Failure {
+    fn note<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(outcome, Err(StoreError::Unavailable(_))) {
+            self.0.set(true);
+        }
+        outcome
+    }
+}
+
 /// A view of one moment.
 pub(crate) struct Reading {
     tx: ReadTransaction,
     open: RefCell<HashMap<String, OpenTable>>,
+    failure: Failure,
 }
 
 impl Reading {
@@ -189,7 +203,13 @@ impl Reading {
         Self {
             tx,
             open: RefCell::default(),
+            failure: Failure::default(),
         }
+    }
+
+    /// Whether the disk failed under it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.0.get()
     }
 
     fn table(&self, table: Table) -> Result<OpenTable, StoreError> {
@@ -209,7 +229,8 @@ impl Rows for Reading {
         key: &[u8],
         see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        look(&*self.table(table)?, key, see)
+        self.failure
+            .note(self.table(table).and_then(|table| look(&*table, key, see)))
     }
 
     fn visit(
@@ -219,7 +240,8 @@ impl Rows for Reading {
         order: Order,
         see: impl FnMut(&[u8], &[u8]) -> Step,
     ) -> Result<(), StoreError> {
-        visit(&*self.table(table)?, &span, order, see)
+        self.failure
+            .note(self.table(table).and_then(|table| visit(&*table, &span, order, see)))
     }
 }
 
@@ -259,6 +281,7 @@ fn visit(
 pub(crate) struct Changing {
     tx: WriteTransaction,
     dirty: Cell<bool>,
+    failure: Failure,
 }
 
 impl Changing {
@@ -266,7 +289,17 @@ impl Changing {
         Self {
             tx,
             dirty: Cell::new(false),
+            failure: Failure::default(),
         }
+    }
+
+    /// Whether the disk failed under it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.0.get()
+    }
+
+    fn open_table(&self, table: Table) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, StoreError> {
+        self.failure.note(self.tx.open_table(table).map_err(storage))
     }
 
     /// Whether something was written since this was last asked.
@@ -286,7 +319,7 @@ impl Rows for Changing {
         key: &[u8],
         see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        look(&self.tx.open_table(table).map_err(storage)?, key, see)
+        self.failure.note(look(&self.open_table(table)?, key, see))
     }
 
     fn visit(
@@ -296,29 +329,21 @@ impl Rows for Changing {
         order: Order,
         see: impl FnMut(&[u8], &[u8]) -> Step,
     ) -> Result<(), StoreError> {
-        visit(&self.tx.open_table(table).map_err(storage)?, &span, order, see)
+        self.failure.note(visit(&self.open_table(table)?, &span, order, see))
     }
 }
 
 impl RecordRows for Changing {
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
-        self.tx
-            .open_table(table)
-            .map_err(storage)?
-            .insert(key, value)
-            .map_err(storage)?;
-        Ok(())
+        let written = self.open_table(table)?.insert(key, value).map(drop).map_err(storage);
+        self.failure.note(written)
     }
 
     fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
-        self.tx
-            .open_table(table)
-            .map_err(storage)?
-            .remove(key)
-            .map_err(storage)?;
-        Ok(())
+        let removed = self.open_table(table)?.remove(key).map(drop).map_err(storage);
+        self.failure.note(removed)
     }
 
     fn erase_all(&self, table: Table, span: Span) -> Result<(), StoreError> {
@@ -326,10 +351,9 @@ impl RecordRows for Changing {
             return Ok(());
         }
         self.dirty.set(true);
-        let mut table = self.tx.open_table(table).map_err(storage)?;
-        table
-            .retain_in::<&[u8], _>(span.bounds(), |_, _| false)
-            .map_err(storage)
+        let mut table = self.open_table(table)?;
+        let removed = table.retain_in::<&[u8], _>(span.bounds(), |_, _| false);
+        self.failure.note(removed.map_err(storage))
     }
 }
 

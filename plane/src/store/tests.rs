@@ -1,14 +1,46 @@
-//! What the store promises, whatever is in it.
+//! What the store promises, whatever is in it and whatever the disk does.
+
+mod damage;
+mod disk;
+mod errors;
+mod migration;
+mod power;
+mod rows;
+mod workload;
 
 use std::sync::Arc;
 
 use wgctl::api::Role;
 use wgctl::name::UserId;
 
+use super::changes::{ChangeRevisions as _, ReadChanges as _};
+use super::history::ReadHistory as _;
 use super::prelude::*;
+use super::users::ChangeUsers as _;
 use super::*;
 
 const CACHE: usize = 8 << 20;
+
+/// Whether `SENTRAZONE_FAULTS=full` asks for everything.
+fn full() -> bool {
+    std::env::var_os("SENTRAZONE_FAULTS").is_some_and(|value| value == "full")
+}
+
+/// Twenty times as many in full.
+fn rounds(few: u64) -> u64 {
+    if full() { few * 20 } else { few }
+}
+
+/// Which of `total` moments to try: about a hundred, all in full.
+fn moments(total: u64) -> impl Iterator<Item = u64> {
+    let step = if full() { 1 } else { total.div_ceil(100) };
+    (1..=total).step_by(usize::try_from(step.max(1)).unwrap())
+}
+
+/// A line of the table of faults: a loss fails the test before it comes here.
+fn say(name: &str, runs: u64, figure: &str) {
+    println!("fault: {name} | runs {runs} | lost 0 | {figure}");
+}
 
 fn caller() -> Caller {
     Caller {
@@ -198,18 +230,6 @@ async fn metrics_are_seen_at_once_and_kept_when_the_store_is_closed() {
     drop(store);
     let store = Store::open(&path, CACHE).unwrap();
     assert_eq!(hour(&store).as_deref(), Some(b"x".as_slice()));
-}
-
-#[tokio::test]
-async fn after_a_failure_the_database_is_opened_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
-    add(&store, user(1)).await.unwrap();
-    *store.shared.handle.database.write().unwrap() = None;
-    let closed = store.read(async |tx| tx.users().await);
-    assert!(matches!(closed, Err(StoreError::Unavailable(_))));
-    add(&store, user(2)).await.unwrap();
-    assert_eq!(users(&store), 2);
 }
 
 #[tokio::test]

@@ -1,25 +1,25 @@
 //! The one writer: a thread that takes what waits and commits it together.
 //!
-//! Owns the batches, their durability, and the database's reopening after an I/O error. It must
-//! not know what a job writes. Concurrent callers share one fsync: that is what makes durable
+//! Owns the batches, their durability, and when the database is opened again after an I/O error. It
+//! must not know what a job writes. Concurrent callers share one fsync: that is what makes durable
 //! before acknowledged affordable. A batch of metrics alone is committed without fsync, and made
 //! durable [`LAZY`] later at the latest.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use redb::{Builder, Database, Durability, WriteTransaction};
+use redb::{Durability, WriteTransaction};
 
 use super::error::StoreError;
+use super::handle::Handle;
 use super::rows::{Changing, storage};
 
 /// How long metrics may wait for their fsync.
 const LAZY: Duration = Duration::from_secs(2);
+
+/// How long a database that could not be opened again is left alone, when nobody writes.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How long the writer sleeps when nothing waits for it.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -48,68 +48,22 @@ pub(super) trait Job: Send {
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-/// The open database, which readers share with the writer; none while it cannot be used.
-pub(super) struct Handle {
-    pub(super) path: PathBuf,
-    pub(super) cache_bytes: usize,
-    pub(super) database: RwLock<Option<Arc<Database>>>,
-}
+/// Nothing to write, but a reason to look after the database.
+pub(super) struct Wake;
 
-impl Handle {
-    /// The database, when it can be used.
-    pub(super) fn database(&self) -> Option<Arc<Database>> {
-        self.database.read().ok()?.clone()
+impl Job for Wake {
+    fn run(&mut self, _: &Changing) -> Verdict {
+        Verdict::Nothing
     }
 
-    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
-        let refused = |reason| StoreError::Open {
-            path: path.to_owned(),
-            reason,
-        };
-        create_private(path).map_err(|error| refused(format!("{error}: check its folder and the folder's owner")))?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(cache_bytes);
-        builder.create(path).map_err(|error| {
-            refused(match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => {
-                    "another process has it open: stop the other sentrazone-plane first".to_owned()
-                }
-                other => format!("{other}: check the file, its folder and their owner"),
-            })
-        })
-    }
-
-    fn replace(&self, database: Option<Arc<Database>>) {
-        match self.database.write() {
-            Ok(mut slot) => *slot = database,
-            Err(poisoned) => *poisoned.into_inner() = database,
-        }
-    }
-
-    /// The database for a batch: after a failure it is opened again.
-    fn reopened(&self) -> Result<Arc<Database>, StoreError> {
-        if let Some(database) = self.database() {
-            return Ok(database);
-        }
-        let database = Arc::new(Self::open(&self.path, self.cache_bytes)?);
-        tracing::warn!(path = %self.path.display(), "the database is open again");
-        self.replace(Some(Arc::clone(&database)));
-        Ok(database)
-    }
-}
-
-/// Makes the file, where there is none, for its owner alone: it holds password hashes.
-pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map(drop)
+    fn finish(self: Box<Self>, _: Result<(), StoreError>) {}
 }
 
 /// Runs until all senders are gone; then makes durable what is not yet.
 pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
     let mut lazy_since: Option<Instant> = None;
     loop {
-        let patience = lazy_since.map_or(IDLE, |since| LAZY.saturating_sub(since.elapsed()));
+        let patience = patience(handle.is_open(), lazy_since);
         let batch = match jobs.recv_timeout(patience) {
             Ok(first) => std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1)).collect(),
             Err(RecvTimeoutError::Timeout) => Vec::new(),
@@ -117,6 +71,9 @@ pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
         };
         let overdue = lazy_since.is_some_and(|since| since.elapsed() >= LAZY);
         if batch.is_empty() && !overdue {
+            if !handle.is_open() {
+                handle.reopen_or_say();
+            }
             continue;
         }
         lazy_since = lazy_after(commit(handle, batch, overdue), lazy_since, Instant::now());
@@ -124,6 +81,12 @@ pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
     if lazy_since.is_some() {
         commit(handle, Vec::new(), true);
     }
+}
+
+/// How long to wait for the next job. Readers wait for nobody: a closed database is opened for them.
+fn patience(open: bool, lazy_since: Option<Instant>) -> Duration {
+    let patience = lazy_since.map_or(IDLE, |since| LAZY.saturating_sub(since.elapsed()));
+    if open { patience } else { patience.min(RETRY) }
 }
 
 /// Since when metrics wait for their fsync, after a commit.
@@ -139,16 +102,14 @@ fn lazy_after(committed: Verdict, since: Option<Instant>, now: Instant) -> Optio
 
 /// Runs a batch in one transaction and tells everybody. Says what was committed.
 fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool) -> Verdict {
-    let outcome = handle
-        .reopened()
-        .and_then(|database| write(&database, &mut batch, overdue));
+    let outcome = attempt(handle, &mut batch, overdue);
     let (verdict, told) = match outcome {
         Ok(verdict) => (verdict, Ok(())),
         Err(error) => {
-            // redb refuses writes after an I/O error until the database is opened again.
-            if matches!(error, StoreError::Unavailable(_)) {
-                tracing::error!(%error, path = %handle.path.display(), "a commit failed");
-                handle.replace(None);
+            tracing::error!(%error, "a commit failed");
+            // redb refuses everything after an I/O error until the database is opened again.
+            if matches!(error, StoreError::Unavailable(_)) && handle.is_open() {
+                handle.reopen_or_say();
             }
             (Verdict::Broken("the commit failed"), Err(error))
         }
@@ -159,10 +120,33 @@ fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool) -> Verdi
     verdict
 }
 
-fn write(database: &Database, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdict, StoreError> {
-    let tx = Changing::new(database.begin_write().map_err(storage)?);
+fn attempt(handle: &Handle, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdict, StoreError> {
+    if !handle.is_open() {
+        handle.reopen()?;
+    }
+    handle.check_room()?;
+    // What redb meets in a file that went bad under it may make it panic: the next batch, and the
+    // one that waits now, must be answered all the same.
+    catch_unwind(AssertUnwindSafe(|| write(begin(handle)?, batch, overdue)))
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("a commit panicked".to_owned())))
+}
+
+/// A transaction. That the disk failed after the last commit shows only now, and is nobody's fault.
+fn begin(handle: &Handle) -> Result<Changing, StoreError> {
+    let begun = handle.begin_write();
+    if matches!(begun, Err(StoreError::Unavailable(_))) {
+        handle.reopen()?;
+        return handle.begin_write().map(Changing::new);
+    }
+    begun.map(Changing::new)
+}
+
+fn write(tx: Changing, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdict, StoreError> {
     let mut verdict = if overdue { Verdict::Durable } else { Verdict::Nothing };
     for job in batch {
+        if tx.has_failed() {
+            return Err(failed());
+        }
         // A panic in a job must not take the writer with it, nor leave half of itself behind.
         let ran = catch_unwind(AssertUnwindSafe(|| job.run(&tx))).unwrap_or(Verdict::Broken("it panicked"));
         match ran {
@@ -170,14 +154,25 @@ fn write(database: &Database, batch: &mut [Box<dyn Job>], overdue: bool) -> Resu
             Verdict::Lazy if verdict == Verdict::Durable => {}
             Verdict::Lazy | Verdict::Durable => verdict = ran,
             Verdict::Broken(rule) => {
+                if tx.has_failed() {
+                    return Err(failed());
+                }
                 tracing::error!(rule, "a change broke the store's rules; its batch was undone");
                 tx.into_inner().abort().map_err(storage)?;
                 return Err(StoreError::Broken(rule));
             }
         }
     }
+    if tx.has_failed() {
+        return Err(failed());
+    }
     settle(tx.into_inner(), verdict)?;
     Ok(verdict)
+}
+
+/// The disk failed while a change was decided or written; its own answer says how.
+fn failed() -> StoreError {
+    StoreError::Unavailable("the disk failed under a change".to_owned())
 }
 
 fn settle(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> {
@@ -189,8 +184,8 @@ fn settle(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> 
     tx.set_durability(durability)
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     // Users choose what is in it: no crafted value may make a torn commit look whole.
+    // A state of the allocator with every commit would be of no use: every opening verifies all.
     tx.set_two_phase_commit(true);
-    tx.set_quick_repair(verdict == Verdict::Durable);
     tx.commit().map_err(storage)
 }
 

@@ -1,0 +1,189 @@
+//! A database that was damaged while nobody had it open: it is refused, or it is what it was.
+//!
+//! Owns the damage and the comparison of everything in the database, row by row.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use wgctl::PeerId;
+
+use super::super::changes::ChangeRevisions as _;
+use super::super::prelude::*;
+use super::super::rows::{Order, Rows as _, Span};
+use super::super::schema;
+use super::super::{Action, Changing, Done, Entry, Ledger, Store, StoreError};
+use super::disk::{Dice, Disk};
+use super::workload::{self, PATH};
+use super::{CACHE, add, at, caller, rounds, say, user};
+
+type Content = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
+
+/// Every row of every table.
+fn content(store: &Store) -> Result<Content, StoreError> {
+    store.read(async |tx| {
+        let mut all = Content::new();
+        for table in schema::CURRENT.tables {
+            let rows = all.entry(schema::name(table).to_owned()).or_default();
+            tx.visit(*table, Span::under(&[]), Order::Up, |key, value| {
+                rows.push((key.to_vec(), value.to_vec()));
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(all)
+    })
+}
+
+/// Thousands of rows, as a closed file's bytes.
+async fn filled() -> (Vec<u8>, Content) {
+    let (disk, _) = workload::furnished().await;
+    let fleet = workload::open(&disk).unwrap();
+    let store = fleet.store();
+    for n in 0..500 {
+        add(store, user(n)).await.unwrap();
+    }
+    let server: wgctl::ServerId = "oslo".parse().unwrap();
+    let me = caller();
+    let changed = store.change(&me, at(1), async move |tx: &Changing| {
+        let mut ledger: Ledger = tx.ledger(&server).await?.expect("a ledger");
+        for n in 0..4000u128 {
+            tx.log_change(&server, &mut ledger, Some(&PeerId::from_bytes(n.to_be_bytes())))
+                .await?;
+        }
+        Ok::<_, StoreError>(Done::new((), Entry::new(Action::ServerUpdated, &server)))
+    });
+    changed.await.unwrap();
+    let before = content(store).unwrap();
+    drop(fleet);
+    (disk.bytes(PATH.as_ref()).unwrap(), before)
+}
+
+/// What became of damage.
+#[derive(Default)]
+struct Tally {
+    runs: u64,
+    refused: u64,
+    harmless: u64,
+}
+
+impl Tally {
+    /// Opens a damaged file, and insists that it is refused with words that help, or not changed.
+    fn look(&mut self, bytes: Vec<u8>, before: &Content, what: &str) {
+        self.runs += 1;
+        let disk = Disk::default();
+        disk.put(PATH.as_ref(), bytes);
+        match workload::open(&disk) {
+            Err(error) => {
+                let text = error.to_string();
+                assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {text}");
+                assert!(
+                    text.contains(PATH) && text.contains("restore a backup"),
+                    "{what}: {text}"
+                );
+                assert!(!text.contains("cannot be read"), "{what}: the database panicked");
+                assert_eq!(text.lines().count(), 1, "{what}: {text}");
+                self.refused += 1;
+            }
+            Ok(fleet) => {
+                let found = content(fleet.store()).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(found == *before, "{what}: what is served is not what was written");
+                self.harmless += 1;
+            }
+        }
+    }
+
+    fn say(&self, name: &str) {
+        let figure = format!(
+            "{} refused at the start, {} harmless, 0 silently wrong, 0 panics",
+            self.refused, self.harmless
+        );
+        say(name, self.runs, &figure);
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_refused_at_the_start_or_changes_nothing() {
+    let (bytes, before) = filled().await;
+    let mut tally = Tally::default();
+    let mut dice = Dice(1);
+    // Most of a young file is unused: what is in use gets as many flips.
+    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    for n in 0..rounds(50) {
+        let byte = match n % 2 {
+            0 => dice.throw(bytes.len() as u64) as usize,
+            _ => used[dice.throw(used.len() as u64) as usize],
+        };
+        let bit = dice.throw(8);
+        let mut damaged = bytes.clone();
+        damaged[byte] ^= 1 << bit;
+        tally.look(damaged, &before, &format!("bit {bit} of byte {byte}"));
+    }
+    assert!(tally.refused > tally.runs / 4, "{}", tally.refused);
+    tally.say("one bit flipped in the database");
+}
+
+#[tokio::test]
+async fn every_bit_of_the_databases_header_is_minded() {
+    let (bytes, before) = filled().await;
+    let mut tally = Tally::default();
+    let step = if super::full() { 1 } else { 13 };
+    for bit in (0..320 * 8).step_by(step) {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        tally.look(damaged, &before, &format!("bit {bit} of the header"));
+    }
+    tally.say("one bit flipped in the database's header");
+}
+
+#[tokio::test]
+async fn a_database_that_was_cut_short_is_refused() {
+    let (bytes, before) = filled().await;
+    let mut tally = Tally::default();
+    let mut dice = Dice(2);
+    for n in 0..rounds(10) {
+        let length = match n {
+            0 => 0,
+            1 => 100,
+            2 => 4096,
+            _ => dice.throw(bytes.len() as u64) as usize,
+        };
+        tally.look(
+            bytes[..length].to_vec(),
+            &before,
+            &format!("{length} of {} bytes", bytes.len()),
+        );
+    }
+    tally.say("the database cut short");
+}
+
+#[tokio::test]
+async fn an_empty_file_is_not_taken_for_a_new_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    drop(Store::open(&path, CACHE).unwrap());
+    std::fs::write(&path, "").unwrap();
+    let error = Store::open(&path, CACHE).err().unwrap();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    std::fs::write(&path, "something else entirely, and longer than a header").unwrap();
+    let error = Store::open(&path, CACHE).err().unwrap();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+/// What the check at the start costs.
+#[tokio::test]
+async fn a_start_reads_the_whole_file_once() {
+    let (bytes, _) = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path: &Path = &folder.path().join("plane.redb");
+    std::fs::write(path, &bytes).unwrap();
+    let began = Instant::now();
+    let store = Store::open(path, CACHE).unwrap();
+    let took = began.elapsed();
+    assert_eq!(content(&store).unwrap()["users"].len(), 501);
+    say(
+        "start with every page verified",
+        1,
+        &format!("{} ms for {} KiB", took.as_millis(), bytes.len() / 1024),
+    );
+}

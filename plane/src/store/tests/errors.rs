@@ -1,0 +1,185 @@
+//! The disk fails at any operation: no answer without the data, and everything goes on afterwards.
+
+use std::time::Duration;
+
+use super::super::StoreError;
+use super::super::prelude::*;
+use super::disk::{Disk, Fault};
+use super::workload::{self, Failure, Log, SCRIPT, Step};
+use super::{CACHE, moments, say};
+use crate::fleet::Refusal;
+
+/// Caches: none, so that every read can fail too, and one that holds everything.
+const CACHES: [usize; 2] = [0, CACHE];
+
+/// Runs the script over a disk that fails, mends it, and looks; then once more after a power cut.
+/// Gives how many operations there were.
+async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: Failure) -> u64 {
+    let disk = image.after_power_cut(0);
+    let when = format!("{fault:?}, {cache} bytes of cache");
+    let fleet = workload::open_with(&disk, cache).unwrap();
+    disk.breaks(fault);
+    workload::run(&fleet, SCRIPT, log, failure).await;
+    let operations = disk.mend();
+    // Whoever writes next finds it working.
+    let ready = fleet.ready().await;
+    ready.unwrap_or_else(|error| panic!("{when}: {error}"));
+    log.verify(&fleet, &when).await;
+    // What was read after a failed sync must be on the disk by now, or not be there at all.
+    let left = disk.after_power_cut(operations);
+    drop(fleet);
+    let again = workload::open(&left).unwrap_or_else(|error| panic!("{when}, then a power cut: {error}"));
+    log.verify(&again, &format!("{when}, then a power cut")).await;
+    operations
+}
+
+/// Every operation of the script fails in its turn.
+async fn fail_each(name: &str, fault: impl Fn(u64) -> Fault, failure: Failure) {
+    let (image, before) = workload::furnished().await;
+    let (mut total, mut runs, mut failures, mut panics) = (0, 0, 0, 0);
+    for cache in CACHES {
+        let operations = fail(&image, &mut before.clone(), cache, fault(u64::MAX), Failure::Stop).await;
+        for at in moments(operations) {
+            let mut log = before.clone();
+            fail(&image, &mut log, cache, fault(at), failure).await;
+            assert!(
+                failure != Failure::TryAgain || log.unsure.is_empty(),
+                "error at {at}: {log:?}"
+            );
+            failures += log.failures;
+            panics += log.panics;
+            runs += 1;
+        }
+        total += operations;
+    }
+    let figure = format!("{runs} of {total} operations, {failures} requests answered 503, {panics} panics caught");
+    say(name, runs, &figure);
+}
+
+#[tokio::test]
+async fn one_error_at_any_operation_is_over_with_the_next_attempt() {
+    fail_each(
+        "one I/O error, requests sent again",
+        |at| Fault::Once { at },
+        Failure::TryAgain,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_disk_that_keeps_failing_loses_nothing_and_works_again_once_mended() {
+    fail_each(
+        "I/O errors for good, then mended",
+        |at| Fault::Lasting { at },
+        Failure::GoOn,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_whose_audit_record_cannot_be_written_is_not_made() {
+    let (image, before) = workload::furnished().await;
+    let (mut refused, mut at) = (0, 0);
+    loop {
+        at += 1;
+        let disk = image.after_power_cut(0);
+        let fleet = workload::open_with(&disk, 0).unwrap();
+        disk.breaks(Fault::Once { at });
+        let mut log = before.clone();
+        workload::run(&fleet, &[&[Step::User("new@example.com")]], &mut log, Failure::GoOn).await;
+        if disk.mend() < at {
+            break;
+        }
+        fleet.ready().await.unwrap();
+        // Reads people's rows and the audit log, and compares the two.
+        log.verify(&fleet, &format!("error at {at}")).await;
+        refused += log.failures;
+    }
+    let figure = format!("{refused} changes refused, none without its record, no record without its change");
+    say("an error at every operation of one audited change", at - 1, &figure);
+}
+
+#[tokio::test]
+async fn readers_get_the_database_back_though_nobody_writes() {
+    let (image, before) = workload::furnished().await;
+    let fleet = workload::open(&image).unwrap();
+    image.breaks(Fault::Lasting { at: 1 });
+    let mut log = before;
+    workload::run(&fleet, &[&[Step::User("third@example.com")]], &mut log, Failure::GoOn).await;
+    assert_eq!(log.failures, 1);
+    let closed = fleet.servers().await.unwrap_err();
+    assert!(matches!(closed, Refusal::Store(StoreError::Unavailable(_))), "{closed}");
+    let began = std::time::Instant::now();
+    image.mend();
+    while fleet.servers().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(5), "still closed after 5 s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let figure = format!("readers have it back after {} ms", began.elapsed().as_millis());
+    say("the disk is mended and nobody writes", 1, &figure);
+}
+
+#[tokio::test]
+async fn a_view_that_is_held_does_not_keep_the_database_from_being_opened_again() {
+    let (image, before) = workload::furnished().await;
+    let fleet = workload::open(&image).unwrap();
+    let (began, entered) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let held = {
+        let store = fleet.store().clone();
+        std::thread::spawn(move || {
+            store.read(async |tx| {
+                tx.users().await?;
+                began.send(()).unwrap();
+                released.recv().unwrap();
+                tx.servers().await.map(|servers| servers.len())
+            })
+        })
+    };
+    entered.recv().unwrap();
+    image.breaks(Fault::Once { at: 1 });
+    let mut log = before;
+    workload::run(&fleet, SCRIPT, &mut log, Failure::TryAgain).await;
+    image.mend();
+    assert!(log.failures > 0 && log.unsure.is_empty(), "{log:?}");
+    release.send(()).unwrap();
+    // It may have read what it needed before; it must not see anything else.
+    match held.join().unwrap() {
+        Ok(servers) => assert_eq!(servers, 1),
+        Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
+    }
+    log.verify(&fleet, "beside a view that was held").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_while_reading_goes_on() {
+    let (image, before) = workload::furnished().await;
+    let fleet = workload::open(&image).unwrap();
+    image.fill_up_to(1000);
+    let mut log = before;
+    workload::run(&fleet, SCRIPT, &mut log, Failure::GoOn).await;
+    assert!(log.failures >= SCRIPT.len() - 3, "{log:?}");
+    let refused = fleet.ready().await.unwrap_err();
+    assert!(refused.to_string().contains("make room"), "{refused}");
+    assert_eq!(refused.code(), "storage_unavailable");
+    log.verify(&fleet, "on a full disk").await;
+    image.mend();
+    fleet.ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_within_a_commit_costs_nothing_that_was_acknowledged() {
+    let (image, before) = workload::furnished().await;
+    for room in 0..40 {
+        let disk = image.after_power_cut(0);
+        let fleet = workload::open(&disk).unwrap();
+        disk.limit_to(room * 4096);
+        let mut log = before.clone();
+        workload::run(&fleet, SCRIPT, &mut log, Failure::GoOn).await;
+        log.verify(&fleet, "full").await;
+        disk.mend();
+        fleet.ready().await.unwrap();
+        log.verify(&fleet, "room again").await;
+    }
+    say("the disk fills up within a commit", 40, "reads never stop");
+}

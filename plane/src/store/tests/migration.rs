@@ -1,0 +1,231 @@
+//! The way to a newer schema, cut off at every operation.
+//!
+//! Owns a schema of its own, two steps past the release's: what is proved is the frame that steps
+//! run in.
+
+use std::path::{Path, PathBuf};
+
+use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+
+use super::super::migrate;
+use super::super::rows::storage;
+use super::super::schema::{CURRENT, Schema, Step, Table};
+use super::super::{StoreError, medium};
+use super::disk::{Disk, Fault};
+use super::workload::{self, PATH};
+use super::{CACHE, moments, say};
+
+const NOTES: Table = Table::new("notes");
+
+/// A note of every user, then every note twice as long: each would show if it ran twice.
+const NEWER: Schema = Schema {
+    version: CURRENT.version + 2,
+    tables: CURRENT.tables,
+    steps: &[
+        Step {
+            to: CURRENT.version + 1,
+            run: note_users,
+        },
+        Step {
+            to: CURRENT.version + 2,
+            run: double_notes,
+        },
+    ],
+};
+
+fn note_users(tx: &WriteTransaction) -> Result<(), StoreError> {
+    let users = tx.open_table(super::super::schema::USERS).map_err(storage)?;
+    let mut notes = tx.open_table(NOTES).map_err(storage)?;
+    for row in users.range::<&[u8]>(..).map_err(storage)? {
+        let (id, _) = row.map_err(storage)?;
+        notes.insert(id.value(), b"note".as_slice()).map_err(storage)?;
+    }
+    Ok(())
+}
+
+fn double_notes(tx: &WriteTransaction) -> Result<(), StoreError> {
+    let mut notes = tx.open_table(NOTES).map_err(storage)?;
+    let mut longer = Vec::new();
+    for row in notes.range::<&[u8]>(..).map_err(storage)? {
+        let (id, note) = row.map_err(storage)?;
+        longer.push((id.value().to_vec(), [note.value(), note.value()].concat()));
+    }
+    for (id, note) in longer {
+        notes.insert(id.as_slice(), note.as_slice()).map_err(storage)?;
+    }
+    Ok(())
+}
+
+fn start(medium: &dyn medium::Medium, schema: &Schema) -> Result<(), StoreError> {
+    migrate::open(medium, PATH.as_ref(), CACHE, schema).map(drop)
+}
+
+fn copy_of(version: u64) -> PathBuf {
+    PathBuf::from(format!("{PATH}.schema-{version}"))
+}
+
+/// A closed database of a schema, with a past.
+async fn older() -> (Disk, workload::Log) {
+    let (disk, log) = workload::furnished().await;
+    let fleet = workload::open(&disk).unwrap();
+    for n in 0..100 {
+        super::add(fleet.store(), super::user(n)).await.unwrap();
+    }
+    drop(fleet);
+    (disk, log)
+}
+
+fn notes(disk: &Disk) -> Vec<Vec<u8>> {
+    let database = medium::open(disk, PATH.as_ref(), CACHE).unwrap();
+    let tx = database.begin_read().unwrap();
+    let notes = tx.open_table(NOTES).unwrap();
+    notes
+        .range::<&[u8]>(..)
+        .unwrap()
+        .map(|row| row.unwrap().1.value().to_vec())
+        .collect()
+}
+
+/// The rows of the copy are those of the database before.
+fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
+    let all = |disk: &Disk, path: &Path| {
+        let database = medium::open(disk, path, CACHE).unwrap_or_else(|error| panic!("{when}: {error}"));
+        let tx = database.begin_read().unwrap();
+        let rows = |table: &Table| {
+            let rows = tx.open_table(*table).unwrap();
+            let rows = rows.range::<&[u8]>(..).unwrap().map(|row| {
+                let (key, value) = row.unwrap();
+                (key.value().to_vec(), value.value().to_vec())
+            });
+            rows.collect::<Vec<_>>()
+        };
+        CURRENT.tables.iter().map(rows).collect::<Vec<_>>()
+    };
+    let before = before.after_power_cut(0);
+    assert!(
+        all(disk, &copy_of(CURRENT.version)) == all(&before, PATH.as_ref()),
+        "{when}"
+    );
+}
+
+#[tokio::test]
+async fn a_migration_cut_off_at_any_operation_is_finished_by_the_next_start() {
+    let (image, _) = older().await;
+    let disk = image.after_power_cut(0);
+    disk.breaks(Fault::Cut { at: u64::MAX });
+    start(&disk, &NEWER).unwrap();
+    let total = disk.mend();
+    let mut runs = 0;
+    for at in moments(total) {
+        let when = format!("cut at {at}");
+        let disk = image.after_power_cut(0);
+        disk.breaks(Fault::Cut { at });
+        let _ = start(&disk, &NEWER);
+        let left = disk.after_power_cut(at);
+        if left.names().contains(&copy_of(CURRENT.version)) {
+            assert_copied(&left, &image, &when);
+        }
+        start(&left, &NEWER).unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert_eq!(notes(&left), vec![b"notenote".to_vec(); 101], "{when}");
+        assert_copied(&left, &image, &when);
+        runs += 1;
+    }
+    say(
+        "power cut in a migration of two steps",
+        runs,
+        &format!("{runs} of {total} operations; finished by the next start, the copy whole"),
+    );
+}
+
+#[tokio::test]
+async fn an_error_in_a_migration_leaves_what_was_there() {
+    let (image, log) = older().await;
+    let disk = image.after_power_cut(0);
+    disk.breaks(Fault::Once { at: u64::MAX });
+    start(&disk, &NEWER).unwrap();
+    let total = disk.mend();
+    let mut runs = 0;
+    for at in moments(total) {
+        let disk = image.after_power_cut(0);
+        disk.breaks(Fault::Once { at });
+        // An error after the last commit is none.
+        let _ = start(&disk, &NEWER);
+        disk.mend();
+        start(&disk, &NEWER).unwrap_or_else(|error| panic!("error at {at}: {error}"));
+        assert_eq!(notes(&disk).len(), 101, "error at {at}");
+        runs += 1;
+    }
+    drop(log);
+    say(
+        "one I/O error in a migration",
+        runs,
+        &format!("{runs} of {total} operations"),
+    );
+}
+
+#[tokio::test]
+async fn no_room_for_the_copy_refuses_the_migration_and_leaves_the_database_alone() {
+    let (image, _) = older().await;
+    let before = image.bytes(PATH.as_ref()).unwrap().len() as u64;
+    for room in [0, 100_000, before / 2] {
+        let disk = image.after_power_cut(0);
+        disk.limit_to(room);
+        let error = start(&disk, &NEWER).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::Migration { .. }), "{text}");
+        assert!(text.contains("make room") && text.contains("schema-1"), "{text}");
+        disk.mend();
+        assert_eq!(disk.names(), [PathBuf::from(PATH)], "nothing is left lying about");
+        start(&disk, &CURRENT).unwrap();
+        start(&disk, &NEWER).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let (image, _) = older().await;
+    start(&image, &NEWER).unwrap();
+    let error = start(&image, &CURRENT).unwrap_err();
+    assert!(
+        matches!(error, StoreError::TooNew { found: 3, known: 1, .. }),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("install the release that wrote it"),
+        "{error}"
+    );
+    start(&image, &NEWER).unwrap();
+    assert_eq!(notes(&image), vec![b"notenote".to_vec(); 101]);
+}
+
+#[tokio::test]
+async fn a_schema_that_no_step_leads_on_from_is_refused() {
+    let orphan = Schema {
+        version: 9,
+        tables: CURRENT.tables,
+        steps: &[],
+    };
+    let (image, _) = older().await;
+    let error = start(&image, &orphan).unwrap_err();
+    assert!(error.to_string().contains("restore a backup"), "{error}");
+    start(&image, &CURRENT).unwrap();
+}
+
+#[tokio::test]
+async fn the_copy_before_a_migration_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    drop(migrate::open(&medium::Files, &path, CACHE, &CURRENT).unwrap());
+    drop(migrate::open(&medium::Files, &path, CACHE, &NEWER).unwrap());
+    let copy = folder.path().join("plane.redb.schema-1");
+    assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let (_, incarnation) = migrate::open(&medium::Files, &path, CACHE, &NEWER).unwrap();
+    let (_, copied) = migrate::open(&medium::Files, &copy, CACHE, &CURRENT).unwrap();
+    assert_eq!(incarnation, copied);
+    let names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}

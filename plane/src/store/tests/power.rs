@@ -1,0 +1,74 @@
+//! The power goes at any moment: what was acknowledged is there, and the rest is whole or absent.
+
+use super::disk::{Dice, Disk, Fault};
+use super::workload::{self, Failure, Log, SCRIPT};
+use super::{rounds, say};
+
+/// Cuts the power at an operation of the script, and again while the plane starts after that.
+async fn cut(image: &Disk, before: &Log, at: u64) {
+    let disk = image.after_power_cut(0);
+    let mut log = before.clone();
+    let fleet = workload::open(&disk).unwrap();
+    disk.breaks(Fault::Cut { at });
+    workload::run(&fleet, SCRIPT, &mut log, Failure::Stop).await;
+    drop(fleet);
+    let mut dice = Dice(at);
+    for _ in 0..rounds(2) {
+        let seed = dice.next();
+        let left = disk.after_power_cut(seed);
+        let when = format!("cut at operation {at}, seed {seed}");
+        // Again, in the middle of the start.
+        left.breaks(Fault::Cut { at: 1 + dice.throw(40) });
+        drop(workload::open(&left));
+        let left = left.after_power_cut(seed);
+        let fleet = workload::open(&left).unwrap_or_else(|error| panic!("{when}: {error}"));
+        log.verify(&fleet, &when).await;
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged() {
+    let (image, before) = workload::furnished().await;
+    let (total, syncs) = operations(&image, &before).await;
+    for at in 1..=total {
+        cut(&image, &before, at).await;
+    }
+    say(
+        "power cut in the database, unsynced writes lost, torn, reordered",
+        total * rounds(2),
+        &format!("{total} of {total} operations, {syncs} of them syncs; each cut again while starting"),
+    );
+}
+
+/// How many operations the script takes, and how many of them are syncs.
+async fn operations(image: &Disk, before: &Log) -> (u64, u64) {
+    let disk = image.after_power_cut(0);
+    let fleet = workload::open(&disk).unwrap();
+    disk.breaks(Fault::Cut { at: u64::MAX });
+    let mut log = before.clone();
+    workload::run(&fleet, SCRIPT, &mut log, Failure::Stop).await;
+    assert!(log.unsure.is_empty(), "{log:?}");
+    let syncs = disk.syncs();
+    let operations = disk.mend();
+    log.verify(&fleet, "without a fault").await;
+    (operations, syncs)
+}
+
+#[tokio::test]
+async fn a_power_cut_while_the_database_is_made_leaves_none_or_a_whole_one() {
+    let mut at = 0;
+    loop {
+        at += 1;
+        let disk = Disk::default();
+        disk.breaks(Fault::Cut { at });
+        drop(workload::open(&disk));
+        let operations = disk.mend();
+        let left = disk.after_power_cut(at);
+        let fleet = workload::open(&left).unwrap_or_else(|error| panic!("cut at {at}: {error}"));
+        Log::default().verify(&fleet, "made again").await;
+        if operations < at {
+            break;
+        }
+    }
+    say("power cut while the database is made", at, "every operation");
+}

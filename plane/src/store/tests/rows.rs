@@ -1,0 +1,116 @@
+//! What holds between the tables, whatever happened.
+//!
+//! Owns the comparison of every index with its rows. It must not know how they came about.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use wgctl::address::host;
+use wgctl::pool::Run;
+
+use super::super::rows::{Order, Rows as _, Span};
+use super::super::schema::{self, Table};
+use super::super::spans::ReadSpans as _;
+use super::super::{PeerRecord, Reading, ServerRecord, Store, StoreError, key};
+use crate::store::prelude::*;
+
+fn count(tx: &Reading, table: Table) -> usize {
+    let mut rows = 0;
+    tx.visit(table, Span::under(&[]), Order::Up, |_, _| {
+        rows += 1;
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    rows
+}
+
+/// Panics where tables disagree.
+pub(super) fn verify(store: &Store, when: &str) {
+    let verified = store.read(async |tx| {
+        let servers = tx.servers().await?;
+        let mut peers = 0;
+        for server in &servers {
+            peers += verify_server(tx, server, when).await?;
+        }
+        let same = |table, rows| assert_eq!(count(tx, table), rows, "{when}: {}", schema::name(&table));
+        same(schema::LEDGERS, servers.len());
+        same(schema::AGENT_TOKENS, servers.len());
+        for table in [
+            schema::PEERS,
+            schema::PEER_PLACES,
+            schema::PEER_NAMES,
+            schema::PEER_KEYS,
+        ] {
+            same(table, peers);
+        }
+        same(schema::USER_EMAILS, count(tx, schema::USERS));
+        same(schema::ANSWER_TIMES, count(tx, schema::ANSWERS));
+        Ok::<_, StoreError>(())
+    });
+    verified.unwrap_or_else(|error| panic!("{when}: {error}"));
+}
+
+async fn verify_server(tx: &Reading, server: &ServerRecord, when: &str) -> Result<usize, StoreError> {
+    let id = &server.id;
+    assert_eq!(
+        tx.server_by_token(&server.token_hash).await?.as_ref(),
+        Some(id),
+        "{when}"
+    );
+    let ledger = tx.ledger(id).await?.expect("a ledger");
+    let mut peers: Vec<PeerRecord> = Vec::new();
+    tx.each_peer(id, 0, |peer| {
+        peers.push(peer);
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    assert_eq!(ledger.peers, peers.len() as u64, "{when}: {id}'s peers");
+    let mut spans = BTreeSet::new();
+    for pool in &server.address_pool {
+        let own = wgctl::pool::Pool::new(*pool).server_address();
+        spans.insert((host(own), super::super::SERVER_ITSELF));
+    }
+    for peer in &peers {
+        assert!(
+            peer.place <= ledger.last_place && peer.revision <= ledger.revision,
+            "{when}: {peer:?}"
+        );
+        assert_eq!(tx.peer(id, &peer.id).await?.as_ref(), Some(peer), "{when}");
+        assert_eq!(tx.peer_named(id, &peer.name).await?, Some(peer.id), "{when}");
+        assert_eq!(tx.peer_with_key(id, &peer.public_key).await?, Some(peer.id), "{when}");
+        for address in &peer.addresses {
+            assert!(spans.insert((host(*address), peer.id)), "{when}: {address} twice");
+        }
+    }
+    for (net, owner) in &spans {
+        assert_eq!(tx.owner_within(id, net, None).await?, Some(*owner), "{when}: {net}");
+    }
+    let rows = |table| tx.some(table, key::all(id), Order::Up, usize::MAX);
+    assert_eq!(rows(schema::SPANS)?.len(), spans.len(), "{when}: {id}'s spans");
+    verify_free(tx, server, spans.len(), when)?;
+    let changes: Vec<u64> = rows(schema::CHANGES)?
+        .iter()
+        .map(|(key, _)| u64::from_be_bytes(key::tail(key)))
+        .collect();
+    let expected: Vec<u64> = (ledger.floor + 1..=ledger.revision).collect();
+    assert_eq!(changes, expected, "{when}: {id}'s changes");
+    Ok(peers.len())
+}
+
+/// Used and free addresses are all there are.
+fn verify_free(tx: &Reading, server: &ServerRecord, used: usize, when: &str) -> Result<(), StoreError> {
+    let mut free = 0;
+    for (key, last) in tx.some(schema::FREE_RUNS, key::all(&server.id), Order::Up, usize::MAX)? {
+        let last = u128::from_be_bytes(schema::fixed(&last)?);
+        free += last - u128::from_be_bytes(key::tail(&key)) + 1;
+    }
+    let mut all = 0;
+    for pool in &server.address_pool {
+        let Run { first, last } = wgctl::pool::Pool::new(*pool).assignable().expect("room");
+        all += last - first + 1;
+    }
+    // The servers' own addresses are spans, but were never free.
+    let own = server.address_pool.len() as u128;
+    assert_eq!(free + used as u128 - own, all, "{when}: {}'s free addresses", server.id);
+    Ok(())
+}

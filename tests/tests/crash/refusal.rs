@@ -1,0 +1,90 @@
+//! Databases that the plane does not start with: what it says, and that it leaves them alone.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use redb::{Database, TableDefinition};
+use sentrazone_tests::process::binary;
+
+use crate::plane::Plane;
+
+const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
+
+/// `EX_CONFIG`: a restart does not help.
+const LASTING: Option<i32> = Some(78);
+
+async fn once_started(folder: &Path) {
+    let mut plane = Plane::new(folder, &folder.join("state"));
+    plane.start().await;
+    plane.stop();
+}
+
+/// Starts the plane, which must end by itself.
+fn start(folder: &Path) -> Output {
+    Command::new(binary("sentrazone-plane"))
+        .arg("--config")
+        .arg(folder.join("plane.toml"))
+        .env("SENTRAZONE_LOG", "error")
+        .output()
+        .unwrap()
+}
+
+/// The one line that it says.
+fn said(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+/// The same, but for one bit of every place (also of pages that are out of use) that holds `text`.
+fn with_other_bits(bytes: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut flipped = bytes.to_vec();
+    let places = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(text));
+    places.for_each(|at| flipped[at] ^= 1);
+    assert_ne!(flipped, bytes);
+    flipped
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_refused_in_one_line_that_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    once_started(folder.path()).await;
+    let path = folder.path().join("state/plane.redb");
+    let whole = std::fs::read(&path).unwrap();
+    let flipped = with_other_bits(&whole, b"incarnation");
+    for damaged in [flipped, whole[..whole.len() / 2].to_vec(), Vec::new(), vec![7; 8192]] {
+        std::fs::write(&path, &damaged).unwrap();
+        let ended = start(folder.path());
+        let text = said(&ended);
+        assert_eq!(ended.status.code(), LASTING, "{text}");
+        assert!(
+            text.contains("plane.redb is damaged") && text.contains("restore a backup"),
+            "{text}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap().len(), damaged.len(), "it is left alone");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    once_started(folder.path()).await;
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_release_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    once_started(folder.path()).await;
+    let path = folder.path().join("state/plane.redb");
+    let database = Database::open(&path).unwrap();
+    let tx = database.begin_write().unwrap();
+    tx.open_table(META)
+        .unwrap()
+        .insert(b"schema".as_slice(), 99u64.to_be_bytes().as_slice())
+        .unwrap();
+    tx.commit().unwrap();
+    drop(database);
+    let ended = start(folder.path());
+    let text = said(&ended);
+    assert_eq!(ended.status.code(), LASTING, "{text}");
+    assert!(
+        text.contains("schema 99") && text.contains("install the release that wrote it"),
+        "{text}"
+    );
+}
