@@ -3,8 +3,12 @@
 //! Owns starting and stopping the real programs and asking independent tools (`wg`, `ip`, `ping`)
 //! what really happened. It must not hold assertions about the product: those are the tests'.
 
+pub mod counts;
 pub mod device;
+pub mod installed;
 pub mod lab;
+pub mod loopback;
+pub mod machine;
 pub mod netns;
 pub mod process;
 pub mod wait;
