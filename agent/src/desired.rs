@@ -25,6 +25,67 @@ pub struct State {
     pub peers: BTreeMap<PeerId, Peer>,
 }
 
+impl State {
+    /// Carries out one change. Gives the peers it touches, and the keys they had and have.
+    pub fn change(&mut self, delta: Delta) -> (BTreeSet<PeerId>, Vec<PublicKey>) {
+        let Delta {
+            revision,
+            interface,
+            upsert,
+            remove,
+        } = delta;
+        self.revision = revision;
+        if let Some(interface) = interface {
+            self.interface = interface;
+        }
+        let ids = upsert.iter().map(|peer| &peer.id).chain(&remove).copied().collect();
+        let mut keys = Vec::new();
+        for id in &remove {
+            keys.extend(self.peers.remove(id).map(|peer| peer.public_key));
+        }
+        for peer in upsert {
+            keys.push(peer.public_key);
+            let before = self.peers.insert(peer.id, peer);
+            keys.extend(before.map(|peer| peer.public_key));
+        }
+        (ids, keys)
+    }
+}
+
+/// What leads from one revision to a later one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// To which.
+    pub revision: u64,
+    /// The interface, where it changed.
+    pub interface: Option<Interface>,
+    /// Peers that are new or changed.
+    pub upsert: Vec<Peer>,
+    /// Peers that are no more.
+    pub remove: Vec<PeerId>,
+}
+
+impl Delta {
+    /// The change in an answer of the plane, where it is one.
+    #[must_use]
+    pub fn of(desired: &Desired) -> Option<Self> {
+        let Change::Delta {
+            interface,
+            upsert,
+            remove,
+        } = &desired.change
+        else {
+            return None;
+        };
+        Some(Self {
+            revision: desired.revision,
+            interface: interface.clone(),
+            upsert: upsert.clone(),
+            remove: remove.clone(),
+        })
+    }
+}
+
 /// What an answer of the plane builds on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
@@ -93,15 +154,18 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired, b
             true,
             Some(state),
         ) => {
-            state.revision = revision;
-            let (ids, keys) = delta(state, upsert, &remove);
-            match interface {
-                Some(interface) => {
-                    state.interface = interface;
-                    Ok(Touched::All)
-                }
-                None => Ok(Touched::Peers { ids, keys }),
-            }
+            let all = interface.is_some();
+            let (ids, keys) = state.change(Delta {
+                revision,
+                interface,
+                upsert,
+                remove,
+            });
+            Ok(if all {
+                Touched::All
+            } else {
+                Touched::Peers { ids, keys }
+            })
         }
         (Change::Unchanged | Change::Delta { .. }, ..) => Err(Misfit::NoBase),
         (Change::Snapshot { interface, peers }, ..) => {
@@ -116,20 +180,6 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired, b
             Ok(Touched::All)
         }
     }
-}
-
-fn delta(state: &mut State, upsert: Vec<Peer>, remove: &[PeerId]) -> (BTreeSet<PeerId>, Vec<PublicKey>) {
-    let ids = upsert.iter().map(|peer| &peer.id).chain(remove).copied().collect();
-    let mut keys = Vec::new();
-    for id in remove {
-        keys.extend(state.peers.remove(id).map(|peer| peer.public_key));
-    }
-    for peer in upsert {
-        keys.push(peer.public_key);
-        let before = state.peers.insert(peer.id, peer);
-        keys.extend(before.map(|peer| peer.public_key));
-    }
-    (ids, keys)
 }
 
 /// Networks of a peer outside the interface's own: they need a route.

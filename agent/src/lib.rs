@@ -20,18 +20,21 @@ pub mod source;
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::kernel::link::Route;
 use wgctl::device::userspace::Userspace;
+use wgctl::{Clock, ServerId};
 
 use config::{Backend, Config};
 use host::{Host as _, Netlink};
-use plane::Planes;
-use reconcile::{Input, LinkBy, Reconciler, Running};
+use plane::{Plane, Planes};
+use reconcile::{Handle, Input, LinkBy, Reconciler};
 use report::Reporter;
 use secrets::Secrets;
 use source::Source;
@@ -73,36 +76,18 @@ pub enum Error {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let secrets = Arc::new(Secrets::open(&config.state_dir)?);
     let _lock = folder::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
-    let planes = Planes::new(&config)?;
+    let planes = Planes::configured(&config)?;
     let (ready, carried_out) = oneshot::channel();
-    let Running {
-        inbox,
-        verdict,
-        position,
-        handle,
-    } = start(&config, &secrets, ready).await?;
+    let (reconcile, thread) = start(&config, &secrets, ready).await?;
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
-    let (connected, connections) = watch::channel(0);
-    let server = watch::Sender::new(server_of(&config));
-    let reporter = Reporter {
-        planes: planes.clone(),
-        inbox: inbox.clone(),
-        every: config.report_interval,
-        connected: connections.clone(),
-        server: server.subscribe(),
-    };
-    let source = Source {
-        planes: planes.clone(),
+    let inbox = reconcile.inbox.clone();
+    let mut tasks = converse(
+        planes,
         secrets,
-        inbox: inbox.clone(),
-        position,
-        server,
-        connected,
-    };
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(source.run());
-    tasks.spawn(reporter.run());
-    tasks.spawn(report::confirm(planes, verdict, connections));
+        reconcile,
+        server_of(&config.state_dir),
+        config.report_interval,
+    );
     // Nobody may be told: then the service manager does not ask.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("running");
@@ -115,7 +100,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tasks.shutdown().await;
     // The thread may have ended already.
     let _ = inbox.send(Input::Stop);
-    let ended = tokio::task::spawn_blocking(move || handle.join()).await;
+    let ended = tokio::task::spawn_blocking(move || thread.join()).await;
     tracing::info!("stopped; tunnels stay as they are");
     match ended {
         Ok(Ok(())) => outcome,
@@ -123,18 +108,62 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
 }
 
+/// Starts all that is said to the planes, each in a task that runs until the reconciler's end.
+/// `server` is whose state is here already; `every` is the seconds between reports.
+pub fn converse<P: Plane>(
+    planes: Planes<P>,
+    secrets: Arc<Secrets>,
+    reconcile: Handle,
+    server: Option<ServerId>,
+    every: u32,
+) -> JoinSet<()> {
+    let Handle {
+        inbox,
+        verdict,
+        position,
+    } = reconcile;
+    let (connected, connections) = watch::channel(0);
+    let server = watch::Sender::new(server);
+    let reporter = Reporter {
+        planes: planes.clone(),
+        inbox: inbox.clone(),
+        every,
+        connected: connections.clone(),
+        server: server.subscribe(),
+    };
+    let source = Source {
+        planes: planes.clone(),
+        secrets,
+        inbox,
+        position,
+        server,
+        connected,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(source.run());
+    tasks.spawn(reporter.run());
+    tasks.spawn(report::confirm(planes, verdict, connections));
+    tasks
+}
+
 /// Opens the backend and starts the thread that owns it: the sockets belong to that thread.
-async fn start(config: &Config, secrets: &Arc<Secrets>, ready: oneshot::Sender<()>) -> Result<Running, Error> {
+async fn start(
+    config: &Config,
+    secrets: &Arc<Secrets>,
+    ready: oneshot::Sender<()>,
+) -> Result<(Handle, JoinHandle<()>), Error> {
     let (backend, folder, secrets) = (config.backend, config.state_dir.clone(), Arc::clone(secrets));
-    let open = move || -> Result<Running, Error> {
+    let open = move || -> Result<(Handle, JoinHandle<()>), Error> {
         let host = Netlink::open()?;
         Ok(match backend {
             Backend::Kernel => reconcile::spawn(
                 Reconciler::new(Kernel::open()?, host, LinkBy::Us, secrets, folder),
+                Clock::default(),
                 ready,
             )?,
             Backend::Userspace => reconcile::spawn(
                 Reconciler::new(Userspace::new(), host, LinkBy::Others, secrets, folder),
+                Clock::default(),
                 ready,
             )?,
         })
@@ -145,11 +174,9 @@ async fn start(config: &Config, secrets: &Arc<Secrets>, ready: oneshot::Sender<(
 }
 
 /// Whose the cached state is.
-fn server_of(config: &Config) -> Option<wgctl::ServerId> {
-    cache::load(&config.state_dir)
-        .ok()
-        .flatten()
-        .map(|state| state.server_id)
+#[must_use]
+pub fn server_of(folder: &Path) -> Option<ServerId> {
+    cache::load(folder).ok().flatten().map(|state| state.server_id)
 }
 
 /// Hands the interface back, running: takes only our masquerading away. Gives what to tell.

@@ -1,13 +1,16 @@
 //! The planes to dial: one at a time, the next when it fails.
 //!
-//! Owns the HTTP clients with the agent's token, whose turn it is, and how long to wait before
-//! dialling again. It must not know what is said.
+//! Owns what can be asked of a plane, the HTTP clients with the agent's token, whose turn it is, and
+//! how long to wait before dialling again. It must not decide what is said.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use wgctl::api::Report;
 use wgctl::client::{Client, Error, Target};
+use wgctl::name::RequestId;
+use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -36,16 +39,77 @@ pub enum SetupError {
     Client(#[from] Error),
 }
 
-/// The planes. Cloning shares whose turn it is.
-#[derive(Clone)]
-pub struct Planes {
-    clients: Arc<[Client]>,
-    turn: Arc<AtomicUsize>,
+/// What an agent says to a plane, each a request and its answer.
+pub trait Plane: Clone + Send + Sync + 'static {
+    /// Introduces the agent; the first call of a connection.
+    fn hello(&self, hello: &Hello) -> impl Future<Output = Result<Welcome, Error>> + Send;
+    /// The long poll: answers when there is news, at the latest after `query.wait` seconds.
+    fn desired(&self, query: &DesiredQuery) -> impl Future<Output = Result<Desired, Error>> + Send;
+    /// Confirms what the kernel has.
+    fn applied(&self, applied: &Applied) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Tells what others did to the interface.
+    fn drift(&self, report: &DriftReport) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Fills the plane's stock of prekeys.
+    fn prekeys(&self, prekeys: &Prekeys) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Answers a request. Secret: the answer may hold a private key.
+    fn reply(&self, request: RequestId, reply: &Reply) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Tells how the host is doing.
+    fn report(&self, report: &Report) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Whether it answers at all.
+    fn health(&self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Where it is, for the log.
+    fn target(&self) -> &Target;
 }
 
-impl Planes {
+impl Plane for Client {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
+        Self::hello(self, hello).await
+    }
+
+    async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
+        Self::desired(self, query).await
+    }
+
+    async fn applied(&self, applied: &Applied) -> Result<(), Error> {
+        Self::applied(self, applied).await
+    }
+
+    async fn drift(&self, report: &DriftReport) -> Result<(), Error> {
+        Self::drift(self, report).await
+    }
+
+    async fn prekeys(&self, prekeys: &Prekeys) -> Result<(), Error> {
+        Self::prekeys(self, prekeys).await
+    }
+
+    async fn reply(&self, request: RequestId, reply: &Reply) -> Result<(), Error> {
+        Self::reply(self, request, reply).await
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), Error> {
+        Self::report(self, report).await
+    }
+
+    async fn health(&self) -> Result<(), Error> {
+        Self::health(self).await.map(drop)
+    }
+
+    fn target(&self) -> &Target {
+        Self::target(self)
+    }
+}
+
+/// The planes. Cloning shares whose turn it is.
+#[derive(Clone)]
+pub struct Planes<P> {
+    clients: Arc<[P]>,
+    turn: Arc<AtomicUsize>,
+    jitter: Jitter,
+}
+
+impl Planes<Client> {
     /// The configured planes, called with the token in its file.
-    pub fn new(config: &Config) -> Result<Self, SetupError> {
+    pub fn configured(config: &Config) -> Result<Self, SetupError> {
         let read = |path: &std::path::Path| {
             std::fs::read(path).map_err(|source| SetupError::File {
                 path: path.display().to_string(),
@@ -62,16 +126,25 @@ impl Planes {
             let client = Client::new(Target::Url(url.clone()), certificates.as_deref())?;
             Ok(client.with_token(token.clone()))
         };
-        let clients = config.plane.iter().map(client).collect::<Result<Arc<[_]>, Error>>()?;
-        Ok(Self {
-            clients,
+        let clients = config.plane.iter().map(client).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Self::new(clients, Jitter::default()))
+    }
+}
+
+impl<P: Clone> Planes<P> {
+    /// These planes, the first one's turn. `jitter` cuts the waits of who dials them.
+    #[must_use]
+    pub fn new(clients: Vec<P>, jitter: Jitter) -> Self {
+        Self {
+            clients: clients.into(),
             turn: Arc::default(),
-        })
+            jitter,
+        }
     }
 
     /// The plane whose turn it is.
     #[must_use]
-    pub fn current(&self) -> Option<Client> {
+    pub fn current(&self) -> Option<P> {
         let turn = self.turn.load(Ordering::Relaxed);
         self.clients.get(turn.checked_rem(self.clients.len())?).cloned()
     }
@@ -80,13 +153,40 @@ impl Planes {
     pub fn next(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// The waits of somebody who dials them.
+    #[must_use]
+    pub fn backoff(&self) -> Backoff {
+        Backoff {
+            failures: 0,
+            jitter: self.jitter.clone(),
+        }
+    }
+}
+
+/// Any number, each time another: what cuts the waits at random.
+#[derive(Clone)]
+pub struct Jitter(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Jitter {
+    /// Numbers from `next`.
+    pub fn new(next: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(next))
+    }
+}
+
+/// The system's. Without any the waits are none at all, which is unkind and not wrong.
+impl Default for Jitter {
+    fn default() -> Self {
+        Self::new(|| getrandom::u64().unwrap_or_default())
+    }
 }
 
 /// Waits that double, each cut at random ("full jitter"), so that a thousand agents that lost their
 /// plane together do not come back together.
-#[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
+    jitter: Jitter,
 }
 
 impl Backoff {
@@ -95,8 +195,9 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// How long to wait now; `random` is any number.
-    pub fn wait(&mut self, random: u64) -> Duration {
+    /// How long to wait now.
+    pub fn wait(&mut self) -> Duration {
+        let random = (self.jitter.0)();
         let bound = FIRST_WAIT
             .saturating_mul(2u32.saturating_pow(self.failures))
             .min(LONGEST_WAIT);
@@ -107,33 +208,37 @@ impl Backoff {
 
     /// Sleeps for the next wait.
     pub async fn sleep(&mut self) {
-        let random = getrandom::u64().unwrap_or_default();
-        tokio::time::sleep(self.wait(random)).await;
+        tokio::time::sleep(self.wait()).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     #[test]
     fn waits_double_up_to_a_bound_and_begin_anew_after_success() {
-        let mut backoff = Backoff::default();
-        // The largest number below the bound, whichever it is.
-        let mut longest = || {
-            (0..=30_000)
-                .map(|r| {
-                    Backoff {
-                        failures: backoff.failures,
-                    }
-                    .wait(r)
-                })
-                .max()
-                .map(|w| (w, backoff.wait(0)))
+        let number = Arc::new(AtomicU64::new(0));
+        let jitter = {
+            let number = Arc::clone(&number);
+            Jitter::new(move || number.load(Ordering::Relaxed))
         };
-        let waits: Vec<u128> = (0..9).map(|_| longest().unwrap().0.as_millis()).collect();
+        let mut backoff = Planes::<()>::new(Vec::new(), jitter).backoff();
+        // The largest of all cuts is the bound, less one.
+        let mut longest = || {
+            let before = backoff.failures;
+            let cuts = (0..=30_000).map(|cut| {
+                number.store(cut, Ordering::Relaxed);
+                backoff.failures = before;
+                backoff.wait()
+            });
+            cuts.max().unwrap().as_millis()
+        };
+        let waits: Vec<u128> = (0..9).map(|_| longest()).collect();
         assert_eq!(waits, [499, 999, 1999, 3999, 7999, 15999, 29999, 29999, 29999]);
         backoff.reset();
-        assert!(backoff.wait(u64::MAX) < FIRST_WAIT);
+        assert!(backoff.wait() < FIRST_WAIT);
     }
 }

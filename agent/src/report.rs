@@ -4,18 +4,18 @@
 //! reports (each interval: round trip, transfers). A look at the interface comes with each report,
 //! whether the plane is there or not: it is also what repairs drift.
 
-use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use wgctl::ServerId;
 use wgctl::address::Endpoint;
 use wgctl::api::Report;
-use wgctl::client::{Client, Error};
+use wgctl::client::Error;
 
-use crate::plane::{Backoff, Planes};
+use crate::plane::{Plane, Planes};
 use crate::reconcile::{Input, Reading, Verdict};
 
 /// How long a measured round trip may take.
@@ -24,8 +24,12 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const SMOOTHING: f64 = 0.2;
 
 /// Confirms every verdict, and the latest again after each connection; until the reconciler ends.
-pub async fn confirm(planes: Planes, mut verdict: watch::Receiver<Verdict>, mut connected: watch::Receiver<u64>) {
-    let mut backoff = Backoff::default();
+pub async fn confirm<P: Plane>(
+    planes: Planes<P>,
+    mut verdict: watch::Receiver<Verdict>,
+    mut connected: watch::Receiver<u64>,
+) {
+    let mut backoff = planes.backoff();
     loop {
         let message = verdict.borrow_and_update().message();
         connected.mark_unchanged();
@@ -35,6 +39,7 @@ pub async fn confirm(planes: Planes, mut verdict: watch::Receiver<Verdict>, mut 
                 if may_pass(&error) {
                     // A plane that is back is not kept waiting for what another's failures cost.
                     tokio::select! {
+                        biased;
                         () = backoff.sleep() => {}
                         changed = connected.changed() => if changed.is_err() { return },
                     }
@@ -45,6 +50,7 @@ pub async fn confirm(planes: Planes, mut verdict: watch::Receiver<Verdict>, mut 
             }
         }
         tokio::select! {
+            biased;
             changed = verdict.changed() => if changed.is_err() { return },
             changed = connected.changed() => if changed.is_err() { return },
         }
@@ -59,11 +65,11 @@ fn may_pass(error: &Error) -> bool {
 }
 
 /// The reporting side of the agent.
-pub struct Reporter {
+pub struct Reporter<P> {
     /// Whom to tell.
-    pub planes: Planes,
+    pub planes: Planes<P>,
     /// Whom to ask.
-    pub inbox: Sender<Input>,
+    pub inbox: UnboundedSender<Input>,
     /// Seconds between reports.
     pub every: u32,
     /// Told when a plane is there: the first report follows at once.
@@ -72,7 +78,7 @@ pub struct Reporter {
     pub server: watch::Receiver<Option<ServerId>>,
 }
 
-impl Reporter {
+impl<P: Plane> Reporter<P> {
     /// Looks and reports until the reconciler ends.
     pub async fn run(mut self) {
         let mut ticks = interval(Duration::from_secs(u64::from(self.every)));
@@ -80,6 +86,7 @@ impl Reporter {
         let mut smoothed = None;
         loop {
             tokio::select! {
+                biased;
                 _ = ticks.tick() => {}
                 changed = self.connected.changed() => if changed.is_err() { return },
             }
@@ -106,7 +113,7 @@ impl Reporter {
 
     async fn report(
         &self,
-        client: &Client,
+        client: &P,
         server_id: ServerId,
         reading: Reading,
         ping_ms: Option<f64>,
@@ -131,7 +138,7 @@ impl Reporter {
 }
 
 /// The round trip to the plane, or the time a TCP connection to the target takes; milliseconds.
-async fn measure(client: &Client, target: Option<&Endpoint>) -> Option<f64> {
+async fn measure<P: Plane>(client: &P, target: Option<&Endpoint>) -> Option<f64> {
     let begin = Instant::now();
     let answered = match target {
         None => timeout(PING_TIMEOUT, client.health())

@@ -5,16 +5,16 @@
 //! down because nobody answers.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 use wgctl::ServerId;
-use wgctl::client::{Client, Error};
+use wgctl::client::Error;
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
 
 use crate::answer::answer;
 use crate::desired::{Base, Misfit};
-use crate::plane::{Backoff, Planes};
+use crate::plane::{Backoff, Plane, Planes};
 use crate::reconcile::{Input, Position};
 use crate::secrets::Secrets;
 
@@ -48,13 +48,13 @@ enum End {
 }
 
 /// The polling side of the agent.
-pub struct Source {
+pub struct Source<P> {
     /// Whom to dial.
-    pub planes: Planes,
+    pub planes: Planes<P>,
     /// The host's secrets.
     pub secrets: Arc<Secrets>,
     /// Where answers go.
-    pub inbox: Sender<Input>,
+    pub inbox: UnboundedSender<Input>,
     /// What is here already.
     pub position: watch::Receiver<Position>,
     /// Whose agent this is, once known: by the state that is here, or by the token.
@@ -63,10 +63,10 @@ pub struct Source {
     pub connected: watch::Sender<u64>,
 }
 
-impl Source {
+impl<P: Plane> Source<P> {
     /// Polls until the reconciler ends.
     pub async fn run(self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.planes.backoff();
         loop {
             let Some(client) = self.planes.current() else { return };
             match self.converse(&client, &mut backoff).await {
@@ -83,7 +83,7 @@ impl Source {
         }
     }
 
-    async fn converse(&self, client: &Client, backoff: &mut Backoff) -> End {
+    async fn converse(&self, client: &P, backoff: &mut Backoff) -> End {
         let server = match self.introduce(client).await {
             Ok(server) => server,
             Err(end) => return end,
@@ -98,7 +98,7 @@ impl Source {
         }
     }
 
-    async fn introduce(&self, client: &Client) -> Result<ServerId, End> {
+    async fn introduce(&self, client: &P) -> Result<ServerId, End> {
         let hello = Hello {
             version: VERSION,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -113,7 +113,7 @@ impl Source {
         Ok(server)
     }
 
-    async fn poll(&self, client: &Client, server: &ServerId) -> Result<(), End> {
+    async fn poll(&self, client: &P, server: &ServerId) -> Result<(), End> {
         let position = *self.position.borrow();
         match self.ask(client, server, position).await? {
             Err(misfit) if position.is_some() => {
@@ -125,7 +125,7 @@ impl Source {
     }
 
     /// Asks for what is new since `position`, for everything without one, and hands it over.
-    async fn ask(&self, client: &Client, server: &ServerId, position: Position) -> Result<Result<(), Misfit>, End> {
+    async fn ask(&self, client: &P, server: &ServerId, position: Position) -> Result<Result<(), Misfit>, End> {
         let query = DesiredQuery {
             revision: position.map_or(0, |(_, revision)| revision),
             incarnation: position.map(|(incarnation, _)| incarnation),
@@ -157,7 +157,7 @@ impl Source {
     }
 
     /// Answers on the side: a person waits, and so does the next poll's news.
-    fn answer(&self, client: &Client, server: &ServerId, request: Request) {
+    fn answer(&self, client: &P, server: &ServerId, request: Request) {
         let (client, server, secrets) = (client.clone(), server.clone(), Arc::clone(&self.secrets));
         tokio::spawn(async move {
             let reply = answer(&secrets, &server, request.ask);
@@ -167,21 +167,19 @@ impl Source {
         });
     }
 
-    async fn fill(&self, client: &Client, server: &ServerId, wanted: u32) -> Result<(), End> {
-        let (secrets, server) = (Arc::clone(&self.secrets), server.clone());
-        let count = wanted.min(PREKEYS_AT_ONCE);
-        let make = move || {
-            (0..count)
-                .map(|_| secrets.prekey(&server))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let made = tokio::task::spawn_blocking(make).await.map_err(|_| End::Stopping)?;
-        match made {
-            Ok(prekeys) => Ok(client.prekeys(&Prekeys { prekeys }).await?),
-            Err(error) => {
-                tracing::error!("no keys can be made: {error}");
-                Ok(())
+    async fn fill(&self, client: &P, server: &ServerId, wanted: u32) -> Result<(), End> {
+        let mut prekeys = Vec::new();
+        for _ in 0..wanted.min(PREKEYS_AT_ONCE) {
+            match self.secrets.prekey(server) {
+                Ok(prekey) => prekeys.push(prekey),
+                Err(error) => {
+                    tracing::error!("no keys can be made: {error}");
+                    return Ok(());
+                }
             }
+            // A key takes long enough for others to want their turn.
+            tokio::task::yield_now().await;
         }
+        Ok(client.prekeys(&Prekeys { prekeys }).await?)
     }
 }

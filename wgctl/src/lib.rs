@@ -23,4 +23,4 @@ pub mod time;
 
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use name::{PeerId, PeerName, ServerId};
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};

@@ -22,13 +22,13 @@ use wgctl::device::{Backend, DesiredDevice, Device, Error, Peer, Plan};
 use wgctl::protocol::v1::Desired;
 use wgctl::{PublicKey, ServerId, Timestamp};
 
-use crate::cache;
+use crate::cache::Cache;
 use crate::counters::Counters;
-use crate::desired::{Base, Misfit, State, Touched, step};
+use crate::desired::{Base, Delta, Misfit, State, Touched, step};
 use crate::host::{Host, Spec};
 use crate::secrets::Secrets;
 
-pub use thread::{Input, Position, Reading, Running, spawn};
+pub use thread::{Handle, Input, Loop, Position, Reading, spawn};
 pub use verdict::Verdict;
 use verdict::reasons;
 use wanted::{Index, Opened, Wanted};
@@ -49,6 +49,7 @@ pub struct Reconciler<B, H> {
     link_by: LinkBy,
     secrets: Arc<Secrets>,
     folder: PathBuf,
+    cache: Cache,
     state: Option<State>,
     index: Index,
     opened: Opened,
@@ -62,7 +63,8 @@ pub struct Reconciler<B, H> {
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// An owner of what `folder` remembers; the cached state is taken up, nothing is sent yet.
     pub fn new(backend: B, host: H, link_by: LinkBy, secrets: Arc<Secrets>, folder: PathBuf) -> Self {
-        let state = cache::load(&folder).unwrap_or_else(|error| {
+        let (cache, cached) = Cache::open(&folder);
+        let state = cached.unwrap_or_else(|error| {
             tracing::error!("{error}");
             None
         });
@@ -83,6 +85,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             link_by,
             secrets,
             folder,
+            cache,
             state,
             index,
             opened: Opened::default(),
@@ -113,10 +116,15 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         &mut self.counters
     }
 
-    /// Takes one answer of the plane and carries it out.
+    /// Takes one answer of the plane and carries it out. It is written down first: what is confirmed
+    /// must be there after a power cut with nobody to ask.
     pub fn take(&mut self, server: &ServerId, desired: Desired, base: Base, now: Timestamp) -> Result<Touched, Misfit> {
         self.count_before(&desired);
+        let delta = Delta::of(&desired);
         let touched = step(&mut self.state, server, desired, base)?;
+        if touched != Touched::Nothing {
+            self.write_down(delta.as_ref());
+        }
         match &touched {
             Touched::Nothing => {}
             Touched::All => {
@@ -264,11 +272,23 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         Ok(())
     }
 
-    /// Writes the state down for a boot without a plane.
-    pub fn save(&self) -> Result<(), cache::Error> {
-        self.state
-            .as_ref()
-            .map_or(Ok(()), |state| cache::save(&self.folder, state))
+    /// Writes down what led to the state. A disk that refuses keeps nothing from the kernel: a client
+    /// that was cut off must be cut off.
+    fn write_down(&mut self, delta: Option<&Delta>) {
+        let Some(state) = &self.state else { return };
+        if let Err(error) = self.cache.write(state, delta) {
+            tracing::error!("the state is not cached, a boot without a plane would not have it: {error}");
+        }
+    }
+
+    /// Whether the cache is older than the state: the disk refused it.
+    pub const fn cache_is_behind(&self) -> bool {
+        self.cache.is_behind()
+    }
+
+    /// Tries the cache again, whole.
+    pub fn save(&mut self) {
+        self.write_down(None);
     }
 
     /// Writes the counters down.

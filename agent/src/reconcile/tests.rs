@@ -56,9 +56,8 @@ impl Rig {
         rig
     }
 
-    /// The agent is stopped and started.
+    /// The agent is killed and started: it has what it wrote down by then.
     fn restart(&mut self) {
-        self.reconciler.save().unwrap();
         self.reconciler.save_counters();
         self.reconciler = reconciler(&self.devices, &self.host, &self.secrets, &self.folder);
     }
@@ -184,8 +183,12 @@ fn a_snapshot_makes_the_interface_whole() {
 fn a_boot_without_a_plane_brings_everything_back_from_the_cache() {
     let mut rig = Rig::new();
     let (one, two) = (rig.sealed(2), peer(3));
-    rig.take(snapshot(&[one, two])).unwrap();
+    rig.take(snapshot(&[one.clone(), two.clone()])).unwrap();
+    let mut newer = peer(4);
+    newer.expires_at = Some(rig.now.after(Duration::from_secs(3600)));
+    rig.delta(&[newer], &[two]);
     let before = rig.device();
+    assert_eq!(rig.reconciler.verdict().revision, 2, "confirmed");
     rig.devices.delete(&name());
     rig.restart();
     assert_eq!(
@@ -195,7 +198,7 @@ fn a_boot_without_a_plane_brings_everything_back_from_the_cache() {
     );
     rig.round();
     assert_eq!(rig.device(), before);
-    assert_eq!(rig.reconciler.verdict().revision, 1);
+    assert_eq!(rig.reconciler.verdict().revision, 2);
 }
 
 #[test]

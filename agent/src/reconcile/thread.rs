@@ -1,24 +1,23 @@
-//! The reconciler's thread: kernel calls block, so they have one of their own.
+//! The reconciler's loop, and its thread: kernel calls block, so they have one of their own.
 //!
-//! Owns the inbox, the timers (the next expiry, the saving of the cache) and who is told what. It
-//! must not decide what should be.
+//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and who is told
+//! what. It must not decide what should be.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout};
 use wgctl::api::Counters as Batch;
 use wgctl::device::Backend;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::Desired;
-use wgctl::{ServerId, Timestamp};
+use wgctl::{Clock, ServerId, Timestamp};
 
 use super::{Reconciler, Verdict};
 use crate::desired::{Base, Misfit, Touched};
 use crate::host::Host;
 
-/// The cache is written at once, but in a storm of changes only so often.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a cache that could not be written waits.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
 /// The interface is compared at least this often, however rare the reports; a clock that jumps is
@@ -27,7 +26,7 @@ const ROUND_INTERVAL: Duration = Duration::from_secs(30);
 /// The same, while the interface is not as it should be.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the thread is told.
+/// What the loop is told.
 pub enum Input {
     /// The plane's answer, and where to say what is known now.
     Desired {
@@ -72,81 +71,127 @@ pub struct Reading {
 /// Where the next poll begins: incarnation and revision of the state that is here.
 pub type Position = Option<(Incarnation, u64)>;
 
-/// The running thread, as others see it.
-pub struct Running {
+/// The loop, as others see it.
+#[derive(Clone)]
+pub struct Handle {
     /// Its inbox.
-    pub inbox: Sender<Input>,
+    pub inbox: UnboundedSender<Input>,
     /// What came of it, whenever that changes.
     pub verdict: watch::Receiver<Verdict>,
     /// Where the next poll begins.
     pub position: watch::Receiver<Position>,
-    /// To wait for its end.
-    pub handle: std::thread::JoinHandle<()>,
 }
 
 /// Starts the thread. What the cache says is carried out first; `ready` is told after that.
-pub fn spawn<B, H>(mut reconciler: Reconciler<B, H>, ready: oneshot::Sender<()>) -> std::io::Result<Running>
+pub fn spawn<B, H>(
+    reconciler: Reconciler<B, H>,
+    clock: Clock,
+    ready: oneshot::Sender<()>,
+) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)>
 where
     B: Backend + 'static,
     H: Host + 'static,
 {
-    let (inbox, receiver) = channel();
-    let (verdict_sender, verdict) = watch::channel(reconciler.verdict().clone());
-    let (position_sender, position) = watch::channel(position_of(&reconciler));
-    let handle = std::thread::Builder::new()
+    let (mut turns, handle) = Loop::new(reconciler, clock);
+    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = std::thread::Builder::new()
         .name("reconcile".to_owned())
         .spawn(move || {
-            reconciler.round(Timestamp::now());
-            let mut thread = Thread {
-                reconciler,
-                verdict: verdict_sender,
-                position: position_sender,
-                saves: Saves::default(),
-                rounded: Instant::now(),
-            };
-            thread.publish();
-            // Nobody may wait for it: then nobody is told.
-            let _ = ready.send(());
-            thread.run(&receiver);
+            turns.begin(ready);
+            // Turns are taken outside of the runtime: they block, and some on one of their own.
+            while let Some(next) = timer.block_on(turns.next()) {
+                turns.take(next);
+            }
+            turns.end();
         })?;
-    Ok(Running {
-        inbox,
-        verdict,
-        position,
-        handle,
-    })
+    Ok((handle, thread))
 }
 
 fn position_of<B: Backend, H: Host>(reconciler: &Reconciler<B, H>) -> Position {
     reconciler.state().map(|state| (state.incarnation, state.revision))
 }
 
-struct Thread<B, H> {
+/// The loop around a reconciler.
+pub struct Loop<B, H> {
     reconciler: Reconciler<B, H>,
+    clock: Clock,
+    inbox: UnboundedReceiver<Input>,
     verdict: watch::Sender<Verdict>,
     position: watch::Sender<Position>,
-    saves: Saves,
+    /// When the cache was last written, or could not be.
+    tried: Instant,
     rounded: Instant,
 }
 
-impl<B: Backend, H: Host> Thread<B, H> {
-    fn run(&mut self, inbox: &Receiver<Input>) {
-        loop {
-            match inbox.recv_timeout(self.patience()) {
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(input) => self.take(input),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let now = Timestamp::now();
-            let expired = self.reconciler.next_expiry().is_some_and(|end| end <= now);
-            if expired || self.until_round().is_zero() {
-                self.round(now);
-            }
-            if self.saves.due() {
-                self.save();
-            }
+/// What a turn is about.
+enum Next {
+    Input(Input),
+    Timer,
+}
+
+impl<B: Backend, H: Host> Loop<B, H> {
+    /// A loop that does nothing yet. `clock` is what peers expire by.
+    pub fn new(reconciler: Reconciler<B, H>, clock: Clock) -> (Self, Handle) {
+        let (sender, inbox) = unbounded_channel();
+        let (verdict, verdicts) = watch::channel(reconciler.verdict().clone());
+        let (position, positions) = watch::channel(position_of(&reconciler));
+        let turns = Self {
+            reconciler,
+            clock,
+            inbox,
+            verdict,
+            position,
+            tried: Instant::now(),
+            rounded: Instant::now(),
+        };
+        let handle = Handle {
+            inbox: sender,
+            verdict: verdicts,
+            position: positions,
+        };
+        (turns, handle)
+    }
+
+    /// Runs as a task among others, for a backend and a host that neither block nor wait.
+    pub async fn run(mut self, ready: oneshot::Sender<()>) {
+        self.begin(ready);
+        while let Some(next) = self.next().await {
+            self.take(next);
         }
-        if self.saves.dirty {
+        self.end();
+    }
+
+    fn begin(&mut self, ready: oneshot::Sender<()>) {
+        self.round(self.clock.now());
+        // Nobody may wait for it: then nobody is told.
+        let _ = ready.send(());
+    }
+
+    /// Waits for something to do; `None` when this is the end.
+    async fn next(&mut self) -> Option<Next> {
+        match timeout(self.patience(), self.inbox.recv()).await {
+            Ok(Some(Input::Stop) | None) => None,
+            Ok(Some(input)) => Some(Next::Input(input)),
+            Err(_) => Some(Next::Timer),
+        }
+    }
+
+    fn take(&mut self, next: Next) {
+        if let Next::Input(input) = next {
+            self.carry_out(input);
+        }
+        let now = self.clock.now();
+        let expired = self.reconciler.next_expiry().is_some_and(|end| end <= now);
+        if expired || self.until_round().is_zero() {
+            self.round(now);
+        }
+        if self.until_save().is_some_and(|left| left.is_zero()) {
+            self.save();
+        }
+    }
+
+    fn end(&mut self) {
+        if self.reconciler.cache_is_behind() {
             self.save();
         }
         self.reconciler.save_counters();
@@ -168,16 +213,18 @@ impl<B: Backend, H: Host> Thread<B, H> {
         interval.saturating_sub(self.rounded.elapsed())
     }
 
-    fn save(&mut self) {
-        let began = Instant::now();
-        let saved = self.reconciler.save();
-        if let Err(error) = &saved {
-            tracing::error!("the state is not cached, a boot without a plane would not have it: {error}");
-        }
-        self.saves.tried(began.elapsed(), saved.is_ok());
+    /// How long a cache that could not be written waits; none when it was.
+    fn until_save(&self) -> Option<Duration> {
+        let left = || SAVE_RETRY.saturating_sub(self.tried.elapsed());
+        self.reconciler.cache_is_behind().then(left)
     }
 
-    fn take(&mut self, input: Input) {
+    fn save(&mut self) {
+        self.reconciler.save();
+        self.tried = Instant::now();
+    }
+
+    fn carry_out(&mut self, input: Input) {
         match input {
             Input::Desired {
                 server,
@@ -185,14 +232,16 @@ impl<B: Backend, H: Host> Thread<B, H> {
                 base,
                 done,
             } => {
-                let taken = self.reconciler.take(&server, *desired, base, Timestamp::now());
+                let taken = self.reconciler.take(&server, *desired, base, self.clock.now());
                 self.publish();
-                self.saves.dirty |= taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing);
+                if taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing) {
+                    self.tried = Instant::now();
+                }
                 // The poll that asked may be gone; the next one asks anew.
                 let _ = done.send(taken.map(drop));
             }
             Input::Look { reading } => {
-                self.round(Timestamp::now());
+                self.round(self.clock.now());
                 let shown = self.reading();
                 let _ = reading.send(shown);
             }
@@ -241,73 +290,10 @@ impl<B: Backend, H: Host> Thread<B, H> {
     /// How long nothing needs to be done.
     fn patience(&self) -> Duration {
         // The clock is cut to seconds: the last one is waited out in small steps.
-        let before = |end: Timestamp| end.since(Timestamp::now()).saturating_sub(Duration::from_secs(1));
+        let before = |end: Timestamp| end.since(self.clock.now()).saturating_sub(Duration::from_secs(1));
         let expiry = self.reconciler.next_expiry().map(before);
         let expiry = expiry.map(|left| left.max(Duration::from_millis(100)));
-        let waits = [expiry, self.saves.patience()].into_iter().flatten();
+        let waits = [expiry, self.until_save()].into_iter().flatten();
         waits.fold(self.until_round(), Duration::min)
-    }
-}
-
-/// When the cache was and will be written.
-#[derive(Default)]
-struct Saves {
-    dirty: bool,
-    /// When the last attempt ended, and how long the next one waits from then.
-    last: Option<(Instant, Duration)>,
-}
-
-impl Saves {
-    fn patience(&self) -> Option<Duration> {
-        let left = |(at, wait): (Instant, Duration)| wait.saturating_sub(at.elapsed());
-        self.dirty.then(|| self.last.map_or(Duration::ZERO, left))
-    }
-
-    fn due(&self) -> bool {
-        self.patience().is_some_and(|left| left.is_zero())
-    }
-
-    /// A large state takes long to write: changes come first, so a tenth of the time is enough.
-    fn tried(&mut self, took: Duration, saved: bool) {
-        self.dirty = !saved;
-        let wait = if saved {
-            SAVE_INTERVAL.max(took.saturating_mul(9))
-        } else {
-            SAVE_RETRY
-        };
-        self.last = Some((Instant::now(), wait));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_is_cached_at_once_and_a_storm_of_them_now_and_then() {
-        let mut saves = Saves::default();
-        assert!(!saves.due());
-        saves.dirty = true;
-        assert!(saves.due());
-        saves.tried(Duration::from_millis(1), true);
-        assert!(!saves.due() && saves.patience().is_none());
-        saves.dirty = true;
-        assert!(!saves.due() && saves.patience() <= Some(SAVE_INTERVAL));
-        saves.tried(Duration::from_secs(2), true);
-        saves.dirty = true;
-        assert!(
-            saves.patience() > Some(Duration::from_secs(10)),
-            "a large state, more rarely"
-        );
-    }
-
-    #[test]
-    fn a_cache_that_was_not_written_is_written_later() {
-        let mut saves = Saves {
-            dirty: true,
-            last: None,
-        };
-        saves.tried(Duration::ZERO, false);
-        assert!(saves.patience().is_some_and(|left| !left.is_zero()));
     }
 }

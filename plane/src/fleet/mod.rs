@@ -24,7 +24,7 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wgctl::{ServerId, Timestamp};
+use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
@@ -54,7 +54,7 @@ pub struct Settings {
     /// Prekeys to hold for each server.
     pub prekey_stock: u32,
     /// What time it is.
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
 }
 
 impl Default for Settings {
@@ -63,7 +63,7 @@ impl Default for Settings {
             apply_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             prekey_stock: 32,
-            clock: Timestamp::now,
+            clock: Clock::default(),
         }
     }
 }
@@ -151,7 +151,7 @@ impl Fleet {
     }
 
     fn now(&self) -> Timestamp {
-        (self.shared.settings.clock)()
+        self.shared.settings.clock.now()
     }
 
     /// Makes a change.

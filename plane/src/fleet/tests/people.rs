@@ -173,7 +173,7 @@ async fn idempotency_keys_are_forgotten_after_a_day() {
     use std::sync::atomic::{AtomicI64, Ordering};
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
     let settings = Settings {
-        clock: || Timestamp::from_unix(NOW.load(Ordering::Relaxed)),
+        clock: Clock::new(|| Timestamp::from_unix(NOW.load(Ordering::Relaxed))),
         ..Settings::default()
     };
     let scene = scene_with(&["10.8.0.0/24"], settings).await;

@@ -1,0 +1,210 @@
+//! The cache as bytes: a first line, a snapshot, and the changes since, each with a checksum.
+//!
+//! Owns the text and what makes it trustworthy. Pure. Each record is one line, `S` or `D`, the
+//! checksum in hexadecimal, the record in JSON. A checksum is SHA-256 over the one before it and
+//! the record, so that a record that was changed, moved or taken out from between others shows.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::desired::{Delta, State};
+
+/// The first line.
+const FIRST: &str = "sentrazone-desired 2";
+
+/// The checksum of the last record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Chain([u8; 32]);
+
+impl Chain {
+    fn after(self, body: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(self.0).chain_update(body).finalize().into())
+    }
+
+    fn text(self) -> String {
+        self.0.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// What a cache holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    /// The snapshot with the changes since.
+    pub(super) state: State,
+    /// Where the next record goes on.
+    pub(super) chain: Chain,
+    /// How long the snapshot is, bytes; and the changes.
+    pub(super) snapshot: usize,
+    pub(super) changes: usize,
+    /// Whether the last record was cut off while it was written.
+    pub(super) torn: bool,
+}
+
+/// A whole cache of this state.
+pub(super) fn snapshot(state: &State) -> serde_json::Result<(Vec<u8>, Chain)> {
+    let mut content = format!("{FIRST}\n").into_bytes();
+    let (line, chain) = line('S', Chain::default(), state)?;
+    content.extend_from_slice(&line);
+    Ok((content, chain))
+}
+
+/// One change as the next line.
+pub(super) fn change(chain: Chain, delta: &Delta) -> serde_json::Result<(Vec<u8>, Chain)> {
+    line('D', chain, delta)
+}
+
+fn line(kind: char, chain: Chain, record: &impl Serialize) -> serde_json::Result<(Vec<u8>, Chain)> {
+    let body = serde_json::to_vec(record)?;
+    let chain = chain.after(&body);
+    let mut line = format!("{kind} {} ", chain.text()).into_bytes();
+    line.extend_from_slice(&body);
+    line.push(b'\n');
+    Ok((line, chain))
+}
+
+/// Reads a whole cache. A last line without its end is what a crash leaves behind: nobody was told
+/// of it, and it is left out. Anything else that is not as it was written is an error.
+pub(super) fn parse(content: &[u8]) -> Result<Content, &'static str> {
+    let (whole, torn) = match content.iter().rposition(|byte| *byte == b'\n') {
+        None if content.is_empty() => return Err("it is empty"),
+        None => return Err("it is cut short"),
+        Some(end) => content.split_at(end + 1),
+    };
+    let mut lines = whole.split_inclusive(|byte| *byte == b'\n');
+    if lines.next() != Some(format!("{FIRST}\n").as_bytes()) {
+        return Err("its first line is not that of a cache of this version");
+    }
+    let first = lines.next().ok_or("it is cut short")?;
+    let (body, mut chain) = record(b'S', Chain::default(), first)?;
+    let mut state: State = serde_json::from_slice(body).map_err(|_| "its content makes no sense")?;
+    let mut changes = 0;
+    for line in lines {
+        let (body, next) = record(b'D', chain, line)?;
+        let delta: Delta = serde_json::from_slice(body).map_err(|_| "one of its changes makes no sense")?;
+        state.change(delta);
+        chain = next;
+        changes += line.len();
+    }
+    Ok(Content {
+        state,
+        chain,
+        snapshot: first.len(),
+        changes,
+        torn: !torn.is_empty(),
+    })
+}
+
+fn record(kind: u8, chain: Chain, line: &[u8]) -> Result<(&[u8], Chain), &'static str> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let (Some([found]), Some(sum), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err("one of its lines is no record");
+    };
+    let chain = chain.after(body);
+    if *found != kind || sum != chain.text().as_bytes() {
+        return Err("its checksum does not match");
+    }
+    Ok((body, chain))
+}
+
+#[cfg(test)]
+mod tests {
+    use wgctl::name::Incarnation;
+
+    use super::*;
+    use crate::desired::tests::{interface, peer, server};
+
+    fn state() -> State {
+        let peers = (2..8).map(peer).map(|peer| (peer.id, peer)).collect();
+        State {
+            server_id: server(),
+            incarnation: Incarnation::random(),
+            revision: 7,
+            interface: interface(),
+            peers,
+        }
+    }
+
+    /// A snapshot, then one peer added, then one removed; and the states in between.
+    fn written() -> (Vec<u8>, Vec<State>, Vec<usize>) {
+        let mut state = state();
+        let (mut content, mut chain) = snapshot(&state).unwrap();
+        let (mut states, mut ends) = (vec![state.clone()], vec![content.len()]);
+        let gone = *state.peers.keys().next().unwrap();
+        let deltas = [(8, vec![peer(20)], vec![]), (9, vec![], vec![gone])];
+        for (revision, upsert, remove) in deltas {
+            let delta = Delta {
+                revision,
+                interface: None,
+                upsert,
+                remove,
+            };
+            let (line, next) = change(chain, &delta).unwrap();
+            content.extend_from_slice(&line);
+            chain = next;
+            state.change(delta);
+            states.push(state.clone());
+            ends.push(content.len());
+        }
+        (content, states, ends)
+    }
+
+    #[test]
+    fn a_snapshot_and_its_changes_give_the_state_they_led_to() {
+        let (content, states, _) = written();
+        let read = parse(&content).unwrap();
+        assert_eq!(Some(&read.state), states.last());
+        assert!(!read.torn);
+        assert_eq!((read.state.revision, read.state.peers.len()), (9, 6));
+    }
+
+    #[test]
+    fn a_cache_cut_anywhere_is_refused_or_gives_what_was_whole_by_then() {
+        let (content, states, ends) = written();
+        for length in 0..content.len() {
+            let whole = ends.iter().rposition(|end| *end <= length);
+            match (parse(&content[..length]), whole) {
+                (Err(_), None) => {}
+                (Ok(read), Some(at)) => {
+                    assert_eq!(read.state, states[at], "cut to {length} bytes");
+                    assert_eq!(read.torn, ends[at] != length, "cut to {length} bytes");
+                }
+                (read, whole) => panic!("cut to {length} bytes, {whole:?} whole: {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused_or_takes_no_more_than_the_last_line_with_it() {
+        let (content, states, _) = written();
+        for index in 0..content.len() {
+            for bit in 0..8 {
+                let mut flipped = content.clone();
+                flipped[index] ^= 1 << bit;
+                if let Ok(read) = parse(&flipped) {
+                    assert_eq!(index, content.len() - 1, "only the end of the last line may be lost");
+                    assert!(read.torn && read.state == states[1]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn changes_that_were_swapped_or_left_out_are_refused() {
+        let (content, _, ends) = written();
+        let (head, first, second) = (
+            &content[..ends[0]],
+            &content[ends[0]..ends[1]],
+            &content[ends[1]..ends[2]],
+        );
+        assert!(parse(&[head, second, first].concat()).is_err());
+        assert!(parse(&[head, second].concat()).is_err());
+        assert!(parse(&[head, first, first].concat()).is_err());
+    }
+}
