@@ -3,6 +3,9 @@
 //! Owns what can be asked of a plane, the HTTP clients with the agent's token, whose turn it is, and
 //! how long to wait before dialling again. It must not decide what is said.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -183,3 +183,6 @@ impl<P: Plane> Source<P> {
         Ok(client.prekeys(&Prekeys { prekeys }).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

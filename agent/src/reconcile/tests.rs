@@ -3,6 +3,7 @@
 mod counting;
 mod random;
 mod refusals;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
