@@ -253,3 +253,28 @@ async fn a_token_of_another_server_changes_nothing_on_this_host() {
     assert_eq!(agent.keys(), BTreeSet::from([one.public_key]));
     assert!(plane.record().polls.iter().all(|(_, query)| query.revision <= 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
+    let one = peer(2);
+    let (silent, other) = (Fake::new(&[]), Fake::new(std::slice::from_ref(&one)));
+    silent.behave(Manner::Silent);
+    let agent = Agent::of(&[silent.clone(), other.clone()]).await;
+    agent.has(std::slice::from_ref(&one)).await;
+    for _ in 0..3 {
+        other.behave(Manner::Gone);
+        other.change(&[]);
+        tokio::time::sleep(seconds(5)).await;
+        other.behave(Manner::Answers);
+        let back = Instant::now();
+        agent.has(&[]).await;
+        assert!(back.elapsed() < seconds(10), "{:?}", back.elapsed());
+        other.change(std::slice::from_ref(&one));
+        agent.has(std::slice::from_ref(&one)).await;
+    }
+    assert_eq!(silent.record().hellos.len(), 1);
+    other.behave(Manner::Gone);
+    silent.behave(Manner::Answers);
+    silent.change(&[]);
+    agent.has(&[]).await;
+}
