@@ -5,6 +5,7 @@
 
 pub mod counts;
 pub mod device;
+pub mod herd;
 pub mod installed;
 pub mod lab;
 pub mod loopback;
