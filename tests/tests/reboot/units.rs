@@ -40,6 +40,13 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
     let mut machine = installed::machine(folder.path());
     both_with_a_tunnel(&mut machine);
     assert_eq!(privileges(&mut machine, "sentrazone-plane").0, 0);
+    let files =
+        "prlimit --pid $(systemctl show sentrazone-plane --value -p MainPID) --nofile --output SOFT --noheadings";
+    let files: usize = machine.run(files).trim().parse().unwrap();
+    assert!(
+        files > sentrazone_plane::Config::default().limits.max_connections,
+        "{files} files"
+    );
     assert_eq!(
         privileges(&mut machine, "sentrazone-agent"),
         (1 << 12, "sentrazone-agent".to_owned()),
