@@ -14,9 +14,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// How long a boot may take. Under emulation a kernel now and then locks up before it has a disk.
-const BOOT: Duration = Duration::from_secs(90);
+const BOOT: Duration = Duration::from_secs(150);
 /// How long one script may take.
 const SCRIPT: Duration = Duration::from_secs(180);
+/// Between two questions whether something is so.
+const PAUSE: Duration = Duration::from_millis(200);
 /// How often a boot that hangs is tried again.
 const BOOTS: usize = 3;
 
@@ -148,9 +150,21 @@ impl Machine {
         output
     }
 
-    /// Runs a script until its output satisfies; panics with the last output after the deadline.
+    /// Runs a script until its output satisfies; panics with the last output when that takes
+    /// longer than a script may.
     pub fn until(&mut self, what: &str, script: &str, satisfied: impl Fn(&str) -> bool) -> String {
-        crate::wait::until_blocking(what, || self.tries(script).1, |output| satisfied(output))
+        let begin = Instant::now();
+        loop {
+            let output = self.tries(script).1;
+            if satisfied(&output) {
+                return output;
+            }
+            assert!(
+                begin.elapsed() < SCRIPT,
+                "{what}: still not so after {SCRIPT:?}: {output}"
+            );
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Shuts it down as `systemctl reboot` does, and starts it again.
