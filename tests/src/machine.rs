@@ -153,29 +153,15 @@ impl Machine {
     /// Runs a script until its output satisfies; panics with the last output when that takes
     /// longer than a script may.
     pub fn until(&mut self, what: &str, script: &str, satisfied: impl Fn(&str) -> bool) -> String {
-        let begin = Instant::now();
-        loop {
-            let output = self.tries(script).1;
-            if satisfied(&output) {
-                return output;
-            }
-            assert!(
-                begin.elapsed() < SCRIPT,
-                "{what}: still not so after {SCRIPT:?}: {output}"
-            );
-            std::thread::sleep(PAUSE);
-        }
+        until(what, || self.tries(script).1, |output| satisfied(output))
     }
 
     /// Shuts it down as `systemctl reboot` does, and starts it again.
     pub fn reboot(&mut self) {
         let _ = self.converse("systemctl reboot");
         let qemu = self.qemu.as_mut().expect("a running machine");
-        let _ = crate::wait::until_blocking(
-            "the machine went down",
-            || qemu.try_wait(),
-            |end| matches!(end, Ok(Some(_))),
-        );
+        let ended = || matches!(qemu.try_wait(), Ok(Some(_)));
+        until("the machine went down", ended, |ended| *ended);
         self.start();
     }
 
@@ -205,6 +191,22 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Waits as long as a script may take.
+fn until<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: impl Fn(&T) -> bool) -> T {
+    let begin = Instant::now();
+    loop {
+        let answer = ask();
+        if satisfied(&answer) {
+            return answer;
+        }
+        assert!(
+            begin.elapsed() < SCRIPT,
+            "{what}: still not so after {SCRIPT:?}: {answer:?}"
+        );
+        std::thread::sleep(PAUSE);
     }
 }
 
