@@ -15,6 +15,7 @@ test: build guest ## Run every test there is
 	$(CARGO) test --workspace --quiet
 	$(CARGO) kernel-test --quiet --test device --test end_to_end
 	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test userspace
+	$(CARGO) machine-test --quiet --test reboot
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)

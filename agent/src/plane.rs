@@ -3,10 +3,13 @@
 //! Owns what can be asked of a plane, the HTTP clients with the agent's token, whose turn it is, and
 //! how long to wait before dialling again. It must not decide what is said.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(test)]
+pub(crate) mod fake;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use wgctl::api::Report;
 use wgctl::client::{Client, Error, Target};
 use wgctl::name::RequestId;
@@ -19,6 +22,10 @@ use crate::config::Config;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// No wait is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A plane that says nothing for so long swallows what it is sent: refusing takes no time.
+const SILENCE: Duration = Duration::from_secs(4);
+/// How long such a plane is passed over while there are others.
+const PASSED_OVER: Duration = Duration::from_secs(300);
 
 /// Why there is nobody to dial.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +110,15 @@ impl Plane for Client {
 #[derive(Clone)]
 pub struct Planes<P> {
     clients: Arc<[P]>,
-    turn: Arc<AtomicUsize>,
+    turn: Arc<Mutex<Turn>>,
     jitter: Jitter,
+}
+
+/// Whose turn it is, and who is passed over until when, by position.
+#[derive(Default)]
+struct Turn {
+    of: usize,
+    silent: Vec<Option<Instant>>,
 }
 
 impl Planes<Client> {
@@ -142,16 +156,37 @@ impl<P: Clone> Planes<P> {
         }
     }
 
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The plane whose turn it is.
     #[must_use]
     pub fn current(&self) -> Option<P> {
-        let turn = self.turn.load(Ordering::Relaxed);
-        self.clients.get(turn.checked_rem(self.clients.len())?).cloned()
+        self.clients.get(self.turn().of).cloned()
+    }
+
+    /// The next one's turn. The current one was dialled at `since` and said nothing: if that took
+    /// its time, each turn of it would, so it has none for a while unless all are like it.
+    pub fn next_after_silence(&self, since: Instant) {
+        if since.elapsed() >= SILENCE {
+            let mut turn = self.turn();
+            let of = turn.of;
+            turn.silent.resize(self.clients.len(), None);
+            if let Some(silent) = turn.silent.get_mut(of) {
+                *silent = Some(Instant::now() + PASSED_OVER);
+            }
+        }
+        self.next();
     }
 
     /// The next one's turn.
     pub fn next(&self) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
+        let (mut turn, count, now) = (self.turn(), self.clients.len(), Instant::now());
+        let silent = |of: &usize| turn.silent.get(*of).copied().flatten().is_some_and(|until| until > now);
+        let mut others = (1..=count).filter_map(|step| turn.of.saturating_add(step).checked_rem(count));
+        let next = others.clone().find(|of| !silent(of)).or_else(|| others.next());
+        turn.of = next.unwrap_or_default();
     }
 
     /// The waits of somebody who dials them.
@@ -214,7 +249,7 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 

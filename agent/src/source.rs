@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use wgctl::ServerId;
 use wgctl::client::Error;
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
@@ -69,7 +70,10 @@ impl<P: Plane> Source<P> {
         let mut backoff = self.planes.backoff();
         loop {
             let Some(client) = self.planes.current() else { return };
-            match self.converse(&client, &mut backoff).await {
+            let (began, connections) = (Instant::now(), *self.connected.borrow());
+            let end = self.converse(&client, &mut backoff).await;
+            let silent = matches!(&end, End::Plane(error) if error.status().is_none());
+            match end {
                 End::Stopping => return,
                 End::Plane(error) if error.status() == Some(401) => tracing::error!(
                     "{} refuses this agent's token: make a new one (`wgctl server token SERVER`) and enroll again; \
@@ -78,7 +82,11 @@ impl<P: Plane> Source<P> {
                 ),
                 end => tracing::warn!("{end}; tunnels stay as they are"),
             }
-            self.planes.next();
+            if silent && *self.connected.borrow() == connections {
+                self.planes.next_after_silence(began);
+            } else {
+                self.planes.next();
+            }
             backoff.sleep().await;
         }
     }
@@ -183,3 +191,6 @@ impl<P: Plane> Source<P> {
         Ok(client.prekeys(&Prekeys { prekeys }).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

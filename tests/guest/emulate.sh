@@ -61,10 +61,6 @@ listening() { # waits for the sockets of the daemons
     fail "virtiofsd did not start: $(tail -n 3 "$work"/*.log)"
 }
 
-# Kernel arguments that only make it start sooner.
-quick="tsc=reliable random.trust_cpu=on mitigations=off cryptomgr.notests nokaslr lsm=capability"
-quick+=" rcupdate.rcu_expedited=1 8250.nr_uarts=1 i8042.noaux i8042.nokbd"
-
 machine() { # prints QEMU's arguments, one a line
     local smp forward hosts=
     smp=$(nproc)

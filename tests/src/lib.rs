@@ -5,8 +5,13 @@
 //! the tests' (but `crash`, whose tests differ in nothing but the kernel).
 
 pub mod crash;
+pub mod counts;
 pub mod device;
+pub mod herd;
+pub mod installed;
 pub mod lab;
+pub mod loopback;
+pub mod machine;
 pub mod netns;
 pub mod process;
 pub mod shown;

@@ -5,6 +5,7 @@ mod counting;
 mod drift;
 mod random;
 mod refusals;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

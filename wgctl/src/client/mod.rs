@@ -143,6 +143,10 @@ impl Client {
             let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(setup)?;
             builder = builder.tls_certs_merge(bundle);
         }
+        // Without TLS the system's certificates are not asked for: a small host may have none.
+        if base.scheme() == "http" {
+            builder = builder.tls_certs_only([]);
+        }
         let http = builder.build().map_err(setup)?;
         Ok(Self {
             http,

@@ -1,0 +1,215 @@
+//! A plane in memory, for tests of those who talk to one.
+//!
+//! Owns one server's record, what was said to it and when, and how the plane behaves. It answers a
+//! poll as a plane does: at once when there is news, else when the wait is over.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use wgctl::ServerId;
+use wgctl::api::{Problem, Report};
+use wgctl::client::{Error, Target};
+use wgctl::name::{Incarnation, RequestId};
+use wgctl::protocol::v1::{
+    Applied, Change, Desired, DesiredQuery, DriftReport, Hello, Peer, Prekey, Prekeys, Reply, Request, Welcome,
+};
+
+use super::Plane;
+use crate::desired::tests::{answer, server, snapshot};
+
+/// How a plane treats whoever calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It answers.
+    Answers,
+    /// It refuses everything with this status.
+    Refuses(u16),
+    /// Nobody is there.
+    Gone,
+    /// It takes the connection and never answers: the client gives up after a while.
+    Silent,
+}
+
+/// What the plane knows and has heard.
+pub(crate) struct Record {
+    pub(crate) manner: Manner,
+    /// Whose token it takes the agent's for.
+    pub(crate) server: ServerId,
+    pub(crate) life: Incarnation,
+    pub(crate) revision: u64,
+    pub(crate) peers: Vec<Peer>,
+    /// Said once instead of the truth, first to first.
+    pub(crate) lies: VecDeque<Desired>,
+    pub(crate) prekeys_wanted: u32,
+    pub(crate) requests: Vec<Request>,
+    /// When which introduction came.
+    pub(crate) hellos: Vec<Instant>,
+    /// When which poll came.
+    pub(crate) polls: Vec<(Instant, DesiredQuery)>,
+    pub(crate) applied: Vec<Applied>,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) prekeys: Vec<Prekey>,
+    pub(crate) replies: Vec<(RequestId, Reply)>,
+}
+
+/// A plane. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    target: Target,
+    record: Arc<Mutex<Record>>,
+    news: watch::Sender<()>,
+}
+
+impl Fake {
+    pub(crate) fn new(peers: &[Peer]) -> Self {
+        let record = Record {
+            manner: Manner::Answers,
+            server: server(),
+            life: Incarnation::random(),
+            revision: 1,
+            peers: peers.to_vec(),
+            lies: VecDeque::new(),
+            prekeys_wanted: 0,
+            requests: Vec::new(),
+            hellos: Vec::new(),
+            polls: Vec::new(),
+            applied: Vec::new(),
+            reports: Vec::new(),
+            prekeys: Vec::new(),
+            replies: Vec::new(),
+        };
+        Self {
+            target: Target::Socket(PathBuf::from("/fake")),
+            record: Arc::new(Mutex::new(record)),
+            news: watch::Sender::new(()),
+        }
+    }
+
+    /// What it knows and has heard.
+    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap()
+    }
+
+    pub(crate) fn behave(&self, manner: Manner) {
+        self.record().manner = manner;
+        self.news.send_replace(());
+    }
+
+    /// The record changes.
+    pub(crate) fn change(&self, peers: &[Peer]) {
+        let mut record = self.record();
+        record.peers = peers.to_vec();
+        record.revision += 1;
+        drop(record);
+        self.news.send_replace(());
+    }
+
+    async fn attend(&self) -> Result<(), Error> {
+        let manner = self.record().manner;
+        let unreachable = |reason: &str| Error::Unreachable {
+            target: self.target.to_string(),
+            reason: reason.to_owned(),
+        };
+        match manner {
+            Manner::Answers => Ok(()),
+            Manner::Refuses(status) => Err(Error::Refused(Box::new(Problem {
+                status,
+                ..serde_json::from_str(r#"{"type":"about:blank","title":"","status":0,"detail":"","code":"refused"}"#)
+                    .unwrap()
+            }))),
+            Manner::Gone => Err(unreachable("connection refused")),
+            Manner::Silent => {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                Err(unreachable("operation timed out"))
+            }
+        }
+    }
+
+    fn now(&self, query: &DesiredQuery) -> Option<Desired> {
+        let mut record = self.record();
+        if let Some(lie) = record.lies.pop_front() {
+            return Some(lie);
+        }
+        let known = query.incarnation == Some(record.life) && query.revision == record.revision;
+        let change = if known {
+            Change::Unchanged
+        } else {
+            snapshot(&record.peers)
+        };
+        let worth_saying = !known || record.prekeys_wanted > 0 || !record.requests.is_empty();
+        worth_saying.then(|| Desired {
+            requests: std::mem::take(&mut record.requests),
+            prekeys_wanted: std::mem::take(&mut record.prekeys_wanted),
+            ..answer(record.life, record.revision, change)
+        })
+    }
+}
+
+impl Plane for Fake {
+    async fn hello(&self, _: &Hello) -> Result<Welcome, Error> {
+        self.record().hellos.push(Instant::now());
+        self.attend().await?;
+        let record = self.record();
+        Ok(Welcome {
+            version: 1,
+            server_id: record.server.clone(),
+            incarnation: record.life,
+        })
+    }
+
+    async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
+        let mut news = self.news.subscribe();
+        self.record().polls.push((Instant::now(), query.clone()));
+        let end = Instant::now() + Duration::from_secs(query.wait.into());
+        loop {
+            self.attend().await?;
+            if let Some(desired) = self.now(query) {
+                return Ok(desired);
+            }
+            if tokio::time::timeout_at(end, news.changed()).await.is_err() {
+                let record = self.record();
+                return Ok(answer(record.life, record.revision, Change::Unchanged));
+            }
+        }
+    }
+
+    async fn applied(&self, applied: &Applied) -> Result<(), Error> {
+        self.attend().await?;
+        self.record().applied.push(applied.clone());
+        Ok(())
+    }
+
+    async fn drift(&self, _: &DriftReport) -> Result<(), Error> {
+        self.attend().await
+    }
+
+    async fn prekeys(&self, prekeys: &Prekeys) -> Result<(), Error> {
+        self.attend().await?;
+        self.record().prekeys.extend(prekeys.prekeys.clone());
+        Ok(())
+    }
+
+    async fn reply(&self, request: RequestId, reply: &Reply) -> Result<(), Error> {
+        self.attend().await?;
+        self.record().replies.push((request, reply.clone()));
+        Ok(())
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), Error> {
+        self.attend().await?;
+        self.record().reports.push(report.clone());
+        Ok(())
+    }
+
+    async fn health(&self) -> Result<(), Error> {
+        self.attend().await
+    }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+}

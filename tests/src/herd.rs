@@ -1,0 +1,199 @@
+//! Many agents in one process: the real conversation over real sockets, interfaces in memory.
+//!
+//! Owns starting them and noting when each asked for what. What they say, and when they come back,
+//! is the agent's own code.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use sentrazone_agent::converse;
+use sentrazone_agent::host::Memory as HostMemory;
+use sentrazone_agent::plane::{Jitter, Plane, Planes};
+use sentrazone_agent::reconcile::{LinkBy, Loop, Reconciler};
+use sentrazone_agent::secrets::Secrets;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use wgctl::Clock;
+use wgctl::api::Report;
+use wgctl::client::{Client, Error, Target};
+use wgctl::device::memory::Memory;
+use wgctl::name::RequestId;
+use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
+
+/// Something an agent did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// It dialled: began to introduce itself.
+    Dialled,
+    /// A plane took the introduction.
+    Welcomed,
+    /// It asked for anything else.
+    Asked,
+    /// A plane took its confirmation.
+    Confirmed,
+}
+
+/// What which agent did when.
+#[derive(Debug, Clone, Copy)]
+pub struct Event {
+    /// Its number.
+    pub agent: usize,
+    /// Which plane of its list.
+    pub plane: usize,
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub what: What,
+}
+
+/// What all agents did. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<Event>>>);
+
+impl Log {
+    fn events(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.0.lock().expect("no panic while noting")
+    }
+
+    fn note(&self, agent: usize, plane: usize, what: What) {
+        let at = Instant::now();
+        self.events().push(Event { agent, plane, at, what });
+    }
+
+    /// When the first thing happened.
+    #[must_use]
+    pub fn first(&self) -> Instant {
+        self.events().first().map_or_else(Instant::now, |event| event.at)
+    }
+
+    /// What happened since, in order.
+    #[must_use]
+    pub fn since(&self, begin: Instant) -> Vec<Event> {
+        self.events()
+            .iter()
+            .filter(|event| event.at >= begin)
+            .copied()
+            .collect()
+    }
+
+    /// How many agents did this at least `times` times since.
+    #[must_use]
+    pub fn agents(&self, what: What, times: usize, begin: Instant) -> usize {
+        let mut counts = std::collections::BTreeMap::new();
+        for event in self.since(begin).iter().filter(|event| event.what == what) {
+            *counts.entry(event.agent).or_insert(0) += 1;
+        }
+        counts.values().filter(|count| **count >= times).count()
+    }
+}
+
+/// A plane whose caller is noted.
+#[derive(Clone)]
+struct Noted {
+    client: Client,
+    agent: usize,
+    plane: usize,
+    log: Log,
+}
+
+impl Noted {
+    fn notes(&self, what: What) {
+        self.log.note(self.agent, self.plane, what);
+    }
+
+    fn asks(&self) -> &Client {
+        self.notes(What::Asked);
+        &self.client
+    }
+}
+
+impl Plane for Noted {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
+        self.notes(What::Dialled);
+        let welcome = self.client.hello(hello).await?;
+        self.notes(What::Welcomed);
+        Ok(welcome)
+    }
+
+    async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
+        self.asks().desired(query).await
+    }
+
+    async fn applied(&self, applied: &Applied) -> Result<(), Error> {
+        self.asks().applied(applied).await?;
+        self.notes(What::Confirmed);
+        Ok(())
+    }
+
+    async fn drift(&self, report: &DriftReport) -> Result<(), Error> {
+        self.asks().drift(report).await
+    }
+
+    async fn prekeys(&self, prekeys: &Prekeys) -> Result<(), Error> {
+        self.asks().prekeys(prekeys).await
+    }
+
+    async fn reply(&self, request: RequestId, reply: &Reply) -> Result<(), Error> {
+        self.asks().reply(request, reply).await
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), Error> {
+        self.asks().report(report).await
+    }
+
+    async fn health(&self) -> Result<(), Error> {
+        self.asks().health().await.map(drop)
+    }
+
+    fn target(&self) -> &Target {
+        self.client.target()
+    }
+}
+
+/// Agents at work; they end when this is dropped.
+#[derive(Default)]
+pub struct Herd {
+    /// What they do.
+    pub log: Log,
+    tasks: Vec<JoinSet<()>>,
+}
+
+impl Herd {
+    /// One more agent, of the server that `token` is of, which dials these planes in turn and keeps
+    /// its state in `folder`.
+    pub fn join(&mut self, planes: &[String], token: &str, folder: &Path) {
+        let agent = self.tasks.len();
+        std::fs::create_dir_all(folder).expect("a folder");
+        let secrets = Arc::new(Secrets::open(folder).expect("secrets"));
+        let client = |(plane, url): (usize, &String)| Noted {
+            client: Client::new(Target::Url(url.parse().expect("a URL")), None)
+                .expect("a client")
+                .with_token(token.to_owned().into()),
+            agent,
+            plane,
+            log: self.log.clone(),
+        };
+        let planes = Planes::new(planes.iter().enumerate().map(client).collect(), Jitter::default());
+        let devices = Memory::new();
+        let host = HostMemory::new(devices.clone());
+        let reconciler = Reconciler::new(devices, host, LinkBy::Us, Arc::clone(&secrets), folder.to_owned());
+        let (turns, handle) = Loop::new(reconciler, Clock::default());
+        let (ready, _) = oneshot::channel();
+        let mut tasks = converse(planes, secrets, handle, None, 15);
+        tasks.spawn(turns.run(ready));
+        self.tasks.push(tasks);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+}

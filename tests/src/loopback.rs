@@ -1,0 +1,98 @@
+//! A plane on this machine's loopback, as a process of its own.
+//!
+//! Owns its folder, its port, which stays the same from start to start, and its process. Machines
+//! of QEMU's user network reach it as 10.0.2.2.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use wgctl::api::ServerCreated;
+use wgctl::client::{Client, Target};
+
+use crate::process::{Process, binary};
+use crate::wait;
+
+/// A plane that can be taken away and given back.
+pub struct LoopbackPlane {
+    // Before the folder it uses.
+    process: Option<Process>,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl LoopbackPlane {
+    /// A plane that is ready.
+    pub async fn start() -> Self {
+        let mut plane = Self {
+            process: None,
+            folder: tempfile::Builder::new()
+                .prefix("sentrazone-plane")
+                .tempdir()
+                .expect("a folder"),
+            port: free_port(),
+        };
+        let config = format!(
+            "listen = \"127.0.0.1:{1}\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\n",
+            plane.folder.path().display(),
+            plane.port
+        );
+        std::fs::write(plane.folder.path().join("plane.toml"), config).expect("plane.toml");
+        plane.give_back().await;
+        plane
+    }
+
+    /// Starts it (again) and waits until it is ready.
+    pub async fn give_back(&mut self) {
+        let mut command = Command::new(binary("sentrazone-plane"));
+        command.arg("--config").arg(self.folder.path().join("plane.toml"));
+        self.process = Some(Process::start("plane", command, self.folder.path()));
+        let admin = self.admin();
+        wait::until("the plane is ready", || admin.ready(), Result::is_ok)
+            .await
+            .expect("ready");
+    }
+
+    /// Kills it: whoever dials it is refused.
+    pub fn take_away(&mut self) {
+        self.process().kill();
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("a plane")
+    }
+
+    /// A client over its unix socket: the local admin.
+    #[must_use]
+    pub fn admin(&self) -> Client {
+        Client::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
+    }
+
+    /// Where everything of it lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its TCP port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A server record that masquerades this pool.
+    pub async fn server(&self, id: &str, endpoint: &str, pool: &[&str]) -> ServerCreated {
+        let new = json!({"id": id, "endpoint": endpoint, "address_pool": pool, "masquerade": true});
+        let new = serde_json::from_value(new).expect("a server");
+        self.admin().create_server(&new, None).await.expect("a server")
+    }
+}
+
+/// A port of loopback that nobody has.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
