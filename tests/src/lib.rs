@@ -3,8 +3,14 @@
 //! Owns starting and stopping the real programs and asking independent tools (`wg`, `ip`, `ping`)
 //! what really happened. It must not hold assertions about the product: those are the tests'.
 
+pub mod chance;
+pub mod clock;
 pub mod device;
+pub mod figures;
 pub mod lab;
 pub mod netns;
 pub mod process;
+pub mod resources;
+pub mod sessions;
+pub mod traffic;
 pub mod wait;
