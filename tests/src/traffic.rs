@@ -16,6 +16,8 @@ use crate::wait;
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Answers to wait for before counting, so that a tunnel that is dead at the end is seen.
 const LAST_ANSWERS: u64 = 10;
+/// No answer is waited for longer.
+const BELIEVED: Duration = Duration::from_secs(3600);
 /// Small, because encryption is slow under emulation.
 const BITS_PER_SECOND: &str = "256k";
 
@@ -163,7 +165,9 @@ impl Pings {
             let Some(time) = value(line, "time=").and_then(|text| text.parse::<f64>().ok()) else {
                 continue;
             };
-            pings.slowest = pings.slowest.max(Duration::from_secs_f64(time.max(0.0) / 1000.0));
+            // Between sending and answer the system's clock may have jumped: that was no waiting.
+            let took = Duration::from_secs_f64(time.max(0.0) / 1000.0);
+            pings.slowest = pings.slowest.max(if took < BELIEVED { took } else { Duration::ZERO });
             #[expect(clippy::cast_possible_truncation, reason = "the lower 16 bits are what ping shows")]
             let ahead = number.wrapping_sub(pings.last as u16);
             if ahead == 0 || ahead > u16::MAX / 2 {

@@ -22,8 +22,9 @@ type Peers = BTreeMap<String, BTreeSet<String>>;
 
 /// A host with witnesses.
 pub(crate) struct Scene {
-    pub(crate) lab: Lab,
+    // Fields drop in this order: the host's agent before the lab's folder with its log.
     pub(crate) host: Host,
+    pub(crate) lab: Lab,
     pub(crate) admin: Client,
     pub(crate) witnesses: Vec<Witness>,
     sessions: Option<Sessions>,
@@ -88,7 +89,11 @@ impl Scene {
             name: Some(name.parse().unwrap()),
             ..NewClient::default()
         };
-        let peer = self.admin.create_peer(&host.id, &new, None).await.unwrap();
+        // An agent that is new to its plane first makes a stock of keys, which takes a slow machine long.
+        let make = || self.admin.create_peer(&host.id, &new, None);
+        let peer = wait::within(RETURN, "the agent has keys in stock", make, Result::is_ok)
+            .await
+            .unwrap();
         let configuration = self.admin.peer_configuration(&host.id, peer.id).await.unwrap();
         let device = self.lab.device(name);
         device.connect(&configuration);
