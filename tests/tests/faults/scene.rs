@@ -89,12 +89,16 @@ impl Scene {
             name: Some(name.parse().unwrap()),
             ..NewClient::default()
         };
-        // An agent that is new to its plane first makes a stock of keys, which takes a slow machine long.
+        // An agent that is new to its plane first makes a stock of keys: on a slow machine that takes
+        // longer than the plane waits for it.
         let make = || self.admin.create_peer(&host.id, &new, None);
         let peer = wait::within(RETURN, "the agent has keys in stock", make, Result::is_ok)
             .await
             .unwrap();
-        let configuration = self.admin.peer_configuration(&host.id, peer.id).await.unwrap();
+        let open = || self.admin.peer_configuration(&host.id, peer.id);
+        let configuration = wait::within(RETURN, "the agent opens the keys", open, Result::is_ok)
+            .await
+            .unwrap();
         let device = self.lab.device(name);
         device.connect(&configuration);
         assert!(
