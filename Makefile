@@ -3,7 +3,7 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test check build kernel bench tools guest
+.PHONY: help demo test faults check build kernel bench tools guest
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -16,6 +16,10 @@ test: build guest ## Run every test there is
 	$(CARGO) kernel-test --quiet --test device --test end_to_end
 	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test userspace
 	$(CARGO) machine-test --quiet --test reboot
+	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test faults
+
+faults: build guest ## Try every fault as often as is promised (an hour or two), and print the table
+	@SENTRAZONE_CARGO="$(CARGO)" tests/faults
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)

@@ -20,12 +20,15 @@ use crate::wait;
 pub const PLANE_ADDRESS: &str = "192.0.2.254";
 /// The plane's port in its own namespace.
 pub const PLANE_PORT: u16 = 8080;
+/// The bridge's end of the plane's own link, where it has one.
+const PLANE_PORT_OF_BRIDGE: &str = "plane0";
 
 /// The whole.
 pub struct Lab {
     // Fields drop in this order: processes before the folders and namespaces they use.
     plane: Option<Process>,
     hub: Option<Netns>,
+    home: Option<Netns>,
     folder: tempfile::TempDir,
     next: AtomicU8,
     /// Seconds between the reports of hosts made from now on.
@@ -52,17 +55,47 @@ impl Lab {
         Self {
             plane: None,
             hub,
+            home: None,
             folder,
             next: AtomicU8::new(1),
             report_interval: 1,
         }
     }
 
+    /// A plane that is ready, in a namespace of its own, with a link of its own to the bridge
+    /// ([`Lab::link_plane`], [`Lab::plane_link`]): what happens to it happens to no tunnel.
+    pub async fn apart() -> Self {
+        let mut lab = Self::with_hub(Some(Netns::named("hub")));
+        lab.home = Some(Netns::named("plane"));
+        lab.begin().await
+    }
+
     async fn begin(mut self) -> Self {
         self.exec(&["ip", "link", "add", "br0", "type", "bridge"]);
-        self.exec(&["ip", "addr", "add", &format!("{PLANE_ADDRESS}/24"), "dev", "br0"]);
-        self.exec(&["ip", "addr", "add", "2001:db8::254/64", "dev", "br0", "nodad"]);
         self.exec(&["ip", "link", "set", "br0", "up"]);
+        let address = format!("{PLANE_ADDRESS}/24");
+        match &self.home {
+            None => {
+                self.exec(&["ip", "addr", "add", &address, "dev", "br0"]);
+                self.exec(&["ip", "addr", "add", "2001:db8::254/64", "dev", "br0", "nodad"]);
+            }
+            Some(home) => {
+                let veth = [
+                    "ip",
+                    "link",
+                    "add",
+                    PLANE_PORT_OF_BRIDGE,
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                ];
+                self.exec(&[&veth[..], &["eth0", "netns", home.name()]].concat());
+                self.exec(&["ip", "link", "set", PLANE_PORT_OF_BRIDGE, "master", "br0", "up"]);
+                home.exec(&["ip", "addr", "add", &address, "dev", "eth0"]);
+                home.exec(&["ip", "link", "set", "eth0", "up"]);
+            }
+        }
         let config = format!(
             "listen = \"0.0.0.0:{PLANE_PORT}\"\nstate_dir = \"{0}/plane\"\nsocket = \"{0}/plane.sock\"\n\
              [tls]\nmode = \"off\"\nbehind_proxy = true\n",
@@ -73,9 +106,38 @@ impl Lab {
         self
     }
 
+    /// Cuts or restores the plane's link.
+    pub fn link_plane(&self, up: bool) {
+        self.exec(&[
+            "ip",
+            "link",
+            "set",
+            PLANE_PORT_OF_BRIDGE,
+            if up { "up" } else { "down" },
+        ]);
+    }
+
+    /// Runs a program at each end of the plane's link; the word `DEVICE` stands for that end.
+    pub fn plane_link(&self, words: &[&str]) {
+        let at = |device| -> Vec<&str> {
+            let named = words.iter().map(|word| if *word == "DEVICE" { device } else { *word });
+            named.collect()
+        };
+        self.exec(&at(PLANE_PORT_OF_BRIDGE));
+        self.home.as_ref().expect("a plane apart").exec(&at("eth0"));
+    }
+
     /// Starts the plane (again) and waits until it is ready.
     pub async fn start_plane(&mut self) {
-        let mut command = self.command(&binary("sentrazone-plane"));
+        self.start_plane_from(&binary("sentrazone-plane")).await;
+    }
+
+    /// Like [`Lab::start_plane`], from this file.
+    pub async fn start_plane_from(&mut self, program: &Path) {
+        let mut command = match &self.home {
+            Some(home) => home.command(&program.display().to_string()),
+            None => self.command(program),
+        };
         command.arg("--config").arg(self.folder.path().join("plane.toml"));
         self.plane = Some(Process::start("plane", command, self.folder.path()));
         let admin = self.admin();
@@ -282,9 +344,12 @@ impl Host {
 
     /// Starts the agent (again).
     pub fn start(&mut self) {
-        let mut command = self
-            .namespace
-            .command(&binary("sentrazone-agent").display().to_string());
+        self.start_from(&binary("sentrazone-agent"));
+    }
+
+    /// Starts the agent (again), from this file.
+    pub fn start_from(&mut self, program: &Path) {
+        let mut command = self.namespace.command(&program.display().to_string());
         command.arg("--config").arg(self.config());
         self.agent = Some(Process::start("agent", command, &self.folder));
     }

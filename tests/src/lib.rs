@@ -4,9 +4,12 @@
 //! what really happened. It must not hold assertions about the product: those are
 //! the tests' (but `crash`, whose tests differ in nothing but the kernel).
 
-pub mod crash;
+pub mod chance;
+pub mod clock;
 pub mod counts;
+pub mod crash;
 pub mod device;
+pub mod figures;
 pub mod herd;
 pub mod installed;
 pub mod lab;
@@ -14,5 +17,8 @@ pub mod loopback;
 pub mod machine;
 pub mod netns;
 pub mod process;
+pub mod resources;
+pub mod sessions;
 pub mod shown;
+pub mod traffic;
 pub mod wait;

@@ -12,7 +12,21 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// Asks until the answer satisfies; panics with the last answer after [`DEADLINE`].
-pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F, satisfied: impl Fn(&T) -> bool) -> T
+pub async fn until<T, F>(what: &str, ask: impl FnMut() -> F, satisfied: impl Fn(&T) -> bool) -> T
+where
+    T: Debug,
+    F: Future<Output = T>,
+{
+    within(DEADLINE, what, ask, satisfied).await
+}
+
+/// Like [`until`], with a deadline of its own.
+pub async fn within<T, F>(
+    deadline: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+    satisfied: impl Fn(&T) -> bool,
+) -> T
 where
     T: Debug,
     F: Future<Output = T>,
@@ -24,8 +38,8 @@ where
             return answer;
         }
         assert!(
-            start.elapsed() < DEADLINE,
-            "{what}: still not so after {DEADLINE:?}: {answer:?}"
+            start.elapsed() < deadline,
+            "{what}: still not so after {deadline:?}: {answer:?}"
         );
         tokio::time::sleep(PAUSE).await;
     }

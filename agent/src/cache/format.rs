@@ -2,7 +2,8 @@
 //!
 //! Owns the text and what makes it trustworthy. Pure. Each record is one line, `S` or `D`, the
 //! checksum in hexadecimal, the record in JSON. A checksum is SHA-256 over the one before it and
-//! the record, so that a record that was changed, moved or taken out from between others shows.
+//! the record, so that a record that was changed, moved or taken out from between others shows. The
+//! first line says how many changes there are at least, so that some cut off at the end show too.
 
 use std::fmt::Write as _;
 
@@ -11,8 +12,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::desired::{Delta, State};
 
-/// The first line.
+/// What the first line begins with.
 const FIRST: &str = "sentrazone-desired 2";
+
+/// The first line of a cache with so many changes on disk. Its length is always the same; the number
+/// is there twice, so that a digit that was changed shows.
+pub(super) fn first_line(changes: u32) -> String {
+    format!("{FIRST} {changes:010} {changes:010}\n")
+}
+
+/// How many changes follow at least.
+fn promised(line: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(line).ok()?.strip_prefix(FIRST)?.get(1..11)?;
+    let promised = digits.parse().ok()?;
+    (line == first_line(promised).as_bytes()).then_some(promised)
+}
 
 /// The checksum of the last record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,13 +56,15 @@ pub(super) struct Content {
     /// How long the snapshot is, bytes; and the changes.
     pub(super) snapshot: usize,
     pub(super) changes: usize,
+    /// How many changes there are.
+    pub(super) count: u32,
     /// Whether the last record was cut off while it was written.
     pub(super) torn: bool,
 }
 
 /// A whole cache of this state.
 pub(super) fn snapshot(state: &State) -> serde_json::Result<(Vec<u8>, Chain)> {
-    let mut content = format!("{FIRST}\n").into_bytes();
+    let mut content = first_line(0).into_bytes();
     let (line, chain) = line('S', Chain::default(), state)?;
     content.extend_from_slice(&line);
     Ok((content, chain))
@@ -69,7 +85,8 @@ fn line(kind: char, chain: Chain, record: &impl Serialize) -> serde_json::Result
 }
 
 /// Reads a whole cache. A last line without its end is what a crash leaves behind: nobody was told
-/// of it, and it is left out. Anything else that is not as it was written is an error.
+/// of it, and it is left out. Anything else that is not as it was written is an error: a state that
+/// lacks a change would take peers off the interface that should be on it.
 pub(super) fn parse(content: &[u8]) -> Result<Content, &'static str> {
     let (whole, torn) = match content.iter().rposition(|byte| *byte == b'\n') {
         None if content.is_empty() => return Err("it is empty"),
@@ -77,25 +94,31 @@ pub(super) fn parse(content: &[u8]) -> Result<Content, &'static str> {
         Some(end) => content.split_at(end + 1),
     };
     let mut lines = whole.split_inclusive(|byte| *byte == b'\n');
-    if lines.next() != Some(format!("{FIRST}\n").as_bytes()) {
-        return Err("its first line is not that of a cache of this version");
-    }
+    let promised = lines
+        .next()
+        .and_then(promised)
+        .ok_or("its first line is not that of a cache of this version")?;
     let first = lines.next().ok_or("it is cut short")?;
     let (body, mut chain) = record(b'S', Chain::default(), first)?;
     let mut state: State = serde_json::from_slice(body).map_err(|_| "its content makes no sense")?;
-    let mut changes = 0;
+    let (mut changes, mut count) = (0, 0u32);
     for line in lines {
         let (body, next) = record(b'D', chain, line)?;
         let delta: Delta = serde_json::from_slice(body).map_err(|_| "one of its changes makes no sense")?;
         state.change(delta);
         chain = next;
         changes += line.len();
+        count = count.saturating_add(1);
+    }
+    if count < promised {
+        return Err("it is cut short: changes that were in it are missing");
     }
     Ok(Content {
         state,
         chain,
         snapshot: first.len(),
         changes,
+        count,
         torn: !torn.is_empty(),
     })
 }
@@ -162,6 +185,18 @@ mod tests {
         assert_eq!(Some(&read.state), states.last());
         assert!(!read.torn);
         assert_eq!((read.state.revision, read.state.peers.len()), (9, 6));
+    }
+
+    #[test]
+    fn a_cache_that_was_cut_below_what_it_promises_is_refused() {
+        let (mut content, states, ends) = written();
+        content[..first_line(0).len()].copy_from_slice(first_line(1).as_bytes());
+        for length in 0..content.len() {
+            let read = parse(&content[..length]);
+            assert_eq!(read.is_ok(), length >= ends[1], "cut to {length} bytes");
+            assert!(read.is_err() || read.is_ok_and(|read| read.state == states[1]));
+        }
+        assert_eq!(parse(&content).unwrap().count, 2);
     }
 
     #[test]

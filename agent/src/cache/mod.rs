@@ -8,7 +8,8 @@
 mod format;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use wgctl::file;
@@ -88,6 +89,14 @@ struct End {
     chain: Chain,
     snapshot: usize,
     changes: usize,
+    count: u32,
+}
+
+impl End {
+    /// How long the file is.
+    fn length(&self) -> u64 {
+        u64::try_from(format::first_line(0).len() + self.snapshot + self.changes).unwrap_or(u64::MAX)
+    }
 }
 
 impl Cache {
@@ -107,12 +116,13 @@ impl Cache {
         if content.torn {
             let path = cache.path.display();
             tracing::warn!("{path}: its last change was cut off in a crash and is left out; the plane tells it again");
-        } else if let Ok(file) = OpenOptions::new().append(true).open(&cache.path) {
+        } else if let Ok(file) = OpenOptions::new().write(true).open(&cache.path) {
             cache.end = Some(End {
                 file,
                 chain: content.chain,
                 snapshot: content.snapshot,
                 changes: content.changes,
+                count: content.count,
             });
         }
         (cache, Ok(Some(content.state)))
@@ -144,10 +154,14 @@ impl Cache {
 
 fn append(mut end: End, delta: &Delta) -> io::Result<End> {
     let (line, chain) = format::change(end.chain, delta)?;
-    end.file.write_all(&line)?;
+    end.file.write_all_at(&line, end.length())?;
     end.file.sync_data()?;
     end.chain = chain;
     end.changes += line.len();
+    end.count = end.count.saturating_add(1);
+    // Goes to disk with the next change: after a power cut it promises one change too few, never one
+    // too many.
+    end.file.write_all_at(format::first_line(end.count).as_bytes(), 0)?;
     Ok(end)
 }
 
@@ -155,10 +169,11 @@ fn replace(path: &Path, state: &State) -> io::Result<End> {
     let (content, chain) = format::snapshot(state)?;
     file::write_private(path, &content)?;
     Ok(End {
-        file: OpenOptions::new().append(true).open(path)?,
+        file: OpenOptions::new().write(true).open(path)?,
         chain,
-        snapshot: content.len(),
+        snapshot: content.len() - format::first_line(0).len(),
         changes: 0,
+        count: 0,
     })
 }
 
@@ -239,7 +254,9 @@ mod tests {
         let before = state.clone();
         let delta = adding(&mut state, 10);
         cache.write(&state, Some(&delta)).unwrap();
-        let whole = std::fs::read(&path).unwrap();
+        let mut whole = std::fs::read(&path).unwrap();
+        // The crash came before the first line promised the change.
+        whole[..format::first_line(0).len()].copy_from_slice(format::first_line(0).as_bytes());
         std::fs::write(&path, &whole[..whole.len() - 7]).unwrap();
 
         let (mut cache, loaded) = Cache::open(folder.path());
@@ -249,13 +266,31 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_that_lost_any_of_its_end_later_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let mut state = state(3);
+        let (mut cache, _) = Cache::open(folder.path());
+        cache.write(&state, None).unwrap();
+        for number in 10..13 {
+            let delta = adding(&mut state, number);
+            cache.write(&state, Some(&delta)).unwrap();
+        }
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            load(folder.path()).unwrap_err();
+        }
+    }
+
+    #[test]
     fn after_a_write_that_failed_the_next_says_everything() {
         let folder = tempfile::tempdir().unwrap();
         let mut state = state(3);
         let (mut cache, _) = Cache::open(folder.path());
         cache.write(&state, None).unwrap();
         // A device that is always full takes the place of the file.
-        cache.end.as_mut().unwrap().file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        cache.end.as_mut().unwrap().file = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let lost = adding(&mut state, 10);
         cache.write(&state, Some(&lost)).unwrap_err();
         assert!(cache.is_behind());

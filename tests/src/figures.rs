@@ -1,0 +1,57 @@
+//! What the fault suite found, one line a fault.
+//!
+//! Owns how often a fault is tried (`SENTRAZONE_FAULTS=full` for the full counts), the printed
+//! line, and the row of the table that `make faults` puts together from the folder
+//! `$SENTRAZONE_GUEST_OUT/faults`. It must not decide whether a figure is good.
+
+use std::path::PathBuf;
+
+use crate::traffic::Tally;
+
+/// Whether the full counts were asked for.
+#[must_use]
+pub fn full() -> bool {
+    std::env::var("SENTRAZONE_FAULTS").is_ok_and(|what| what == "full")
+}
+
+/// How often to try: `many` in the full suite, `few` in its short form.
+#[must_use]
+pub fn runs(many: u32, few: u32) -> u32 {
+    if full() { many } else { few }
+}
+
+/// Prints what came of `runs` tries of a fault, and keeps the row for the table.
+pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
+    let Tally {
+        tunnels,
+        sent,
+        lost,
+        rehandshakes,
+        ..
+    } = tally;
+    println!(
+        "fault: {fault} | runs {runs} | lost {lost} of {sent} | re-handshakes {rehandshakes} | {figure} | {tally}"
+    );
+    let Some(folder) = std::env::var_os("SENTRAZONE_GUEST_OUT").map(PathBuf::from) else {
+        return;
+    };
+    let folder = folder.join("faults");
+    std::fs::create_dir_all(&folder).expect("a folder for the table");
+    let file: String = fault
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+        .collect();
+    let row = format!("| {fault} | {runs} | {tunnels} | {sent} | {lost} | {rehandshakes} | {figure} |\n");
+    std::fs::write(folder.join(format!("{file}.row")), row).expect("a row of the table");
+}
+
+/// The middle and the largest of some durations, in words.
+#[must_use]
+pub fn spread(durations: &[std::time::Duration]) -> String {
+    let mut sorted = durations.to_vec();
+    sorted.sort_unstable();
+    let (Some(middle), Some(last)) = (sorted.get(sorted.len() / 2), sorted.last()) else {
+        return "none".to_owned();
+    };
+    format!("p50 {:.2} s, max {:.2} s", middle.as_secs_f64(), last.as_secs_f64())
+}

@@ -1,0 +1,42 @@
+//! What a running program holds: memory, descriptors, threads (proc(5)).
+//!
+//! Owns the reading. It must not judge.
+
+/// What a process held at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Resident memory, kB (`VmRSS`).
+    pub memory: u64,
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Threads.
+    pub threads: u64,
+}
+
+impl Resources {
+    /// Of the process with this id.
+    #[must_use]
+    pub fn of(id: u32) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
+        let value = |key: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            let text = line.expect("a key of proc(5)").trim_start_matches(':').trim();
+            text.trim_end_matches(" kB").parse().expect("a number")
+        };
+        Self {
+            memory: value("VmRSS"),
+            descriptors: std::fs::read_dir(format!("/proc/{id}/fd"))
+                .expect("its descriptors")
+                .count(),
+            threads: value("Threads"),
+        }
+    }
+
+    /// By how much memory grew since `before`, per cent; negative when it shrank.
+    #[must_use]
+    pub fn growth(&self, before: &Self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "kilobytes of one process")]
+        let (now, then) = (self.memory as f64, before.memory as f64);
+        (now / then - 1.0) * 100.0
+    }
+}

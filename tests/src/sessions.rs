@@ -1,0 +1,221 @@
+//! Whether WireGuard sessions last as long as they should, by `wg show … latest-handshakes`.
+//!
+//! Owns watching both ends of tunnels. WireGuard itself makes a new session when one is 120 s old
+//! and has something to send (`REKEY_AFTER_TIME`, drivers/net/wireguard/messages.h): that is
+//! natural. A handshake sooner than that, or a session that is gone (0), was provoked. Ages are of
+//! the monotonic clock, so that a system clock that jumps later counts for nothing.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use wgctl::{PublicKey, Timestamp};
+
+use crate::netns::Netns;
+
+/// `REKEY_AFTER_TIME` less what times in whole seconds get wrong.
+const NATURAL_AGE: Duration = Duration::from_secs(117);
+/// A renewal without an answer is tried again after 5 s (`REKEY_TIMEOUT`): on a slow machine the
+/// answers to two tries may both arrive, which makes two sessions of one renewal.
+const TRIED_AGAIN: Duration = Duration::from_secs(15);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// One end of a tunnel.
+#[derive(Debug, Clone)]
+pub struct End {
+    namespace: String,
+    interface: String,
+    peer: String,
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in {}", self.interface, self.namespace)
+    }
+}
+
+impl End {
+    /// Where `interface` has `peer`.
+    #[must_use]
+    pub fn new(namespace: &Netns, interface: &str, peer: &PublicKey) -> Self {
+        Self {
+            namespace: namespace.name().to_owned(),
+            interface: interface.to_owned(),
+            peer: peer.to_string(),
+        }
+    }
+
+    /// Its latest handshake, Unix seconds; 0 when there is none, nor when interface or peer are gone.
+    fn handshake(&self) -> i64 {
+        let output = Command::new("ip")
+            .args(["netns", "exec", &self.namespace])
+            .args(["wg", "show", &self.interface, "latest-handshakes"])
+            .output()
+            .expect("wg");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(&self.peer));
+        line.and_then(|time| time.trim().parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Watches until it is ended.
+pub struct Sessions {
+    ending: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<u32>>,
+}
+
+impl Sessions {
+    /// Watches these ends, whose sessions are there.
+    #[must_use]
+    pub fn watch(ends: Vec<End>) -> Self {
+        let ending = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ending);
+        let mut seen: Vec<Seen> = ends.iter().map(|end| Seen::new(end.handshake())).collect();
+        let watcher = std::thread::spawn(move || {
+            loop {
+                let last = told.load(Ordering::Relaxed);
+                for (end, seen) in ends.iter().zip(&mut seen) {
+                    let handshake = end.handshake();
+                    if let Some(age) = seen.look(handshake, born(handshake)) {
+                        println!("{end}: a session ended after {age:.0?}");
+                    }
+                }
+                if last {
+                    break;
+                }
+                std::thread::park_timeout(PAUSE);
+            }
+            // Both ends of a tunnel see the same handshake: the peers' keys tell them apart, the
+            // larger count of the two ends is the tunnel's.
+            worst(&ends, &seen)
+        });
+        Self {
+            ending,
+            watcher: Some(watcher),
+        }
+    }
+
+    /// Looks once more; how many sessions were replaced before their time, or gone.
+    #[must_use]
+    pub fn end(mut self) -> u32 {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> u32 {
+        self.ending.store(true, Ordering::Relaxed);
+        let Some(watcher) = self.watcher.take() else { return 0 };
+        watcher.thread().unpark();
+        watcher.join().expect("the watcher")
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The larger sum of those seen on devices (`tun0`) and those seen on hosts.
+fn worst(ends: &[End], seen: &[Seen]) -> u32 {
+    let mut sums: BTreeMap<&str, u32> = BTreeMap::new();
+    for (end, seen) in ends.iter().zip(seen) {
+        *sums.entry(&end.interface).or_default() += seen.provoked;
+    }
+    sums.into_values().max().unwrap_or(0)
+}
+
+/// What was seen of one session.
+#[derive(Debug)]
+struct Seen {
+    handshake: i64,
+    /// When that was, by the monotonic clock.
+    born: Instant,
+    /// Whether it came in its time.
+    natural: bool,
+    provoked: u32,
+}
+
+impl Seen {
+    fn new(handshake: i64) -> Self {
+        Self {
+            handshake,
+            born: born(handshake),
+            natural: true,
+            provoked: 0,
+        }
+    }
+
+    /// Takes note of a handshake made at `born`; gives the age of the session that ended, if that
+    /// was before its time.
+    fn look(&mut self, handshake: i64, born: Instant) -> Option<Duration> {
+        if handshake == self.handshake {
+            return None;
+        }
+        let age = born.saturating_duration_since(self.born);
+        // A session that was gone is counted by then; that another takes its place is no second one.
+        let came_back = self.handshake == 0;
+        let in_time = age >= NATURAL_AGE || came_back;
+        let again = self.natural && age <= TRIED_AGAIN && !came_back;
+        let provoked = handshake == 0 || !(in_time || again);
+        self.provoked += u32::from(provoked);
+        (self.handshake, self.born, self.natural) = (handshake, born, in_time && !came_back);
+        provoked.then_some(age)
+    }
+}
+
+/// When a handshake that `wg` shows was, while the system's clock is as it was then.
+fn born(handshake: i64) -> Instant {
+    let (now, wall) = (Instant::now(), Timestamp::now());
+    let age = if handshake == 0 {
+        Duration::ZERO
+    } else {
+        wall.since(Timestamp::from_unix(handshake))
+    };
+    now.checked_sub(age).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(begin: Instant) -> Seen {
+        Seen {
+            handshake: 1,
+            born: begin,
+            natural: true,
+            provoked: 0,
+        }
+    }
+
+    #[test]
+    fn only_a_session_replaced_before_its_time_or_gone_counts() {
+        let begin = Instant::now();
+        let mut seen = seen(begin);
+        let mut look = |handshake, seconds| {
+            let _ = seen.look(handshake, begin + Duration::from_secs(seconds));
+            seen.provoked
+        };
+        assert_eq!(look(1, 100), 0, "the same");
+        assert_eq!(look(2, 121), 0, "natural");
+        assert_eq!(look(3, 151), 1, "too soon");
+        assert_eq!(look(0, 160), 2, "gone");
+        assert_eq!(look(4, 171), 2, "and back");
+    }
+
+    #[test]
+    fn a_renewal_that_was_tried_twice_is_one() {
+        let begin = Instant::now();
+        let mut seen = seen(begin);
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(seen.look(2, after(120)), None);
+        assert_eq!(seen.look(3, after(126)), None);
+        assert!(
+            seen.look(4, after(132)).is_some(),
+            "one that was tried twice is not tried again"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! The clock of a whole machine jumps, and jumps back.
+//!
+//! Sessions of WireGuard live by the time since boot. Only new handshakes carry the system's time,
+//! and a host takes none that is older than the last one it took (TAI64N in the initiation; a
+//! property of the protocol against replay): a device whose clock was ahead and is set right gets a
+//! new session only when its clock has passed that moment. So here the jumps are over before the
+//! witnesses' sessions are old enough to be renewed.
+
+use std::time::{Duration, Instant};
+
+use sentrazone_tests::clock::Clock;
+use sentrazone_tests::figures::report;
+use sentrazone_tests::wait;
+use wgctl::Timestamp;
+use wgctl::api::{Client as Peer, Login, NewClient, NewUser, Role, Status};
+use wgctl::client::Client;
+
+use crate::alone;
+use crate::scene::{Scene, new_peer};
+
+const DAY: i64 = 24 * 60 * 60;
+const TEN_YEARS: i64 = 3653 * DAY;
+/// What an agent that reports each second may take on a slow machine.
+const SOON: Duration = Duration::from_secs(15);
+
+const JUMPS: [(&str, i64); 4] = [
+    ("a day forward", DAY),
+    ("a day back", -DAY),
+    ("ten years forward", TEN_YEARS),
+    ("ten years back", -TEN_YEARS),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
+    let _turn = alone().await;
+    let clock = Clock::of_this_guest();
+    let mut scene = Scene::new().await;
+    let person = scene.person().await;
+    let expiring = NewClient {
+        expires_at: Some(Timestamp::now().after(Duration::from_secs(3600))),
+        ..new_peer("expires-in-an-hour")
+    };
+    let expiring = scene.admin.create_peer(&scene.host.id, &expiring, None).await.unwrap();
+    assert!(expiring.applied);
+    let mut told = Vec::new();
+    let mut longest = Duration::ZERO;
+    for (name, seconds) in JUMPS {
+        clock.jump(seconds);
+        let during = scene.online_by_the_clock().await;
+        scene.has(&expiring, seconds < 0);
+        let made = scene.add(&format!("made-{seconds}")).await.unwrap();
+        assert!(made.applied, "{made:?}");
+        let token = accepted(&person).await;
+        clock.set_right();
+        let after = scene.online_by_the_clock().await;
+        scene.has(&expiring, true);
+        scene.agrees().await;
+        longest = longest.max(after);
+        assert!(accepted(&person).await, "a token is good again when the clock is right");
+        let token = if token { "taken" } else { "refused" };
+        println!(
+            "clock {name}: online again {during:.1?} after it, {after:.1?} after it was set right; a token is {token}"
+        );
+        told.push(format!("{name}: {token}"));
+    }
+    scene.lives();
+    let tally = scene.end();
+    let figure = format!(
+        "no panic; nobody offline for longer than {:.1} s after the clock is right (1 s between reports); a session \
+         token meanwhile ({}) and taken again afterwards; a peer whose end was jumped over is gone, and back when the \
+         clock is",
+        longest.as_secs_f64(),
+        told.join(", ")
+    );
+    report("clock jumps of a day and ten years", 4, &tally, &figure);
+    assert!(longest < SOON, "{longest:?}");
+    assert!(tally.is_clean(), "{tally:?}");
+}
+
+/// Whether a person's token is taken.
+async fn accepted(person: &Client) -> bool {
+    match person.statuses().await {
+        Ok(_) => true,
+        Err(error) if error.status() == Some(401) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl Scene {
+    /// Somebody who logged in.
+    async fn person(&self) -> Client {
+        let (email, password) = ("ops@example.com", "correct horse battery staple");
+        let new = NewUser {
+            email: email.parse().unwrap(),
+            password: password.to_owned(),
+            role: Role::Admin,
+        };
+        self.admin.create_user(&new, None).await.unwrap();
+        let login = Login {
+            email: email.to_owned(),
+            password: password.to_owned(),
+        };
+        let session = self.admin.login(&login).await.unwrap();
+        self.admin.clone().with_token(session.token.into())
+    }
+
+    /// Waits until the server is online by a report of the time that it is now; how long that took.
+    async fn online_by_the_clock(&self) -> Duration {
+        let begin = Instant::now();
+        let fresh = |status: &Status| {
+            let (now, reported) = (Timestamp::now(), status.reported_at.unwrap());
+            status.online && now.since(reported).as_secs() < 60 && reported.since(now).as_secs() < 60
+        };
+        wait::until("it is online by the clock", || self.status(), fresh).await;
+        begin.elapsed()
+    }
+
+    fn has(&self, peer: &Peer, wanted: bool) {
+        let there = || self.host.has_peer(&peer.public_key);
+        let what = format!("{} is on the interface: {wanted}", peer.name);
+        wait::until_blocking(&what, there, |there| *there == wanted);
+    }
+
+    /// Neither program ended or panicked.
+    fn lives(&mut self) {
+        for process in [self.lab.plane(), self.host.agent()] {
+            assert!(process.ended().is_none(), "it ended");
+            assert!(!process.log().contains("panicked"), "it panicked");
+        }
+    }
+}

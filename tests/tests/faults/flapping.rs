@@ -1,0 +1,132 @@
+//! A link between agent and plane that comes and goes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sentrazone_tests::chance::Chance;
+use sentrazone_tests::figures::{full, report, runs};
+use sentrazone_tests::resources::Resources;
+use sentrazone_tests::wait;
+use wgctl::Timestamp;
+use wgctl::client::HistoryQuery;
+
+use crate::alone;
+use crate::scene::Scene;
+
+/// Seconds between reports: a server is offline after three of them, so no cut here is long enough.
+const INTERVAL: u32 = 5;
+/// The longest cut, and the longest time between two.
+const CUT: Duration = Duration::from_millis(1000);
+/// By how much memory may grow, per cent.
+const GROWTH: f64 = 5.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flapping_link_leaks_nothing_and_shows_nobody_offline() {
+    let _turn = alone().await;
+    let mut chance = Chance::new("flapping");
+    let mut scene = Scene::reporting_each(INTERVAL).await;
+    let count = runs(1000, 20);
+    let warm_up = count / 5;
+    let begun = Timestamp::now();
+    let mut offline = 0;
+    scene.flap(&mut chance, warm_up, &mut offline).await;
+    let before = scene.settled().await;
+    scene.flap(&mut chance, count - warm_up, &mut offline).await;
+    let after = scene.flat(before).await;
+    let holes = scene.holes(begun).await;
+    let tally = scene.end();
+    let figure = format!(
+        "{offline} of {count} statuses falsely offline, {holes} minutes missing in history; memory {:+.1} % (plane) \
+         {:+.1} % (agent), descriptors {:+} {:+}, threads {:+} {:+}",
+        after[0].growth(&before[0]),
+        after[1].growth(&before[1]),
+        difference(after[0].descriptors, before[0].descriptors),
+        difference(after[1].descriptors, before[1].descriptors),
+        difference(after[0].threads, before[0].threads),
+        difference(after[1].threads, before[1].threads),
+    );
+    report("link between agent and plane flapping", count, &tally, &figure);
+    assert_eq!(
+        (offline, holes),
+        (0, 0),
+        "cuts are far shorter than three report intervals"
+    );
+    // A few flaps say nothing of a trend.
+    let grown = before
+        .iter()
+        .zip(&after)
+        .any(|(before, after)| after.growth(before) >= GROWTH);
+    assert!(!(full() && grown), "{before:?} {after:?}");
+    assert!(tally.is_clean(), "{tally:?}");
+}
+
+fn difference<T: TryInto<i64>>(after: T, before: T) -> i64 {
+    let number = |value: T| value.try_into().unwrap_or(i64::MAX);
+    number(after) - number(before)
+}
+
+impl Scene {
+    /// Cuts and restores the link at random; counts the statuses that call the server offline.
+    async fn flap(&mut self, chance: &mut Chance, count: u32, offline: &mut u32) {
+        for _ in 0..count {
+            self.lab.link_plane(false);
+            chance.moment(CUT).await;
+            *offline += u32::from(!self.status().await.online);
+            self.lab.link_plane(true);
+            chance.moment(CUT).await;
+        }
+    }
+
+    fn resources(&mut self) -> [Resources; 2] {
+        [
+            Resources::of(self.lab.plane().id()),
+            Resources::of(self.host.agent().id()),
+        ]
+    }
+
+    /// What plane and agent hold when they are in touch, and two looks a while apart agree on
+    /// descriptors and threads.
+    async fn settled(&mut self) -> [Resources; 2] {
+        self.up_to_date().await;
+        let mut last = self.resources();
+        loop {
+            let reported = self.status().await.reported_at;
+            let status = || self.status();
+            wait::until("it reports again", status, |status| status.reported_at > reported).await;
+            let now = self.resources();
+            let same = |(one, other): (&Resources, &Resources)| {
+                (one.descriptors, one.threads) == (other.descriptors, other.threads)
+            };
+            if last.iter().zip(&now).all(same) {
+                return now;
+            }
+            last = now;
+        }
+    }
+
+    /// Waits until no more descriptors and threads are held than `before`.
+    async fn flat(&mut self, before: [Resources; 2]) -> [Resources; 2] {
+        self.up_to_date().await;
+        let held = || self.resources();
+        wait::until_blocking("descriptors and threads are given back", held, |now| {
+            let flat = |(now, before): (&Resources, &Resources)| {
+                now.descriptors <= before.descriptors && now.threads <= before.threads
+            };
+            now.iter().zip(&before).all(flat)
+        })
+    }
+
+    /// Whole minutes since `begun` of which history shows nothing.
+    async fn holes(&self, begun: Timestamp) -> usize {
+        let query = HistoryQuery {
+            since: Some(begun),
+            step: Some(60),
+            ..HistoryQuery::default()
+        };
+        let points = self.admin.history(&query).await.unwrap();
+        let shown: BTreeSet<i64> = points.iter().map(|point| point.recorded_at.unix() / 60).collect();
+        let now = Timestamp::now().unix() / 60;
+        let whole = (begun.unix() / 60 + 1)..now;
+        whole.filter(|minute| !shown.contains(minute)).count()
+    }
+}

@@ -1,0 +1,26 @@
+//! Faults on a real kernel with live traffic: whatever is stopped, killed, cut off or meddled with,
+//! tunnels that are not the subject lose no ping and no session.
+//!
+//! Each test prints a line of figures (`sentrazone_tests::figures`). Needs root and a kernel with
+//! WireGuard in a machine whose clock may be set: `make faults` for the full counts, or
+//! `SENTRAZONE_GUEST=always cargo kernel-test --test faults` for the short form.
+
+mod apart;
+mod cache;
+mod clock;
+mod drift;
+mod edited;
+mod flapping;
+mod frozen;
+mod killed;
+mod lossy;
+mod scene;
+mod upgraded;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+/// One fault at a time: what they do to the machine (its load, its clock) is everybody's.
+async fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
