@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use sentrazone_agent::desired::Base;
-use sentrazone_agent::host::{Host, Spec};
+use sentrazone_agent::host::{Difference, Host, Shown, Spec};
 use sentrazone_agent::reconcile::{LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use wgctl::device::{Backend, Device, Error, Plan};
@@ -145,14 +145,26 @@ impl<H: Host> Host for Fused<H> {
         Ok(())
     }
 
-    /// One step, however many addresses and routes it writes.
-    fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
-        self.fuse.before_a_write();
-        let writes = self.inner.configure(spec)?;
-        if writes > 0 {
+    fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error> {
+        self.inner.index(name)
+    }
+
+    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+        self.inner.read(spec)
+    }
+
+    /// One step for each address, route and setting.
+    fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
+        let (mut writes, mut outcome) = (0, Ok(()));
+        for difference in differences {
+            self.fuse.before_a_write();
+            match self.inner.repair(spec, &BTreeSet::from([difference.clone()])) {
+                Ok(made) => writes += made,
+                Err(error) => outcome = Err(error),
+            }
             self.wrote();
         }
-        Ok(writes)
+        outcome.map(|()| writes)
     }
 
     fn release(&mut self, name: &InterfaceName) -> Result<(), Error> {

@@ -67,6 +67,7 @@ fn peers(identity: &Identity) -> Vec<[Peer; 2]> {
             public_key: prekey.public_key,
             preshared_key: (n % 2 == 0).then_some(prekey.preshared_key),
             allowed_ips: Vec::new(),
+            persistent_keepalive: None,
             expires_at: None,
         };
         let second = Peer {
