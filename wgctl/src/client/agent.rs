@@ -1,6 +1,6 @@
 //! The agent's endpoints, one method each.
 //!
-//! Owns paths and the long poll's timeout. It must not interpret the answers.
+//! Owns paths and the long poll's patience. It must not interpret the answers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::name::RequestId;
 use crate::protocol::path;
 use crate::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
 
-/// How much longer than `wait` a poll's answer may take before the connection is taken for dead.
+/// How much longer than `wait` a poll's answer may take to begin before the connection is taken for dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
 
 impl Client {
@@ -22,10 +22,10 @@ impl Client {
 
     /// The long poll: answers when there is news, at the latest after `query.wait` seconds.
     pub async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
-        let timeout = Duration::from_secs(u64::from(query.wait)) + POLL_GRACE;
+        let patience = Duration::from_secs(u64::from(query.wait)) + POLL_GRACE;
         self.call(Method::GET, &[path::DESIRED])?
             .query(query)
-            .timeout(timeout)
+            .patience(patience)
             .read()
             .await
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use reqwest::{Method, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -22,8 +23,13 @@ pub use rest::{AuditQuery, HistoryQuery};
 
 /// How long a plane may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an ordinary answer may take; the long poll sets its own.
+/// How long an ordinary answer may take to begin; the long poll sets its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer that has begun may pause. There is no bound on the whole: a snapshot of a large
+/// server over a slow line must arrive at last.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for whoever reads an answer in chunks; longer than any poll is held.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Where a plane is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +114,7 @@ impl Client {
         let setup = |error: reqwest::Error| Error::Setup(innermost(&error));
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("sentrazone/", env!("CARGO_PKG_VERSION")));
         let base = match &target {
@@ -158,7 +164,18 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.as_str());
         }
-        Ok(Call { client: self, request })
+        Ok(Call {
+            client: self,
+            request,
+            patience: ANSWER_TIMEOUT,
+        })
+    }
+
+    fn silent(&self, limit: Duration) -> Error {
+        Error::Unreachable {
+            target: self.target.to_string(),
+            reason: format!("no answer for {} s", limit.as_secs()),
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
@@ -181,6 +198,8 @@ impl Client {
 struct Call<'c> {
     client: &'c Client,
     request: reqwest::RequestBuilder,
+    /// How long the answer may take to begin.
+    patience: Duration,
 }
 
 impl Call<'_> {
@@ -194,8 +213,8 @@ impl Call<'_> {
         self
     }
 
-    fn timeout(mut self, timeout: Duration) -> Self {
-        self.request = self.request.timeout(timeout);
+    const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -209,7 +228,10 @@ impl Call<'_> {
     /// Sends; anything but 2xx is an error.
     async fn send(self) -> Result<Response, Error> {
         let client = self.client;
-        let response = self.request.send().await.map_err(|error| client.unreachable(&error))?;
+        let response = timeout(self.patience, self.request.send())
+            .await
+            .map_err(|_| client.silent(self.patience))?
+            .map_err(|error| client.unreachable(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -221,11 +243,11 @@ impl Call<'_> {
         if !is_problem {
             return Err(client.unexpected(status, "no problem report"));
         }
-        let problem = response
-            .json()
-            .await
-            .map_err(|error| client.unexpected(status, innermost(&error)))?;
-        Err(Error::Refused(Box::new(problem)))
+        let problem = body(client, response).await?;
+        match serde_json::from_slice(&problem) {
+            Ok(problem) => Err(Error::Refused(Box::new(problem))),
+            Err(error) => Err(client.unexpected(status, error.to_string())),
+        }
     }
 
     /// Sends and reads a JSON answer.
@@ -233,25 +255,35 @@ impl Call<'_> {
         let client = self.client;
         let response = self.send().await?;
         let status = response.status();
-        response.json().await.map_err(|error| match error.is_decode() {
-            true => client.unexpected(status, innermost(&error)),
-            false => client.unreachable(&error),
-        })
+        let content = body(client, response).await?;
+        serde_json::from_slice(&content).map_err(|error| client.unexpected(status, error.to_string()))
     }
 
     /// Sends and reads a text answer.
     async fn text(self) -> Result<String, Error> {
         let client = self.client;
-        self.send()
-            .await?
-            .text()
-            .await
-            .map_err(|error| client.unreachable(&error))
+        let response = self.send().await?;
+        let status = response.status();
+        let content = body(client, response).await?;
+        String::from_utf8(content).map_err(|error| client.unexpected(status, error.to_string()))
     }
 
     /// Sends and expects no answer worth reading.
     async fn done(self) -> Result<(), Error> {
         self.send().await.map(drop)
+    }
+}
+
+/// A whole body, however long it takes while it keeps coming.
+async fn body(client: &Client, mut response: Response) -> Result<Vec<u8>, Error> {
+    let mut content = Vec::new();
+    loop {
+        let chunk = timeout(STALL_TIMEOUT, response.chunk()).await;
+        let chunk = chunk.map_err(|_| client.silent(STALL_TIMEOUT))?;
+        match chunk.map_err(|error| client.unreachable(&error))? {
+            Some(chunk) => content.extend_from_slice(&chunk),
+            None => return Ok(content),
+        }
     }
 }
 
@@ -263,3 +295,6 @@ fn innermost(error: &dyn std::error::Error) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+mod tests;

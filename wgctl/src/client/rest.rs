@@ -2,8 +2,6 @@
 //!
 //! Owns paths and methods. It must not interpret the answers.
 
-use std::time::Duration;
-
 use reqwest::{Method, Response};
 use serde::Serialize;
 
@@ -14,9 +12,6 @@ use crate::api::{
 };
 use crate::name::{PeerId, ServerId, UserId};
 use crate::time::Timestamp;
-
-/// How long a whole log may take to arrive; a timeout counts until the last byte.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What of the history to get; absent parts are the plane's defaults.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -104,10 +99,7 @@ impl Client {
 
     /// `GET /api/audit/export`: CSV, to be read in chunks (`Response::chunk`).
     pub async fn audit_export(&self) -> Result<Response, Error> {
-        self.call(Method::GET, &["/api/audit/export"])?
-            .timeout(EXPORT_TIMEOUT)
-            .send()
-            .await
+        self.call(Method::GET, &["/api/audit/export"])?.send().await
     }
 
     /// `POST /api/report`, with an agent's token.
