@@ -29,6 +29,8 @@ async fn record(tx: &impl Record, id: &ServerId, report: Report, now: Timestamp)
     let mut state = tx.agent_state(id).await?;
     let grown = match &report.counters {
         Some(counters) => count(tx, id, &mut state, counters).await?,
+        // Who counts in batches has none to send when nothing passed: the totals stay.
+        None if state.counted.is_some() => BTreeMap::new(),
         None => {
             state.transfer_rx = report.transfer_rx;
             state.transfer_tx = report.transfer_tx;
