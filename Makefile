@@ -3,7 +3,7 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test faults check build kernel bench tools guest
+.PHONY: help demo test faults sim check build kernel bench tools guest
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ test: build guest ## Run every test there is
 
 faults: build guest ## Try every fault as often as is promised (an hour or two), and print the table
 	@SENTRAZONE_CARGO="$(CARGO)" tests/faults
+
+sim: tools ## Simulate plane and agents over a bad network: make sim [SEEDS=10000] [SEED=n replays one]
+	$(if $(SEED),SEED=$(SEED),SEEDS=$(or $(SEEDS),10000)) $(CARGO) test -p sentrazone-tests --test simulation --quiet -- whatever --nocapture
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)

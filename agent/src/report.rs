@@ -1,6 +1,6 @@
 //! What the plane is told without asking: what came of it, and how the host is doing.
 //!
-//! Owns the confirmations (whenever the verdict changes, and after each connection) and the
+//! Owns the confirmations (whenever the verdict changes, after each connection, now and then) and the
 //! reports (each interval: round trip, transfers). A look at the interface comes with each report,
 //! whether the plane is there or not: it is also what repairs drift.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wgctl::ServerId;
 use wgctl::address::Endpoint;
 use wgctl::api::Report;
@@ -22,8 +22,11 @@ use crate::reconcile::{Input, Reading, Verdict};
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// The share of the newest measurement in the smoothed round trip.
 const SMOOTHING: f64 = 0.2;
+/// How long a confirmation is left alone. One that was overtaken on its way by an older one is put
+/// right by then.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(60);
 
-/// Confirms every verdict, and the latest again after each connection; until the reconciler ends.
+/// Confirms every verdict, and the latest again after each connection and now and then; until the reconciler ends.
 pub async fn confirm<P: Plane>(
     planes: Planes<P>,
     mut verdict: watch::Receiver<Verdict>,
@@ -53,6 +56,7 @@ pub async fn confirm<P: Plane>(
             biased;
             changed = verdict.changed() => if changed.is_err() { return },
             changed = connected.changed() => if changed.is_err() { return },
+            () = sleep(CONFIRM_AGAIN) => {}
         }
     }
 }

@@ -10,9 +10,9 @@ use std::ops::ControlFlow;
 
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Adopted, AdoptedClient, Adoption, Obstacle, Peer, Recorded, Terms};
-use wgctl::{PublicKey, ServerId, Timestamp};
+use wgctl::{PublicKey, ServerId};
 
-use super::desired::{interface, is_wanted, wire};
+use super::desired::{interface, wire};
 use super::servers::existing;
 use super::{Caller, Fleet, Refusal, peers, show};
 use crate::store::prelude::*;
@@ -28,7 +28,7 @@ const TOLD: usize = 20;
 impl Fleet {
     /// What the host of this server is to become.
     pub async fn terms(&self, server: &ServerId) -> Result<Terms, Refusal> {
-        let (id, now) = (server.clone(), self.now());
+        let id = server.clone();
         let life = self.store().incarnation()?;
         self.store()
             .scan(async move |tx: &Reading| {
@@ -42,7 +42,7 @@ impl Fleet {
                         incarnation: life,
                         revision: scene.ledger.revision,
                         interface: interface(&scene.server),
-                        peers: wanted(&scene.peers, now),
+                        peers: wanted(&scene.peers),
                     },
                 })
             })
@@ -58,10 +58,10 @@ impl Fleet {
             .scan(async move |tx: &Reading| {
                 let scene = Scene::read(tx, &id).await?;
                 Ok(match scene.before(&adoption)? {
-                    Before::Done(clients) => scene.answer(clients, life, now),
+                    Before::Done(clients) => scene.answer(clients, life),
                     Before::Awaited => {
                         let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
-                        scene.after(decision).answered(life, now)
+                        scene.after(decision).answered(life)
                     }
                 })
             })
@@ -77,15 +77,13 @@ impl Fleet {
         self.change_desired(caller, server, async move |tx: &Changing| {
             let scene = Scene::read(tx, &id).await?;
             if let Before::Done(clients) = scene.before(&adoption)? {
-                return Ok(Done::nothing(scene.answer(clients, life, now)));
+                return Ok(Done::nothing(scene.answer(clients, life)));
             }
             let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
             if !decision.obstacles.is_empty() {
                 return Err(refused(&decision.obstacles));
             }
-            write(tx, scene.after(decision))
-                .await
-                .map(|after| after.done(life, now))
+            write(tx, scene.after(decision)).await.map(|after| after.done(life))
         })
         .await
     }
@@ -123,8 +121,8 @@ fn refused(obstacles: &[Obstacle]) -> Refusal {
     Refusal::AdoptionRefused(told)
 }
 
-fn wanted(peers: &[PeerRecord], now: Timestamp) -> Vec<Peer> {
-    let wanted = peers.iter().filter(|peer| is_wanted(peer, now));
+fn wanted(peers: &[PeerRecord]) -> Vec<Peer> {
+    let wanted = peers.iter().filter(|peer| peer.enabled);
     wanted.cloned().map(wire).collect()
 }
 
@@ -173,13 +171,13 @@ impl Scene {
             .ok_or_else(not_awaited)
     }
 
-    fn answer(&self, clients: Vec<AdoptedClient>, incarnation: Incarnation, now: Timestamp) -> Adopted {
+    fn answer(&self, clients: Vec<AdoptedClient>, incarnation: Incarnation) -> Adopted {
         Adopted {
             recorded: Recorded {
                 incarnation,
                 revision: self.ledger.revision,
                 interface: interface(&self.server),
-                peers: wanted(&self.peers, now),
+                peers: wanted(&self.peers),
             },
             clients,
             obstacles: Vec::new(),
@@ -224,13 +222,13 @@ struct After {
 }
 
 impl After {
-    fn answered(self, incarnation: Incarnation, now: Timestamp) -> Adopted {
-        let mut answer = self.scene.answer(self.clients, incarnation, now);
+    fn answered(self, incarnation: Incarnation) -> Adopted {
+        let mut answer = self.scene.answer(self.clients, incarnation);
         answer.obstacles = self.obstacles;
         answer
     }
 
-    fn done(self, incarnation: Incarnation, now: Timestamp) -> Done<Adopted> {
+    fn done(self, incarnation: Incarnation) -> Done<Adopted> {
         let id = self.scene.server.id.clone();
         let imported = self
             .imports
@@ -238,7 +236,7 @@ impl After {
             .map(|peer| Entry::new(Action::ClientImported, format!("{id}/{}", peer.name)));
         let mut entries: Vec<Entry> = imported.collect();
         entries.push(Entry::new(Action::ServerAdopted, &id));
-        Done::all(self.answered(incarnation, now), entries)
+        Done::all(self.answered(incarnation), entries)
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
+use wgctl::ServerId;
 use wgctl::address::host;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{self, Change, Desired, DesiredQuery, Interface};
-use wgctl::{ServerId, Timestamp};
 
 use super::servers::existing;
 use super::{Fleet, Refusal, peers, show};
@@ -109,8 +109,8 @@ impl Fleet {
         let ((incarnation, revision), change) = match moved {
             false => (here, Change::Unchanged),
             true => {
-                let (server, query, now) = (server.clone(), query.clone(), self.now());
-                let look = async move |tx: &Reading| change(tx, &server, &query, now).await;
+                let (server, query) = (server.clone(), query.clone());
+                let look = async move |tx: &Reading| change(tx, &server, &query).await;
                 self.store().scan(look).await?
             }
         };
@@ -136,30 +136,25 @@ struct Lack {
 }
 
 /// From what the agent has to what is recorded now.
-async fn change(
-    tx: &impl Read,
-    server_id: &ServerId,
-    query: &DesiredQuery,
-    now: Timestamp,
-) -> Result<(Position, Change), Refusal> {
+async fn change(tx: &impl Read, server_id: &ServerId, query: &DesiredQuery) -> Result<(Position, Change), Refusal> {
     let (server, ledger) = existing(tx, server_id).await?;
     let here = (tx.incarnation().await?, ledger.revision);
     let known =
         query.incarnation == Some(here.0) && query.revision >= ledger.floor.max(1) && query.revision <= ledger.revision;
     if !known {
-        return Ok((here, snapshot(tx, &server, now).await?));
+        return Ok((here, snapshot(tx, &server).await?));
     }
     if query.revision == ledger.revision {
         return Ok((here, Change::Unchanged));
     }
     let changes = tx.changes_after(server_id, query.revision).await?;
-    Ok((here, delta(tx, &server, changes, now).await?))
+    Ok((here, delta(tx, &server, changes).await?))
 }
 
-async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes, now: Timestamp) -> Result<Change, Refusal> {
+async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes) -> Result<Change, Refusal> {
     let (mut upsert, mut remove) = (Vec::new(), Vec::new());
     for id in changes.peers {
-        match tx.peer(&server.id, &id).await?.filter(|peer| is_wanted(peer, now)) {
+        match tx.peer(&server.id, &id).await?.filter(|peer| peer.enabled) {
             Some(peer) => upsert.push(wire(peer)),
             None => remove.push(id),
         }
@@ -171,10 +166,10 @@ async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes, now: Tim
     })
 }
 
-async fn snapshot(tx: &impl Read, server: &ServerRecord, now: Timestamp) -> Result<Change, Refusal> {
+async fn snapshot(tx: &impl Read, server: &ServerRecord) -> Result<Change, Refusal> {
     let mut peers = Vec::new();
     tx.each_peer(&server.id, 0, |peer| {
-        if is_wanted(&peer, now) {
+        if peer.enabled {
             peers.push(wire(peer));
         }
         Ok(ControlFlow::Continue(()))
@@ -186,11 +181,9 @@ async fn snapshot(tx: &impl Read, server: &ServerRecord, now: Timestamp) -> Resu
     })
 }
 
-/// Whether a peer belongs on the interface.
-pub(super) fn is_wanted(peer: &PeerRecord, now: Timestamp) -> bool {
-    peer.enabled && peer.expires_at.is_none_or(|end| end > now)
-}
-
+/// A peer as its agent is told of it: every enabled one, whether it has expired or not. Expiry is the
+/// agent's to enforce, by its own clock: were it decided here too, a plane whose clock jumped for a
+/// moment would take peers away, and nothing would bring them back.
 pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
     v1::Peer {
         id: peer.id,

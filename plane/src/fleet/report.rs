@@ -40,8 +40,8 @@ async fn record(tx: &impl Record, id: &ServerId, report: Report, now: Timestamp)
         Some(batch) => count(tx, id, &mut state, batch).await?,
         None => BTreeMap::new(),
     };
-    // Who counts and has nothing new says so by leaving the counters out.
-    if report.counters.is_none() && report.sent_at.is_none() {
+    // Who counts in batches and has nothing new leaves the counters out: the totals stay.
+    if report.counters.is_none() && report.sent_at.is_none() && state.counted.is_none() {
         state.transfer_rx = report.transfer_rx;
         state.transfer_tx = report.transfer_tx;
     }

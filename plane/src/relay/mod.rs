@@ -8,9 +8,10 @@ mod asked;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wgctl::ServerId;
 
 pub use asked::{Answer, Asked};

@@ -62,6 +62,7 @@ fn fleet(identity: &Identity) -> Vec<Peer> {
             public_key: prekey.public_key,
             preshared_key: (n < 2).then_some(prekey.preshared_key),
             allowed_ips: Vec::new(),
+            persistent_keepalive: None,
             expires_at: None,
         }
     });

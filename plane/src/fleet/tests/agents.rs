@@ -315,6 +315,33 @@ async fn a_report_of_the_original_fields_sets_status_and_history() {
 }
 
 #[tokio::test]
+async fn totals_stay_when_an_agent_that_counts_in_batches_has_nothing_to_count() {
+    let scene = scene().await;
+    let peers = BTreeMap::from([(
+        PeerId::random(),
+        PeerCounters {
+            rx: 3_000_000,
+            tx: 2_000_000,
+            latest_handshake_at: None,
+        },
+    )]);
+    let batch = Counters {
+        incarnation: Incarnation::random(),
+        sequence: 1,
+        peers,
+        total: None,
+        samples: Vec::new(),
+    };
+    // The second says what the interface shows: less, for the host was booted.
+    for counters in [Some(batch), None] {
+        let report = report(&scene.server, counters);
+        scene.fleet.report(&scene.server, report).await.unwrap();
+    }
+    let status = scene.fleet.statuses().await.unwrap().remove(0);
+    assert_eq!((status.transfer_rx, status.transfer_tx), (3_000_000, 2_000_000));
+}
+
+#[tokio::test]
 async fn a_batch_of_counters_counts_once() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();

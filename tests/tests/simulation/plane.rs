@@ -1,0 +1,166 @@
+//! The plane of a simulation: the real fleet over the real store, on a thread of its own.
+//!
+//! Owns its life: opened, stopped, killed. A question blocks the simulation until it is answered, so
+//! that no time passes meanwhile and nothing else happens: the same seed gives the same run. The
+//! plane's own timers follow the simulation's time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use sentrazone_plane::fleet::{Fleet, Settings};
+use sentrazone_plane::store::Store;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use wgctl::Clock;
+
+use crate::host::Jumping;
+
+/// Prekeys to hold for each server: few, so that they run out.
+const STOCK: u32 = 4;
+
+type Job = Box<dyn FnOnce(&Runtime, &mut Life) + Send>;
+
+/// The plane, running or not.
+pub(crate) struct Plane {
+    jobs: Option<Sender<(Duration, Job)>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    begun: Instant,
+    passed: Arc<AtomicU64>,
+    ends: AtomicU64,
+}
+
+/// One after another.
+struct Life {
+    folder: tempfile::TempDir,
+    clock: Clock,
+    fleet: Option<Fleet>,
+    lives: u32,
+}
+
+impl Life {
+    fn file(&self) -> PathBuf {
+        self.folder.path().join(format!("plane-{}.redb", self.lives))
+    }
+
+    fn open(&mut self) {
+        let store = Store::open(&self.file(), 4 << 20).unwrap();
+        let settings = Settings {
+            // Nobody can confirm while the simulation stands still.
+            apply_timeout: Duration::ZERO,
+            prekey_stock: STOCK,
+            clock: self.clock.clone(),
+            ..Settings::default()
+        };
+        self.fleet = Some(Fleet::new(store, settings));
+    }
+}
+
+impl Plane {
+    /// A plane that runs with an empty database, and this clock.
+    pub(crate) fn new(clock: &Jumping) -> Self {
+        let (jobs, queue) = channel::<(Duration, Job)>();
+        let passed = Arc::new(AtomicU64::new(0));
+        let clock = clock.clock({
+            let passed = Arc::clone(&passed);
+            move || Duration::from_millis(passed.load(Ordering::Relaxed))
+        });
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let begun = runtime.block_on(async { Instant::now() });
+            let mut life = Life {
+                folder: memory_folder(),
+                clock,
+                fleet: None,
+                lives: 0,
+            };
+            life.open();
+            while let Ok((passed, job)) = queue.recv() {
+                runtime.block_on(async {
+                    tokio::time::advance(passed.saturating_sub(begun.elapsed())).await;
+                });
+                job(&runtime, &mut life);
+            }
+        });
+        Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            begun: Instant::now(),
+            passed,
+            ends: AtomicU64::new(0),
+        }
+    }
+
+    /// How often it ended: a connection lives no longer than the plane it is to.
+    pub(crate) fn ends(&self) -> u64 {
+        self.ends.load(Ordering::Relaxed)
+    }
+
+    fn run<T: Send + 'static>(&self, job: impl FnOnce(&Runtime, &mut Life) -> T + Send + 'static) -> T {
+        let (sender, answer) = channel();
+        let job: Job = Box::new(move |runtime, life| sender.send(job(runtime, life)).unwrap());
+        let jobs = self.jobs.as_ref().unwrap();
+        let passed = self.begun.elapsed();
+        self.passed
+            .store(u64::try_from(passed.as_millis()).unwrap(), Ordering::Relaxed);
+        jobs.send((passed, job)).unwrap();
+        answer.recv().unwrap()
+    }
+
+    /// What the fleet answers; none when the plane does not run.
+    pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Fleet) -> F + Send + 'static) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        self.run(move |runtime, life| life.fleet.clone().map(|fleet| runtime.block_on(question(fleet))))
+    }
+
+    /// Stops it in order: everything is on disk.
+    pub(crate) fn stop(&self) {
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        self.run(|_, life| life.fleet = None);
+    }
+
+    /// Kills it: what was not yet written to the file is gone.
+    pub(crate) fn kill(&self) {
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        self.run(|_, life| {
+            let before = life.file();
+            life.lives += 1;
+            std::fs::copy(&before, life.file()).unwrap();
+            // Dropped in order, but on a file that nobody opens again.
+            life.fleet = None;
+            std::fs::remove_file(before).unwrap();
+        });
+    }
+
+    /// Starts it on what is on disk.
+    pub(crate) fn start(&self) {
+        self.run(|_, life| {
+            if life.fleet.is_none() {
+                life.open();
+            }
+        });
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A folder in memory where there is such a place: nothing of a simulation outlives it.
+pub(crate) fn memory_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
