@@ -68,8 +68,6 @@ pub struct Reconciler<B, H> {
     host_left: Before<Shown>,
     /// The index of the link that was ours in this run.
     link: Option<u32>,
-    /// Whether a plane has answered since the start.
-    answered: bool,
     /// Whether the record had an MTU, and has none now.
     mtu_was_set: bool,
     verdict: Verdict,
@@ -115,7 +113,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             remembered: if cached { Before::AsCached } else { Before::Unknown },
             host_left: if cached { Before::AsCached } else { Before::Unknown },
             link: None,
-            answered: false,
             mtu_was_set: false,
             verdict,
             counters,
@@ -194,24 +191,17 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         if touched != Touched::Nothing {
             self.write_down(delta.as_ref());
         }
-        // What was spared until now is judged by the first answer.
-        let first = !std::mem::replace(&mut self.answered, true);
         match &touched {
             Touched::Nothing => {}
             Touched::All => {
                 self.reindex();
                 self.record_was_changed(&recorded);
+                self.round(now);
             }
             Touched::Peers { ids, keys } => {
                 self.peers_were_changed(ids, keys);
-                if !first {
-                    self.change(ids, keys, now);
-                }
+                self.change(ids, keys, now);
             }
-        }
-        if first || touched == Touched::All {
-            self.reindex();
-            self.round(now);
         }
         self.publish_drift();
         Ok(touched)

@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wgctl::device::plan::{Scope, plan};
-use wgctl::device::{Backend, DesiredDevice, Device, Error, Plan};
+use wgctl::device::{Backend, Device, Error, Plan};
 use wgctl::drift::{DriftKind, DriftPolicy};
 use wgctl::protocol::v1::Peer;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
+use super::Reconciler;
 use super::drifted::{self, Before};
 use super::interface::Fresh;
 use super::verdict::{only_reported, reasons};
-use super::{Reconciler, as_it_is};
 use crate::desired::State;
 use crate::drift::{Found, Id, Side, Subject};
 use crate::host::{Host, Spec};
@@ -82,7 +82,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let before = if new { Before::Unknown } else { before };
         let (peers, mut failed) = self.wanted(state, state.peers.keys(), &actual, now);
         let mut desired = self.device(state, peers);
-        let spared = self.spare(&mut desired, &actual);
         let judged = self.judge(
             state,
             drifted::device(name, &desired, &actual, &before, |key| self.index.owner(key)),
@@ -117,7 +116,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             }
         }
         trouble.extend(self.configure(state, now).err().map(|error| error.to_string()));
-        let mut actual = if silent { actual } else { self.present(state)? };
+        let actual = if silent { actual } else { self.present(state)? };
 
         self.conclude(state, Side::Device, judged, now, |reconciler| {
             let owner = |key: &PublicKey| reconciler.index.owner(key);
@@ -130,8 +129,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             differing.extend(only_reported(self.ledger.standing()));
         }
         self.verdict.failed = differing;
-        // Nobody knows yet whether others put them there: they are not what was left.
-        spared.iter().for_each(|key| drop(actual.peers.remove(key)));
         self.actual = Some(actual);
         self.next_expiry = state
             .peers
@@ -140,22 +137,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             .filter(|end| *end > now)
             .min();
         Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
-    }
-
-    /// Until a plane has answered since the start, peers that the cache does not know stay: they may
-    /// be newer than it. Gives them.
-    fn spare(&self, desired: &mut DesiredDevice, actual: &Device) -> Vec<PublicKey> {
-        if self.answered {
-            return Vec::new();
-        }
-        let unknown = actual.peers.iter();
-        let unknown = unknown.filter(|(key, _)| self.index.owner(key).is_none());
-        unknown
-            .map(|(key, there)| {
-                desired.peers.insert(*key, as_it_is(there));
-                *key
-            })
-            .collect()
     }
 
     /// Makes the host side as it should be, but for what is left as it is.
@@ -215,12 +196,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     ) {
         let Judged { found, left, certain } = judged;
         let concerned: Vec<Found> = found.into_iter().filter(|found| self.concerns(found)).collect();
-        let mut stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
-        if !self.answered {
-            // Spared peers are not looked at.
-            let standing = self.ledger.standing().map(|(id, _)| *id);
-            stays.extend(standing.filter(|id| id.kind == DriftKind::PeerAdded));
-        }
+        let stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
         self.ledger.only(side, &stays);
         if concerned.is_empty() {
             return;

@@ -1,6 +1,5 @@
 //! The reconciler against a kernel and a host in memory: what is there in the end, and what was said.
 
-mod cold;
 mod counting;
 mod drift;
 mod random;
