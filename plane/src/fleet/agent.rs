@@ -156,7 +156,8 @@ async fn stock(tx: &impl Record, id: &ServerId, prekeys: Vec<Prekey>) -> Result<
     let mut room = MOST_PREKEYS.saturating_sub(tx.prekey_stock(id).await?);
     let mut fresh = Vec::new();
     for prekey in prekeys {
-        let used = tx.peer(id, &prekey.id).await?.is_some()
+        let used = tx.is_spent(id, &prekey.id).await?
+            || tx.peer(id, &prekey.id).await?.is_some()
             || tx.peer_with_key(id, &prekey.public_key).await?.is_some()
             || server.public_key == Some(prekey.public_key);
         if !used && room > 0 {

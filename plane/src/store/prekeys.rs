@@ -15,12 +15,16 @@ pub(crate) trait ReadPrekeys {
     /// The prekey that is taken next.
     async fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError>;
     async fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError>;
+    /// Whether it was ever taken, though its peer may be gone.
+    async fn is_spent(&self, server: &ServerId, id: &PeerId) -> Result<bool, StoreError>;
 }
 
 /// Filling and taking. To fill may be lost in a crash: the agent is asked again. To take is part
 /// of a change, and what was filled before is then on disk too.
 pub(crate) trait RecordPrekeys: ReadPrekeys {
     async fn put_prekey(&self, server: &ServerId, prekey: &Prekey) -> Result<(), StoreError>;
+    /// Takes it out of the stock, for good: a message that is delivered again must not bring it back,
+    /// or a device that was removed would share its keys with a new one.
     async fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError>;
     /// Throws all away.
     async fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError>;
@@ -43,6 +47,11 @@ impl<R: Rows> ReadPrekeys for R {
         })?;
         Ok(stock)
     }
+
+    async fn is_spent(&self, server: &ServerId, id: &PeerId) -> Result<bool, StoreError> {
+        let spent = self.look(schema::SPENT_PREKEYS, &key::of(server, id.as_bytes()), |_| Ok(()))?;
+        Ok(spent.is_some())
+    }
 }
 
 impl<R: RecordRows> RecordPrekeys for R {
@@ -51,7 +60,9 @@ impl<R: RecordRows> RecordPrekeys for R {
     }
 
     async fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError> {
-        self.erase(schema::PREKEYS, &key::of(server, id.as_bytes()))
+        let key = key::of(server, id.as_bytes());
+        self.put(schema::SPENT_PREKEYS, &key, &[])?;
+        self.erase(schema::PREKEYS, &key)
     }
 
     async fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError> {

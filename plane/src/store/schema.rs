@@ -55,6 +55,8 @@ tables! {
     FAILURES = "failures";
     /// server, prekey id → `Prekey`.
     PREKEYS = "prekeys";
+    /// server, id of a prekey that was taken → nothing.
+    SPENT_PREKEYS = "spent_prekeys";
     /// id (16 bytes) → `UserRecord`.
     USERS = "users";
     /// email → user id.

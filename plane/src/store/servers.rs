@@ -93,6 +93,7 @@ impl<R: ChangeRows> ChangeServers for R {
             schema::COUNTERS,
             schema::FAILURES,
             schema::PREKEYS,
+            schema::SPENT_PREKEYS,
         ] {
             self.erase_all(table, key::all(id))?;
         }

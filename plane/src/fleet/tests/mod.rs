@@ -6,6 +6,7 @@ mod backup;
 mod clients;
 mod drift;
 mod people;
+mod prekeys;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
