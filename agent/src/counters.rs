@@ -137,9 +137,23 @@ impl Counters {
         });
     }
 
-    /// This peer was put on the interface (anew): its numbers begin at zero.
-    pub fn peer_is_new(&mut self, key: &PublicKey) {
-        self.unsaved |= self.baseline.remove(&key.to_string()).is_some();
+    /// This peer was put on the interface (anew): its numbers begin at zero, and are its own though
+    /// it is no more when they are seen.
+    pub fn peer_is_new(&mut self, key: &PublicKey, owner: Option<PeerId>) {
+        let text = key.to_string();
+        let before = match owner {
+            None => self.baseline.remove(&text),
+            Some(id) => self.baseline.insert(
+                text,
+                Counted {
+                    id,
+                    rx: 0,
+                    tx: 0,
+                    latest_handshake_at: None,
+                },
+            ),
+        };
+        self.unsaved |= before.is_some();
     }
 
     /// Takes a dump in. `owner` names the peer of a key; a key without one (any more) counts for

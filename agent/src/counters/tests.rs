@@ -53,7 +53,7 @@ fn a_peer_that_was_removed_and_added_counts_from_zero_again() {
     let (key, id) = (key(), PeerId::random());
     let mut counters = Counters::default();
     counters.observe(&dump(&[(key, 100, 100)]), |_| Some(id), |_| true);
-    counters.peer_is_new(&key);
+    counters.peer_is_new(&key, Some(id));
     counters.observe(&dump(&[(key, 300, 300)]), |_| Some(id), |_| true);
     assert_eq!(total(&mut counters, id), (400, 400));
 }

@@ -6,7 +6,7 @@
 use wgctl::device::{Backend, Device, Error};
 use wgctl::drift::DriftPolicy;
 use wgctl::name::InterfaceName;
-use wgctl::protocol::v1::{Change, Desired};
+use wgctl::protocol::v1::{Change, Desired, Peer};
 use wgctl::{PublicKey, Timestamp};
 
 use super::drifted::{self, Before};
@@ -94,18 +94,20 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 
     /// The last dump that shows a peer before it goes is the last chance to count it.
-    pub(super) fn count_before(&mut self, desired: &Desired) {
-        let few = |actual: &Device| actual.peers.len() <= COUNTED_FIRST;
-        if !self.actual.as_ref().is_some_and(few) {
+    pub(super) fn count_before(&mut self, desired: &Desired, now: Timestamp) {
+        let many = |actual: &Device| actual.peers.len() > COUNTED_FIRST;
+        if self.actual.as_ref().is_some_and(many) {
             return;
         }
         let Some(state) = self.state.take() else { return };
-        if takes_away(&state, desired) {
+        if takes_away(&state, desired, now) {
             // What cannot be read, is gone or has another key is the next round's to say. Nothing
             // else of it is noted: what others changed would pass for what was left.
             let read = self.read(&state).unwrap_or_default();
-            if !read.is_some_and(|device| self.has_our_key(&device)) {
-                self.remembered = self.actual.take().map_or(Before::Unknown, Before::Known);
+            if !read.is_some_and(|device| self.has_our_key(&device))
+                && let Some(left) = self.actual.take()
+            {
+                self.remembered = Before::Known(left);
             }
         }
         self.state = Some(state);
@@ -133,15 +135,19 @@ fn only_reported(name: &InterfaceName) -> Error {
     }
 }
 
-/// Whether a message takes peers away, or their keys. A snapshot does not matter: the round that
-/// follows it reads first.
-fn takes_away(state: &State, desired: &Desired) -> bool {
+/// Whether a message takes peers away, or their keys, or ends them at once. A snapshot does not
+/// matter: the round that follows it reads first.
+fn takes_away(state: &State, desired: &Desired, now: Timestamp) -> bool {
     let Change::Delta { upsert, remove, .. } = &desired.change else {
         return false;
     };
-    let rekeyed = upsert.iter().any(|peer| {
-        let before = state.peers.get(&peer.id);
-        before.is_some_and(|before| before.public_key != peer.public_key)
+    let ended = upsert.iter().any(|peer| {
+        let rekeyed = |before: &Peer| before.public_key != peer.public_key;
+        let expired = peer.expires_at.is_some_and(|end| end <= now);
+        state
+            .peers
+            .get(&peer.id)
+            .is_some_and(|before| expired || rekeyed(before))
     });
-    rekeyed || remove.iter().any(|id| state.peers.contains_key(id))
+    ended || remove.iter().any(|id| state.peers.contains_key(id))
 }

@@ -184,7 +184,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Takes one answer of the plane and carries it out. It is written down first: what is confirmed
     /// must be there after a power cut with nobody to ask.
     pub fn take(&mut self, server: &ServerId, desired: Desired, base: Base, now: Timestamp) -> Result<Touched, Misfit> {
-        self.count_before(&desired);
+        self.count_before(&desired, now);
         let delta = Delta::of(&desired);
         let recorded = self.recorded();
         let touched = step(&mut self.state, server, desired, base)?;

@@ -19,7 +19,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Sends changes of peers. Those that are created count from zero.
     pub(super) fn send(&mut self, state: &State, peers: Vec<PeerChange>) -> Result<(), Error> {
         for change in peers.iter().filter(|change| change.kind == ChangeKind::Create) {
-            self.counters.peer_is_new(&change.public_key);
+            let owner = self.index.owner(&change.public_key);
+            self.counters.peer_is_new(&change.public_key, owner);
         }
         self.backend.apply(
             &state.interface.name,

@@ -78,3 +78,30 @@ fn a_key_that_goes_to_another_peer_is_not_counted_twice() {
     rig.round();
     assert_eq!(rig.counted(&heir), (30, 3));
 }
+
+#[test]
+fn a_peer_that_a_message_ends_at_once_is_counted_before_it_goes() {
+    let mut one = peer(2);
+    let mut rig = Rig::with(std::slice::from_ref(&one));
+    rig.traffic(&one, 100, 10);
+    one.expires_at = Some(rig.now);
+    rig.delta(std::slice::from_ref(&one), &[]);
+    assert!(rig.keys().is_empty());
+    assert_eq!(rig.counted(&one), (100, 10));
+}
+
+#[test]
+fn a_peer_is_counted_before_it_goes_though_the_look_before_failed() {
+    let one = peer(2);
+    let mut rig = Rig::with(std::slice::from_ref(&one));
+    rig.traffic(&one, 100, 10);
+    rig.devices.fail_reads(1);
+    rig.round();
+    rig.delta(&[], std::slice::from_ref(&one));
+    assert_eq!(rig.counted(&one), (100, 10));
+    rig.delta(std::slice::from_ref(&one), &[]);
+    rig.traffic(&one, 7, 8);
+    rig.devices.fail_reads(1);
+    rig.delta(&[], std::slice::from_ref(&one));
+    assert_eq!(rig.counted(&one), (7, 8), "though the last look itself failed");
+}
