@@ -25,10 +25,14 @@ impl Fleet {
             );
             return Err(Refusal::field_value("counters.samples", detail));
         }
+        // The agent forgets what is acknowledged: an outage's worth of it is not left to luck.
+        let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
         let (id, now) = (server.clone(), self.now());
-        self.store()
-            .record(async move |tx: &Recording<'_>| record(tx, &id, report, now).await)
-            .await
+        let record = async move |tx: &Recording<'_>| record(tx, &id, report, now).await;
+        match is_late {
+            true => self.store().record_durably(record).await,
+            false => self.store().record(record).await,
+        }
     }
 }
 

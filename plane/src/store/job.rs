@@ -144,6 +144,7 @@ where
 }
 
 pub(super) fn record<T, E>(
+    durability: Verdict,
     record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
     reply: oneshot::Sender<Result<T, E>>,
 ) -> Box<dyn Job>
@@ -157,7 +158,7 @@ where
         match outcome {
             None => broken("it waited inside the transaction"),
             Some(Err(error)) if wrote => (Err(error), Verdict::Broken("it wrote, then failed")),
-            Some(outcome) if wrote => (outcome, Verdict::Lazy),
+            Some(outcome) if wrote => (outcome, durability),
             Some(outcome) => (outcome, Verdict::Nothing),
         }
     };

@@ -44,6 +44,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, oneshot};
 use wgctl::Timestamp;
 use wgctl::name::Incarnation;
+use writer::Verdict;
 
 pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
@@ -196,7 +197,20 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.send(move |reply| job::record(record, reply)).await
+        self.send(move |reply| job::record(Verdict::Lazy, record, reply)).await
+    }
+
+    /// Records metrics that nobody could tell again: on disk before this answers.
+    pub(crate) async fn record_durably<T, E>(
+        &self,
+        record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.send(move |reply| job::record(Verdict::Durable, record, reply))
+            .await
     }
 
     async fn send<T, E: From<StoreError>>(
