@@ -223,9 +223,10 @@ impl NewHost<'_> {
         let _lock = lock.ok_or_else(|| Error::AgentRuns(folder.clone()))?;
         takeover.keep_seal()?;
         let adopted = self.client.adopt(&adoption, false).await?;
-        takeover.keep_key()?;
         let mut words = preview::adoption(self.terms, found, &adopted, &first_run);
+        // Before the key: once that is there, the host is taken for one that was noted already.
         found.note(folder, server, adopted)?;
+        takeover.keep_key()?;
         preview::section(&mut words, "To know", &notes, "");
         Ok(format!("{words}{}", self.keep()?))
     }
@@ -319,7 +320,14 @@ fn hand_to_the_agent(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match nix::unistd::User::from_name(USER)? {
-        Some(user) => Ok(nix::unistd::chown(path, Some(user.uid), Some(user.gid))?),
+        // Not what a link points to: the folder is that user's, who may have put one there.
+        Some(user) => Ok(nix::unistd::fchownat(
+            nix::fcntl::AT_FDCWD,
+            path,
+            Some(user.uid),
+            Some(user.gid),
+            nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?),
         None => Ok(()),
     }
 }

@@ -94,10 +94,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     let secrets = Arc::new(Secrets::open(&config.state_dir)?);
     let _lock = folder::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
-    let planes = Planes::configured(&config)?;
     let (ready, carried_out) = oneshot::channel();
     let (reconcile, thread) = start(&config, &secrets, ready).await?;
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
+    // After the cache was carried out: a token that cannot be read keeps no tunnel from a boot.
+    let planes = Planes::configured(&config)?;
     let inbox = reconcile.inbox.clone();
     let mut tasks = converse(
         planes,

@@ -35,8 +35,9 @@ pub async fn confirm<P: Plane>(
     let mut backoff = planes.backoff();
     loop {
         let message = verdict.borrow_and_update().message();
-        connected.mark_unchanged();
-        if let (Some(message), Some(client)) = (message, planes.current()) {
+        // A plane that has not taken the introduction may be another server's.
+        let is_ours = *connected.borrow_and_update() > 0;
+        if let (true, Some(message), Some(client)) = (is_ours, message, planes.current()) {
             if let Err(error) = client.applied(&message).await {
                 tracing::debug!("not confirmed: {error}");
                 if may_pass(&error) {

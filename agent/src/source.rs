@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use wgctl::ServerId;
 use wgctl::client::Error;
+use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
 
 use crate::answer::answer;
@@ -99,11 +100,24 @@ impl<P: Plane> Source<P> {
         tracing::info!(plane = %client.target(), server = %server, "connected");
         self.connected.send_modify(|count| *count += 1);
         loop {
+            let life = self.life();
             if let Err(end) = self.poll(client, &server).await {
+                return end;
+            }
+            // A database that was restored may have another key of this host on record, or none.
+            if life.is_some()
+                && life != self.life()
+                && let Err(end) = self.introduce(client).await
+            {
                 return end;
             }
             backoff.reset();
         }
+    }
+
+    /// The life of the database that the state here is of.
+    fn life(&self) -> Option<Incarnation> {
+        self.position.borrow().map(|(life, _)| life)
     }
 
     async fn introduce(&self, client: &P) -> Result<ServerId, End> {

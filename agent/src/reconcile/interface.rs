@@ -43,15 +43,19 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             return Err(only_reported(name));
         }
         let made = self.link_by == LinkBy::Us && self.host.create_link(name)?;
-        let device = self.present(state)?;
         let same = index.is_some() && index == self.link;
+        let replaced = index.is_some() && self.link.is_some() && !same;
+        if made || replaced {
+            // Before its first reading, which counts what it shows.
+            self.counters.interface_is_new();
+        }
+        let device = self.present(state)?;
         // Without a key it carries nothing. With peers, and none of them ours, somebody is at it.
         let peers_of_ours = device.peers.keys().any(|key| self.index.owner(key).is_some());
         let unused = device.private_key.is_none() && device.peers.is_empty();
         if !(unused || same || peers_of_ours || self.has_our_key(&device)) {
             return Err(somebody_elses(name));
         }
-        let replaced = index.is_some() && self.link.is_some() && !same;
         if enforced && (gone || replaced) {
             self.ledger.repaired(drifted::deleted(name), now);
         }
@@ -62,7 +66,6 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         let new = made || (enforced && replaced) || (self.link.is_none() && unused);
         if new {
-            self.counters.interface_is_new();
             self.host_left = Before::Unknown;
         }
         Ok(Fresh { device, new })

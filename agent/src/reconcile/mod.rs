@@ -26,7 +26,7 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::counters::{Counters, uptime};
 use crate::desired::{Base, Delta, Misfit, State, Touched, step};
 use crate::drift::{Ledger, Told};
@@ -86,7 +86,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::error!("{error}");
             None
         });
-        let counters = counters(&folder, state.is_some());
+        let counters = counters(&folder, cache::exists(&folder));
         let ledger = Ledger::load(&folder).unwrap_or_else(|error| {
             tracing::error!(
                 "{}: drift.json cannot be read ({error}): its counting begins anew",
@@ -163,9 +163,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 
     fn publish_drift(&mut self) {
-        let report = self.ledger.report();
+        let mut report = self.ledger.report();
         if let Err(error) = self.ledger.save(&self.folder) {
             tracing::error!("{}: drift.json is not saved: {error}", self.folder.display());
+            // After a crash its number would be another's.
+            report = None;
         }
         self.reports.send_if_modified(|published| {
             let news = *published != report;

@@ -308,6 +308,7 @@ impl<B: Backend, H: Host> Loop<B, H> {
         if self.reconciler.counters().is_unsaved() && !self.reconciler.save_counters() {
             // What is sent and not written down would be sent anew, otherwise, after a crash.
             reading.counters = None;
+            reading.backlog = false;
         }
         reading
     }

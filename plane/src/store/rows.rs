@@ -360,8 +360,10 @@ impl RecordRows for Changing {
 impl ChangeRows for Changing {
     fn clear(&self, table: Table) -> Result<(), StoreError> {
         self.dirty.set(true);
-        self.tx.delete_table(table).map_err(storage)?;
-        self.tx.open_table(table).map(drop).map_err(storage)
+        let deleted = self.tx.delete_table(table).map_err(storage);
+        self.failure.note(deleted)?;
+        let opened = self.tx.open_table(table).map(drop).map_err(storage);
+        self.failure.note(opened)
     }
 }
 

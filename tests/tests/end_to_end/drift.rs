@@ -4,6 +4,8 @@
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::{shown, wait};
 use wgctl::PrivateKey;
+use wgctl::client::AuditQuery;
+use wgctl::drift::DriftKind;
 
 use crate::{create_applied, online};
 
@@ -62,19 +64,56 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
         "ip" | "nft" => host.namespace.exec(words),
         _ => host.namespace.exec(&[&set, words].concat()),
     };
+    let admin = lab.admin();
+    let repaired = async || {
+        let statuses = admin.statuses().await.unwrap();
+        let status = statuses.into_iter().find(|status| status.server_id == host.id);
+        status.map_or(0, |status| status.drift_repaired)
+    };
     for (what, words) in spares {
-        let before = session();
+        let (before, counted) = (session(), repaired().await);
         meddle(words);
+        wait::until(what, &repaired, |now| *now > counted).await;
         wait::until_blocking(what, picture, |now| *now == whole);
         assert_eq!(session(), before, "{what}: no new handshake was needed");
     }
     assert!(device.reaches("10.8.0.1"));
     for (what, words) in resets {
+        let counted = repaired().await;
         meddle(words);
+        wait::until(what, &repaired, |now| *now > counted).await;
         wait::until_blocking(what, picture, |now| *now == whole);
     }
     online(&lab, &host).await;
     // Else the device goes on with its old session for some 15 s (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
     device.connect(&configuration);
     assert!(device.reaches("10.8.0.1"));
+
+    let query = AuditQuery {
+        action: Some("drift_repaired".to_owned()),
+        limit: Some(1000),
+        ..AuditQuery::default()
+    };
+    let records = admin.audit(&query).await.unwrap();
+    let actor = format!("agent:{}", host.id);
+    assert!(records.iter().all(|record| record.actor == actor));
+    let told: Vec<String> = records.into_iter().filter_map(|record| record.detail).collect();
+    for kind in [
+        DriftKind::PeerRemoved,
+        DriftKind::PeerAdded,
+        DriftKind::PeerChanged,
+        DriftKind::AllowedIpsChanged,
+        DriftKind::ListenPortChanged,
+        DriftKind::AddressRemoved,
+        DriftKind::MtuChanged,
+        DriftKind::MasqueradeChanged,
+        DriftKind::PrivateKeyChanged,
+        DriftKind::LinkDown,
+        DriftKind::LinkDeleted,
+    ] {
+        assert!(
+            told.iter().any(|detail| detail.contains(kind.as_str())),
+            "{kind}: {told:?}"
+        );
+    }
 }
