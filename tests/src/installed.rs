@@ -69,7 +69,8 @@ pub fn machine(folder: &Path) -> Machine {
          systemd-sysusers
          /usr/lib/systemd/systemd-sysctl
          systemctl restart systemd-modules-load
-         systemctl daemon-reload",
+         systemctl daemon-reload
+         sync", // As a package manager does: a power cut must not take the programs themselves.
     );
     machine
 }

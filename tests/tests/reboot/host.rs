@@ -164,7 +164,9 @@ impl Host {
 
     /// Waits for the agent's unit after a boot; gives how long things took.
     pub(crate) fn restored(&mut self) -> Restored {
-        let active = "systemctl is-active sentrazone-agent";
+        // A unit that has failed says why.
+        let active = "state=$(systemctl is-active sentrazone-agent); echo $state; \
+                      [ $state != failed ] || journalctl -b -u sentrazone-agent --no-pager -o cat | tail -n 20";
         self.machine
             .until("the agent's unit is active", active, |state| state == "active");
         let times = self.machine.run(TIMES);
