@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
@@ -27,6 +27,8 @@ pub(super) struct Handle {
     database: RwLock<Option<Database>>,
     /// A reader met an error: redb refuses everything from then on.
     suspect: AtomicBool,
+    /// How often it was opened again.
+    generation: AtomicU64,
 }
 
 impl Handle {
@@ -37,6 +39,7 @@ impl Handle {
             cache_bytes,
             database: RwLock::new(Some(database)),
             suspect: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -45,10 +48,15 @@ impl Handle {
         !self.suspect.load(Ordering::Acquire) && self.database.read().is_ok_and(|slot| slot.is_some())
     }
 
-    /// Says that it must be opened again. Answers whether this is news: of one that is closed it is
-    /// known.
-    pub(super) fn suspect(&self) -> bool {
-        self.is_open() && !self.suspect.swap(true, Ordering::AcqRel)
+    /// Which opening a view that begins now is of, or of a later one.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Says that what was opened then must be opened again. Answers whether this is news: of one that
+    /// is closed it is known, and one that was opened since is another.
+    pub(super) fn suspect(&self, generation: u64) -> bool {
+        generation == self.generation() && self.is_open() && !self.suspect.swap(true, Ordering::AcqRel)
     }
 
     /// A view of this moment.
@@ -78,6 +86,7 @@ impl Handle {
     /// Closes the database and opens it again.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         let old = self.replace(None);
+        self.generation.fetch_add(1, Ordering::AcqRel);
         // Now, and not at the end: what readers find in the new one is news.
         self.suspect.store(false, Ordering::Release);
         // What failed may panic on its way out.

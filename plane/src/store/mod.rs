@@ -137,20 +137,23 @@ impl Store {
         &self,
         read: impl AsyncFnOnce(&Reading) -> Result<T, E>,
     ) -> Result<T, E> {
-        let tx = Reading::new(self.shared.handle.begin_read().inspect_err(|_| self.wake_writer())?);
+        let generation = self.shared.handle.generation();
+        let view = self.shared.handle.begin_read();
+        let tx = Reading::new(view.inspect_err(|_| self.wake_writer(generation))?);
         let outcome = read(&tx)
             .now_or_never()
             .unwrap_or(Err(StoreError::Broken("a read waited").into()));
         if tx.has_failed() {
-            self.wake_writer();
+            self.wake_writer(generation);
         }
         outcome
     }
 
-    /// The writer opens again what a reader found broken.
-    fn wake_writer(&self) {
+    /// The writer opens again what a reader found broken. A view of what was closed meanwhile breaks
+    /// too, and says nothing of what is open now.
+    fn wake_writer(&self, generation: u64) {
         if let Some(jobs) = &self.shared.jobs
-            && self.shared.handle.suspect()
+            && self.shared.handle.suspect(generation)
         {
             // A writer that has ended has closed the database.
             let _ = jobs.send(Box::new(writer::Wake));
