@@ -9,6 +9,7 @@ pub(crate) mod fake;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use wgctl::api::Report;
 use wgctl::client::{Client, Error, Target};
@@ -244,6 +245,16 @@ impl Backoff {
     /// Sleeps for the next wait.
     pub async fn sleep(&mut self) {
         tokio::time::sleep(self.wait()).await;
+    }
+
+    /// Sleeps for the next wait, unless a plane is there before: one that is back is not kept waiting
+    /// for what another's failures cost. Says whether there is anything left to wait for.
+    pub async fn sleep_unless(&mut self, connected: &mut watch::Receiver<u64>) -> bool {
+        tokio::select! {
+            biased;
+            () = self.sleep() => true,
+            changed = connected.changed() => changed.is_ok(),
+        }
     }
 }
 

@@ -41,11 +41,8 @@ pub async fn confirm<P: Plane>(
             if let Err(error) = client.applied(&message).await {
                 tracing::debug!("not confirmed: {error}");
                 if may_pass(&error) {
-                    // A plane that is back is not kept waiting for what another's failures cost.
-                    tokio::select! {
-                        biased;
-                        () = backoff.sleep() => {}
-                        changed = connected.changed() => if changed.is_err() { return },
+                    if !backoff.sleep_unless(&mut connected).await {
+                        return;
                     }
                     continue;
                 }

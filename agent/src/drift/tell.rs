@@ -42,11 +42,8 @@ pub async fn tell<P: Plane>(
                 Err(error) => {
                     tracing::debug!("drift is not told: {error}");
                     if may_pass(&error) {
-                        // A plane that is back is not kept waiting for what another's failures cost.
-                        tokio::select! {
-                            biased;
-                            () = backoff.sleep() => {}
-                            changed = connected.changed() => if changed.is_err() { return },
+                        if !backoff.sleep_unless(&mut connected).await {
+                            return;
                         }
                         continue;
                     }
