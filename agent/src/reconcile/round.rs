@@ -1,7 +1,7 @@
 //! A whole round: the interface is read and made as it should be.
 //!
-//! Owns the order of what is sent, and what is left alone: peers that only a plane could name, and
-//! under `report` what others changed. It must not decide what should be.
+//! Owns the order of what is sent, and what is left alone: under `report`, what others changed. It
+//! must not decide what should be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,6 @@ use wgctl::{PeerId, PublicKey, Timestamp};
 
 use super::Reconciler;
 use super::drifted::{self, Before};
-use super::interface::Fresh;
 use super::verdict::{only_reported, reasons};
 use crate::desired::State;
 use crate::drift::{Found, Id, Side, Subject};
@@ -42,19 +41,21 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             None => std::mem::take(&mut self.remembered),
         };
         let outcome = match self.ours(&state, &before, now) {
-            Ok(fresh) => self.carry_out(&state, before, fresh, now),
-            Err(error) => {
-                // Nothing was sent: it was left as it was.
-                self.remembered = before;
-                Err(error)
+            Ok(fresh) => {
+                let before = if fresh.new { Before::Unknown } else { before };
+                self.carry_out(&state, &before, fresh.device, now)
+                    .map_err(|error| (before, error))
             }
+            Err(error) => Err((before, error)),
         };
         match outcome {
             Ok(trouble) => {
                 self.verdict.revision = state.revision;
                 self.verdict.interface_failed = trouble;
             }
-            Err(error) => {
+            Err((before, error)) => {
+                // What was sent is as recorded, and so no drift; the rest was left as it was.
+                self.remembered = before;
                 // Gone, or not ours to use: nothing of any revision is there. A conversation that
                 // failed says nothing about what is there.
                 if !matches!(error, Error::Io { .. } | Error::Protocol { .. }) {
@@ -73,21 +74,18 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     fn carry_out(
         &mut self,
         state: &State,
-        before: Before<Device>,
-        fresh: Fresh,
+        before: &Before<Device>,
+        actual: Device,
         now: Timestamp,
     ) -> Result<Option<String>, Error> {
         let name = &state.interface.name;
-        let Fresh { device: actual, new } = fresh;
-        let before = if new { Before::Unknown } else { before };
         let (peers, mut failed) = self.wanted(state, state.peers.keys(), &actual, now);
         let mut desired = self.device(state, peers);
         let judged = self.judge(
             state,
-            drifted::device(name, &desired, &actual, &before, |key| self.index.owner(key)),
+            drifted::device(name, &desired, &actual, before, |key| self.index.owner(key)),
             !matches!(before, Before::AsCached),
         );
-        drop(before);
         drifted::leave(&mut desired, &actual, &judged.left);
 
         let mut trouble = Vec::new();
@@ -147,7 +145,13 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let certain = !matches!(before, Before::AsCached);
         let judged = self.judge(state, drifted::host(&spec, &shown, &before), certain);
         let mut may = |difference: &_| drifted::id(difference).is_none_or(|id| !judged.left.contains(&id));
-        let settled = self.host.settle(&spec, shown, &mut may)?;
+        let settled = match self.host.settle(&spec, shown, &mut may) {
+            Ok(settled) => settled,
+            Err(error) => {
+                self.host_left = before;
+                return Err(error);
+            }
+        };
         if settled.writes > 0 {
             let (interface, writes) = (&spec.name, settled.writes);
             tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
