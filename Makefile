@@ -18,7 +18,7 @@ test: build guest ## Run every test there is
 	$(CARGO) machine-test --quiet --test reboot
 	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test faults
 
-faults: build guest ## Try every fault as often as is promised (an hour or two), and print the table
+faults: build guest ## Try every fault as often as is promised (some hours), and print the table
 	@SENTRAZONE_CARGO="$(CARGO)" tests/faults
 
 sim: tools ## Simulate plane and agents over a bad network: make sim [SEEDS=10000] [SEED=n replays one]
