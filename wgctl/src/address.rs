@@ -39,14 +39,15 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let (host, port) = text.rsplit_once(':').ok_or(EndpointError)?;
+        // `parse` alone would take "+1" and "001".
+        if !port.starts_with(|c: char| matches!(c, '1'..='9')) {
+            return Err(EndpointError);
+        }
         let port: u16 = port.parse().map_err(|_| EndpointError)?;
         let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
             Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| EndpointError)?.to_string(),
             None => dns_name(host)?,
         };
-        if port == 0 {
-            return Err(EndpointError);
-        }
         Ok(Self { host, port })
     }
 }
@@ -141,6 +142,8 @@ mod tests {
             "host",
             "host:",
             "host:0",
+            "host:+1",
+            "host:01",
             "host:70000",
             ":1",
             "2001:db8::1:51820",

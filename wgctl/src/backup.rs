@@ -63,6 +63,7 @@ pub struct Header {
 
 /// What is in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// When it was made.
     pub created_at: Timestamp,

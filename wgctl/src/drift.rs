@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 /// What to do about drift.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftPolicy {
     /// Repair it with the smallest difference.
@@ -53,6 +54,7 @@ impl std::str::FromStr for DriftPolicy {
 
 /// What kind of thing drifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftKind {
     /// A recorded peer was taken off the interface.
@@ -130,6 +132,7 @@ impl fmt::Display for DriftKind {
 
 /// Something that drifted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Drift {
     /// What kind.
     pub kind: DriftKind,

@@ -91,6 +91,10 @@ impl serde::Serialize for PublicKey {
 impl<'de> serde::Deserialize<'de> for PublicKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        // A key file ends with a line end; a key in JSON does not.
+        if text.trim() != text {
+            return Err(serde::de::Error::custom(KeyError::Format));
+        }
         text.parse().map_err(serde::de::Error::custom)
     }
 }

@@ -21,6 +21,8 @@ pub mod pool;
 pub mod protocol;
 #[cfg(feature = "qr")]
 pub mod qr;
+#[cfg(feature = "openapi")]
+pub mod schema;
 pub mod time;
 
 pub use key::{PresharedKey, PrivateKey, PublicKey};

@@ -105,7 +105,7 @@ text_type!(
     Email,
     |text| {
         let error = NameError("an email address looks like ops@example.com (at most 254 characters)");
-        let lower = text.trim().to_lowercase();
+        let lower = text.to_lowercase();
         let Some((local, domain)) = lower.rsplit_once('@') else {
             return Err(error);
         };
@@ -139,7 +139,7 @@ const fn is_line_or_direction_mark(c: char) -> bool {
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
@@ -167,7 +167,19 @@ macro_rules! id_type {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                Uuid::try_parse(text).map(Self).map_err(|_| NameError(concat!("a ", $what, " id is a UUID")))
+                let error = NameError(concat!("a ", $what, " id is a UUID, like 11b7a4d6-4e78-4a15-b1ba-8d8ea281e0db"));
+                // One spelling only: a UUID without hyphens, in braces or as a URN is refused.
+                if text.len() != uuid::fmt::Hyphenated::LENGTH {
+                    return Err(error);
+                }
+                Uuid::try_parse(text).map(Self).map_err(|_| error)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
 

@@ -120,10 +120,40 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
+        // The library takes more than RFC 3339: blanks for the `T`, zones in brackets, offsets of hours.
+        if !is_rfc_3339(text.as_bytes()) {
+            return Err(TimestampError);
+        }
         text.parse::<jiff::Timestamp>()
             .map(|time| Self::from_unix(time.as_second()))
             .map_err(|_| TimestampError)
     }
+}
+
+/// Whether the text has RFC 3339's form, in capitals; its numbers are not looked at.
+fn is_rfc_3339(text: &[u8]) -> bool {
+    let is_shaped = |text: &[u8], shape: &[u8]| {
+        text.len() == shape.len()
+            && text.iter().zip(shape).all(|(byte, wanted)| match wanted {
+                b'0' => byte.is_ascii_digit(),
+                wanted => byte == wanted,
+            })
+    };
+    let Some((moment, rest)) = text.split_at_checked(19) else {
+        return false;
+    };
+    let zone = match rest.strip_prefix(b".") {
+        None => rest,
+        Some(fraction) => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            match fraction.split_at_checked(digits) {
+                Some((_, zone)) if (1..=9).contains(&digits) => zone,
+                _ => return false,
+            }
+        }
+    };
+    let is_zone = zone == b"Z" || is_shaped(zone, b"+00:00") || is_shaped(zone, b"-00:00");
+    is_shaped(moment, b"0000-00-00T00:00:00") && is_zone
 }
 
 impl serde::Serialize for Timestamp {
@@ -149,6 +179,25 @@ mod tests {
         assert_eq!(time.to_string(), "2026-05-06T12:00:00Z");
         assert_eq!("2026-05-06T14:00:00.75+02:00".parse::<Timestamp>().unwrap(), time);
         assert_eq!(serde_json::to_string(&time).unwrap(), "\"2026-05-06T12:00:00Z\"");
+    }
+
+    #[test]
+    fn only_rfc_3339_is_taken() {
+        for bad in [
+            "",
+            "2026-05-06",
+            "2026-05-06 12:00:00Z",
+            "2026-05-06T12:00Z",
+            "2026-05-06T12:00:00",
+            "2026-05-06T12:00:00+02",
+            "2026-05-06T12:00:00.Z",
+            "2026-05-06T12:00:00Z[UTC]",
+            "2026-05-06T24:00:00Z",
+            "2026-02-30T12:00:00Z",
+            " 2026-05-06T12:00:00Z",
+        ] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 
 /// A peer (`/api/wg-clients/…`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
     /// The peer's id.
@@ -70,10 +71,12 @@ pub struct Client {
 
 /// `POST /api/wg-clients/{serverID}`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewClient {
     /// 1 to 64 characters, unique on its server. Required (an `Option` only so that it can be built up).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(required, with = "PeerName"))]
     pub name: Option<PeerName>,
     /// The device's own public key; it then keeps its private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,24 +86,29 @@ pub struct NewClient {
     pub address: Option<IpAddr>,
     /// Wanted addresses, at most one of each family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 2)))]
     pub addresses: Option<Vec<IpAddr>>,
     /// When it stops working by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// What the device sends into the tunnel; default the server's.
     #[serde(rename = "allowedIPs", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
     /// Networks behind the device that the server accepts and routes; default none.
     #[serde(rename = "serverAllowedIPs", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub server_allowed_ips: Option<Vec<IpNet>>,
     /// DNS servers of the device; default the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
     /// Seconds, 0 for off; default the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_keepalive: Option<u16>,
     /// Bytes, 1280 to 9000; default the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<u16>,
     /// Whether to use a preshared key; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,13 +118,16 @@ pub struct NewClient {
 /// `PATCH /api/wg-clients/{serverID}/{clientID}`: what is absent stays. Where null means something
 /// (`expiresAt`, `mtu`, `persistentKeepalive`), null clears it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientPatch {
     /// A new name.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "PeerName"))]
     pub name: Option<PeerName>,
     /// Enable or disable.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub enabled: Option<bool>,
     /// A new end; null for none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
@@ -128,6 +139,7 @@ pub struct ClientPatch {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "given"
     )]
+    #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
     /// Networks behind the device.
     #[serde(
@@ -136,14 +148,17 @@ pub struct ClientPatch {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "given"
     )]
+    #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub server_allowed_ips: Option<Vec<IpNet>>,
     /// DNS servers of the device.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpAddr>", length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
     /// Seconds; null or 0 for off.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub persistent_keepalive: Option<Option<u16>>,
     /// Bytes; null for the device's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<Option<u16>>,
 }

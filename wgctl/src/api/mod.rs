@@ -22,6 +22,7 @@ pub use servers::{AgentToken, NewServer, Server, ServerCreated, ServerPatch};
 
 /// A problem report (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// A stable URI of the kind of problem: `urn:sentrazone:problem:<code>`.
     #[serde(rename = "type")]

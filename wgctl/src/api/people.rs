@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 
 /// What a person may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Sees servers, statuses and history.
@@ -21,6 +22,7 @@ pub enum Role {
 
 /// `POST /api/login`.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// The user's email. Any text: an unknown one answers like a wrong password.
@@ -31,6 +33,7 @@ pub struct Login {
 
 /// The answer to a login. The token is secret.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Session {
     /// A JWT (HS256), good for 24 hours.
     pub token: String,
@@ -40,6 +43,7 @@ pub struct Session {
 
 /// A person (`/api/users`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct User {
     /// The user's id.
     pub id: UserId,
@@ -57,11 +61,13 @@ pub struct User {
 
 /// `POST /api/users`.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// What they log in with.
     pub email: Email,
     /// At least 12 characters, at most 1,024 bytes. Secret.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 12, max = 1024)))]
     pub password: String,
     /// What they may do.
     pub role: Role,
@@ -69,25 +75,31 @@ pub struct NewUser {
 
 /// `PATCH /api/users/{id}`.
 #[derive(Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
     /// A new role.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Role"))]
     pub role: Option<Role>,
     /// Enable or disable.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub enabled: Option<bool>,
     /// A new password, set by an admin. Secret.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "String", length(min = 12, max = 1024)))]
     pub password: Option<String>,
 }
 
 /// `POST /api/password`: one's own.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PasswordChange {
     /// The password that is valid now. Secret.
     pub current_password: String,
     /// The one to be. Secret.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 12, max = 1024)))]
     pub new_password: String,
 }

@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 /// One server's latest state (`GET /api/statuses`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Status {
     /// The server.
     pub server_id: ServerId,
@@ -45,6 +46,7 @@ pub struct Status {
 
 /// One point of a server's history (`GET /api/history`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct HistoryPoint {
     /// The server.
     pub server_id: ServerId,
@@ -60,6 +62,7 @@ pub struct HistoryPoint {
 
 /// One record of the audit log (`GET /api/audit`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AuditRecord {
     /// Counts up by one from 1.
     pub id: u64,
@@ -81,6 +84,7 @@ pub struct AuditRecord {
 /// `POST /api/report`. The first five fields are the original's; a report of those alone is
 /// complete. Fields nobody knows yet are let through.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Must be the token's server.
     pub server_id: ServerId,
@@ -108,6 +112,7 @@ pub struct Report {
 /// Increments of the peers' counters. A batch is sent again unchanged until it is acknowledged,
 /// and counted once: the plane remembers the last `sequence` of an `incarnation`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Counters {
     /// One life of the agent's counting (its state directory's).
     pub incarnation: Incarnation,
@@ -120,6 +125,7 @@ pub struct Counters {
     pub total: Option<Transfer>,
     /// What was seen while no report got through, oldest first; at most [`SAMPLES_AT_ONCE`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 1440)))]
     pub samples: Vec<PastSample>,
 }
 
@@ -128,6 +134,7 @@ pub const SAMPLES_AT_ONCE: usize = 1440;
 
 /// Bytes in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Transfer {
     /// Bytes received.
     pub rx: u64,
@@ -137,6 +144,7 @@ pub struct Transfer {
 
 /// How things were at a moment whose report did not get through.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PastSample {
     /// When, by the agent's clock.
     pub at: Timestamp,
@@ -151,6 +159,7 @@ pub struct PastSample {
 
 /// What a peer's counters grew by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PeerCounters {
     /// Bytes received from it since the last batch.
     pub rx: u64,
@@ -163,6 +172,7 @@ pub struct PeerCounters {
 
 /// `GET /readyz` and `GET /healthz`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Health {
     /// `ok`, or what is missing.
     pub status: String,

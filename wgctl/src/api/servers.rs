@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 
 /// A VPN server (`/api/servers`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Server {
     /// Its id.
     pub id: ServerId,
@@ -71,6 +72,7 @@ pub struct Server {
 
 /// `POST /api/servers`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewServer {
     /// Its id, fixed for life.
@@ -78,15 +80,19 @@ pub struct NewServer {
     /// Host and port as clients dial it.
     pub endpoint: Endpoint,
     /// One IPv4 and/or one IPv6 network.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = 2)))]
     pub address_pool: Vec<IpNet>,
     /// Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 16)))]
     pub dns: Vec<IpAddr>,
     /// Default everything: 0.0.0.0/0 and ::/0 as the pool has families.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
     /// Bytes, 1280 to 9000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<u16>,
     /// Seconds; default 25, 0 for off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +102,7 @@ pub struct NewServer {
     pub interface: Option<InterfaceName>,
     /// Default the endpoint's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1)))]
     pub listen_port: Option<u16>,
     /// Default false.
     #[serde(default)]
@@ -113,42 +120,52 @@ pub struct NewServer {
 
 /// `PATCH /api/servers/{id}`: what is absent stays; null clears where null means something.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ServerPatch {
     /// Host and port as clients dial it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Endpoint"))]
     pub endpoint: Option<Endpoint>,
     /// DNS servers given to clients.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpAddr>", length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
     /// What clients send into the tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
     /// Bytes; null for the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<Option<u16>>,
     /// Seconds; null or 0 for off.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub persistent_keepalive: Option<Option<u16>>,
     /// The UDP port on the host.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "u16", range(min = 1)))]
     pub listen_port: Option<u16>,
     /// Whether the host masquerades the pool.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub masquerade: Option<bool>,
     /// Null for the plane itself.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub ping_target: Option<Option<Endpoint>>,
     /// What the agent does about changes that others make to the interface.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "DriftPolicy"))]
     pub drift_policy: Option<DriftPolicy>,
     /// Whether to adopt what the host's interface has by then when it is next enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub adopt: Option<bool>,
 }
 
 /// A new server and its agent's token, which is shown once.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ServerCreated {
     /// The server.
     #[serde(flatten)]
@@ -159,6 +176,7 @@ pub struct ServerCreated {
 
 /// `POST /api/servers/{id}/token`: a new agent token; the old one is dead.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AgentToken {
     /// Secret.
     pub agent_token: String,

@@ -50,8 +50,10 @@ impl<'de> Deserialize<'de> for Sealed {
 
 /// The agent introduces itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Hello {
     /// The highest protocol version the agent speaks.
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1)))]
     pub version: u32,
     /// The agent's software version, for people.
     pub agent_version: String,
@@ -61,6 +63,7 @@ pub struct Hello {
 
 /// The plane's answer to a [`Hello`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Welcome {
     /// The version both will speak.
     pub version: u32,
@@ -86,6 +89,7 @@ pub struct DesiredQuery {
 
 /// The long poll's answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Desired {
     /// The protocol version.
     pub version: u32,
@@ -105,6 +109,7 @@ pub struct Desired {
 
 /// From what the agent has to what is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Change {
     /// Nothing is new.
@@ -132,6 +137,7 @@ pub enum Change {
 
 /// The interface as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Interface {
     /// Its name.
     pub name: InterfaceName,
@@ -159,6 +165,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// A peer as it should be on the interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Peer {
     /// Its id.
     pub id: PeerId,
@@ -179,6 +186,7 @@ pub struct Peer {
 
 /// The agent confirms a revision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Applied {
     /// The database's life that `revision` is of.
     pub incarnation: Incarnation,
@@ -194,6 +202,7 @@ pub struct Applied {
 
 /// A peer that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// The peer.
     pub client: PeerId,
@@ -204,6 +213,7 @@ pub struct Failure {
 /// What others did to the interface: `POST /api/agent/drift`. Sent again unchanged until it is
 /// acknowledged, and counted once, like a batch of counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct DriftReport {
     /// One life of the agent's counting (its state directory's).
     pub incarnation: Incarnation,
@@ -211,24 +221,30 @@ pub struct DriftReport {
     pub sequence: u64,
     /// Seen and repaired since the last message; at most 64.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 64)))]
     pub repaired: Vec<Drift>,
     /// Seen since the last message and left as it is; at most 64.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 64)))]
     pub seen: Vec<Drift>,
     /// All that is left as it is now, the 64 oldest of it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(length(max = 64)))]
     pub standing: Vec<Drift>,
 }
 
 /// Fresh sealed keys for peers to come.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Prekeys {
     /// At most 256 at a time.
+    #[cfg_attr(feature = "openapi", schemars(length(max = 256)))]
     pub prekeys: Vec<Prekey>,
 }
 
 /// One peer's keys, made and sealed by the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Prekey {
     /// The id of the peer that will use it: the keys are sealed to it.
     pub id: PeerId,
@@ -242,6 +258,7 @@ pub struct Prekey {
 
 /// Something only the agent can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Request {
     /// Its id, named in the reply's path.
     pub id: RequestId,
@@ -251,6 +268,7 @@ pub struct Request {
 
 /// The kinds of request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ask {
     /// Open the peer's sealed keys and write its wg-quick configuration.
@@ -259,6 +277,7 @@ pub enum Ask {
 
 /// All that goes into a client's configuration but the secrets and the host's public key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ClientConfiguration {
     /// The peer.
     pub id: PeerId,
@@ -291,6 +310,7 @@ pub struct ClientConfiguration {
 
 /// The answer to a [`Request`].
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reply {
     /// wg-quick text. Secret: the plane passes it on and forgets it.

@@ -14,6 +14,7 @@ use crate::name::{Incarnation, PeerId, PeerName, ServerId};
 
 /// What a host is to become: what enrolling asks first. Asking changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Terms {
     /// Whose token it was.
     pub server_id: ServerId,
@@ -30,6 +31,7 @@ pub struct Terms {
 
 /// All that is recorded of a server's interface, at a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Recorded {
     /// The database's life that `revision` is of.
     pub incarnation: Incarnation,
@@ -51,11 +53,13 @@ pub struct AdoptionQuery {
 
 /// An interface that is to be taken over as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Adoption {
     /// Its public key.
     pub public_key: PublicKey,
     /// Its UDP port; absent where none is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1)))]
     pub listen_port: Option<u16>,
     /// Its peers.
     pub peers: Vec<AdoptedPeer>,
@@ -63,6 +67,7 @@ pub struct Adoption {
 
 /// A peer of an interface that is to be taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AdoptedPeer {
     /// The id it gets if it is not recorded yet: its preshared key is sealed to it.
     pub id: PeerId,
@@ -83,6 +88,7 @@ pub struct AdoptedPeer {
 
 /// What became, or would become, of an [`Adoption`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Adopted {
     /// What is recorded then.
     pub recorded: Recorded,
@@ -96,6 +102,7 @@ pub struct Adopted {
 
 /// A peer of an adopted interface, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AdoptedClient {
     /// Its id.
     pub id: PeerId,
@@ -112,6 +119,7 @@ pub struct AdoptedClient {
 
 /// Why an interface cannot be adopted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Obstacle {
     /// The peer it is about; absent for the interface itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

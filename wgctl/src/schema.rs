@@ -1,0 +1,284 @@
+//! The JSON Schema of the value types, for the OpenAPI document.
+//!
+//! Owns one pattern for each text that has a form: it takes what the type's parser takes, and the
+//! tests compare the two. The bodies derive theirs from these where they are declared.
+
+use std::borrow::Cow;
+
+use schemars::transform::transform_subschemas;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use crate::address::Endpoint;
+use crate::key::PublicKey;
+use crate::name::{Email, Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId, UserId};
+use crate::protocol::v1::Sealed;
+use crate::time::Timestamp;
+
+macro_rules! schemas {
+    ($($type:ty, $name:literal: $json:tt;)*) => {
+        $(impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($json)
+            }
+        })*
+    };
+}
+
+/// Characters that `str::trim` takes off, in a character class.
+macro_rules! blanks {
+    () => {
+        r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+    };
+}
+
+/// Characters that no name has: control characters, line separators, direction marks.
+macro_rules! unsafe_characters {
+    () => {
+        r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
+    };
+}
+
+/// 1 to 65535, without leading zeros.
+macro_rules! port {
+    () => {
+        "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+    };
+}
+
+macro_rules! ipv4 {
+    () => {
+        r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+    };
+}
+
+/// As it may stand in a network: leading zeros are let through, and do not mean octal.
+macro_rules! lax_ipv4 {
+    () => {
+        r"(?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]{1,2})"
+    };
+}
+
+/// RFC 4291, section 2.2, by how many groups stand before the `::`.
+macro_rules! ipv6 {
+    ($($ipv4:tt)*) => {
+        concat!(
+            "(?:",
+            "(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}",
+            "|(?:[0-9A-Fa-f]{1,4}:){6}",
+            $($ipv4)*,
+            "|(?:[0-9A-Fa-f]{1,4}:){1,7}:",
+            "|(?:[0-9A-Fa-f]{1,4}:){1,6}(?::[0-9A-Fa-f]{1,4})",
+            "|(?:[0-9A-Fa-f]{1,4}:){1,5}(?::[0-9A-Fa-f]{1,4}){1,2}",
+            "|(?:[0-9A-Fa-f]{1,4}:){1,4}(?::[0-9A-Fa-f]{1,4}){1,3}",
+            "|(?:[0-9A-Fa-f]{1,4}:){1,3}(?::[0-9A-Fa-f]{1,4}){1,4}",
+            "|(?:[0-9A-Fa-f]{1,4}:){1,2}(?::[0-9A-Fa-f]{1,4}){1,5}",
+            "|[0-9A-Fa-f]{1,4}:(?::[0-9A-Fa-f]{1,4}){1,6}",
+            "|:(?:(?::[0-9A-Fa-f]{1,4}){1,7}|:)",
+            "|(?:[0-9A-Fa-f]{1,4}:){1,5}:",
+            $($ipv4)*,
+            "|(?:[0-9A-Fa-f]{1,4}:){1,4}(?::[0-9A-Fa-f]{1,4}){1}:",
+            $($ipv4)*,
+            "|(?:[0-9A-Fa-f]{1,4}:){1,3}(?::[0-9A-Fa-f]{1,4}){1,2}:",
+            $($ipv4)*,
+            "|(?:[0-9A-Fa-f]{1,4}:){1,2}(?::[0-9A-Fa-f]{1,4}){1,3}:",
+            $($ipv4)*,
+            "|[0-9A-Fa-f]{1,4}:(?::[0-9A-Fa-f]{1,4}){1,4}:",
+            $($ipv4)*,
+            "|:(?::[0-9A-Fa-f]{1,4}){0,5}:",
+            $($ipv4)*,
+            ")"
+        )
+    };
+}
+
+const SERVER_ID: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
+const PEER_NAME: &str = concat!(
+    "^[^",
+    unsafe_characters!(),
+    blanks!(),
+    "](?:[^",
+    unsafe_characters!(),
+    "]{0,62}[^",
+    unsafe_characters!(),
+    blanks!(),
+    "])?$"
+);
+const EMAIL: &str = concat!(
+    "^[^@",
+    unsafe_characters!(),
+    blanks!(),
+    "]+@[^@",
+    unsafe_characters!(),
+    blanks!(),
+    "]+$"
+);
+const INTERFACE_NAME: &str =
+    "^(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}|\\.[A-Za-z0-9_-][A-Za-z0-9_.-]{0,13}|\\.\\.[A-Za-z0-9_.-]{1,13})$";
+const ENDPOINT: &str = concat!(
+    "^(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\\.?|\\[",
+    ipv6!(ipv4!()),
+    "\\]):",
+    port!(),
+    "$"
+);
+const KEY: &str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
+const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+const UUID: &str = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$";
+const TIMESTAMP: &str = "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$";
+const NETWORK: &str = concat!(
+    "^(?:",
+    lax_ipv4!(),
+    "/(?:[0-2]?[0-9]|3[0-2])|",
+    ipv6!(lax_ipv4!()),
+    "/(?:0?[0-9]{1,2}|1[01][0-9]|12[0-8]))$"
+);
+
+schemas! {
+    ServerId, "ServerId": {
+        "description": "A server's id: a slug, fixed for its life.",
+        "type": "string", "pattern": SERVER_ID
+    };
+    PeerName, "PeerName": {
+        "description": "A client's name: 1 to 64 characters, without control characters, line separators or direction marks, and without blanks at its ends.",
+        "type": "string", "minLength": 1, "maxLength": 64, "pattern": PEER_NAME
+    };
+    Email, "Email": {
+        "description": "An email address of at most 254 bytes, kept in lower case.",
+        "type": "string", "minLength": 3, "maxLength": 254, "pattern": EMAIL
+    };
+    InterfaceName, "InterfaceName": {
+        "description": "A network interface's name, as the kernel takes it.",
+        "type": "string", "minLength": 1, "maxLength": 15, "pattern": INTERFACE_NAME
+    };
+    Endpoint, "Endpoint": {
+        "description": "host:port as it is dialled: a DNS name, an IPv4 address, or an IPv6 address in brackets.",
+        "type": "string", "maxLength": 260, "pattern": ENDPOINT
+    };
+    PublicKey, "PublicKey": {
+        "description": "A WireGuard public key: 32 bytes in base64, not all zero.",
+        "type": "string", "pattern": KEY, "not": { "const": NO_KEY }
+    };
+    Sealed, "Sealed": {
+        "description": "A secret that only its agent can open, in base64.",
+        "type": "string", "contentEncoding": "base64", "pattern": BASE64
+    };
+    PeerId, "ClientId": { "description": "A client's id.", "type": "string", "format": "uuid", "pattern": UUID };
+    UserId, "UserId": { "description": "A user's id.", "type": "string", "format": "uuid", "pattern": UUID };
+    RequestId, "RequestId": { "description": "The id of what is asked of an agent.", "type": "string", "format": "uuid", "pattern": UUID };
+    Incarnation, "Incarnation": {
+        "description": "One life of something that counts up: numbers of two lives cannot be compared.",
+        "type": "string", "format": "uuid", "pattern": UUID
+    };
+    Timestamp, "Timestamp": {
+        "description": "A moment (RFC 3339). Answers are in UTC, to the second.",
+        "type": "string", "format": "date-time", "pattern": TIMESTAMP
+    };
+}
+
+/// Puts right what the library says of foreign types: its `format: ip` is no format of JSON Schema,
+/// and a `u64` has an end.
+pub fn adjust(schema: &mut Schema) {
+    transform_subschemas(&mut adjust, schema);
+    let Some(object) = schema.as_object_mut() else { return };
+    match object.get("format").and_then(Value::as_str) {
+        Some("ip") => {
+            object.remove("format");
+            object.insert("anyOf".to_owned(), json!([{ "format": "ipv4" }, { "format": "ipv6" }]));
+        }
+        Some("uint32") => drop(object.insert("maximum".to_owned(), u32::MAX.into())),
+        Some("uint64" | "uint") => drop(object.insert("maximum".to_owned(), u64::MAX.into())),
+        _ => {}
+    }
+}
+
+/// The definition that stands for [`ipnet::IpNet`].
+#[must_use]
+pub fn network() -> Value {
+    json!({
+        "description": "A network: an IPv4 or IPv6 address and its prefix length. Bits beyond the prefix are cleared.",
+        "type": "string",
+        "pattern": NETWORK
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ipnet::IpNet;
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+    use regex::Regex;
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    /// What the pattern takes, the parser takes, in both directions; the lengths are `name`'s to test.
+    #[track_caller]
+    fn agree<T: DeserializeOwned>(pattern: &str, text: &str, longest: usize) {
+        if text.len() > longest {
+            return;
+        }
+        let taken = serde_json::from_value::<T>(Value::String(text.to_owned())).is_ok();
+        let shown = Regex::new(pattern).unwrap().is_match(text) && text != NO_KEY;
+        assert_eq!(taken, shown, "{text:?}");
+    }
+
+    /// Texts near to one that is taken: one character more, less or other.
+    fn near(pattern: &'static str) -> impl Strategy<Value = String> {
+        let strange = prop_oneof![
+            Just(' '),
+            Just('-'),
+            Just('.'),
+            Just(':'),
+            Just('0'),
+            Just('\u{2028}'),
+            any::<char>()
+        ];
+        let inner = pattern.trim_start_matches('^').trim_end_matches('$');
+        (
+            string_regex(inner).unwrap(),
+            any::<prop::sample::Index>(),
+            0..4u8,
+            strange,
+        )
+            .prop_map(|(text, at, how, c)| {
+                let mut characters: Vec<char> = text.chars().collect();
+                let at = at.index(characters.len() + 1);
+                match how {
+                    0 => characters.insert(at, c),
+                    1 if at < characters.len() => drop(characters.remove(at)),
+                    2 if at < characters.len() => characters[at] = c,
+                    _ => {}
+                }
+                characters.into_iter().collect()
+            })
+    }
+
+    macro_rules! agreement {
+        ($($name:ident: $type:ty, $pattern:expr, $longest:expr;)*) => {
+            proptest! {
+                $(#[test]
+                fn $name(text in near($pattern)) {
+                    agree::<$type>($pattern, &text, $longest);
+                })*
+            }
+        };
+    }
+
+    agreement! {
+        the_pattern_takes_the_server_ids_that_the_parser_takes: ServerId, SERVER_ID, 63;
+        the_pattern_takes_the_emails_that_the_parser_takes: Email, EMAIL, 254;
+        the_pattern_takes_the_interface_names_that_the_parser_takes: InterfaceName, INTERFACE_NAME, 15;
+        the_pattern_takes_the_endpoints_that_the_parser_takes: Endpoint, ENDPOINT, 253;
+        the_pattern_takes_the_keys_that_the_parser_takes: PublicKey, KEY, 44;
+        the_pattern_takes_the_ids_that_the_parser_takes: PeerId, UUID, 36;
+        the_pattern_takes_the_networks_that_the_parser_takes: IpNet, NETWORK, 43;
+        the_pattern_takes_the_peer_names_that_the_parser_takes: PeerName, PEER_NAME, 64;
+        the_pattern_takes_the_sealed_secrets_that_the_parser_takes: Sealed, BASE64, usize::MAX;
+    }
+}
