@@ -15,5 +15,5 @@ pub mod store;
 
 pub use auth::{Busy, KeyError, PasswordError, TokenError};
 pub use config::Config;
-pub use http::BindError;
+pub use http::{BindError, openapi};
 pub use run::{Error, Plane, run};

@@ -27,11 +27,11 @@ macro_rules! kinds {
                 match self { $(Self::$variant => StatusCode::$status,)* }
             }
 
-            const fn code(self) -> &'static str {
+            pub(super) const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }
 
-            const fn title(self) -> &'static str {
+            pub(super) const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
         }

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -131,7 +131,9 @@ impl Request {
             Err(error) if bytes.is_empty() => return Err(error),
             _ => {}
         }
-        parse(&bytes).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+        let answer = parse(&bytes).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        crate::document::check(&self.head, &answer);
+        Ok(answer)
     }
 }
 

@@ -1,0 +1,278 @@
+//! One operation of the document: a method on a path.
+//!
+//! Owns what is known of it. What its handler's types say is filled in by `parts`; the words, the
+//! query, the limits and the conflicts that only the rules know are written at the route; how all
+//! of it looks in the document is `show`'s.
+
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+
+use super::super::problem::Kind;
+use super::schemas::{Make, of};
+
+/// Examples by schema name.
+const EXAMPLES: &str = include_str!("examples.json");
+
+/// Where a parameter stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Place {
+    Path,
+    Query,
+    Header,
+}
+
+impl Place {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Header => "header",
+        }
+    }
+}
+
+/// A schema, of a type or written out.
+pub(in crate::http) enum Shape {
+    Of(Make),
+    Json(Value),
+}
+
+pub(super) struct Parameter {
+    pub(super) place: Place,
+    pub(super) name: String,
+    pub(super) shape: Shape,
+    pub(super) words: &'static str,
+}
+
+pub(super) struct Content {
+    pub(super) media_type: &'static str,
+    pub(super) shape: Shape,
+    pub(super) example: Option<Value>,
+}
+
+pub(super) struct Success {
+    pub(super) status: u16,
+    pub(super) words: &'static str,
+    pub(super) content: Option<Content>,
+    pub(super) headers: Vec<&'static str>,
+}
+
+/// A described operation.
+pub(in crate::http) struct Operation {
+    pub(super) method: &'static str,
+    pub(super) path: String,
+    pub(super) tag: &'static str,
+    pub(super) id: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) description: Option<&'static str>,
+    pub(super) permission: &'static str,
+    pub(super) security: &'static [&'static str],
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) body: Option<Content>,
+    pub(super) success: Option<Success>,
+    pub(super) refusals: Vec<Kind>,
+    pub(super) audited: bool,
+}
+
+/// An operation: its id, and what it does in one sentence.
+pub(in crate::http) fn op(id: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        method: "",
+        path: String::new(),
+        tag: "",
+        id,
+        summary,
+        description: None,
+        permission: "",
+        security: &[],
+        parameters: Vec::new(),
+        body: None,
+        success: None,
+        refusals: vec![Kind::Internal],
+        audited: false,
+    }
+}
+
+/// What the table writes beside a route.
+impl Operation {
+    /// More than one sentence.
+    pub(in crate::http) fn about(mut self, description: &'static str) -> Self {
+        self.description = Some(description);
+        self
+    }
+
+    /// It may be refused so, too.
+    pub(in crate::http) fn may(mut self, kinds: &[Kind]) -> Self {
+        self.refusals.extend_from_slice(kinds);
+        self
+    }
+
+    /// It takes a query parameter of this type.
+    pub(in crate::http) fn query<T: JsonSchema>(mut self, name: &'static str, words: &'static str) -> Self {
+        self.takes(Place::Query, name, Shape::Of(of::<T>), words);
+        self
+    }
+
+    /// It takes a query parameter with this schema.
+    pub(in crate::http) fn query_of(mut self, name: &'static str, schema: Value, words: &'static str) -> Self {
+        self.takes(Place::Query, name, Shape::Json(schema), words);
+        self
+    }
+
+    /// The path's ids have these schemas, whatever the handler says.
+    pub(in crate::http) fn id_of(mut self, name: &'static str, shape: Shape) -> Self {
+        self.takes(Place::Path, name, shape, "");
+        self
+    }
+
+    /// It takes a body of this media type.
+    pub(in crate::http) fn body(mut self, media_type: &'static str) -> Self {
+        let shape = Shape::Json(json!({ "type": "string", "format": "binary" }));
+        let example = None;
+        self.body = Some(Content {
+            media_type,
+            shape,
+            example,
+        });
+        self
+    }
+
+    /// It answers 201 with this, and where it is.
+    pub(in crate::http) fn creates<T: JsonSchema>(mut self) -> Self {
+        self.answers_json(201, "Made.", of::<T>, &T::schema_name());
+        self.with_header("Location")
+    }
+
+    /// It answers 200 with this as JSON.
+    pub(in crate::http) fn gives<T: JsonSchema>(mut self) -> Self {
+        self.answers_json(200, "As asked.", of::<T>, &T::schema_name());
+        self
+    }
+
+    /// It answers 200 with any JSON object.
+    pub(in crate::http) fn gives_object(mut self) -> Self {
+        let content = Content {
+            media_type: "application/json",
+            shape: Shape::Json(json!({ "type": "object" })),
+            example: Some(json!({ "openapi": "3.1.0" })),
+        };
+        self.succeeds(200, "As asked.", Some(content));
+        self
+    }
+
+    /// It answers 200 with text or bytes, of which this is the beginning of one.
+    pub(in crate::http) fn file(mut self, media_type: &'static str, example: Option<&str>) -> Self {
+        let content = Content {
+            media_type,
+            shape: Shape::Json(json!({ "type": "string" })),
+            example: example.map(Value::from),
+        };
+        self.succeeds(200, "As asked.", Some(content));
+        self
+    }
+
+    /// Its answer has this header, of the shared ones.
+    pub(in crate::http) fn with_header(mut self, name: &'static str) -> Self {
+        if let Some(success) = &mut self.success {
+            success.headers.push(name);
+        }
+        self
+    }
+
+    /// Looking alone is written down.
+    pub(in crate::http) fn audited(mut self) -> Self {
+        self.audited = true;
+        self
+    }
+}
+
+/// What the handler's types say.
+impl Operation {
+    pub(super) fn at(mut self, method: &'static str, path: &str, tag: &'static str) -> Self {
+        (self.method, self.path, self.tag) = (method, path.to_owned(), tag);
+        self
+    }
+
+    pub(super) fn needs(
+        &mut self,
+        permission: &'static str,
+        security: &'static [&'static str],
+        refusals: &'static [Kind],
+    ) {
+        (self.permission, self.security) = (permission, security);
+        self.refuses(refusals);
+    }
+
+    pub(super) fn refuses(&mut self, kinds: &[Kind]) {
+        self.refusals.extend_from_slice(kinds);
+    }
+
+    pub(super) fn takes(&mut self, place: Place, name: &str, shape: Shape, words: &'static str) {
+        let name = name.to_owned();
+        self.parameters.push(Parameter {
+            place,
+            name,
+            shape,
+            words,
+        });
+    }
+
+    /// Ids in the order of the path's names; one that the table has described stays as it is.
+    pub(super) fn takes_ids(&mut self, ids: &[Make]) {
+        let names: Vec<String> = self.names_in_path().map(str::to_owned).collect();
+        for (name, make) in names.iter().zip(ids) {
+            if self.parameters.iter().all(|known| known.name != *name) {
+                self.takes(Place::Path, name, Shape::Of(*make), "");
+            }
+        }
+    }
+
+    pub(super) fn takes_json(&mut self, make: Make, name: &str, refusals: &[Kind]) {
+        self.refuses(refusals);
+        self.body = Some(Content {
+            media_type: "application/json",
+            shape: Shape::Of(make),
+            example: example(name),
+        });
+    }
+
+    pub(super) fn answers(&mut self, status: u16, words: &'static str) {
+        self.succeeds(status, words, None);
+    }
+
+    pub(super) fn answers_json(&mut self, status: u16, words: &'static str, make: Make, name: &str) {
+        let content = Content {
+            media_type: "application/json",
+            shape: Shape::Of(make),
+            example: example(name),
+        };
+        self.succeeds(status, words, Some(content));
+    }
+
+    /// The first word counts: what the table says of an answer the types do not overrule.
+    fn succeeds(&mut self, status: u16, words: &'static str, content: Option<Content>) {
+        if self.success.is_none() {
+            self.success = Some(Success {
+                status,
+                words,
+                content,
+                headers: Vec::new(),
+            });
+        }
+    }
+
+    fn names_in_path(&self) -> impl Iterator<Item = &str> {
+        self.path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+}
+
+/// The example for a schema of this name; a list has one of what is in it.
+fn example(name: &str) -> Option<Value> {
+    let all: Map<String, Value> = serde_json::from_str(EXAMPLES).ok()?;
+    match name.strip_prefix("Array_of_") {
+        Some(item) => all.get(item).map(|example| json!([example])),
+        None => all.get(name).cloned(),
+    }
+}

@@ -1,0 +1,196 @@
+//! What a handler's own types say of it: who may call it, what it takes, what it answers.
+//!
+//! Owns the description of every permission, extractor and answer. A handler whose types are not
+//! described here cannot be put into the table.
+
+use axum::Json as Answer;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::response::Response;
+use schemars::{JsonSchema, json_schema};
+use wgctl::ServerId;
+use wgctl::name::{RequestId, UserId};
+
+use super::super::app::App;
+use super::super::creation::Creation;
+use super::super::extract::{Ids, Json, Parameters};
+use super::super::principal::{Admin, Agent, Anyone, Person, Viewer};
+use super::super::problem::{Failure, Kind};
+use super::operation::{Operation, Place, Shape};
+use super::schemas::of;
+
+/// A handler that can be described by its types.
+pub(in crate::http) trait Endpoint<T>: Handler<T, App> {
+    fn describe(operation: &mut Operation);
+}
+
+macro_rules! endpoint {
+    ($($part:ident),*) => {
+        impl<F, Fut, R, M, P, $($part,)*> Endpoint<(M, P, $($part,)*)> for F
+        where
+            F: Handler<(M, P, $($part,)*), App> + FnOnce(P, $($part,)*) -> Fut,
+            Fut: Future<Output = R>,
+            P: Permission,
+            $($part: Part,)*
+            R: Answered,
+        {
+            fn describe(operation: &mut Operation) {
+                operation.needs(P::NAME, P::SECURITY, P::REFUSALS);
+                $($part::describe(operation);)*
+                R::describe(operation);
+            }
+        }
+    };
+}
+
+endpoint!();
+endpoint!(A);
+endpoint!(A, B);
+endpoint!(A, B, C);
+
+/// Who may call: the first thing every handler names.
+pub(in crate::http) trait Permission {
+    /// As the document calls it (`x-permission`).
+    const NAME: &'static str;
+    /// The kinds of token that can prove it; none where no proof is needed.
+    const SECURITY: &'static [&'static str];
+    /// How others are refused, and what may go wrong in finding out.
+    const REFUSALS: &'static [Kind];
+}
+
+macro_rules! permissions {
+    ($($permission:ty = $name:literal, [$($scheme:literal),*], [$($kind:ident),*];)*) => {
+        $(impl Permission for $permission {
+            const NAME: &'static str = $name;
+            const SECURITY: &'static [&'static str] = &[$($scheme),*];
+            const REFUSALS: &'static [Kind] = &[$(Kind::$kind),*];
+        })*
+    };
+}
+
+permissions! {
+    Anyone = "anyone", [], [];
+    Viewer = "viewer", ["session"], [Unauthorized, StorageUnavailable];
+    Admin = "admin", ["session"], [Unauthorized, Forbidden, StorageUnavailable];
+    Person = "person", ["session"], [Unauthorized, Forbidden, StorageUnavailable];
+    Agent = "agent", ["agentToken"], [Unauthorized, StorageUnavailable];
+}
+
+/// What is read of a request after the permission.
+pub(in crate::http) trait Part {
+    fn describe(operation: &mut Operation);
+}
+
+/// What every JSON body may be refused for.
+const BODY: &[Kind] = &[
+    Kind::MalformedJson,
+    Kind::BadRequest,
+    Kind::RequestTimeout,
+    Kind::BodyTooLarge,
+    Kind::UnsupportedMediaType,
+    Kind::InvalidField,
+    Kind::UnknownField,
+];
+
+impl<T: JsonSchema> Part for Json<T> {
+    fn describe(operation: &mut Operation) {
+        operation.takes_json(of::<T>, &T::schema_name(), BODY);
+    }
+}
+
+impl<T: JsonSchema> Part for Creation<T> {
+    fn describe(operation: &mut Operation) {
+        <Json<T> as Part>::describe(operation);
+        operation.refuses(&[Kind::IdempotencyConflict]);
+        let shape = json_schema!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\u0021-\\u007e](?:[\\t\\u0020-\\u007e]*[\\u0021-\\u007e])?$" });
+        operation.takes(
+            Place::Header,
+            "Idempotency-Key",
+            Shape::Json(shape.into()),
+            "The same key and body again within 24 hours gets the first answer; another body is refused.",
+        );
+    }
+}
+
+/// A body that the handler reads itself; the table says which.
+impl Part for Request {
+    fn describe(_: &mut Operation) {}
+}
+
+/// The table names them.
+impl Part for Parameters {
+    fn describe(operation: &mut Operation) {
+        operation.refuses(&[Kind::InvalidField, Kind::UnknownField]);
+    }
+}
+
+impl<T: Named> Part for Ids<T> {
+    fn describe(operation: &mut Operation) {
+        operation.refuses(&[Kind::NotFound]);
+        T::describe(operation);
+    }
+}
+
+/// Ids in the order of the path's names.
+pub(in crate::http) trait Named {
+    fn describe(operation: &mut Operation);
+}
+
+macro_rules! one_id {
+    ($($id:ty),*) => {
+        $(impl Named for $id {
+            fn describe(operation: &mut Operation) {
+                operation.takes_ids(&[of::<$id>]);
+            }
+        })*
+    };
+}
+
+one_id!(ServerId, UserId, RequestId);
+
+impl<A: JsonSchema, B: JsonSchema> Named for (A, B) {
+    fn describe(operation: &mut Operation) {
+        operation.takes_ids(&[of::<A>, of::<B>]);
+    }
+}
+
+impl<A: JsonSchema, B: JsonSchema, C: JsonSchema> Named for (A, B, C) {
+    fn describe(operation: &mut Operation) {
+        operation.takes_ids(&[of::<A>, of::<B>, of::<C>]);
+    }
+}
+
+impl Answered for StatusCode {
+    /// A handler that answers a status alone says 204: the tests hold it to that.
+    fn describe(operation: &mut Operation) {
+        operation.answers(204, "Done.");
+    }
+}
+
+/// What a handler answers.
+pub(in crate::http) trait Answered {
+    fn describe(operation: &mut Operation);
+}
+
+impl<T: Answered> Answered for Result<T, Failure> {
+    fn describe(operation: &mut Operation) {
+        T::describe(operation);
+    }
+}
+
+impl<T: JsonSchema> Answered for Answer<T> {
+    fn describe(operation: &mut Operation) {
+        operation.answers_json(200, "As asked.", of::<T>, &T::schema_name());
+    }
+}
+
+/// The table says which.
+impl Answered for Response {
+    fn describe(_: &mut Operation) {}
+}
+
+/// Always refused; the table says how.
+impl Answered for Failure {
+    fn describe(_: &mut Operation) {}
+}

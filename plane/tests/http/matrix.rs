@@ -1,0 +1,446 @@
+//! Who may call what: every operation of the document with every kind of credential, good and bad.
+//!
+//! The requests are generated from the served document, so that a new route is tried with all of
+//! them from the day it is there.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use crate::agent::FakeAgent;
+use crate::client::{Answer, Request, request};
+use crate::document::{Operation, operations};
+use crate::plane::{PASSWORD, TestPlane};
+
+/// What a credential is good for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Good {
+    Nothing,
+    Viewer,
+    Admin,
+    Agent,
+}
+
+/// A credential of the matrix: its name, the header's value, what it is good for.
+type Credential = (&'static str, Option<String>, Good);
+
+struct Fleet {
+    plane: TestPlane,
+    admin: String,
+    agent: String,
+    credentials: Vec<Credential>,
+}
+
+/// Everybody who was ever let in, and those who never were.
+fn fleet() -> Fleet {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    let agent = plane.add_server(&admin, "los-angeles");
+    let other = plane.add_server(&admin, "tokyo");
+    let revoked = plane.add_server(&admin, "madrid");
+    let rotated = plane.post("/api/servers/madrid/token", &admin, &json!({}));
+    rotated.expect(200);
+    let removed = plane.add_server(&admin, "oslo");
+    assert_eq!(plane.delete("/api/servers/oslo", &admin).status, 204);
+    let session = |email: &str, role: &str| {
+        let id = plane.add_user(email, role)["id"].as_str().unwrap().to_owned();
+        (format!("/api/users/{id}"), plane.login(email))
+    };
+    let (_, viewer) = session("viewer@example.com", "viewer");
+    let (_, logged_out) = session("gone@example.com", "admin");
+    assert_eq!(
+        request("POST", "/api/logout")
+            .token(&logged_out)
+            .send(plane.address)
+            .status,
+        204
+    );
+    let (path, disabled) = session("disabled@example.com", "admin");
+    plane.patch(&path, &admin, &json!({"enabled": false})).expect(200);
+    let (path, demoted) = session("demoted@example.com", "admin");
+    plane.patch(&path, &admin, &json!({"role": "viewer"})).expect(200);
+    let (path, removed_user) = session("removed@example.com", "admin");
+    assert_eq!(plane.delete(&path, &admin).status, 204);
+    let (_, changed) = session("changed@example.com", "admin");
+    let change = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
+    assert_eq!(plane.post("/api/password", &changed, &change).status, 204);
+    let bearer = |token: &str| Some(format!("Bearer {token}"));
+    let (expired, tampered) = (expired(&plane, &admin), tampered(&viewer));
+    let credentials = vec![
+        ("no token", None, Good::Nothing),
+        ("garbage", bearer("garbage"), Good::Nothing),
+        ("an empty token", bearer(""), Good::Nothing),
+        ("another scheme", Some("Basic b3BzOmhvcnNl".to_owned()), Good::Nothing),
+        ("a scheme without a token", Some("Bearer".to_owned()), Good::Nothing),
+        ("a token without a scheme", Some(admin.clone()), Good::Nothing),
+        ("two tokens", Some(format!("Bearer {admin} {agent}")), Good::Nothing),
+        ("an unsigned session", bearer(&unsigned(&admin)), Good::Nothing),
+        ("a session with another role", bearer(&tampered), Good::Nothing),
+        ("an expired session", bearer(&expired), Good::Nothing),
+        ("a logged-out session", bearer(&logged_out), Good::Nothing),
+        ("a disabled user's session", bearer(&disabled), Good::Nothing),
+        ("a demoted user's session", bearer(&demoted), Good::Nothing),
+        ("a removed user's session", bearer(&removed_user), Good::Nothing),
+        ("a session from before the password", bearer(&changed), Good::Nothing),
+        ("an agent token that never was", bearer("szagent_AAAA"), Good::Nothing),
+        ("a revoked agent token", bearer(&revoked), Good::Nothing),
+        ("a removed server's agent token", bearer(&removed), Good::Nothing),
+        ("a viewer", bearer(&viewer), Good::Viewer),
+        ("an admin", bearer(&admin), Good::Admin),
+        ("an agent", bearer(&agent), Good::Agent),
+        ("another server's agent", bearer(&other), Good::Agent),
+    ];
+    Fleet {
+        plane,
+        admin,
+        agent,
+        credentials,
+    }
+}
+
+fn payload(token: &str) -> Value {
+    let part = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+/// The admin's session, of yesterday and truly signed.
+fn expired(plane: &TestPlane, admin: &str) -> String {
+    let key = EncodingKey::from_secret(&std::fs::read(plane.state_dir().join("jwt.key")).unwrap());
+    let sign = |claims: &Value| jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap();
+    let mut claims = payload(admin);
+    // What is signed so is taken while its time lasts: only the time is wrong with the other.
+    plane.get("/api/users", &sign(&claims)).expect(200);
+    for name in ["iat", "exp"] {
+        claims[name] = json!(claims[name].as_i64().unwrap() - 48 * 3600);
+    }
+    sign(&claims)
+}
+
+/// The viewer's session with the role admin under the old signature.
+fn tampered(viewer: &str) -> String {
+    let mut claims = payload(viewer);
+    claims["role"] = json!("admin");
+    let parts: Vec<&str> = viewer.split('.').collect();
+    format!(
+        "{}.{}.{}",
+        parts[0],
+        URL_SAFE_NO_PAD.encode(claims.to_string()),
+        parts[2]
+    )
+}
+
+fn unsigned(session: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"none"}"#);
+    format!("{header}.{}.", session.split('.').nth(1).unwrap())
+}
+
+fn asking(operation: &Operation, path: &str, credential: Option<&String>) -> Request {
+    let mut asking = request(&operation.method.to_uppercase(), path);
+    if let Some(value) = credential {
+        asking = asking.header("Authorization", value);
+    }
+    if operation.takes_json() {
+        asking = asking.header("Content-Type", "application/json").body("{");
+    }
+    asking
+}
+
+/// The status and code that the document lets one expect: of a caller without the permission the
+/// permission's; of one with it the first thing that is wrong with the request, which is on purpose.
+fn expected(operation: &Operation, good: Good) -> (u16, Option<&'static str>) {
+    let passes = match operation.permission() {
+        "anyone" => true,
+        "viewer" | "person" => matches!(good, Good::Viewer | Good::Admin),
+        "admin" if good == Good::Viewer => return (403, Some("forbidden")),
+        "admin" => good == Good::Admin,
+        "agent" => good == Good::Agent,
+        other => panic!("there is no permission {other:?}"),
+    };
+    if !passes {
+        return (401, Some("unauthorized"));
+    }
+    let absent = operation.path.contains('{') && !operation.text("operationId").starts_with("agent");
+    match operation.success() {
+        None => (400, Some("invalid_action")),
+        Some(_) if operation.takes_json() => (400, Some("malformed_json")),
+        Some(_) if operation.described.get("requestBody").is_some() => (415, Some("unsupported_media_type")),
+        Some(_) if absent => (404, Some("not_found")),
+        Some(status) => (status, None),
+    }
+}
+
+#[test]
+fn every_operation_with_every_credential_answers_what_the_table_says() {
+    let fleet = fleet();
+    let mut wrong = Vec::new();
+    let mut tried = 0;
+    for operation in operations() {
+        // It ends the session that asks: tried last, by itself.
+        let logs_out = operation.text("operationId") == "logout";
+        for (name, credential, good) in &fleet.credentials {
+            let (status, code) = expected(&operation, *good);
+            if logs_out && status < 300 {
+                continue;
+            }
+            let answer = asking(&operation, &operation.absent(), credential.as_ref()).send(fleet.plane.address);
+            tried += 1;
+            let shown = format!("{} {} with {name}: {}", operation.method, operation.path, answer.status);
+            if answer.status != status {
+                wrong.push(format!("{shown}, not {status}"));
+            } else if let Some(code) = code {
+                answer.problem(status, code);
+            }
+            if answer.header("cache-control") != Some("no-store") {
+                wrong.push(format!("{shown}, and may be stored"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(tried > 800, "{tried}");
+    for (name, credential, good) in &fleet.credentials {
+        if matches!(good, Good::Viewer | Good::Admin) {
+            let logout = || request("POST", "/api/logout").header("Authorization", credential.as_ref().unwrap());
+            assert_eq!(logout().send(fleet.plane.address).status, 204, "{name}");
+            logout().send(fleet.plane.address).problem(401, "unauthorized");
+        }
+    }
+}
+
+#[test]
+fn a_refused_caller_learns_nothing_of_what_there_is() {
+    let fleet = fleet();
+    let client = fleet.plane.post(
+        "/api/wg-clients/los-angeles",
+        &fleet.admin,
+        &json!({"name": "alice", "publicKey": KEY, "presharedKey": false}),
+    );
+    let client = client.expect(201)["id"].as_str().unwrap().to_owned();
+    for operation in operations().iter().filter(|operation| operation.path.contains('{')) {
+        for (name, credential, good) in &fleet.credentials {
+            if expected(operation, *good).0 / 100 == 4 && matches!(expected(operation, *good).0, 401 | 403) {
+                let ask = |path: &str| asking(operation, path, credential.as_ref()).send(fleet.plane.address);
+                let (there, absent) = (ask(&operation.filled("los-angeles", &client)), ask(&operation.absent()));
+                assert_eq!(shown(&there, ""), shown(&absent, ""), "{} with {name}", operation.path);
+            }
+        }
+    }
+}
+
+/// Somebody's own key.
+const KEY: &str = "TIJqd+fIjXPr81Y+AGvCt42gc5Ax/0ST96nxoClRylg=";
+
+/// An answer without what differs by chance, and without the id that was asked for.
+fn shown(answer: &Answer, id: &str) -> (u16, Vec<(String, String)>, String) {
+    let chance = |name: &str| matches!(name.to_lowercase().as_str(), "x-request-id" | "date" | "content-length");
+    let headers = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| !chance(name))
+        .cloned()
+        .collect();
+    let text = String::from_utf8_lossy(&answer.body);
+    let text = if id.is_empty() {
+        text.into_owned()
+    } else {
+        text.replace(id, "ID")
+    };
+    (answer.status, headers, text)
+}
+
+#[test]
+fn objects_of_other_servers_are_indistinguishable_from_absent_ones() {
+    let fleet = fleet();
+    let (plane, admin) = (&fleet.plane, &fleet.admin);
+    let _agents = [FakeAgent::start(plane.address, &fleet.agent)];
+    let made = plane.post("/api/wg-clients/los-angeles", admin, &json!({"name": "alice"}));
+    let client = made.expect(201)["id"].as_str().unwrap().to_owned();
+    let absent = "11111111-2222-4333-8444-555555555555";
+    let mut tried = 0;
+    for operation in operations()
+        .iter()
+        .filter(|operation| operation.path.contains("{client}"))
+    {
+        let ask = |server: &str, id: &str| {
+            let asking = request(&operation.method.to_uppercase(), &operation.filled(server, id)).token(admin);
+            let asking = if operation.takes_json() {
+                asking.json(&json!({"name": "bob"}))
+            } else {
+                asking
+            };
+            asking.send(plane.address)
+        };
+        let elsewhere = ask("tokyo", &client);
+        assert_eq!(
+            shown(&elsewhere, &client),
+            shown(&ask("tokyo", absent), absent),
+            "{}",
+            operation.path
+        );
+        assert_eq!(
+            shown(&elsewhere, &client).0,
+            if operation.success().is_some() { 404 } else { 400 }
+        );
+        tried += 1;
+    }
+    assert!(tried >= 8, "{tried}");
+    plane
+        .get(&format!("/api/wg-clients/los-angeles/{client}"), admin)
+        .expect(200);
+    // To an agent every other server is the same, one that is there and one that is not.
+    let report = |server: &str| {
+        let body = json!({"server_id": server, "peers": 0, "transfer_rx": 0, "transfer_tx": 0});
+        let answer = plane.post("/api/report", &fleet.agent, &body);
+        answer.problem(403, "forbidden");
+        shown(&answer, server)
+    };
+    assert_eq!(report("tokyo"), report("nowhere"));
+}
+
+#[test]
+fn an_agent_touches_its_own_server_and_nothing_else() {
+    let fleet = fleet();
+    let (plane, agent) = (&fleet.plane, &fleet.agent);
+    let before = plane.get("/api/servers/tokyo", &fleet.admin).expect(200);
+    let hello = json!({"version": 1, "agent_version": "0.1.0", "public_key": KEY});
+    let welcome = plane.post("/api/agent/hello", agent, &hello).expect(200);
+    assert_eq!(welcome["server_id"], "los-angeles");
+    assert_eq!(
+        plane.get("/api/agent/adoption", agent).expect(200)["server_id"],
+        "los-angeles"
+    );
+    assert_eq!(plane.get("/api/servers/tokyo", &fleet.admin).expect(200), before);
+    assert_eq!(
+        plane.get("/api/servers/los-angeles", &fleet.admin).expect(200)["public_key"],
+        KEY
+    );
+}
+
+/// WGDashboard let every path through that contained a public one (CVE-2026-44343).
+#[test]
+fn cve_2026_44343_no_spelling_of_a_path_goes_around_the_token() {
+    let fleet = fleet();
+    let (plane, mut tried) = (&fleet.plane, 0);
+    for operation in operations()
+        .iter()
+        .filter(|operation| operation.permission() != "anyone")
+    {
+        let path = operation.filled("los-angeles", "11111111-2222-4333-8444-555555555555");
+        let inner = path.strip_prefix("/api").unwrap();
+        let first = inner.split('/').nth(1).unwrap();
+        let tricks = [
+            format!("/{path}"),
+            format!("//api{inner}"),
+            format!("/api/{inner}"),
+            format!("/./api{inner}"),
+            format!("/api/.{inner}"),
+            format!("/api/x/..{inner}"),
+            format!("/api/login/..{inner}"),
+            format!("/healthz/..{path}"),
+            format!("/%2e{path}"),
+            format!("/api%2f{}", inner.trim_start_matches('/')),
+            format!("/api/%2e%2e{path}"),
+            format!("/login%2f..{path}"),
+            format!("{path}/"),
+            format!("{path}//"),
+            format!("{path}/."),
+            format!("{path};x"),
+            format!("{path};/healthz"),
+            format!("{path}%00"),
+            format!("{path}%20"),
+            format!("{path}.json"),
+            format!("{path}?/healthz"),
+            format!("{path}?x=/api/login"),
+            format!("{path}%3f/healthz"),
+            format!("/healthz{path}"),
+            format!("/api/login{inner}"),
+            format!("/static{path}"),
+            format!("/api/static{inner}"),
+            format!("/api/x/static/{first}"),
+            format!("/client{path}"),
+            format!("/fileDownload?file=../..{path}"),
+            path.to_uppercase(),
+            format!("/API{inner}"),
+            format!("http://plane{path}"),
+        ];
+        for trick in tricks {
+            for (name, credential) in [("nothing", None), ("garbage", Some("Bearer garbage".to_owned()))] {
+                let answer = asking(operation, &trick, credential.as_ref()).send(plane.address);
+                let is_refused = matches!(answer.status, 400 | 401 | 404 | 405);
+                assert!(
+                    is_refused,
+                    "{} {trick} with {name}: {}",
+                    operation.method, answer.status
+                );
+                assert_eq!(
+                    answer.header("content-type"),
+                    Some("application/problem+json"),
+                    "{trick}"
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 2000, "{tried}");
+}
+
+#[test]
+fn no_debugging_or_shutdown_route_is_served() {
+    let plane = TestPlane::start();
+    for path in [
+        "/debug",
+        "/debug/pprof/",
+        "/debug/vars",
+        "/pprof",
+        "/api/debug",
+        "/api/shutdown",
+        "/shutdown",
+        "/api/server/shutdown",
+        "/api/exec",
+        "/api/config",
+        "/api/env",
+        "/actuator",
+        "/swagger",
+        "/docs",
+        "/graphql",
+        "/server-status",
+        "/.git/config",
+        "/.env",
+        "/static/",
+        "/api/static/app.js",
+        "/console",
+        "/trace",
+    ] {
+        for method in ["GET", "POST", "TRACE"] {
+            let answer = request(method, path).send(plane.address);
+            assert!(
+                matches!(answer.status, 400 | 404 | 405),
+                "{method} {path}: {}",
+                answer.status
+            );
+        }
+    }
+}
+
+#[test]
+fn head_and_options_need_what_get_needs() {
+    let fleet = fleet();
+    for operation in operations().iter().filter(|operation| operation.method == "get") {
+        for (name, credential, good) in &fleet.credentials {
+            let (status, _) = expected(operation, *good);
+            for (method, wanted) in [("HEAD", status), ("OPTIONS", 405)] {
+                let mut asking = request(method, &operation.absent());
+                if let Some(value) = credential {
+                    asking = asking.header("Authorization", value);
+                }
+                let answer = asking.send(fleet.plane.address);
+                assert_eq!(answer.status, wanted, "{method} {} with {name}", operation.path);
+                let allows = answer
+                    .headers
+                    .iter()
+                    .any(|(name, _)| name.to_lowercase().starts_with("access-control"));
+                assert!(!allows, "no other site's page may ask");
+            }
+        }
+    }
+}
