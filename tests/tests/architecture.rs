@@ -159,6 +159,17 @@ fn documents_link_only_to_files_that_exist() {
     }
 }
 
+#[test]
+fn the_api_reference_is_what_the_openapi_document_says() {
+    let page = std::fs::read_to_string(root().join("docs/api.md")).unwrap();
+    let document = serde_json::from_str(sentrazone_plane::openapi()).unwrap();
+    let renewed = sentrazone_tests::reference::renewed(&page, &document).unwrap();
+    assert!(
+        page == renewed,
+        "docs/api.md is behind: run cargo run -p sentrazone-tests --bin api-reference"
+    );
+}
+
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let found = files(folder, "rs");
     assert!(!found.is_empty(), "{} has no source files", folder.display());
