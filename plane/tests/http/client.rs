@@ -24,6 +24,10 @@ impl Answer {
         found.map(|(_, value)| value.as_str())
     }
 
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the body is UTF-8")
     }
@@ -107,7 +111,9 @@ impl Request {
     pub(crate) fn send_local(&self, socket: &Path) -> Answer {
         let stream = UnixStream::connect(socket).expect("the socket is there");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        self.over(stream).expect("the plane answers")
+        let mut local = self.clone();
+        local.head = local.head.replacen("Host: plane\r\n", "Host: localhost\r\n", 1);
+        local.over(stream).expect("the plane answers")
     }
 
     /// Sends only the beginning of a body, then no more. None when no answer comes.
