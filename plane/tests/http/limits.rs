@@ -483,8 +483,9 @@ fn a_slowloris_costs_neither_agents_nor_admins_a_connection() {
     );
 }
 
+/// GHSA-j65m-hv65-r264 was a limit that no program had wired in: this asks the program.
 #[test]
-fn one_address_takes_its_share_of_a_tls_plane_and_no_more() {
+fn ghsa_j65m_hv65_r264_one_address_takes_its_share_of_a_tls_plane_and_no_more() {
     let plane = Released::start("[tls]\nmode = \"self-signed\"\n[limits]\nmax_connections_per_address = 3\n");
     let streams: Vec<TcpStream> = (0..8).map(|_| connect(plane.address)).collect();
     until("the oldest five make way", || {
