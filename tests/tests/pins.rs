@@ -23,7 +23,7 @@ use sentrazone_tests::process::{Process, binary};
 use sentrazone_tests::wait;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use wgctl::Pin;
@@ -244,6 +244,7 @@ async fn a_stolen_certificate_without_its_key_is_not_taken() {
                 if let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await {
                     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
                     // Whoever does not trust us is gone.
+                    let _ = stream.read(&mut [0; 4096]).await;
                     let _ = stream.write_all(answer.as_bytes()).await;
                     let _ = stream.shutdown().await;
                 }

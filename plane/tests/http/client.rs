@@ -1,6 +1,6 @@
 //! A blocking HTTP client that hides nothing: what is sent is what the test wrote.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -170,4 +170,40 @@ fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
         body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
         rest = rest.get(end + 2 + length + 2..)?;
     }
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the plane listens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// All that comes until the plane closes.
+pub(crate) fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the plane does not close"),
+        _ => bytes,
+    }
+}
+
+/// What comes for these bytes, until the plane closes.
+pub(crate) fn said(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = connect(address);
+    // One that is refused is not read to its end.
+    let _ = stream.write_all(bytes);
+    rest(&mut stream)
+}
+
+pub(crate) fn answer(address: SocketAddr, text: &str) -> Answer {
+    let bytes = said(address, text.as_bytes());
+    parse(&bytes).unwrap_or_else(|| panic!("{text:?}: {:?}", String::from_utf8_lossy(&bytes)))
+}
+
+/// Whether the plane has closed the connection, which has nothing more to say.
+pub(crate) fn is_closed(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let outcome = (&*stream).read(&mut [0; 64]);
+    stream.set_nonblocking(false).unwrap();
+    !matches!(outcome, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }

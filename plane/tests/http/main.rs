@@ -19,6 +19,8 @@ mod client;
 mod clients;
 mod command;
 mod edge;
+mod floods;
+mod hostile;
 mod limits;
 mod people;
 mod plane;
