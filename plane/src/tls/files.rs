@@ -55,9 +55,12 @@ impl Files {
     }
 }
 
-/// What tells that a file is another than before: device, inode, length, seconds and nanoseconds.
+/// What tells that one of the two is another than before.
 #[derive(Clone, PartialEq, Eq)]
-struct Stamp([Option<(u64, u64, u64, i64, i64)>; 2]);
+struct Stamp([Option<Look>; 2]);
+
+/// Device, inode, length, seconds and nanoseconds.
+type Look = (u64, u64, u64, i64, i64);
 
 impl Stamp {
     fn of(cert: &Path, key: &Path) -> Self {

@@ -1,6 +1,7 @@
 //! The plane's program as a process of its own, with a configuration of the test's.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,7 +90,7 @@ impl Drop for Released {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("{}", self.log());
+            let _ = std::io::stderr().write_all(self.log().as_bytes());
         }
     }
 }
