@@ -199,6 +199,11 @@ impl Config {
                 );
             }
         }
+        if let Some(url) = self.plane.iter().find(|url| url.scheme() == "http")
+            && !self.pin.is_empty()
+        {
+            return wrong("pin", format!("{url} is plain http and shows no key: use https"));
+        }
         if self.ca_file.is_some() && !self.pin.is_empty() {
             return wrong(
                 "pin",
@@ -285,6 +290,8 @@ mod tests {
         );
         let both = load(&format!("{plane}pin = \"{pin}\"\nca_file = \"/ca.pem\""), &[]);
         assert!(both.unwrap_err().contains("one too many"));
+        let plain = load(&format!("plane = [\"http://127.0.0.1:8080\"]\npin = \"{pin}\""), &[]);
+        assert!(plain.unwrap_err().contains("shows no key"));
     }
 
     #[test]

@@ -152,6 +152,14 @@ impl Options {
                 "{url} is plain http, so that anyone on the way could read the token: use https, or --allow-plaintext"
             )));
         }
+        if let Target::Url(url) = &target
+            && known.pin.is_some()
+            && url.scheme() == "http"
+        {
+            return Err(Failure::Usage(format!(
+                "{url} is plain http and shows no key that --pin could be: use https"
+            )));
+        }
         Ok(make(target, &known.trust()?)?)
     }
 
