@@ -14,7 +14,7 @@
 //!
 //! A TLS handshake counts as a connection of a stranger's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +37,7 @@ struct Room {
     next: u64,
     /// By age.
     strangers: BTreeMap<u64, Stranger>,
+    proven: HashSet<u64>,
     addresses: HashMap<IpAddr, usize>,
     warned: Option<Instant>,
 }
@@ -136,7 +137,20 @@ impl Slots {
 impl Room {
     fn drop_stranger(&mut self, id: u64) {
         if let Some(stranger) = self.strangers.remove(&id) {
+            // It counts no longer, though its end takes a moment: one newcomer costs one stranger.
+            self.uncount(stranger.address);
             stranger.dropped.notify_one();
+        }
+    }
+
+    fn uncount(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address
+            && let Some(count) = self.addresses.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&address);
+            }
         }
     }
 
@@ -174,14 +188,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut room = self.standing.slots.room();
-        room.strangers.remove(&self.standing.id);
-        if let Some(address) = self.address
-            && let Some(count) = room.addresses.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                room.addresses.remove(&address);
-            }
+        let id = self.standing.id;
+        // One that was dropped is in neither, and counted no longer.
+        if room.strangers.remove(&id).is_some() || room.proven.remove(&id) {
+            room.uncount(self.address);
         }
     }
 }
@@ -196,7 +206,10 @@ pub(super) struct Standing {
 impl Standing {
     /// The connection carried a valid token.
     pub(super) fn prove(&self) {
-        self.slots.room().strangers.remove(&self.id);
+        let mut room = self.slots.room();
+        if room.strangers.remove(&self.id).is_some() {
+            room.proven.insert(self.id);
+        }
     }
 }
 
@@ -257,10 +270,11 @@ mod tests {
         let other = admitted(&slots, "2001:db8:0:1::1").unwrap();
         let third = admitted(&slots, "2001:db8::3").unwrap();
         assert!(is_dropped(&first) && !is_dropped(&second) && !is_dropped(&other));
-        drop(first);
-        for place in [&second, &third] {
+        // Too late for the first, which may still be on its way out.
+        for place in [&first, &second, &third] {
             place.standing().prove();
         }
+        drop(first);
         assert!(admitted(&slots, "2001:db8::4").is_none(), "none of theirs can make way");
         drop(second);
         assert!(admitted(&slots, "2001:db8::4").is_some());
@@ -273,9 +287,11 @@ mod tests {
             .iter()
             .filter_map(|address| admitted(&slots, address))
             .collect();
+        places[0].standing().prove();
+        slots.drop_oldest();
         drop(places);
         let room = slots.room();
-        assert!(room.strangers.is_empty() && room.addresses.is_empty());
+        assert!(room.strangers.is_empty() && room.proven.is_empty() && room.addresses.is_empty());
         assert_eq!(slots.free.available_permits(), 4);
     }
 }
