@@ -134,6 +134,49 @@ fn a_slowloris_costs_neither_agents_nor_admins_a_connection() {
     );
 }
 
+#[test]
+fn a_flood_of_logins_keeps_no_agent_waiting() {
+    let plane = Released::start("");
+    let agent = Agent::of(&plane, "los-angeles");
+    let mut held = agent.poll();
+    let address = plane.address;
+    let flood: Vec<_> = (0..24)
+        .map(|caller| {
+            std::thread::spawn(move || {
+                let login = |turn: u32| {
+                    let body =
+                        json!({"email": format!("{caller}-{turn}@example.com"), "password": "wrong horse battery"});
+                    request("POST", "/api/login").json(&body).send(address).status
+                };
+                (0..4).map(login).collect::<Vec<u16>>()
+            })
+        })
+        .collect();
+    let report = json!({"server_id": "los-angeles", "peers": 0, "transfer_rx": 1, "transfer_tx": 2});
+    let report = request("POST", "/api/report").token(&agent.token).json(&report);
+    let mut slowest = Duration::ZERO;
+    let mut reports = 0;
+    while flood.iter().any(|caller| !caller.is_finished()) {
+        let began = Instant::now();
+        report.send(address).expect(204);
+        slowest = slowest.max(began.elapsed());
+        reports += 1;
+    }
+    let statuses: Vec<u16> = flood.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+    println!("96 logins at once: {reports} reports meanwhile, the slowest took {slowest:?}");
+    assert!(
+        reports > 0 && statuses.iter().all(|status| [401, 429, 503].contains(status)),
+        "{statuses:?}"
+    );
+    assert!(!is_closed(&held), "the agent's poll was cut");
+    let change = json!({"mtu": 1300});
+    request("PATCH", "/api/servers/los-angeles")
+        .json(&change)
+        .send_local(&plane.socket())
+        .expect(200);
+    answered(&mut held);
+}
+
 /// GHSA-j65m-hv65-r264 was a limit that no program had wired in: this asks the program.
 #[test]
 fn ghsa_j65m_hv65_r264_one_address_takes_its_share_of_a_tls_plane_and_no_more() {
