@@ -1,15 +1,17 @@
 //! `agent.toml`: what the agent must be told.
 //!
 //! Owns its keys, defaults, the override by environment (`SENTRAZONE_AGENT_<KEY>`) and what is
-//! wrong with it. It binds and opens nothing.
+//! wrong with it. It binds nothing and opens nothing but what a setting names to be read.
 
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::{Host, Url};
+use wgctl::Pin;
 use wgctl::api::base_url;
+use wgctl::client::Trust;
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
@@ -21,6 +23,14 @@ pub enum Error {
     /// It cannot be read.
     #[error("{}: {source}: enroll this host first (`sentrazone-agent enroll --help`)", path.display())]
     File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificates to trust cannot be read.
+    #[error("ca_file: {}: {source}", path.display())]
+    Certificates {
         /// Which.
         path: PathBuf,
         /// Why.
@@ -68,6 +78,14 @@ pub struct Config {
     /// Certificates (PEM) to trust beside the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// The planes' keys, one or more: what they show must be one of these, and no authority is asked.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "write_pins",
+        deserialize_with = "read_pins"
+    )]
+    pub pin: Vec<Pin>,
     /// Where secrets and cache are kept.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
@@ -80,6 +98,28 @@ pub struct Config {
     /// Whether a plane may be dialled without TLS on other machines.
     #[serde(default)]
     pub allow_plaintext: bool,
+}
+
+fn write_pins<S: Serializer>(pins: &[Pin], serializer: S) -> Result<S::Ok, S::Error> {
+    match pins {
+        [one] => one.serialize(serializer),
+        pins => pins.serialize(serializer),
+    }
+}
+
+fn read_pins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pin>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Pins {
+        One(String),
+        Many(Vec<String>),
+    }
+    let texts = match Pins::deserialize(deserializer)? {
+        Pins::One(text) => vec![text],
+        Pins::Many(texts) => texts,
+    };
+    let pins = texts.iter().map(|text| text.parse());
+    pins.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 fn default_token_file() -> PathBuf {
@@ -102,6 +142,7 @@ impl Config {
             plane,
             token_file: default_token_file(),
             ca_file: None,
+            pin: Vec::new(),
             state_dir: default_state_dir(),
             report_interval: default_report_interval(),
             backend: Backend::default(),
@@ -158,6 +199,17 @@ impl Config {
                 );
             }
         }
+        if let Some(url) = self.plane.iter().find(|url| url.scheme() == "http")
+            && !self.pin.is_empty()
+        {
+            return wrong("pin", format!("{url} is plain http and shows no key: use https"));
+        }
+        if self.ca_file.is_some() && !self.pin.is_empty() {
+            return wrong(
+                "pin",
+                "with ca_file it is one too many: a pinned key needs no authority".to_owned(),
+            );
+        }
         if !(1..=3600).contains(&self.report_interval) {
             return wrong(
                 "report_interval",
@@ -165,6 +217,20 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// How the planes are known. Reads `ca_file` where there is one.
+    pub fn trust(&self) -> Result<Trust, Error> {
+        if !self.pin.is_empty() {
+            return Ok(Trust::Pins(self.pin.clone()));
+        }
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|source| Error::Certificates {
+                path: path.clone(),
+                source,
+            })
+        };
+        Ok(Trust::Authorities(self.ca_file.as_ref().map(read).transpose()?))
     }
 }
 
@@ -205,6 +271,27 @@ mod tests {
         assert!(load("", &[]).unwrap_err().contains("name at least one plane"));
         let environment = [("SENTRAZONE_AGENT_PLANE", "[\"https://plane.example.com\"]")];
         assert_eq!(load("", &environment).unwrap().plane, config.plane);
+    }
+
+    #[test]
+    fn a_pin_is_one_or_several_and_goes_without_authorities() {
+        let pin = Pin::of_public_key(b"x");
+        let plane = "plane = [\"https://plane.example.com\"]\n";
+        let one = load(&format!("{plane}pin = \"{pin}\""), &[]).unwrap();
+        assert_eq!(one.pin, [pin]);
+        assert!(toml::to_string(&one).unwrap().contains(&format!("pin = \"{pin}\"")));
+        let two = load(&format!("{plane}pin = [\"{pin}\", \"{pin}\"]"), &[]).unwrap();
+        assert_eq!(two.pin, [pin, pin]);
+        assert!(matches!(two.trust(), Ok(Trust::Pins(pins)) if pins.len() == 2));
+        let error = load(&format!("{plane}pin = \"sha256:00\""), &[]).unwrap_err();
+        assert!(
+            error.contains("line 2") && error.contains("64 hexadecimal digits"),
+            "{error}"
+        );
+        let both = load(&format!("{plane}pin = \"{pin}\"\nca_file = \"/ca.pem\""), &[]);
+        assert!(both.unwrap_err().contains("one too many"));
+        let plain = load(&format!("plane = [\"http://127.0.0.1:8080\"]\npin = \"{pin}\""), &[]);
+        assert!(plain.unwrap_err().contains("shows no key"));
     }
 
     #[test]

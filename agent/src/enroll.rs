@@ -15,7 +15,7 @@ use wgctl::device::userspace::Userspace;
 use wgctl::device::{Backend as _, Device};
 use wgctl::file;
 use wgctl::protocol::v1::{Hello, Terms, VERSION};
-use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
+use wgctl::{PeerName, Pin, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::adopt::{self, Course, Found};
@@ -37,6 +37,8 @@ pub struct Enrollment {
     pub token_file: PathBuf,
     /// Certificates (PEM) to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// The planes' keys.
+    pub pin: Vec<Pin>,
     /// Whether a plane may be dialled without TLS on other machines.
     pub allow_plaintext: bool,
     /// Where the configuration goes; the token beside it.
@@ -283,7 +285,15 @@ fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     };
     config.plane.clone_from(&enrollment.planes);
     config.allow_plaintext |= enrollment.allow_plaintext;
-    config.ca_file = enrollment.ca_file.clone().or(config.ca_file);
+    // What is said now goes before what was: one way to know a plane rules the other out.
+    if !enrollment.pin.is_empty() {
+        config.pin.clone_from(&enrollment.pin);
+        config.ca_file = None;
+    }
+    if enrollment.ca_file.is_some() {
+        config.ca_file.clone_from(&enrollment.ca_file);
+        config.pin.clone_from(&enrollment.pin);
+    }
     config.token_file = path.with_file_name("agent.token");
     if let Some(folder) = &enrollment.state_dir {
         config.state_dir.clone_from(folder);
@@ -351,16 +361,10 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
 
 /// Asks the first plane that answers what this host is to become.
 async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(Client, Terms), Error> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| Error::File {
-            path: path.clone(),
-            source,
-        })
-    };
-    let certificates = config.ca_file.as_ref().map(read).transpose()?;
+    let trust = config.trust()?;
     let mut outcome = Err(Error::NoToken("the command line".to_owned()));
     for url in &config.plane {
-        let client = Client::new(Target::Url(url.clone()), certificates.as_deref())?.with_token(token.clone());
+        let client = Client::trusting(Target::Url(url.clone()), &trust)?.with_token(token.clone());
         match client.terms().await {
             Ok(terms) => return Ok((client, terms)),
             Err(error) => outcome = Err(error.into()),

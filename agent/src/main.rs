@@ -14,6 +14,7 @@ use sentrazone_agent::{Error, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use url::Url;
+use wgctl::Pin;
 
 /// `EX_CONFIG` (sysexits.h).
 const BAD_CONFIGURATION: u8 = 78;
@@ -55,6 +56,10 @@ struct EnrollArguments {
     /// Certificates (PEM) to trust beside the system's.
     #[arg(long)]
     ca_file: Option<PathBuf>,
+    /// The plane's key, as `wgctl server add` or `sentrazone-plane fingerprint` prints it: no authority
+    /// is asked then. Once for each plane.
+    #[arg(long, value_name = "sha256:…", conflicts_with = "ca_file")]
+    pin: Vec<Pin>,
     /// Dial planes on other machines without TLS.
     #[arg(long)]
     allow_plaintext: bool,
@@ -117,6 +122,7 @@ async fn carry_out(command: Command) -> Result<String, Error> {
                 plane,
                 token_file,
                 ca_file,
+                pin,
                 allow_plaintext,
                 state_dir,
                 import,
@@ -127,6 +133,7 @@ async fn carry_out(command: Command) -> Result<String, Error> {
                 planes: plane,
                 token_file,
                 ca_file,
+                pin,
                 allow_plaintext,
                 config,
                 state_dir,

@@ -17,7 +17,7 @@ use wgctl::name::RequestId;
 use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 
 /// The first wait is at most this long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -42,6 +42,9 @@ pub enum SetupError {
     /// The token file is empty.
     #[error("{0} is empty: enroll this host again (`wgctl server token SERVER` makes a new token)")]
     NoToken(String),
+    /// The certificates to trust.
+    #[error(transparent)]
+    Trust(#[from] config::Error),
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Client(#[from] Error),
@@ -136,9 +139,9 @@ impl Planes<Client> {
         if token.is_empty() {
             return Err(SetupError::NoToken(config.token_file.display().to_string()));
         }
-        let certificates = config.ca_file.as_deref().map(read).transpose()?;
+        let trust = config.trust()?;
         let client = |url: &url::Url| {
-            let client = Client::new(Target::Url(url.clone()), certificates.as_deref())?;
+            let client = Client::trusting(Target::Url(url.clone()), &trust)?;
             Ok(client.with_token(token.clone()))
         };
         let clients = config.plane.iter().map(client).collect::<Result<Vec<_>, Error>>()?;

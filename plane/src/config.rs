@@ -6,7 +6,9 @@
 //! A setting `key` of table `table` is overridden by the variable `SENTRAZONE_PLANE_TABLE_KEY`
 //! (`SENTRAZONE_PLANE_LISTEN`, `SENTRAZONE_PLANE_TLS_BEHIND_PROXY`); lists are parted by commas.
 
+mod limits;
 mod settings;
+mod tls;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,8 +17,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use limits::Limits;
 pub use settings::SettingError;
 use settings::Settings;
+pub use tls::Tls;
 
 /// Where the configuration is when the command line names no other.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/plane.toml";
@@ -48,6 +52,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How the TCP addresses are protected.
+    pub tls: Tls,
     /// Whether a TLS proxy stands in front, so that plain HTTP may leave the loopback.
     pub behind_proxy: bool,
     /// How long a change waits for the agent's confirmation before it answers `applied: false`.
@@ -58,23 +64,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// What a caller may take of the plane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// A person's request body, bytes.
-    pub max_body: usize,
-    /// An agent's request body, bytes: the counters of 50,000 busy peers take about 6 MB.
-    pub max_agent_body: usize,
-    /// Connections at once; more wait in the kernel's queue.
-    pub max_connections: usize,
-    /// How long a request's head may take, and a kept-alive connection may idle.
-    pub header_timeout: Duration,
-    /// How long a request's body may take.
-    pub body_timeout: Duration,
-    /// How long running requests may take after the order to stop.
-    pub shutdown_timeout: Duration,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -82,23 +71,11 @@ impl Default for Config {
             state_dir: "/var/lib/sentrazone-plane".into(),
             socket: Some("/run/sentrazone/plane.sock".into()),
             trusted_proxies: Vec::new(),
+            tls: Tls::default(),
             behind_proxy: false,
             apply_timeout: Duration::from_secs(3),
             cache_size: 64 << 20,
             limits: Limits::default(),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_body: 1 << 20,
-            max_agent_body: 16 << 20,
-            max_connections: 4096,
-            header_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -131,7 +108,7 @@ impl Config {
         let mut settings = Settings::parse(file, text, environment)?;
         let listen_place = settings.place_of("listen");
         ["tls", "limits"].iter().for_each(|table| settings.know_table(table));
-        settings.take_with("tls.mode", (), tls_mode)?;
+        let tls = Tls::take(&mut settings)?;
         let config = Self {
             listen: settings.take_list("listen", default.listen)?,
             state_dir: settings.take("state_dir", default.state_dir)?,
@@ -139,6 +116,7 @@ impl Config {
                 Ok(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
             })?,
             trusted_proxies: settings.take_list("trusted_proxies", default.trusted_proxies)?,
+            tls,
             behind_proxy: settings.take("tls.behind_proxy", default.behind_proxy)?,
             apply_timeout: settings.take_with("apply_timeout", default.apply_timeout, |text| seconds(text, 0, 60))?,
             cache_size: settings.take_with("cache_mib", default.cache_size, |text| {
@@ -160,47 +138,16 @@ impl Config {
             });
         }
         match self.listen.iter().find(|address| !address.ip().is_loopback()) {
-            Some(address) if !self.behind_proxy => Err(SettingError {
+            Some(address) if self.tls == Tls::Off && !self.behind_proxy => Err(SettingError {
                 place,
                 message: format!(
                     "listen: {address} is not a loopback address, and passwords would cross the network in clear; \
-                     put a TLS proxy in front and set behind_proxy = true under [tls], or listen on 127.0.0.1"
+                     set mode = \"self-signed\" or \"files\" under [tls], or put a TLS proxy in front and set \
+                     behind_proxy = true there, or listen on 127.0.0.1"
                 ),
             }),
             _ => Ok(()),
         }
-    }
-}
-
-impl Limits {
-    fn take(settings: &mut Settings, default: Self) -> Result<Self, SettingError> {
-        let bytes = |text: &str| bounded(text, "bytes", 1024, 1 << 30);
-        Ok(Self {
-            max_body: settings.take_with("limits.max_body", default.max_body, bytes)?,
-            max_agent_body: settings.take_with("limits.max_agent_body", default.max_agent_body, bytes)?,
-            max_connections: settings.take_with("limits.max_connections", default.max_connections, |text| {
-                bounded(text, "connections", 1, 1_000_000)
-            })?,
-            header_timeout: settings.take_with("limits.header_timeout", default.header_timeout, |text| {
-                seconds(text, 1, 600)
-            })?,
-            body_timeout: settings.take_with("limits.body_timeout", default.body_timeout, |text| {
-                seconds(text, 1, 600)
-            })?,
-            shutdown_timeout: settings.take_with("limits.shutdown_timeout", default.shutdown_timeout, |text| {
-                seconds(text, 0, 600)
-            })?,
-        })
-    }
-}
-
-fn tls_mode(text: &str) -> Result<(), String> {
-    match text {
-        "off" => Ok(()),
-        _ => Err(format!(
-            "{text:?} is not available: the plane speaks plain HTTP (mode = \"off\"); \
-             put a TLS proxy in front of it and set behind_proxy = true"
-        )),
     }
 }
 
@@ -247,9 +194,13 @@ mod tests {
             [limits]
             max_body = 4_096
             max_agent_body = 8192
+            max_head = 8192
+            max_url = 2048
             max_connections = 10
+            max_connections_per_address = 5
             header_timeout = 1
             body_timeout = 2
+            min_body_rate = 100
             shutdown_timeout = 3
         "#;
         let config = parse(text, &[]).unwrap();
@@ -288,11 +239,7 @@ mod tests {
                 "plane.toml:2: lissten",
                 "no such setting",
             ),
-            (
-                "[tls]\nmode = \"files\"",
-                "plane.toml:2: tls.mode",
-                "behind_proxy = true",
-            ),
+            ("[tls]\nmode = \"files\"", "plane.toml:2: tls.mode", "cert"),
             (
                 "[metrics]\nlisten = \"127.0.0.1:1\"",
                 "plane.toml:2: metrics.listen",
@@ -311,6 +258,32 @@ mod tests {
         }
         let error = parse("", &[("SENTRAZONE_PLANE_LISTENN", "x")]).unwrap_err();
         assert!(error.starts_with("SENTRAZONE_PLANE_LISTENN:"), "{error}");
+    }
+
+    #[test]
+    fn a_mode_of_tls_takes_its_own_settings_only() {
+        let public = |tls: &str| parse(&format!("listen = \"0.0.0.0:8443\"\n[tls]\n{tls}"), &[]);
+        let named = public("mode = \"self-signed\"\nnames = [\"plane.example.com\"]").unwrap();
+        let names = vec!["plane.example.com".to_owned()];
+        assert_eq!(named.tls, Tls::SelfSigned { names });
+        let files = public("mode = \"files\"\ncert = \"/c.pem\"\nkey = \"/k.pem\"").unwrap();
+        let (cert, key) = ("/c.pem".into(), "/k.pem".into());
+        assert_eq!(files.tls, Tls::Files { cert, key });
+        for (text, place) in [
+            ("mode = \"files\"\nkey = \"/k.pem\"", ":3: tls.mode"),
+            ("mode = \"files\"\ncert = \"/c.pem\"", ":3: tls.mode"),
+            ("mode = \"self-signed\"\ncert = \"/c.pem\"", ":4: tls.cert"),
+            (
+                "mode = \"files\"\ncert = \"/c\"\nkey = \"/k\"\nnames = [\"x\"]",
+                ":6: tls.names",
+            ),
+            ("key = \"/k.pem\"", ":3: tls.key"),
+            ("names = [\"x\"]", ":3: tls.names"),
+            ("mode = \"on\"", ":3: tls.mode"),
+        ] {
+            let error = public(text).unwrap_err();
+            assert!(error.starts_with(&format!("plane.toml{place}")), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The plane: REST in front, the record of what should be behind.
 //!
-//! Owns how its parts hang together: `http` (the edge) and `auth` (who somebody is) in front,
+//! Owns how its parts hang together: `http` (the edge), [`tls`] (whom the plane
+//! shows itself as) and `auth` (who somebody is) in front,
 //! [`fleet`] (what may be), [`relay`] (who waits for what), [`history`] and [`store`] behind.
 //! It must not link netlink: interfaces are the agents'.
 
@@ -12,8 +13,10 @@ mod http;
 pub mod relay;
 mod run;
 pub mod store;
+pub mod tls;
 
 pub use auth::{Busy, KeyError, PasswordError, TokenError};
 pub use config::Config;
 pub use http::{BindError, openapi};
 pub use run::{Error, Plane, run};
+pub use tls::TlsError;

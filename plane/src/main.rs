@@ -2,13 +2,14 @@
 //!
 //! Owns what is between the operating system and `sentrazone_plane::Plane`, and nothing else.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sd_notify::NotifyState;
-use sentrazone_plane::{Config, Error, Plane};
+use sentrazone_plane::{Config, Error, Plane, TlsError, tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -30,6 +31,8 @@ struct Arguments {
 enum Command {
     /// Validate the configuration and say what is wrong where
     Check,
+    /// Print the fingerprint of the plane's certificate, for --pin
+    Fingerprint,
 }
 
 fn main() -> ExitCode {
@@ -38,9 +41,10 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(EXIT_CONFIGURATION, &error.to_string()),
     };
-    if let Some(Command::Check) = arguments.command {
-        let _ = writeln!(io::stdout(), "the configuration is valid");
-        return ExitCode::SUCCESS;
+    match arguments.command {
+        None => {}
+        Some(Command::Check) => return say(tls::check(&config).map(|()| "the configuration is valid")),
+        Some(Command::Fingerprint) => return say(tls::fingerprint(&config)),
     }
     log();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -92,6 +96,16 @@ fn log() {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
+}
+
+fn say(answer: Result<impl Display, TlsError>) -> ExitCode {
+    match answer {
+        Ok(words) => {
+            let _ = writeln!(io::stdout(), "{words}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(EXIT_CONFIGURATION, &error.to_string()),
+    }
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {

@@ -1,6 +1,6 @@
 //! From a configuration to a running plane, and down again.
 //!
-//! Owns the order: state directory, database (whose lock keeps a second plane out), key,
+//! Owns the order: state directory, database (whose lock keeps a second plane out), keys,
 //! sockets, then serving. It must not read the configuration file or the command line.
 
 use std::fs::{self, DirBuilder};
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener};
 use crate::store::{Store, StoreError};
+use crate::tls::{self, Tls, TlsError};
 
 const DATABASE: &str = "plane.redb";
 
@@ -40,6 +41,9 @@ pub enum Error {
     /// Passwords cannot be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An address or the socket cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -51,7 +55,7 @@ impl Error {
     pub const fn is_lasting(&self) -> bool {
         matches!(
             self,
-            Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. })
+            Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. }) | Self::Tls(_)
         )
     }
 }
@@ -60,6 +64,7 @@ impl Error {
 pub struct Plane {
     app: App,
     listener: Listener,
+    tls: Option<Tls>,
 }
 
 impl Plane {
@@ -78,9 +83,11 @@ impl Plane {
             ..Settings::default()
         };
         let fleet = Fleet::new(store, settings);
-        let listener = Listener::bind(config).await?;
-        let app = App::new(fleet, key, tokens, passwords, config);
-        Ok(Self { app, listener })
+        let tls = Tls::open(config)?;
+        let listener = Listener::bind(config, tls.as_ref().map(Tls::acceptor)).await?;
+        let pin = tls.as_ref().and_then(Tls::pin);
+        let app = App::new(fleet, key, tokens, passwords, config, pin);
+        Ok(Self { app, listener, tls })
     }
 
     /// The TCP addresses that are bound, with their real ports.
@@ -93,7 +100,9 @@ impl Plane {
     /// configuration allows. Held long polls are answered at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let housekeeping = tokio::spawn(self.app.fleet().housekeep());
+        let certificate = tokio::spawn(tls::keep_current(self.tls));
         self.listener.serve(self.app, shutdown).await;
+        certificate.abort();
         housekeeping.abort();
         // Its share of the database is given back only when the task is gone.
         let _ = housekeeping.await;

@@ -42,16 +42,18 @@ fn the_agents_example_shows_every_setting_with_its_default() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.toml");
     std::fs::write(&path, uncommented(&text)).unwrap();
-    let mut config = AgentConfig::load(&path, std::iter::empty()).unwrap();
+    // Together, ca_file and pin are refused.
+    let mut config = AgentConfig::read(&path, std::iter::empty()).unwrap();
     assert!(
         config.ca_file.take().is_some(),
         "an example, for a setting without default"
     );
+    assert_eq!(std::mem::take(&mut config.pin).len(), 1, "another");
     let default = AgentConfig::new(config.plane.clone());
     assert_eq!(format!("{config:?}"), format!("{default:?}"));
     let settings = format!("{default:?}").matches(": ").count();
     assert!(
-        settings >= 7,
+        settings >= 8,
         "a setting was added: does the example have it? {default:?}"
     );
 }

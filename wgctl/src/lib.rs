@@ -17,6 +17,7 @@ pub mod drift;
 pub mod file;
 pub mod key;
 pub mod name;
+pub mod pin;
 pub mod pool;
 pub mod protocol;
 #[cfg(feature = "qr")]
@@ -27,4 +28,5 @@ pub mod time;
 
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use name::{PeerId, PeerName, ServerId};
+pub use pin::Pin;
 pub use time::{Clock, Timestamp};

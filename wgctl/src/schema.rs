@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::address::Endpoint;
 use crate::key::PublicKey;
 use crate::name::{Email, Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId, UserId};
+use crate::pin::Pin;
 use crate::protocol::v1::Sealed;
 use crate::time::Timestamp;
 
@@ -129,6 +130,7 @@ const ENDPOINT: &str = concat!(
 const KEY: &str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+const PIN: &str = "^sha256:[0-9A-Fa-f]{64}$";
 const UUID: &str = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$";
 const TIMESTAMP: &str = "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$";
 const NETWORK: &str = concat!(
@@ -167,6 +169,10 @@ schemas! {
     Sealed, "Sealed": {
         "description": "A secret that only its agent can open, in base64.",
         "type": "string", "contentEncoding": "base64", "pattern": BASE64
+    };
+    Pin, "Pin": {
+        "description": "The SHA-256 of the plane's public key (SubjectPublicKeyInfo).",
+        "type": "string", "pattern": PIN
     };
     PeerId, "ClientId": { "description": "A client's id.", "type": "string", "format": "uuid", "pattern": UUID };
     UserId, "UserId": { "description": "A user's id.", "type": "string", "format": "uuid", "pattern": UUID };

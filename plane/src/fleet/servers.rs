@@ -112,7 +112,7 @@ impl Fleet {
             .await?;
         // A poll that is held under the old token ends with it.
         self.shared.relay.cut(id);
-        Ok(AgentToken { agent_token })
+        Ok(AgentToken { agent_token, pin: None })
     }
 }
 
@@ -209,6 +209,8 @@ async fn create(
     let created = ServerCreated {
         server: show::server(&record, &ledger, &AgentState::default()),
         agent_token,
+        // Not the fleet's to know.
+        pin: None,
     };
     let kept = first.seal(&created)?;
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tokio::sync::watch;
+use wgctl::Pin;
 
 use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Tls};
 use crate::fleet::Fleet;
 
 /// How far the plane is in its life.
@@ -35,11 +36,22 @@ pub(super) struct Shared {
     pub(super) throttle: LoginThrottle,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
+    /// Whether the plane is reached over TLS: its own, or a proxy's.
+    pub(super) is_secure: bool,
+    /// The key that hosts pin, where no authority vouches for the plane.
+    pub(super) pin: Option<Pin>,
     pub(super) phase: watch::Sender<Phase>,
 }
 
 impl App {
-    pub(crate) fn new(fleet: Fleet, key: SigningKey, tokens: Tokens, passwords: Passwords, config: &Config) -> Self {
+    pub(crate) fn new(
+        fleet: Fleet,
+        key: SigningKey,
+        tokens: Tokens,
+        passwords: Passwords,
+        config: &Config,
+        pin: Option<Pin>,
+    ) -> Self {
         Self(Arc::new(Shared {
             fleet,
             key,
@@ -48,6 +60,8 @@ impl App {
             throttle: LoginThrottle::new(),
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
+            is_secure: config.tls != Tls::Off || config.behind_proxy,
+            pin,
             phase: watch::Sender::new(Phase::Serving),
         }))
     }

@@ -11,12 +11,11 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use http_body_util::BodyExt as _;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
 use wgctl::backup::{MEDIA_TYPE, Summary};
 
+use super::pace::Pace;
 use super::principal::Admin;
 use super::problem::{Failure, Kind};
 use crate::fleet::{Copy, Refusal};
@@ -75,15 +74,9 @@ pub(super) async fn restore(admin: Admin, request: Request) -> Result<Json<Summa
 }
 
 async fn fill(file: &mut File, mut body: Body, admin: &Admin) -> Result<(), Failure> {
-    let patience = admin.app.shared().limits.body_timeout;
+    let mut pace = Pace::new(&admin.app.shared().limits);
     let mut left = LONGEST;
-    loop {
-        let frame = timeout(patience, body.frame()).await.map_err(|_| {
-            Kind::RequestTimeout.because(format!("nothing came for {} s: send it again", patience.as_secs()))
-        })?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Kind::BadRequest.because("the backup broke off: send it again"))?;
-        let Ok(bytes) = frame.into_data() else { continue };
+    while let Some(bytes) = pace.next(&mut body).await? {
         left = left
             .checked_sub(bytes.len() as u64)
             .ok_or_else(|| Kind::BodyTooLarge.because(format!("a backup here has at most {LONGEST} bytes")))?;

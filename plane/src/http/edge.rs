@@ -17,9 +17,11 @@ use uuid::Uuid;
 use wgctl::PeerId;
 
 use super::app::App;
+use super::host;
 use super::peer::Peer;
 use super::problem::{Failure, Kind, MEDIA_TYPE};
 
+const A_YEAR: &str = "max-age=31536000";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the edge around `routes`, outermost last.
@@ -41,17 +43,26 @@ async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Re
         let caller = peer.caller(request.headers(), &app.shared().trusted_proxies);
         request.extensions_mut().insert(caller);
     }
+    let is_local = matches!(request.extensions().get(), Some(Peer::Local(_)));
+    let checked = host::check(request.extensions().get(), &request, app.shared().limits.max_url);
     let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
     let began = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = match checked {
+        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Err(failure) => failure.into_response(),
+    };
     let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
     tracing::debug!(parent: &span, status, milliseconds, "answered");
-    set_headers(&mut response, id);
+    set_headers(&mut response, id, app.shared().is_secure && !is_local);
     response
 }
 
-fn set_headers(response: &mut Response, id: Uuid) {
+/// The headers of every answer. Over TLS, callers are told to keep to it.
+pub(super) fn set_headers(response: &mut Response, id: Uuid, over_tls: bool) {
     let headers = response.headers_mut();
+    if over_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(A_YEAR));
+    }
     if let Ok(id) = HeaderValue::try_from(id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }

@@ -5,17 +5,16 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::app::App;
+use super::pace::Pace;
 use super::principal::Authorized;
 use super::problem::{Failure, Kind};
 
@@ -49,10 +48,7 @@ pub(super) async fn json_bytes(request: Request, app: &App) -> Result<(Authorize
         _ if authorized.is_agent => limits.max_agent_body,
         _ => limits.max_body,
     };
-    Ok((
-        authorized,
-        read(&parts.headers, body, limit, limits.body_timeout).await?,
-    ))
+    Ok((authorized, read(&parts.headers, body, limit, Pace::new(limits)).await?))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
@@ -69,7 +65,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Failure> {
+async fn read(headers: &HeaderMap, mut body: Body, limit: usize, mut pace: Pace) -> Result<Bytes, Failure> {
     let too_large = || Kind::BodyTooLarge.because(format!("a body here has at most {limit} bytes"));
     let announced = headers
         .get(header::CONTENT_LENGTH)
@@ -77,12 +73,15 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize, timeout: Duration) 
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    match tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Kind::BadRequest.because("the body broke off: send it again")),
-        Err(_) => Err(Kind::RequestTimeout.because(format!("a body comes within {} s here", timeout.as_secs()))),
+    // Room is made as bytes come: what is only announced costs nothing.
+    let mut content = Vec::new();
+    while let Some(bytes) = pace.next(&mut body).await? {
+        if content.len() + bytes.len() > limit {
+            return Err(too_large());
+        }
+        content.extend_from_slice(&bytes);
     }
+    Ok(content.into())
 }
 
 /// The value of a JSON text; the error names the field.

@@ -1,39 +1,32 @@
-//! Accepting connections and driving them with hyper.
+//! Binding addresses and accepting connections.
 //!
-//! Owns the bound addresses, how many connections there may be, their timeouts and how they end.
-//! It must not know what is said over them: that is the router's.
+//! Owns the bound addresses, which of them speak TLS, that accepting goes on when file descriptors
+//! run out, and the end of it all. How many connections whose may be is `slots`', how one is driven
+//! `connection`'s. It must not know what is said over them: that is the router's.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt as _;
+use tokio_rustls::TlsAcceptor;
 
 use super::app::{App, Phase};
+use super::connection::Driver;
 use super::local::{self, LocalSocket};
 use super::peer::Peer;
 use super::router;
-use crate::config::{Config, Limits};
+use super::slots::Slots;
+use crate::config::Config;
 
-/// A request's head, bytes.
-const MOST_HEAD: usize = 64 << 10;
 /// Connections over the local socket, apart from the others: a flood must not keep the admin out.
 const LOCAL_CONNECTIONS: usize = 64;
 /// After an accept that failed for want of file descriptors, until some are free again.
@@ -68,11 +61,13 @@ pub(crate) struct Listener {
     tcp: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     local: Option<LocalSocket>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
-    /// Binds everything the configuration names, and logs each address.
-    pub(crate) async fn bind(config: &Config) -> Result<Self, BindError> {
+    /// Binds everything the configuration names, and logs each address. With `tls`, all over TCP
+    /// begins with a handshake.
+    pub(crate) async fn bind(config: &Config, tls: Option<TlsAcceptor>) -> Result<Self, BindError> {
         let (mut tcp, mut addresses) = (Vec::new(), Vec::new());
         for &address in &config.listen {
             let bound = async {
@@ -91,13 +86,19 @@ impl Listener {
                 source,
             })?),
         };
+        let scheme = if tls.is_some() { "https" } else { "http" };
         for address in &addresses {
-            tracing::info!("listening on http://{address}");
+            tracing::info!("listening on {scheme}://{address}");
         }
         if let Some(path) = &config.socket {
             tracing::info!("listening on unix:{}", path.display());
         }
-        Ok(Self { tcp, addresses, local })
+        Ok(Self {
+            tcp,
+            addresses,
+            local,
+            tls,
+        })
     }
 
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
@@ -107,22 +108,30 @@ impl Listener {
     /// Serves until `shutdown` is over and the connections have ended, at most as long as the
     /// limits allow; returns when every connection's task is gone.
     pub(crate) async fn serve(self, app: App, shutdown: impl Future<Output = ()>) {
-        let limits = app.shared().limits.clone();
+        let shared = app.shared();
+        let limits = shared.limits.clone();
         let (guard, mut all_gone) = mpsc::channel::<Infallible>(1);
-        let server = Server {
+        let driver = Driver {
             router: router(app.clone()),
-            phase: app.shared().phase.subscribe(),
+            phase: shared.phase.subscribe(),
             limits: limits.clone(),
+            is_secure: shared.is_secure,
             guard,
         };
-        let slots = Arc::new(Semaphore::new(limits.max_connections));
+        let slots = Slots::new(limits.max_connections, limits.max_connections_per_address);
         for listener in self.tcp {
-            tokio::spawn(server.clone().accept_tcp(listener, Arc::clone(&slots)));
+            let entrance = Entrance {
+                listener,
+                slots: Arc::clone(&slots),
+                tls: self.tls.clone(),
+                trusted_proxies: shared.trusted_proxies.clone(),
+            };
+            tokio::spawn(entrance.accept(driver.clone()));
         }
         if let Some(socket) = self.local {
-            tokio::spawn(server.clone().accept_local(socket));
+            tokio::spawn(accept_local(socket, driver.clone()));
         }
-        drop(server);
+        drop(driver);
         shutdown.await;
         app.shared().phase.send_replace(Phase::Draining);
         if timeout(limits.shutdown_timeout, all_gone.recv()).await.is_err() {
@@ -136,107 +145,89 @@ impl Listener {
     }
 }
 
-#[derive(Clone)]
-struct Server {
-    router: Router,
-    phase: watch::Receiver<Phase>,
-    limits: Limits,
-    /// Nothing is ever sent: the channel closes when the last task drops its end.
-    guard: mpsc::Sender<Infallible>,
+/// A TCP address that is listened on.
+struct Entrance {
+    listener: TcpListener,
+    slots: Arc<Slots>,
+    tls: Option<TlsAcceptor>,
+    trusted_proxies: Vec<IpNet>,
 }
 
-impl Server {
-    async fn accept_tcp(self, listener: TcpListener, slots: Arc<Semaphore>) {
-        let mut phase = self.phase.clone();
+impl Entrance {
+    async fn accept(self, driver: Driver) {
+        let mut phase = driver.phase.clone();
         loop {
             let accepted = tokio::select! {
                 _ = phase.changed() => return,
-                accepted = with_slot(&slots, async || listener.accept().await) => accepted,
+                accepted = self.listener.accept() => accepted,
             };
-            let Some((slot, (stream, peer))) = accepted else {
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // A descriptor for who is in the queue, should they all be taken.
+                    self.slots.drop_oldest();
+                    pause_after(&error).await;
+                    continue;
+                }
+            };
+            let admitted = tokio::select! {
+                _ = phase.changed() => return,
+                admitted = self.slots.admit(self.counted(peer.ip())) => admitted,
+            };
+            let Some(place) = admitted else {
                 continue;
             };
             // Answers are small: waiting to fill a packet only adds latency.
             let _ = stream.set_nodelay(true);
             // A reader that stopped reading (or is gone) holds neither the slot nor what is streamed to it.
             let _ = setsockopt(&stream, TcpUserTimeout, &UNREAD_MILLISECONDS);
-            tokio::spawn(self.clone().drive(stream, Peer::Tcp(peer.ip()), slot));
+            let peer = Peer::Tcp(peer.ip());
+            tokio::spawn(driver.clone().drive_tcp(stream, peer, place, self.tls.clone()));
         }
     }
 
-    async fn accept_local(self, socket: LocalSocket) {
-        let slots = Arc::new(Semaphore::new(LOCAL_CONNECTIONS));
-        let mut phase = self.phase.clone();
-        loop {
-            let accepted = tokio::select! {
-                _ = phase.changed() => return,
-                accepted = with_slot(&slots, async || socket.listener.accept().await) => accepted,
-            };
-            let Some((slot, (stream, _))) = accepted else {
+    /// The address that connections from `peer` count for. None for those who speak for many:
+    /// trusted proxies, and whoever speaks plain HTTP, which is a proxy or on this machine.
+    fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
+        let peer = peer.to_canonical();
+        let speaks_for_many = self.tls.is_none() || self.trusted_proxies.iter().any(|net| net.contains(&peer));
+        (!speaks_for_many).then_some(peer)
+    }
+}
+
+async fn accept_local(socket: LocalSocket, driver: Driver) {
+    let slots = Arc::new(Semaphore::new(LOCAL_CONNECTIONS));
+    let mut phase = driver.phase.clone();
+    loop {
+        let accepted = tokio::select! {
+            _ = phase.changed() => return,
+            accepted = async {
+                let slot = Arc::clone(&slots).acquire_owned().await;
+                (slot, socket.listener.accept().await)
+            } => accepted,
+        };
+        let (slot, stream) = match accepted {
+            (slot, Ok((stream, _))) => (slot, stream),
+            (_, Err(error)) => {
+                pause_after(&error).await;
                 continue;
-            };
-            match local::user(&stream) {
-                Ok(user) => {
-                    tokio::spawn(self.clone().drive(stream, Peer::Local(user), slot));
-                }
-                Err(error) => tracing::warn!("a local connection without credentials was dropped: {error}"),
             }
-        }
-    }
-
-    async fn drive<S>(self, stream: S, peer: Peer, _slot: OwnedSemaphorePermit)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let Self {
-            router,
-            mut phase,
-            limits,
-            guard: _guard,
-        } = self;
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            router.clone().oneshot(request.map(Body::new))
-        });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.header_timeout)
-                .max_buf_size(MOST_HEAD)
-                .serve_connection(TokioIo::new(stream), service)
-        );
-        loop {
-            let now = *phase.borrow_and_update();
-            match now {
-                Phase::Serving => {}
-                Phase::Draining => connection.as_mut().graceful_shutdown(),
-                Phase::Over => return,
+        };
+        match local::user(&stream) {
+            Ok(user) => {
+                let driver = driver.clone();
+                tokio::spawn(async move {
+                    let _slot = slot;
+                    driver.drive(stream, Peer::Local(user), None).await;
+                });
             }
-            tokio::select! {
-                ended = poll_fn(|context| connection.as_mut().poll(context)) => {
-                    if let Err(error) = ended {
-                        tracing::debug!("a connection broke: {error}");
-                    }
-                    return;
-                }
-                changed = phase.changed() => if changed.is_err() { return },
-            }
+            Err(error) => tracing::warn!("a local connection without credentials was dropped: {error}"),
         }
     }
 }
 
-/// Accepts once there is a slot for the connection; none when accepting failed.
-async fn with_slot<T>(
-    slots: &Arc<Semaphore>,
-    accept: impl AsyncFnOnce() -> io::Result<T>,
-) -> Option<(OwnedSemaphorePermit, T)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match accept().await {
-        Ok(connection) => Some((slot, connection)),
-        Err(error) => {
-            tracing::warn!("a connection could not be accepted: {error}");
-            sleep(ACCEPT_PAUSE).await;
-            None
-        }
-    }
+/// Waits after an accept that failed.
+async fn pause_after(error: &io::Error) {
+    tracing::warn!("a connection could not be accepted: {error}");
+    sleep(ACCEPT_PAUSE).await;
 }

@@ -14,6 +14,7 @@ use wgctl::{ServerId, Timestamp};
 use super::app::{App, Shared};
 use super::peer::{CallerAddress, Peer};
 use super::problem::{Failure, Kind};
+use super::slots::Standing;
 use crate::fleet::{Account, Actor, Caller, Fleet};
 
 /// What agent tokens begin with.
@@ -224,6 +225,11 @@ fn address(parts: &Parts) -> CallerAddress {
 }
 
 fn mark(parts: &mut Parts, actor: &str, is_agent: bool) {
+    if !actor.is_empty()
+        && let Some(connection) = parts.extensions.get::<Standing>()
+    {
+        connection.prove();
+    }
     parts.extensions.insert(Authorized {
         actor: actor.into(),
         is_agent,

@@ -62,11 +62,14 @@ kinds! {
     ServerExists = CONFLICT, "server_exists", "The server exists";
     UserExists = CONFLICT, "user_exists", "The user exists";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large";
+    UriTooLong = URI_TOO_LONG, "uri_too_long", "The path and query are too long";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not this type of body";
+    MisdirectedRequest = MISDIRECTED_REQUEST, "misdirected_request", "Meant for another host";
     InvalidBackup = UNPROCESSABLE_ENTITY, "invalid_backup", "Not a backup that can be restored";
     InvalidField = UNPROCESSABLE_ENTITY, "invalid_field", "A value is not valid";
     UnknownField = UNPROCESSABLE_ENTITY, "unknown_field", "A field is not known";
     TooManyRequests = TOO_MANY_REQUESTS, "too_many_requests", "Too many attempts";
+    HeadTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The head is too large";
     Internal = INTERNAL_SERVER_ERROR, "internal", "The plane failed";
     AgentOffline = SERVICE_UNAVAILABLE, "agent_offline", "The server's agent is offline";
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The database is not available";
@@ -88,6 +91,8 @@ impl Kind {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::URI_TOO_LONG => Self::UriTooLong,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::HeadTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::UNPROCESSABLE_ENTITY => Self::InvalidField,
             StatusCode::REQUEST_TIMEOUT => Self::RequestTimeout,

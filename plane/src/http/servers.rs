@@ -21,7 +21,8 @@ pub(super) async fn show(viewer: Viewer, Ids(server): Ids<ServerId>) -> Result<A
 }
 
 pub(super) async fn create(admin: Admin, Creation { new, once }: Creation<NewServer>) -> Result<Response, Failure> {
-    let made = admin.fleet().create_server(&admin.caller, new, once).await?;
+    let mut made = admin.fleet().create_server(&admin.caller, new, once).await?;
+    made.pin = admin.app.shared().pin;
     Ok(created(format!("/api/servers/{}", made.server.id), Answer(made)))
 }
 
@@ -41,5 +42,7 @@ pub(super) async fn remove(admin: Admin, Ids(server): Ids<ServerId>) -> Result<S
 }
 
 pub(super) async fn rotate_token(admin: Admin, Ids(server): Ids<ServerId>) -> Result<Answer<AgentToken>, Failure> {
-    Ok(Answer(admin.fleet().rotate_agent_token(&admin.caller, &server).await?))
+    let mut token = admin.fleet().rotate_agent_token(&admin.caller, &server).await?;
+    token.pin = admin.app.shared().pin;
+    Ok(Answer(token))
 }

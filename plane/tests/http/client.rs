@@ -1,6 +1,6 @@
 //! A blocking HTTP client that hides nothing: what is sent is what the test wrote.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -22,6 +22,10 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -107,7 +111,9 @@ impl Request {
     pub(crate) fn send_local(&self, socket: &Path) -> Answer {
         let stream = UnixStream::connect(socket).expect("the socket is there");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        self.over(stream).expect("the plane answers")
+        let mut local = self.clone();
+        local.head = local.head.replacen("Host: plane\r\n", "Host: localhost\r\n", 1);
+        local.over(stream).expect("the plane answers")
     }
 
     /// Sends only the beginning of a body, then no more. None when no answer comes.
@@ -166,4 +172,40 @@ fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
         body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
         rest = rest.get(end + 2 + length + 2..)?;
     }
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the plane listens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// All that comes until the plane closes.
+pub(crate) fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the plane does not close"),
+        _ => bytes,
+    }
+}
+
+/// What comes for these bytes, until the plane closes.
+pub(crate) fn said(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = connect(address);
+    // One that is refused is not read to its end.
+    let _ = stream.write_all(bytes);
+    rest(&mut stream)
+}
+
+pub(crate) fn answer(address: SocketAddr, text: &str) -> Answer {
+    let bytes = said(address, text.as_bytes());
+    parse(&bytes).unwrap_or_else(|| panic!("{text:?}: {:?}", String::from_utf8_lossy(&bytes)))
+}
+
+/// Whether the plane has closed the connection, which has nothing more to say.
+pub(crate) fn is_closed(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let outcome = (&*stream).read(&mut [0; 64]);
+    stream.set_nonblocking(false).unwrap();
+    !matches!(outcome, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }

@@ -32,7 +32,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn a_wrong_configuration_ends_with_78_and_one_line() {
     let dir = tempfile::tempdir().unwrap();
-    let config = written(dir.path(), "[tls]\nmode = \"self-signed\"\n");
+    let config = written(dir.path(), "[tls]\nmode = \"on\"\n");
     for arguments in [&["check"][..], &[]] {
         let output = plane(&config).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(78));

@@ -53,8 +53,12 @@ impl TestPlane {
 
     /// Stops it and starts another on the same state.
     pub(crate) fn restart(&mut self) {
+        self.restart_with(|_| {});
+    }
+
+    pub(crate) fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
         self.stop();
-        let (address, running) = launch(self.dir.path(), |_| {});
+        let (address, running) = launch(self.dir.path(), change);
         self.address = address;
         self.running = Some(running);
     }

@@ -12,6 +12,7 @@ use crate::address::Endpoint;
 use crate::drift::{Drift, DriftPolicy};
 use crate::key::PublicKey;
 use crate::name::{InterfaceName, ServerId};
+use crate::pin::Pin;
 use crate::time::Timestamp;
 
 /// A VPN server (`/api/servers`).
@@ -172,6 +173,9 @@ pub struct ServerCreated {
     pub server: Server,
     /// Secret.
     pub agent_token: String,
+    /// The plane's key, which the host pins; none where authorities vouch for the plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
 }
 
 /// `POST /api/servers/{id}/token`: a new agent token; the old one is dead.
@@ -180,4 +184,7 @@ pub struct ServerCreated {
 pub struct AgentToken {
     /// Secret.
     pub agent_token: String,
+    /// As in [`ServerCreated`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
 }

@@ -8,6 +8,7 @@ mod agent;
 #[cfg(feature = "backup")]
 mod backup;
 mod rest;
+mod trust;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,8 +21,11 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::api::Problem;
+use crate::pin::Pin;
+use trust::Distrust;
 
 pub use rest::{AuditQuery, HistoryQuery};
+pub use trust::Trust;
 
 /// How long a plane may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,6 +72,22 @@ pub enum Error {
         /// The innermost reason.
         reason: String,
     },
+    /// Who answered is not trusted. Nothing was sent to it.
+    #[error(
+        "the plane at {target} is not trusted: {reason}. It shows {presented}: `sudo sentrazone-plane fingerprint` on \
+         the plane's machine says what it should show{}",
+        if *pinned { "; if it shows another key, somebody is in between" } else { ", and --pin takes that" }
+    )]
+    Untrusted {
+        /// Where.
+        target: String,
+        /// Why its certificate was not taken.
+        reason: String,
+        /// The key it shows.
+        presented: Pin,
+        /// Whether another key was pinned.
+        pinned: bool,
+    },
     /// Something answered that is no plane, or a newer one.
     #[error("{target} answered {status} with something that is not the plane's API ({reason})")]
     Unexpected {
@@ -90,7 +110,7 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(problem.status),
             Self::Unexpected { status, .. } => Some(*status),
-            Self::Unreachable { .. } | Self::Setup(_) => None,
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Setup(_) => None,
         }
     }
 
@@ -116,16 +136,21 @@ pub struct Client {
 impl Client {
     /// A client of the plane at `target`. `certificates` (PEM) are trusted beside the system's.
     pub fn new(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
-        Self::build(target, certificates, READ_TIMEOUT)
+        Self::trusting(target, &Trust::Authorities(certificates.map(<[u8]>::to_vec)))
+    }
+
+    /// A client of the plane at `target`, which is known by `trust`.
+    pub fn trusting(target: Target, trust: &Trust) -> Result<Self, Error> {
+        Self::build(target, trust, READ_TIMEOUT)
     }
 
     /// The same, for copies of everything: sending one may take longer than any answer may.
     #[cfg(feature = "backup")]
-    pub fn for_copies(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
-        Self::build(target, certificates, COPY_TIMEOUT)
+    pub fn for_copies(target: Target, trust: &Trust) -> Result<Self, Error> {
+        Self::build(target, trust, COPY_TIMEOUT)
     }
 
-    fn build(target: Target, certificates: Option<&[u8]>, read_timeout: Duration) -> Result<Self, Error> {
+    fn build(target: Target, trust: &Trust, read_timeout: Duration) -> Result<Self, Error> {
         let setup = |error: reqwest::Error| Error::Setup(innermost(&error));
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -139,14 +164,11 @@ impl Client {
                 Url::parse("http://localhost").map_err(|error| Error::Setup(error.to_string()))?
             }
         };
-        if let Some(pem) = certificates {
-            let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(setup)?;
-            builder = builder.tls_certs_merge(bundle);
-        }
-        // Without TLS the system's certificates are not asked for: a small host may have none.
-        if base.scheme() == "http" {
-            builder = builder.tls_certs_only([]);
-        }
+        builder = match base.scheme() {
+            // Without TLS the system's certificates are not asked for: a small host may have none.
+            "http" => builder.tls_certs_only([]),
+            _ => builder.tls_backend_preconfigured(trust.tls()?),
+        };
         let http = builder.build().map_err(setup)?;
         Ok(Self {
             http,
@@ -198,9 +220,18 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
-        Error::Unreachable {
-            target: self.target.to_string(),
-            reason: innermost(error),
+        let target = self.target.to_string();
+        match Distrust::inside(error) {
+            Some(distrust) => Error::Untrusted {
+                target,
+                reason: distrust.reason.clone(),
+                presented: distrust.presented,
+                pinned: distrust.pinned,
+            },
+            None => Error::Unreachable {
+                target,
+                reason: innermost(error),
+            },
         }
     }
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use url::{Host, Url};
-use wgctl::Timestamp;
 use wgctl::api::base_url;
-use wgctl::client::{Client, Target};
+use wgctl::client::{Client, Target, Trust};
+use wgctl::{Pin, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::credentials::{self, Credentials};
@@ -40,13 +40,51 @@ pub(crate) struct Options {
     /// Certificates (PEM) to trust beside the system's
     #[arg(long, global = true, help_heading = "Connection", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// The plane's key, as `sentrazone-plane fingerprint` prints it: no authority is asked then
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        value_name = "sha256:…",
+        conflicts_with = "ca_file"
+    )]
+    pub(crate) pin: Option<Pin>,
     /// Send tokens and passwords over plain http to another machine
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) allow_plaintext: bool,
 }
 
 /// A maker of clients.
-type Make = fn(Target, Option<&[u8]>) -> Result<Client, wgctl::client::Error>;
+type Make = fn(Target, &Trust) -> Result<Client, wgctl::client::Error>;
+
+/// How the plane is known: one or neither is there.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Known {
+    /// These, or where nothing was said, what the login of the same plane was made with.
+    fn or_by(self, login: &Credentials) -> Self {
+        match self {
+            Self {
+                ca_file: None,
+                pin: None,
+            } => login.known(),
+            said => said,
+        }
+    }
+
+    /// Reads the certificates.
+    pub(crate) fn trust(&self) -> Result<Trust, Failure> {
+        if let Some(pin) = self.pin {
+            return Ok(Trust::Pins(vec![pin]));
+        }
+        let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
+        Ok(Trust::Authorities(self.ca_file.as_deref().map(read).transpose()?))
+    }
+}
 
 /// What the environment says.
 #[derive(Default)]
@@ -59,13 +97,13 @@ struct Environment {
 struct Choice {
     target: Target,
     token: Option<Zeroizing<String>>,
-    ca_file: Option<PathBuf>,
+    known: Known,
 }
 
 impl Options {
     /// The client of the plane that was chosen.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
-        self.connect_as(Client::new)
+        self.connect_as(Client::trusting)
     }
 
     /// The same, for copies of everything.
@@ -84,7 +122,7 @@ impl Options {
                 .flatten(),
         };
         let choice = self.choose(token, environment()?, login, Timestamp::now())?;
-        let client = self.make(make, choice.target, choice.ca_file.as_deref(), choice.token.is_some())?;
+        let client = self.make(make, choice.target, &choice.known, choice.token.is_some())?;
         Ok(match choice.token {
             Some(token) => client.with_token(token),
             None => client,
@@ -92,11 +130,19 @@ impl Options {
     }
 
     /// A client of `target`; `secrets` says whether secrets will be sent there.
-    pub(crate) fn client(&self, target: Target, ca_file: Option<&Path>, secrets: bool) -> Result<Client, Failure> {
-        self.make(Client::new, target, ca_file, secrets)
+    pub(crate) fn client(&self, target: Target, secrets: bool) -> Result<Client, Failure> {
+        self.make(Client::trusting, target, &self.known(), secrets)
     }
 
-    fn make(&self, make: Make, target: Target, ca_file: Option<&Path>, secrets: bool) -> Result<Client, Failure> {
+    /// How the plane is known, as far as was said.
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            ca_file: self.ca_file.clone(),
+            pin: self.pin,
+        }
+    }
+
+    fn make(&self, make: Make, target: Target, known: &Known, secrets: bool) -> Result<Client, Failure> {
         if let Target::Url(url) = &target
             && secrets
             && !self.allow_plaintext
@@ -106,10 +152,15 @@ impl Options {
                 "{url} is plain http, so that anyone on the way could read the token: use https, or --allow-plaintext"
             )));
         }
-        let certificates = ca_file
-            .map(|path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error)))
-            .transpose()?;
-        Ok(make(target, certificates.as_deref())?)
+        if let Target::Url(url) = &target
+            && known.pin.is_some()
+            && url.scheme() == "http"
+        {
+            return Err(Failure::Usage(format!(
+                "{url} is plain http and shows no key that --pin could be: use https"
+            )));
+        }
+        Ok(make(target, &known.trust()?)?)
     }
 
     fn choose(
@@ -119,12 +170,12 @@ impl Options {
         login: Option<Credentials>,
         now: Timestamp,
     ) -> Result<Choice, Failure> {
-        let ca_file = self.ca_file.clone();
+        let known = self.known();
         if let Some(path) = &self.socket {
             return Ok(Choice {
                 target: Target::Socket(path.clone()),
                 token: None,
-                ca_file,
+                known,
             });
         }
         let named = self.plane.clone().or_else(|| environment.url.clone());
@@ -137,7 +188,7 @@ impl Options {
             return Ok(Choice {
                 target: Target::Socket(LOCAL_SOCKET.into()),
                 token: None,
-                ca_file,
+                known,
             });
         };
         // The environment's token belongs to the environment's plane, the login's to the login's.
@@ -145,22 +196,21 @@ impl Options {
             .token
             .filter(|_| environment.url.as_ref().is_none_or(|of| *of == url));
         if let Some(token) = given.or(from_environment) {
-            let ca_file = ca_file.or_else(|| {
-                login
-                    .filter(|login| login.url == url)
-                    .and_then(|login| login.ca_file.clone())
-            });
+            let known = match login.filter(|login| login.url == url) {
+                Some(login) => known.or_by(&login),
+                None => known,
+            };
             return Ok(Choice {
                 target: Target::Url(url),
                 token: Some(token),
-                ca_file,
+                known,
             });
         }
         let Some(login) = login.filter(|login| login.url == url) else {
             return Ok(Choice {
                 target: Target::Url(url),
                 token: None,
-                ca_file,
+                known,
             });
         };
         if login.expires_at <= now {
@@ -172,7 +222,7 @@ impl Options {
         Ok(Choice {
             target: Target::Url(url),
             token: Some(Zeroizing::new(login.token.clone())),
-            ca_file: ca_file.or_else(|| login.ca_file.clone()),
+            known: known.or_by(&login),
         })
     }
 }
@@ -225,6 +275,7 @@ mod tests {
             token: "from-login".into(),
             expires_at: Timestamp::from_unix(100),
             ca_file: None,
+            pin: None,
         })
     }
 

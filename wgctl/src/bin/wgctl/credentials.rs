@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
-use wgctl::Timestamp;
+use wgctl::{Pin, Timestamp};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::connection::Known;
 use crate::failure::Failure;
 use crate::file::write_secret;
 
@@ -26,6 +27,20 @@ pub(crate) struct Credentials {
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// The plane's key.
+    #[zeroize(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Credentials {
+    /// How the plane was known when the login was made.
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            ca_file: self.ca_file.clone(),
+            pin: self.pin,
+        }
+    }
 }
 
 /// Where the login is kept.

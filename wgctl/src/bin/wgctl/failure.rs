@@ -41,6 +41,7 @@ impl Failure {
         let code = match self {
             Self::Call(client::Error::Refused(problem)) => return json!(problem),
             Self::Call(client::Error::Unreachable { .. }) => "unreachable",
+            Self::Call(client::Error::Untrusted { .. }) => "untrusted",
             Self::Call(client::Error::Unexpected { .. }) => "unexpected_answer",
             Self::Usage(_) => "usage",
             Self::Call(client::Error::Setup(_)) | Self::Local(_) | Self::ReaderGone => "local",

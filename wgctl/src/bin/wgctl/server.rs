@@ -3,11 +3,11 @@
 //! Owns the words of these commands. An agent token is printed once and kept nowhere.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
-use wgctl::ServerId;
-use wgctl::api::{NewServer, Server, ServerCreated};
+use serde_json::{Value, json};
+use wgctl::api::{AgentToken, NewServer, Server, ServerCreated};
 use wgctl::client::{Client, Target};
 use wgctl::drift::Drift;
+use wgctl::{Pin, ServerId};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -68,8 +68,9 @@ impl Command {
                 out.answer(&server, || describe(&server, out))
             }
             Self::Token(which) => {
-                let token = Zeroizing::new(plane.rotate_agent_token(&which.id).await?.agent_token);
-                let enrol = enrolment(plane.target(), &token);
+                let AgentToken { agent_token, pin } = plane.rotate_agent_token(&which.id).await?;
+                let token = Zeroizing::new(agent_token);
+                let enrol = enrolment(plane.target(), pin, &token);
                 let words = || {
                     format!(
                         "{} has a new agent token; the old one is dead.\n\n{}",
@@ -77,7 +78,7 @@ impl Command {
                         enrol.as_str()
                     )
                 };
-                out.answer(&json!({ "agent_token": token.as_str() }), words)
+                out.answer(&with_pin(json!({ "agent_token": token.as_str() }), pin), words)
             }
             Self::Remove(remove) => {
                 prompt::confirm(&format!("Remove {} with all its peers?", remove.id), remove.yes)?;
@@ -89,9 +90,13 @@ impl Command {
 }
 
 async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Failure> {
-    let ServerCreated { server, agent_token } = plane.create_server(new, None).await?;
+    let ServerCreated {
+        server,
+        agent_token,
+        pin,
+    } = plane.create_server(new, None).await?;
     let token = Zeroizing::new(agent_token);
-    let answer = json!({ "server": server, "agent_token": token.as_str() });
+    let answer = with_pin(json!({ "server": server, "agent_token": token.as_str() }), pin);
     out.answer(&answer, || {
         let adopt = if server.adopt {
             format!(
@@ -107,20 +112,29 @@ async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Fai
             join(&server.address_pool),
             server.interface,
             server.endpoint,
-            enrolment(plane.target(), &token).as_str()
+            enrolment(plane.target(), pin, &token).as_str()
         )
     })
 }
 
+/// The answer with the plane's key, where it has one to be pinned.
+fn with_pin(mut answer: Value, pin: Option<Pin>) -> Value {
+    if let (Some(pin), Some(fields)) = (pin, answer.as_object_mut()) {
+        fields.insert("pin".to_owned(), json!(pin));
+    }
+    answer
+}
+
 /// What to type on the host. The token goes by stdin, so that no process list shows it.
-fn enrolment(target: &Target, token: &str) -> Zeroizing<String> {
+fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String> {
     let url = match target {
         Target::Url(url) => url.as_str().trim_end_matches('/').to_owned(),
         Target::Socket(_) => "https://THE-PLANE".to_owned(),
     };
+    let pin = pin.map(|pin| format!(" --pin {pin}")).unwrap_or_default();
     Zeroizing::new(format!(
         "Agent token (shown this once):\n\n  {token}\n\nOn the host, where this asks for the token:\n\n  \
-         sudo sentrazone-agent enroll --plane {url} --token-file -\n"
+         sudo sentrazone-agent enroll --plane {url}{pin} --token-file -\n"
     ))
 }
 

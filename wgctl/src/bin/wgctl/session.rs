@@ -31,7 +31,7 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
-        let client = options.client(Target::Url(self.url.clone()), options.ca_file.as_deref(), true)?;
+        let client = options.client(Target::Url(self.url.clone()), true)?;
         let path = credentials::path()?;
         let email = match self.email {
             Some(email) => email,
@@ -54,6 +54,7 @@ impl Login {
                 token,
                 expires_at,
                 ca_file,
+                pin: options.pin,
             },
         )?;
         let answer = json!({"url": self.url, "email": login.email, "expires_at": expires_at});
@@ -84,8 +85,6 @@ pub(crate) async fn logout(out: &Output) -> Result<(), Failure> {
 
 /// Ends the login on the plane.
 async fn end(login: &Credentials) -> Result<(), Failure> {
-    let read = |path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
-    let certificates = login.ca_file.as_deref().map(read).transpose()?;
-    let client = Client::new(Target::Url(login.url.clone()), certificates.as_deref())?;
+    let client = Client::trusting(Target::Url(login.url.clone()), &login.known().trust()?)?;
     Ok(client.with_token(Zeroizing::new(login.token.clone())).logout().await?)
 }

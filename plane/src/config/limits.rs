@@ -1,0 +1,83 @@
+//! What a caller may take of the plane: `[limits]`.
+//!
+//! Owns the limits, their defaults and their bounds. Holding them is the edge's.
+
+use std::time::Duration;
+
+use super::settings::{SettingError, Settings};
+use super::{bounded, seconds};
+
+/// What a caller may take of the plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A person's request body, bytes.
+    pub max_body: usize,
+    /// An agent's request body, bytes: the counters of 50,000 busy peers take about 6 MB.
+    pub max_agent_body: usize,
+    /// A request's head, bytes; its 100 headers at most count too.
+    pub max_head: usize,
+    /// A request's path and query, bytes.
+    pub max_url: usize,
+    /// Connections at once; half of them may be strangers'. More wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Connections at once from one address, an IPv6 /64 being one. Not for trusted proxies, nor
+    /// over plain HTTP, where a proxy speaks for all.
+    pub max_connections_per_address: usize,
+    /// How long a TLS handshake and a request's head may take, and a kept-alive connection may idle.
+    pub header_timeout: Duration,
+    /// How long a request's body may take, beside what its length allows.
+    pub body_timeout: Duration,
+    /// Bytes a second: a body that comes no slower is not cut, however long it is.
+    pub min_body_rate: usize,
+    /// How long running requests may take after the order to stop.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: 1 << 20,
+            max_agent_body: 16 << 20,
+            max_head: 16 << 10,
+            max_url: 8 << 10,
+            max_connections: 4096,
+            max_connections_per_address: 256,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            min_body_rate: 4096,
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn take(settings: &mut Settings, default: Self) -> Result<Self, SettingError> {
+        let bytes = |text: &str| bounded(text, "bytes", 1024, 1 << 30);
+        let connections = |text: &str| bounded(text, "connections", 1, 1_000_000);
+        let patience = |text: &str| seconds(text, 1, 600);
+        Ok(Self {
+            max_body: settings.take_with("limits.max_body", default.max_body, bytes)?,
+            max_agent_body: settings.take_with("limits.max_agent_body", default.max_agent_body, bytes)?,
+            max_head: settings.take_with("limits.max_head", default.max_head, |text| {
+                bounded(text, "bytes", 4096, 65_536)
+            })?,
+            max_url: settings.take_with("limits.max_url", default.max_url, |text| {
+                bounded(text, "bytes", 1024, 65_536)
+            })?,
+            max_connections: settings.take_with("limits.max_connections", default.max_connections, connections)?,
+            max_connections_per_address: settings.take_with(
+                "limits.max_connections_per_address",
+                default.max_connections_per_address,
+                connections,
+            )?,
+            header_timeout: settings.take_with("limits.header_timeout", default.header_timeout, patience)?,
+            body_timeout: settings.take_with("limits.body_timeout", default.body_timeout, patience)?,
+            min_body_rate: settings.take_with("limits.min_body_rate", default.min_body_rate, |text| {
+                bounded(text, "bytes a second", 1, 1 << 30)
+            })?,
+            shutdown_timeout: settings.take_with("limits.shutdown_timeout", default.shutdown_timeout, |text| {
+                seconds(text, 0, 600)
+            })?,
+        })
+    }
+}

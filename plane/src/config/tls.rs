@@ -1,0 +1,64 @@
+//! How the plane's TCP addresses are protected: `[tls]`.
+//!
+//! Owns the modes and which settings belong to which. It must not read a certificate or a key.
+
+use std::path::PathBuf;
+
+use super::settings::{SettingError, Settings};
+
+/// How the plane's TCP addresses are protected.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain HTTP.
+    #[default]
+    Off,
+    /// TLS with a certificate the plane makes at its first start. Clients pin its key.
+    SelfSigned {
+        /// Names and addresses the certificate is for, beside localhost and the listen addresses.
+        names: Vec<String>,
+    },
+    /// TLS with these files (PEM), which are read again when they change.
+    Files {
+        /// The certificate, and those between it and the authority's.
+        cert: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+}
+
+impl Tls {
+    pub(super) fn take(settings: &mut Settings) -> Result<Self, SettingError> {
+        let places = ["mode", "cert", "key", "names"].map(|key| settings.place_of(&format!("tls.{key}")));
+        let text = |text: &str| Ok::<_, String>(text.to_owned());
+        let mode = settings.take_with("tls.mode", "off".to_owned(), text)?;
+        let cert = settings.take("tls.cert", PathBuf::new())?;
+        let key = settings.take("tls.key", PathBuf::new())?;
+        let names: Vec<String> = settings.take_list("tls.names", Vec::new())?;
+        let [at_mode, at_cert, at_key, at_names] = places;
+        let wrong = |place: String, message: &str| {
+            Err(SettingError {
+                place,
+                message: message.to_owned(),
+            })
+        };
+        let given = (!cert.as_os_str().is_empty(), !key.as_os_str().is_empty());
+        match (mode.as_str(), given) {
+            ("files", (true, true)) if names.is_empty() => Ok(Self::Files { cert, key }),
+            ("files", (false, _)) => wrong(at_mode, "tls.mode: \"files\" needs cert, the certificate's file (PEM)"),
+            ("files", (_, false)) => wrong(at_mode, "tls.mode: \"files\" needs key, the private key's file (PEM)"),
+            ("files", _) => wrong(
+                at_names,
+                "tls.names: the certificate's file says the names; for mode = \"self-signed\"",
+            ),
+            ("off" | "self-signed", (true, _)) => wrong(at_cert, "tls.cert: for mode = \"files\" only"),
+            ("off" | "self-signed", (_, true)) => wrong(at_key, "tls.key: for mode = \"files\" only"),
+            ("self-signed", _) => Ok(Self::SelfSigned { names }),
+            ("off", _) if names.is_empty() => Ok(Self::Off),
+            ("off", _) => wrong(at_names, "tls.names: for mode = \"self-signed\" only"),
+            (other, _) => Err(SettingError {
+                place: at_mode,
+                message: format!("tls.mode: {other:?} is not a mode: \"off\", \"self-signed\" or \"files\" is wanted"),
+            }),
+        }
+    }
+}

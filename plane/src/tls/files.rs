@@ -1,0 +1,168 @@
+//! Certificate and key from files (PEM), and noticing that they changed.
+//!
+//! Owns what is refused of them and when a change is looked at: certificate and key are replaced one
+//! after the other, so files are read once they have been the same for two looks.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use super::TlsError;
+
+/// Between two looks at the files.
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// The two files, as they were when they were read.
+pub(super) struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+    read: Stamp,
+    last: Stamp,
+}
+
+impl Files {
+    /// Reads them for the first time.
+    pub(super) fn open(cert: &Path, key: &Path) -> Result<(CertifiedKey, Self), TlsError> {
+        // Before they are read: what changes meanwhile is seen at the next look.
+        let stamp = Stamp::of(cert, key);
+        let certified = read(cert, key)?;
+        let files = Self {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            read: stamp.clone(),
+            last: stamp,
+        };
+        Ok((certified, files))
+    }
+
+    /// What is in them now, where they changed since they were read, or when it is `asked` for.
+    pub(super) fn look(&mut self, asked: bool) -> Option<Result<CertifiedKey, TlsError>> {
+        let now = Stamp::of(&self.cert, &self.key);
+        let settled = now == self.last;
+        self.last = now.clone();
+        if !asked && (now == self.read || !settled) {
+            return None;
+        }
+        self.read = now;
+        Some(read(&self.cert, &self.key))
+    }
+}
+
+/// What tells that one of the two is another than before.
+#[derive(Clone, PartialEq, Eq)]
+struct Stamp([Option<Look>; 2]);
+
+/// Device, inode, length, seconds and nanoseconds.
+type Look = (u64, u64, u64, i64, i64);
+
+impl Stamp {
+    fn of(cert: &Path, key: &Path) -> Self {
+        let stamp = |found: Metadata| (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec());
+        // Through links: those who renew certificates move a link.
+        Self([cert, key].map(|path| fs::metadata(path).ok().map(stamp)))
+    }
+}
+
+/// Certificate and key, which must belong together.
+pub(super) fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let chain = read_chain(cert)?;
+    let key_der = read_key(key)?;
+    let certified = CertifiedKey::from_der(chain, key_der, &aws_lc_rs::default_provider());
+    certified.map_err(|error| TlsError::Content {
+        path: cert.to_owned(),
+        reason: match error {
+            rustls::Error::InconsistentKeys(_) => format!("the key in {} is not this certificate's", key.display()),
+            other => other.to_string(),
+        },
+    })
+}
+
+/// The certificates of a file, the plane's own first.
+pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = fs::read(path).map_err(|source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let wrong = |reason: String| TlsError::Content {
+        path: path.to_owned(),
+        reason,
+    };
+    let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| wrong(format!("not a certificate in PEM: {error}")))?;
+    match chain.is_empty() {
+        true => Err(wrong("there is no certificate in PEM in it".to_owned())),
+        false => Ok(chain),
+    }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let failed = |source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mode = fs::metadata(path).map_err(failed)?.mode() & 0o777;
+    if mode & 0o007 != 0 {
+        return Err(TlsError::Open {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let text = Zeroizing::new(fs::read(path).map_err(failed)?);
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| TlsError::Content {
+        path: path.to_owned(),
+        reason: format!("not a private key in PEM without a password: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Certificate and key of their own kind below `folder`.
+    fn pair(folder: &Path) -> (PathBuf, PathBuf) {
+        fs::create_dir_all(folder).unwrap();
+        super::super::own::load_or_make(folder, &["localhost".to_owned()]).unwrap();
+        (folder.join("tls.pem"), folder.join("tls.key"))
+    }
+
+    #[test]
+    fn a_pair_is_read_when_it_has_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = pair(&folder.path().join("shown"));
+        let (_, mut files) = Files::open(&cert, &key).unwrap();
+        assert!(files.look(false).is_none(), "nothing changed");
+        let (new_cert, new_key) = pair(&folder.path().join("new"));
+        fs::rename(new_cert, &cert).unwrap();
+        assert!(files.look(false).is_none(), "the key may yet follow");
+        fs::rename(new_key, &key).unwrap();
+        assert!(files.look(false).is_none());
+        assert!(files.look(false).unwrap().is_ok());
+        assert!(files.look(false).is_none(), "it was read");
+        assert!(files.look(true).unwrap().is_ok(), "whoever asks is answered");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = pair(&folder.path().join("one"));
+        let (other, _) = pair(&folder.path().join("other"));
+        let said = |cert: &Path, key: &Path| read(cert, key).err().unwrap().to_string();
+        assert!(said(&other, &key).contains("is not this certificate's"));
+        assert!(said(&key, &key).contains("no certificate in PEM"));
+        assert!(said(&cert, &cert).contains("not a private key"));
+        assert!(said(Path::new("/nonexistent"), &key).contains("/nonexistent"));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(said(&cert, &key).contains("chmod 640"));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read(&cert, &key).is_ok());
+    }
+}

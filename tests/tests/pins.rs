@@ -1,0 +1,270 @@
+//! A plane that no authority vouches for, and the programs that know it by its pin: all real, over
+//! real sockets.
+
+// clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use sentrazone_tests::process::{Process, binary};
+use sentrazone_tests::wait;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use wgctl::Pin;
+use wgctl::client::{Client, Error, Target, Trust};
+
+/// A plane with a certificate of its own, and a home folder for who talks to it.
+struct Plane {
+    process: Option<Process>,
+    folder: TempDir,
+    url: String,
+}
+
+impl Plane {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\n\
+             [tls]\nmode = \"self-signed\"\n",
+            folder.path().display()
+        );
+        std::fs::write(folder.path().join("plane.toml"), text).unwrap();
+        let mut plane = Self {
+            process: None,
+            folder,
+            url: String::new(),
+        };
+        plane.run().await;
+        plane
+    }
+
+    async fn run(&mut self) {
+        self.process = None;
+        std::fs::remove_file(self.path("plane.log")).ok();
+        let mut command = Command::new(binary("sentrazone-plane"));
+        // The same address every time, as agents know it.
+        if let Some(address) = self.url.strip_prefix("https://") {
+            command.env("SENTRAZONE_PLANE_LISTEN", address);
+        }
+        command.arg("--config").arg(self.path("plane.toml"));
+        let process = Process::start("plane", command, self.folder.path());
+        let address = async || {
+            let log = process.log();
+            let line = log
+                .lines()
+                .find(|line| line.contains("listening on https://"))?
+                .to_owned();
+            line.rsplit("https://").next().map(|address| address.trim().to_owned())
+        };
+        let address = wait::until("the plane listens", address, Option::is_some).await;
+        self.url = format!("https://{}", address.unwrap());
+        self.process = Some(process);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn pin(&self) -> Pin {
+        let output = Command::new(binary("sentrazone-plane"))
+            .arg("--config")
+            .arg(self.path("plane.toml"))
+            .arg("fingerprint")
+            .output()
+            .unwrap();
+        succeeded(&output).trim().parse().unwrap()
+    }
+
+    fn typed(&self, program: &str, words: &[&str], input: &str) -> Output {
+        let mut child = Command::new(binary(program))
+            .args(words)
+            .env("HOME", self.folder.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that is refused may not read it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn local(&self, words: &[&str], input: &str) -> String {
+        let socket = self.path("plane.sock").display().to_string();
+        succeeded(&self.typed("wgctl", &[&["--socket", &socket], words].concat(), input))
+    }
+
+    fn enroll(&self, token: &str, more: &[&str]) -> Output {
+        let (config, state) = (self.path("agent.toml"), self.path("agent"));
+        let (config, state) = (config.display().to_string(), state.display().to_string());
+        let words = ["enroll", "--plane", &self.url, "--token-file", "-"];
+        let words = [&words[..], &["--config", &config, "--state-dir", &state], more].concat();
+        self.typed("sentrazone-agent", &words, token)
+    }
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+const ANOTHER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
+    let plane = Plane::start().await;
+    let pin = plane.pin().to_string();
+    let add = [
+        "server",
+        "add",
+        "paris",
+        "--endpoint",
+        "p:51820",
+        "--pool",
+        "10.9.0.0/24",
+    ];
+    assert!(plane.local(&add, "").contains(&format!("--pin {pin} --token-file")));
+    let add = [
+        "--json",
+        "server",
+        "add",
+        "los-angeles",
+        "--endpoint",
+        "l:51820",
+        "--pool",
+        "10.8.0.0/24",
+    ];
+    let made: Value = serde_json::from_str(&plane.local(&add, "")).unwrap();
+    assert_eq!(made["pin"], pin.as_str());
+    let token = made["agent_token"].as_str().unwrap();
+    // Without a pin nothing is trusted; the error shows what to compare, and with what.
+    let said = refused(&plane.enroll(token, &[]));
+    assert!(
+        said.contains(&pin) && said.contains("sentrazone-plane fingerprint"),
+        "{said}"
+    );
+    let said = refused(&plane.enroll(token, &["--pin", ANOTHER]));
+    assert!(said.contains(&pin) && said.contains("somebody is in between"), "{said}");
+    assert!(
+        !plane.path("agent.toml").exists(),
+        "nothing is written when it is refused"
+    );
+    succeeded(&plane.enroll(token, &["--pin", &pin]));
+    let written = std::fs::read_to_string(plane.path("agent.toml")).unwrap();
+    assert!(written.contains(&format!("pin = \"{pin}\"")), "{written}");
+    // Enrolled again, the pin of before holds; or the certificate's file instead of it.
+    succeeded(&plane.enroll(token, &[]));
+    let cert = plane.path("state/tls.pem").display().to_string();
+    succeeded(&plane.enroll(token, &["--ca-file", &cert]));
+    let written = std::fs::read_to_string(plane.path("agent.toml")).unwrap();
+    assert!(written.contains("ca_file") && !written.contains("pin"), "{written}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
+    let mut plane = Plane::start().await;
+    let (url, pin) = (plane.url.clone(), plane.pin().to_string());
+    let (email, password) = ("ops@example.com", "correct horse battery\n");
+    plane.local(&["user", "add", email, "--role", "admin", "--password-stdin"], password);
+    let login = ["login", &url, "--email", email, "--password-stdin"];
+    let said = refused(&plane.typed("wgctl", &login, password));
+    assert!(
+        said.contains(&pin) && said.contains("sentrazone-plane fingerprint"),
+        "{said}"
+    );
+    let said = refused(&plane.typed("wgctl", &[&login[..], &["--pin", ANOTHER]].concat(), password));
+    assert!(said.contains("somebody is in between"), "{said}");
+    succeeded(&plane.typed("wgctl", &[&login[..], &["--pin", &pin]].concat(), password));
+    succeeded(&plane.typed("wgctl", &["server", "list"], ""));
+    // A restart keeps the key, and so the login.
+    plane.run().await;
+    succeeded(&plane.typed("wgctl", &["server", "list"], ""));
+    // Whoever takes the plane's place with another key gets nothing.
+    plane.process = None;
+    std::fs::remove_file(plane.path("state/tls.key")).unwrap();
+    plane.run().await;
+    let said = refused(&plane.typed("wgctl", &["--json", "server", "list"], ""));
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["code"], "untrusted", "{said}");
+    assert!(
+        said["detail"].as_str().unwrap().contains(&plane.pin().to_string()),
+        "{said}"
+    );
+}
+
+/// A certificate is public: it proves nothing without its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_certificate_without_its_key_is_not_taken() {
+    let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let (owner, thief) = (key(), key());
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .unwrap()
+        .self_signed(&owner)
+        .unwrap();
+    let provider = aws_lc_rs::default_provider();
+    let signing = |key: &rcgen::KeyPair| {
+        let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        provider.key_provider.load_private_key(der).unwrap()
+    };
+    let pin = Pin::of_public_key(&rcgen::PublicKeyData::subject_public_key_info(&owner));
+    for (key, taken) in [(&owner, true), (&thief, false)] {
+        let certified = CertifiedKey::new(vec![certificate.der().clone()], signing(key));
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let config = rustls::ServerConfig::builder_with_provider(Arc::new(provider.clone()))
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(Shown(Arc::new(certified.clone()))));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+            let server = tokio::spawn(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await {
+                    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+                    // Whoever does not trust us is gone.
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                }
+            });
+            let client = Client::trusting(Target::Url(url), &Trust::Pins(vec![pin])).unwrap();
+            let outcome = client.health().await;
+            match taken {
+                true => assert!(outcome.is_ok(), "{:?}", outcome.err()),
+                false => assert!(matches!(outcome, Err(Error::Unreachable { .. }))),
+            }
+            server.await.unwrap();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
