@@ -3,6 +3,12 @@
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod look;
+#[cfg(test)]
 mod plane;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod terminal;
+#[cfg(test)]
+mod watch;
