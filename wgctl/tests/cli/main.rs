@@ -1,6 +1,8 @@
 //! The real `wgctl` binary, run as people and scripts run it.
 
 #[cfg(test)]
+mod bulk;
+#[cfg(test)]
 mod command;
 #[cfg(test)]
 mod look;

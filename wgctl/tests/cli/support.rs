@@ -64,6 +64,7 @@ pub(crate) fn stderr(output: &Output) -> String {
 pub(crate) struct Seen {
     pub(crate) line: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
     pub(crate) body: String,
 }
 
@@ -187,6 +188,7 @@ fn read(reader: &mut BufReader<std::net::TcpStream>) -> Option<Seen> {
     Some(Seen {
         line,
         authorization: header("authorization"),
+        idempotency_key: header("idempotency-key"),
         body: String::from_utf8(body).unwrap(),
     })
 }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod bulk;
 mod connection;
 mod credentials;
 mod failure;

@@ -13,6 +13,7 @@ use wgctl::client::Client;
 use wgctl::{PeerId, PeerName, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
+use crate::bulk;
 use crate::failure::Failure;
 use crate::file::write_secret;
 use crate::output::{Output, Table, Tone, ago, bytes, duration, join, or_dash, plain};
@@ -22,7 +23,7 @@ use crate::watch::{View, Watch};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Add a device
+    /// Add a device, or many from a file
     Add(Add),
     /// Show all devices of a server
     List(List),
@@ -106,12 +107,15 @@ enum Order {
 impl Command {
     pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
         match self {
-            Self::Add(add) => {
-                let peer = plane
-                    .create_peer(&add.server, &add.request(Timestamp::now()), None)
-                    .await?;
-                out.changed(&peer, || added(&add.server, &peer))
-            }
+            Self::Add(add) => match add.many() {
+                Some(many) => bulk::add(plane, out, &add, many).await,
+                None => {
+                    let peer = plane
+                        .create_peer(&add.server, &add.request(Timestamp::now()), None)
+                        .await?;
+                    out.changed(&peer, || added(&add.server, &peer))
+                }
+            },
             Self::List(list) => list.run(plane, out).await,
             Self::Show(which) => {
                 let peer = which.find(plane).await?;

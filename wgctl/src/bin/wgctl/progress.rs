@@ -22,6 +22,12 @@ impl Progress {
         Self::new(out, total, known, "{spinner}  {binary_bytes}, {binary_bytes_per_sec}")
     }
 
+    /// Of things.
+    pub(crate) fn of(out: &Output, total: usize) -> Self {
+        let known = "{bar:30}  {pos} of {len}, {per_sec}, {eta} left";
+        Self::new(out, u64::try_from(total).ok(), known, "{spinner}  {pos}")
+    }
+
     fn new(out: &Output, total: Option<u64>, known: &str, unknown: &str) -> Self {
         if !out.progress() {
             return Self(ProgressBar::hidden());
@@ -61,6 +67,7 @@ mod tests {
         for template in [
             "{bar:30}  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
             "{spinner}  {binary_bytes}, {binary_bytes_per_sec}",
+            "{bar:30}  {pos} of {len}, {per_sec}, {eta} left",
         ] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
