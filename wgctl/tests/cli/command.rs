@@ -213,7 +213,7 @@ fn every_shell_gets_its_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = home.run(&format!("completions {shell}"), "");
         assert_eq!(output.status.code(), Some(0));
-        assert!(stdout(&output).contains("genpsk"), "{shell}");
+        assert!(stdout(&output).contains("_WGCTL_COMPLETE"), "{shell}");
     }
 }
 

@@ -5,6 +5,8 @@ mod bulk;
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod completion;
+#[cfg(test)]
 mod look;
 #[cfg(test)]
 mod plane;

@@ -7,6 +7,7 @@
 mod audit;
 mod backup;
 mod bulk;
+mod complete;
 mod connection;
 mod credentials;
 mod failure;
@@ -86,7 +87,7 @@ enum Command {
     Genpsk,
     /// Show the WireGuard interfaces of this machine
     Show(show::Show),
-    /// Print the completions of a shell
+    /// Print what a shell has to read to complete wgctl, names included
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -94,6 +95,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = complete::answer(Cli::command) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -125,8 +129,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Genpsk => keys::genpsk(&out),
         Command::Show(show) => show.run(&out),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "wgctl", &mut script);
+            let script = complete::script(shell);
+            let script = script.map_err(|error| Failure::Local(format!("cannot write the completions: {error}")))?;
             out.bytes(&script)
         }
         remote => {
