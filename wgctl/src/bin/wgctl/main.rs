@@ -10,6 +10,8 @@ mod bulk;
 mod complete;
 mod connection;
 mod credentials;
+#[cfg(test)]
+mod document;
 mod failure;
 mod file;
 mod keys;

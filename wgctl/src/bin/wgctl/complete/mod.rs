@@ -201,6 +201,12 @@ async fn names(plane: &Client, kind: Kind, said: &ArgMatches, current: &OsStr) -
     }
 }
 
+/// The words of a line as a shell reads them.
+#[cfg(test)]
+pub(crate) fn words(line: &str) -> Vec<String> {
+    bash::Line::read(line).words
+}
+
 /// Whether every shell takes the text for one word of itself.
 fn is_word(text: &str) -> bool {
     !text.starts_with('-') && text.chars().all(|c| c.is_alphanumeric() || "-_.@+".contains(c))
