@@ -67,7 +67,11 @@ impl<'o> Screen<'o> {
                 drawing.push('\n');
             }
             drawing.push_str(line);
-            drawing.push_str(CLEAR_LINE);
+            // At the margin the cursor is still on the last character, which would be cleared with the rest.
+            let width = measure_text_width(line);
+            if width == 0 || !width.is_multiple_of(columns) {
+                drawing.push_str(CLEAR_LINE);
+            }
         }
         drawing.push_str(CLEAR_REST);
         self.out.text(&drawing)
