@@ -21,13 +21,13 @@ pub(crate) use crate::table::{Table, Tone};
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Style {
     /// Print the answer as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
     /// Print no word about what was done, and no progress; answers and failures are printed
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
     /// Leave out the headings of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     no_header: bool,
 }
 
