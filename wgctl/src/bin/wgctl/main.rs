@@ -102,6 +102,12 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            let words = error.render().to_string();
+            let failure = Failure::Usage(words.trim_start_matches("error: ").trim_end().to_owned());
+            failure.tell(true, "");
+            return ExitCode::from(failure.exit_code());
+        }
         Err(error) => {
             // clap prints help on stdout with code 0 and usage errors on stderr with code 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
