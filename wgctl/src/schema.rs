@@ -282,6 +282,7 @@ mod tests {
         the_pattern_takes_the_interface_names_that_the_parser_takes: InterfaceName, INTERFACE_NAME, 15;
         the_pattern_takes_the_endpoints_that_the_parser_takes: Endpoint, ENDPOINT, 253;
         the_pattern_takes_the_keys_that_the_parser_takes: PublicKey, KEY, 44;
+        the_pattern_takes_the_pins_that_the_parser_takes: Pin, PIN, 71;
         the_pattern_takes_the_ids_that_the_parser_takes: PeerId, UUID, 36;
         the_pattern_takes_the_networks_that_the_parser_takes: IpNet, NETWORK, 43;
         the_pattern_takes_the_peer_names_that_the_parser_takes: PeerName, PEER_NAME, 64;

@@ -153,6 +153,14 @@ impl Client {
             .await
     }
 
+    /// `GET /api/wg-clients/{serverID}?q=…`: those whose name has `text` in it, whatever the case, or
+    /// whose id, address or key is exactly that; the first `limit` of them, all where there is none.
+    pub async fn peers_like(&self, server: &ServerId, text: &str, limit: Option<u32>) -> Result<Vec<Peer>, Error> {
+        let call = self.call(Method::GET, &["/api/wg-clients", server.as_str()])?;
+        let limit = limit.map(|limit| ("limit", limit.to_string()));
+        call.query(&[("q", text)]).query(limit.as_slice()).read().await
+    }
+
     /// `GET /api/wg-clients/{serverID}/{clientID}`.
     pub async fn peer(&self, server: &ServerId, peer: PeerId) -> Result<Peer, Error> {
         self.call(Method::GET, &["/api/wg-clients", server.as_str(), &peer.to_string()])?

@@ -134,6 +134,7 @@ fn a_failure_is_json_where_json_was_asked_for() {
     for (words, code, expected) in [
         ("status --json --plane http://127.0.0.1:1", 1, "unreachable"),
         ("server remove la --json", 2, "usage"),
+        ("peer list --sort size la --json", 2, "usage"),
         ("pubkey --json", 1, "local"),
     ] {
         let output = home.run(words, "");
@@ -213,7 +214,7 @@ fn every_shell_gets_its_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = home.run(&format!("completions {shell}"), "");
         assert_eq!(output.status.code(), Some(0));
-        assert!(stdout(&output).contains("genpsk"), "{shell}");
+        assert!(stdout(&output).contains("_WGCTL_COMPLETE"), "{shell}");
     }
 }
 

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::{Home, Plane, problem, stderr, stdout};
 use serde_json::Value;
 
-const ID: &str = "5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11";
+pub(crate) const ID: &str = "5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11";
 
-fn peer(name: &str) -> String {
+pub(crate) fn peer(name: &str) -> String {
     format!(
         r#"{{"id":"{ID}","name":"{name}","enabled":true,"address":"10.8.0.2","addresses":["10.8.0.2","fd00:8::2"],
         "publicKey":"pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=","privateKeyHeld":true,"presharedKey":true,
@@ -17,7 +17,7 @@ fn peer(name: &str) -> String {
     )
 }
 
-fn server(extra: &str) -> String {
+pub(crate) fn server(extra: &str) -> String {
     format!(
         r#"{{"id":"la","endpoint":"vpn.example.com:51820","address_pool":["10.8.0.0/24"],"addresses":["10.8.0.1"],"dns":[],
         "allowed_ips":["0.0.0.0/0"],"mtu":null,"persistent_keepalive":25,"interface":"wg0","listen_port":51820,

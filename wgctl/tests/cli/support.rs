@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A folder that goes when the test ends.
@@ -63,51 +64,92 @@ pub(crate) fn stderr(output: &Output) -> String {
 pub(crate) struct Seen {
     pub(crate) line: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
     pub(crate) body: String,
 }
 
-/// An HTTP server on loopback that gives the answers it was told: `GET /path` → status and body.
+/// An HTTP server on loopback that gives the answers it was told: `GET /path` → status and body. One
+/// without a query is given whatever the query.
 pub(crate) struct Plane {
     pub(crate) url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<BTreeMap<String, (u16, String)>>,
+    seen: Mutex<Vec<Seen>>,
+    /// How many requests from now on get no answer.
+    dropped: AtomicUsize,
 }
 
 impl Plane {
     pub(crate) fn new(answers: &[(&str, u16, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let answers: BTreeMap<String, (u16, String)> = answers
-            .iter()
-            .map(|(line, status, body)| ((*line).to_owned(), (*status, (*body).to_owned())))
-            .collect();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&seen);
+        let shared = Arc::new(Shared::default());
+        let plane = Self {
+            url,
+            shared: Arc::clone(&shared),
+        };
+        for (line, status, body) in answers {
+            plane.answer(line, *status, body);
+        }
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut reader = BufReader::new(stream.unwrap());
-                let request = read(&mut reader);
-                let unknown = (404, problem(404, "not_found", "there is no such thing"));
-                let (status, body) = answers.get(&request.line).cloned().unwrap_or(unknown);
-                log.lock().unwrap().push(request);
-                let kind = if status < 400 {
-                    "application/json"
-                } else {
-                    "application/problem+json"
-                };
-                let length = body.len();
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-                );
-                // A client that has hung up is not this server's concern.
-                let _ = reader.get_mut().write_all(format!("{head}{body}").as_bytes());
+                shared.serve(BufReader::new(stream.unwrap()));
             }
         });
-        Self { url, seen }
+        plane
+    }
+
+    /// From now on this is answered.
+    pub(crate) fn answer(&self, line: &str, status: u16, body: &str) {
+        let mut answers = self.shared.answers.lock().unwrap();
+        answers.insert(line.to_owned(), (status, body.to_owned()));
+    }
+
+    /// Hangs up on so many requests before it answers again.
+    pub(crate) fn hang_up(&self, count: usize) {
+        self.shared.dropped.store(count, Ordering::SeqCst);
     }
 
     /// What was asked, in its order.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.shared.seen.lock().unwrap().clone()
+    }
+}
+
+impl Shared {
+    fn serve(&self, mut reader: BufReader<std::net::TcpStream>) {
+        let Some(request) = read(&mut reader) else { return };
+        let (status, body) = {
+            let answers = self.answers.lock().unwrap();
+            let path = request.line.split('?').next().unwrap();
+            let found = answers.get(&request.line).or_else(|| answers.get(path));
+            let unknown = (404, problem(404, "not_found", "there is no such thing"));
+            found.cloned().unwrap_or(unknown)
+        };
+        self.seen.lock().unwrap().push(request);
+        let one_less = |left: usize| left.checked_sub(1);
+        if self
+            .dropped
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+            .is_ok()
+        {
+            return;
+        }
+        let kind = if status < 400 {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        // A client that has hung up is not this server's concern.
+        let _ = reader.get_mut().write_all(format!("{head}{body}").as_bytes());
     }
 }
 
@@ -118,11 +160,14 @@ pub(crate) fn problem(status: u16, code: &str, detail: &str) -> String {
     )
 }
 
-fn read(reader: &mut BufReader<std::net::TcpStream>) -> Seen {
+/// A request; none of a client that went before it had said what it wants.
+fn read(reader: &mut BufReader<std::net::TcpStream>) -> Option<Seen> {
     let mut head = Vec::new();
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
         if line.trim().is_empty() {
             break;
         }
@@ -135,14 +180,15 @@ fn read(reader: &mut BufReader<std::net::TcpStream>) -> Seen {
             .map(|(_, value)| value.to_owned())
     };
     let mut body = vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
-    reader.read_exact(&mut body).unwrap();
+    reader.read_exact(&mut body).ok()?;
     let line = head
         .first()
         .map(|line| line.trim_end_matches(" HTTP/1.1").to_owned())
         .unwrap_or_default();
-    Seen {
+    Some(Seen {
         line,
         authorization: header("authorization"),
+        idempotency_key: header("idempotency-key"),
         body: String::from_utf8(body).unwrap(),
-    }
+    })
 }

@@ -11,6 +11,7 @@ use wgctl::client::{self, AuditQuery, Client};
 use crate::failure::Failure;
 use crate::file::Draft;
 use crate::output::{Output, Table, Tone};
+use crate::progress::Progress;
 use crate::values::Moment;
 
 #[derive(Args)]
@@ -121,12 +122,15 @@ async fn export(plane: &Client, out: &Output, path: Option<&Path>) -> Result<(),
             reason: format!("the export broke off: {error}"),
         })
     };
+    let progress = Progress::of_bytes(out, response.content_length());
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        progress.more(chunk.len());
         match &mut draft {
             Some(draft) => draft.write(&chunk)?,
             None => out.bytes(&chunk)?,
         }
     }
+    drop(progress);
     match (draft, path) {
         (Some(draft), Some(path)) => {
             draft.finish()?;

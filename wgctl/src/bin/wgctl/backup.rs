@@ -4,10 +4,11 @@
 //! not know what rows mean.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal as _, Read, Write as _};
+use std::io::{self, BufReader, IsTerminal as _, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use clap::Args;
 use wgctl::backup::{self, Summary, summary};
@@ -17,10 +18,13 @@ use crate::connection::Options;
 use crate::failure::Failure;
 use crate::file::Draft;
 use crate::output::{Output, bytes};
+use crate::progress::Progress;
 use crate::prompt;
 
 /// How many pieces may wait to be checked.
 const PIECES: usize = 16;
+/// How often is looked how much has been sent.
+const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub(crate) struct Backup {
@@ -41,7 +45,15 @@ pub(crate) struct Restore {
 }
 
 impl Backup {
+    /// Ctrl-C leaves no half of a file behind.
     pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        tokio::select! {
+            saved = self.save(plane, out) => saved,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Local("stopped by Ctrl-C: no backup was written".to_owned())),
+        }
+    }
+
+    async fn save(self, plane: &Client, out: &Output) -> Result<(), Failure> {
         let to_stdout = self.file == Path::new("-");
         if to_stdout && (out.json() || io::stdout().is_terminal()) {
             let detail = "a backup is no text: name a file, or send stdout to a program (without --json)";
@@ -49,7 +61,7 @@ impl Backup {
         }
         let mut draft = (!to_stdout).then(|| Draft::create(&self.file)).transpose()?;
         let mut response = plane.backup().await?;
-        let mut progress = Progress::new(response.content_length());
+        let progress = Progress::of_bytes(out, response.content_length());
         let mut check = Check::begin();
         let broken = |error| {
             Failure::Call(client::Error::Unreachable {
@@ -71,7 +83,7 @@ impl Backup {
             Some(draft) => draft.finish()?,
             None => return Ok(()),
         }
-        out.answer(&summary, || {
+        out.changed(&summary, || {
             let rows = summary.rows;
             format!(
                 "{}: {} with {}, {rows} rows in all. Keep it private: it holds password hashes.\n",
@@ -99,10 +111,31 @@ impl Restore {
         prompt::confirm(&question, self.yes)?;
         // Opened anew: what was read is at its end.
         let file = File::open(&self.file).map_err(|error| Failure::file("read", &self.file, &error))?;
-        let restored = plane.restore(tokio::fs::File::from_std(file)).await?;
-        out.answer(&restored, || {
+        let progress = Progress::of_bytes(out, Some(found.bytes));
+        let sent = file.try_clone().ok();
+        let restore = plane.restore(tokio::fs::File::from_std(file));
+        let restored = watched(restore, || {
+            // Both are one open file: where the sender has come to is where this one is.
+            if let Some(Ok(position)) = sent.as_ref().map(|mut file| file.stream_position()) {
+                progress.so_far(position);
+            }
+        })
+        .await?;
+        drop(progress);
+        out.changed(&restored, || {
             format!("Restored: {}. Agents take it up by themselves.\n", told(&restored))
         })
+    }
+}
+
+/// Does the work and looks now and then how far it is.
+async fn watched<T>(work: impl Future<Output = T>, look: impl Fn()) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(LOOK, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => look(),
+        }
     }
 }
 
@@ -169,50 +202,6 @@ impl Read for Incoming {
                 Ok(piece) => self.piece = io::Cursor::new(piece),
                 Err(_) => return Ok(0),
             }
-        }
-    }
-}
-
-/// How far it is, on a terminal alone.
-struct Progress {
-    total: Option<u64>,
-    so_far: u64,
-    shown: Option<u64>,
-}
-
-/// How much has to come before a new number is shown.
-const STEP: u64 = 1 << 20;
-
-impl Progress {
-    fn new(total: Option<u64>) -> Self {
-        let shown = io::stderr().is_terminal().then_some(0);
-        Self {
-            total,
-            so_far: 0,
-            shown,
-        }
-    }
-
-    fn more(&mut self, count: usize) {
-        self.so_far += count as u64;
-        let Some(shown) = self.shown else { return };
-        if self.so_far - shown < STEP {
-            return;
-        }
-        self.shown = Some(self.so_far);
-        let of = self
-            .total
-            .map(|total| format!(" of {}", bytes(total)))
-            .unwrap_or_default();
-        // It is only for the eye.
-        let _ = write!(io::stderr().lock(), "\r{}{of}   ", bytes(self.so_far));
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown.is_some_and(|shown| shown > 0) {
-            let _ = write!(io::stderr().lock(), "\r{:40}\r", "");
         }
     }
 }

@@ -3,8 +3,12 @@
 //! Owns the exit code of each kind of failure and the next step a person can take. It must not
 //! hold a secret: a failure is printed.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 use wgctl::client;
+
+use crate::output::plain;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,28 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             _ => 1,
+        }
+    }
+
+    /// Whether the same call may well succeed later: the plane is away, overburdened, or in trouble.
+    pub(crate) fn may_pass(&self) -> bool {
+        let Self::Call(error) = self else { return false };
+        match error {
+            client::Error::Unreachable { .. } => true,
+            error => error.status().is_some_and(|status| status == 429 || status >= 500),
+        }
+    }
+
+    /// Tells it on stderr. Nothing is left to tell when stderr is gone too.
+    pub(crate) fn tell(&self, json: bool, prefix: &str) {
+        let mut stderr = std::io::stderr().lock();
+        if json {
+            let _ = writeln!(stderr, "{}", self.to_json());
+            return;
+        }
+        let _ = writeln!(stderr, "{prefix}{}", plain(&self.to_string()));
+        if let Some(hint) = self.next_step() {
+            let _ = writeln!(stderr, "       {}", plain(&hint));
         }
     }
 

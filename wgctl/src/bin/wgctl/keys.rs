@@ -3,8 +3,6 @@
 //! Owns reading and printing them. Nothing leaves the machine.
 
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 use wgctl::{PresharedKey, PrivateKey};
@@ -41,27 +39,9 @@ pub(crate) fn pubkey(out: &Output) -> Result<(), Failure> {
 }
 
 fn print_secret(out: &Output, name: &str, key: &str) -> Result<(), Failure> {
-    warn_of_open_file();
+    out.warn_of_open_file();
     if out.json() {
         return out.answer(&json!({ name: key }), String::new);
     }
     out.text(&Zeroizing::new(format!("{key}\n")))
-}
-
-/// As wg(8) does: a secret redirected into a file that everybody may read is worth a word.
-fn warn_of_open_file() {
-    let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else {
-        return;
-    };
-    let open = std::fs::File::from(stdout)
-        .metadata()
-        .is_ok_and(|file| file.is_file() && file.mode() & 0o007 != 0);
-    if open {
-        use std::io::Write as _;
-        // A warning that cannot be written is no reason to fail.
-        let _ = writeln!(
-            std::io::stderr(),
-            "wgctl: warning: others may read this file; set `umask 077` first"
-        );
-    }
 }

@@ -6,42 +6,52 @@
 
 mod audit;
 mod backup;
+mod bulk;
+mod complete;
 mod connection;
 mod credentials;
+#[cfg(test)]
+mod document;
 mod failure;
 mod file;
 mod keys;
 mod output;
 mod peer;
 mod peer_args;
+mod progress;
 mod prompt;
 mod qr;
+mod screen;
 mod server;
 mod server_args;
 mod session;
 mod show;
 mod status;
+mod table;
 mod user;
 mod values;
+mod watch;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::connection::Options;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, Style};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+Every command answers in JSON with --json, and then tells a failure in JSON on stderr.";
 
 /// Administers Sentrazone: servers, peers, people, and the WireGuard interfaces of this machine.
 #[derive(Parser)]
-#[command(name = "wgctl", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "wgctl", version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     options: Options,
-    /// Print the answer as JSON
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    style: Style,
     #[command(subcommand)]
     command: Command,
 }
@@ -58,7 +68,7 @@ enum Command {
     #[command(subcommand)]
     Peer(peer::Command),
     /// Whether servers are online, and what went through them
-    Status,
+    Status(status::Show),
     /// A server's round trips and transfers of the last 72 hours
     History(status::History),
     /// Who did what
@@ -79,7 +89,7 @@ enum Command {
     Genpsk,
     /// Show the WireGuard interfaces of this machine
     Show(show::Show),
-    /// Print the completions of a shell
+    /// Print what a shell has to read to complete wgctl, names included
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -87,8 +97,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = complete::answer(Cli::command) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            let words = error.render().to_string();
+            let failure = Failure::Usage(words.trim_start_matches("error: ").trim_end().to_owned());
+            failure.tell(true, "");
+            return ExitCode::from(failure.exit_code());
+        }
         Err(error) => {
             // clap prints help on stdout with code 0 and usage errors on stderr with code 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
@@ -99,31 +118,18 @@ fn main() -> ExitCode {
             };
         }
     };
-    let json = cli.json;
+    let json = cli.style.json;
     match run(cli) {
         Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
-        Err(failure) if json => {
-            // Nothing is left to tell when stderr is gone too.
-            let _ = writeln!(std::io::stderr().lock(), "{}", failure.to_json());
-            ExitCode::from(failure.exit_code())
-        }
         Err(failure) => {
-            // Nothing is left to tell when stderr is gone too.
-            let _ = writeln!(
-                std::io::stderr().lock(),
-                "wgctl: {}",
-                output::plain(&failure.to_string())
-            );
-            if let Some(hint) = failure.next_step() {
-                let _ = writeln!(std::io::stderr().lock(), "       {}", output::plain(&hint));
-            }
+            failure.tell(json, "wgctl: ");
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let out = Output::new(cli.json);
+    let out = Output::new(cli.style);
     let options = cli.options;
     match cli.command {
         Command::Genkey => keys::genkey(&out),
@@ -131,8 +137,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Genpsk => keys::genpsk(&out),
         Command::Show(show) => show.run(&out),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "wgctl", &mut script);
+            let script = complete::script(shell);
+            let script = script.map_err(|error| Failure::Local(format!("cannot write the completions: {error}")))?;
             out.bytes(&script)
         }
         remote => {
@@ -153,7 +159,7 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
         Command::User(command) => command.run(&options.connect()?, out).await,
         Command::Server(command) => command.run(&options.connect()?, out).await,
         Command::Peer(command) => command.run(&options.connect()?, out).await,
-        Command::Status => status::status(&options.connect()?, out).await,
+        Command::Status(show) => show.run(&options.connect()?, out).await,
         Command::History(history) => history.run(&options.connect()?, out).await,
         Command::Audit(audit) => audit.run(&options.connect()?, out).await,
         Command::Backup(backup) => backup.run(&options.connect_for_copies()?, out).await,

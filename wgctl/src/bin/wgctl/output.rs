@@ -1,34 +1,67 @@
 //! What is printed on stdout: the plane's JSON, or text and tables for people.
 //!
-//! Owns the writing (one locked write, a reader that went away is no error), the look of tables
-//! and the escaping of text that came from elsewhere. Colours only on a terminal, and never with
-//! `NO_COLOR` (no-color.org). It must not talk to a plane.
+//! Owns the writing (one locked write, a reader that went away is no error), what is printed where,
+//! and the escaping of text that came from elsewhere. Colours only on a terminal or with
+//! `CLICOLOR_FORCE`, and never with `NO_COLOR` (no-color.org, bixense.com/clicolors). It must not talk
+//! to a plane.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table as Comfy, presets};
 use serde::Serialize;
 use wgctl::Timestamp;
 
 use crate::failure::Failure;
+use crate::table::Look;
+pub(crate) use crate::table::{Table, Tone};
+
+/// What was asked for on the command line.
+#[derive(clap::Args, Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// Print the answer as JSON
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Print no word about what was done, and no progress; answers and failures are printed
+    #[arg(long, short, global = true, help_heading = "Output")]
+    quiet: bool,
+    /// Leave out the headings of tables
+    #[arg(long, global = true, help_heading = "Output")]
+    no_header: bool,
+}
 
 /// Where and how answers are printed.
 pub(crate) struct Output {
-    json: bool,
+    style: Style,
     colour: bool,
+    terminal: bool,
+    progress: bool,
 }
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Self {
-        let colour =
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, colour }
+    pub(crate) fn new(style: Style) -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let able = set("TERM").is_some_and(|kind| kind != "dumb");
+        let terminal = able && std::io::stdout().is_terminal();
+        let wanted = if set("NO_COLOR").is_some() {
+            Some(false)
+        } else if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+            Some(true)
+        } else {
+            set("CLICOLOR").filter(|value| value == "0").map(|_| false)
+        };
+        Self {
+            style,
+            colour: wanted.unwrap_or(terminal),
+            terminal,
+            progress: able && std::io::stderr().is_terminal() && !style.json && !style.quiet,
+        }
     }
 
     /// Whether JSON was asked for.
     pub(crate) const fn json(&self) -> bool {
-        self.json
+        self.style.json
     }
 
     /// Whether to use colours.
@@ -36,25 +69,65 @@ impl Output {
         self.colour
     }
 
+    /// Whether stdout is a terminal that can be drawn on.
+    pub(crate) const fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether somebody wants to see how far long work is.
+    pub(crate) const fn progress(&self) -> bool {
+        self.progress
+    }
+
     /// Prints the answer as JSON where asked for, else as `human` words it.
     pub(crate) fn answer<T: Serialize>(&self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
-        if !self.json {
+        if !self.json() {
             return self.text(&human());
         }
-        let mut text = serde_json::to_string_pretty(value)
-            .map_err(|error| Failure::Local(format!("cannot write the answer as JSON: {error}")))?;
+        let mut text = serde_json::to_string_pretty(value).map_err(|error| no_json(&error))?;
         text.push('\n');
         self.text(&text)
     }
 
-    /// Prints for people; nothing where JSON was asked for and the API answers with no body.
-    pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { self.text(text) }
+    /// Prints the answer as JSON on one line.
+    pub(crate) fn line_of_json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
+        let mut text = serde_json::to_string(value).map_err(|error| no_json(&error))?;
+        text.push('\n');
+        self.text(&text)
     }
 
-    /// Prints a table.
+    /// Prints what a change led to, like [`answer`](Self::answer); nothing where quiet was asked for.
+    pub(crate) fn changed<T: Serialize>(&self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.style.quiet && !self.json() {
+            return Ok(());
+        }
+        self.answer(value, human)
+    }
+
+    /// Says that something was done which the API answers with no body.
+    pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
+        self.changed(&serde_json::json!({ "message": text.trim_end() }), || text.to_owned())
+    }
+
+    /// Draws a table.
     pub(crate) fn table(&self, table: Table) -> String {
-        table.render(self.colour)
+        table.render(self.look(), None)
+    }
+
+    /// What tables are drawn on.
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            colour: self.colour,
+            header: !self.style.no_header,
+            width: self.size().map(|(_, columns)| columns),
+        }
+    }
+
+    /// Rows and columns of the terminal.
+    pub(crate) fn size(&self) -> Option<(usize, usize)> {
+        let size = Some(console::Term::stdout()).filter(|_| self.terminal)?.size_checked();
+        size.map(|(rows, columns)| (rows.into(), columns.into()))
+            .filter(|&(rows, columns)| rows > 0 && columns > 0)
     }
 
     /// Prints text as it is.
@@ -73,92 +146,31 @@ impl Output {
                 _ => Failure::Local(format!("cannot write to stdout: {error}")),
             })
     }
-}
 
-/// How a table's row looks on a terminal.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    Plain,
-    /// All is well.
-    Good,
-    /// Needs attention.
-    Bad,
-    /// Switched off.
-    Quiet,
-}
+    /// Says something beside the answer, on stderr.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json() {
+            // Nothing is left to tell when stderr is gone too.
+            let _ = writeln!(std::io::stderr().lock(), "{}", plain(text));
+        }
+    }
 
-impl Tone {
-    const fn code(self) -> Option<&'static str> {
-        match self {
-            Self::Plain => None,
-            Self::Good => Some("32"),
-            Self::Bad => Some("31"),
-            Self::Quiet => Some("2"),
+    /// As wg(8) does: a secret redirected into a file that everybody may read is worth a word.
+    pub(crate) fn warn_of_open_file(&self) {
+        let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else {
+            return;
+        };
+        let open = std::fs::File::from(stdout)
+            .metadata()
+            .is_ok_and(|file| file.is_file() && file.mode() & 0o007 != 0);
+        if open {
+            self.note("wgctl: warning: others may read this file; set `umask 077` first");
         }
     }
 }
 
-/// A table without borders, columns two blanks apart.
-pub(crate) struct Table {
-    table: Comfy,
-    header: bool,
-    tones: Vec<Tone>,
-}
-
-impl Table {
-    /// A table with these headings; a heading that begins with `>` makes its column right-aligned.
-    pub(crate) fn new(headings: &[&str]) -> Self {
-        let mut table = Self::without_header();
-        table.header = true;
-        table
-            .table
-            .set_header(headings.iter().map(|heading| heading.trim_start_matches('>')));
-        for (index, heading) in headings.iter().enumerate() {
-            if let (true, Some(column)) = (heading.starts_with('>'), table.table.column_mut(index)) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table
-    }
-
-    /// A list of `name  value` lines.
-    pub(crate) fn without_header() -> Self {
-        let mut table = Comfy::new();
-        table
-            .load_preset(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled);
-        Self {
-            table,
-            header: false,
-            tones: Vec::new(),
-        }
-    }
-
-    pub(crate) fn row<S: AsRef<str>>(&mut self, tone: Tone, cells: impl IntoIterator<Item = S>) {
-        self.table.add_row(cells.into_iter().map(|cell| plain(cell.as_ref())));
-        self.tones.push(tone);
-    }
-
-    /// One line of a list.
-    pub(crate) fn field(&mut self, name: &str, value: impl AsRef<str>) {
-        self.row(Tone::Plain, [name, value.as_ref()]);
-    }
-
-    fn render(mut self, colour: bool) -> String {
-        for column in self.table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        let header = self.header.then_some("1").into_iter().map(Some);
-        let tones = header.chain(self.tones.iter().map(|tone| tone.code()));
-        let mut text = String::new();
-        for (line, tone) in self.table.lines().zip(tones) {
-            match tone.filter(|_| colour) {
-                Some(code) => text.push_str(&format!("\u{1b}[{code}m{}\u{1b}[0m\n", line.trim_end())),
-                None => text.push_str(&format!("{}\n", line.trim_end())),
-            }
-        }
-        text
-    }
+fn no_json(error: &serde_json::Error) -> Failure {
+    Failure::Local(format!("cannot write the answer as JSON: {error}"))
 }
 
 /// Text from elsewhere on one line, without anything a terminal would obey.
@@ -230,21 +242,6 @@ pub(crate) fn duration(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_line_up_and_have_no_trailing_blanks() {
-        let mut table = Table::new(&["NAME", ">RX"]);
-        table.row(Tone::Bad, ["alice", "1 B"]);
-        table.row(Tone::Plain, ["b", "10 KiB"]);
-        assert_eq!(table.render(false), "NAME       RX\nalice     1 B\nb      10 KiB\n");
-    }
-
-    #[test]
-    fn colours_stay_outside_the_columns() {
-        let mut table = Table::new(&["NAME"]);
-        table.row(Tone::Bad, ["alice"]);
-        assert_eq!(table.render(true), "\u{1b}[1mNAME\u{1b}[0m\n\u{1b}[31malice\u{1b}[0m\n");
-    }
 
     #[test]
     fn nothing_from_elsewhere_reaches_the_terminal_as_a_command() {

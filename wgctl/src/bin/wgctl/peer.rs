@@ -3,30 +3,30 @@
 //! Owns the words of these commands, and finding a peer by its name or id. A configuration or QR
 //! code goes to the terminal or into a file only its owner can read; it is kept nowhere else.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use wgctl::api::{Client as Peer, ClientPatch};
 use wgctl::client::Client;
 use wgctl::{PeerId, PeerName, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
+use crate::bulk;
 use crate::failure::Failure;
 use crate::file::write_secret;
 use crate::output::{Output, Table, Tone, ago, bytes, duration, join, or_dash, plain};
 use crate::peer_args::{Add, Changes};
 use crate::qr;
+use crate::watch::{View, Watch};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Add a device
+    /// Add a device, or many from a file
     Add(Add),
     /// Show all devices of a server
-    List {
-        /// The server
-        server: ServerId,
-    },
+    List(List),
     /// Show one device
     Show(Which),
     /// Let a device connect again
@@ -75,16 +75,48 @@ pub(crate) struct Which {
     peer: String,
 }
 
+#[derive(Args)]
+pub(crate) struct List {
+    /// The server
+    server: ServerId,
+    /// What decides the order
+    #[arg(long, value_enum, default_value_t)]
+    sort: Order,
+    /// The other way round
+    #[arg(long)]
+    reverse: bool,
+    #[command(flatten)]
+    watch: Watch,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Order {
+    /// When they were made
+    #[default]
+    Created,
+    Name,
+    Address,
+    /// Failed ones first, then those that wait, then the rest by what was decided
+    State,
+    /// The one heard last first
+    Handshake,
+    /// Who moved most first
+    Traffic,
+}
+
 impl Command {
     pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
         match self {
-            Self::Add(add) => {
-                let peer = plane
-                    .create_peer(&add.server, &add.request(Timestamp::now()), None)
-                    .await?;
-                out.answer(&peer, || added(&add.server, &peer))
-            }
-            Self::List { server } => list(plane, out, &server).await,
+            Self::Add(add) => match add.many() {
+                Some(many) => bulk::add(plane, out, &add, many).await,
+                None => {
+                    let peer = plane
+                        .create_peer(&add.server, &add.request(Timestamp::now()), None)
+                        .await?;
+                    out.changed(&peer, || added(&add.server, &peer))
+                }
+            },
+            Self::List(list) => list.run(plane, out).await,
             Self::Show(which) => {
                 let peer = which.find(plane).await?;
                 out.answer(&peer, || describe(&peer, out))
@@ -111,23 +143,24 @@ impl Command {
 }
 
 impl Which {
-    /// The peer with this id, else with this name.
+    /// The peer with this id or this name.
     async fn find(&self, plane: &Client) -> Result<Peer, Failure> {
-        if let Ok(id) = self.peer.parse::<PeerId>() {
-            match plane.peer(&self.server, id).await {
-                Err(error) if error.status() == Some(404) => {}
-                answer => return Ok(answer?),
-            }
+        let Self { server, peer: word } = self;
+        let id = word.parse::<PeerId>().ok();
+        let mut found = plane.peers_like(server, word, None).await?;
+        found.retain(|peer| peer.name.as_str() == word || Some(peer.id) == id);
+        if let [one, another, ..] = found.as_slice() {
+            return Err(Failure::Local(format!(
+                "{word:?} is the id of {:?} and the name of another peer of {server}: name the one you mean by its \
+                 own id, {} or {}",
+                if Some(one.id) == id { &one.name } else { &another.name }.as_str(),
+                one.id,
+                another.id
+            )));
         }
-        let found = plane
-            .peers(&self.server)
-            .await?
-            .into_iter()
-            .find(|peer| peer.name.as_str() == self.peer);
-        let Self { server, peer } = self;
-        found.ok_or_else(|| {
+        found.pop().ok_or_else(|| {
             Failure::Local(format!(
-                "{server} has no peer with the name or id {peer:?}: see `wgctl peer list {server}`"
+                "{server} has no peer with the name or id {word:?}: see `wgctl peer list {server}`"
             ))
         })
     }
@@ -137,13 +170,13 @@ async fn switch(plane: &Client, out: &Output, which: &Which, enabled: bool) -> R
     let found = which.find(plane).await?;
     let peer = plane.set_peer_enabled(&which.server, found.id, enabled).await?;
     let words = if peer.enabled { "enabled" } else { "disabled" };
-    out.answer(&peer, || format!("{} is {words} ({}).\n", peer.name, applied(&peer)))
+    out.changed(&peer, || format!("{} is {words} ({}).\n", peer.name, applied(&peer)))
 }
 
 async fn change(plane: &Client, out: &Output, which: &Which, patch: &ClientPatch) -> Result<(), Failure> {
     let found = which.find(plane).await?;
     let peer = plane.update_peer(&which.server, found.id, patch).await?;
-    out.answer(&peer, || describe(&peer, out))
+    out.changed(&peer, || describe(&peer, out))
 }
 
 async fn configuration(plane: &Client, out: &Output, which: &Which, path: Option<&Path>) -> Result<(), Failure> {
@@ -159,7 +192,10 @@ async fn configuration(plane: &Client, out: &Output, which: &Which, path: Option
             ))
         }
         None if out.json() => out.answer(&json!({ "configuration": text.as_str() }), String::new),
-        None => out.text(&text),
+        None => {
+            out.warn_of_open_file();
+            out.text(&text)
+        }
     }
 }
 
@@ -173,6 +209,7 @@ async fn qr_code(plane: &Client, out: &Output, which: &Which, svg: bool) -> Resu
         )));
     }
     if svg || out.json() {
+        out.warn_of_open_file();
         let svg = Zeroizing::new(plane.peer_qrcode(&which.server, peer.id).await?);
         return if out.json() {
             out.answer(&json!({ "svg": svg.as_str() }), String::new)
@@ -188,27 +225,58 @@ async fn qr_code(plane: &Client, out: &Output, which: &Which, svg: bool) -> Resu
     out.text(&drawing)
 }
 
-async fn list(plane: &Client, out: &Output, server: &ServerId) -> Result<(), Failure> {
-    let peers = plane.peers(server).await?;
-    let now = Timestamp::now();
-    out.answer(&peers, || {
-        let mut table = Table::new(&["NAME", "ADDRESS", "STATE", "HANDSHAKE", ">RECEIVED", ">SENT", "ID"]);
-        for peer in &peers {
-            table.row(
-                tone(peer),
-                [
-                    peer.name.to_string(),
-                    join(&peer.addresses),
-                    state(peer, now),
-                    ago(peer.latest_handshake_at, now),
-                    bytes(peer.transfer_rx),
-                    bytes(peer.transfer_tx),
-                    peer.id.to_string(),
-                ],
-            );
+impl List {
+    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let ask = async || {
+            let mut peers = plane.peers(&self.server).await?;
+            self.arrange(&mut peers);
+            Ok(peers)
+        };
+        let what = format!("peers of {} at {}", self.server, plane.target());
+        self.watch.show(out, &what, ask, |peers: &Vec<Peer>| view(peers)).await
+    }
+
+    /// They come in the order in which they were made.
+    fn arrange(&self, peers: &mut [Peer]) {
+        match self.sort {
+            Order::Created => {}
+            Order::Name => peers.sort_by_cached_key(|peer| (peer.name.as_str().to_lowercase(), peer.id)),
+            Order::Address => peers.sort_by_key(|peer| peer.address),
+            Order::State => {
+                peers.sort_by_key(|peer| (peer.failed.is_none(), peer.applied, peer.enabled, !peer.expired))
+            }
+            Order::Handshake => peers.sort_by_key(|peer| Reverse(peer.latest_handshake_at)),
+            Order::Traffic => {
+                peers.sort_by_key(|peer| Reverse(peer.transfer_rx.saturating_add(peer.transfer_tx)));
+            }
         }
-        out.table(table) + &reasons(&peers)
-    })
+        if self.reverse {
+            peers.reverse();
+        }
+    }
+}
+
+fn view(peers: &[Peer]) -> View {
+    let now = Timestamp::now();
+    let mut table = Table::new(&["…NAME", "…ADDRESS", "STATE", "~HANDSHAKE", ">RECEIVED", ">SENT", "ID"]);
+    for peer in peers {
+        table.row(
+            tone(peer),
+            [
+                peer.name.to_string(),
+                join(&peer.addresses),
+                state(peer, now),
+                ago(peer.latest_handshake_at, now),
+                bytes(peer.transfer_rx),
+                bytes(peer.transfer_tx),
+                peer.id.to_string(),
+            ],
+        );
+    }
+    View {
+        table,
+        notes: reasons(peers),
+    }
 }
 
 const fn tone(peer: &Peer) -> Tone {

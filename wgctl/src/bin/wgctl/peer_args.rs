@@ -3,6 +3,7 @@
 //! Owns the arguments and what they become in the API. It must not talk to a plane or ask the clock.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ipnet::IpNet;
@@ -16,7 +17,15 @@ pub(crate) struct Add {
     /// The server
     pub(crate) server: ServerId,
     /// The device's name, unique on its server
-    name: PeerName,
+    #[arg(required_unless_present = "from_file")]
+    name: Option<PeerName>,
+    /// Add a device for each line of this file ("-" for stdin): a name, or a name, a comma and its public key.
+    /// Names that are there already stay as they are, so that a broken run can be repeated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "public_key", "address"])]
+    from_file: Option<PathBuf>,
+    /// Write the configuration of each into this folder, readable by you alone
+    #[arg(long, value_name = "FOLDER", requires = "from_file", conflicts_with = "name")]
+    output_dir: Option<PathBuf>,
     /// The device's own public key; it then keeps its private key
     #[arg(long, value_name = "KEY")]
     public_key: Option<PublicKey>,
@@ -46,11 +55,27 @@ pub(crate) struct Add {
     no_psk: bool,
 }
 
+/// Many devices at once.
+pub(crate) struct Many<'a> {
+    /// Their names, and where they have them their keys.
+    pub(crate) file: &'a Path,
+    /// Where their configurations are to be.
+    pub(crate) folder: Option<&'a Path>,
+}
+
 impl Add {
+    /// What to add where it is more than one device.
+    pub(crate) fn many(&self) -> Option<Many<'_>> {
+        self.from_file.as_deref().map(|file| Many {
+            file,
+            folder: self.output_dir.as_deref(),
+        })
+    }
+
     /// The request, with distances in time counted from `now`.
     pub(crate) fn request(&self, now: Timestamp) -> NewClient {
         NewClient {
-            name: Some(self.name.clone()),
+            name: self.name.clone(),
             public_key: self.public_key,
             address: None,
             addresses: entries(&self.address),

@@ -11,16 +11,17 @@ use wgctl::{Pin, ServerId};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::output::{Output, Table, Tone, join, or_dash};
+use crate::output::{Output, Table, Tone, join, or_dash, plain};
 use crate::prompt;
 use crate::server_args::{Add, Changes};
+use crate::watch::{View, Watch};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Register a VPN host and print the token of its agent, once
     Add(Add),
     /// Show all servers
-    List,
+    List(Watch),
     /// Show one server
     Show(Which),
     /// Change a server
@@ -58,14 +59,14 @@ impl Command {
     pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
         match self {
             Self::Add(add) => create(plane, out, &NewServer::from(add)).await,
-            Self::List => list(plane, out).await,
+            Self::List(watch) => list(plane, out, watch).await,
             Self::Show(which) => {
                 let server = plane.server(&which.id).await?;
                 out.answer(&server, || describe(&server, out))
             }
             Self::Set(set) => {
                 let server = plane.update_server(&set.id, &set.changes.into()).await?;
-                out.answer(&server, || describe(&server, out))
+                out.changed(&server, || describe(&server, out))
             }
             Self::Token(which) => {
                 let AgentToken { agent_token, pin } = plane.rotate_agent_token(&which.id).await?;
@@ -138,31 +139,49 @@ fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String
     ))
 }
 
-async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
-    let servers = plane.servers().await?;
-    out.answer(&servers, || {
-        let mut table = Table::new(&["ID", "ENDPOINT", "POOL", "INTERFACE", ">PEERS", ">REVISION", ">APPLIED"]);
-        for server in &servers {
-            let tone = if server.failed.is_some() {
-                Tone::Bad
-            } else {
-                Tone::Plain
-            };
-            table.row(
-                tone,
-                [
-                    server.id.to_string(),
-                    server.endpoint.to_string(),
-                    join(&server.address_pool),
-                    server.interface.to_string(),
-                    server.peers.to_string(),
-                    server.desired_revision.to_string(),
-                    or_dash(server.applied_revision),
-                ],
-            );
-        }
-        out.table(table)
-    })
+async fn list(plane: &Client, out: &Output, watch: Watch) -> Result<(), Failure> {
+    let ask = async || Ok(plane.servers().await?);
+    let what = format!("servers of {}", plane.target());
+    watch.show(out, &what, ask, |servers: &Vec<Server>| view(servers)).await
+}
+
+fn view(servers: &[Server]) -> View {
+    let mut table = Table::new(&[
+        "ID",
+        "…ENDPOINT",
+        "…POOL",
+        "INTERFACE",
+        ">PEERS",
+        ">REVISION",
+        ">APPLIED",
+    ]);
+    for server in servers {
+        let tone = if server.failed.is_some() {
+            Tone::Bad
+        } else {
+            Tone::Plain
+        };
+        table.row(
+            tone,
+            [
+                server.id.to_string(),
+                server.endpoint.to_string(),
+                join(&server.address_pool),
+                server.interface.to_string(),
+                server.peers.to_string(),
+                server.desired_revision.to_string(),
+                or_dash(server.applied_revision),
+            ],
+        );
+    }
+    let failed = |server: &Server| {
+        let reason = server.failed.as_ref()?;
+        Some(format!("{}: {}\n", server.id, plain(reason)))
+    };
+    View {
+        table,
+        notes: servers.iter().filter_map(failed).collect(),
+    }
 }
 
 /// What drifted, on one line.

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::output::{Output, bytes, duration, join};
 
 /// Where the kernel lists the interfaces of our network namespace.
-const INTERFACES: &str = "/sys/class/net";
+pub(crate) const INTERFACES: &str = "/sys/class/net";
 
 #[derive(Args)]
 pub(crate) struct Show {
@@ -70,7 +70,7 @@ fn local(error: &Error) -> Failure {
 }
 
 /// The names of the WireGuard links, sorted.
-fn wireguard_interfaces(root: &Path) -> Result<Vec<InterfaceName>, Failure> {
+pub(crate) fn wireguard_interfaces(root: &Path) -> Result<Vec<InterfaceName>, Failure> {
     let failed = |error: &std::io::Error| Failure::file("list the interfaces in", root, error);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(root).map_err(|error| failed(&error))? {

@@ -11,46 +11,79 @@ use crate::failure::Failure;
 use crate::output::{Output, Table, Tone, ago, bytes, or_dash, plain};
 use crate::server::drifted;
 use crate::values::Moment;
+use crate::watch::{View, Watch};
 
-pub(crate) async fn status(plane: &Client, out: &Output) -> Result<(), Failure> {
-    let statuses = plane.statuses().await?;
-    let now = Timestamp::now();
-    out.answer(&statuses, || {
-        let mut table = Table::new(&[
-            "SERVER",
-            "STATE",
-            ">PING",
-            ">PEERS",
-            ">RECEIVED",
-            ">SENT",
-            "REPORTED",
-            "REVISION",
-            ">REPAIRED",
-        ]);
-        for status in &statuses {
-            let (tone, state) = match (status.online, &status.failed) {
-                (true, Some(_)) => (Tone::Bad, "failing"),
-                (true, None) if !status.drift.is_empty() => (Tone::Bad, "drifted"),
-                (true, None) => (Tone::Good, "online"),
-                (false, _) => (Tone::Bad, "offline"),
-            };
-            table.row(
-                tone,
-                [
-                    status.server_id.to_string(),
-                    state.to_owned(),
-                    milliseconds(status.ping_ms),
-                    status.peers.to_string(),
-                    bytes(status.transfer_rx),
-                    bytes(status.transfer_tx),
-                    ago(status.reported_at, now),
-                    format!("{} of {}", or_dash(status.applied_revision), status.desired_revision),
-                    status.drift_repaired.to_string(),
-                ],
-            );
+#[derive(Args)]
+pub(crate) struct Show {
+    /// Only these servers
+    #[arg(value_name = "SERVER")]
+    servers: Vec<ServerId>,
+    #[command(flatten)]
+    watch: Watch,
+}
+
+impl Show {
+    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let ask = async || self.ask(plane).await;
+        let what = format!("status of {}", plane.target());
+        self.watch.show(out, &what, ask, |statuses| view(statuses)).await
+    }
+
+    async fn ask(&self, plane: &Client) -> Result<Vec<Status>, Failure> {
+        let mut statuses = plane.statuses().await?;
+        if self.servers.is_empty() {
+            return Ok(statuses);
         }
-        out.table(table) + &reasons(&statuses)
-    })
+        let unknown = |id: &&ServerId| !statuses.iter().any(|status| status.server_id == **id);
+        if let Some(id) = self.servers.iter().find(unknown) {
+            return Err(Failure::Local(format!(
+                "there is no server {id}: see `wgctl server list`"
+            )));
+        }
+        statuses.retain(|status| self.servers.contains(&status.server_id));
+        Ok(statuses)
+    }
+}
+
+fn view(statuses: &[Status]) -> View {
+    let now = Timestamp::now();
+    let mut table = Table::new(&[
+        "SERVER",
+        "STATE",
+        ">PING",
+        ">PEERS",
+        ">RECEIVED",
+        ">SENT",
+        "~REPORTED",
+        "REVISION",
+        ">REPAIRED",
+    ]);
+    for status in statuses {
+        let (tone, state) = match (status.online, &status.failed) {
+            (true, Some(_)) => (Tone::Bad, "failing"),
+            (true, None) if !status.drift.is_empty() => (Tone::Bad, "drifted"),
+            (true, None) => (Tone::Good, "online"),
+            (false, _) => (Tone::Bad, "offline"),
+        };
+        table.row(
+            tone,
+            [
+                status.server_id.to_string(),
+                state.to_owned(),
+                milliseconds(status.ping_ms),
+                status.peers.to_string(),
+                bytes(status.transfer_rx),
+                bytes(status.transfer_tx),
+                ago(status.reported_at, now),
+                format!("{} of {}", or_dash(status.applied_revision), status.desired_revision),
+                status.drift_repaired.to_string(),
+            ],
+        );
+    }
+    View {
+        table,
+        notes: reasons(statuses),
+    }
 }
 
 /// Why servers fail and what drifted on them, a line each.

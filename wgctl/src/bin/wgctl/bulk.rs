@@ -1,0 +1,366 @@
+//! `peer add --from-file`: many devices at once.
+//!
+//! Owns the file's form, how many requests are in flight, what is tried again, and what became of each
+//! name. A run that broke off is repeated: names that are there already stay as they are.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use wgctl::api::{Client as Peer, NewClient};
+use wgctl::client::Client;
+use wgctl::name::RequestId;
+use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::file::write_secret;
+use crate::output::{Output, Table, Tone, join, plain};
+use crate::peer_args::{Add, Many};
+use crate::progress::Progress;
+
+/// Requests in flight.
+const AT_ONCE: usize = 64;
+/// How often one is tried, and how long the first pause is; each is twice the one before.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One line of the file.
+#[derive(Debug, PartialEq)]
+struct Wanted {
+    name: PeerName,
+    key: Option<PublicKey>,
+}
+
+/// What became of a name.
+enum Outcome {
+    Made(Box<Peer>),
+    Exists(Box<Peer>),
+    Failed(Failure),
+}
+
+struct Done {
+    name: PeerName,
+    outcome: Outcome,
+    file: Option<PathBuf>,
+}
+
+/// Adds what the file names.
+pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
+    let wanted = read(many.file)?;
+    let count = wanted.len();
+    // An unknown server, or somebody who may not, is said once and not for every name.
+    plane.server(&add.server).await?;
+    if let Some(folder) = many.folder {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
+    }
+    let run = Run {
+        plane,
+        server: &add.server,
+        common: add.request(Timestamp::now()),
+        folder: many.folder,
+        present: OnceCell::new(),
+    };
+    let progress = Progress::of(out, count);
+    let mut work = stream::iter(wanted.into_iter().enumerate())
+        .map(|(place, wanted)| {
+            let run = &run;
+            async move { (place, run.one(wanted).await) }
+        })
+        .buffer_unordered(AT_ONCE);
+    let (mut done, mut end) = (Vec::with_capacity(count), None);
+    let mut stopped = std::pin::pin!(tokio::signal::ctrl_c());
+    while end.is_none() {
+        let next = tokio::select! {
+            next = work.next() => next,
+            _ = &mut stopped => {
+                end = Some("stopped by Ctrl-C".to_owned());
+                break;
+            }
+        };
+        let Some((place, one)) = next else { break };
+        progress.more(1);
+        if let Outcome::Failed(failure) = &one.outcome
+            && ends_all(failure)
+        {
+            end = Some(failure.to_string());
+        }
+        done.push((place, one));
+    }
+    drop((work, progress));
+    done.sort_by_key(|(place, _)| *place);
+    let done: Vec<Done> = done.into_iter().map(|(_, done)| done).collect();
+    let failed = done
+        .iter()
+        .filter(|done| matches!(done.outcome, Outcome::Failed(_)))
+        .count();
+    out.changed(&done.iter().map(Done::json).collect::<Vec<_>>(), || table(&done, out))?;
+    let again = "run it again: names that are there already stay as they are";
+    match end {
+        Some(why) => Err(Failure::Local(format!(
+            "{} of {count} names were not done ({why}): {again}",
+            count - done.len()
+        ))),
+        None if failed > 0 => Err(Failure::Local(format!(
+            "{failed} of {count} names failed: mend what is said of them, and {again}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether the other names would fail alike.
+fn ends_all(failure: &Failure) -> bool {
+    use wgctl::client::Error;
+    let Failure::Call(error) = failure else { return false };
+    matches!(error, Error::Unreachable { .. }) || matches!(error.status(), Some(401 | 403 | 404))
+}
+
+struct Run<'a> {
+    plane: &'a Client,
+    server: &'a ServerId,
+    common: NewClient,
+    folder: Option<&'a Path>,
+    /// Who was there when a name was first found taken.
+    present: OnceCell<BTreeMap<PeerName, Peer>>,
+}
+
+impl Run<'_> {
+    async fn one(&self, wanted: Wanted) -> Done {
+        let name = wanted.name.clone();
+        let outcome = self.make(wanted).await.unwrap_or_else(Outcome::Failed);
+        let peer = match &outcome {
+            Outcome::Made(peer) | Outcome::Exists(peer) => peer,
+            Outcome::Failed(_) => {
+                return Done {
+                    name,
+                    outcome,
+                    file: None,
+                };
+            }
+        };
+        match self.save(peer).await {
+            Ok(file) => Done { name, outcome, file },
+            Err(failure) => Done {
+                name,
+                outcome: Outcome::Failed(Failure::Local(format!("it is there, without a file: {failure}"))),
+                file: None,
+            },
+        }
+    }
+
+    async fn make(&self, Wanted { name, key }: Wanted) -> Result<Outcome, Failure> {
+        let new = NewClient {
+            name: Some(name.clone()),
+            public_key: key,
+            ..self.common.clone()
+        };
+        // The key is of this run: an answer that was lost is asked for again, and a device that somebody
+        // removed since the run before is made anew.
+        let once = RequestId::random().to_string();
+        match patiently(async || self.plane.create_peer(self.server, &new, Some(&once)).await).await {
+            Ok(peer) => Ok(Outcome::Made(Box::new(peer))),
+            Err(error) if error.code() == Some("name_taken") => self.existing(&name, key).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The peer that has the name already.
+    async fn existing(&self, name: &PeerName, key: Option<PublicKey>) -> Result<Outcome, Failure> {
+        let present = self.present.get_or_try_init(async || {
+            let peers = patiently(async || self.plane.peers(self.server).await).await?;
+            Ok::<_, Failure>(peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect())
+        });
+        let peer = match present.await?.get(name).cloned() {
+            Some(peer) => Some(peer),
+            // It was made since.
+            None => {
+                let found = patiently(async || self.plane.peers_like(self.server, name.as_str(), None).await).await?;
+                found.into_iter().find(|peer| peer.name == *name)
+            }
+        };
+        let peer =
+            peer.ok_or_else(|| Failure::Local("the name was taken, and is free now: run it again".to_owned()))?;
+        if key.is_some_and(|key| key != peer.public_key) {
+            return Err(Failure::Local(
+                "a peer with this name has another public key".to_owned(),
+            ));
+        }
+        Ok(Outcome::Exists(Box::new(peer)))
+    }
+
+    /// Writes the configuration, unless it is there.
+    async fn save(&self, peer: &Peer) -> Result<Option<PathBuf>, Failure> {
+        let Some(folder) = self.folder else { return Ok(None) };
+        let path = folder.join(file_name(peer));
+        if !path.exists() {
+            let text = patiently(async || self.plane.peer_configuration(self.server, peer.id).await).await?;
+            write_secret(&path, Zeroizing::new(text).as_bytes())?;
+        }
+        Ok(Some(path))
+    }
+}
+
+/// Tries again what may pass, with the same key.
+async fn patiently<T>(call: impl AsyncFn() -> Result<T, wgctl::client::Error>) -> Result<T, wgctl::client::Error> {
+    let mut pause = PAUSE;
+    for _ in 1..TRIES {
+        match call().await {
+            Err(error) if passing(&error) => tokio::time::sleep(pause).await,
+            answer => return answer,
+        }
+        pause *= 2;
+    }
+    call().await
+}
+
+/// An agent that is away comes back when it does: nobody waits for that here.
+fn passing(error: &wgctl::client::Error) -> bool {
+    let away = matches!(error, wgctl::client::Error::Unreachable { .. });
+    let busy = error.status().is_some_and(|status| status == 429 || status >= 500);
+    (away || busy) && error.code() != Some("agent_offline")
+}
+
+/// A name as a file's: no part of it can lead elsewhere or hide the file, and no two are one.
+fn file_name(peer: &Peer) -> String {
+    let mut name = String::new();
+    for (index, c) in peer.name.as_str().chars().enumerate() {
+        match c {
+            '/' | '%' => name.extend(format!("%{:02X}", u32::from(c)).chars()),
+            '.' if index == 0 => name.push_str("%2E"),
+            c => name.push(c),
+        }
+    }
+    // Longer than any file system takes (NAME_MAX is 255) with what a draft of it is called.
+    if name.len() > 200 {
+        name = peer.id.to_string();
+    }
+    name + ".conf"
+}
+
+/// The names of a file, all of them right.
+fn read(path: &Path) -> Result<Vec<Wanted>, Failure> {
+    let shown = path.display().to_string();
+    if path == Path::new("-") {
+        return parse(std::io::stdin().lock(), "stdin");
+    }
+    let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
+    parse(file, &shown)
+}
+
+/// RFC 4180: a name with a comma in it is quoted. Empty lines and lines that begin with `#` are skipped.
+fn parse(text: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .comment(Some(b'#'))
+        .from_reader(text);
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut seen = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| Failure::Local(format!("{file}: {error}")))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let wrong = |what: &str| Failure::Local(format!("{file}:{line}: {what}; nothing was added"));
+        let fields: Vec<&str> = record.iter().collect();
+        let (name, key) = match fields.as_slice() {
+            ["name", "public_key"] if wanted.is_empty() => continue,
+            [name] | [name, ""] => (name, None),
+            [name, key] => (name, Some(key.parse().map_err(|error| wrong(&format!("{error}")))?)),
+            _ => {
+                return Err(wrong(
+                    "write NAME or NAME,PUBLIC-KEY (a name with a comma in double quotes)",
+                ));
+            }
+        };
+        let name: PeerName = name.parse().map_err(|error| wrong(&format!("{error}")))?;
+        if let Some(first) = seen.insert(name.clone(), line) {
+            return Err(wrong(&format!("{name} is in line {first} already")));
+        }
+        wanted.push(Wanted { name, key });
+    }
+    if wanted.is_empty() {
+        return Err(Failure::Local(format!("{file} holds no name")));
+    }
+    Ok(wanted)
+}
+
+impl Done {
+    fn json(&self) -> Value {
+        let (outcome, peer, error) = match &self.outcome {
+            Outcome::Made(peer) => ("made", Some(peer), None),
+            Outcome::Exists(peer) => ("exists", Some(peer), None),
+            Outcome::Failed(failure) => ("failed", None, Some(failure.to_json())),
+        };
+        json!({"name": self.name, "outcome": outcome, "client": peer, "file": self.file, "error": error})
+    }
+}
+
+fn table(done: &[Done], out: &Output) -> String {
+    let mut table = Table::new(&["…NAME", "OUTCOME", "…ADDRESS", "ID"]);
+    let (mut made, mut exist, mut failed) = (0, 0, 0);
+    let mut reasons = String::new();
+    for one in done {
+        let (tone, outcome, peer) = match &one.outcome {
+            Outcome::Made(peer) => (Tone::Plain, (&mut made, "made"), Some(peer)),
+            Outcome::Exists(peer) => (Tone::Quiet, (&mut exist, "exists"), Some(peer)),
+            Outcome::Failed(failure) => {
+                reasons.push_str(&format!("{}: {}\n", one.name, plain(&failure.to_string())));
+                (Tone::Bad, (&mut failed, "failed"), None)
+            }
+        };
+        let (count, outcome) = outcome;
+        *count += 1;
+        let address = peer.map_or_else(|| "-".to_owned(), |peer| join(&peer.addresses));
+        let id = peer.map_or_else(|| "-".to_owned(), |peer| peer.id.to_string());
+        table.row(tone, [one.name.as_str(), outcome, &address, &id]);
+    }
+    format!(
+        "{}{reasons}{made} made, {exist} there already, {failed} failed.\n",
+        out.table(table)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<(String, bool)>, String> {
+        let wanted = parse(text.as_bytes(), "names").map_err(|failure| failure.to_string())?;
+        Ok(wanted
+            .into_iter()
+            .map(|one| (one.name.to_string(), one.key.is_some()))
+            .collect())
+    }
+
+    #[test]
+    fn a_line_is_a_name_or_a_name_and_a_key() {
+        let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
+        let text = format!("name,public_key\n# staff\nalice\n\n\"Roe, Jane\", {key}\r\nZoë's laptop,\n");
+        let expected = [("alice", false), ("Roe, Jane", true), ("Zoë's laptop", false)];
+        assert_eq!(
+            parsed(&text).unwrap(),
+            expected.map(|(name, key)| (name.to_owned(), key))
+        );
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_and_nothing_is_added() {
+        for (text, expected) in [
+            ("alice\nbob,short\n", "names:2: "),
+            (
+                "alice\nbob\nalice\n",
+                "names:3: alice is in line 1 already; nothing was added",
+            ),
+            ("a,b,c\n", "names:1: write NAME"),
+            ("# nobody\n", "names holds no name"),
+            ("x\u{202e}y\n", "names:1: a peer name is"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        }
+    }
+}

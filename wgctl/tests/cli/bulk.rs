@@ -1,0 +1,209 @@
+//! `peer add --from-file`.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::plane::{ID, peer, server};
+use crate::support::{Home, Plane, Seen, problem, stderr, stdout};
+use crate::terminal::Terminal;
+
+const ADD: &str = "POST /api/wg-clients/la";
+
+fn plane(answer: (u16, &str)) -> Plane {
+    let configuration = format!("GET /api/wg-clients/la/{ID}/configuration");
+    Plane::new(&[
+        ("GET /api/servers/la", 200, &server("")),
+        (ADD, answer.0, answer.1),
+        (&configuration, 200, "[Interface]\n"),
+    ])
+}
+
+fn adds(plane: &Plane) -> Vec<Seen> {
+    plane.seen().into_iter().filter(|request| request.line == ADD).collect()
+}
+
+#[test]
+fn every_name_is_added_with_what_is_common_to_all() {
+    let home = Home::new();
+    let plane = plane((201, &peer("x")));
+    let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
+    let names: String = (0..100).map(|number| format!("device {number},\n")).collect();
+    let names = format!("# staff\n{names}\"Roe, Jane\",{key}\n");
+    let words = format!("peer add la --from-file - --no-psk --expires 30d --plane {}", plane.url);
+    let output = home.run(&words, &names);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stdout(&output).ends_with("101 made, 0 there already, 0 failed.\n"),
+        "{}",
+        stdout(&output)
+    );
+    let adds = adds(&plane);
+    let bodies: Vec<Value> = adds
+        .iter()
+        .map(|add| serde_json::from_str(&add.body).unwrap())
+        .collect();
+    let names: BTreeSet<_> = bodies.iter().map(|body| body["name"].as_str().unwrap()).collect();
+    assert!(names.len() == 101 && names.contains("device 7"), "{names:?}");
+    for body in &bodies {
+        assert_eq!(body["presharedKey"], false);
+        assert_eq!(body["expiresAt"], bodies[0]["expiresAt"], "one moment for all");
+        assert_eq!(body.get("publicKey").is_some(), body["name"] == "Roe, Jane");
+    }
+    let keys: BTreeSet<_> = adds.iter().map(|add| add.idempotency_key.clone().unwrap()).collect();
+    assert_eq!(keys.len(), 101);
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_with_the_same_key() {
+    let home = Home::new();
+    let plane = plane((201, &peer("alice")));
+    let words = format!("peer add la --from-file - --json --plane {}", plane.url);
+    plane.answer(ADD, 503, &problem(503, "busy", "later"));
+    let child = std::thread::spawn(move || (home.run(&words, "alice\n"), home));
+    while adds(&plane).is_empty() {
+        std::thread::yield_now();
+    }
+    plane.answer(ADD, 201, &peer("alice"));
+    let (output, _home) = child.join().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&answer[0]["name"], &answer[0]["outcome"]),
+        (&"alice".into(), &"made".into())
+    );
+    assert_eq!(answer[0]["client"]["address"], "10.8.0.2");
+    let keys: Vec<_> = adds(&plane).into_iter().map(|add| add.idempotency_key).collect();
+    assert!(keys.len() > 1 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+}
+
+#[test]
+fn run_again_it_leaves_what_is_there_and_names_what_failed() {
+    let home = Home::new();
+    let plane = plane((409, &problem(409, "name_taken", "there is one")));
+    let other = stdout(&home.run("pubkey", &stdout(&home.run("genkey", ""))));
+    let names = format!("alice\nbob,{other}");
+    plane.answer(
+        "GET /api/wg-clients/la",
+        200,
+        &format!("[{},{}]", peer("alice"), peer("bob")),
+    );
+    let words = format!("peer add la --from-file - --plane {}", plane.url);
+    let output = home.run(&words, &names);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    assert!(text.contains("alice  exists"), "{text}");
+    assert!(
+        text.contains("\nbob: a peer with this name has another public key\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("0 made, 1 there already, 1 failed.\n"), "{text}");
+    assert!(
+        stderr(&output).starts_with("wgctl: 1 of 2 names failed"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn what_would_fail_for_all_ends_it_at_once() {
+    let home = Home::new();
+    let plane = plane((403, &problem(403, "forbidden", "ask an admin")));
+    let names: String = (0..500).map(|number| format!("device-{number}\n")).collect();
+    let output = home.run(&format!("peer add la --from-file - --plane {}", plane.url), &names);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("of 500 names were not done (ask an admin (forbidden))"),
+        "{said}"
+    );
+    assert!(adds(&plane).len() <= 64, "{}", adds(&plane).len());
+    let output = home.run(&format!("peer add berlin --from-file - --plane {}", plane.url), &names);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+}
+
+#[test]
+fn a_wrong_line_is_named_before_anything_is_added() {
+    let home = Home::new();
+    let plane = plane((201, &peer("alice")));
+    std::fs::write(home.0.join("names.csv"), "alice\nbob,short\n").unwrap();
+    let output = home.run(&format!("peer add la --from-file names.csv --plane {}", plane.url), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).starts_with("wgctl: names.csv:2: "),
+        "{}",
+        stderr(&output)
+    );
+    assert!(plane.seen().is_empty());
+    for words in [
+        "peer add la",
+        "peer add la alice --from-file x",
+        "peer add la alice --output-dir x",
+    ] {
+        assert_eq!(home.run(words, "").status.code(), Some(2), "{words}");
+    }
+}
+
+#[test]
+fn configurations_are_private_files_and_are_fetched_once() {
+    let home = Home::new();
+    let plane = plane((201, &peer("x")));
+    let words = format!("peer add la --from-file - --output-dir configs --plane {}", plane.url);
+    plane.answer(ADD, 201, &peer("../.up/50%"));
+    let output = home.run(&words, "../.up/50%\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let file = home.0.join("configs/%2E.%2F.up%2F50%25.conf");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "[Interface]\n");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(home.0.join("configs")).unwrap().count(), 1);
+    plane.answer(ADD, 409, &problem(409, "name_taken", "there is one"));
+    plane.answer("GET /api/wg-clients/la", 200, &format!("[{}]", peer("../.up/50%")));
+    let output = home.run(&words, "../.up/50%\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let sights = plane
+        .seen()
+        .iter()
+        .filter(|request| request.line.ends_with("/configuration"))
+        .count();
+    assert_eq!(sights, 1, "every sight of a secret is in the audit log");
+}
+
+#[test]
+fn progress_is_for_a_terminal_that_wants_it() {
+    let home = Home::new();
+    std::fs::write(home.0.join("names"), "alice\nbob\n").unwrap();
+    for (more, shown) in [("", true), ("--quiet", false), ("--json", false)] {
+        // Busy until a second try: long work.
+        let busy = plane((503, &problem(503, "busy", "later")));
+        let words = format!("peer add la --from-file names {more} --plane {}", busy.url);
+        let terminal = Terminal::wgctl(&home, &words, &[]);
+        if shown {
+            terminal.until("0 of 2, ");
+        }
+        while adds(&busy).len() < 4 {
+            std::thread::yield_now();
+        }
+        busy.answer(ADD, 201, &peer("alice"));
+        let (status, written) = terminal.end();
+        assert_eq!(status.code(), Some(0), "{written}");
+        assert_eq!(written.contains(" of 2, "), shown, "{more}: {written:?}");
+    }
+    let plane = plane((201, &peer("alice")));
+    let output = home.run(&format!("peer add la --from-file names --plane {}", plane.url), "");
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_run_that_is_stopped_says_what_is_done() {
+    let home = Home::new();
+    let plane = plane((503, &problem(503, "busy", "later")));
+    std::fs::write(home.0.join("names"), "alice\nbob\n").unwrap();
+    let words = format!("peer add la --from-file names --plane {}", plane.url);
+    let mut terminal = Terminal::wgctl(&home, &words, &[("NO_COLOR", "1")]);
+    terminal.until("0 of 2");
+    terminal.enter("\u{3}");
+    terminal.until("0 made, 0 there already, 0 failed.");
+    terminal.until("2 of 2 names were not done (stopped by Ctrl-C): run it again");
+    assert_eq!(terminal.end().0.code(), Some(1));
+}

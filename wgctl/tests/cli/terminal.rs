@@ -1,0 +1,170 @@
+//! A terminal that tests look at and type into: a pseudoterminal with a program on it.
+//!
+//! Owns no expectations. The program is the leader of its own session (util-linux's `setsid`), so
+//! that Ctrl-C is a signal to it as it is on a real terminal.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, ttyname};
+
+use crate::support::Home;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Terminal {
+    keyboard: File,
+    child: Child,
+    path: PathBuf,
+    screen: Arc<(Mutex<Shown>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Shown {
+    bytes: Vec<u8>,
+    ended: bool,
+    /// How much the test has seen.
+    seen: usize,
+}
+
+impl Terminal {
+    /// Runs wgctl with these words (blanks separate them) on a terminal of 24 rows and 120 columns.
+    pub(crate) fn wgctl(home: &Home, words: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = vec![env!("CARGO_BIN_EXE_wgctl")];
+        command.extend(words.split_whitespace());
+        Self::run(home, &command, environment)
+    }
+
+    pub(crate) fn run(home: &Home, command: &[&str], environment: &[(&str, &str)]) -> Self {
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 120,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pty = openpty(Some(&size), None).unwrap();
+        // What other tests start must not hold them open.
+        for end in [pty.master.as_fd(), pty.slave.as_fd()] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        let path = ttyname(pty.slave.as_fd()).unwrap();
+        let stdio = || pty.slave.try_clone().unwrap();
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait"])
+            .args(command)
+            .env_clear()
+            .env("HOME", &home.0)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("TERM", "xterm")
+            .envs(environment.iter().copied())
+            .current_dir(&home.0)
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap();
+        drop(pty.slave);
+        let keyboard = File::from(pty.master);
+        let mut output = keyboard.try_clone().unwrap();
+        let screen: Arc<(Mutex<Shown>, Condvar)> = Arc::default();
+        let written = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                // A terminal that everybody has closed is an error (EIO) on Linux.
+                let count = output.read(&mut buffer).unwrap_or(0);
+                let mut shown = written.0.lock().unwrap();
+                shown.bytes.extend_from_slice(&buffer[..count]);
+                shown.ended = count == 0;
+                written.1.notify_all();
+                if count == 0 {
+                    break;
+                }
+            }
+        });
+        Self {
+            keyboard,
+            child,
+            path,
+            screen,
+        }
+    }
+
+    /// Waits until this is written after what was waited for before.
+    pub(crate) fn until(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut shown = self.screen.0.lock().unwrap();
+        loop {
+            let rest = &shown.bytes[shown.seen..];
+            if let Some(at) = rest.windows(text.len()).position(|part| part == text.as_bytes()) {
+                shown.seen += at + text.len();
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !shown.ended && !left.is_zero(),
+                "{text:?} is not written after:\n{}",
+                String::from_utf8_lossy(&shown.bytes).escape_debug()
+            );
+            shown = self.screen.1.wait_timeout(shown, left).unwrap().0;
+        }
+    }
+
+    pub(crate) fn enter(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    pub(crate) fn resize(&self, rows: usize, columns: usize) {
+        self.stty(&["rows", &rows.to_string(), "cols", &columns.to_string()]);
+    }
+
+    /// How the terminal is set, as stty says it.
+    pub(crate) fn settings(&self) -> String {
+        self.stty(&["-a"])
+    }
+
+    fn stty(&self, words: &[&str]) -> String {
+        let output = Command::new("stty")
+            .arg("-F")
+            .arg(&self.path)
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Waits for the program's end; how it ended, and all it wrote.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut shown = self.screen.0.lock().unwrap();
+        while !shown.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the terminal is still open");
+            shown = self.screen.1.wait_timeout(shown, left).unwrap().0;
+        }
+        (status, String::from_utf8_lossy(&shown.bytes).into_owned())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A failed test leaves nothing behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
