@@ -10,6 +10,7 @@ mod settings;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,6 +72,10 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a request's body may take.
     pub body_timeout: Duration,
+    /// Changes a second that one person, API token or user of this host may make …
+    pub writes_per_second: NonZeroU32,
+    /// … after so many at once.
+    pub write_burst: NonZeroU32,
     /// How long running requests may take after the order to stop.
     pub shutdown_timeout: Duration,
 }
@@ -98,6 +103,8 @@ impl Default for Limits {
             max_connections: 4096,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            writes_per_second: NonZeroU32::MIN.saturating_add(49),
+            write_burst: NonZeroU32::MIN.saturating_add(199),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
@@ -187,6 +194,8 @@ impl Limits {
             body_timeout: settings.take_with("limits.body_timeout", default.body_timeout, |text| {
                 seconds(text, 1, 600)
             })?,
+            writes_per_second: settings.take_with("limits.writes_per_second", default.writes_per_second, changes)?,
+            write_burst: settings.take_with("limits.write_burst", default.write_burst, changes)?,
             shutdown_timeout: settings.take_with("limits.shutdown_timeout", default.shutdown_timeout, |text| {
                 seconds(text, 0, 600)
             })?,
@@ -210,6 +219,12 @@ fn bounded(text: &str, unit: &str, least: usize, most: usize) -> Result<usize, S
         .ok()
         .filter(|number| (least..=most).contains(number))
         .ok_or_else(|| format!("{text:?}: a number of {unit} from {least} to {most} is wanted"))
+}
+
+fn changes(text: &str) -> Result<NonZeroU32, String> {
+    let number = bounded(text, "changes", 1, 1_000_000)?;
+    let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
+    number.ok_or_else(|| format!("{text:?}: a number of changes is wanted"))
 }
 
 fn seconds(text: &str, least: usize, most: usize) -> Result<Duration, String> {
@@ -250,6 +265,8 @@ mod tests {
             max_connections = 10
             header_timeout = 1
             body_timeout = 2
+            writes_per_second = 7
+            write_burst = 8
             shutdown_timeout = 3
         "#;
         let config = parse(text, &[]).unwrap();
@@ -259,6 +276,8 @@ mod tests {
         assert!(config.behind_proxy);
         assert_eq!((config.cache_size, config.limits.max_body), (16 << 20, 4096));
         assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(3));
+        let writes = (config.limits.writes_per_second.get(), config.limits.write_burst.get());
+        assert_eq!(writes, (7, 8));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tokio::sync::watch;
 
-use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens};
+use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens, WriteThrottle};
 use crate::config::{Config, Limits};
 use crate::fleet::Fleet;
 
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) tokens: Tokens,
     pub(super) passwords: Passwords,
     pub(super) throttle: LoginThrottle,
+    pub(super) writes: WriteThrottle,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) phase: watch::Sender<Phase>,
@@ -46,6 +47,7 @@ impl App {
             tokens,
             passwords,
             throttle: LoginThrottle::new(),
+            writes: WriteThrottle::new(config.limits.writes_per_second, config.limits.write_burst),
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             phase: watch::Sender::new(Phase::Serving),
@@ -55,6 +57,11 @@ impl App {
     /// The fleet, for the tasks beside the requests.
     pub(crate) fn fleet(&self) -> Fleet {
         self.0.fleet.clone()
+    }
+
+    /// Erases what the tokens have outlived, until dropped.
+    pub(crate) async fn keep_keys(self) {
+        self.0.tokens.housekeep().await;
     }
 
     pub(super) fn shared(&self) -> &Shared {

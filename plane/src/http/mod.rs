@@ -15,6 +15,7 @@ mod export;
 mod extract;
 mod health;
 mod history;
+mod keys;
 mod listener;
 mod local;
 mod login;
@@ -25,10 +26,11 @@ mod qrcode;
 mod servers;
 mod session;
 mod statuses;
+mod tokens;
 mod users;
 
 use axum::Router;
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use wgctl::protocol::path;
 
 pub(crate) use app::App;
@@ -79,6 +81,9 @@ fn people() -> Router<App> {
         .route("/api/servers/{server}/token", post(servers::rotate_token))
         .route("/api/users", get(users::list).post(users::create))
         .route("/api/users/{user}", patch(users::update).delete(users::remove))
+        .route("/api/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/tokens/{token}", delete(tokens::remove))
+        .route("/api/keys/rotate", post(keys::rotate))
 }
 
 fn agents() -> Router<App> {

@@ -35,11 +35,15 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/audit", "admin"),
     ("GET", "/api/audit/export", "admin"),
     ("GET", "/api/backup", "admin"),
-    ("POST", "/api/restore", "admin"),
-    ("GET", "/api/users", "admin"),
-    ("POST", "/api/users", "admin"),
-    ("PATCH", "/api/users/x", "admin"),
-    ("DELETE", "/api/users/x", "admin"),
+    ("POST", "/api/restore", "keeper"),
+    ("GET", "/api/users", "keeper"),
+    ("POST", "/api/users", "keeper"),
+    ("PATCH", "/api/users/x", "keeper"),
+    ("DELETE", "/api/users/x", "keeper"),
+    ("GET", "/api/tokens", "keeper"),
+    ("POST", "/api/tokens", "keeper"),
+    ("DELETE", "/api/tokens/x", "keeper"),
+    ("POST", "/api/keys/rotate", "keeper"),
     ("POST", "/api/agent/hello", "agent"),
     ("GET", "/api/agent/desired", "agent"),
     ("POST", "/api/agent/applied", "agent"),
@@ -55,6 +59,9 @@ fn every_route_wants_the_right_token_before_anything_else() {
     let agent = plane.add_server(&admin, "los-angeles");
     plane.add_user("viewer@example.com", "viewer");
     let viewer = plane.login("viewer@example.com");
+    let reader = plane.add_token(&json!({"name": "reader", "role": "viewer"}));
+    let writer = plane.add_token(&json!({"name": "writer", "role": "admin"}));
+    let limited = plane.add_token(&json!({"name": "limited", "role": "admin", "servers": ["los-angeles"]}));
     for (method, path, permission) in ROUTES {
         let ask = |token: Option<&str>| {
             let bare = request(method, path)
@@ -68,16 +75,21 @@ fn every_route_wants_the_right_token_before_anything_else() {
         for garbage in ["x", "szagent_x", "eyJhbGciOiJub25lIn0.e30.", &format!("{admin}x")] {
             ask(Some(garbage)).problem(401, "unauthorized");
         }
+        let refuse = |status, code, tokens: &[&String]| {
+            for token in tokens {
+                ask(Some(token)).problem(status, code);
+            }
+        };
+        if *permission == "agent" {
+            refuse(401, "unauthorized", &[&admin, &viewer, &reader, &writer, &limited]);
+            continue;
+        }
+        refuse(401, "unauthorized", &[&agent]);
         match *permission {
-            "agent" => {
-                ask(Some(&admin)).problem(401, "unauthorized");
-                ask(Some(&viewer)).problem(401, "unauthorized");
-            }
-            "admin" => {
-                ask(Some(&agent)).problem(401, "unauthorized");
-                ask(Some(&viewer)).problem(403, "forbidden");
-            }
-            _ => drop(ask(Some(&agent)).problem(401, "unauthorized")),
+            "person" => refuse(403, "forbidden", &[&reader, &writer, &limited]),
+            "keeper" => refuse(403, "forbidden", &[&viewer, &reader, &writer, &limited]),
+            "admin" => refuse(403, "forbidden", &[&viewer, &reader]),
+            _ => {}
         }
     }
 }
@@ -229,7 +241,7 @@ fn a_restart_keeps_what_was_answered_and_who_is_logged_in() {
         let path = plane.state_dir().join(name);
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
-    assert_eq!((mode(""), mode("jwt.key")), (0o700, 0o600));
+    assert_eq!((mode(""), mode("jwt.key"), mode("session.keys")), (0o700, 0o600, 0o600));
 }
 
 #[test]

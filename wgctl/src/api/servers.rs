@@ -157,9 +157,12 @@ pub struct ServerCreated {
     pub agent_token: String,
 }
 
-/// `POST /api/servers/{id}/token`: a new agent token; the old one is dead.
+/// `POST /api/servers/{id}/token`: a new agent token.
 #[derive(Serialize, Deserialize)]
 pub struct AgentToken {
     /// Secret.
     pub agent_token: String,
+    /// Until when the old one is good, unless the new one is used before; null when it is dead.
+    #[serde(default)]
+    pub previous_valid_until: Option<Timestamp>,
 }

@@ -21,6 +21,7 @@ mod server_args;
 mod session;
 mod show;
 mod status;
+mod token;
 mod user;
 mod values;
 
@@ -51,6 +52,12 @@ enum Command {
     /// People who may log in
     #[command(subcommand)]
     User(user::Command),
+    /// Tokens for programs
+    #[command(subcommand)]
+    Token(token::Command),
+    /// The key that signs logins
+    #[command(subcommand)]
+    Key(token::KeyCommand),
     /// VPN servers
     #[command(subcommand)]
     Server(server::Command),
@@ -151,6 +158,8 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
         Command::Login(login) => login.run(options, out).await,
         Command::Logout => session::logout(out).await,
         Command::User(command) => command.run(&options.connect()?, out).await,
+        Command::Token(command) => command.run(&options.connect()?, out).await,
+        Command::Key(command) => command.run(&options.connect()?, out).await,
         Command::Server(command) => command.run(&options.connect()?, out).await,
         Command::Peer(command) => command.run(&options.connect()?, out).await,
         Command::Status => status::status(&options.connect()?, out).await,
