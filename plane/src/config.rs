@@ -12,6 +12,7 @@ mod tls;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,6 +160,12 @@ fn bounded(text: &str, unit: &str, least: usize, most: usize) -> Result<usize, S
         .ok_or_else(|| format!("{text:?}: a number of {unit} from {least} to {most} is wanted"))
 }
 
+fn changes(text: &str) -> Result<NonZeroU32, String> {
+    let number = bounded(text, "changes", 1, 1_000_000)?;
+    let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
+    number.ok_or_else(|| format!("{text:?}: a number of changes is wanted"))
+}
+
 fn seconds(text: &str, least: usize, most: usize) -> Result<Duration, String> {
     bounded(text, "seconds", least, most).map(|seconds| Duration::from_secs(seconds as u64))
 }
@@ -201,6 +208,8 @@ mod tests {
             header_timeout = 1
             body_timeout = 2
             min_body_rate = 100
+            writes_per_second = 7
+            write_burst = 8
             shutdown_timeout = 3
         "#;
         let config = parse(text, &[]).unwrap();
@@ -210,6 +219,8 @@ mod tests {
         assert!(config.behind_proxy);
         assert_eq!((config.cache_size, config.limits.max_body), (16 << 20, 4096));
         assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(3));
+        let writes = (config.limits.writes_per_second.get(), config.limits.write_burst.get());
+        assert_eq!(writes, (7, 8));
     }
 
     #[test]

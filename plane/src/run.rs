@@ -76,7 +76,7 @@ impl Plane {
         })?;
         let store = Store::open(&config.state_dir.join(DATABASE), config.cache_size)?;
         let key = SigningKey::load_or_make(&config.state_dir)?;
-        let tokens = Tokens::new(&key)?;
+        let tokens = Tokens::load_or_make(&config.state_dir)?;
         let passwords = Passwords::new()?;
         let settings = Settings {
             apply_timeout: config.apply_timeout,
@@ -99,13 +99,18 @@ impl Plane {
     /// Serves until `shutdown` is over, then lets running requests end as long as the
     /// configuration allows. Held long polls are answered at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let housekeeping = tokio::spawn(self.app.fleet().housekeep());
-        let certificate = tokio::spawn(tls::keep_current(self.tls));
+        let fleet = self.app.fleet();
+        let tasks = [
+            tokio::spawn(fleet.housekeep()),
+            tokio::spawn(self.app.clone().keep_keys()),
+            tokio::spawn(tls::keep_current(self.tls)),
+        ];
         self.listener.serve(self.app, shutdown).await;
-        certificate.abort();
-        housekeeping.abort();
-        // Its share of the database is given back only when the task is gone.
-        let _ = housekeeping.await;
+        for task in tasks {
+            task.abort();
+            // Its share of the database is given back only when the task is gone.
+            let _ = task.await;
+        }
         Ok(())
     }
 }

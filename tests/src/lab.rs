@@ -98,7 +98,8 @@ impl Lab {
         }
         let config = format!(
             "listen = \"0.0.0.0:{PLANE_PORT}\"\nstate_dir = \"{0}/plane\"\nsocket = \"{0}/plane.sock\"\n\
-             [tls]\nmode = \"off\"\nbehind_proxy = true\n",
+             [tls]\nmode = \"off\"\nbehind_proxy = true\n\
+             [limits]\nwrites_per_second = 1_000_000\nwrite_burst = 1_000_000\n",
             self.folder.path().display()
         );
         std::fs::write(self.folder.path().join("plane.toml"), config).expect("plane.toml");

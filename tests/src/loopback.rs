@@ -34,7 +34,8 @@ impl LoopbackPlane {
             port: free_port(),
         };
         let config = format!(
-            "listen = \"127.0.0.1:{1}\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\n",
+            "listen = \"127.0.0.1:{1}\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\n\
+             [limits]\nwrites_per_second = 1_000_000\nwrite_burst = 1_000_000\n",
             plane.folder.path().display(),
             plane.port
         );

@@ -27,7 +27,8 @@ impl Plane {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\n",
+            "listen = \"127.0.0.1:0\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\n\
+             [limits]\nwrites_per_second = 1_000_000\nwrite_burst = 1_000_000\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("plane.toml"), text).unwrap();

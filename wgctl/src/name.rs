@@ -130,6 +130,21 @@ text_type!(
     }
 );
 
+text_type!(
+    /// An API token's name: 1 to 64 characters of `[A-Za-z0-9._-]`, beginning with a letter or a digit.
+    TokenName,
+    |text| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        let begins_well = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if text.len() > 64 || !begins_well || !text.bytes().all(allowed) {
+            return Err(NameError(
+                "a token's name is 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit",
+            ));
+        }
+        Ok(text.to_owned())
+    }
+);
+
 /// Characters that end a line or turn the direction of text in some reader, though they are not
 /// control characters: they could make one record look like two, or a name look like another.
 const fn is_line_or_direction_mark(c: char) -> bool {
@@ -208,6 +223,11 @@ id_type!(
     "user"
 );
 id_type!(
+    /// An API token's id. It is no secret.
+    TokenId,
+    "token"
+);
+id_type!(
     /// A request the plane puts to an agent, named so that the reply finds it.
     RequestId,
     "request"
@@ -256,6 +276,16 @@ mod tests {
         assert_eq!("Ops@Example.COM".parse::<Email>().unwrap().as_str(), "ops@example.com");
         for bad in ["", "ops", "@example.com", "ops@", "a b@example.com", "a@b@c"] {
             assert!(bad.parse::<Email>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn token_names_are_one_plain_word() {
+        for good in ["ci", "terraform-prod", "0", "a.b_c", &"x".repeat(64)] {
+            assert!(good.parse::<TokenName>().is_ok(), "{good:?}");
+        }
+        for bad in ["", "-a", ".a", "a b", "ü", "<b>", "a/b", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<TokenName>().is_err(), "{bad:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::address::Endpoint;
 use crate::key::PublicKey;
-use crate::name::{Email, Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId, UserId};
+use crate::name::{Email, Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId, TokenId, TokenName, UserId};
 use crate::pin::Pin;
 use crate::protocol::v1::Sealed;
 use crate::time::Timestamp;
@@ -130,6 +130,7 @@ const ENDPOINT: &str = concat!(
 const KEY: &str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+const TOKEN_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$";
 const PIN: &str = "^sha256:[0-9A-Fa-f]{64}$";
 const UUID: &str = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$";
 const TIMESTAMP: &str = "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$";
@@ -175,6 +176,11 @@ schemas! {
         "type": "string", "pattern": PIN
     };
     PeerId, "ClientId": { "description": "A client's id.", "type": "string", "format": "uuid", "pattern": UUID };
+    TokenName, "TokenName": {
+        "description": "An API token's name, as the audit log shows it after `token:`.",
+        "type": "string", "minLength": 1, "maxLength": 64, "pattern": TOKEN_NAME
+    };
+    TokenId, "TokenId": { "description": "An API token's id.", "type": "string", "format": "uuid", "pattern": UUID };
     UserId, "UserId": { "description": "A user's id.", "type": "string", "format": "uuid", "pattern": UUID };
     RequestId, "RequestId": { "description": "The id of what is asked of an agent.", "type": "string", "format": "uuid", "pattern": UUID };
     Incarnation, "Incarnation": {
@@ -282,6 +288,7 @@ mod tests {
         the_pattern_takes_the_interface_names_that_the_parser_takes: InterfaceName, INTERFACE_NAME, 15;
         the_pattern_takes_the_endpoints_that_the_parser_takes: Endpoint, ENDPOINT, 253;
         the_pattern_takes_the_keys_that_the_parser_takes: PublicKey, KEY, 44;
+        the_pattern_takes_the_token_names_that_the_parser_takes: TokenName, TOKEN_NAME, 64;
         the_pattern_takes_the_pins_that_the_parser_takes: Pin, PIN, 71;
         the_pattern_takes_the_ids_that_the_parser_takes: PeerId, UUID, 36;
         the_pattern_takes_the_networks_that_the_parser_takes: IpNet, NETWORK, 43;

@@ -1,7 +1,8 @@
-//! The plane's one secret on disk: 32 random bytes in `jwt.key`.
+//! The plane's root secret on disk: 32 random bytes in `jwt.key`.
 //!
 //! Owns making it once, whole and readable by us alone, and reading it. It must not leave the
-//! process: tokens are signed and stored answers sealed with keys that come from it.
+//! process: stored answers are sealed and compared with keys that come from it. It never changes;
+//! what signs sessions, and rotates, is the `ring`.
 
 use std::fs;
 use std::io;
@@ -45,12 +46,28 @@ pub enum KeyError {
         /// How long it is.
         length: usize,
     },
+    /// Not a file that we wrote.
+    #[error(
+        "the signing keys {path} cannot be used ({reason}): restore them, or remove them (everyone then logs in again)"
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Keys were rotated more often than old ones are outlived.
+    #[error("too many old signing keys are still good: try again in {retry_after} s")]
+    TooMany {
+        /// Seconds until one is outlived.
+        retry_after: u64,
+    },
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Random(String),
 }
 
-/// The signing key. Wiped when dropped.
+/// The root secret. Wiped when dropped.
 pub(crate) struct SigningKey(Zeroizing<[u8; LENGTH]>);
 
 impl SigningKey {
@@ -58,17 +75,11 @@ impl SigningKey {
     /// two that make it at once would not agree.
     pub(crate) fn load_or_make(state_dir: &Path) -> Result<Self, KeyError> {
         let path = state_dir.join(FILE);
-        match fs::metadata(&path) {
-            Ok(metadata) => {
-                let mode = metadata.permissions().mode() & 0o7777;
-                if mode & 0o077 != 0 {
-                    return Err(KeyError::Open { path, mode });
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::make(path),
-            Err(source) => return Err(io_error("read", path)(source)),
-        }
-        let bytes = Zeroizing::new(fs::read(&path).map_err(io_error("read", path.clone()))?);
+        let Some(bytes) = read_private(&path)? else {
+            let key = random()?;
+            wgctl::file::write_private(&path, key.as_slice()).map_err(io_error("make", path))?;
+            return Ok(Self(key));
+        };
         match bytes.as_slice().try_into() {
             Ok(key) => Ok(Self(Zeroizing::new(key))),
             Err(_) => Err(KeyError::Length {
@@ -78,20 +89,37 @@ impl SigningKey {
         }
     }
 
-    fn make(path: PathBuf) -> Result<Self, KeyError> {
-        let mut key = Zeroizing::new([0; LENGTH]);
-        getrandom::fill(key.as_mut_slice()).map_err(|error| KeyError::Random(error.to_string()))?;
-        wgctl::file::write_private(&path, key.as_slice()).map_err(io_error("make", path))?;
-        Ok(Self(key))
-    }
-
     /// The 32 bytes. Secret.
     pub(crate) fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.0
     }
 }
 
-fn io_error(what: &'static str, path: PathBuf) -> impl FnOnce(io::Error) -> KeyError {
+/// What is in a file that nobody else may read; none where there is no file.
+pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+    match fs::metadata(path) {
+        Ok(metadata) => {
+            let mode = metadata.permissions().mode() & 0o7777;
+            if mode & 0o077 != 0 {
+                let path = path.to_owned();
+                return Err(KeyError::Open { path, mode });
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io_error("read", path.to_owned())(source)),
+    }
+    let bytes = fs::read(path).map_err(io_error("read", path.to_owned()))?;
+    Ok(Some(Zeroizing::new(bytes)))
+}
+
+/// Bytes of the operating system's randomness.
+pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
+    let mut bytes = Zeroizing::new([0; N]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(|error| KeyError::Random(error.to_string()))?;
+    Ok(bytes)
+}
+
+pub(super) fn io_error(what: &'static str, path: PathBuf) -> impl FnOnce(io::Error) -> KeyError {
     move |source| KeyError::Io { what, path, source }
 }
 

@@ -5,6 +5,8 @@
 
 mod key;
 mod password;
+mod policy;
+mod ring;
 mod throttle;
 mod token;
 mod vault;
@@ -12,8 +14,9 @@ mod vault;
 pub use key::KeyError;
 pub(crate) use key::SigningKey;
 pub use password::{Busy, PasswordError};
-pub(crate) use password::{Passwords, check_policy};
-pub(crate) use throttle::LoginThrottle;
+pub(crate) use password::{Passwords, is_weak};
+pub(crate) use policy::{Password, check_policy};
+pub(crate) use throttle::{LoginThrottle, Principal, WriteThrottle};
 pub use token::TokenError;
 pub(crate) use token::Tokens;
 pub(crate) use vault::{AnswerVault, fingerprint};

@@ -1,15 +1,19 @@
-//! How many logins one address may try.
+//! How many logins one address may try, and how many changes one principal may make.
 //!
-//! Owns the count per address, in memory: it protects this process's processors, while the count
-//! that protects an account is in the store (`fleet::login_permitted`).
+//! Owns both counts, in memory: they protect this process, while the count that protects an account
+//! is in the store (`fleet::login_permitted`).
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use wgctl::name::{TokenId, UserId};
+
+use crate::fleet::customer;
 
 /// So many at once …
 const BURST: NonZeroU32 = match NonZeroU32::new(30) {
@@ -51,10 +55,42 @@ impl LoginThrottle {
     }
 }
 
-fn customer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
+/// Who makes changes, as far as their number is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Principal {
+    /// A person.
+    User(UserId),
+    /// An API token.
+    Token(TokenId),
+    /// A user of this host.
+    Local(Arc<str>),
+}
+
+/// Counts the changes of each principal.
+pub(crate) struct WriteThrottle {
+    limiter: DefaultKeyedRateLimiter<Principal>,
+    clock: DefaultClock,
+    checks: AtomicU32,
+}
+
+impl WriteThrottle {
+    /// `burst` at once, and so many more each second.
+    pub(crate) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        Self {
+            limiter: RateLimiter::dashmap(Quota::per_second(per_second).allow_burst(burst)),
+            clock: DefaultClock::default(),
+            checks: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts one change; the error is the seconds to wait.
+    pub(crate) fn check(&self, principal: &Principal) -> Result<(), u64> {
+        if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            self.limiter.retain_recent();
+        }
+        self.limiter
+            .check_key(principal)
+            .map_err(|until| until.wait_time_from(self.clock.now()).as_secs() + 1)
     }
 }
 
@@ -80,5 +116,24 @@ mod tests {
                 .is_err()
         });
         assert!(refused);
+    }
+
+    #[test]
+    fn an_address_is_the_same_however_it_is_written() {
+        let throttle = LoginThrottle::new();
+        let (bare, mapped) = ("192.0.2.1".parse().unwrap(), "::ffff:192.0.2.1".parse().unwrap());
+        let refused = (0..100).position(|turn| throttle.check(if turn % 2 == 0 { bare } else { mapped }).is_err());
+        assert_eq!(refused, Some(30));
+    }
+
+    #[test]
+    fn one_principal_is_slowed_and_others_are_not() {
+        let (five, ten) = (NonZeroU32::new(5).unwrap(), NonZeroU32::new(10).unwrap());
+        let throttle = WriteThrottle::new(five, ten);
+        let (one, other) = (Principal::User(UserId::random()), Principal::Local("ops".into()));
+        let made = (0..100).filter(|_| throttle.check(&one).is_ok()).count();
+        assert!((10..20).contains(&made), "{made}");
+        assert_eq!(throttle.check(&one), Err(1));
+        assert!(throttle.check(&other).is_ok());
     }
 }

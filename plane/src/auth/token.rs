@@ -1,24 +1,31 @@
 //! People's session tokens: JWTs signed with HS256.
 //!
-//! Owns what a token says and whether it is one of ours and still in its time. Whether the
-//! session it names still exists is the caller's to ask. Time is a parameter.
+//! Owns what a token says, whether it is one of ours and still in its time, and the change from one
+//! signing key to the next. Whether the session it names still exists is the caller's to ask. Time
+//! is a parameter.
 
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 use wgctl::Timestamp;
 use wgctl::api::Role;
 use wgctl::name::UserId;
 
-use super::SigningKey;
+use super::key::KeyError;
+use super::ring::{Key, LIFETIME, Ring, SKEW};
 use crate::fleet::Account;
 
 const AUDIENCE: &str = "sentrazone";
-const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// How far the clock may have been set back since a token was made.
-const SKEW: Duration = Duration::from_secs(60);
+/// The kind of token. There is one kind yet; a token of another kind is none of ours.
+const SESSION: &str = "session";
+
+/// How often it is asked whether an old key is outlived.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Why a token is not taken, or none could be made.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +39,9 @@ pub enum TokenError {
     /// Signing failed.
     #[error("tokens cannot be signed: {0}")]
     Sign(String),
+    /// The keys cannot be read or written.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 /// What a token says.
@@ -52,34 +62,90 @@ pub(crate) struct Claims {
     pub(crate) jti: Uuid,
     /// Always `sentrazone`.
     pub(crate) aud: String,
+    /// Always `session`.
+    pub(crate) typ: String,
     /// The user's session epoch it belongs to.
     pub(crate) epoch: u64,
 }
 
 /// Makes tokens and reads them.
 pub(crate) struct Tokens {
+    keys: RwLock<Arc<Keys>>,
+    /// Held by who changes the ring.
+    turn: Mutex<()>,
+    validation: Validation,
+}
+
+/// The ring, ready to sign and verify.
+struct Keys {
+    ring: Ring,
+    current: Signer,
+    old: Vec<Signer>,
+}
+
+struct Signer {
     encoding: EncodingKey,
     decoding: DecodingKey,
-    validation: Validation,
+    written: Header,
+    /// The header as it begins every token of this key.
     header: String,
+    retired_at: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Signer {
+    fn new(key: &Key) -> Result<Self, TokenError> {
+        let encoding = EncodingKey::from_secret(key.secret.as_slice());
+        let written = Header {
+            kid: Some(key.kid.clone()),
+            ..Header::new(Algorithm::HS256)
+        };
+        let trial = jsonwebtoken::encode(&written, &serde_json::json!({}), &encoding)
+            .map_err(|error| TokenError::Sign(error.to_string()))?;
+        Ok(Self {
+            header: trial.split('.').next().unwrap_or_default().to_owned(),
+            decoding: DecodingKey::from_secret(key.secret.as_slice()),
+            encoding,
+            written,
+            retired_at: key.retired_at,
+            until: key.until(),
+        })
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
+        jsonwebtoken::encode(&self.written, claims, &self.encoding).map_err(|error| TokenError::Sign(error.to_string()))
+    }
+
+    /// Whether a token made then may be this key's, now.
+    fn may_have_signed(&self, iat: i64, now: Timestamp) -> bool {
+        let in_its_time = self.retired_at.is_none_or(|at| iat <= at.after(SKEW).unix());
+        in_its_time && self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Keys {
+    fn new(ring: Ring) -> Result<Arc<Self>, TokenError> {
+        let old: Result<Vec<_>, _> = ring.old.iter().map(Signer::new).collect();
+        Ok(Arc::new(Self {
+            current: Signer::new(&ring.current)?,
+            old: old?,
+            ring,
+        }))
+    }
 }
 
 impl Tokens {
-    /// Signs and verifies once, so that a broken cryptography library stops the start.
-    pub(crate) fn new(key: &SigningKey) -> Result<Self, TokenError> {
+    /// With the keys in `state_dir`, made when there are none. Signs and verifies once, so that a
+    /// broken cryptography library stops the start.
+    pub(crate) fn load_or_make(state_dir: &Path) -> Result<Self, TokenError> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         // The time is checked in `verify`, which is told what time it is.
         validation.validate_exp = false;
-        let encoding = EncodingKey::from_secret(key.as_bytes());
-        let trial = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &serde_json::json!({}), &encoding)
-            .map_err(|error| TokenError::Sign(error.to_string()))?;
-        let header = trial.split('.').next().unwrap_or_default().to_owned();
         let tokens = Self {
-            encoding,
-            decoding: DecodingKey::from_secret(key.as_bytes()),
+            keys: RwLock::new(Keys::new(Ring::load_or_make(state_dir)?)?),
+            turn: Mutex::new(()),
             validation,
-            header,
         };
         tokens.prove()?;
         Ok(tokens)
@@ -95,9 +161,10 @@ impl Tokens {
             exp: 1,
             jti: Uuid::nil(),
             aud: AUDIENCE.to_owned(),
+            typ: SESSION.to_owned(),
             epoch: 0,
         };
-        let read = self.verify(&self.sign(&claims)?, now)?;
+        let read = self.verify(&self.keys().current.sign(&claims)?, now)?;
         if read == claims {
             Ok(())
         } else {
@@ -105,15 +172,14 @@ impl Tokens {
         }
     }
 
-    fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
-            .map_err(|error| TokenError::Sign(error.to_string()))
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A token for `account`, and when it ends. Secret.
     pub(crate) fn issue(&self, account: &Account, now: Timestamp) -> Result<(String, Timestamp), TokenError> {
         let end = now.after(LIFETIME);
-        let token = self.sign(&Claims {
+        let token = self.keys().current.sign(&Claims {
             sub: account.id,
             email: account.email.to_string(),
             role: account.role,
@@ -121,6 +187,7 @@ impl Tokens {
             exp: end.unix(),
             jti: Uuid::new_v4(),
             aud: AUDIENCE.to_owned(),
+            typ: SESSION.to_owned(),
             epoch: account.session_epoch,
         })?;
         Ok((token, end))
@@ -128,91 +195,75 @@ impl Tokens {
 
     /// What `token` says, when it is ours and in its time.
     ///
-    /// The header must be, byte for byte, the one we write: no other algorithm, key reference
-    /// (`kid`, `jwk`, `jku`) or `crit` extension ever reaches the library.
+    /// The header must be, byte for byte, one that we write for a key we have: no other algorithm,
+    /// key reference (`jwk`, `jku`, another `kid`) or `crit` extension ever reaches the library.
     pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
-        if token.split('.').next() != Some(self.header.as_str()) {
-            return Err(TokenError::Invalid);
-        }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
+        let keys = self.keys();
+        let header = token.split('.').next().unwrap_or_default();
+        let signer = std::iter::once(&keys.current)
+            .chain(&keys.old)
+            .find(|signer| signer.header == header)
+            .ok_or(TokenError::Invalid)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &signer.decoding, &self.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
         if claims.exp <= now.unix() {
             return Err(TokenError::Expired);
         }
-        if claims.iat > now.after(SKEW).unix() || claims.exp.saturating_sub(claims.iat) > LIFETIME.as_secs() as i64 {
+        let too_new = claims.iat > now.after(SKEW).unix();
+        let too_long = claims.exp.saturating_sub(claims.iat) > LIFETIME.as_secs() as i64;
+        if too_new || too_long || claims.typ != SESSION || !signer.may_have_signed(claims.iat, now) {
             return Err(TokenError::Invalid);
         }
         Ok(claims)
     }
+
+    /// Signs with a new key from now on; what the old one signed is good until its end. `note` is told
+    /// the new key's id before anything is changed, and may refuse. Gives that id, and when the old
+    /// key is erased.
+    pub(crate) async fn rotate<E: From<TokenError>>(
+        &self,
+        now: Timestamp,
+        note: impl AsyncFnOnce(&str) -> Result<(), E>,
+    ) -> Result<(String, Timestamp), E> {
+        let _turn = self.turn.lock().await;
+        let ring = self.keys().ring.rotated(now).map_err(TokenError::from)?;
+        let kid = ring.current.kid.clone();
+        note(&kid).await?;
+        self.install(ring).await?;
+        Ok((kid, now.after(LIFETIME + SKEW)))
+    }
+
+    /// Erases the keys that are outlived.
+    async fn sweep(&self, now: Timestamp) -> Result<(), TokenError> {
+        let _turn = self.turn.lock().await;
+        match self.keys().ring.swept(now) {
+            Some(ring) => self.install(ring).await,
+            None => Ok(()),
+        }
+    }
+
+    /// First on the disk, then in use: what is signed can be verified after a crash.
+    async fn install(&self, ring: Ring) -> Result<(), TokenError> {
+        let saved = tokio::task::spawn_blocking(move || ring.save().map(|()| ring)).await;
+        let ring = saved.map_err(|error| TokenError::Sign(error.to_string()))??;
+        let keys = Keys::new(ring)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// Erases outlived keys, now and every minute until dropped.
+    pub(crate) async fn housekeep(&self) {
+        let mut minute = tokio::time::interval(SWEEP);
+        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            minute.tick().await;
+            if let Err(error) = self.sweep(Timestamp::now()).await {
+                tracing::warn!(%error, "an old signing key could not be erased; the next try is in a minute");
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-
-    fn tokens() -> Tokens {
-        let dir = tempfile::tempdir().unwrap();
-        Tokens::new(&SigningKey::load_or_make(dir.path()).unwrap()).unwrap()
-    }
-
-    fn account() -> Account {
-        Account {
-            id: UserId::random(),
-            email: "ops@example.com".parse().unwrap(),
-            role: Role::Admin,
-            enabled: true,
-            password_hash: String::new(),
-            session_epoch: 7,
-        }
-    }
-
-    #[test]
-    fn a_token_says_whose_it_is_for_24_hours() {
-        let (tokens, account, now) = (tokens(), account(), Timestamp::from_unix(1_800_000_000));
-        let (token, end) = tokens.issue(&account, now).unwrap();
-        assert_eq!(end.since(now), LIFETIME);
-        let claims = tokens.verify(&token, now).unwrap();
-        assert_eq!((claims.sub, claims.epoch), (account.id, 7));
-        assert!(tokens.verify(&token, end.before(Duration::from_secs(1))).is_ok());
-        assert!(matches!(tokens.verify(&token, end), Err(TokenError::Expired)));
-        let before = now.before(Duration::from_secs(3600));
-        assert!(matches!(tokens.verify(&token, before), Err(TokenError::Invalid)));
-    }
-
-    #[test]
-    fn forged_tokens_are_refused() {
-        let (own, other, now) = (tokens(), tokens(), Timestamp::from_unix(1_800_000_000));
-        let (token, _) = own.issue(&account(), now).unwrap();
-        let (foreign, _) = other.issue(&account(), now).unwrap();
-        let [_, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else {
-            panic!("three parts")
-        };
-        let header = |json: &str| BASE64.encode(json);
-        let mut forged = vec![
-            foreign,
-            String::new(),
-            "...".to_owned(),
-            format!("{}.{payload}.", own.header),
-            format!("{}.{payload}.{signature}x", own.header),
-            format!("{}.{}.{signature}", own.header, header(r#"{"sub":"x"}"#)),
-            format!("{token}.{token}"),
-            "A".repeat(1 << 20),
-        ];
-        for json in [
-            r#"{"typ":"JWT","alg":"none"}"#,
-            r#"{"typ":"JWT","alg":"HS384"}"#,
-            r#"{"typ":"JWT","alg":"RS256"}"#,
-            r#"{"typ":"JWT","alg":"HS256","kid":"../../dev/null"}"#,
-            r#"{"typ":"JWT","alg":"HS256","crit":["x"],"x":1}"#,
-        ] {
-            forged.push(format!("{}.{payload}.{signature}", header(json)));
-            forged.push(format!("{}.{payload}.", header(json)));
-        }
-        for token in forged {
-            assert!(own.verify(&token, now).is_err(), "{token:.200}");
-        }
-    }
-}
+mod tests;

@@ -2,10 +2,11 @@
 //!
 //! Owns the limits, their defaults and their bounds. Holding them is the edge's.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::settings::{SettingError, Settings};
-use super::{bounded, seconds};
+use super::{bounded, changes, seconds};
 
 /// What a caller may take of the plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Bytes a second: a body that comes no slower is not cut, however long it is.
     pub min_body_rate: usize,
+    /// Changes a second that one person, API token or user of this host may make …
+    pub writes_per_second: NonZeroU32,
+    /// … after so many at once.
+    pub write_burst: NonZeroU32,
     /// How long running requests may take after the order to stop.
     pub shutdown_timeout: Duration,
 }
@@ -45,6 +50,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             min_body_rate: 4096,
+            writes_per_second: NonZeroU32::MIN.saturating_add(49),
+            write_burst: NonZeroU32::MIN.saturating_add(199),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
@@ -75,6 +82,8 @@ impl Limits {
             min_body_rate: settings.take_with("limits.min_body_rate", default.min_body_rate, |text| {
                 bounded(text, "bytes a second", 1, 1 << 30)
             })?,
+            writes_per_second: settings.take_with("limits.writes_per_second", default.writes_per_second, changes)?,
+            write_burst: settings.take_with("limits.write_burst", default.write_burst, changes)?,
             shutdown_timeout: settings.take_with("limits.shutdown_timeout", default.shutdown_timeout, |text| {
                 seconds(text, 0, 600)
             })?,

@@ -10,7 +10,7 @@ use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply,
 use wgctl::{PublicKey, ServerId, Timestamp};
 
 use super::servers::{existing, token_hash};
-use super::{Actor, Caller, Fleet, Refusal};
+use super::{Actor, Authority, Caller, Fleet, Refusal, authority};
 use crate::store::prelude::*;
 use crate::store::{Action, Changing, Done, Entry, Recording};
 
@@ -27,28 +27,39 @@ pub(super) const LONGEST_SEALED: usize = 256;
 const LONGEST_REASON: usize = 300;
 
 impl Fleet {
-    /// Whose agent token this is; none for a token that is not (or no more) one. Cheap.
-    pub async fn agent_by_token(&self, token: &str) -> Result<Option<ServerId>, Refusal> {
-        let hash = token_hash(token);
-        self.store().read(async |tx| Ok(by_hash(tx, &hash).await?))
+    /// The agent whose token this is, calling from `ip`; none for a token that is not (or no more)
+    /// one. Cheap, but for the first use of a new token, with which the old one dies.
+    pub async fn agent_by_token(&self, token: &str, ip: Option<IpAddr>) -> Result<Option<(ServerId, Caller)>, Refusal> {
+        let (token_hash, now) = (token_hash(token), self.now());
+        let known = self.store().read(async |tx| known(tx, &token_hash, now).await)?;
+        let Some((server, replaces)) = known else {
+            return Ok(None);
+        };
+        let caller = Caller {
+            authority: Authority::Agent {
+                server: server.clone(),
+                token_hash,
+            },
+            ..Caller::standing(Actor::Agent(server.clone()), ip)
+        };
+        if replaces && let Err(error) = self.retire_agent_token(&caller, &server).await {
+            tracing::warn!(%server, %error, "the agent's old token could not be retired; its next request tries again");
+        }
+        Ok(Some((server, caller)))
     }
 
     /// An agent introduces itself.
-    pub async fn hello(&self, server: &ServerId, hello: Hello, ip: Option<IpAddr>) -> Result<Welcome, Refusal> {
+    pub async fn hello(&self, caller: &Caller, server: &ServerId, hello: Hello) -> Result<Welcome, Refusal> {
         if hello.version == 0 {
             return Err(Refusal::field_value(
                 "version",
                 "versions count from 1: update the agent",
             ));
         }
-        let caller = Caller {
-            actor: Actor::Agent(server.clone()),
-            ip,
-        };
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
         let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
         if known != Some(key) {
-            self.change(&caller, async move |tx: &Changing| record_key(tx, &id, key, now).await)
+            self.change(caller, async move |tx: &Changing| record_key(tx, &id, key, now).await)
                 .await?;
         }
         Ok(Welcome {
@@ -95,8 +106,14 @@ impl Fleet {
     }
 }
 
-async fn by_hash(tx: &impl Read, hash: &[u8; 32]) -> Result<Option<ServerId>, Refusal> {
-    Ok(tx.server_by_token(hash).await?)
+/// Whose token this is, and whether there is an old one beside it that dies now.
+async fn known(tx: &impl Read, hash: &[u8; 32], now: Timestamp) -> Result<Option<(ServerId, bool)>, Refusal> {
+    let Some(id) = authority::agent(tx, hash, now).await? else {
+        return Ok(None);
+    };
+    let (server, _) = existing(tx, &id).await?;
+    let replaces = server.old_token.is_some() && server.token_hash == *hash;
+    Ok(Some((id, replaces)))
 }
 
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this

@@ -7,6 +7,7 @@
 mod adoption;
 mod agent;
 mod audit;
+mod authority;
 mod backfill;
 mod backup;
 mod checks;
@@ -23,6 +24,7 @@ mod sessions;
 mod show;
 mod status;
 mod throttle;
+mod tokens;
 mod users;
 
 use std::sync::Arc;
@@ -32,19 +34,22 @@ use tokio::sync::Semaphore;
 use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
+pub use authority::require;
 pub use backup::Copy;
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
+pub use servers::{AGENT_PREFIX, no_server};
 pub use sessions::Account;
 pub use status::{HistoryPages, HistoryQuery};
-pub use throttle::LoginPermit;
+pub use throttle::{LoginPermit, customer};
+pub use tokens::{Grant, PREFIX as TOKEN_PREFIX, Scope};
 pub use users::{NewAccount, UserChange};
 
 use crate::history;
 use crate::relay::Relay;
 use crate::store::prelude::*;
-pub use crate::store::{Action, Actor, Caller};
+pub use crate::store::{Action, Actor, Authority, Caller};
 use crate::store::{Changing, Done, Recording, Store, StoreError};
 
 /// How many outlived rows are removed in one transaction.
@@ -85,6 +90,7 @@ struct Shared {
     relay: Relay,
     logins: throttle::Logins,
     drift_log: drift::Allowance,
+    token_uses: tokens::Uses,
     copies: Arc<Semaphore>,
     settings: Settings,
 }
@@ -99,6 +105,7 @@ impl Fleet {
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
                 drift_log: drift::Allowance::default(),
+                token_uses: tokens::Uses::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
                 settings,
             }),
@@ -164,13 +171,18 @@ impl Fleet {
         self.shared.settings.clock.now()
     }
 
-    /// Makes a change.
+    /// Makes a change, where the caller may still make it when its turn comes.
     async fn change<T: Send + 'static>(
         &self,
         caller: &Caller,
         change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.store().change(caller, self.now(), change).await
+        let (authority, now) = (caller.authority.clone(), self.now());
+        let permitted = async move |tx: &Changing| {
+            authority::check(tx, &authority, now).await?;
+            change(tx).await
+        };
+        self.store().change(caller, now, permitted).await
     }
 
     /// Makes a change to a server's desired state and tells its agent, even if the caller goes away

@@ -14,6 +14,12 @@ pub enum Refusal {
         /// Like `server "los-angeles"`.
         what: String,
     },
+    /// `unauthorized`: what the caller proved is not valid any more.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// `forbidden`: the caller may not.
+    #[error("{0}")]
+    Forbidden(String),
     /// `invalid_field`: a value that cannot be.
     #[error("{field}: {detail}")]
     InvalidField {
@@ -28,6 +34,9 @@ pub enum Refusal {
     /// `user_exists`.
     #[error("a user with the email {0:?} exists: change that one, or choose another email")]
     UserExists(String),
+    /// `token_exists`.
+    #[error("an API token with the name {0:?} exists: remove that one, or choose another name")]
+    TokenExists(String),
     /// `name_taken`.
     #[error("the server already has a client named {0:?}: choose another name")]
     NameTaken(String),
@@ -102,9 +111,12 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not_found",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
             Self::InvalidField { .. } => "invalid_field",
             Self::ServerExists(_) => "server_exists",
             Self::UserExists(_) => "user_exists",
+            Self::TokenExists(_) => "token_exists",
             Self::NameTaken(_) => "name_taken",
             Self::AddressTaken(_) => "address_taken",
             Self::OverlappingNetworks { .. } => "overlapping_networks",
@@ -135,6 +147,7 @@ impl Refusal {
             Self::PublicKeyTaken(_) => Some("publicKey"),
             Self::ServerExists(_) => Some("id"),
             Self::UserExists(_) => Some("email"),
+            Self::TokenExists(_) => Some("name"),
             _ => None,
         }
     }

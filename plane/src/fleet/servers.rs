@@ -2,23 +2,32 @@
 //!
 //! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::time::Duration;
+
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
-use wgctl::api::{AgentToken, NewServer, Server, ServerCreated, ServerPatch};
+use wgctl::api::{AgentToken, NewServer, Server, ServerCreated, ServerPatch, TokenRotation};
 use wgctl::{ServerId, Timestamp};
 
 use super::idempotency::{self, Before};
+use super::tokens::new_token;
 use super::{Caller, Fleet, Idempotency, Refusal, checks, show};
 use crate::history;
 use crate::store::prelude::*;
-use crate::store::{Action, AgentState, Changing, Done, Entry, Ledger, Reading, Recording, ServerRecord};
+use crate::store::{Action, AgentState, Changing, Done, Entry, Ledger, OldToken, Reading, Recording, ServerRecord};
 
 /// The seconds that keep most NATs' bindings open (`wg(8)`).
 const KEEPALIVE: u16 = 25;
 
-pub(super) fn no_server(id: &ServerId) -> Refusal {
+/// What agents' tokens begin with.
+pub const AGENT_PREFIX: &str = "szagent_";
+
+/// The longest that an agent's old token may work beside the new one: a week, seconds.
+const LONGEST_GRACE: u32 = 7 * 24 * 3600;
+
+/// The refusal for a server that does not exist, or is not to be known of.
+#[must_use]
+pub fn no_server(id: &ServerId) -> Refusal {
     Refusal::NotFound {
         what: format!("server {:?}", id.as_str()),
     }
@@ -61,7 +70,7 @@ impl Fleet {
         new: NewServer,
         once: Option<Idempotency>,
     ) -> Result<ServerCreated, Refusal> {
-        let (token, token_hash) = new_token()?;
+        let (token, token_hash) = new_token(AGENT_PREFIX)?;
         let now = self.now();
         let record = record(new, token_hash, now)?;
         self.change(caller, async move |tx: &Changing| {
@@ -104,26 +113,44 @@ impl Fleet {
         Ok(())
     }
 
-    /// A new agent token; the old one is dead.
-    pub async fn rotate_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<AgentToken, Refusal> {
-        let (agent_token, hash) = new_token()?;
+    /// A new agent token. The old one dies at once, or after its grace at the latest.
+    pub async fn rotate_agent_token(
+        &self,
+        caller: &Caller,
+        id: &ServerId,
+        rotation: TokenRotation,
+    ) -> Result<AgentToken, Refusal> {
+        let grace = rotation.grace_seconds;
+        if grace > LONGEST_GRACE {
+            let detail = format!("{grace} s: give 0 (the old token dies at once) to {LONGEST_GRACE} (a week)");
+            return Err(Refusal::field_value("grace_seconds", detail));
+        }
+        let (agent_token, hash) = new_token(AGENT_PREFIX)?;
         let (server, now) = (id.clone(), self.now());
-        self.change(caller, async move |tx: &Changing| rotate(tx, &server, hash, now).await)
-            .await?;
-        // A poll that is held under the old token ends with it.
-        self.shared.relay.cut(id);
-        Ok(AgentToken { agent_token, pin: None })
+        let until = (grace > 0).then(|| now.after(Duration::from_secs(grace.into())));
+        self.change(caller, async move |tx: &Changing| {
+            rotate(tx, &server, hash, until, now).await
+        })
+        .await?;
+        if until.is_none() {
+            // A poll that is held under the old token ends with it.
+            self.shared.relay.cut(id);
+        }
+        Ok(AgentToken {
+            agent_token,
+            pin: None,
+            previous_valid_until: until,
+        })
     }
-}
 
-/// 256 bits of the operating system's randomness, and what is kept of them.
-fn new_token() -> Result<(String, [u8; 32]), Refusal> {
-    let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Refusal::Internal(format!("the operating system gave no randomness: {error}")))?;
-    let token = format!("szagent_{}", URL_SAFE_NO_PAD.encode(bytes));
-    let hash = token_hash(&token);
-    Ok((token, hash))
+    /// The agent has its new token: the old one is dead.
+    pub(super) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
+        let server = id.clone();
+        self.change(caller, async move |tx: &Changing| retire(tx, &server).await)
+            .await?;
+        self.shared.relay.cut(id);
+        Ok(())
+    }
 }
 
 pub(super) fn token_hash(token: &str) -> [u8; 32] {
@@ -160,6 +187,7 @@ fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<Server
         public_key: None,
         adopt: new.adopt,
         token_hash,
+        old_token: None,
         created_at: now,
         updated_at: now,
     })
@@ -316,10 +344,35 @@ async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Resu
     Ok(())
 }
 
-async fn rotate(tx: &impl Change, id: &ServerId, hash: [u8; 32], now: Timestamp) -> Result<Done<()>, Refusal> {
+async fn rotate(
+    tx: &impl Change,
+    id: &ServerId,
+    hash: [u8; 32],
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Done<()>, Refusal> {
     let (mut server, _) = existing(tx, id).await?;
-    let old = std::mem::replace(&mut server.token_hash, hash);
+    // Of a rotation before this one: two old tokens at once would be one too many.
+    let older = server.old_token.take();
+    let replaced = std::mem::replace(&mut server.token_hash, hash);
+    server.old_token = until.map(|until| OldToken { hash: replaced, until });
     server.updated_at = now;
-    tx.put_server(&server, Some(&old)).await?;
+    let dead = match until {
+        None => Some(replaced),
+        Some(_) => None,
+    };
+    tx.put_server(&server, dead.as_ref()).await?;
+    if let Some(older) = older {
+        tx.put_server(&server, Some(&older.hash)).await?;
+    }
     Ok(Done::new((), Entry::new(Action::ServerTokenRotated, id)))
+}
+
+async fn retire(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
+    let (mut server, _) = existing(tx, id).await?;
+    let Some(old) = server.old_token.take() else {
+        return Ok(Done::nothing(()));
+    };
+    tx.put_server(&server, Some(&old.hash)).await?;
+    Ok(Done::new((), Entry::new(Action::ServerTokenRetired, id)))
 }

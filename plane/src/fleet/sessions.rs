@@ -9,7 +9,7 @@ use wgctl::api::Role;
 use wgctl::name::{Email, UserId};
 
 use super::users::no_user;
-use super::{Actor, Caller, Fleet, LoginPermit, Refusal, throttle};
+use super::{Actor, Authority, Caller, Fleet, LoginPermit, Refusal, throttle};
 use crate::store::prelude::*;
 use crate::store::{Action, Changing, Done, Entry, Penalty, UserRecord};
 
@@ -28,6 +28,27 @@ pub struct Account {
     pub password_hash: String,
     /// Sessions of another epoch are over.
     pub session_epoch: u64,
+}
+
+impl Account {
+    /// This person, as the audit log names them.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::User {
+            id: self.id,
+            email: self.email.clone(),
+        }
+    }
+
+    /// What a session of this account rests on, for what needs `role`.
+    #[must_use]
+    pub const fn authority(&self, role: Role) -> Authority {
+        Authority::Session {
+            user: self.id,
+            epoch: self.session_epoch,
+            role,
+        }
+    }
 }
 
 impl From<UserRecord> for Account {
@@ -58,45 +79,54 @@ impl Fleet {
         self.store().read(async |tx| Ok(tx.user(id).await?.map(Account::from)))
     }
 
-    /// Whether a login of this email may be tried now: `TooManyRequests` when not. The same for
-    /// emails that do not exist. The permit is to be held until the outcome is recorded.
-    pub async fn login_permitted(&self, email: &str) -> Result<LoginPermit, Refusal> {
-        let account = throttle::account(email);
-        let penalty = self
-            .store()
-            .read(async |tx| Ok::<_, Refusal>(tx.penalty(&account).await?))?;
+    /// Whether a login of this email may be tried now from there: `TooManyRequests` when not. The same
+    /// for emails that do not exist. The permit is to be held until the outcome is recorded.
+    pub async fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
+        let (account, penalty) = self.store().read(async |tx| {
+            let account = throttle::counted(tx, email, ip).await?;
+            Ok::<_, Refusal>((account, tx.penalty(&account).await?))
+        })?;
         let penalty = penalty.unwrap_or_default();
         throttle::check(&penalty, self.now())?;
         self.shared.logins.begin(account, &penalty)
     }
 
-    /// Records a login and clears the account's penalty.
-    pub async fn login_succeeded(&self, id: &UserId, ip: Option<IpAddr>) -> Result<(), Refusal> {
-        let account = self.account(id).await?.ok_or_else(|| no_user(id))?;
+    /// Records a login and clears the account's penalty. `account` is what the password was checked
+    /// against: where it was disabled, or its password changed, since then, there is no login.
+    /// `rehashed` takes the place of the hash that was checked.
+    pub async fn login_succeeded(
+        &self,
+        account: &Account,
+        rehashed: Option<String>,
+        ip: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
         let caller = Caller {
-            actor: Actor::User {
-                id: *id,
-                email: account.email,
-            },
-            ip,
+            authority: account.authority(Role::Viewer),
+            ..Caller::standing(account.actor(), ip)
         };
-        let (id, now) = (*id, self.now());
-        self.change(&caller, async move |tx: &Changing| succeeded(tx, &id, now).await)
-            .await
+        let (id, checked, now) = (account.id, account.password_hash.clone(), self.now());
+        let rehashed = rehashed.map(|new| (checked, new));
+        let change = async move |tx: &Changing| succeeded(tx, &id, rehashed, ip, now).await;
+        self.change(&caller, change).await
     }
 
     /// Records a refused login and lengthens the account's penalty.
     pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>) -> Result<(), Refusal> {
-        let caller = Caller {
-            actor: Actor::Nobody(email.to_owned()),
-            ip,
-        };
-        let (account, now) = (throttle::account(email), self.now());
+        let caller = Caller::standing(Actor::Nobody(email.to_owned()), ip);
+        let (email, now) = (email.to_owned(), self.now());
         let entry = Entry::new(Action::LoginFailed, &caller.actor);
         self.change(&caller, async move |tx: &Changing| {
+            let account = throttle::counted(tx, &email, ip).await?;
             failed(tx, &account, entry, now).await
         })
         .await
+    }
+
+    /// Says in the log that sessions are signed with the new key `kid`; to be called before they are.
+    pub async fn signing_key_rotated(&self, caller: &Caller, kid: &str) -> Result<(), Refusal> {
+        let entry = Entry::new(Action::SigningKeyRotated, kid);
+        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+            .await
     }
 
     /// Ends all sessions of a user.
@@ -107,12 +137,29 @@ impl Fleet {
     }
 }
 
-async fn succeeded(tx: &impl Change, id: &UserId, now: Timestamp) -> Result<Done<()>, Refusal> {
+/// `rehashed` is the hash that was checked and a stronger one of the same password.
+async fn succeeded(
+    tx: &impl Change,
+    id: &UserId,
+    rehashed: Option<(String, String)>,
+    ip: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Done<()>, Refusal> {
     let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
     let account = throttle::account(user.email.as_str());
+    if let Some((checked, new)) = rehashed
+        && user.password_hash == checked
+    {
+        user.password_hash = new;
+    }
+    let counted = throttle::counted(tx, user.email.as_str(), ip).await?;
+    if let Some(ip) = ip {
+        throttle::remember(&mut user.known_addresses, ip);
+    }
     user.last_login_at = Some(now);
     tx.put_user(&user).await?;
     tx.clear_penalty(&account).await?;
+    tx.clear_penalty(&counted).await?;
     Ok(Done::new((), Entry::new(Action::LoginSucceeded, &user.email)))
 }
 

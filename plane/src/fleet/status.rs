@@ -6,7 +6,7 @@ use wgctl::api::{HistoryPoint, Status};
 use wgctl::{ServerId, Timestamp};
 
 use super::servers::no_server;
-use super::{Fleet, Refusal, show};
+use super::{Fleet, Refusal, Scope, show};
 use crate::history::{self, Steps};
 use crate::store::Reading;
 use crate::store::prelude::*;
@@ -31,12 +31,15 @@ pub struct HistoryQuery {
     pub until: Option<Timestamp>,
     /// Seconds a point; 60 to 259,200; default 300.
     pub step: Option<u32>,
+    /// Of these servers at most.
+    pub scope: Scope,
 }
 
 /// History in pages, oldest first. What is held does not grow with the history.
 pub struct HistoryPages {
     fleet: Fleet,
     server: Option<ServerId>,
+    scope: Scope,
     reading: Option<Reader>,
 }
 
@@ -51,8 +54,8 @@ impl HistoryPages {
     /// The next points; none at the end. A page is never empty.
     pub async fn next(&mut self) -> Result<Option<Vec<HistoryPoint>>, Refusal> {
         while let Some(reader) = self.reading.take() {
-            let server = self.server.clone();
-            let read = async move |tx: &Reading| page(tx, server.as_ref(), reader).await;
+            let (server, scope) = (self.server.clone(), self.scope.clone());
+            let read = async move |tx: &Reading| page(tx, server.as_ref(), &scope, reader).await;
             let (points, reader) = self.fleet.store().scan(read).await?;
             self.reading = reader;
             if !points.is_empty() {
@@ -66,6 +69,7 @@ impl HistoryPages {
 async fn page(
     tx: &impl Read,
     server: Option<&ServerId>,
+    scope: &Scope,
     mut reader: Reader,
 ) -> Result<(Vec<HistoryPoint>, Option<Reader>), Refusal> {
     let mut points = Vec::new();
@@ -79,7 +83,7 @@ async fn page(
                 .collect(),
             None => tx.hour_of_all(reader.hour).await?,
         };
-        for (id, packed) in hours {
+        for (id, packed) in hours.into_iter().filter(|(id, _)| scope.admits(id)) {
             match history::unpack(&packed) {
                 Ok(samples) => reader.steps.add(reader.hour, &id, &samples),
                 Err(error) => tracing::error!(server = %id, hour = reader.hour, %error, "an hour of history is lost"),
@@ -120,6 +124,9 @@ impl Fleet {
             return Err(Refusal::field_value("step", detail));
         }
         if let Some(id) = &query.server_id {
+            if !query.scope.admits(id) {
+                return Err(no_server(id));
+            }
             self.server(id).await?;
         }
         let now = self.now();
@@ -140,6 +147,7 @@ impl Fleet {
         Ok(HistoryPages {
             fleet: self.clone(),
             server: query.server_id,
+            scope: query.scope,
             reading: Some(reader),
         })
     }

@@ -1,18 +1,22 @@
 //! How often an account's password may be guessed.
 //!
 //! Owns the arithmetic of penalties, and the bound on guesses that are under way. An account that
-//! does not exist is treated like one that does. The wait is capped, so that nobody can lock the
-//! owner out for good; at the cap an account allows 60 guesses an hour.
+//! does not exist is treated like one that does. The wait is capped: at the cap an account allows 60
+//! guesses an hour. Somebody who never stops guessing would still take every turn there is, so an
+//! address from which the account was logged in to lately has turns of its own.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use wgctl::Timestamp;
+use wgctl::name::Email;
 
 use super::Refusal;
 use crate::store::Penalty;
+use crate::store::prelude::*;
 
 /// Failures that cost nothing yet.
 const FREE: u32 = 5;
@@ -20,12 +24,54 @@ const FREE: u32 = 5;
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// How many addresses an account knows.
+const KNOWN: usize = 4;
+
 /// Failures are forgotten after this long without another.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// An account by what was typed as its email: of any length, existing or not.
 pub(super) fn account(email: &str) -> [u8; 32] {
     Sha256::digest(email.trim().to_lowercase().as_bytes()).into()
+}
+
+/// The same from one address that the account knows.
+fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(account);
+    hash.update(known.to_string().as_bytes());
+    hash.finalize().into()
+}
+
+/// Whose failures a login of `email` from `ip` meets, and adds to.
+pub(super) async fn counted(tx: &impl Read, email: &str, ip: Option<IpAddr>) -> Result<[u8; 32], Refusal> {
+    let account = account(email);
+    let user = match email.parse::<Email>() {
+        Ok(email) => tx.user_by_email(&email).await?,
+        Err(_) => None,
+    };
+    let known = ip
+        .map(customer)
+        .filter(|ip| user.is_some_and(|user| user.known_addresses.contains(ip)));
+    Ok(known.map_or(account, |known| account_from(&account, known)))
+}
+
+/// The addresses an account knows, after a login from `ip`.
+pub(super) fn remember(known: &mut Vec<IpAddr>, ip: IpAddr) {
+    let ip = customer(ip);
+    known.retain(|other| *other != ip);
+    known.insert(0, ip);
+    known.truncate(KNOWN);
+}
+
+/// Whose address it is: an IPv4 address is one customer's, however it is written, and so is a /64 of
+/// IPv6.
+#[must_use]
+pub fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
 }
 
 /// How long after its last failure an account waits.
@@ -161,5 +207,20 @@ mod tests {
         assert!(lock(&logins.0).is_empty());
         let _one = logins.begin(account(" OPS@example.com"), &after(100)).unwrap();
         assert!(logins.begin(account("ops@example.com"), &after(100)).is_err());
+    }
+
+    #[test]
+    fn an_account_knows_its_latest_few_addresses() {
+        let mut known = Vec::new();
+        for last in [1, 2, 3, 4, 1, 5] {
+            remember(&mut known, IpAddr::from([192, 0, 2, last]));
+        }
+        assert_eq!(known, [5, 1, 4, 3].map(|last| IpAddr::from([192, 0, 2, last])));
+        remember(&mut known, "::ffff:192.0.2.3".parse().unwrap());
+        assert_eq!(known.first(), Some(&IpAddr::from([192, 0, 2, 3])));
+        assert_eq!(
+            customer("2001:db8::1:2:3:4".parse().unwrap()),
+            "2001:db8::".parse::<IpAddr>().unwrap()
+        );
     }
 }

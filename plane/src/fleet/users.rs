@@ -110,6 +110,7 @@ async fn create(
         session_epoch: 1,
         created_at: now,
         last_login_at: None,
+        known_addresses: Vec::new(),
     };
     let user = show::user(record.clone());
     let kept = first.seal(&user)?;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use wgctl::Pin;
 
-use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens};
+use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens, WriteThrottle};
 use crate::config::{Config, Limits, Tls};
 use crate::fleet::Fleet;
 
@@ -34,6 +34,7 @@ pub(super) struct Shared {
     pub(super) tokens: Tokens,
     pub(super) passwords: Passwords,
     pub(super) throttle: LoginThrottle,
+    pub(super) writes: WriteThrottle,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
     /// Whether the plane is reached over TLS: its own, or a proxy's.
@@ -58,6 +59,7 @@ impl App {
             tokens,
             passwords,
             throttle: LoginThrottle::new(),
+            writes: WriteThrottle::new(config.limits.writes_per_second, config.limits.write_burst),
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             is_secure: config.tls != Tls::Off || config.behind_proxy,
@@ -69,6 +71,11 @@ impl App {
     /// The fleet, for the tasks beside the requests.
     pub(crate) fn fleet(&self) -> Fleet {
         self.0.fleet.clone()
+    }
+
+    /// Erases what the tokens have outlived, until dropped.
+    pub(crate) async fn keep_keys(self) {
+        self.0.tokens.housekeep().await;
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wgctl::backup::{MEDIA_TYPE, Summary};
 
 use super::pace::Pace;
-use super::principal::Admin;
+use super::principal::{Admin, Keeper};
 use super::problem::{Failure, Kind};
 use crate::fleet::{Copy, Refusal};
 use crate::store::StoreError;
@@ -61,20 +61,20 @@ async fn next_piece((mut file, copy): Progress) -> io::Result<Option<(Bytes, Pro
     Ok((read > 0).then(|| (piece.into(), (file, copy))))
 }
 
-pub(super) async fn restore(admin: Admin, request: Request) -> Result<Json<Summary>, Failure> {
+pub(super) async fn restore(keeper: Keeper, request: Request) -> Result<Json<Summary>, Failure> {
     let media_type = request.headers().get(header::CONTENT_TYPE);
     if media_type.is_none_or(|value| value != MEDIA_TYPE) {
         let detail = format!("send a backup as GET /api/backup gave it, with Content-Type: {MEDIA_TYPE}");
         return Err(Kind::UnsupportedMediaType.because(detail));
     }
-    let copy = admin.fleet().receive()?;
+    let copy = keeper.fleet().receive()?;
     let mut file = File::from_std(copy.file.try_clone().map_err(unusable)?);
-    fill(&mut file, request.into_body(), &admin).await?;
-    Ok(Json(admin.fleet().restore(&admin.caller, copy).await?))
+    fill(&mut file, request.into_body(), &keeper).await?;
+    Ok(Json(keeper.fleet().restore(&keeper.caller, copy).await?))
 }
 
-async fn fill(file: &mut File, mut body: Body, admin: &Admin) -> Result<(), Failure> {
-    let mut pace = Pace::new(&admin.app.shared().limits);
+async fn fill(file: &mut File, mut body: Body, keeper: &Keeper) -> Result<(), Failure> {
+    let mut pace = Pace::new(&keeper.app.shared().limits);
     let mut left = LONGEST;
     while let Some(bytes) = pace.next(&mut body).await? {
         left = left

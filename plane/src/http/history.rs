@@ -9,16 +9,17 @@ use futures_util::stream;
 use wgctl::api::HistoryPoint;
 
 use super::extract::Parameters;
-use super::principal::Viewer;
+use super::principal::ScopedViewer;
 use super::problem::Failure;
 use crate::fleet::{HistoryPages, HistoryQuery, Refusal};
 
-pub(super) async fn list(viewer: Viewer, mut parameters: Parameters) -> Result<Response, Failure> {
+pub(super) async fn list(viewer: ScopedViewer, mut parameters: Parameters) -> Result<Response, Failure> {
     let query = HistoryQuery {
         server_id: parameters.take("server_id")?,
         since: parameters.take("since")?,
         until: parameters.take("until")?,
         step: parameters.take("step")?,
+        scope: viewer.scope.clone(),
     };
     parameters.finish()?;
     // What can be refused is refused before the status line.

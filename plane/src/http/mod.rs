@@ -17,6 +17,7 @@ mod extract;
 mod health;
 mod history;
 mod host;
+mod keys;
 mod listener;
 mod local;
 mod login;
@@ -31,6 +32,7 @@ mod servers;
 mod session;
 mod slots;
 mod statuses;
+mod tokens;
 mod unread;
 mod users;
 

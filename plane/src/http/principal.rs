@@ -1,11 +1,16 @@
 //! Who asks, and what they may: every handler names one of these before it reaches anything.
 //!
-//! Owns the four permissions: [`Anyone`], [`Viewer`], [`Admin`] and [`Agent`] (and [`Person`], for
-//! what is one's own). The fleet is reached only through them. It must not hold business rules.
+//! Owns the permissions: [`Anyone`], [`Viewer`] and [`ScopedViewer`], [`Admin`] and [`Keeper`],
+//! [`Person`] for what is one's own, and [`Agent`]. The fleet is reached only through them. It must
+//! not hold business rules.
+//!
+//! An API token may be limited to some servers. That is decided here for all routes alike: one under
+//! `{server}` answers for every other server as for one that does not exist, and one that is about no
+//! single server refuses such a token, unless its handler names [`ScopedViewer`] and filters.
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header;
 use axum::http::request::Parts;
 use wgctl::api::Role;
@@ -15,10 +20,11 @@ use super::app::{App, Shared};
 use super::peer::{CallerAddress, Peer};
 use super::problem::{Failure, Kind};
 use super::slots::Standing;
-use crate::fleet::{Account, Actor, Caller, Fleet};
+use crate::auth::Principal;
+use crate::fleet::{self, Account, Actor, Authority, Caller, Fleet, Grant, Scope};
 
-/// What agent tokens begin with.
-const AGENT_PREFIX: &str = "szagent_";
+/// The user of this host whose changes are not counted: root can do worse than make many.
+const ROOT: &str = "root";
 
 /// The mark on a request whose handler has named its permission.
 #[derive(Clone)]
@@ -32,7 +38,8 @@ pub(super) struct Authorized {
 enum Identity {
     Person(Box<Account>),
     Local(Arc<str>),
-    Agent(ServerId),
+    Token(Box<Grant>),
+    Agent(ServerId, Box<Caller>),
 }
 
 macro_rules! permission {
@@ -70,17 +77,35 @@ permission!(
     anyone
 );
 permission!(
-    /// A person with the role viewer or admin.
+    /// A person or an API token with the role viewer or admin.
     Viewer {},
     viewer
 );
 permission!(
-    /// A person with the role admin, or a user of this host over the local socket.
+    /// The same for what is about all servers: a token for some of them is let in, and the handler
+    /// shows no more than `scope`.
+    ScopedViewer {
+        /// The servers to show.
+        scope: Scope,
+    },
+    scoped_viewer
+);
+permission!(
+    /// A person or an API token with the role admin, or a user of this host over the local socket.
     Admin {
         /// Who acts, for the audit log.
         caller: Caller,
     },
     admin
+);
+permission!(
+    /// The same without API tokens, for what would let a token make itself more than it is: users,
+    /// tokens, keys, and the restore that replaces them all.
+    Keeper {
+        /// Who acts, for the audit log.
+        caller: Caller,
+    },
+    keeper
 );
 permission!(
     /// Somebody who logged in, for what is their own.
@@ -110,69 +135,144 @@ async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
 }
 
 async fn viewer(parts: &mut Parts, app: &App) -> Result<Viewer, Failure> {
-    human(parts, app.shared()).await?;
+    let human = human(parts, app.shared(), Role::Viewer).await?;
+    human.stays_in_scope(parts, app).await?;
     Ok(Viewer { app: app.clone() })
 }
 
-async fn admin(parts: &mut Parts, app: &App) -> Result<Admin, Failure> {
-    match human(parts, app.shared()).await? {
-        (caller, Some(account)) if account.role == Role::Admin => Ok(Admin {
-            caller,
-            app: app.clone(),
-        }),
-        (caller, None) => Ok(Admin {
-            caller,
-            app: app.clone(),
-        }),
-        (_, Some(_)) => Err(Kind::Forbidden.because("this needs the role admin: ask an admin to do it")),
-    }
-}
-
-async fn person(parts: &mut Parts, app: &App) -> Result<Person, Failure> {
-    match human(parts, app.shared()).await? {
-        (caller, Some(account)) => Ok(Person {
-            caller,
-            account: *account,
-            app: app.clone(),
-        }),
-        (_, None) => Err(Kind::Forbidden.because("over the local socket nobody is logged in: log in first")),
-    }
-}
-
-async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
-    let Identity::Agent(server) = identify(parts, app.shared()).await? else {
-        return Err(Kind::Unauthorized.because("this endpoint is for agents: send the server's agent token"));
-    };
-    let caller = Caller {
-        actor: Actor::Agent(server.clone()),
-        ip: address(parts).0,
-    };
-    mark(parts, &caller.actor.to_string(), true);
-    Ok(Agent {
-        server,
-        caller,
+async fn scoped_viewer(parts: &mut Parts, app: &App) -> Result<ScopedViewer, Failure> {
+    let scope = human(parts, app.shared(), Role::Viewer).await?.scope;
+    Ok(ScopedViewer {
+        scope,
         app: app.clone(),
     })
 }
 
-/// A person, or a user of this host (who has no account).
-async fn human(parts: &mut Parts, shared: &Shared) -> Result<(Caller, Option<Box<Account>>), Failure> {
-    let (actor, account) = match identify(parts, shared).await? {
-        Identity::Agent(_) => {
+async fn admin(parts: &mut Parts, app: &App) -> Result<Admin, Failure> {
+    let human = human(parts, app.shared(), Role::Admin).await?;
+    human.stays_in_scope(parts, app).await?;
+    Ok(Admin {
+        caller: human.caller,
+        app: app.clone(),
+    })
+}
+
+async fn keeper(parts: &mut Parts, app: &App) -> Result<Keeper, Failure> {
+    let human = human(parts, app.shared(), Role::Admin).await?;
+    if matches!(human.caller.actor, Actor::Token(_)) {
+        return Err(Kind::Forbidden.because("an API token may not do this: an admin does it, logged in"));
+    }
+    Ok(Keeper {
+        caller: human.caller,
+        app: app.clone(),
+    })
+}
+
+async fn person(parts: &mut Parts, app: &App) -> Result<Person, Failure> {
+    let human = human(parts, app.shared(), Role::Viewer).await?;
+    match human.account {
+        Some(account) => Ok(Person {
+            caller: human.caller,
+            account: *account,
+            app: app.clone(),
+        }),
+        None => Err(Kind::Forbidden.because("this is for somebody who is logged in: log in at POST /api/login first")),
+    }
+}
+
+async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
+    let Identity::Agent(server, caller) = identify(parts, app.shared()).await? else {
+        return Err(Kind::Unauthorized.because("this endpoint is for agents: send the server's agent token"));
+    };
+    // How many changes an agent makes is not counted: most answer what people asked, and the bodies
+    // are bounded.
+    mark(parts, &caller.actor.to_string(), true);
+    Ok(Agent {
+        server,
+        caller: *caller,
+        app: app.clone(),
+    })
+}
+
+/// A person, a program with an API token, or a user of this host (who has no account).
+struct Human {
+    caller: Caller,
+    account: Option<Box<Account>>,
+    scope: Scope,
+}
+
+impl Human {
+    async fn stays_in_scope(&self, parts: &mut Parts, app: &App) -> Result<(), Failure> {
+        if self.scope.is_everything() {
+            return Ok(());
+        }
+        let parameters = RawPathParams::from_request_parts(parts, app).await;
+        let parameters = parameters.map_err(|_| Kind::NotFound.because("the path is not UTF-8"))?;
+        let server = parameters.iter().find(|(name, _)| *name == "server");
+        match server.map(|(_, text)| text.parse::<ServerId>()) {
+            Some(Ok(server)) if self.scope.admits(&server) => Ok(()),
+            Some(Ok(server)) => Err(fleet::no_server(&server).into()),
+            // What can be no server's id is refused by who reads it.
+            Some(Err(_)) => Ok(()),
+            None => Err(Kind::Forbidden.because("this API token is for some servers only: use one for all of them")),
+        }
+    }
+}
+
+async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human, Failure> {
+    let identity = identify(parts, shared).await?;
+    let ip = address(parts).0;
+    let (role, principal, human) = match identity {
+        Identity::Agent(..) => {
             return Err(Kind::Unauthorized.because("this is an agent's token: log in at POST /api/login"));
         }
-        Identity::Local(user) => (Actor::Local(user.to_string()), None),
+        Identity::Local(user) => {
+            let caller = Caller::standing(Actor::Local(user.to_string()), ip);
+            let principal = Some(user).filter(|user| **user != *ROOT).map(Principal::Local);
+            (Role::Admin, principal, Human::all(caller, None))
+        }
+        Identity::Token(grant) => {
+            let caller = Caller {
+                authority: Authority::Token {
+                    id: grant.id,
+                    role: needed,
+                },
+                ..Caller::standing(Actor::Token(grant.name.to_string()), ip)
+            };
+            let human = Human {
+                scope: grant.scope,
+                ..Human::all(caller, None)
+            };
+            (grant.role, Some(Principal::Token(grant.id)), human)
+        }
         Identity::Person(account) => {
-            let (id, email) = (account.id, account.email.clone());
-            (Actor::User { id, email }, Some(account))
+            let caller = Caller {
+                authority: account.authority(needed),
+                ..Caller::standing(account.actor(), ip)
+            };
+            let principal = Principal::User(account.id);
+            (account.role, Some(principal), Human::all(caller, Some(account)))
         }
     };
-    let caller = Caller {
-        actor,
-        ip: address(parts).0,
-    };
-    mark(parts, &caller.actor.to_string(), false);
-    Ok((caller, account))
+    fleet::require(role, needed)?;
+    if let Some(principal) = principal.filter(|_| !parts.method.is_safe()) {
+        shared.writes.check(&principal).map_err(|seconds| {
+            let detail = format!("too many changes at once: try again in {seconds} s");
+            Kind::TooManyRequests.because(detail).retry_after(seconds)
+        })?;
+    }
+    mark(parts, &human.caller.actor.to_string(), false);
+    Ok(human)
+}
+
+impl Human {
+    fn all(caller: Caller, account: Option<Box<Account>>) -> Self {
+        Self {
+            caller,
+            account,
+            scope: Scope::default(),
+        }
+    }
 }
 
 /// Who the request's token, or else its connection, proves it is from.
@@ -183,13 +283,19 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
             _ => Err(Kind::Unauthorized.because("send a token as Authorization: Bearer …; POST /api/login gives one")),
         };
     };
-    if token.starts_with(AGENT_PREFIX) {
-        return match shared.fleet.agent_by_token(token).await? {
-            Some(server) => Ok(Identity::Agent(server)),
-            None => {
-                Err(Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one"))
-            }
-        };
+    if token.starts_with(fleet::AGENT_PREFIX) {
+        let agent = shared.fleet.agent_by_token(token, address(parts).0).await?;
+        let (server, caller) = agent.ok_or_else(|| {
+            Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one")
+        })?;
+        return Ok(Identity::Agent(server, Box::new(caller)));
+    }
+    if token.starts_with(fleet::TOKEN_PREFIX) {
+        let grant = shared.fleet.token_grant(token).await?;
+        let grant = grant.ok_or_else(|| {
+            Kind::Unauthorized.because("this API token is not valid (any more): ask an admin for a new one")
+        })?;
+        return Ok(Identity::Token(Box::new(grant)));
     }
     let over = || Kind::Unauthorized.because("this token is not valid (any more): log in again at POST /api/login");
     let claims = shared.tokens.verify(token, Timestamp::now()).map_err(|_| over())?;

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use wgctl::api::{Problem, problem_kind};
 
-use crate::auth::PasswordError;
+use crate::auth::{KeyError, PasswordError, TokenError};
 use crate::fleet::Refusal;
 
 /// The media type of every error.
@@ -60,6 +60,7 @@ kinds! {
     IdempotencyConflict = CONFLICT, "idempotency_conflict", "The Idempotency-Key was used for another request";
     LastAdmin = CONFLICT, "last_admin", "The last admin";
     ServerExists = CONFLICT, "server_exists", "The server exists";
+    TokenExists = CONFLICT, "token_exists", "The token exists";
     UserExists = CONFLICT, "user_exists", "The user exists";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large";
     UriTooLong = URI_TOO_LONG, "uri_too_long", "The path and query are too long";
@@ -153,6 +154,17 @@ impl From<Refusal> for Failure {
         failure.0.field = refusal.field().map(str::to_owned);
         failure.0.retry_after = refusal.retry_after();
         failure
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Key(KeyError::TooMany { retry_after }) => Kind::TooManyRequests
+                .because(error.to_string())
+                .retry_after(retry_after),
+            other => Self::from(Refusal::Internal(other.to_string())),
+        }
     }
 }
 

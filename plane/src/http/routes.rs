@@ -5,7 +5,7 @@
 
 use schemars::json_schema;
 use serde_json::{Value, json};
-use wgctl::api::{Client, HistoryPoint, ServerCreated, User};
+use wgctl::api::{ApiTokenCreated, Client, HistoryPoint, ServerCreated, User};
 use wgctl::backup::MEDIA_TYPE as BACKUP;
 use wgctl::protocol::path;
 use wgctl::{PeerId, ServerId, Timestamp};
@@ -13,8 +13,8 @@ use wgctl::{PeerId, ServerId, Timestamp};
 use super::openapi::{self, Shape, Table, of, op};
 use super::problem::Kind;
 use super::{
-    agent, audit, backup, clients, configuration, export, health, history, login, qrcode, servers, session, statuses,
-    users,
+    agent, audit, backup, clients, configuration, export, health, history, keys, login, qrcode, servers, session,
+    statuses, tokens, users,
 };
 
 pub(super) fn table() -> Table {
@@ -234,14 +234,16 @@ fn server(table: Table) -> Table {
             servers::rotate_token,
             op(
                 "rotateAgentToken",
-                "A new agent token, shown this once; the old one is dead",
-            ),
+                "A new agent token, shown this once",
+            )
+            .about("The old one is dead at once, or with `grace_seconds` when the new one is first used, then at the latest."),
         )
 }
 
 fn users_and_log(table: Table) -> Table {
     const USERS: &str = "/api/users";
     const USER: &str = "/api/users/{user}";
+    const TOKENS: &str = "/api/tokens";
     table
         .tag("users")
         .get(USERS, users::list, op("listUsers", "All people, by email"))
@@ -265,6 +267,26 @@ fn users_and_log(table: Table) -> Table {
             USER,
             users::remove,
             op("removeUser", "Remove a user; the last enabled admin stays").may(&[Kind::LastAdmin]),
+        )
+        .tag("tokens")
+        .get(TOKENS, tokens::list, op("listTokens", "The tokens of programs, by name"))
+        .post(
+            TOKENS,
+            tokens::create,
+            op("createToken", "Make an API token; its text is shown this once")
+                .creates::<ApiTokenCreated>()
+                .may(&[Kind::TokenExists]),
+        )
+        .delete(
+            "/api/tokens/{token}",
+            tokens::remove,
+            op("removeToken", "Revoke an API token; it is dead at once"),
+        )
+        .post(
+            "/api/keys/rotate",
+            keys::rotate,
+            op("rotateKey", "Sign sessions with a new key from now on")
+                .about("Sessions that are signed with the old one go on to their end; then it is erased."),
         )
         .tag("audit")
         .get(

@@ -4,16 +4,18 @@ use axum::Json as Answer;
 use axum::http::StatusCode;
 use axum::response::Response;
 use wgctl::ServerId;
-use wgctl::api::{AgentToken, NewServer, Server, ServerPatch};
+use wgctl::api::{AgentToken, NewServer, Server, ServerPatch, TokenRotation};
 
 use super::creation::Creation;
 use super::edge::created;
-use super::extract::{Ids, Json};
-use super::principal::{Admin, Viewer};
+use super::extract::{Ids, Json, MaybeJson};
+use super::principal::{Admin, ScopedViewer, Viewer};
 use super::problem::Failure;
 
-pub(super) async fn list(viewer: Viewer) -> Result<Answer<Vec<Server>>, Failure> {
-    Ok(Answer(viewer.fleet().servers().await?))
+pub(super) async fn list(viewer: ScopedViewer) -> Result<Answer<Vec<Server>>, Failure> {
+    let mut servers = viewer.fleet().servers().await?;
+    servers.retain(|server| viewer.scope.admits(&server.id));
+    Ok(Answer(servers))
 }
 
 pub(super) async fn show(viewer: Viewer, Ids(server): Ids<ServerId>) -> Result<Answer<Server>, Failure> {
@@ -41,8 +43,13 @@ pub(super) async fn remove(admin: Admin, Ids(server): Ids<ServerId>) -> Result<S
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn rotate_token(admin: Admin, Ids(server): Ids<ServerId>) -> Result<Answer<AgentToken>, Failure> {
-    let mut token = admin.fleet().rotate_agent_token(&admin.caller, &server).await?;
+pub(super) async fn rotate_token(
+    admin: Admin,
+    Ids(server): Ids<ServerId>,
+    MaybeJson(rotation): MaybeJson<TokenRotation>,
+) -> Result<Answer<AgentToken>, Failure> {
+    let rotated = admin.fleet().rotate_agent_token(&admin.caller, &server, rotation);
+    let mut token = rotated.await?;
     token.pin = admin.app.shared().pin;
     Ok(Answer(token))
 }

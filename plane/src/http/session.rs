@@ -2,12 +2,11 @@
 
 use axum::http::StatusCode;
 use wgctl::api::PasswordChange;
-use zeroize::Zeroizing;
 
 use super::extract::Json;
 use super::principal::Person;
 use super::problem::{Failure, Kind};
-use crate::auth::check_policy;
+use crate::auth::{Password, check_policy};
 
 /// Ends all of the caller's sessions.
 pub(super) async fn logout(person: Person) -> Result<StatusCode, Failure> {
@@ -18,12 +17,12 @@ pub(super) async fn logout(person: Person) -> Result<StatusCode, Failure> {
 /// A stolen token alone must not be enough to take the account over: the password is asked again,
 /// and wrong ones count as failed logins.
 pub(super) async fn change_password(person: Person, Json(body): Json<PasswordChange>) -> Result<StatusCode, Failure> {
-    let (current, new) = (Zeroizing::new(body.current_password), Zeroizing::new(body.new_password));
+    let (current, new) = (Password::new(body.current_password), Password::new(body.new_password));
     let (fleet, account) = (person.fleet(), &person.account);
     let passwords = &person.app.shared().passwords;
     let email = account.email.as_str();
     check_policy(&new, email).map_err(|reason| Kind::InvalidField.field("new_password", reason))?;
-    let _permit = fleet.login_permitted(email).await?;
+    let _permit = fleet.login_permitted(email, person.caller.ip).await?;
     if !passwords.verify(current, Some(&account.password_hash)).await? {
         fleet.login_failed(email, person.caller.ip).await?;
         return Err(Kind::InvalidField.field("current_password", "this is not your password now"));

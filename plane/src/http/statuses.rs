@@ -3,9 +3,11 @@
 use axum::Json as Answer;
 use wgctl::api::Status;
 
-use super::principal::Viewer;
+use super::principal::ScopedViewer;
 use super::problem::Failure;
 
-pub(super) async fn list(viewer: Viewer) -> Result<Answer<Vec<Status>>, Failure> {
-    Ok(Answer(viewer.fleet().statuses().await?))
+pub(super) async fn list(viewer: ScopedViewer) -> Result<Answer<Vec<Status>>, Failure> {
+    let mut statuses = viewer.fleet().statuses().await?;
+    statuses.retain(|status| viewer.scope.admits(&status.server_id));
+    Ok(Answer(statuses))
 }

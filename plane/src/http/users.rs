@@ -7,42 +7,46 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use wgctl::api::{NewUser, User, UserPatch};
 use wgctl::name::UserId;
-use zeroize::Zeroizing;
 
 use super::creation::Creation;
 use super::edge::created;
 use super::extract::{Ids, Json};
-use super::principal::Admin;
+use super::principal::Keeper;
 use super::problem::{Failure, Kind};
-use crate::auth::check_policy;
-use crate::fleet::{NewAccount, UserChange};
+use crate::auth::{Password, check_policy};
+use crate::fleet::{NewAccount, Refusal, UserChange};
 
-pub(super) async fn list(admin: Admin) -> Result<Answer<Vec<User>>, Failure> {
-    Ok(Answer(admin.fleet().users().await?))
+pub(super) async fn list(keeper: Keeper) -> Result<Answer<Vec<User>>, Failure> {
+    Ok(Answer(keeper.fleet().users().await?))
 }
 
-pub(super) async fn create(admin: Admin, Creation { new, once }: Creation<NewUser>) -> Result<Response, Failure> {
+pub(super) async fn create(keeper: Keeper, Creation { new, once }: Creation<NewUser>) -> Result<Response, Failure> {
+    let password = checked(new.password, new.email.as_str())?;
+    // The transaction decides; this only saves a hash, which is dear.
+    if once.is_none() && keeper.fleet().account_by_email(new.email.as_str()).await?.is_some() {
+        return Err(Refusal::UserExists(new.email.to_string()).into());
+    }
     let account = NewAccount {
-        password_hash: hashed(&admin, Zeroizing::new(new.password), new.email.as_str()).await?,
+        password_hash: keeper.app.shared().passwords.hash(password).await?,
         email: new.email,
         role: new.role,
     };
-    let user = admin.fleet().create_user(&admin.caller, account, once).await?;
+    let user = keeper.fleet().create_user(&keeper.caller, account, once).await?;
     Ok(created(format!("/api/users/{}", user.id), Answer(user)))
 }
 
 pub(super) async fn update(
-    admin: Admin,
+    keeper: Keeper,
     Ids(user): Ids<UserId>,
     Json(patch): Json<UserPatch>,
 ) -> Result<Answer<User>, Failure> {
     let password_hash = match patch.password {
         None => None,
         Some(password) => {
-            let password = Zeroizing::new(password);
-            let account = admin.fleet().account(&user).await?;
+            let account = keeper.fleet().account(&user).await?;
             let email = account.map(|account| account.email.to_string()).unwrap_or_default();
-            Some(hashed(&admin, password, &email).await?)
+            let password = checked(password, &email)?;
+            Some(keeper.app.shared().passwords.hash(password).await?)
         }
     };
     let change = UserChange {
@@ -50,15 +54,16 @@ pub(super) async fn update(
         enabled: patch.enabled,
         password_hash,
     };
-    Ok(Answer(admin.fleet().update_user(&admin.caller, &user, change).await?))
+    Ok(Answer(keeper.fleet().update_user(&keeper.caller, &user, change).await?))
 }
 
-pub(super) async fn remove(admin: Admin, Ids(user): Ids<UserId>) -> Result<StatusCode, Failure> {
-    admin.fleet().remove_user(&admin.caller, &user).await?;
+pub(super) async fn remove(keeper: Keeper, Ids(user): Ids<UserId>) -> Result<StatusCode, Failure> {
+    keeper.fleet().remove_user(&keeper.caller, &user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn hashed(admin: &Admin, password: Zeroizing<String>, email: &str) -> Result<String, Failure> {
+fn checked(password: String, email: &str) -> Result<Password, Failure> {
+    let password = Password::new(password);
     check_policy(&password, email).map_err(|reason| Kind::InvalidField.field("password", reason))?;
-    Ok(admin.app.shared().passwords.hash(password).await?)
+    Ok(password)
 }

@@ -20,7 +20,7 @@ use wgctl::name::Incarnation;
 
 use super::Store;
 use super::error::StoreError;
-use super::record::{AgentState, Ledger, PeerRecord, ServerRecord, UserRecord};
+use super::record::{AgentState, Ledger, PeerRecord, ServerRecord, TokenRecord, UserRecord};
 use super::rows::{ChangeRows, Order, Rows, Span, parse};
 use super::schema::{self, Table, fixed, name};
 
@@ -161,6 +161,7 @@ fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
         "peers" => is::<PeerRecord>(table, value),
         "counters" => is::<PeerCounters>(table, value),
         "users" => is::<UserRecord>(table, value),
+        "api_tokens" => is::<TokenRecord>(table, value),
         "audit" => is::<AuditRecord>(table, value),
         _ => Ok(()),
     }

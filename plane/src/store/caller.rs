@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use wgctl::ServerId;
 use wgctl::name::{Email, UserId};
 
+use super::authority::Authority;
+
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -15,6 +17,20 @@ pub struct Caller {
     pub actor: Actor,
     /// The address they call from; none over the local socket.
     pub ip: Option<IpAddr>,
+    /// What their leave to act rests on; asked again in the transaction of what they do.
+    pub authority: Authority,
+}
+
+impl Caller {
+    /// Somebody whose leave to act cannot end meanwhile; see [`Authority::Standing`].
+    #[must_use]
+    pub const fn standing(actor: Actor, ip: Option<IpAddr>) -> Self {
+        Self {
+            actor,
+            ip,
+            authority: Authority::Standing,
+        }
+    }
 }
 
 /// An identity as the audit log names it.
@@ -108,6 +124,8 @@ actions! {
     ServerTokenViewed => "server_token_viewed",
     /// A server's agent got a new token.
     ServerTokenRotated => "server_token_rotated",
+    /// A server's agent used its new token: the old one is dead.
+    ServerTokenRetired => "server_token_retired",
     /// A server's host showed its public key for the first time, or another one.
     ServerKeyRecorded => "server_key_recorded",
     /// A host's interface was adopted as it was.
@@ -118,6 +136,14 @@ actions! {
     UserUpdated => "user_updated",
     /// A person's account was removed.
     UserDeleted => "user_deleted",
+    /// An API token was made.
+    TokenCreated => "token_created",
+    /// A new API token was handed out again, to a repeated request.
+    TokenViewed => "token_viewed",
+    /// An API token was removed: it is good for nothing any more.
+    TokenDeleted => "token_deleted",
+    /// Sessions are signed with a new key.
+    SigningKeyRotated => "signing_key_rotated",
     /// Somebody took a backup of everything.
     BackupCreated => "backup_created",
     /// Everything was replaced by a backup.

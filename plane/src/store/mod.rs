@@ -12,6 +12,7 @@
 mod agents;
 mod answers;
 mod audit;
+mod authority;
 mod backup;
 mod caller;
 mod changes;
@@ -31,6 +32,7 @@ mod rows;
 mod schema;
 mod servers;
 mod spans;
+mod tokens;
 mod users;
 mod writer;
 
@@ -46,6 +48,7 @@ use wgctl::Timestamp;
 use wgctl::name::Incarnation;
 use writer::Verdict;
 
+pub use authority::Authority;
 pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
 
@@ -53,7 +56,9 @@ pub(crate) use audit::AuditFilter;
 pub(crate) use backup::check;
 pub(crate) use changes::Changes;
 pub(crate) use job::Done;
-pub(crate) use record::{AgentState, Answer, Ledger, PeerRecord, Penalty, ServerRecord, UserRecord};
+pub(crate) use record::{
+    AgentState, Answer, Ledger, OldToken, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord,
+};
 pub(crate) use rows::{Changing, Reading, Recording};
 pub(crate) use spans::SERVER_ITSELF;
 
@@ -70,6 +75,7 @@ pub(crate) mod prelude {
     pub(crate) use super::prekeys::ReadPrekeys as _;
     pub(crate) use super::primitives::{Change, Read, Record};
     pub(crate) use super::servers::ReadServers as _;
+    pub(crate) use super::tokens::ReadTokens as _;
     pub(crate) use super::users::ReadUsers as _;
 }
 

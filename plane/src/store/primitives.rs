@@ -15,6 +15,7 @@ use super::penalties::{ChangePenalties, ReadPenalties, RecordPenalties};
 use super::prekeys::{ReadPrekeys, RecordPrekeys};
 use super::servers::{ChangeServers, ReadServers};
 use super::spans::{ChangeSpans, ReadSpans};
+use super::tokens::{ChangeTokens, ReadTokens, RecordTokens};
 use super::users::{ChangeUsers, ReadUsers};
 
 /// Everything that can be read.
@@ -30,6 +31,7 @@ pub(crate) trait Read:
     + ReadPrekeys
     + ReadServers
     + ReadSpans
+    + ReadTokens
     + ReadUsers
 {
 }
@@ -46,17 +48,21 @@ impl<T> Read for T where
         + ReadPrekeys
         + ReadServers
         + ReadSpans
+        + ReadTokens
         + ReadUsers
 {
 }
 
 /// Everything that may be lost in a crash.
 pub(crate) trait Record:
-    Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys
+    Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys + RecordTokens
 {
 }
 
-impl<T> Record for T where T: Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys {}
+impl<T> Record for T where
+    T: Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys + RecordTokens
+{
+}
 
 /// Everything.
 pub(crate) trait Change:
@@ -68,6 +74,7 @@ pub(crate) trait Change:
     + ChangeRevisions
     + ChangeServers
     + ChangeSpans
+    + ChangeTokens
     + ChangeUsers
 {
 }
@@ -81,6 +88,7 @@ impl<T> Change for T where
         + ChangeRevisions
         + ChangeServers
         + ChangeSpans
+        + ChangeTokens
         + ChangeUsers
 {
 }

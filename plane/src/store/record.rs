@@ -3,6 +3,7 @@
 //! Owns their shape. A field that is added has a default, so that what an older release wrote can
 //! be read. They must not be shown to anybody as they are: the API has its own types.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wgctl::address::Endpoint;
 use wgctl::api::Role;
 use wgctl::drift::{Drift, DriftPolicy};
-use wgctl::name::{Email, Incarnation, InterfaceName, UserId};
+use wgctl::name::{Email, Incarnation, InterfaceName, TokenId, TokenName, UserId};
 use wgctl::protocol::v1::Sealed;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
@@ -42,8 +43,20 @@ pub(crate) struct ServerRecord {
     pub(crate) adopt: bool,
     /// SHA-256 of the agent's token.
     pub(crate) token_hash: [u8; 32],
+    /// The token before it, while it is still good.
+    #[serde(default)]
+    pub(crate) old_token: Option<OldToken>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+}
+
+/// An agent's token that was replaced, and works until the new one is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OldToken {
+    /// Its SHA-256.
+    pub(crate) hash: [u8; 32],
+    /// Until when it works at most.
+    pub(crate) until: Timestamp,
 }
 
 /// A server's numbers that move with every change.
@@ -132,6 +145,27 @@ pub(crate) struct UserRecord {
     pub(crate) created_at: Timestamp,
     #[serde(default)]
     pub(crate) last_login_at: Option<Timestamp>,
+    /// From where they logged in lately.
+    #[serde(default)]
+    pub(crate) known_addresses: Vec<IpAddr>,
+}
+
+/// An API token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TokenRecord {
+    pub(crate) id: TokenId,
+    pub(crate) name: TokenName,
+    pub(crate) role: Role,
+    /// The servers it is for; none for all.
+    #[serde(default)]
+    pub(crate) servers: Option<BTreeSet<ServerId>>,
+    /// SHA-256 of the token.
+    pub(crate) hash: [u8; 32],
+    #[serde(default)]
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
+    /// Who made it, as the audit log names them.
+    pub(crate) created_by: String,
 }
 
 /// The first answer to a request that may be sent again.

@@ -61,6 +61,14 @@ tables! {
     USERS = "users";
     /// email → user id.
     USER_EMAILS = "user_emails";
+    /// id (16 bytes) → `TokenRecord`.
+    TOKENS = "api_tokens";
+    /// SHA-256 of an API token → token id.
+    TOKEN_HASHES = "api_token_hashes";
+    /// name → token id.
+    TOKEN_NAMES = "api_token_names";
+    /// token id → when it was last used, to about a minute.
+    TOKEN_USES = "api_token_uses";
     /// number (8 bytes) → `AuditRecord`.
     AUDIT = "audit";
     /// scope (32 bytes) → `Answer`.

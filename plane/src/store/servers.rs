@@ -21,8 +21,8 @@ pub(crate) trait ReadServers {
 
 /// Writing servers.
 pub(crate) trait ChangeServers: ReadServers {
-    /// Writes a server; `old_token` is the hash that is good no more.
-    async fn put_server(&self, server: &ServerRecord, old_token: Option<&[u8; 32]>) -> Result<(), StoreError>;
+    /// Writes a server; `dead_token` is the hash that is good no more.
+    async fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError>;
     async fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError>;
     /// Removes a server and everything that is its own but its history.
     async fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError>;
@@ -63,9 +63,9 @@ impl<R: Rows> ReadServers for R {
 }
 
 impl<R: ChangeRows> ChangeServers for R {
-    async fn put_server(&self, server: &ServerRecord, old_token: Option<&[u8; 32]>) -> Result<(), StoreError> {
-        if let Some(old) = old_token {
-            self.erase(schema::AGENT_TOKENS, old)?;
+    async fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError> {
+        if let Some(dead) = dead_token {
+            self.erase(schema::AGENT_TOKENS, dead)?;
         }
         self.put(schema::AGENT_TOKENS, &server.token_hash, id_key(&server.id))?;
         self.put_json(schema::SERVERS, id_key(&server.id), server)
@@ -79,6 +79,9 @@ impl<R: ChangeRows> ChangeServers for R {
         let id = &server.id;
         self.put(schema::RETIRED, id_key(id), &revision.to_be_bytes())?;
         self.erase(schema::AGENT_TOKENS, &server.token_hash)?;
+        if let Some(old) = &server.old_token {
+            self.erase(schema::AGENT_TOKENS, &old.hash)?;
+        }
         for table in [schema::SERVERS, schema::LEDGERS, schema::AGENT_STATES] {
             self.erase(table, id_key(id))?;
         }

@@ -43,10 +43,7 @@ fn say(name: &str, runs: u64, figure: &str) {
 }
 
 fn caller() -> Caller {
-    Caller {
-        actor: Actor::Local("root".to_owned()),
-        ip: None,
-    }
+    Caller::standing(Actor::Local("root".to_owned()), None)
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -63,6 +60,7 @@ fn user(n: usize) -> UserRecord {
         session_epoch: 1,
         created_at: at(0),
         last_login_at: None,
+        known_addresses: Vec::new(),
     }
 }
 
@@ -196,10 +194,10 @@ async fn users_of(tx: &impl Read) -> Result<usize, StoreError> {
 async fn the_audit_record_says_who_from_where_and_when() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
-    let stranger = Caller {
-        actor: Actor::Nobody("ev\nil@example.com".to_owned()),
-        ip: Some("192.0.2.7".parse().unwrap()),
-    };
+    let stranger = Caller::standing(
+        Actor::Nobody("ev\nil@example.com".to_owned()),
+        Some("192.0.2.7".parse().unwrap()),
+    );
     store
         .change(&stranger, at(5), async |_: &Changing| {
             Ok::<_, StoreError>(Done::new((), Entry::new(Action::LoginFailed, "a\nb")))

@@ -92,14 +92,16 @@ fn a_backup_is_private_whole_and_recorded_in_itself() {
     let names: BTreeSet<_> = files.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(
         names,
-        BTreeSet::from(["jwt.key".into(), "plane.redb".into()]),
+        BTreeSet::from(["jwt.key".into(), "plane.redb".into(), "session.keys".into()]),
         "no copy is left"
     );
     let key = std::fs::read(plane.state_dir().join("jwt.key")).unwrap();
     assert!(
         !answer.body.windows(32).any(|window| window == key),
-        "the signing key is not in it"
+        "the root secret is not in it"
     );
+    let keys: Value = serde_json::from_slice(&std::fs::read(plane.state_dir().join("session.keys")).unwrap()).unwrap();
+    assert!(!holds(keys[0]["secret"].as_str().unwrap()), "nor is the signing key");
 }
 
 #[test]

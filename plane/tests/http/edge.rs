@@ -158,7 +158,7 @@ fn a_restart_keeps_what_was_answered_and_who_is_logged_in() {
         let path = plane.state_dir().join(name);
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
-    assert_eq!((mode(""), mode("jwt.key")), (0o700, 0o600));
+    assert_eq!((mode(""), mode("jwt.key"), mode("session.keys")), (0o700, 0o600, 0o600));
 }
 
 #[test]

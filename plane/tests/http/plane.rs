@@ -1,11 +1,13 @@
 //! A plane of the test's own, started and stopped as often as the test likes.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sentrazone_plane::config::Limits;
 use sentrazone_plane::{Config, Plane};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -69,6 +71,15 @@ impl TestPlane {
 
     pub(crate) fn state_dir(&self) -> PathBuf {
         state_dir(self.dir.path())
+    }
+
+    /// A token for a program.
+    pub(crate) fn add_token(&self, new: &Value) -> String {
+        let made = request("POST", "/api/tokens")
+            .json(new)
+            .send_local(&self.socket())
+            .expect(201);
+        made["token"].as_str().expect("a token").to_owned()
     }
 
     pub(crate) fn get(&self, path: &str, token: &str) -> Answer {
@@ -135,7 +146,15 @@ fn state_dir(dir: &Path) -> PathBuf {
 }
 
 pub(crate) fn config(dir: &Path) -> Config {
+    // The tests write as fast as they can; that there is a limit has a test of its own.
+    let many = NonZeroU32::new(1_000_000).expect("it is not zero");
+    let limits = Limits {
+        writes_per_second: many,
+        write_burst: many,
+        ..Limits::default()
+    };
     Config {
+        limits,
         listen: vec!["127.0.0.1:0".parse().expect("an address")],
         state_dir: state_dir(dir),
         socket: Some(dir.join("plane.sock")),

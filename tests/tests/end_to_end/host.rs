@@ -186,7 +186,11 @@ async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
     let admin = lab.admin();
-    let rotated = admin.rotate_agent_token(&host.id).await.unwrap().agent_token;
+    let rotated = admin
+        .rotate_agent_token(&host.id, wgctl::api::TokenRotation::default())
+        .await
+        .unwrap()
+        .agent_token;
     let offline = |answer: &Result<Vec<wgctl::api::Status>, _>| !answer.as_ref().unwrap()[0].online;
     wait::until("the old token is dead", || admin.statuses(), offline)
         .await

@@ -19,7 +19,8 @@ impl Plane {
     /// One that is not started yet; its state lies in `state`.
     pub(crate) fn new(folder: &Path, state: &Path) -> Self {
         let config = format!(
-            "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\nsocket = \"{}\"\n",
+            "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\nsocket = \"{}\"\n\
+             [limits]\nwrites_per_second = 1_000_000\nwrite_burst = 1_000_000\n",
             state.display(),
             folder.join("plane.sock").display()
         );

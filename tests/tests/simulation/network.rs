@@ -320,15 +320,15 @@ fn brief(message: &Message) -> String {
 
 /// What the plane's edge does, without HTTP.
 async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
-    let Some(server) = fleet
-        .agent_by_token(token)
+    let Some((server, caller)) = fleet
+        .agent_by_token(token, None)
         .await
         .map_err(|refusal| Box::new(problem(refusal)))?
     else {
         return Err(Box::new(problem_of(401, "the token is not valid")));
     };
     match kind {
-        Kind::Hello => json(fleet.hello(&server, parse(body), None).await),
+        Kind::Hello => json(fleet.hello(&caller, &server, parse(body)).await),
         Kind::Desired => {
             let query = DesiredQuery { wait: 0, ..parse(body) };
             json(fleet.desired(&server, query).await)

@@ -91,10 +91,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn admin() -> Caller {
-    Caller {
-        actor: Actor::Local("root".to_owned()),
-        ip: None,
-    }
+    Caller::standing(Actor::Local("root".to_owned()), None)
 }
 
 /// Runs a seed from begin to end.

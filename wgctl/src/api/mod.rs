@@ -9,6 +9,7 @@ mod clients;
 mod people;
 mod reports;
 mod servers;
+mod tokens;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -19,6 +20,7 @@ pub use reports::{
     AuditRecord, Counters, Health, HistoryPoint, PastSample, PeerCounters, Report, SAMPLES_AT_ONCE, Status, Transfer,
 };
 pub use servers::{AgentToken, NewServer, Server, ServerCreated, ServerPatch};
+pub use tokens::{ApiToken, ApiTokenCreated, KeyRotated, NewApiToken, TokenRotation};
 
 /// A problem report (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

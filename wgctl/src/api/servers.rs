@@ -178,7 +178,7 @@ pub struct ServerCreated {
     pub pin: Option<Pin>,
 }
 
-/// `POST /api/servers/{id}/token`: a new agent token; the old one is dead.
+/// `POST /api/servers/{id}/token`: a new agent token.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AgentToken {
@@ -187,4 +187,7 @@ pub struct AgentToken {
     /// As in [`ServerCreated`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
+    /// Until when the old one is good, unless the new one is used before; null when it is dead.
+    #[serde(default)]
+    pub previous_valid_until: Option<Timestamp>,
 }

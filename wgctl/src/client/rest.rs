@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::{Client, Error};
 use crate::api::{
-    AgentToken, AuditRecord, Client as Peer, ClientPatch, Health, HistoryPoint, Login, NewClient, NewServer, NewUser,
-    PasswordChange, Report, Server, ServerCreated, ServerPatch, Session, Status, User, UserPatch,
+    AgentToken, ApiToken, ApiTokenCreated, AuditRecord, Client as Peer, ClientPatch, Health, HistoryPoint, KeyRotated,
+    Login, NewApiToken, NewClient, NewServer, NewUser, PasswordChange, Report, Server, ServerCreated, ServerPatch,
+    Session, Status, TokenRotation, User, UserPatch,
 };
-use crate::name::{PeerId, ServerId, UserId};
+use crate::name::{PeerId, ServerId, TokenId, UserId};
 use crate::time::Timestamp;
 
 /// What of the history to get; absent parts are the plane's defaults.
@@ -139,11 +140,39 @@ impl Client {
         self.call(Method::DELETE, &["/api/servers", id.as_str()])?.done().await
     }
 
-    /// `POST /api/servers/{id}/token`: the old token is dead.
-    pub async fn rotate_agent_token(&self, id: &ServerId) -> Result<AgentToken, Error> {
+    /// `POST /api/servers/{id}/token`: a new agent token.
+    pub async fn rotate_agent_token(&self, id: &ServerId, rotation: TokenRotation) -> Result<AgentToken, Error> {
         self.call(Method::POST, &["/api/servers", id.as_str(), "token"])?
+            .json(&rotation)
             .read()
             .await
+    }
+
+    /// `GET /api/tokens`.
+    pub async fn api_tokens(&self) -> Result<Vec<ApiToken>, Error> {
+        self.call(Method::GET, &["/api/tokens"])?.read().await
+    }
+
+    /// `POST /api/tokens`.
+    pub async fn create_api_token(
+        &self,
+        new: &NewApiToken,
+        idempotency_key: Option<&str>,
+    ) -> Result<ApiTokenCreated, Error> {
+        let call = self.call(Method::POST, &["/api/tokens"])?;
+        call.json(new).idempotency_key(idempotency_key).read().await
+    }
+
+    /// `DELETE /api/tokens/{id}`: it is good for nothing any more.
+    pub async fn remove_api_token(&self, id: TokenId) -> Result<(), Error> {
+        self.call(Method::DELETE, &["/api/tokens", &id.to_string()])?
+            .done()
+            .await
+    }
+
+    /// `POST /api/keys/rotate`: sessions are signed with a new key; those of the old one go on.
+    pub async fn rotate_signing_key(&self) -> Result<KeyRotated, Error> {
+        self.call(Method::POST, &["/api/keys/rotate"])?.read().await
     }
 
     /// `GET /api/wg-clients/{serverID}`: all of them.

@@ -90,7 +90,7 @@ async fn a_server_made_again_continues_the_revisions_of_its_name() {
     scene.create(with_key("alice")).await.unwrap();
     let before = scene.poll(0).await.revision;
     scene.fleet.remove_server(&admin(), &scene.server).await.unwrap();
-    assert_eq!(scene.fleet.agent_by_token(&scene.token).await.unwrap(), None);
+    assert_eq!(scene.whose(&scene.token).await, None);
     assert_eq!(scene.fleet.server(&scene.server).await.unwrap_err().code(), "not_found");
     scene
         .fleet
@@ -195,14 +195,14 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
         agent_version: "test".to_owned(),
         public_key: key(n),
     };
-    scene.fleet.hello(&scene.server, hello(1), None).await.unwrap();
+    scene.hello(hello(1)).await;
     assert_eq!(
         scene.poll(0).await.prekeys_wanted,
         32,
         "what another key's host sealed is thrown away"
     );
     scene.stock(5).await;
-    scene.fleet.hello(&scene.server, hello(1), None).await.unwrap();
+    scene.hello(hello(1)).await;
     assert_eq!(scene.poll(0).await.prekeys_wanted, 27);
     let too_many = scene.fleet.prekeys(&scene.server, prekeys(257)).await;
     assert_eq!(too_many.unwrap_err().field(), Some("prekeys"));
@@ -408,7 +408,10 @@ async fn a_poll_under_a_dead_token_learns_nothing_more() {
     while fleet.connected_agents() == 0 {
         tokio::task::yield_now().await;
     }
-    fleet.rotate_agent_token(&admin(), &server).await.unwrap();
+    fleet
+        .rotate_agent_token(&admin(), &server, TokenRotation::default())
+        .await
+        .unwrap();
     scene.create(with_key("alice")).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
     let desired = ended.expect("the poll ends with its token").unwrap().unwrap();

@@ -236,12 +236,12 @@ async fn a_servers_token_comes_again_with_its_answer_and_is_not_kept_in_clear() 
         "server_exists"
     );
     assert!(first.agent_token.starts_with("szagent_") && first.agent_token.len() == 51);
-    let whose = async |token: &str| scene.fleet.agent_by_token(token).await.unwrap();
+    let whose = async |token: &str| scene.whose(token).await;
     assert_eq!(whose(&first.agent_token).await, Some(first.server.id.clone()));
     assert_eq!(whose(&scene.token).await, Some(scene.server.clone()));
     let rotated = scene
         .fleet
-        .rotate_agent_token(&admin(), &first.server.id)
+        .rotate_agent_token(&admin(), &first.server.id, TokenRotation::default())
         .await
         .unwrap();
     assert_eq!(whose(&first.agent_token).await, None);

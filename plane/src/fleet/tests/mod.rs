@@ -1,18 +1,20 @@
 //! The fleet's rules over a real store, with agents played by the tests.
 
 mod agents;
+mod authority;
 mod backfill;
 mod backup;
 mod clients;
 mod drift;
 mod people;
 mod prekeys;
+mod tokens;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
-use wgctl::api::{Client, NewClient, NewServer};
-use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Prekey, Prekeys, Sealed};
+use wgctl::api::{Client, NewClient, NewServer, TokenRotation};
+use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Hello, Prekey, Prekeys, Sealed};
 use wgctl::{PeerId, PrivateKey};
 
 use super::*;
@@ -25,10 +27,7 @@ pub(super) struct Scene {
 }
 
 pub(super) fn admin() -> Caller {
-    Caller {
-        actor: Actor::Local("root".to_owned()),
-        ip: None,
-    }
+    Caller::standing(Actor::Local("root".to_owned()), None)
 }
 
 pub(super) fn new_server(pool: &[&str]) -> NewServer {
@@ -95,6 +94,27 @@ impl Scene {
 
     pub(super) async fn create(&self, new: NewClient) -> Result<Client, Refusal> {
         self.fleet.create_client(&admin(), &self.server, new, None).await
+    }
+
+    /// Whose agent token this is.
+    pub(super) async fn whose(&self, token: &str) -> Option<ServerId> {
+        let agent = self.fleet.agent_by_token(token, None).await.unwrap();
+        agent.map(|(server, _)| server)
+    }
+
+    /// The agent, as it acts.
+    pub(super) fn caller(&self) -> Caller {
+        Caller {
+            authority: Authority::Agent {
+                server: self.server.clone(),
+                token_hash: servers::token_hash(&self.token),
+            },
+            ..Caller::standing(Actor::Agent(self.server.clone()), None)
+        }
+    }
+
+    pub(super) async fn hello(&self, hello: Hello) {
+        self.fleet.hello(&self.caller(), &self.server, hello).await.unwrap();
     }
 
     /// What a poll answers at once.

@@ -13,6 +13,13 @@ async fn add(scene: &Scene, email: &str, role: Role) -> Result<User, Refusal> {
     scene.fleet.create_user(&admin(), new, None).await
 }
 
+/// A login whose password was right.
+async fn log_in(scene: &Scene, user: &User, rehashed: Option<&str>) -> Result<(), Refusal> {
+    let account = scene.fleet.account(&user.id).await.unwrap().unwrap();
+    let rehashed = rehashed.map(str::to_owned);
+    scene.fleet.login_succeeded(&account, rehashed, None).await
+}
+
 #[tokio::test]
 async fn the_last_enabled_admin_stays() {
     let scene = scene().await;
@@ -66,7 +73,7 @@ async fn sessions_end_with_what_they_rest_on() {
             .map(|account| account.session_epoch)
     };
     assert_eq!(epoch().await, Some(1));
-    fleet.login_succeeded(&user.id, None).await.unwrap();
+    log_in(&scene, &user, None).await.unwrap();
     assert_eq!(epoch().await, Some(1));
     fleet.logout(&admin(), &user.id).await.unwrap();
     assert_eq!(epoch().await, Some(2));
@@ -107,13 +114,13 @@ async fn failed_logins_slow_an_account_down_whether_it_exists_or_not() {
                 .await
                 .unwrap();
         }
-        refusals.push(fleet.login_permitted(email).await.err().unwrap().code());
+        refusals.push(fleet.login_permitted(email, None).await.err().unwrap().code());
     }
     assert_eq!(refusals, ["too_many_requests"; 2]);
-    assert!(fleet.login_permitted("other@example.com").await.is_ok());
-    fleet.login_succeeded(&user.id, None).await.unwrap();
-    assert!(fleet.login_permitted(" Ops@example.com").await.is_ok());
-    assert!(fleet.login_permitted("nobody@example.com").await.is_err());
+    assert!(fleet.login_permitted("other@example.com", None).await.is_ok());
+    log_in(&scene, &user, None).await.unwrap();
+    assert!(fleet.login_permitted(" Ops@example.com", None).await.is_ok());
+    assert!(fleet.login_permitted("nobody@example.com", None).await.is_err());
     let query = AuditQuery {
         action: Some("login_failed".to_owned()),
         actor: Some("nobody@example.com".to_owned()),
@@ -208,7 +215,7 @@ async fn what_the_http_layer_awaits_may_move_between_threads() {
         .unwrap();
     moves(fleet.clients(server, ClientsQuery::default())).await.unwrap();
     moves(fleet.account_by_email("a@b")).await.unwrap();
-    let _permit = moves(fleet.login_permitted("a@b")).await.unwrap();
+    let _permit = moves(fleet.login_permitted("a@b", None)).await.unwrap();
     moves(fleet.ready()).await.unwrap();
     drop(moves(fleet.clone().housekeep()));
 }
@@ -235,4 +242,93 @@ async fn a_password_is_not_changed_after_the_account_was() {
         .await;
     assert_eq!(late.unwrap_err().field(), Some("current_password"));
     assert_eq!(scene.fleet.account(&id).await.unwrap().unwrap().password_hash, "reset");
+}
+
+#[tokio::test]
+async fn a_login_that_was_overtaken_is_none() {
+    let scene = scene().await;
+    let user = add(&scene, "ops@example.com", Role::Viewer).await.unwrap();
+    let fleet = &scene.fleet;
+    let account = fleet.account(&user.id).await.unwrap().unwrap();
+    // While the password is being checked, an admin disables the account.
+    let disable = UserChange {
+        enabled: Some(false),
+        ..UserChange::default()
+    };
+    fleet.update_user(&admin(), &user.id, disable).await.unwrap();
+    let late = fleet.login_succeeded(&account, None, None).await;
+    assert_eq!(late.unwrap_err().code(), "unauthorized");
+    assert_eq!(scene.actions().await[0], "user_updated");
+}
+
+#[tokio::test]
+async fn a_weak_hash_is_replaced_at_login_unless_the_password_was_changed_meanwhile() {
+    let scene = scene().await;
+    let user = add(&scene, "ops@example.com", Role::Viewer).await.unwrap();
+    let hash = async || scene.fleet.account(&user.id).await.unwrap().unwrap().password_hash;
+    let checked = scene.fleet.account(&user.id).await.unwrap().unwrap();
+    log_in(&scene, &user, Some("stronger")).await.unwrap();
+    assert_eq!(hash().await, "stronger");
+    // Another login checked the password against the hash of before.
+    scene
+        .fleet
+        .login_succeeded(&checked, Some("stronger, too".to_owned()), None)
+        .await
+        .unwrap();
+    assert_eq!(hash().await, "stronger");
+}
+
+#[tokio::test]
+async fn of_two_admins_who_keep_each_other_out_at_once_one_stays() {
+    let scene = scene().await;
+    let (fleet, caller) = (&scene.fleet, admin());
+    let mut left = add(&scene, "first@example.com", Role::Admin).await.unwrap();
+    for round in 0..60 {
+        let fresh = add(&scene, &format!("{round}@example.com"), Role::Admin).await.unwrap();
+        let keep_out = async |user: &User| match round % 3 {
+            0 => fleet.remove_user(&caller, &user.id).await,
+            way => {
+                let change = UserChange {
+                    role: (way == 1).then_some(Role::Viewer),
+                    enabled: (way == 2).then_some(false),
+                    password_hash: None,
+                };
+                fleet.update_user(&caller, &user.id, change).await.map(drop)
+            }
+        };
+        let outcomes = tokio::join!(keep_out(&left), keep_out(&fresh));
+        left = match outcomes {
+            (Ok(()), Err(refusal)) if refusal.code() == "last_admin" => fresh,
+            (Err(refusal), Ok(())) if refusal.code() == "last_admin" => left,
+            other => panic!("round {round}: {other:?}"),
+        };
+    }
+}
+
+/// Somebody who guesses without end from anywhere takes every turn, but not those of the address that
+/// the owner logs in from.
+#[tokio::test]
+async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
+    let scene = scene().await;
+    let user = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
+    let fleet = &scene.fleet;
+    let home: Option<std::net::IpAddr> = Some("2001:db8::7".parse().unwrap());
+    let same_home = Some("2001:db8::8".parse().unwrap());
+    let account = fleet.account(&user.id).await.unwrap().unwrap();
+    fleet.login_succeeded(&account, None, home).await.unwrap();
+    for n in 0..20 {
+        let away = Some(std::net::IpAddr::from([192, 0, 2, n]));
+        fleet.login_failed("ops@example.com", away).await.unwrap();
+    }
+    let permitted = async |ip| fleet.login_permitted("OPS@example.com", ip).await.is_ok();
+    assert!(!permitted(Some("192.0.2.99".parse().unwrap())).await);
+    assert!(!permitted(None).await);
+    assert!(permitted(home).await && permitted(same_home).await);
+    // Guesses from the owner's own address are slowed, too.
+    for _ in 0..8 {
+        fleet.login_failed("ops@example.com", same_home).await.unwrap();
+    }
+    assert!(!permitted(home).await);
+    fleet.login_succeeded(&account, None, home).await.unwrap();
+    assert!(permitted(home).await && permitted(None).await);
 }

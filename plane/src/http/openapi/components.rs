@@ -15,6 +15,7 @@ pub(super) fn tags() -> Value {
         { "name": "clients", "description": "The peers of a server." },
         { "name": "servers", "description": "VPN servers and their agents' tokens." },
         { "name": "users", "description": "The people." },
+        { "name": "tokens", "description": "The tokens of programs, and the keys that sign sessions." },
         { "name": "audit", "description": "Who did what." },
         { "name": "backup", "description": "Everything that is recorded, out and in." },
         { "name": "agent", "description": "What agents and plane say to each other, each under its own server's token." },
@@ -27,6 +28,10 @@ pub(super) fn security() -> Value {
         "session": {
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
             "description": "A person's token from POST /api/login, good for 24 hours, with their role."
+        },
+        "apiToken": {
+            "type": "http", "scheme": "bearer", "bearerFormat": "szapi_…",
+            "description": "A program's token from POST /api/tokens, with its role, for all servers or some."
         },
         "agentToken": {
             "type": "http", "scheme": "bearer", "bearerFormat": "szagent_…",

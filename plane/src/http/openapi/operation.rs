@@ -69,6 +69,7 @@ pub(in crate::http) struct Operation {
     pub(super) security: &'static [&'static str],
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<Content>,
+    pub(super) needs_body: bool,
     pub(super) success: Option<Success>,
     pub(super) refusals: Vec<Kind>,
     pub(super) audited: bool,
@@ -87,6 +88,7 @@ pub(in crate::http) fn op(id: &'static str, summary: &'static str) -> Operation 
         security: &[],
         parameters: Vec::new(),
         body: None,
+        needs_body: true,
         success: None,
         refusals: vec![Kind::Internal],
         audited: false,
@@ -234,6 +236,10 @@ impl Operation {
             shape: Shape::Of(make),
             example: example(name),
         });
+    }
+
+    pub(super) fn body_may_be_absent(&mut self) {
+        self.needs_body = false;
     }
 
     pub(super) fn answers(&mut self, status: u16, words: &'static str) {

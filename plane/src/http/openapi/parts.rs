@@ -10,12 +10,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::{JsonSchema, json_schema};
 use wgctl::ServerId;
-use wgctl::name::{RequestId, UserId};
+use wgctl::name::{RequestId, TokenId, UserId};
 
 use super::super::app::App;
 use super::super::creation::Creation;
-use super::super::extract::{Ids, Json, Parameters};
-use super::super::principal::{Admin, Agent, Anyone, Person, Viewer};
+use super::super::extract::{Ids, Json, MaybeJson, Parameters};
+use super::super::principal::{Admin, Agent, Anyone, Keeper, Person, ScopedViewer, Viewer};
 use super::super::problem::{Failure, Kind};
 use super::operation::{Operation, Place, Shape};
 use super::schemas::of;
@@ -71,8 +71,10 @@ macro_rules! permissions {
 
 permissions! {
     Anyone = "anyone", [], [];
-    Viewer = "viewer", ["session"], [Unauthorized, StorageUnavailable];
-    Admin = "admin", ["session"], [Unauthorized, Forbidden, StorageUnavailable];
+    Viewer = "viewer", ["session", "apiToken"], [Unauthorized, StorageUnavailable];
+    ScopedViewer = "viewer", ["session", "apiToken"], [Unauthorized, StorageUnavailable];
+    Admin = "admin", ["session", "apiToken"], [Unauthorized, Forbidden, StorageUnavailable];
+    Keeper = "keeper", ["session"], [Unauthorized, Forbidden, StorageUnavailable];
     Person = "person", ["session"], [Unauthorized, Forbidden, StorageUnavailable];
     Agent = "agent", ["agentToken"], [Unauthorized, StorageUnavailable];
 }
@@ -96,6 +98,14 @@ const BODY: &[Kind] = &[
 impl<T: JsonSchema> Part for Json<T> {
     fn describe(operation: &mut Operation) {
         operation.takes_json(of::<T>, &T::schema_name(), BODY);
+    }
+}
+
+/// A body that may be left out.
+impl<T: JsonSchema> Part for MaybeJson<T> {
+    fn describe(operation: &mut Operation) {
+        <Json<T> as Part>::describe(operation);
+        operation.body_may_be_absent();
     }
 }
 
@@ -147,7 +157,7 @@ macro_rules! one_id {
     };
 }
 
-one_id!(ServerId, UserId, RequestId);
+one_id!(ServerId, UserId, TokenId, RequestId);
 
 impl<A: JsonSchema, B: JsonSchema> Named for (A, B) {
     fn describe(operation: &mut Operation) {

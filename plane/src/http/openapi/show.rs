@@ -40,7 +40,7 @@ impl Operation {
         if let Some(body) = &self.body {
             put(
                 "requestBody",
-                json!({ "required": true, "content": show_content(body, |shape| shape.taken(schemas)) }),
+                json!({ "required": self.needs_body, "content": show_content(body, |shape| shape.taken(schemas)) }),
             );
         }
         shown

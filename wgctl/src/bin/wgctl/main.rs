@@ -28,6 +28,7 @@ mod session;
 mod show;
 mod status;
 mod table;
+mod token;
 mod user;
 mod values;
 mod watch;
@@ -61,6 +62,12 @@ enum Command {
     /// People who may log in
     #[command(subcommand)]
     User(user::Command),
+    /// Tokens for programs
+    #[command(subcommand)]
+    Token(token::Command),
+    /// The key that signs logins
+    #[command(subcommand)]
+    Key(token::KeyCommand),
     /// VPN servers
     #[command(subcommand)]
     Server(server::Command),
@@ -157,6 +164,8 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
         Command::Login(login) => login.run(options, out).await,
         Command::Logout => session::logout(out).await,
         Command::User(command) => command.run(&options.connect()?, out).await,
+        Command::Token(command) => command.run(&options.connect()?, out).await,
+        Command::Key(command) => command.run(&options.connect()?, out).await,
         Command::Server(command) => command.run(&options.connect()?, out).await,
         Command::Peer(command) => command.run(&options.connect()?, out).await,
         Command::Status(show) => show.run(&options.connect()?, out).await,

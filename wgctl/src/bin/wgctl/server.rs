@@ -2,9 +2,11 @@
 //!
 //! Owns the words of these commands. An agent token is printed once and kept nowhere.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use wgctl::api::{AgentToken, NewServer, Server, ServerCreated};
+use wgctl::api::{NewServer, Server, ServerCreated, TokenRotation};
 use wgctl::client::{Client, Target};
 use wgctl::drift::Drift;
 use wgctl::{Pin, ServerId};
@@ -14,6 +16,7 @@ use crate::failure::Failure;
 use crate::output::{Output, Table, Tone, join, or_dash, plain};
 use crate::prompt;
 use crate::server_args::{Add, Changes};
+use crate::values::length;
 use crate::watch::{View, Watch};
 
 #[derive(Subcommand)]
@@ -26,8 +29,8 @@ pub(crate) enum Command {
     Show(Which),
     /// Change a server
     Set(Set),
-    /// Make a new agent token and print it, once; the old one is dead
-    Token(Which),
+    /// Make a new agent token and print it, once
+    Token(NewToken),
     /// Remove a server with all its peers
     Remove(Remove),
 }
@@ -36,6 +39,16 @@ pub(crate) enum Command {
 pub(crate) struct Which {
     /// The server's id
     id: ServerId,
+}
+
+#[derive(Args)]
+pub(crate) struct NewToken {
+    /// The server's id
+    id: ServerId,
+    /// How long the old token is good beside the new one (1h, 7d), unless the new one is used earlier.
+    /// Without it the old one is dead at once
+    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    grace: Option<Duration>,
 }
 
 #[derive(Args)]
@@ -68,25 +81,35 @@ impl Command {
                 let server = plane.update_server(&set.id, &set.changes.into()).await?;
                 out.changed(&server, || describe(&server, out))
             }
-            Self::Token(which) => {
-                let AgentToken { agent_token, pin } = plane.rotate_agent_token(&which.id).await?;
-                let token = Zeroizing::new(agent_token);
-                let enrol = enrolment(plane.target(), pin, &token);
-                let words = || {
-                    format!(
-                        "{} has a new agent token; the old one is dead.\n\n{}",
-                        which.id,
-                        enrol.as_str()
-                    )
-                };
-                out.answer(&with_pin(json!({ "agent_token": token.as_str() }), pin), words)
-            }
+            Self::Token(new) => new.run(plane, out).await,
             Self::Remove(remove) => {
                 prompt::confirm(&format!("Remove {} with all its peers?", remove.id), remove.yes)?;
                 plane.remove_server(&remove.id).await?;
                 out.done(&format!("{} is removed with all its peers.\n", remove.id))
             }
         }
+    }
+}
+
+impl NewToken {
+    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let grace = self.grace.unwrap_or_default().as_secs();
+        let rotation = TokenRotation {
+            grace_seconds: u32::try_from(grace).unwrap_or(u32::MAX),
+        };
+        let rotated = plane.rotate_agent_token(&self.id, rotation).await?;
+        let token = Zeroizing::new(rotated.agent_token);
+        let until = rotated.previous_valid_until;
+        let enrol = enrolment(plane.target(), rotated.pin, &token);
+        let answer = json!({ "agent_token": token.as_str(), "previous_valid_until": until });
+        let answer = with_pin(answer, rotated.pin);
+        out.answer(&answer, || {
+            let old = match until {
+                None => "the old one is dead".to_owned(),
+                Some(until) => format!("the old one dies when it is first used, or at {until}"),
+            };
+            format!("{} has a new agent token; {old}.\n\n{}", self.id, enrol.as_str())
+        })
     }
 }
 

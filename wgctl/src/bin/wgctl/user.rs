@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Add(Add),
     /// Show everybody
     List,
+    /// Set a person's role; their logins end at once
+    Set(Set),
     /// Set a person's password, or one's own
     Passwd(Passwd),
     /// Let a person log in again
@@ -45,6 +47,15 @@ pub(crate) struct Add {
 }
 
 #[derive(Args)]
+pub(crate) struct Set {
+    /// The person
+    email: Email,
+    /// What the person may do
+    #[arg(long, value_enum)]
+    role: RoleName,
+}
+
+#[derive(Args)]
 pub(crate) struct Passwd {
     /// Whose password; one's own when absent
     email: Option<Email>,
@@ -60,7 +71,7 @@ pub(crate) struct Who {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum RoleName {
+pub(crate) enum RoleName {
     /// Does everything
     Admin,
     /// Sees servers, statuses and history
@@ -81,6 +92,7 @@ impl Command {
         match self {
             Self::Add(add) => add.run(plane, out).await,
             Self::List => list(plane, out).await,
+            Self::Set(set) => set.run(plane, out).await,
             Self::Passwd(passwd) => passwd.run(plane, out).await,
             Self::Enable(who) => switch(plane, out, &who.email, true).await,
             Self::Disable(who) => switch(plane, out, &who.email, false).await,
@@ -106,6 +118,24 @@ impl Add {
         let user = answer?;
         out.answer(&user, || {
             format!("{} may log in as {}.\n", user.email, role_name(user.role))
+        })
+    }
+}
+
+impl Set {
+    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let patch = UserPatch {
+            role: Some(self.role.into()),
+            ..UserPatch::default()
+        };
+        let id = find(plane, &self.email).await?.id;
+        let user = plane.update_user(id, &patch).await?;
+        out.answer(&user, || {
+            format!(
+                "{} is {} now; older logins have ended.\n",
+                user.email,
+                role_name(user.role)
+            )
         })
     }
 }
@@ -192,7 +222,7 @@ async fn find(plane: &Client, email: &Email) -> Result<User, Failure> {
     found.ok_or_else(|| Failure::Local(format!("there is no user {email}: see `wgctl user list`")))
 }
 
-const fn role_name(role: Role) -> &'static str {
+pub(crate) const fn role_name(role: Role) -> &'static str {
     match role {
         Role::Admin => "admin",
         Role::Viewer => "viewer",

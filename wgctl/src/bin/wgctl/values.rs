@@ -135,6 +135,14 @@ impl FromStr for Moment {
     }
 }
 
+/// A length of time (`1h`, `7d`).
+pub(crate) fn length(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(Moment::Distance(length)) => Ok(length),
+        Ok(Moment::At(_)) | Err(_) => Err(format!("{text:?} is no length of time: write 1h, 30m or 7d")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +172,12 @@ mod tests {
         ] {
             assert!(bad.parse::<Moment>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_length_of_time_is_no_moment() {
+        assert_eq!(length("1h"), Ok(Duration::from_secs(3600)));
+        assert!(length("2026-05-06T12:00:00Z").is_err() && length("soon").is_err());
     }
 
     #[test]

@@ -1,0 +1,103 @@
+//! What a token says, and what a rotation of the key does to it.
+
+use super::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+fn tokens() -> Tokens {
+    Tokens::load_or_make(tempfile::tempdir().unwrap().path()).unwrap()
+}
+
+fn account() -> Account {
+    Account {
+        id: UserId::random(),
+        email: "ops@example.com".parse().unwrap(),
+        role: Role::Admin,
+        enabled: true,
+        password_hash: String::new(),
+        session_epoch: 7,
+    }
+}
+
+#[test]
+fn a_token_says_whose_it_is_for_24_hours() {
+    let (tokens, account, now) = (tokens(), account(), Timestamp::from_unix(1_800_000_000));
+    let (token, end) = tokens.issue(&account, now).unwrap();
+    assert_eq!(end.since(now), LIFETIME);
+    let claims = tokens.verify(&token, now).unwrap();
+    assert_eq!((claims.sub, claims.epoch), (account.id, 7));
+    assert!(tokens.verify(&token, end.before(Duration::from_secs(1))).is_ok());
+    assert!(matches!(tokens.verify(&token, end), Err(TokenError::Expired)));
+    let before = now.before(Duration::from_secs(3600));
+    assert!(matches!(tokens.verify(&token, before), Err(TokenError::Invalid)));
+}
+
+#[tokio::test]
+async fn a_rotation_signs_anew_and_what_the_old_key_signed_lives_on_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let now = Timestamp::from_unix(1_800_000_000);
+    let (before, end) = tokens.issue(&account(), now).unwrap();
+    let (kid, erased) = tokens
+        .rotate(now, async |_: &str| Ok::<_, TokenError>(()))
+        .await
+        .unwrap();
+    let (after, _) = tokens.issue(&account(), now).unwrap();
+    assert_ne!(before.split('.').next(), after.split('.').next());
+    let header = BASE64.decode(after.split('.').next().unwrap()).unwrap();
+    assert!(String::from_utf8(header).unwrap().contains(&kid));
+    // Also for a plane that was started since.
+    let last = end.before(Duration::from_secs(1));
+    for tokens in [&tokens, &Tokens::load_or_make(dir.path()).unwrap()] {
+        for token in [&before, &after] {
+            assert!(tokens.verify(token, last).is_ok());
+        }
+    }
+    tokens.sweep(erased.before(Duration::from_secs(1))).await.unwrap();
+    assert_eq!(tokens.keys().old.len(), 1);
+    tokens.sweep(erased).await.unwrap();
+    assert_eq!(tokens.keys().old.len(), 0);
+    assert!(tokens.verify(&before, now).is_err());
+    let file = std::fs::read_to_string(dir.path().join("session.keys")).unwrap();
+    assert_eq!(file.matches("secret").count(), 1, "the old key is erased");
+}
+
+#[tokio::test]
+async fn an_old_key_signs_nothing_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let now = Timestamp::from_unix(1_800_000_000);
+    let stolen = tokens.keys();
+    tokens
+        .rotate(now, async |_: &str| Ok::<_, TokenError>(()))
+        .await
+        .unwrap();
+    let later = now.after(Duration::from_secs(3600));
+    let claims = Claims {
+        sub: UserId::random(),
+        email: "ops@example.com".to_owned(),
+        role: Role::Admin,
+        iat: later.unix(),
+        exp: later.after(LIFETIME).unix(),
+        jti: Uuid::new_v4(),
+        aud: AUDIENCE.to_owned(),
+        typ: SESSION.to_owned(),
+        epoch: 1,
+    };
+    let forged = stolen.current.sign(&claims).unwrap();
+    assert!(matches!(tokens.verify(&forged, later), Err(TokenError::Invalid)));
+    let (honest, _) = tokens.issue(&account(), later).unwrap();
+    assert!(tokens.verify(&honest, later).is_ok());
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_not_in_the_log_has_not_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let file = || std::fs::read(dir.path().join("session.keys")).unwrap();
+    let before = file();
+    let refused = tokens.rotate(Timestamp::from_unix(0), async |_: &str| Err(TokenError::Expired));
+    assert!(matches!(refused.await, Err(TokenError::Expired)));
+    assert_eq!(file(), before);
+    assert_eq!(tokens.keys().old.len(), 0);
+}

@@ -1,0 +1,198 @@
+//! What is not permitted any more when its turn comes is not done.
+
+use wgctl::api::{NewApiToken, Role, User};
+
+use super::*;
+
+async fn add(scene: &Scene, email: &str) -> User {
+    let new = NewAccount {
+        email: email.parse().unwrap(),
+        password_hash: "$argon2id$hash".to_owned(),
+        role: Role::Admin,
+    };
+    scene.fleet.create_user(&admin(), new, None).await.unwrap()
+}
+
+/// A caller as the edge made them when the request came.
+async fn session(scene: &Scene, user: &User) -> Caller {
+    let account = scene.fleet.account(&user.id).await.unwrap().unwrap();
+    Caller {
+        authority: account.authority(Role::Admin),
+        ..Caller::standing(account.actor(), None)
+    }
+}
+
+fn role(role: Role) -> UserChange {
+    UserChange {
+        role: Some(role),
+        ..UserChange::default()
+    }
+}
+
+async fn log(scene: &Scene) -> Vec<wgctl::api::AuditRecord> {
+    let mut pages = scene.fleet.audit_pages().await.unwrap();
+    let mut all = Vec::new();
+    while let Some(page) = pages.next().await.unwrap() {
+        all.extend(page);
+    }
+    all
+}
+
+/// Every way in which a session ends while its request is on its way.
+#[tokio::test]
+async fn a_session_that_ended_meanwhile_changes_nothing() {
+    let scene = scene().await;
+    let fleet = &scene.fleet;
+    add(&scene, "other@example.com").await;
+    for (n, way) in ["demoted", "disabled", "password", "logout", "removed"]
+        .into_iter()
+        .enumerate()
+    {
+        let user = add(&scene, &format!("u{n}@example.com")).await;
+        let caller = session(&scene, &user).await;
+        let disabled = UserChange {
+            enabled: Some(false),
+            ..UserChange::default()
+        };
+        let password = UserChange {
+            password_hash: Some("new".to_owned()),
+            ..UserChange::default()
+        };
+        match way {
+            "demoted" => drop(fleet.update_user(&admin(), &user.id, role(Role::Viewer)).await.unwrap()),
+            "disabled" => drop(fleet.update_user(&admin(), &user.id, disabled).await.unwrap()),
+            "password" => drop(fleet.update_user(&admin(), &user.id, password).await.unwrap()),
+            "logout" => fleet.logout(&caller, &user.id).await.unwrap(),
+            _ => fleet.remove_user(&admin(), &user.id).await.unwrap(),
+        }
+        let before = log(&scene).await.len();
+        let refused = fleet
+            .create_client(&caller, &scene.server, with_key("alice"), None)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), "unauthorized", "{way}");
+        let refused = fleet.remove_server(&caller, &scene.server).await.unwrap_err();
+        assert_eq!(refused.code(), "unauthorized", "{way}");
+        assert_eq!(log(&scene).await.len(), before, "{way}: nothing is written");
+    }
+    let clients = fleet.clients(&scene.server, ClientsQuery::default()).await.unwrap();
+    assert!(clients.clients.is_empty());
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_enough_is_refused_inside_the_transaction() {
+    let scene = scene().await;
+    add(&scene, "other@example.com").await;
+    let user = add(&scene, "ops@example.com").await;
+    scene
+        .fleet
+        .update_user(&admin(), &user.id, role(Role::Viewer))
+        .await
+        .unwrap();
+    // A handler that let a viewer pass by mistake.
+    let caller = session(&scene, &user).await;
+    let refused = scene.fleet.signing_key_rotated(&caller, "k").await.unwrap_err();
+    assert_eq!(refused.code(), "forbidden");
+    assert_eq!(scene.actions().await[0], "user_updated");
+}
+
+/// NetBird read a permission twice. Here what the demoted did is before their demotion in the log, or
+/// it was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn ghsa_rxmp_8h9v_56cx_nobody_acts_after_their_demotion() {
+    let scene = scene().await;
+    add(&scene, "other@example.com").await;
+    let user = add(&scene, "ops@example.com").await;
+    let (mut done, mut refused) = (0, 0);
+    for _ in 0..50 {
+        let caller = session(&scene, &user).await;
+        let acts: Vec<_> = (0..200)
+            .map(|act| {
+                let (fleet, caller, id) = (scene.fleet.clone(), caller.clone(), user.id);
+                tokio::spawn(async move {
+                    if act == 100 {
+                        let demoted = fleet.update_user(&admin(), &id, role(Role::Viewer)).await;
+                        demoted.map(drop)
+                    } else {
+                        fleet.signing_key_rotated(&caller, "k").await
+                    }
+                })
+            })
+            .collect();
+        for act in acts {
+            match act.await.unwrap() {
+                Ok(()) => done += 1,
+                Err(Refusal::Unauthorized(_)) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        scene
+            .fleet
+            .update_user(&admin(), &user.id, role(Role::Admin))
+            .await
+            .unwrap();
+    }
+    assert!(done > 50 && refused > 0, "{done} done, {refused} refused");
+    let mut is_admin = true;
+    let mut acts = 0;
+    for record in log(&scene).await {
+        match (record.action.as_str(), record.actor.as_str()) {
+            ("user_updated", _) => is_admin = !is_admin,
+            ("signing_key_rotated", actor) => {
+                assert!(is_admin, "{actor} acted after their demotion: record {}", record.id);
+                acts += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(acts + 50, done);
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_meanwhile_changes_nothing() {
+    let scene = scene().await;
+    let fleet = &scene.fleet;
+    let new = NewApiToken {
+        name: "ci".parse().unwrap(),
+        role: Role::Admin,
+        servers: None,
+        expires_at: None,
+    };
+    let made = fleet.create_token(&admin(), new, None).await.unwrap();
+    let caller = |role| Caller {
+        authority: Authority::Token {
+            id: made.api_token.id,
+            role,
+        },
+        ..Caller::standing(Actor::Token("ci".to_owned()), None)
+    };
+    let create = async |name| {
+        let caller = caller(Role::Admin);
+        let made = fleet.create_client(&caller, &scene.server, with_key(name), None);
+        made.await
+    };
+    create("alice").await.unwrap();
+    fleet.remove_token(&admin(), &made.api_token.id).await.unwrap();
+    assert_eq!(create("bob").await.unwrap_err().code(), "unauthorized");
+    assert_eq!(scene.actions().await[..2], ["token_deleted", "wg_client_created"]);
+}
+
+#[tokio::test]
+async fn an_agent_whose_token_was_replaced_meanwhile_changes_nothing() {
+    let scene = scene().await;
+    let caller = scene.caller();
+    let hello = Hello {
+        version: 1,
+        agent_version: "test".to_owned(),
+        public_key: PrivateKey::generate().unwrap().public_key(),
+    };
+    let rotation = TokenRotation::default();
+    scene
+        .fleet
+        .rotate_agent_token(&admin(), &scene.server, rotation)
+        .await
+        .unwrap();
+    let refused = scene.fleet.hello(&caller, &scene.server, hello).await.unwrap_err();
+    assert_eq!(refused.code(), "unauthorized");
+    assert_eq!(scene.fleet.server(&scene.server).await.unwrap().public_key, None);
+}

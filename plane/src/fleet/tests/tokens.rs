@@ -1,0 +1,187 @@
+//! API tokens, and agents' tokens that are replaced with a grace.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use wgctl::api::{NewApiToken, Role};
+
+use super::*;
+
+fn new(name: &str) -> NewApiToken {
+    NewApiToken {
+        name: name.parse().unwrap(),
+        role: Role::Admin,
+        servers: None,
+        expires_at: None,
+    }
+}
+
+fn grace(grace_seconds: u32) -> TokenRotation {
+    TokenRotation { grace_seconds }
+}
+
+/// A scene whose clock the test moves.
+async fn scene_at(now: &'static AtomicI64) -> Scene {
+    let settings = Settings {
+        apply_timeout: Duration::from_millis(20),
+        clock: Clock::new(|| Timestamp::from_unix(now.load(Ordering::Relaxed))),
+        ..Settings::default()
+    };
+    scene_with(&["10.8.0.0/24"], settings).await
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_kept_as_its_hash() {
+    let scene = scene().await;
+    let fleet = &scene.fleet;
+    let made = fleet.create_token(&admin(), new("ci"), Some(once(1))).await.unwrap();
+    assert!(made.token.starts_with("szapi_") && made.token.len() == 49, "256 bits");
+    let again = fleet.create_token(&admin(), new("ci"), Some(once(1))).await.unwrap();
+    assert_eq!(again.token, made.token);
+    assert_eq!(scene.actions().await[..2], ["token_viewed", "token_created"]);
+    let taken = fleet.create_token(&admin(), new("ci"), None).await.err().unwrap();
+    assert_eq!((taken.code(), taken.field()), ("token_exists", Some("name")));
+    let grant = fleet.token_grant(&made.token).await.unwrap().unwrap();
+    assert_eq!((grant.id, grant.role), (made.api_token.id, Role::Admin));
+    assert!(grant.scope.is_everything());
+    let listed = serde_json::to_string(&fleet.tokens().await.unwrap()).unwrap();
+    assert!(!listed.contains("szapi_"), "{listed}");
+    let file = std::fs::read(scene._folder.path().join("plane.redb")).unwrap();
+    assert!(!file.windows(made.token.len()).any(|part| part == made.token.as_bytes()));
+    fleet.remove_token(&admin(), &made.api_token.id).await.unwrap();
+    assert!(fleet.token_grant(&made.token).await.unwrap().is_none());
+    let gone = fleet.remove_token(&admin(), &made.api_token.id).await.unwrap_err();
+    assert_eq!(gone.code(), "not_found");
+    fleet.create_token(&admin(), new("ci"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_ends_when_it_was_said_to() {
+    static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
+    let scene = scene_at(&NOW).await;
+    let fleet = &scene.fleet;
+    let end = Timestamp::from_unix(1_800_000_100);
+    let ending = |end| NewApiToken {
+        expires_at: Some(end),
+        ..new("ci")
+    };
+    let past = ending(Timestamp::from_unix(1_800_000_000));
+    let refused = fleet.create_token(&admin(), past, None).await.err().unwrap();
+    assert_eq!(refused.field(), Some("expires_at"));
+    let made = fleet.create_token(&admin(), ending(end), None).await.unwrap();
+    NOW.store(1_800_000_099, Ordering::Relaxed);
+    assert!(fleet.token_grant(&made.token).await.unwrap().is_some());
+    NOW.store(1_800_000_100, Ordering::Relaxed);
+    assert!(fleet.token_grant(&made.token).await.unwrap().is_none());
+    let caller = Caller {
+        authority: Authority::Token {
+            id: made.api_token.id,
+            role: Role::Admin,
+        },
+        ..Caller::standing(Actor::Token("ci".to_owned()), None)
+    };
+    let late = fleet.create_client(&caller, &scene.server, with_key("alice"), None);
+    assert_eq!(late.await.unwrap_err().code(), "unauthorized");
+}
+
+#[tokio::test]
+async fn a_tokens_servers_exist_when_it_is_made() {
+    let scene = scene().await;
+    let of = |servers: &[&str]| NewApiToken {
+        servers: Some(servers.iter().map(|id| id.parse().unwrap()).collect()),
+        ..new("ci")
+    };
+    for wrong in [of(&[]), of(&["los-angeles", "nowhere"])] {
+        let refused = scene.fleet.create_token(&admin(), wrong, None).await.err().unwrap();
+        assert_eq!(refused.field(), Some("servers"));
+    }
+    let made = scene
+        .fleet
+        .create_token(&admin(), of(&["los-angeles"]), None)
+        .await
+        .unwrap();
+    let scope = scene.fleet.token_grant(&made.token).await.unwrap().unwrap().scope;
+    assert!(scope.admits(&scene.server) && !scope.admits(&"nowhere".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn the_last_use_is_noted_once_a_minute() {
+    static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
+    let scene = scene_at(&NOW).await;
+    let fleet = &scene.fleet;
+    let made = fleet.create_token(&admin(), new("ci"), None).await.unwrap();
+    let use_at = async |seconds: i64| {
+        NOW.store(1_800_000_000 + seconds, Ordering::Relaxed);
+        fleet.token_grant(&made.token).await.unwrap().unwrap();
+    };
+    let noted = async |seconds: i64| {
+        let wanted = Some(Timestamp::from_unix(1_800_000_000 + seconds));
+        let noted = async {
+            while fleet.tokens().await.unwrap()[0].last_used_at != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), noted)
+            .await
+            .expect("the use is noted");
+    };
+    assert_eq!(fleet.tokens().await.unwrap()[0].last_used_at, None);
+    use_at(0).await;
+    noted(0).await;
+    use_at(59).await;
+    use_at(60).await;
+    noted(60).await;
+    // The clock was set back.
+    use_at(10).await;
+    noted(10).await;
+}
+
+#[tokio::test]
+async fn an_agents_old_token_dies_with_the_first_use_of_the_new_one() {
+    let scene = scene().await;
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let rotated = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
+    assert!(rotated.previous_valid_until.is_some());
+    for _ in 0..3 {
+        assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
+    }
+    assert_eq!(scene.actions().await[0], "server_token_rotated");
+    assert_eq!(scene.whose(&rotated.agent_token).await.as_ref(), Some(server));
+    assert_eq!(scene.whose(&scene.token).await, None);
+    assert_eq!(scene.whose(&rotated.agent_token).await.as_ref(), Some(server));
+    assert_eq!(
+        scene.actions().await[..3],
+        ["server_token_retired", "server_token_rotated", "server_created"]
+    );
+}
+
+#[tokio::test]
+async fn an_agents_old_token_dies_at_the_end_of_its_grace() {
+    static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
+    let scene = scene_at(&NOW).await;
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let too_long = fleet.rotate_agent_token(&admin(), server, grace(604_801)).await;
+    assert_eq!(too_long.err().unwrap().field(), Some("grace_seconds"));
+    let rotated = fleet.rotate_agent_token(&admin(), server, grace(60)).await.unwrap();
+    assert_eq!(rotated.previous_valid_until, Some(Timestamp::from_unix(1_800_000_060)));
+    NOW.store(1_800_000_059, Ordering::Relaxed);
+    assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
+    NOW.store(1_800_000_060, Ordering::Relaxed);
+    assert_eq!(scene.whose(&scene.token).await, None);
+    assert_eq!(scene.whose(&rotated.agent_token).await.as_ref(), Some(server));
+}
+
+#[tokio::test]
+async fn of_three_agent_tokens_the_oldest_is_dead() {
+    let scene = scene().await;
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let second = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
+    let third = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
+    assert_eq!(scene.whose(&scene.token).await, None);
+    assert_eq!(scene.whose(&second.agent_token).await.as_ref(), Some(server));
+    assert_eq!(scene.whose(&third.agent_token).await.as_ref(), Some(server));
+    fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
+    fleet.remove_server(&admin(), server).await.unwrap();
+    for token in [&scene.token, &second.agent_token, &third.agent_token] {
+        assert_eq!(scene.whose(token).await, None);
+    }
+}
