@@ -22,6 +22,7 @@ mod document;
 mod edge;
 mod matrix;
 mod openapi;
+mod paths;
 mod people;
 mod plane;
 mod records;
