@@ -84,7 +84,8 @@ fn row(path: &str, method: &str, operation: &Value) -> String {
     if !query.is_empty() {
         let _ = write!(what, " Query: {}.", query.join("; "));
     }
-    if method == "get" && operation["x-audited"] == true {
+    // That changes by people are audited the page says once.
+    if (method == "get" || operation["x-permission"] == "agent") && operation["x-audited"] == true {
         what.push_str(" Audited.");
     }
     let who = match operation["x-permission"].as_str() {

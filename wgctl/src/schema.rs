@@ -194,10 +194,13 @@ schemas! {
 }
 
 /// Puts right what the library says of foreign types: its `format: ip` is no format of JSON Schema,
-/// and a `u64` has an end.
+/// and a `u64` has an end. The words are rustdoc's, whose links lead nowhere there.
 pub fn adjust(schema: &mut Schema) {
     transform_subschemas(&mut adjust, schema);
     let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::String(words)) = object.get_mut("description") {
+        *words = words.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+    }
     match object.get("format").and_then(Value::as_str) {
         Some("ip") => {
             object.remove("format");

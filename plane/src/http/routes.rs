@@ -349,7 +349,8 @@ fn agents(table: Table) -> Table {
             agent::adopt,
             op("agentAdopt", "Record an interface as it is")
                 .query_of("dry_run", json!({ "type": "boolean", "default": false }), "Only say what would be recorded.")
-                .may(&[Kind::NotFound, Kind::AdoptionNotAwaited, Kind::AdoptionRefused]),
+                .may(&[Kind::NotFound, Kind::AdoptionNotAwaited, Kind::AdoptionRefused])
+                .audited(),
         )
         .post(
             path::APPLIED,
@@ -359,7 +360,9 @@ fn agents(table: Table) -> Table {
         .post(
             path::DRIFT,
             agent::drift,
-            op("agentDrift", "What others did to the interface").may(&[Kind::NotFound]),
+            op("agentDrift", "What others did to the interface")
+                .may(&[Kind::NotFound])
+                .audited(),
         )
         .post(
             path::PREKEYS,

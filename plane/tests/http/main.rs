@@ -26,6 +26,7 @@ mod hostile;
 mod limits;
 mod matrix;
 mod openapi;
+mod paths;
 mod people;
 mod plane;
 mod records;

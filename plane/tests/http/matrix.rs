@@ -25,15 +25,15 @@ enum Good {
 /// A credential of the matrix: its name, the header's value, what it is good for.
 type Credential = (&'static str, Option<String>, Good);
 
-struct Fleet {
-    plane: TestPlane,
+pub(crate) struct Fleet {
+    pub(crate) plane: TestPlane,
     admin: String,
     agent: String,
     credentials: Vec<Credential>,
 }
 
 /// Everybody who was ever let in, and those who never were.
-fn fleet() -> Fleet {
+pub(crate) fn fleet() -> Fleet {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = plane.add_server(&admin, "los-angeles");
@@ -135,7 +135,7 @@ fn unsigned(session: &str) -> String {
     format!("{header}.{}.", session.split('.').nth(1).unwrap())
 }
 
-fn asking(operation: &Operation, path: &str, credential: Option<&String>) -> Request {
+pub(crate) fn asking(operation: &Operation, path: &str, credential: Option<&String>) -> Request {
     let mut asking = request(&operation.method.to_uppercase(), path);
     if let Some(value) = credential {
         asking = asking.header("Authorization", value);
@@ -314,112 +314,6 @@ fn an_agent_touches_its_own_server_and_nothing_else() {
         plane.get("/api/servers/los-angeles", &fleet.admin).expect(200)["public_key"],
         KEY
     );
-}
-
-/// WGDashboard let every path through that contained a public one (CVE-2026-44343).
-#[test]
-fn cve_2026_44343_no_spelling_of_a_path_goes_around_the_token() {
-    let fleet = fleet();
-    let (plane, mut tried) = (&fleet.plane, 0);
-    for operation in operations()
-        .iter()
-        .filter(|operation| operation.permission() != "anyone")
-    {
-        let path = operation.filled("los-angeles", "11111111-2222-4333-8444-555555555555");
-        let inner = path.strip_prefix("/api").unwrap();
-        let first = inner.split('/').nth(1).unwrap();
-        let tricks = [
-            format!("/{path}"),
-            format!("//api{inner}"),
-            format!("/api/{inner}"),
-            format!("/./api{inner}"),
-            format!("/api/.{inner}"),
-            format!("/api/x/..{inner}"),
-            format!("/api/login/..{inner}"),
-            format!("/healthz/..{path}"),
-            format!("/%2e{path}"),
-            format!("/api%2f{}", inner.trim_start_matches('/')),
-            format!("/api/%2e%2e{path}"),
-            format!("/login%2f..{path}"),
-            format!("{path}/"),
-            format!("{path}//"),
-            format!("{path}/."),
-            format!("{path};x"),
-            format!("{path};/healthz"),
-            format!("{path}%00"),
-            format!("{path}%20"),
-            format!("{path}.json"),
-            format!("{path}?/healthz"),
-            format!("{path}?x=/api/login"),
-            format!("{path}%3f/healthz"),
-            format!("/healthz{path}"),
-            format!("/api/login{inner}"),
-            format!("/static{path}"),
-            format!("/api/static{inner}"),
-            format!("/api/x/static/{first}"),
-            format!("/client{path}"),
-            format!("/fileDownload?file=../..{path}"),
-            path.to_uppercase(),
-            format!("/API{inner}"),
-            format!("http://plane{path}"),
-        ];
-        for trick in tricks {
-            for (name, credential) in [("nothing", None), ("garbage", Some("Bearer garbage".to_owned()))] {
-                let answer = asking(operation, &trick, credential.as_ref()).send(plane.address);
-                let is_refused = matches!(answer.status, 400 | 401 | 404 | 405);
-                assert!(
-                    is_refused,
-                    "{} {trick} with {name}: {}",
-                    operation.method, answer.status
-                );
-                assert_eq!(
-                    answer.header("content-type"),
-                    Some("application/problem+json"),
-                    "{trick}"
-                );
-                tried += 1;
-            }
-        }
-    }
-    assert!(tried > 2000, "{tried}");
-}
-
-#[test]
-fn no_debugging_or_shutdown_route_is_served() {
-    let plane = TestPlane::start();
-    for path in [
-        "/debug",
-        "/debug/pprof/",
-        "/debug/vars",
-        "/pprof",
-        "/api/debug",
-        "/api/shutdown",
-        "/shutdown",
-        "/api/server/shutdown",
-        "/api/exec",
-        "/api/config",
-        "/api/env",
-        "/actuator",
-        "/swagger",
-        "/docs",
-        "/graphql",
-        "/server-status",
-        "/.git/config",
-        "/.env",
-        "/static/",
-        "/api/static/app.js",
-        "/console",
-        "/trace",
-    ] {
-        for method in ["GET", "POST", "TRACE"] {
-            let answer = request(method, path).send(plane.address);
-            assert!(
-                matches!(answer.status, 400 | 404 | 405),
-                "{method} {path}: {}",
-                answer.status
-            );
-        }
-    }
 }
 
 #[test]

@@ -74,7 +74,8 @@ pub struct Client {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewClient {
-    /// 1 to 64 characters, unique on its server. Required (an `Option` only so that it can be built up).
+    /// 1 to 64 characters, unique on its server. Required.
+    // An `Option` only so that the body can be built up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(required, with = "PeerName"))]
     pub name: Option<PeerName>,

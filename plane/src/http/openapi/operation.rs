@@ -181,7 +181,7 @@ impl Operation {
         self
     }
 
-    /// Looking alone is written down.
+    /// It is written down in the audit log, as every change by a person is.
     pub(in crate::http) fn audited(mut self) -> Self {
         self.audited = true;
         self

@@ -18,7 +18,7 @@ impl Operation {
             "summary": self.summary,
             "tags": [self.tag],
             "x-permission": self.permission,
-            "x-audited": self.audited || self.method != "get",
+            "x-audited": self.audited || (self.method != "get" && self.permission != "agent"),
             "security": self.security.iter().map(|scheme| json!({ *scheme: [] })).collect::<Vec<_>>(),
             "responses": self.show_responses(schemas),
         });
