@@ -13,7 +13,7 @@ use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, To
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener};
-use crate::store::{Store, StoreError};
+use crate::store::{SignerError, Store, StoreError, load_or_make_signer};
 
 const DATABASE: &str = "plane.redb";
 
@@ -34,6 +34,9 @@ pub enum Error {
     /// There is no signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// There is no key for the audit log.
+    #[error(transparent)]
+    AuditKey(#[from] SignerError),
     /// Tokens cannot be signed.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -70,14 +73,20 @@ impl Plane {
             source,
         })?;
         let store = Store::open(&config.state_dir.join(DATABASE), config.cache_size)?;
+        let store = store.signed_by(load_or_make_signer(&config.state_dir)?);
         let key = SigningKey::load_or_make(&config.state_dir)?;
         let tokens = Tokens::new(&key)?;
         let passwords = Passwords::new()?;
         let settings = Settings {
             apply_timeout: config.apply_timeout,
+            audit_retention: config.audit_retention,
             ..Settings::default()
         };
         let fleet = Fleet::new(store, settings);
+        if let Err(error) = fleet.begin_audit().await {
+            // A full disk must not keep the plane from answering reads.
+            tracing::warn!(%error, "the audit log has no fresh checkpoint; the next try is in a minute");
+        }
         let listener = Listener::bind(config).await?;
         let app = App::new(fleet, key, tokens, passwords, config);
         Ok(Self { app, listener })
@@ -92,11 +101,15 @@ impl Plane {
     /// Serves until `shutdown` is over, then lets running requests end as long as the
     /// configuration allows. Held long polls are answered at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let housekeeping = tokio::spawn(self.app.fleet().housekeep());
+        let fleet = self.app.fleet();
+        let housekeeping = tokio::spawn(fleet.clone().housekeep());
         self.listener.serve(self.app, shutdown).await;
         housekeeping.abort();
         // Its share of the database is given back only when the task is gone.
         let _ = housekeeping.await;
+        if let Err(error) = fleet.end_audit().await {
+            tracing::warn!(%error, "the audit log ends without a checkpoint; the next start makes it");
+        }
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use wgctl::{PublicKey, ServerId, Timestamp};
 use super::servers::{existing, token_hash};
 use super::{Actor, Caller, Fleet, Refusal};
 use crate::store::prelude::*;
-use crate::store::{Action, Changing, Done, Entry, Recording};
+use crate::store::{Action, Changing, Done, Entry, Recording, ServerRecord};
 
 /// How many prekeys one message may bring.
 const PREKEYS_AT_ONCE: usize = 256;
@@ -44,6 +44,7 @@ impl Fleet {
         let caller = Caller {
             actor: Actor::Agent(server.clone()),
             ip,
+            request: None,
         };
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
         let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
@@ -102,18 +103,22 @@ async fn by_hash(tx: &impl Read, hash: &[u8; 32]) -> Result<Option<ServerId>, Re
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this
 /// key cannot be counted on: the stock is thrown away and filled again.
 async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timestamp) -> Result<Done<()>, Refusal> {
-    let (mut server, _) = existing(tx, id).await?;
-    if server.public_key == Some(key) {
+    let (old, _) = existing(tx, id).await?;
+    if old.public_key == Some(key) {
         return Ok(Done::nothing(()));
     }
     if tx.peer_with_key(id, &key).await?.is_some() {
         return Err(Refusal::PublicKeyTaken(key.to_string()));
     }
-    server.public_key = Some(key);
-    server.updated_at = now;
+    let server = ServerRecord {
+        public_key: Some(key),
+        updated_at: now,
+        ..old.clone()
+    };
     tx.put_server(&server, None).await?;
     tx.erase_prekeys(id).await?;
-    Ok(Done::new((), Entry::new(Action::ServerKeyRecorded, id)))
+    let entry = Entry::new(Action::ServerKeyRecorded, id).changed(&old, &server);
+    Ok(Done::new((), entry))
 }
 
 async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<(), Refusal> {

@@ -218,7 +218,8 @@ async fn create(
         tx.open_pool(&record.id, &pool).await?;
     }
     kept.write(tx).await?;
-    Ok(Done::new(created, Entry::new(Action::ServerCreated, &record.id)))
+    let entry = Entry::new(Action::ServerCreated, &record.id).made(&record);
+    Ok(Done::new(created, entry))
 }
 
 async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Done<Server>, Refusal> {
@@ -234,7 +235,8 @@ async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timest
         tx.log_change(id, &mut ledger, None).await?;
     }
     let shown = show::server(&server, &ledger, &state);
-    Ok(Done::new(shown, Entry::new(Action::ServerUpdated, id)))
+    let entry = Entry::new(Action::ServerUpdated, id).changed(&old, &server);
+    Ok(Done::new(shown, entry))
 }
 
 fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refusal> {
@@ -302,7 +304,7 @@ fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
 async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
     let (server, ledger) = existing(tx, id).await?;
     tx.erase_server(&server, ledger.revision).await?;
-    Ok(Done::new((), Entry::new(Action::ServerDeleted, id)))
+    Ok(Done::new((), Entry::new(Action::ServerDeleted, id).removed(&server)))
 }
 
 async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Result<(), Refusal> {
@@ -315,9 +317,13 @@ async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Resu
 }
 
 async fn rotate(tx: &impl Change, id: &ServerId, hash: [u8; 32], now: Timestamp) -> Result<Done<()>, Refusal> {
-    let (mut server, _) = existing(tx, id).await?;
-    let old = std::mem::replace(&mut server.token_hash, hash);
-    server.updated_at = now;
-    tx.put_server(&server, Some(&old)).await?;
-    Ok(Done::new((), Entry::new(Action::ServerTokenRotated, id)))
+    let (old, _) = existing(tx, id).await?;
+    let server = ServerRecord {
+        token_hash: hash,
+        updated_at: now,
+        ..old.clone()
+    };
+    tx.put_server(&server, Some(&old.token_hash)).await?;
+    let entry = Entry::new(Action::ServerTokenRotated, id).changed(&old, &server);
+    Ok(Done::new((), entry))
 }

@@ -4,14 +4,16 @@
 
 use std::net::IpAddr;
 
+use uuid::Uuid;
 use wgctl::Timestamp;
 use wgctl::api::Role;
 use wgctl::name::{Email, UserId};
 
+use super::flood::Flood;
 use super::users::no_user;
 use super::{Actor, Caller, Fleet, LoginPermit, Refusal, throttle};
 use crate::store::prelude::*;
-use crate::store::{Action, Changing, Done, Entry, Penalty, UserRecord};
+use crate::store::{Action, Changing, Done, Entry, Penalty, Recording, UserRecord};
 
 /// What decides on a login or a session.
 #[derive(Clone)]
@@ -71,7 +73,7 @@ impl Fleet {
     }
 
     /// Records a login and clears the account's penalty.
-    pub async fn login_succeeded(&self, id: &UserId, ip: Option<IpAddr>) -> Result<(), Refusal> {
+    pub async fn login_succeeded(&self, id: &UserId, ip: Option<IpAddr>, request: Option<Uuid>) -> Result<(), Refusal> {
         let account = self.account(id).await?.ok_or_else(|| no_user(id))?;
         let caller = Caller {
             actor: Actor::User {
@@ -79,19 +81,28 @@ impl Fleet {
                 email: account.email,
             },
             ip,
+            request,
         };
         let (id, now) = (*id, self.now());
         self.change(&caller, async move |tx: &Changing| succeeded(tx, &id, now).await)
             .await
     }
 
-    /// Records a refused login and lengthens the account's penalty.
-    pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>) -> Result<(), Refusal> {
+    /// Records a refused login and lengthens the account's penalty. In a flood only the penalty: the
+    /// audit log gets a count of the rest.
+    pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>, request: Option<Uuid>) -> Result<(), Refusal> {
         let caller = Caller {
             actor: Actor::Nobody(email.to_owned()),
             ip,
+            request,
         };
         let (account, now) = (throttle::account(email), self.now());
+        if !self.shared.floods.admits(&Flood::Logins) {
+            return self
+                .store()
+                .record_durably(async move |tx: &Recording<'_>| lengthen(tx, &account, now).await)
+                .await;
+        }
         let entry = Entry::new(Action::LoginFailed, &caller.actor);
         self.change(&caller, async move |tx: &Changing| {
             failed(tx, &account, entry, now).await
@@ -117,9 +128,13 @@ async fn succeeded(tx: &impl Change, id: &UserId, now: Timestamp) -> Result<Done
 }
 
 async fn failed(tx: &impl Change, account: &[u8; 32], entry: Entry, now: Timestamp) -> Result<Done<()>, Refusal> {
-    let before: Penalty = tx.penalty(account).await?.unwrap_or_default();
-    tx.put_penalty(account, &throttle::lengthened(&before, now)).await?;
+    lengthen(tx, account, now).await?;
     Ok(Done::new((), entry))
+}
+
+async fn lengthen(tx: &impl Record, account: &[u8; 32], now: Timestamp) -> Result<(), Refusal> {
+    let before: Penalty = tx.penalty(account).await?.unwrap_or_default();
+    Ok(tx.put_penalty(account, &throttle::lengthened(&before, now)).await?)
 }
 
 async fn end_sessions(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {

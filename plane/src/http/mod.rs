@@ -68,7 +68,9 @@ fn people() -> Router<App> {
             get(configuration::show).post(clients::no_such_action),
         )
         .route("/api/audit", get(audit::list))
-        .route("/api/audit/export", get(export::csv))
+        .route("/api/audit/export", get(export::whole))
+        .route("/api/audit/key", get(audit::key))
+        .route("/api/audit/verify", get(audit::verify))
         .route("/api/backup", get(backup::create))
         .route("/api/restore", post(backup::restore))
         .route("/api/servers", get(servers::list).post(servers::create))

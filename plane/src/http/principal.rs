@@ -8,10 +8,12 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use uuid::Uuid;
 use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
 use super::app::{App, Shared};
+use super::edge::RequestId;
 use super::peer::{CallerAddress, Peer};
 use super::problem::{Failure, Kind};
 use crate::fleet::{Account, Actor, Caller, Fleet};
@@ -65,6 +67,8 @@ permission!(
     Anyone {
         /// Where they call from.
         address: CallerAddress,
+        /// The request's id, for the audit log.
+        request: Option<Uuid>,
     },
     anyone
 );
@@ -104,8 +108,8 @@ permission!(
 
 async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
     mark(parts, "", false);
-    let (app, address) = (app.clone(), address(parts));
-    Ok(Anyone { address, app })
+    let (app, address, request) = (app.clone(), address(parts), request(parts));
+    Ok(Anyone { address, request, app })
 }
 
 async fn viewer(parts: &mut Parts, app: &App) -> Result<Viewer, Failure> {
@@ -145,6 +149,7 @@ async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
     let caller = Caller {
         actor: Actor::Agent(server.clone()),
         ip: address(parts).0,
+        request: request(parts),
     };
     mark(parts, &caller.actor.to_string(), true);
     Ok(Agent {
@@ -169,6 +174,7 @@ async fn human(parts: &mut Parts, shared: &Shared) -> Result<(Caller, Option<Box
     let caller = Caller {
         actor,
         ip: address(parts).0,
+        request: request(parts),
     };
     mark(parts, &caller.actor.to_string(), false);
     Ok((caller, account))
@@ -186,6 +192,7 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
         return match shared.fleet.agent_by_token(token).await? {
             Some(server) => Ok(Identity::Agent(server)),
             None => {
+                note_refused_agent(parts, shared).await;
                 Err(Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one"))
             }
         };
@@ -197,6 +204,15 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
         return Err(over());
     }
     Ok(Identity::Person(Box::new(account)))
+}
+
+/// Refused it is in any case.
+async fn note_refused_agent(parts: &Parts, shared: &Shared) {
+    let (target, ip) = (parts.uri.path(), address(parts).0);
+    let noted = shared.fleet.agent_token_refused(target, ip, request(parts));
+    if let Err(error) = noted.await {
+        tracing::warn!(%error, "a refused agent token could not be recorded");
+    }
 }
 
 fn bearer(parts: &Parts) -> Result<Option<&str>, Failure> {
@@ -221,6 +237,10 @@ fn address(parts: &Parts) -> CallerAddress {
         .get::<CallerAddress>()
         .copied()
         .unwrap_or(CallerAddress(None))
+}
+
+fn request(parts: &Parts) -> Option<Uuid> {
+    parts.extensions.get::<RequestId>().map(|id| id.0)
 }
 
 fn mark(parts: &mut Parts, actor: &str, is_agent: bool) {

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use wgctl::Timestamp;
-use wgctl::api::{AuditRecord, PeerCounters};
+use wgctl::api::{AuditRecord, Checkpoint, PeerCounters};
 use wgctl::backup::{Error, Header, Item, Reader, Summary, Writer};
 use wgctl::name::Incarnation;
 
@@ -162,6 +162,7 @@ fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
         "counters" => is::<PeerCounters>(table, value),
         "users" => is::<UserRecord>(table, value),
         "audit" => is::<AuditRecord>(table, value),
+        "audit_checkpoints" => is::<Checkpoint>(table, value),
         _ => Ok(()),
     }
 }

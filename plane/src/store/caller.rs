@@ -5,7 +5,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use uuid::Uuid;
 use wgctl::ServerId;
+use wgctl::api::Changes;
 use wgctl::name::{Email, UserId};
 
 /// Who acts, and from where.
@@ -15,6 +17,8 @@ pub struct Caller {
     pub actor: Actor,
     /// The address they call from; none over the local socket.
     pub ip: Option<IpAddr>,
+    /// The request they make it with, as its answer's `X-Request-Id` says.
+    pub request: Option<Uuid>,
 }
 
 /// An identity as the audit log names it.
@@ -53,7 +57,7 @@ impl fmt::Display for Actor {
 const LONGEST_DETAIL: usize = 400;
 
 /// What a stranger typed, fit for a log: at most 254 characters, none of them a control character.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(254).collect()
 }
 
@@ -124,6 +128,10 @@ actions! {
     DatabaseRestored => "database_restored",
     /// An agent asked for what is not its own.
     AgentRefused => "agent_refused",
+    /// Records of this log were removed for their age.
+    AuditPruned => "audit_pruned",
+    /// This log's checkpoints are signed with another key from here on.
+    AuditKeyChanged => "audit_key_changed",
     /// A server's agent undid what others had changed on its interface.
     DriftRepaired => "drift_repaired",
     /// A server's agent saw what others changed on its interface, and left it.
@@ -139,6 +147,8 @@ pub struct Entry {
     pub target: String,
     /// What was found, where the two do not say it all.
     pub detail: Option<String>,
+    /// What changed, field by field: `views` says of what.
+    pub changes: Changes,
 }
 
 impl Entry {
@@ -148,6 +158,7 @@ impl Entry {
             action,
             target: one_line(&target.to_string()),
             detail: None,
+            changes: Changes::new(),
         }
     }
 
@@ -155,8 +166,9 @@ impl Entry {
     pub fn with_detail(self, detail: impl fmt::Display) -> Self {
         let text = detail.to_string();
         let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let line: String = line.take(LONGEST_DETAIL).collect();
         Self {
-            detail: Some(line.take(LONGEST_DETAIL).collect()),
+            detail: (!line.is_empty()).then_some(line),
             ..self
         }
     }

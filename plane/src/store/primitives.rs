@@ -6,7 +6,7 @@
 
 use super::agents::{ReadAgents, RecordAgents};
 use super::answers::{ChangeAnswers, ReadAnswers, RecordAnswers};
-use super::audit::ReadAudit;
+use super::audit::{ChangeAudit, ReadAudit, RecordAudit};
 use super::backup::{ChangeEverything, ReadEverything};
 use super::changes::{ChangeRevisions, ReadChanges};
 use super::history::{ReadHistory, RecordHistory};
@@ -52,16 +52,20 @@ impl<T> Read for T where
 
 /// Everything that may be lost in a crash.
 pub(crate) trait Record:
-    Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys
+    Read + RecordAgents + RecordAnswers + RecordAudit + RecordHistory + RecordPenalties + RecordPrekeys
 {
 }
 
-impl<T> Record for T where T: Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys {}
+impl<T> Record for T where
+    T: Read + RecordAgents + RecordAnswers + RecordAudit + RecordHistory + RecordPenalties + RecordPrekeys
+{
+}
 
 /// Everything.
 pub(crate) trait Change:
     Record
     + ChangeAnswers
+    + ChangeAudit
     + ChangeEverything
     + ChangePeers
     + ChangePenalties
@@ -75,6 +79,7 @@ pub(crate) trait Change:
 impl<T> Change for T where
     T: Record
         + ChangeAnswers
+        + ChangeAudit
         + ChangeEverything
         + ChangePeers
         + ChangePenalties

@@ -34,6 +34,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/api/wg-clients/nowhere/x/qrcode", "admin"),
     ("GET", "/api/audit", "admin"),
     ("GET", "/api/audit/export", "admin"),
+    ("GET", "/api/audit/key", "viewer"),
+    ("GET", "/api/audit/verify", "admin"),
     ("GET", "/api/backup", "admin"),
     ("POST", "/api/restore", "admin"),
     ("GET", "/api/users", "admin"),
@@ -133,6 +135,15 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
         ("ofset=1", "unknown_field", "ofset"),
     ] {
         let answer = plane.get(&format!("/api/audit?{query}"), &admin);
+        assert_eq!(answer.problem(422, code)["field"], field, "{query}");
+    }
+    for (query, code, field) in [
+        ("export?format=xlsx", "invalid_field", "format"),
+        ("export?limit=1", "unknown_field", "limit"),
+        ("verify?head=7", "invalid_field", "head"),
+        ("verify?heads=7", "unknown_field", "heads"),
+    ] {
+        let answer = plane.get(&format!("/api/audit/{query}"), &admin);
         assert_eq!(answer.problem(422, code)["field"], field, "{query}");
     }
 }

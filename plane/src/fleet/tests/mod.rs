@@ -1,6 +1,7 @@
 //! The fleet's rules over a real store, with agents played by the tests.
 
 mod agents;
+mod audit;
 mod backfill;
 mod backup;
 mod clients;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
 use wgctl::api::{Client, NewClient, NewServer};
+use wgctl::audit::Signer;
 use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Prekey, Prekeys, Sealed};
 use wgctl::{PeerId, PrivateKey};
 
@@ -21,13 +23,14 @@ pub(super) struct Scene {
     pub(super) fleet: Fleet,
     pub(super) server: ServerId,
     pub(super) token: String,
-    _folder: TempDir,
+    pub(super) _folder: TempDir,
 }
 
 pub(super) fn admin() -> Caller {
     Caller {
         actor: Actor::Local("root".to_owned()),
         ip: None,
+        request: None,
     }
 }
 
@@ -54,10 +57,14 @@ pub(super) fn with_key(name: &str) -> NewClient {
     }
 }
 
+pub(super) fn signer(seed: u8) -> Signer {
+    Signer::from_seed(&[seed; 32]).unwrap()
+}
+
 pub(super) async fn scene_with(pool: &[&str], settings: Settings) -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), 16 << 20).unwrap();
-    let fleet = Fleet::new(store, settings);
+    let fleet = Fleet::new(store.signed_by(signer(5)), settings);
     let created = fleet.create_server(&admin(), new_server(pool), None).await.unwrap();
     Scene {
         fleet,

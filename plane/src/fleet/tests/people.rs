@@ -1,6 +1,6 @@
 //! People: accounts, the last admin, sessions, failed logins, and the log of it all.
 
-use wgctl::api::{Role, User};
+use wgctl::api::{AuditLine, Role, User};
 
 use super::*;
 
@@ -66,7 +66,7 @@ async fn sessions_end_with_what_they_rest_on() {
             .map(|account| account.session_epoch)
     };
     assert_eq!(epoch().await, Some(1));
-    fleet.login_succeeded(&user.id, None).await.unwrap();
+    fleet.login_succeeded(&user.id, None, None).await.unwrap();
     assert_eq!(epoch().await, Some(1));
     fleet.logout(&admin(), &user.id).await.unwrap();
     assert_eq!(epoch().await, Some(2));
@@ -103,7 +103,7 @@ async fn failed_logins_slow_an_account_down_whether_it_exists_or_not() {
     for email in ["ops@example.com", "nobody@example.com"] {
         for _ in 0..8 {
             fleet
-                .login_failed(email, Some("192.0.2.7".parse().unwrap()))
+                .login_failed(email, Some("192.0.2.7".parse().unwrap()), None)
                 .await
                 .unwrap();
         }
@@ -111,7 +111,7 @@ async fn failed_logins_slow_an_account_down_whether_it_exists_or_not() {
     }
     assert_eq!(refusals, ["too_many_requests"; 2]);
     assert!(fleet.login_permitted("other@example.com").await.is_ok());
-    fleet.login_succeeded(&user.id, None).await.unwrap();
+    fleet.login_succeeded(&user.id, None, None).await.unwrap();
     assert!(fleet.login_permitted(" Ops@example.com").await.is_ok());
     assert!(fleet.login_permitted("nobody@example.com").await.is_err());
     let query = AuditQuery {
@@ -164,7 +164,12 @@ async fn the_audit_log_is_read_in_pages_and_by_what_is_looked_for() {
     }
     let mut pages = fleet.audit_pages().await.unwrap();
     let all = pages.next().await.unwrap().unwrap();
-    assert!(all.iter().map(|record| record.id).eq(1..=31));
+    assert!(matches!(all.last(), Some(AuditLine::Checkpoint(mark)) if mark.id == 31));
+    let ids = all.iter().filter_map(|line| match line {
+        AuditLine::Record(record) => Some(record.id),
+        _ => None,
+    });
+    assert!(ids.eq(1..=31));
     assert!(pages.next().await.unwrap().is_none());
 }
 
