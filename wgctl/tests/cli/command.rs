@@ -35,6 +35,7 @@ const COMMANDS: &[&str] = &[
     "history",
     "audit",
     "audit export",
+    "audit verify",
     "login",
     "logout",
     "genkey",
