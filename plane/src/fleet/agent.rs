@@ -3,14 +3,12 @@
 //! Owns what an agent may say of its own server. What it says is bounded before it is kept: an
 //! agent's host may be in other hands.
 
-use std::net::IpAddr;
-
 use wgctl::name::RequestId;
 use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
 use super::servers::{existing, token_hash};
-use super::{Actor, Caller, Fleet, Refusal};
+use super::{Caller, Fleet, Refusal};
 use crate::store::prelude::*;
 use crate::store::{Action, Changing, Done, Entry, Recording, ServerRecord};
 
@@ -34,22 +32,17 @@ impl Fleet {
     }
 
     /// An agent introduces itself.
-    pub async fn hello(&self, server: &ServerId, hello: Hello, ip: Option<IpAddr>) -> Result<Welcome, Refusal> {
+    pub async fn hello(&self, caller: &Caller, server: &ServerId, hello: Hello) -> Result<Welcome, Refusal> {
         if hello.version == 0 {
             return Err(Refusal::field_value(
                 "version",
                 "versions count from 1: update the agent",
             ));
         }
-        let caller = Caller {
-            actor: Actor::Agent(server.clone()),
-            ip,
-            request: None,
-        };
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
         let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
         if known != Some(key) {
-            self.change(&caller, async move |tx: &Changing| record_key(tx, &id, key, now).await)
+            self.change(caller, async move |tx: &Changing| record_key(tx, &id, key, now).await)
                 .await?;
         }
         Ok(Welcome {

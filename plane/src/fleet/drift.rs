@@ -4,7 +4,6 @@
 //! Each message counts once, however often it is sent. It must not decide what to do about drift:
 //! that is the agent's, by the server's policy.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::agent::one_line;
 use super::servers::existing;
 use super::{Caller, Fleet, Refusal};
 use crate::store::prelude::*;
-use crate::store::{Action, Actor, AgentState, Changing, Done, Entry, Recording};
+use crate::store::{Action, AgentState, Changing, Done, Entry, Recording};
 
 /// The most events in a list of a message.
 const EVENTS_AT_ONCE: usize = 64;
@@ -65,7 +64,7 @@ struct Told {
 
 impl Fleet {
     /// An agent tells what others did to its interface.
-    pub async fn drift(&self, server: &ServerId, report: DriftReport, ip: Option<IpAddr>) -> Result<(), Refusal> {
+    pub async fn drift(&self, caller: &Caller, server: &ServerId, report: DriftReport) -> Result<(), Refusal> {
         let lists = [
             ("repaired", &report.repaired),
             ("seen", &report.seen),
@@ -91,12 +90,7 @@ impl Fleet {
             now: self.now(),
             report,
         };
-        let caller = Caller {
-            actor: Actor::Agent(server.clone()),
-            ip,
-            request: None,
-        };
-        if told.allowed > 0 && self.audited(&caller, server, told.clone()).await? {
+        if told.allowed > 0 && self.audited(caller, server, told.clone()).await? {
             return Ok(());
         }
         let id = server.clone();

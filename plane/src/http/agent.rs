@@ -18,9 +18,7 @@ use super::problem::{Failure, Kind};
 const LONGEST_WAIT: u32 = 60;
 
 pub(super) async fn hello(agent: Agent, Json(hello): Json<Hello>) -> Result<Answer<Welcome>, Failure> {
-    Ok(Answer(
-        agent.fleet().hello(&agent.server, hello, agent.caller.ip).await?,
-    ))
+    Ok(Answer(agent.fleet().hello(&agent.caller, &agent.server, hello).await?))
 }
 
 pub(super) async fn terms(agent: Agent) -> Result<Answer<Terms>, Failure> {
@@ -66,7 +64,7 @@ pub(super) async fn applied(agent: Agent, Json(applied): Json<Applied>) -> Resul
 }
 
 pub(super) async fn drift(agent: Agent, Json(report): Json<DriftReport>) -> Result<StatusCode, Failure> {
-    agent.fleet().drift(&agent.server, report, agent.caller.ip).await?;
+    agent.fleet().drift(&agent.caller, &agent.server, report).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

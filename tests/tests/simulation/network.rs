@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sentrazone_agent::plane::Plane as Conversation;
-use sentrazone_plane::fleet::{Fleet, Refusal};
+use sentrazone_plane::fleet::{Actor, Caller, Fleet, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
@@ -327,8 +327,13 @@ async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
     else {
         return Err(Box::new(problem_of(401, "the token is not valid")));
     };
+    let caller = Caller {
+        actor: Actor::Agent(server.clone()),
+        ip: None,
+        request: None,
+    };
     match kind {
-        Kind::Hello => json(fleet.hello(&server, parse(body), None).await),
+        Kind::Hello => json(fleet.hello(&caller, &server, parse(body)).await),
         Kind::Desired => {
             let query = DesiredQuery { wait: 0, ..parse(body) };
             json(fleet.desired(&server, query).await)

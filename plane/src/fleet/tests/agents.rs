@@ -195,14 +195,22 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
         agent_version: "test".to_owned(),
         public_key: key(n),
     };
-    scene.fleet.hello(&scene.server, hello(1), None).await.unwrap();
+    scene
+        .fleet
+        .hello(&agent(&scene.server), &scene.server, hello(1))
+        .await
+        .unwrap();
     assert_eq!(
         scene.poll(0).await.prekeys_wanted,
         32,
         "what another key's host sealed is thrown away"
     );
     scene.stock(5).await;
-    scene.fleet.hello(&scene.server, hello(1), None).await.unwrap();
+    scene
+        .fleet
+        .hello(&agent(&scene.server), &scene.server, hello(1))
+        .await
+        .unwrap();
     assert_eq!(scene.poll(0).await.prekeys_wanted, 27);
     let too_many = scene.fleet.prekeys(&scene.server, prekeys(257)).await;
     assert_eq!(too_many.unwrap_err().field(), Some("prekeys"));

@@ -30,7 +30,7 @@ fn message(incarnation: Incarnation, sequence: u64, repaired: Vec<Drift>) -> Dri
 
 impl Scene {
     async fn tell(&self, report: DriftReport) -> Result<(), Refusal> {
-        self.fleet.drift(&self.server, report, None).await
+        self.fleet.drift(&agent(&self.server), &self.server, report).await
     }
 
     async fn of_drift(&self) -> Vec<AuditRecord> {

@@ -34,6 +34,13 @@ pub(super) fn admin() -> Caller {
     }
 }
 
+pub(super) fn agent(server: &ServerId) -> Caller {
+    Caller {
+        actor: Actor::Agent(server.clone()),
+        ..admin()
+    }
+}
+
 pub(super) fn new_server(pool: &[&str]) -> NewServer {
     let json = serde_json::json!({
         "id": "los-angeles", "endpoint": "vpn.example.com:51820", "address_pool": pool
