@@ -61,6 +61,8 @@ pub struct Config {
     pub apply_timeout: Duration,
     /// The database's page cache, bytes.
     pub cache_size: usize,
+    /// How long records of the audit log are kept; none for ever.
+    pub audit_retention: Option<Duration>,
     /// What a caller may take of us.
     pub limits: Limits,
 }
@@ -76,6 +78,7 @@ impl Default for Config {
             behind_proxy: false,
             apply_timeout: Duration::from_secs(3),
             cache_size: 64 << 20,
+            audit_retention: None,
             limits: Limits::default(),
         }
     }
@@ -123,6 +126,7 @@ impl Config {
             cache_size: settings.take_with("cache_mib", default.cache_size, |text| {
                 bounded(text, "MiB", 1, 65_536).map(|mib| mib << 20)
             })?,
+            audit_retention: settings.take_with("audit_retention_days", default.audit_retention, retention)?,
             limits: Limits::take(&mut settings, default.limits)?,
         };
         settings.finish()?;
@@ -166,6 +170,12 @@ fn changes(text: &str) -> Result<NonZeroU32, String> {
     number.ok_or_else(|| format!("{text:?}: a number of changes is wanted"))
 }
 
+/// Days; 0 for ever.
+fn retention(text: &str) -> Result<Option<Duration>, String> {
+    let days = bounded(text, "days", 0, 36_500)?;
+    Ok((days > 0).then(|| Duration::from_secs(days as u64 * 86_400)))
+}
+
 fn seconds(text: &str, least: usize, most: usize) -> Result<Duration, String> {
     bounded(text, "seconds", least, most).map(|seconds| Duration::from_secs(seconds as u64))
 }
@@ -195,6 +205,7 @@ mod tests {
             trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
             apply_timeout = 5
             cache_mib = 16
+            audit_retention_days = 365
             [tls]
             mode = "off"
             behind_proxy = true
@@ -221,6 +232,7 @@ mod tests {
         assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(3));
         let writes = (config.limits.writes_per_second.get(), config.limits.write_burst.get());
         assert_eq!(writes, (7, 8));
+        assert_eq!(config.audit_retention, Some(Duration::from_secs(365 * 86_400)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, To
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener};
-use crate::store::{Store, StoreError};
+use crate::store::{SignerError, Store, StoreError, load_or_make_signer};
 use crate::tls::{self, Tls, TlsError};
 
 const DATABASE: &str = "plane.redb";
@@ -35,6 +35,9 @@ pub enum Error {
     /// There is no signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// There is no key for the audit log.
+    #[error(transparent)]
+    AuditKey(#[from] SignerError),
     /// Tokens cannot be signed.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -75,14 +78,20 @@ impl Plane {
             source,
         })?;
         let store = Store::open(&config.state_dir.join(DATABASE), config.cache_size)?;
+        let store = store.signed_by(load_or_make_signer(&config.state_dir)?);
         let key = SigningKey::load_or_make(&config.state_dir)?;
         let tokens = Tokens::load_or_make(&config.state_dir)?;
         let passwords = Passwords::new()?;
         let settings = Settings {
             apply_timeout: config.apply_timeout,
+            audit_retention: config.audit_retention,
             ..Settings::default()
         };
         let fleet = Fleet::new(store, settings);
+        if let Err(error) = fleet.begin_audit().await {
+            // A full disk must not keep the plane from answering reads.
+            tracing::warn!(%error, "the audit log has no fresh checkpoint; the next try is in a minute");
+        }
         let tls = Tls::open(config)?;
         let listener = Listener::bind(config, tls.as_ref().map(Tls::acceptor)).await?;
         let pin = tls.as_ref().and_then(Tls::pin);
@@ -101,7 +110,7 @@ impl Plane {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let fleet = self.app.fleet();
         let tasks = [
-            tokio::spawn(fleet.housekeep()),
+            tokio::spawn(fleet.clone().housekeep()),
             tokio::spawn(self.app.clone().keep_keys()),
             tokio::spawn(tls::keep_current(self.tls)),
         ];
@@ -110,6 +119,9 @@ impl Plane {
             task.abort();
             // Its share of the database is given back only when the task is gone.
             let _ = task.await;
+        }
+        if let Err(error) = fleet.end_audit().await {
+            tracing::warn!(%error, "the audit log ends without a checkpoint; the next start makes it");
         }
         Ok(())
     }

@@ -7,6 +7,8 @@
 
 pub mod address;
 pub mod api;
+#[cfg(feature = "audit")]
+pub mod audit;
 #[cfg(feature = "backup")]
 pub mod backup;
 #[cfg(feature = "client")]

@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::address::Endpoint;
+use crate::api::{AuditKey, Hash, Head, Signature};
 use crate::key::PublicKey;
 use crate::name::{Email, Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId, TokenId, TokenName, UserId};
 use crate::pin::Pin;
@@ -131,6 +132,10 @@ const KEY: &str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 const TOKEN_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$";
+const HASH: &str = "^[0-9A-Fa-f]{64}$";
+const HEAD: &str = "^[0-9]{1,20}:[0-9A-Fa-f]{64}$";
+const AUDIT_KEY: &str = "^ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
+const SIGNATURE: &str = "^[A-Za-z0-9+/]{85}[AQgw]==$";
 const PIN: &str = "^sha256:[0-9A-Fa-f]{64}$";
 const UUID: &str = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$";
 const TIMESTAMP: &str = "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$";
@@ -171,6 +176,10 @@ schemas! {
         "description": "A secret that only its agent can open, in base64.",
         "type": "string", "contentEncoding": "base64", "pattern": BASE64
     };
+    Hash, "Hash": { "description": "SHA-256 of a record of the audit log, and through it of all before it.", "type": "string", "pattern": HASH };
+    Head, "Head": { "description": "A record of the audit log: its number and its hash.", "type": "string", "pattern": HEAD };
+    AuditKey, "AuditKey": { "description": "The key that the audit log's checkpoints are checked with.", "type": "string", "pattern": AUDIT_KEY };
+    Signature, "Signature": { "description": "An Ed25519 signature in base64.", "type": "string", "pattern": SIGNATURE };
     Pin, "Pin": {
         "description": "The SHA-256 of the plane's public key (SubjectPublicKeyInfo).",
         "type": "string", "pattern": PIN

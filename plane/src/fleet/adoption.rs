@@ -202,6 +202,7 @@ impl Scene {
         peers.extend(imports.iter().cloned());
         After {
             before: self.ledger,
+            replaced: self.server,
             scene: Self { server, ledger, peers },
             imports,
             clients,
@@ -214,6 +215,7 @@ impl Scene {
 /// A decision with all that will be recorded then.
 struct After {
     before: Ledger,
+    replaced: ServerRecord,
     scene: Scene,
     imports: Vec<PeerRecord>,
     clients: Vec<AdoptedClient>,
@@ -233,9 +235,9 @@ impl After {
         let imported = self
             .imports
             .iter()
-            .map(|peer| Entry::new(Action::ClientImported, format!("{id}/{}", peer.name)));
+            .map(|peer| Entry::new(Action::ClientImported, format!("{id}/{}", peer.name)).made(peer));
         let mut entries: Vec<Entry> = imported.collect();
-        entries.push(Entry::new(Action::ServerAdopted, &id));
+        entries.push(Entry::new(Action::ServerAdopted, &id).changed(&self.replaced, &self.scene.server));
         Done::all(self.answered(incarnation), entries)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use uuid::Uuid;
 use wgctl::name::RequestId;
 use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
 use wgctl::{PublicKey, ServerId, Timestamp};
@@ -12,7 +13,7 @@ use wgctl::{PublicKey, ServerId, Timestamp};
 use super::servers::{existing, token_hash};
 use super::{Actor, Authority, Caller, Fleet, Refusal, authority};
 use crate::store::prelude::*;
-use crate::store::{Action, Changing, Done, Entry, Recording};
+use crate::store::{Action, Changing, Done, Entry, Recording, ServerRecord};
 
 /// How many prekeys one message may bring.
 const PREKEYS_AT_ONCE: usize = 256;
@@ -29,7 +30,12 @@ const LONGEST_REASON: usize = 300;
 impl Fleet {
     /// The agent whose token this is, calling from `ip`; none for a token that is not (or no more)
     /// one. Cheap, but for the first use of a new token, with which the old one dies.
-    pub async fn agent_by_token(&self, token: &str, ip: Option<IpAddr>) -> Result<Option<(ServerId, Caller)>, Refusal> {
+    pub async fn agent_by_token(
+        &self,
+        token: &str,
+        ip: Option<IpAddr>,
+        request: Option<Uuid>,
+    ) -> Result<Option<(ServerId, Caller)>, Refusal> {
         let (token_hash, now) = (token_hash(token), self.now());
         let known = self.store().read(async |tx| known(tx, &token_hash, now).await)?;
         let Some((server, replaces)) = known else {
@@ -40,6 +46,7 @@ impl Fleet {
                 server: server.clone(),
                 token_hash,
             },
+            request,
             ..Caller::standing(Actor::Agent(server.clone()), ip)
         };
         if replaces && let Err(error) = self.retire_agent_token(&caller, &server).await {
@@ -119,18 +126,22 @@ async fn known(tx: &impl Read, hash: &[u8; 32], now: Timestamp) -> Result<Option
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this
 /// key cannot be counted on: the stock is thrown away and filled again.
 async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timestamp) -> Result<Done<()>, Refusal> {
-    let (mut server, _) = existing(tx, id).await?;
-    if server.public_key == Some(key) {
+    let (old, _) = existing(tx, id).await?;
+    if old.public_key == Some(key) {
         return Ok(Done::nothing(()));
     }
     if tx.peer_with_key(id, &key).await?.is_some() {
         return Err(Refusal::PublicKeyTaken(key.to_string()));
     }
-    server.public_key = Some(key);
-    server.updated_at = now;
+    let server = ServerRecord {
+        public_key: Some(key),
+        updated_at: now,
+        ..old.clone()
+    };
     tx.put_server(&server, None).await?;
     tx.erase_prekeys(id).await?;
-    Ok(Done::new((), Entry::new(Action::ServerKeyRecorded, id)))
+    let entry = Entry::new(Action::ServerKeyRecorded, id).changed(&old, &server);
+    Ok(Done::new((), entry))
 }
 
 async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<(), Refusal> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 use wgctl::Timestamp;
+use wgctl::api::Head;
 use wgctl::backup::Summary;
 
 use super::{Caller, Fleet, Refusal};
@@ -68,12 +69,21 @@ impl Fleet {
         let restored = tokio::spawn(async move {
             let checked = tokio::task::spawn_blocking(move || Ok((check(&copy.file)?, copy)));
             let (summary, copy) = checked.await.unwrap_or(Err(StoreError::Broken("a check panicked")))?;
-            let (epoch, entry) = (unused_epoch()?, entry(&summary));
+            let (epoch, of, now) = (unused_epoch()?, summary.clone(), fleet.now());
+            let signer = fleet.store().signer();
             let change = async move |tx: &Changing| {
+                let replaced = tx.audit_beginning().await?.head;
                 replace(tx, copy, epoch).await?;
-                Ok(Done::new((), entry))
+                if let Some(signer) = signer {
+                    tx.vouch_for_audit(&signer, now).await?;
+                }
+                Ok(Done::new((), entry(&of, replaced)))
             };
             fleet.change(&caller, change).await?;
+            // From here on this plane's key vouches for the log that it took over.
+            if let Err(error) = fleet.mark_audit().await {
+                tracing::warn!(%error, "the restored audit log is signed within a minute");
+            }
             // The log of what was there before went with it: this line stays.
             tracing::warn!(by = %caller.actor, of = %summary.created_at, "everything was replaced by a backup");
             // Who waits, waits for what is no more.
@@ -86,8 +96,10 @@ impl Fleet {
     }
 }
 
-fn entry(summary: &Summary) -> Entry {
-    Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at))
+/// Who knows the log as it was before, finds in it where it ended.
+fn entry(summary: &Summary, replaced: Head) -> Entry {
+    let entry = Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at));
+    entry.with_detail(format!("the log before it ended at {replaced}"))
 }
 
 async fn replace(tx: &impl Change, mut copy: Copy, epoch: u64) -> Result<(), Refusal> {

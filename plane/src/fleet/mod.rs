@@ -15,6 +15,7 @@ mod clients;
 mod confirm;
 mod desired;
 mod drift;
+mod flood;
 mod idempotency;
 mod peers;
 mod refusal;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Prekeys to hold for each server.
     pub prekey_stock: u32,
+    /// How long records of the audit log are kept; none for ever.
+    pub audit_retention: Option<Duration>,
     /// What time it is.
     pub clock: Clock,
 }
@@ -74,6 +77,7 @@ impl Default for Settings {
             apply_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             prekey_stock: 32,
+            audit_retention: None,
             clock: Clock::default(),
         }
     }
@@ -91,7 +95,9 @@ struct Shared {
     logins: throttle::Logins,
     drift_log: drift::Allowance,
     token_uses: tokens::Uses,
+    floods: flood::Floods,
     copies: Arc<Semaphore>,
+    verifications: Semaphore,
     settings: Settings,
 }
 
@@ -106,7 +112,9 @@ impl Fleet {
                 logins: throttle::Logins::default(),
                 drift_log: drift::Allowance::default(),
                 token_uses: tokens::Uses::default(),
+                floods: flood::Floods::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
+                verifications: Semaphore::new(1),
                 settings,
             }),
         }
@@ -136,6 +144,9 @@ impl Fleet {
             minute.tick().await;
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "old records could not be removed; the next try is in a minute");
+            }
+            if let Err(error) = self.keep_audit().await {
+                tracing::warn!(%error, "the audit log could not be looked after; the next try is in a minute");
             }
         }
     }

@@ -76,7 +76,7 @@ pub(super) async fn create(
     ledger.peers += 1;
     tx.log_change(server_id, &mut ledger, Some(&peer.id)).await?;
     kept.write(tx).await?;
-    let entry = Entry::new(Action::ClientCreated, target(server_id, &peer.name));
+    let entry = Entry::new(Action::ClientCreated, target(server_id, &peer.name)).made(&peer);
     Ok(Done::new(Made::Peer(Box::new(client), peer.revision), entry))
 }
 
@@ -325,20 +325,20 @@ fn patched(old: &PeerRecord, patch: ClientPatch, now: Timestamp) -> Result<PeerR
 /// What the audit log says of a change: switching on or off is named as such.
 fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> {
     let mut entries = Vec::new();
+    let switched = PeerRecord {
+        enabled: new.enabled,
+        ..old.clone()
+    };
     if new.enabled != old.enabled {
         let action = if new.enabled {
             Action::ClientEnabled
         } else {
             Action::ClientDisabled
         };
-        entries.push(Entry::new(action, target(server, &old.name)));
+        entries.push(Entry::new(action, target(server, &old.name)).changed(old, &switched));
     }
-    let switched = PeerRecord {
-        enabled: new.enabled,
-        ..old.clone()
-    };
     if *new != switched {
-        entries.push(Entry::new(Action::ClientUpdated, target(server, &new.name)));
+        entries.push(Entry::new(Action::ClientUpdated, target(server, &new.name)).changed(&switched, new));
     }
     entries
 }
@@ -354,6 +354,6 @@ pub(super) async fn remove(tx: &impl Change, server_id: &ServerId, id: &PeerId) 
     tx.erase_peer(server_id, &peer).await?;
     ledger.peers = ledger.peers.saturating_sub(1);
     tx.log_change(server_id, &mut ledger, Some(id)).await?;
-    let entry = Entry::new(Action::ClientDeleted, target(server_id, &peer.name));
+    let entry = Entry::new(Action::ClientDeleted, target(server_id, &peer.name)).removed(&peer);
     Ok(Done::new(ledger.revision, entry))
 }

@@ -248,7 +248,8 @@ async fn create(
         tx.open_pool(&record.id, &pool).await?;
     }
     kept.write(tx).await?;
-    Ok(Done::new(created, Entry::new(Action::ServerCreated, &record.id)))
+    let entry = Entry::new(Action::ServerCreated, &record.id).made(&record);
+    Ok(Done::new(created, entry))
 }
 
 async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Done<Server>, Refusal> {
@@ -264,7 +265,8 @@ async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timest
         tx.log_change(id, &mut ledger, None).await?;
     }
     let shown = show::server(&server, &ledger, &state);
-    Ok(Done::new(shown, Entry::new(Action::ServerUpdated, id)))
+    let entry = Entry::new(Action::ServerUpdated, id).changed(&old, &server);
+    Ok(Done::new(shown, entry))
 }
 
 fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refusal> {
@@ -332,7 +334,7 @@ fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
 async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
     let (server, ledger) = existing(tx, id).await?;
     tx.erase_server(&server, ledger.revision).await?;
-    Ok(Done::new((), Entry::new(Action::ServerDeleted, id)))
+    Ok(Done::new((), Entry::new(Action::ServerDeleted, id).removed(&server)))
 }
 
 async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Result<(), Refusal> {
@@ -351,7 +353,8 @@ async fn rotate(
     until: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Done<()>, Refusal> {
-    let (mut server, _) = existing(tx, id).await?;
+    let (before, _) = existing(tx, id).await?;
+    let mut server = before.clone();
     // Of a rotation before this one: two old tokens at once would be one too many.
     let older = server.old_token.take();
     let replaced = std::mem::replace(&mut server.token_hash, hash);
@@ -365,7 +368,8 @@ async fn rotate(
     if let Some(older) = older {
         tx.put_server(&server, Some(&older.hash)).await?;
     }
-    Ok(Done::new((), Entry::new(Action::ServerTokenRotated, id)))
+    let entry = Entry::new(Action::ServerTokenRotated, id).changed(&before, &server);
+    Ok(Done::new((), entry))
 }
 
 async fn retire(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {

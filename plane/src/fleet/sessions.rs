@@ -4,14 +4,16 @@
 
 use std::net::IpAddr;
 
+use uuid::Uuid;
 use wgctl::Timestamp;
 use wgctl::api::Role;
 use wgctl::name::{Email, UserId};
 
+use super::flood::Flood;
 use super::users::no_user;
 use super::{Actor, Authority, Caller, Fleet, LoginPermit, Refusal, throttle};
 use crate::store::prelude::*;
-use crate::store::{Action, Changing, Done, Entry, Penalty, UserRecord};
+use crate::store::{Action, Changing, Done, Entry, Penalty, Recording, UserRecord};
 
 /// What decides on a login or a session.
 #[derive(Clone)]
@@ -99,9 +101,11 @@ impl Fleet {
         account: &Account,
         rehashed: Option<String>,
         ip: Option<IpAddr>,
+        request: Option<Uuid>,
     ) -> Result<(), Refusal> {
         let caller = Caller {
             authority: account.authority(Role::Viewer),
+            request,
             ..Caller::standing(account.actor(), ip)
         };
         let (id, checked, now) = (account.id, account.password_hash.clone(), self.now());
@@ -110,10 +114,23 @@ impl Fleet {
         self.change(&caller, change).await
     }
 
-    /// Records a refused login and lengthens the account's penalty.
-    pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>) -> Result<(), Refusal> {
-        let caller = Caller::standing(Actor::Nobody(email.to_owned()), ip);
+    /// Records a refused login and lengthens the account's penalty. In a flood only the penalty: the
+    /// audit log gets a count of the rest.
+    pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>, request: Option<Uuid>) -> Result<(), Refusal> {
+        let caller = Caller {
+            request,
+            ..Caller::standing(Actor::Nobody(email.to_owned()), ip)
+        };
         let (email, now) = (email.to_owned(), self.now());
+        if !self.shared.floods.admits(&Flood::Logins) {
+            return self
+                .store()
+                .record_durably(async move |tx: &Recording<'_>| {
+                    let account = throttle::counted(tx, &email, ip).await?;
+                    lengthen(tx, &account, now).await
+                })
+                .await;
+        }
         let entry = Entry::new(Action::LoginFailed, &caller.actor);
         self.change(&caller, async move |tx: &Changing| {
             let account = throttle::counted(tx, &email, ip).await?;
@@ -164,9 +181,13 @@ async fn succeeded(
 }
 
 async fn failed(tx: &impl Change, account: &[u8; 32], entry: Entry, now: Timestamp) -> Result<Done<()>, Refusal> {
-    let before: Penalty = tx.penalty(account).await?.unwrap_or_default();
-    tx.put_penalty(account, &throttle::lengthened(&before, now)).await?;
+    lengthen(tx, account, now).await?;
     Ok(Done::new((), entry))
+}
+
+async fn lengthen(tx: &impl Record, account: &[u8; 32], now: Timestamp) -> Result<(), Refusal> {
+    let before: Penalty = tx.penalty(account).await?.unwrap_or_default();
+    Ok(tx.put_penalty(account, &throttle::lengthened(&before, now)).await?)
 }
 
 async fn end_sessions(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {

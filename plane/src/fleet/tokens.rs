@@ -239,13 +239,14 @@ async fn create(
 
     tx.put_token(&record).await?;
     kept.write(tx).await?;
-    Ok(Done::new(created, Entry::new(Action::TokenCreated, &record.name)))
+    let entry = Entry::new(Action::TokenCreated, &record.name).made(&record);
+    Ok(Done::new(created, entry))
 }
 
 async fn remove(tx: &impl Change, id: &TokenId) -> Result<Done<()>, Refusal> {
     let token = tx.token(id).await?.ok_or_else(|| no_token(id))?;
     tx.erase_token(&token).await?;
-    Ok(Done::new((), Entry::new(Action::TokenDeleted, &token.name)))
+    Ok(Done::new((), Entry::new(Action::TokenDeleted, &token.name).removed(&token)))
 }
 
 async fn used(tx: &impl Record, id: &TokenId, now: Timestamp) -> Result<(), Refusal> {

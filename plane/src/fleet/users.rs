@@ -117,7 +117,7 @@ async fn create(
 
     tx.put_user(&record).await?;
     kept.write(tx).await?;
-    let entry = Entry::new(Action::UserCreated, &user.email);
+    let entry = Entry::new(Action::UserCreated, &user.email).made(&record);
     Ok(Done::new(user, entry))
 }
 
@@ -138,7 +138,7 @@ async fn update(tx: &impl Change, id: &UserId, change: UserChange) -> Result<Don
     }
     user.session_epoch += 1;
     tx.put_user(&user).await?;
-    let entry = Entry::new(Action::UserUpdated, &user.email);
+    let entry = Entry::new(Action::UserUpdated, &user.email).changed(&old, &user);
     Ok(Done::new(show::user(user), entry))
 }
 
@@ -148,7 +148,10 @@ async fn remove(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {
         keep_an_admin(tx, &user).await?;
     }
     tx.erase_user(&user).await?;
-    Ok(Done::new((), Entry::new(Action::UserDeleted, &user.email)))
+    Ok(Done::new(
+        (),
+        Entry::new(Action::UserDeleted, &user.email).removed(&user),
+    ))
 }
 
 async fn change_password(
@@ -157,7 +160,8 @@ async fn change_password(
     epoch: u64,
     password_hash: String,
 ) -> Result<Done<()>, Refusal> {
-    let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    let old = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    let mut user = old.clone();
     if user.session_epoch != epoch {
         let detail = "the account was changed or logged out meanwhile: log in again";
         return Err(Refusal::field_value("current_password", detail));
@@ -165,7 +169,8 @@ async fn change_password(
     user.password_hash = password_hash;
     user.session_epoch += 1;
     tx.put_user(&user).await?;
-    Ok(Done::new((), Entry::new(Action::PasswordChanged, &user.email)))
+    let entry = Entry::new(Action::PasswordChanged, &user.email).changed(&old, &user);
+    Ok(Done::new((), entry))
 }
 
 fn is_admin(user: &UserRecord) -> bool {

@@ -24,6 +24,10 @@ use super::problem::{Failure, Kind, MEDIA_TYPE};
 const A_YEAR: &str = "max-age=31536000";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What the answer's `X-Request-Id` says, for the audit log.
+#[derive(Clone, Copy)]
+pub(super) struct RequestId(pub(super) Uuid);
+
 /// Puts the edge around `routes`, outermost last.
 pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
     routes
@@ -39,6 +43,7 @@ pub(super) async fn no_such_path() -> Failure {
 
 async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = Uuid::new_v4();
+    request.extensions_mut().insert(RequestId(id));
     if let Some(peer) = request.extensions().get::<Peer>() {
         let caller = peer.caller(request.headers(), &app.shared().trusted_proxies);
         request.extensions_mut().insert(caller);

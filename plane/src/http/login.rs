@@ -25,14 +25,14 @@ pub(super) async fn login(anyone: Anyone, Json(body): Json<Login>) -> Result<Ans
     let stored = account.as_ref().map(|account| account.password_hash.as_str());
     let matches = shared.passwords.verify(password.clone(), stored).await?;
     let Some(account) = account.filter(|account| matches && account.enabled) else {
-        fleet.login_failed(&email, ip).await?;
+        fleet.login_failed(&email, ip, anyone.request).await?;
         return Err(Kind::InvalidCredentials.because("check email and password; an admin can set a new password"));
     };
     let rehashed = match is_weak(&account.password_hash) {
         true => Some(shared.passwords.hash(password).await?),
         false => None,
     };
-    fleet.login_succeeded(&account, rehashed, ip).await?;
+    fleet.login_succeeded(&account, rehashed, ip, anyone.request).await?;
     let issued = shared.tokens.issue(&account, Timestamp::now());
     let (token, expires_at) = issued.map_err(|error| Refusal::Internal(error.to_string()))?;
     Ok(Answer(Session { token, expires_at }))

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header;
 use axum::http::request::Parts;
+use uuid::Uuid;
 use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
 use super::app::{App, Shared};
+use super::edge::RequestId;
 use super::peer::{CallerAddress, Peer};
 use super::problem::{Failure, Kind};
 use super::slots::Standing;
@@ -73,6 +75,8 @@ permission!(
     Anyone {
         /// Where they call from.
         address: CallerAddress,
+        /// The request's id, for the audit log.
+        request: Option<Uuid>,
     },
     anyone
 );
@@ -130,8 +134,8 @@ permission!(
 
 async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
     mark(parts, "", false);
-    let (app, address) = (app.clone(), address(parts));
-    Ok(Anyone { address, app })
+    let (app, address, request) = (app.clone(), address(parts), request(parts));
+    Ok(Anyone { address, request, app })
 }
 
 async fn viewer(parts: &mut Parts, app: &App) -> Result<Viewer, Failure> {
@@ -221,13 +225,16 @@ impl Human {
 
 async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human, Failure> {
     let identity = identify(parts, shared).await?;
-    let ip = address(parts).0;
+    let (ip, request) = (address(parts).0, request(parts));
     let (role, principal, human) = match identity {
         Identity::Agent(..) => {
             return Err(Kind::Unauthorized.because("this is an agent's token: log in at POST /api/login"));
         }
         Identity::Local(user) => {
-            let caller = Caller::standing(Actor::Local(user.to_string()), ip);
+            let caller = Caller {
+                request,
+                ..Caller::standing(Actor::Local(user.to_string()), ip)
+            };
             let principal = Some(user).filter(|user| **user != *ROOT).map(Principal::Local);
             (Role::Admin, principal, Human::all(caller, None))
         }
@@ -237,6 +244,7 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
                     id: grant.id,
                     role: needed,
                 },
+                request,
                 ..Caller::standing(Actor::Token(grant.name.to_string()), ip)
             };
             let human = Human {
@@ -248,6 +256,7 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
         Identity::Person(account) => {
             let caller = Caller {
                 authority: account.authority(needed),
+                request,
                 ..Caller::standing(account.actor(), ip)
             };
             let principal = Principal::User(account.id);
@@ -284,10 +293,16 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
         };
     };
     if token.starts_with(fleet::AGENT_PREFIX) {
-        let agent = shared.fleet.agent_by_token(token, address(parts).0).await?;
-        let (server, caller) = agent.ok_or_else(|| {
-            Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one")
-        })?;
+        let agent = shared
+            .fleet
+            .agent_by_token(token, address(parts).0, request(parts))
+            .await?;
+        let Some((server, caller)) = agent else {
+            note_refused_agent(parts, shared).await;
+            return Err(
+                Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one")
+            );
+        };
         return Ok(Identity::Agent(server, Box::new(caller)));
     }
     if token.starts_with(fleet::TOKEN_PREFIX) {
@@ -304,6 +319,15 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
         return Err(over());
     }
     Ok(Identity::Person(Box::new(account)))
+}
+
+/// Refused it is in any case.
+async fn note_refused_agent(parts: &Parts, shared: &Shared) {
+    let (target, ip) = (parts.uri.path(), address(parts).0);
+    let noted = shared.fleet.agent_token_refused(target, ip, request(parts));
+    if let Err(error) = noted.await {
+        tracing::warn!(%error, "a refused agent token could not be recorded");
+    }
 }
 
 fn bearer(parts: &Parts) -> Result<Option<&str>, Failure> {
@@ -328,6 +352,10 @@ fn address(parts: &Parts) -> CallerAddress {
         .get::<CallerAddress>()
         .copied()
         .unwrap_or(CallerAddress(None))
+}
+
+fn request(parts: &Parts) -> Option<Uuid> {
+    parts.extensions.get::<RequestId>().map(|id| id.0)
 }
 
 fn mark(parts: &mut Parts, actor: &str, is_agent: bool) {

@@ -5,7 +5,7 @@
 
 use schemars::json_schema;
 use serde_json::{Value, json};
-use wgctl::api::{ApiTokenCreated, Client, HistoryPoint, ServerCreated, User};
+use wgctl::api::{ApiTokenCreated, Client, Head, HistoryPoint, ServerCreated, User};
 use wgctl::backup::MEDIA_TYPE as BACKUP;
 use wgctl::protocol::path;
 use wgctl::{PeerId, ServerId, Timestamp};
@@ -306,12 +306,25 @@ fn users_and_log(table: Table) -> Table {
                 .query::<Timestamp>("until", "Before this moment."),
         )
         .get(
+            "/api/audit/key",
+            audit::key,
+            op("showAuditKey", "The public key that the log's checkpoints are signed with"),
+        )
+        .get(
+            "/api/audit/verify",
+            audit::verify,
+            op("verifyAudit", "Whether the log is as it was written; else the first record that is not")
+                .query::<Head>("head", "A record that the log must have, as an earlier verification named it.")
+                .may(&[Kind::Overloaded]),
+        )
+        .get(
             "/api/audit/export",
-            export::csv,
+            export::whole,
             op(
                 "exportAudit",
-                "The whole audit log as CSV (RFC 4180), oldest first, streamed",
+                "The whole audit log, oldest first, streamed: as CSV (RFC 4180) or JSON Lines",
             )
+            .query_of("format", json!({ "type": "string", "enum": ["csv", "jsonl"], "default": "csv" }), "`csv`, or `jsonl` with the log's checkpoints.")
             .file(
                 "text/csv; charset=utf-8; header=present",
                 Some("id,actor,action,target,ip,created_at,detail\r\n"),

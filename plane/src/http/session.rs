@@ -24,7 +24,9 @@ pub(super) async fn change_password(person: Person, Json(body): Json<PasswordCha
     check_policy(&new, email).map_err(|reason| Kind::InvalidField.field("new_password", reason))?;
     let _permit = fleet.login_permitted(email, person.caller.ip).await?;
     if !passwords.verify(current, Some(&account.password_hash)).await? {
-        fleet.login_failed(email, person.caller.ip).await?;
+        fleet
+            .login_failed(email, person.caller.ip, person.caller.request)
+            .await?;
         return Err(Kind::InvalidField.field("current_password", "this is not your password now"));
     }
     let hash = passwords.hash(new).await?;

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use wgctl::Timestamp;
-use wgctl::api::{AuditRecord, PeerCounters};
+use wgctl::api::{AuditRecord, Checkpoint, PeerCounters};
 use wgctl::backup::{Error, Header, Item, Reader, Summary, Writer};
 use wgctl::name::Incarnation;
 
@@ -163,6 +163,7 @@ fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
         "users" => is::<UserRecord>(table, value),
         "api_tokens" => is::<TokenRecord>(table, value),
         "audit" => is::<AuditRecord>(table, value),
+        "audit_checkpoints" => is::<Checkpoint>(table, value),
         _ => Ok(()),
     }
 }

@@ -5,7 +5,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use uuid::Uuid;
 use wgctl::ServerId;
+use wgctl::api::Changes;
 use wgctl::name::{Email, UserId};
 
 use super::authority::Authority;
@@ -19,16 +21,19 @@ pub struct Caller {
     pub ip: Option<IpAddr>,
     /// What their leave to act rests on; asked again in the transaction of what they do.
     pub authority: Authority,
+    /// The request they make it with, as its answer's `X-Request-Id` says.
+    pub request: Option<Uuid>,
 }
 
 impl Caller {
-    /// Somebody whose leave to act cannot end meanwhile; see [`Authority::Standing`].
+    /// Somebody whose leave to act cannot end meanwhile, without a request; see [`Authority::Standing`].
     #[must_use]
     pub const fn standing(actor: Actor, ip: Option<IpAddr>) -> Self {
         Self {
             actor,
             ip,
             authority: Authority::Standing,
+            request: None,
         }
     }
 }
@@ -69,7 +74,7 @@ impl fmt::Display for Actor {
 const LONGEST_DETAIL: usize = 400;
 
 /// What a stranger typed, fit for a log: at most 254 characters, none of them a control character.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(254).collect()
 }
 
@@ -150,6 +155,10 @@ actions! {
     DatabaseRestored => "database_restored",
     /// An agent asked for what is not its own.
     AgentRefused => "agent_refused",
+    /// Records of this log were removed for their age.
+    AuditPruned => "audit_pruned",
+    /// This log's checkpoints are signed with another key from here on.
+    AuditKeyChanged => "audit_key_changed",
     /// A server's agent undid what others had changed on its interface.
     DriftRepaired => "drift_repaired",
     /// A server's agent saw what others changed on its interface, and left it.
@@ -165,6 +174,8 @@ pub struct Entry {
     pub target: String,
     /// What was found, where the two do not say it all.
     pub detail: Option<String>,
+    /// What changed, field by field: `views` says of what.
+    pub changes: Changes,
 }
 
 impl Entry {
@@ -174,6 +185,7 @@ impl Entry {
             action,
             target: one_line(&target.to_string()),
             detail: None,
+            changes: Changes::new(),
         }
     }
 
@@ -181,8 +193,9 @@ impl Entry {
     pub fn with_detail(self, detail: impl fmt::Display) -> Self {
         let text = detail.to_string();
         let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let line: String = line.take(LONGEST_DETAIL).collect();
         Self {
-            detail: Some(line.take(LONGEST_DETAIL).collect()),
+            detail: (!line.is_empty()).then_some(line),
             ..self
         }
     }

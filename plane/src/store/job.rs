@@ -3,12 +3,16 @@
 //! Owns the rule that nothing is changed without its audit record, and that what is refused has
 //! written nothing. It must not know what is changed.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 use wgctl::Timestamp;
+use wgctl::audit::Signer;
 
 use super::audit;
-use super::caller::{Caller, Entry};
+use super::caller::{Caller, Entry, one_line};
 use super::error::StoreError;
 use super::rows::{Changing, Recording};
 use super::writer::{Job, Verdict};
@@ -44,17 +48,22 @@ impl<T> Done<T> {
 
 /// Who makes a change, and when.
 pub(super) struct Author {
-    actor: String,
-    ip: String,
-    now: Timestamp,
+    pub(super) actor: String,
+    pub(super) ip: String,
+    pub(super) request: Option<Uuid>,
+    pub(super) now: Timestamp,
+    /// Signs the log's checkpoints.
+    pub(super) signer: Option<Arc<Signer>>,
 }
 
 impl Author {
-    pub(super) fn new(caller: &Caller, now: Timestamp) -> Self {
+    pub(super) fn new(caller: &Caller, now: Timestamp, signer: Option<Arc<Signer>>) -> Self {
         Self {
-            actor: caller.actor.to_string(),
+            actor: one_line(&caller.actor.to_string()),
             ip: caller.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            request: caller.request,
             now,
+            signer,
         }
     }
 }
@@ -125,10 +134,7 @@ where
             Some(Ok(done)) if done.audit.is_empty() && wrote => broken("it wrote without an audit record"),
             Some(Ok(done)) if done.audit.is_empty() => (Ok(done.value), Verdict::Nothing),
             Some(Ok(done)) => {
-                let appended = done
-                    .audit
-                    .iter()
-                    .try_for_each(|entry| audit::append(tx, &author.actor, &author.ip, author.now, entry));
+                let appended = audit::append(tx, &author, &done.audit);
                 tx.take_dirty();
                 match appended {
                     Ok(()) => (Ok(done.value), Verdict::Durable),

@@ -31,9 +31,11 @@ mod record;
 mod rows;
 mod schema;
 mod servers;
+mod signer;
 mod spans;
 mod tokens;
 mod users;
+mod views;
 mod writer;
 
 use std::path::Path;
@@ -45,14 +47,16 @@ use backup::ReadEverything as _;
 use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, oneshot};
 use wgctl::Timestamp;
+use wgctl::audit::Signer;
 use wgctl::name::Incarnation;
 use writer::Verdict;
 
 pub use authority::Authority;
 pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
+pub use signer::SignerError;
 
-pub(crate) use audit::AuditFilter;
+pub(crate) use audit::{AuditFilter, Beginning};
 pub(crate) use backup::check;
 pub(crate) use changes::Changes;
 pub(crate) use job::Done;
@@ -60,6 +64,7 @@ pub(crate) use record::{
     AgentState, Answer, Ledger, OldToken, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord,
 };
 pub(crate) use rows::{Changing, Reading, Recording};
+pub(crate) use signer::load_or_make as load_or_make_signer;
 pub(crate) use spans::SERVER_ITSELF;
 
 /// The primitives' names, for who holds a transaction. Behind `impl Read`, `impl Record` and
@@ -67,7 +72,7 @@ pub(crate) use spans::SERVER_ITSELF;
 /// types.
 pub(crate) mod prelude {
     pub(crate) use super::agents::ReadAgents as _;
-    pub(crate) use super::audit::ReadAudit as _;
+    pub(crate) use super::audit::{ChangeAudit as _, ReadAudit as _, RecordAudit as _};
     pub(crate) use super::backup::ReadEverything as _;
     pub(crate) use super::history::RecordHistory as _;
     pub(crate) use super::peers::ReadPeers as _;
@@ -86,6 +91,7 @@ const QUEUE: usize = 4096;
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
+    signer: Option<Arc<Signer>>,
 }
 
 struct Shared {
@@ -129,7 +135,22 @@ impl Store {
                 jobs: Some(jobs),
                 thread: Some(thread),
             }),
+            signer: None,
         })
+    }
+
+    /// The same database, with a key that signs the audit log's checkpoints.
+    #[must_use]
+    pub fn signed_by(self, signer: Signer) -> Self {
+        Self {
+            signer: Some(Arc::new(signer)),
+            ..self
+        }
+    }
+
+    /// What signs the audit log's checkpoints, where there is a key.
+    pub(crate) fn signer(&self) -> Option<Arc<Signer>> {
+        self.signer.clone()
     }
 
     /// The database's life: revisions of two incarnations cannot be compared. What is said together
@@ -193,7 +214,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let author = job::Author::new(caller, now);
+        let author = job::Author::new(caller, now, self.signer.clone());
         self.send(move |reply| job::change(author, change, reply)).await
     }
 

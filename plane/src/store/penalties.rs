@@ -15,15 +15,15 @@ pub(crate) trait ReadPenalties {
     async fn penalty(&self, account: &[u8; 32]) -> Result<Option<Penalty>, StoreError>;
 }
 
-/// Forgetting penalties that are outlived; a crash may bring some back.
+/// Writing penalties, and forgetting those that are outlived; a crash may bring some back.
 pub(crate) trait RecordPenalties: ReadPenalties {
+    async fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError>;
     /// Removes at most `limit` penalties whose last failure was before `before`. Says how many.
     async fn sweep_penalties(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }
 
-/// Writing penalties.
+/// Lifting penalties.
 pub(crate) trait ChangePenalties: ReadPenalties {
-    async fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError>;
     async fn clear_penalty(&self, account: &[u8; 32]) -> Result<(), StoreError>;
 }
 
@@ -34,16 +34,16 @@ impl<R: Rows> ReadPenalties for R {
 }
 
 impl<R: ChangeRows> ChangePenalties for R {
-    async fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError> {
-        self.put_json(schema::PENALTIES, account, penalty)
-    }
-
     async fn clear_penalty(&self, account: &[u8; 32]) -> Result<(), StoreError> {
         self.erase(schema::PENALTIES, account)
     }
 }
 
 impl<R: RecordRows> RecordPenalties for R {
+    async fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError> {
+        self.put_json(schema::PENALTIES, account, penalty)
+    }
+
     async fn sweep_penalties(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut old = Vec::new();
         self.visit(schema::PENALTIES, Span::under(&[]), Order::Up, |key, value| {

@@ -6,7 +6,7 @@
 
 use super::agents::{ReadAgents, RecordAgents};
 use super::answers::{ChangeAnswers, ReadAnswers, RecordAnswers};
-use super::audit::ReadAudit;
+use super::audit::{ChangeAudit, ReadAudit, RecordAudit};
 use super::backup::{ChangeEverything, ReadEverything};
 use super::changes::{ChangeRevisions, ReadChanges};
 use super::history::{ReadHistory, RecordHistory};
@@ -55,12 +55,12 @@ impl<T> Read for T where
 
 /// Everything that may be lost in a crash.
 pub(crate) trait Record:
-    Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys + RecordTokens
+    Read + RecordAgents + RecordAnswers + RecordAudit + RecordHistory + RecordPenalties + RecordPrekeys + RecordTokens
 {
 }
 
 impl<T> Record for T where
-    T: Read + RecordAgents + RecordAnswers + RecordHistory + RecordPenalties + RecordPrekeys + RecordTokens
+    T: Read + RecordAgents + RecordAnswers + RecordAudit + RecordHistory + RecordPenalties + RecordPrekeys + RecordTokens
 {
 }
 
@@ -68,6 +68,7 @@ impl<T> Record for T where
 pub(crate) trait Change:
     Record
     + ChangeAnswers
+    + ChangeAudit
     + ChangeEverything
     + ChangePeers
     + ChangePenalties
@@ -82,6 +83,7 @@ pub(crate) trait Change:
 impl<T> Change for T where
     T: Record
         + ChangeAnswers
+        + ChangeAudit
         + ChangeEverything
         + ChangePeers
         + ChangePenalties

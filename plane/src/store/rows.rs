@@ -245,11 +245,19 @@ impl Rows for Reading {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many rows this thread has seen: what an index is for.
+    pub(super) static SEEN: Cell<u64> = const { Cell::new(0) };
+}
+
 fn look<T>(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &[u8],
     see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
+    #[cfg(test)]
+    SEEN.set(SEEN.get() + 1);
     let row = table.get(key).map_err(storage)?;
     row.map(|row| see(row.value())).transpose()
 }
@@ -270,6 +278,8 @@ fn visit(
             Order::Down => range.next_back(),
         };
         let Some(row) = row else { return Ok(()) };
+        #[cfg(test)]
+        SEEN.set(SEEN.get() + 1);
         let (key, value) = row.map_err(storage)?;
         if see(key.value(), value.value())?.is_break() {
             return Ok(());

@@ -71,6 +71,18 @@ tables! {
     TOKEN_USES = "api_token_uses";
     /// number (8 bytes) → `AuditRecord`.
     AUDIT = "audit";
+    /// `head` → the chain's head, `pruned` → `Pruned`.
+    AUDIT_CHAIN = "audit_chain";
+    /// number of a record (8 bytes) → `Checkpoint`.
+    AUDIT_CHECKPOINTS = "audit_checkpoints";
+    /// actor, zero byte, number → nothing.
+    AUDIT_ACTORS = "audit_actors";
+    /// action, zero byte, number → nothing.
+    AUDIT_ACTIONS = "audit_actions";
+    /// target or what it is below, zero byte, number → nothing.
+    AUDIT_TARGETS = "audit_targets";
+    /// number of a record that is much older than one before it: the clock was set back → nothing.
+    AUDIT_RUNS = "audit_runs";
     /// scope (32 bytes) → `Answer`.
     ANSWERS = "answers";
     /// time (8 bytes), scope → nothing.

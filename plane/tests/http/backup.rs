@@ -92,14 +92,21 @@ fn a_backup_is_private_whole_and_recorded_in_itself() {
     let names: BTreeSet<_> = files.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(
         names,
-        BTreeSet::from(["jwt.key".into(), "plane.redb".into(), "session.keys".into()]),
+        BTreeSet::from([
+            "audit.key".into(),
+            "jwt.key".into(),
+            "plane.redb".into(),
+            "session.keys".into()
+        ]),
         "no copy is left"
     );
-    let key = std::fs::read(plane.state_dir().join("jwt.key")).unwrap();
-    assert!(
-        !answer.body.windows(32).any(|window| window == key),
-        "the root secret is not in it"
-    );
+    for file in ["jwt.key", "audit.key"] {
+        let key = std::fs::read(plane.state_dir().join(file)).unwrap();
+        assert!(
+            !answer.body.windows(32).any(|window| window == key),
+            "no key is in it: {file}"
+        );
+    }
     let keys: Value = serde_json::from_slice(&std::fs::read(plane.state_dir().join("session.keys")).unwrap()).unwrap();
     assert!(!holds(keys[0]["secret"].as_str().unwrap()), "nor is the signing key");
 }

@@ -64,6 +64,15 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
         let answer = plane.get(&format!("/api/audit?{query}"), &admin);
         assert_eq!(answer.problem(422, code)["field"], field, "{query}");
     }
+    for (query, code, field) in [
+        ("export?format=xlsx", "invalid_field", "format"),
+        ("export?limit=1", "unknown_field", "limit"),
+        ("verify?head=7", "invalid_field", "head"),
+        ("verify?heads=7", "unknown_field", "heads"),
+    ] {
+        let answer = plane.get(&format!("/api/audit/{query}"), &admin);
+        assert_eq!(answer.problem(422, code)["field"], field, "{query}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sentrazone_agent::plane::Plane as Conversation;
-use sentrazone_plane::fleet::{Fleet, Refusal};
+use sentrazone_plane::fleet::{Actor, Caller, Fleet, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
@@ -321,7 +321,7 @@ fn brief(message: &Message) -> String {
 /// What the plane's edge does, without HTTP.
 async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
     let Some((server, caller)) = fleet
-        .agent_by_token(token, None)
+        .agent_by_token(token, None, None)
         .await
         .map_err(|refusal| Box::new(problem(refusal)))?
     else {

@@ -5,6 +5,7 @@
 //! may be added. It must not hold behaviour beyond parsing. Request types refuse unknown fields,
 //! but for [`Report`], where newer agents may send more.
 
+mod audit;
 mod clients;
 mod people;
 mod reports;
@@ -14,6 +15,10 @@ mod tokens;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use audit::{
+    AuditKey, AuditLine, AuditPublicKey, Changes, Checkpoint, Fault, FieldChange, FormatError, Hash, Head, Pruned,
+    Signature, Verification,
+};
 pub use clients::{Client, ClientPatch, NewClient};
 pub use people::{Login, NewUser, PasswordChange, Role, Session, User, UserPatch};
 pub use reports::{

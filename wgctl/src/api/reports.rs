@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::{Changes, Hash};
 use crate::drift::Drift;
 use crate::name::{Incarnation, PeerId, ServerId};
 use crate::time::Timestamp;
@@ -79,6 +81,15 @@ pub struct AuditRecord {
     /// What was found, where action and target do not say it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The request that did it, as its answer's `X-Request-Id` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Uuid>,
+    /// What changed, field by field; never a secret.
+    #[serde(default, skip_serializing_if = "Changes::is_empty")]
+    pub changes: Changes,
+    /// SHA-256 over the record before this one and this one (`docs/audit.md` says how).
+    #[serde(default)]
+    pub hash: Hash,
 }
 
 /// `POST /api/report`. The first five fields are the original's; a report of those alone is

@@ -24,13 +24,15 @@ use crate::api::Problem;
 use crate::pin::Pin;
 use trust::Distrust;
 
-pub use rest::{AuditQuery, HistoryQuery};
+pub use rest::{AuditFormat, AuditQuery, HistoryQuery};
 pub use trust::Trust;
 
 /// How long a plane may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ordinary answer may take to begin; the long poll sets its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the whole audit log may take to be verified.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(85);
 /// How long everything there is may take to be copied, or sent and put in place.
 #[cfg(feature = "backup")]
 const COPY_TIMEOUT: Duration = Duration::from_secs(3600);

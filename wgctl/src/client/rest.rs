@@ -5,11 +5,11 @@
 use reqwest::{Method, Response};
 use serde::Serialize;
 
-use super::{Client, Error};
+use super::{Client, Error, VERIFY_TIMEOUT};
 use crate::api::{
-    AgentToken, ApiToken, ApiTokenCreated, AuditRecord, Client as Peer, ClientPatch, Health, HistoryPoint, KeyRotated,
-    Login, NewApiToken, NewClient, NewServer, NewUser, PasswordChange, Report, Server, ServerCreated, ServerPatch,
-    Session, Status, TokenRotation, User, UserPatch,
+    AgentToken, ApiToken, ApiTokenCreated, AuditPublicKey, AuditRecord, Client as Peer, ClientPatch, Head, Health,
+    HistoryPoint, KeyRotated, Login, NewApiToken, NewClient, NewServer, NewUser, PasswordChange, Report, Server,
+    ServerCreated, ServerPatch, Session, Status, TokenRotation, User, UserPatch, Verification,
 };
 use crate::name::{PeerId, ServerId, TokenId, UserId};
 use crate::time::Timestamp;
@@ -57,6 +57,15 @@ pub struct AuditQuery {
     pub until: Option<Timestamp>,
 }
 
+/// The two forms of an exported audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditFormat {
+    /// Rows for spreadsheets.
+    Csv,
+    /// Records and checkpoints, one JSON object a line.
+    JsonLines,
+}
+
 impl Client {
     /// `GET /healthz`.
     pub async fn health(&self) -> Result<Health, Error> {
@@ -98,9 +107,26 @@ impl Client {
         self.call(Method::GET, &["/api/audit"])?.query(query).read().await
     }
 
-    /// `GET /api/audit/export`: CSV, to be read in chunks (`Response::chunk`).
-    pub async fn audit_export(&self) -> Result<Response, Error> {
-        self.call(Method::GET, &["/api/audit/export"])?.send().await
+    /// `GET /api/audit/export`: CSV or JSON Lines, to be read in chunks (`Response::chunk`).
+    pub async fn audit_export(&self, format: AuditFormat) -> Result<Response, Error> {
+        let call = self.call(Method::GET, &["/api/audit/export"])?;
+        match format {
+            AuditFormat::Csv => call,
+            AuditFormat::JsonLines => call.query(&[("format", "jsonl")]),
+        }
+        .send()
+        .await
+    }
+
+    /// `GET /api/audit/verify`. `head` is a record that is known from before.
+    pub async fn audit_verify(&self, head: Option<Head>) -> Result<Verification, Error> {
+        let call = self.call(Method::GET, &["/api/audit/verify"])?.patience(VERIFY_TIMEOUT);
+        call.query(&head.map(|head| [("head", head)])).read().await
+    }
+
+    /// `GET /api/audit/key`: what the log's checkpoints are signed with.
+    pub async fn audit_key(&self) -> Result<AuditPublicKey, Error> {
+        self.call(Method::GET, &["/api/audit/key"])?.read().await
     }
 
     /// `POST /api/report`, with an agent's token.

@@ -42,6 +42,7 @@ const COMMANDS: &[&str] = &[
     "history",
     "audit",
     "audit export",
+    "audit verify",
     "login",
     "logout",
     "genkey",

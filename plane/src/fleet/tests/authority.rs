@@ -33,7 +33,10 @@ async fn log(scene: &Scene) -> Vec<wgctl::api::AuditRecord> {
     let mut pages = scene.fleet.audit_pages().await.unwrap();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await.unwrap() {
-        all.extend(page);
+        all.extend(page.into_iter().filter_map(|line| match line {
+            wgctl::api::AuditLine::Record(record) => Some(record),
+            wgctl::api::AuditLine::Pruned(_) | wgctl::api::AuditLine::Checkpoint(_) => None,
+        }));
     }
     all
 }

@@ -1,6 +1,7 @@
 //! The fleet's rules over a real store, with agents played by the tests.
 
 mod agents;
+mod audit;
 mod authority;
 mod backfill;
 mod backup;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
 use wgctl::api::{Client, NewClient, NewServer, TokenRotation};
+use wgctl::audit::Signer;
 use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Hello, Prekey, Prekeys, Sealed};
 use wgctl::{PeerId, PrivateKey};
 
@@ -23,11 +25,15 @@ pub(super) struct Scene {
     pub(super) fleet: Fleet,
     pub(super) server: ServerId,
     pub(super) token: String,
-    _folder: TempDir,
+    pub(super) _folder: TempDir,
 }
 
 pub(super) fn admin() -> Caller {
     Caller::standing(Actor::Local("root".to_owned()), None)
+}
+
+pub(super) fn agent(server: &ServerId) -> Caller {
+    Caller::standing(Actor::Agent(server.clone()), None)
 }
 
 pub(super) fn new_server(pool: &[&str]) -> NewServer {
@@ -53,10 +59,14 @@ pub(super) fn with_key(name: &str) -> NewClient {
     }
 }
 
+pub(super) fn signer(seed: u8) -> Signer {
+    Signer::from_seed(&[seed; 32]).unwrap()
+}
+
 pub(super) async fn scene_with(pool: &[&str], settings: Settings) -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), 16 << 20).unwrap();
-    let fleet = Fleet::new(store, settings);
+    let fleet = Fleet::new(store.signed_by(signer(5)), settings);
     let created = fleet.create_server(&admin(), new_server(pool), None).await.unwrap();
     Scene {
         fleet,
@@ -98,7 +108,7 @@ impl Scene {
 
     /// Whose agent token this is.
     pub(super) async fn whose(&self, token: &str) -> Option<ServerId> {
-        let agent = self.fleet.agent_by_token(token, None).await.unwrap();
+        let agent = self.fleet.agent_by_token(token, None, None).await.unwrap();
         agent.map(|(server, _)| server)
     }
 

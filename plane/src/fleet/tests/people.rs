@@ -1,6 +1,6 @@
 //! People: accounts, the last admin, sessions, failed logins, and the log of it all.
 
-use wgctl::api::{Role, User};
+use wgctl::api::{AuditLine, Role, User};
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn add(scene: &Scene, email: &str, role: Role) -> Result<User, Refusal> {
 async fn log_in(scene: &Scene, user: &User, rehashed: Option<&str>) -> Result<(), Refusal> {
     let account = scene.fleet.account(&user.id).await.unwrap().unwrap();
     let rehashed = rehashed.map(str::to_owned);
-    scene.fleet.login_succeeded(&account, rehashed, None).await
+    scene.fleet.login_succeeded(&account, rehashed, None, None).await
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn failed_logins_slow_an_account_down_whether_it_exists_or_not() {
     for email in ["ops@example.com", "nobody@example.com"] {
         for _ in 0..8 {
             fleet
-                .login_failed(email, Some("192.0.2.7".parse().unwrap()))
+                .login_failed(email, Some("192.0.2.7".parse().unwrap()), None)
                 .await
                 .unwrap();
         }
@@ -171,7 +171,12 @@ async fn the_audit_log_is_read_in_pages_and_by_what_is_looked_for() {
     }
     let mut pages = fleet.audit_pages().await.unwrap();
     let all = pages.next().await.unwrap().unwrap();
-    assert!(all.iter().map(|record| record.id).eq(1..=31));
+    assert!(matches!(all.last(), Some(AuditLine::Checkpoint(mark)) if mark.id == 31));
+    let ids = all.iter().filter_map(|line| match line {
+        AuditLine::Record(record) => Some(record.id),
+        _ => None,
+    });
+    assert!(ids.eq(1..=31));
     assert!(pages.next().await.unwrap().is_none());
 }
 
@@ -256,7 +261,7 @@ async fn a_login_that_was_overtaken_is_none() {
         ..UserChange::default()
     };
     fleet.update_user(&admin(), &user.id, disable).await.unwrap();
-    let late = fleet.login_succeeded(&account, None, None).await;
+    let late = fleet.login_succeeded(&account, None, None, None).await;
     assert_eq!(late.unwrap_err().code(), "unauthorized");
     assert_eq!(scene.actions().await[0], "user_updated");
 }
@@ -272,7 +277,7 @@ async fn a_weak_hash_is_replaced_at_login_unless_the_password_was_changed_meanwh
     // Another login checked the password against the hash of before.
     scene
         .fleet
-        .login_succeeded(&checked, Some("stronger, too".to_owned()), None)
+        .login_succeeded(&checked, Some("stronger, too".to_owned()), None, None)
         .await
         .unwrap();
     assert_eq!(hash().await, "stronger");
@@ -315,10 +320,10 @@ async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
     let home: Option<std::net::IpAddr> = Some("2001:db8::7".parse().unwrap());
     let same_home = Some("2001:db8::8".parse().unwrap());
     let account = fleet.account(&user.id).await.unwrap().unwrap();
-    fleet.login_succeeded(&account, None, home).await.unwrap();
+    fleet.login_succeeded(&account, None, home, None).await.unwrap();
     for n in 0..20 {
         let away = Some(std::net::IpAddr::from([192, 0, 2, n]));
-        fleet.login_failed("ops@example.com", away).await.unwrap();
+        fleet.login_failed("ops@example.com", away, None).await.unwrap();
     }
     let permitted = async |ip| fleet.login_permitted("OPS@example.com", ip).await.is_ok();
     assert!(!permitted(Some("192.0.2.99".parse().unwrap())).await);
@@ -326,9 +331,9 @@ async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
     assert!(permitted(home).await && permitted(same_home).await);
     // Guesses from the owner's own address are slowed, too.
     for _ in 0..8 {
-        fleet.login_failed("ops@example.com", same_home).await.unwrap();
+        fleet.login_failed("ops@example.com", same_home, None).await.unwrap();
     }
     assert!(!permitted(home).await);
-    fleet.login_succeeded(&account, None, home).await.unwrap();
+    fleet.login_succeeded(&account, None, home, None).await.unwrap();
     assert!(permitted(home).await && permitted(None).await);
 }

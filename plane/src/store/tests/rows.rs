@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use wgctl::address::host;
+use wgctl::api::{AuditLine, AuditRecord};
+use wgctl::audit::{Expected, Verifier};
 use wgctl::pool::Run;
 
 use super::super::rows::{Order, Rows as _, Span};
@@ -45,9 +47,39 @@ pub(super) fn verify(store: &Store, when: &str) {
         }
         same(schema::USER_EMAILS, count(tx, schema::USERS));
         same(schema::ANSWER_TIMES, count(tx, schema::ANSWERS));
+        let records = verify_log(tx, when).await?;
+        same(schema::AUDIT, records.len());
+        same(schema::AUDIT_ACTORS, records.len());
+        same(schema::AUDIT_ACTIONS, records.len());
+        let parts = |target: &str| 1 + target.matches('/').count().min(2);
+        same(
+            schema::AUDIT_TARGETS,
+            records.iter().map(|record| parts(&record.target)).sum(),
+        );
         Ok::<_, StoreError>(())
     });
     verified.unwrap_or_else(|error| panic!("{when}: {error}"));
+}
+
+/// The log's chain holds from its beginning to its head.
+pub(super) async fn verify_log(tx: &Reading, when: &str) -> Result<Vec<AuditRecord>, StoreError> {
+    let beginning = tx.audit_beginning().await?;
+    let mut verifier = Verifier::new(Expected::default());
+    if let Some(stub) = &beginning.pruned {
+        verifier.pruned(stub);
+    }
+    let mut records = Vec::new();
+    for line in tx.audit_lines(0, u64::MAX, usize::MAX).await?.0 {
+        verifier.line(&line);
+        if let AuditLine::Record(record) = line {
+            records.push(record);
+        }
+    }
+    verifier.ends_at(beginning.head);
+    let outcome = verifier.finish();
+    assert!(outcome.ok, "{when}: {:?}", outcome.fault);
+    assert_eq!(outcome.records, records.len() as u64, "{when}");
+    Ok(records)
 }
 
 async fn verify_server(tx: &Reading, server: &ServerRecord, when: &str) -> Result<usize, StoreError> {

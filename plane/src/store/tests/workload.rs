@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wgctl::api::{NewClient, NewServer, Report, Role};
+use wgctl::api::{AuditLine, NewClient, NewServer, Report, Role};
 use wgctl::{PrivateKey, ServerId};
 
 use super::super::prelude::*;
@@ -290,10 +290,14 @@ impl Log {
         rows::verify(fleet.store(), when);
         let records = fleet
             .store()
-            .read(async |tx| tx.audit_from(1, u64::MAX, usize::MAX).await)
+            .read(async |tx| tx.audit_lines(1, u64::MAX, usize::MAX).await)
             .unwrap();
+        let records = records.0.into_iter().filter_map(|line| match line {
+            AuditLine::Record(record) => Some(record),
+            _ => None,
+        });
         let mut told = BTreeSet::new();
-        for (place, record) in records.iter().enumerate() {
+        for (place, record) in records.enumerate() {
             assert_eq!(record.id, place as u64 + 1, "{when}: the audit log has a gap");
             let entry = (record.action.clone(), record.target.clone());
             assert!(told.insert(entry.clone()), "{when}: {entry:?} was done twice");

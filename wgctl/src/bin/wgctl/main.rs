@@ -170,7 +170,7 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
         Command::Peer(command) => command.run(&options.connect()?, out).await,
         Command::Status(show) => show.run(&options.connect()?, out).await,
         Command::History(history) => history.run(&options.connect()?, out).await,
-        Command::Audit(audit) => audit.run(&options.connect()?, out).await,
+        Command::Audit(audit) => audit.run(options, out).await,
         Command::Backup(backup) => backup.run(&options.connect_for_copies()?, out).await,
         Command::Restore(restore) => restore.run(options, out).await,
         // Answered without a plane, by `run`.

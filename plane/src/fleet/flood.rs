@@ -1,0 +1,151 @@
+//! How much strangers and agents may write into the audit log by being refused.
+//!
+//! Owns the bound: so many a minute are told one by one, the rest of the minute in one record with
+//! its number. In memory: it protects the disk, and a restart gives nobody more than another burst.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use uuid::Uuid;
+use wgctl::ServerId;
+
+use super::{Caller, Fleet, Refusal};
+use crate::store::{Action, Actor, Changing, Done, Entry};
+
+/// Records of one kind that are told one by one at once …
+const BURST: NonZeroU32 = match NonZeroU32::new(60) {
+    Some(burst) => burst,
+    None => NonZeroU32::MIN,
+};
+/// … and one more after each of these.
+const REFILL: Duration = Duration::from_secs(6);
+
+/// What may come in floods.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Flood {
+    /// Failed logins, of anybody.
+    Logins,
+    /// Agent tokens that are not valid.
+    Strangers,
+    /// What one server's agent asks for that is not its own.
+    Agent(ServerId),
+}
+
+impl Flood {
+    const fn action(&self) -> Action {
+        match self {
+            Self::Logins => Action::LoginFailed,
+            Self::Strangers | Self::Agent(_) => Action::AgentRefused,
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        match self {
+            Self::Logins => Actor::Nobody("many".to_owned()),
+            Self::Strangers => Actor::Nobody(NO_AGENT.to_owned()),
+            Self::Agent(server) => Actor::Agent(server.clone()),
+        }
+    }
+}
+
+/// Who shows an agent token that is nobody's.
+const NO_AGENT: &str = "agent:?";
+
+/// What each flood may still write now, and what it could not.
+pub(super) struct Floods {
+    allowed: DefaultKeyedRateLimiter<Flood>,
+    left_out: Mutex<HashMap<Flood, u64>>,
+}
+
+impl Default for Floods {
+    fn default() -> Self {
+        let quota = Quota::with_period(REFILL).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        Self {
+            allowed: RateLimiter::dashmap(quota.allow_burst(BURST)),
+            left_out: Mutex::default(),
+        }
+    }
+}
+
+impl Floods {
+    /// Whether one more may be told by itself. One that may not is counted.
+    pub(super) fn admits(&self, flood: &Flood) -> bool {
+        let allowed = self.allowed.check_key(flood).is_ok();
+        if !allowed {
+            *self.counted().entry(flood.clone()).or_default() += 1;
+        }
+        allowed
+    }
+
+    /// What was counted since this was last asked.
+    fn take(&self) -> HashMap<Flood, u64> {
+        std::mem::take(&mut self.counted())
+    }
+
+    fn counted(&self) -> MutexGuard<'_, HashMap<Flood, u64>> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fleet {
+    /// Records that an agent asked for what is not its own.
+    pub async fn agent_refused(&self, caller: &Caller, target: &str) -> Result<(), Refusal> {
+        let flood = match &caller.actor {
+            Actor::Agent(server) => Flood::Agent(server.clone()),
+            _ => Flood::Strangers,
+        };
+        if !self.shared.floods.admits(&flood) {
+            return Ok(());
+        }
+        let entry = Entry::new(Action::AgentRefused, target);
+        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+            .await
+    }
+
+    /// Records that somebody showed an agent token that is not valid.
+    pub async fn agent_token_refused(
+        &self,
+        target: &str,
+        ip: Option<std::net::IpAddr>,
+        request: Option<Uuid>,
+    ) -> Result<(), Refusal> {
+        let caller = Caller {
+            request,
+            ..Caller::standing(Actor::Nobody(NO_AGENT.to_owned()), ip)
+        };
+        self.agent_refused(&caller, target).await
+    }
+
+    /// Records how many were left out, one record for each flood.
+    pub(super) async fn tell_floods(&self) -> Result<(), Refusal> {
+        for (flood, count) in self.shared.floods.take() {
+            let caller = Caller::standing(flood.actor(), None);
+            let detail = format!("{count} more, too many in a short time to be told one by one");
+            let entry = Entry::new(flood.action(), "many").with_detail(detail);
+            self.change(&caller, async move |_: &Changing| Ok(Done::new((), entry)))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_flood_does_not_use_up_anothers_allowance() {
+        let floods = Floods::default();
+        let told = |flood: &Flood| (0..1000).filter(|_| floods.admits(flood)).count();
+        let one = Flood::Agent("one".parse().unwrap());
+        assert!((60..70).contains(&told(&Flood::Logins)));
+        assert!((60..70).contains(&told(&one)));
+        assert!(floods.admits(&Flood::Agent("other".parse().unwrap())));
+        let left_out = floods.take();
+        assert!((930..=940).contains(&left_out[&one]), "{left_out:?}");
+        assert!(floods.take().is_empty());
+    }
+}

@@ -1,0 +1,481 @@
+//! The audit log: its chain, its indexes, and its end.
+
+use std::collections::BTreeMap;
+
+use wgctl::api::{AuditRecord, Checkpoint, Fault, Pruned, Verification};
+use wgctl::audit::{Expected, Signer, Verifier, follow};
+
+use super::super::rows::{ChangeRows as _, Order, RecordRows as _, Rows as _, SEEN, Span};
+use super::super::schema;
+use super::*;
+
+fn signer() -> Signer {
+    Signer::from_seed(&[7; 32]).unwrap()
+}
+
+fn signed(folder: &tempfile::TempDir) -> Store {
+    let store = Store::open(&folder.path().join("plane.redb"), 64 << 20).unwrap();
+    store.signed_by(signer())
+}
+
+fn actor(name: &str) -> Caller {
+    Caller {
+        actor: Actor::Local(name.to_owned()),
+        ..caller()
+    }
+}
+
+/// Appends records, many to a commit.
+async fn write(store: &Store, who: &str, now: Timestamp, entries: Vec<Entry>) {
+    store
+        .change(&actor(who), now, async move |_: &Changing| {
+            Ok::<_, StoreError>(Done::all((), entries))
+        })
+        .await
+        .unwrap();
+}
+
+fn verified(store: &Store, expected: Expected) -> Verification {
+    let read = store.read(async |tx| {
+        let beginning = tx.audit_beginning().await?;
+        let mut verifier = Verifier::new(expected);
+        if let Some(stub) = &beginning.pruned {
+            verifier.pruned(stub);
+        }
+        for line in tx.audit_lines(beginning.first(), u64::MAX, usize::MAX).await?.0 {
+            verifier.line(&line);
+        }
+        verifier.ends_at(beginning.head);
+        Ok::<_, StoreError>(verifier.finish())
+    });
+    read.unwrap()
+}
+
+fn ours() -> Expected {
+    Expected {
+        keys: vec![signer().public_key()],
+        checkpoints: true,
+        head: None,
+    }
+}
+
+fn ids(store: &Store, filter: &AuditFilter, offset: usize, limit: usize) -> Vec<u64> {
+    let found = store
+        .read(async |tx| tx.audit_newest(filter, offset, limit).await)
+        .unwrap();
+    found.iter().map(|record| record.id).collect()
+}
+
+/// What the filter means, by looking at everything.
+fn naive(all: &[AuditRecord], filter: &AuditFilter, offset: usize, limit: usize) -> Vec<u64> {
+    let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+    let found = all.iter().rev().filter(|record| {
+        same(&filter.actor, &record.actor)
+            && same(&filter.action, &record.action)
+            && filter
+                .target
+                .as_ref()
+                .is_none_or(|wanted| record.target == *wanted || record.target.starts_with(&format!("{wanted}/")))
+            && filter.since.is_none_or(|since| record.created_at >= since)
+            && filter.until.is_none_or(|until| record.created_at < until)
+    });
+    found.skip(offset).take(limit).map(|record| record.id).collect()
+}
+
+async fn all(store: &Store) -> Vec<AuditRecord> {
+    let lines = store
+        .read(async |tx| tx.audit_lines(0, u64::MAX, usize::MAX).await)
+        .unwrap();
+    let records = lines.0.into_iter().filter_map(|line| match line {
+        wgctl::api::AuditLine::Record(record) => Some(record),
+        _ => None,
+    });
+    records.collect()
+}
+
+#[tokio::test]
+async fn filters_find_what_looking_at_everything_finds_whatever_the_clock_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = signed(&folder);
+    let actions = [Action::ClientCreated, Action::ClientDeleted, Action::ServerUpdated];
+    let targets = [
+        "la", "la/a", "la/a/b", "la/a/b/c", "la/a/b/d", "lab", "la//x", "", "/", "tokyo/a",
+    ];
+    // Forward, a second back as in one commit, a day back, forward past all, and back again.
+    let times = [0, 10, 9, 500, 499, -86_400, -86_000, 90_000, 89_990, 1000, 1001, 800];
+    for (n, offset) in times.into_iter().enumerate() {
+        for (m, target) in targets.into_iter().enumerate() {
+            let entry = Entry::new(actions[(n + m) % 3], target);
+            let who = ["ann", "bob"][(n * 7 + m) % 2];
+            write(&store, who, at(1_000_000 + offset + m as i64), vec![entry]).await;
+        }
+    }
+    let all = all(&store).await;
+    assert_eq!(all.len(), times.len() * targets.len());
+    let some = |text: &str| Some(text.to_owned());
+    let whens = [
+        None,
+        Some(0),
+        Some(3),
+        Some(505),
+        Some(-86_395),
+        Some(89_995),
+        Some(99_999),
+        Some(-99_999),
+    ];
+    let mut tried = 0;
+    for actor in [None, some("local:ann"), some("local:nobody")] {
+        for action in [None, some("wg_client_created")] {
+            for target in [
+                None,
+                some("la"),
+                some("la/a/b"),
+                some("la/a/b/c"),
+                some("la/"),
+                some(""),
+                some("l\0a"),
+            ] {
+                for since in whens {
+                    for until in whens {
+                        let when = |offset: Option<i64>| offset.map(|offset| at(1_000_000 + offset));
+                        let filter = AuditFilter {
+                            actor: actor.clone(),
+                            action: action.clone(),
+                            target: target.clone(),
+                            since: when(since),
+                            until: when(until),
+                        };
+                        for (offset, limit) in [(0, 1000), (2, 3)] {
+                            let found = ids(&store, &filter, offset, limit);
+                            assert_eq!(
+                                found,
+                                naive(&all, &filter, offset, limit),
+                                "{filter:?} {offset} {limit}"
+                            );
+                            tried += found.len();
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(tried > 1000, "the filters find something");
+}
+
+#[tokio::test]
+async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = signed(&folder);
+    for block in 0..100u64 {
+        let entries = (0..1000u64).map(|n| {
+            let action = if n % 500 == 7 {
+                Action::ServerUpdated
+            } else {
+                Action::ClientUpdated
+            };
+            Entry::new(action, format!("server-{}/client-{n}", block % 10))
+        });
+        let who = if block == 50 { "rare" } else { "often" };
+        write(&store, who, at(1_000_000 + block as i64 * 60), entries.collect()).await;
+    }
+    let looked = |filter: AuditFilter, expected: usize| {
+        SEEN.set(0);
+        let found = ids(&store, &filter, 0, 1000);
+        assert_eq!(found.len(), expected, "{filter:?}");
+        SEEN.get()
+    };
+    let open = AuditFilter::default;
+    let some = |text: &str| Some(text.to_owned());
+    for (filter, expected, most) in [
+        (
+            AuditFilter {
+                actor: some("local:rare"),
+                ..open()
+            },
+            1000,
+            2100,
+        ),
+        (
+            AuditFilter {
+                action: some("server_updated"),
+                ..open()
+            },
+            200,
+            500,
+        ),
+        (
+            AuditFilter {
+                target: some("server-3/client-8"),
+                ..open()
+            },
+            10,
+            40,
+        ),
+        // Rare and often together: the rare one decides.
+        (
+            AuditFilter {
+                actor: some("local:often"),
+                action: some("server_updated"),
+                ..open()
+            },
+            198,
+            1500,
+        ),
+        (
+            AuditFilter {
+                actor: some("local:rare"),
+                action: some("server_updated"),
+                ..open()
+            },
+            2,
+            30,
+        ),
+        (
+            AuditFilter {
+                actor: some("local:nobody"),
+                ..open()
+            },
+            0,
+            5,
+        ),
+        // A minute of a hundred, found by halving; what is within the disorder is looked at.
+        (
+            AuditFilter {
+                since: Some(at(1_003_000)),
+                until: Some(at(1_003_060)),
+                ..open()
+            },
+            1000,
+            12_100,
+        ),
+        (
+            AuditFilter {
+                since: Some(at(1_003_000)),
+                until: Some(at(1_003_060)),
+                action: some("server_updated"),
+                ..open()
+            },
+            2,
+            120,
+        ),
+    ] {
+        let looked = looked(filter.clone(), expected);
+        assert!(looked <= most, "{filter:?} looked at {looked} rows");
+    }
+    let outcome = verified(&store, ours());
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(
+        (outcome.records, outcome.checkpoints, outcome.signed_until),
+        (100_000, 100, 100_000)
+    );
+}
+
+/// Changes rows behind the store's back, as whoever has the file could.
+async fn tamper(store: &Store, rows: BTreeMap<u64, Option<AuditRecord>>) {
+    store
+        .record_durably(async move |tx: &Recording<'_>| {
+            for (id, record) in rows {
+                match record {
+                    Some(record) => tx.put_json(schema::AUDIT, &id.to_be_bytes(), &record)?,
+                    None => tx.erase(schema::AUDIT, &id.to_be_bytes())?,
+                }
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_first_row_that_was_tampered_with_in_the_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = signed(&folder);
+    let entries = (0..1000).map(|n| Entry::new(Action::ClientUpdated, format!("la/c{n}")));
+    write(&store, "root", at(1), entries.collect()).await;
+    let all = all(&store).await;
+    let first = |outcome: Verification| outcome.fault.map(|Fault { id, .. }| id);
+    assert_eq!(first(verified(&store, ours())), None);
+    for id in (1..=1000u64).step_by(111) {
+        let record = all[id as usize - 1].clone();
+        let changed = AuditRecord {
+            ip: "192.0.2.1".to_owned(),
+            ..record.clone()
+        };
+        let neighbour = all.get(id as usize).cloned();
+        let mut cases = vec![BTreeMap::from([(id, Some(changed))]), BTreeMap::from([(id, None)])];
+        if let Some(neighbour) = neighbour {
+            let moved = AuditRecord { id, ..neighbour };
+            let back = AuditRecord {
+                id: id + 1,
+                ..record.clone()
+            };
+            cases.push(BTreeMap::from([(id, Some(moved)), (id + 1, Some(back))]));
+        }
+        for rows in cases {
+            let restore: BTreeMap<_, _> = rows
+                .keys()
+                .map(|id| (*id, all.get(*id as usize - 1).cloned()))
+                .collect();
+            tamper(&store, rows).await;
+            assert_eq!(first(verified(&store, ours())), Some(id));
+            tamper(&store, restore).await;
+        }
+    }
+    // The newest one gone, with everything but the head.
+    tamper(&store, BTreeMap::from([(1000, None)])).await;
+    assert_eq!(first(verified(&store, ours())), Some(1000));
+    // All of it computed anew: only the signature tells.
+    let mut previous = Default::default();
+    let forged = all.iter().map(|record| {
+        let mut record = AuditRecord {
+            actor: "local:nobody".to_owned(),
+            ..record.clone()
+        };
+        record.hash = follow(&previous, &record);
+        previous = record.hash;
+        (record.id, Some(record))
+    });
+    tamper(&store, forged.collect()).await;
+    let outcome = verified(&store, ours());
+    assert_eq!(outcome.fault.as_ref().map(|fault| fault.id), Some(1));
+    assert!(outcome.fault.unwrap().reason.contains("checkpoint"));
+}
+
+#[tokio::test]
+async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = signed(&folder);
+    for day in 0..5 {
+        let entries = (0..700).map(|n| Entry::new(Action::ClientUpdated, format!("la/c{n}")));
+        write(&store, "root", at(day * 86_400), entries.collect()).await;
+    }
+    let prune = async |before: i64, limit: usize| {
+        store
+            .change(&caller(), at(500_000), async move |tx: &Changing| {
+                Ok::<_, StoreError>(match tx.prune_audit(at(before), limit, &signer(), at(500_000)).await? {
+                    Some((stub, removed)) => Done::new(
+                        Some((stub.id, stub.count, removed)),
+                        Entry::new(Action::AuditPruned, "audit"),
+                    ),
+                    None => Done::nothing(None),
+                })
+            })
+            .await
+            .unwrap()
+    };
+    assert_eq!(prune(86_400 * 2, 1000).await, Some((1000, 1000, 1000)));
+    assert_eq!(prune(86_400 * 2, 1000).await, Some((1400, 1400, 400)));
+    assert_eq!(prune(86_400 * 2, 1000).await, None);
+    let outcome = verified(&store, ours());
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(
+        (outcome.first, outcome.records, outcome.head.id),
+        (Some(1401), 2102, 3502)
+    );
+    super::rows::verify(&store, "after pruning");
+    assert_eq!(ids(&store, &AuditFilter::default(), 2100, 10), [1402, 1401]);
+    let old = AuditFilter {
+        until: Some(at(86_400)),
+        ..AuditFilter::default()
+    };
+    assert_eq!(ids(&store, &old, 0, 10), Vec::<u64>::new());
+    // Somebody takes one more away, or writes the word themselves.
+    tamper(&store, BTreeMap::from([(1401, None)])).await;
+    assert_eq!(verified(&store, ours()).fault.unwrap().id, 1401);
+    let thief = Signer::from_seed(&[8; 32]).unwrap();
+    store
+        .record_durably(async move |tx: &Recording<'_>| {
+            let stub: Pruned = tx.json(schema::AUDIT_CHAIN, b"pruned")?.unwrap();
+            let head = wgctl::api::Head {
+                id: stub.id,
+                hash: stub.hash,
+            };
+            tx.put_json(
+                schema::AUDIT_CHAIN,
+                b"pruned",
+                &thief.pruned(head, 1400, at(1)).unwrap(),
+            )
+        })
+        .await
+        .unwrap();
+    assert!(verified(&store, ours()).fault.unwrap().reason.contains("not known"));
+}
+
+#[tokio::test]
+async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = signed(&folder);
+    let mark = async || {
+        store
+            .record_durably(async |tx: &Recording<'_>| tx.mark_audit(&signer(), at(9)).await)
+            .await
+            .unwrap()
+    };
+    assert!(!mark().await, "nothing to sign");
+    let entries = (0..1500).map(|n| Entry::new(Action::ClientUpdated, format!("la/c{n}")));
+    write(&store, "root", at(1), entries.collect()).await;
+    assert_eq!([mark().await, mark().await], [true, false]);
+    let marks: Vec<u64> = store
+        .read(async |tx| {
+            let rows = tx.some(schema::AUDIT_CHECKPOINTS, Span::under(&[]), Order::Up, usize::MAX)?;
+            let marks = rows
+                .iter()
+                .map(|(_, value)| serde_json::from_slice::<Checkpoint>(value).unwrap().id);
+            Ok::<_, StoreError>(marks.collect())
+        })
+        .unwrap();
+    assert_eq!(marks, [1000, 1500]);
+    // Without its checkpoint a log is not whole.
+    store
+        .record_durably(async |tx: &Recording<'_>| tx.erase(schema::AUDIT_CHECKPOINTS, &1000u64.to_be_bytes()))
+        .await
+        .unwrap();
+    assert_eq!(verified(&store, ours()).fault.unwrap().id, 1000);
+}
+
+#[tokio::test]
+async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = signed(&folder);
+    add(&store, user(1)).await.unwrap();
+    // The chain's head is not to be read any more: no record can follow it.
+    store
+        .record_durably(async |tx: &Recording<'_>| tx.put(schema::AUDIT_CHAIN, b"head", b"garbage"))
+        .await
+        .unwrap();
+    let refused = add(&store, user(2)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Broken(_) | StoreError::Corrupt(_))),
+        "{refused:?}"
+    );
+    assert_eq!(users(&store), 1);
+    store
+        .change(&caller(), at(1), async |tx: &Changing| {
+            tx.clear(schema::AUDIT_CHAIN)?;
+            Ok::<_, StoreError>(Done::new((), Entry::new(Action::ServerUpdated, "x")))
+        })
+        .await
+        .unwrap();
+    // A head that is lost is taken from the newest record: no number comes twice.
+    add(&store, user(3)).await.unwrap();
+    assert_eq!((users(&store), audit_rows(&store)), (2, 3));
+    super::rows::verify(&store, "after the head was lost");
+}
+
+impl Store {
+    /// What whoever has the file could do to a row of the log; the head goes with one that is removed.
+    pub(crate) async fn spoil_audit(&self, id: u64, row: Option<&'static [u8]>) {
+        self.record_durably(async move |tx: &Recording<'_>| {
+            let key = id.to_be_bytes();
+            match row {
+                Some(row) => tx.put(schema::AUDIT, &key, row),
+                None => {
+                    tx.erase(schema::AUDIT, &key)?;
+                    tx.erase(schema::AUDIT_CHAIN, b"head")
+                }
+            }
+        })
+        .await
+        .unwrap();
+    }
+}

@@ -1,0 +1,108 @@
+//! Checkpoints: the plane's signature (Ed25519, RFC 8032) under what the log is at a record.
+//!
+//! Owns the text that is signed. It must not keep the key: its file is the plane's.
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+
+use crate::api::{AuditKey, Checkpoint, Head, Pruned, Signature};
+use crate::time::Timestamp;
+
+/// The bytes are no key to sign with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the 32 bytes are no Ed25519 key")]
+pub struct KeyRefused;
+
+/// Signs checkpoints.
+pub struct Signer {
+    pair: Ed25519KeyPair,
+    public_key: AuditKey,
+}
+
+impl Signer {
+    /// The key that 32 random bytes make. They are secret.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, KeyRefused> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyRefused)?;
+        let public_key = pair.public_key().as_ref().try_into().map_err(|_| KeyRefused)?;
+        Ok(Self {
+            pair,
+            public_key: AuditKey(public_key),
+        })
+    }
+
+    /// What its signatures are checked with.
+    #[must_use]
+    pub const fn public_key(&self) -> AuditKey {
+        self.public_key
+    }
+
+    /// The word that the log is so at `head`.
+    pub fn checkpoint(&self, head: Head, now: Timestamp) -> Result<Checkpoint, KeyRefused> {
+        Ok(Checkpoint {
+            id: head.id,
+            hash: head.hash,
+            created_at: now,
+            public_key: self.public_key,
+            signature: self.sign(&checkpoint_text(head, now))?,
+        })
+    }
+
+    /// The word that `count` records, the last of them at `head`, were removed for their age.
+    pub fn pruned(&self, head: Head, count: u64, now: Timestamp) -> Result<Pruned, KeyRefused> {
+        Ok(Pruned {
+            id: head.id,
+            hash: head.hash,
+            count,
+            created_at: now,
+            public_key: self.public_key,
+            signature: self.sign(&pruned_text(head, count, now))?,
+        })
+    }
+
+    fn sign(&self, text: &str) -> Result<Signature, KeyRefused> {
+        let signature = self.pair.try_sign(text.as_bytes()).map_err(|_| KeyRefused)?;
+        signature.as_ref().try_into().map(Signature).map_err(|_| KeyRefused)
+    }
+}
+
+fn checkpoint_text(head: Head, now: Timestamp) -> String {
+    let Head { id, hash } = head;
+    format!("sentrazone audit checkpoint\n{id}\n{hash}\n{now}\n")
+}
+
+fn pruned_text(head: Head, count: u64, now: Timestamp) -> String {
+    let Head { id, hash } = head;
+    format!("sentrazone audit pruned\n{id}\n{hash}\n{count}\n{now}\n")
+}
+
+fn is_signed(key: &AuditKey, text: &str, signature: &Signature) -> bool {
+    let key = UnparsedPublicKey::new(&ED25519, key.0);
+    key.verify(text.as_bytes(), &signature.0).is_ok()
+}
+
+/// Whether a checkpoint is signed by the key it names.
+#[must_use]
+pub fn is_genuine(checkpoint: &Checkpoint) -> bool {
+    let Checkpoint {
+        id,
+        hash,
+        created_at,
+        public_key,
+        signature,
+    } = *checkpoint;
+    is_signed(&public_key, &checkpoint_text(Head { id, hash }, created_at), &signature)
+}
+
+/// Whether the word for what was removed is signed by the key it names.
+#[must_use]
+pub fn is_genuine_stub(stub: &Pruned) -> bool {
+    let Pruned {
+        id,
+        hash,
+        count,
+        created_at,
+        public_key,
+        signature,
+    } = *stub;
+    let text = pruned_text(Head { id, hash }, count, created_at);
+    is_signed(&public_key, &text, &signature)
+}

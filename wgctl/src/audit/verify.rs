@@ -1,0 +1,294 @@
+//! Whether a log is as it was written, and if not, which record is the first that is not.
+//!
+//! Owns the rules and their words. It sees a line at a time and remembers one hash, so that a log of
+//! any length can be verified. It must not read or fetch anything.
+
+use std::cmp::Ordering;
+
+use super::{CHECKPOINT_EVERY, chain, sign};
+use crate::api::{AuditKey, AuditLine, AuditRecord, Checkpoint, Fault, Head, Pruned, Verification};
+
+/// What a log must have beside a chain.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// Keys whose signatures count. Without any, a checkpoint counts whoever signed it.
+    pub keys: Vec<AuditKey>,
+    /// Whether checkpoints must be there (a log as CSV has none).
+    pub checkpoints: bool,
+    /// A record that is known from before.
+    pub head: Option<Head>,
+}
+
+/// A verification under way.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    expected: Expected,
+    /// Where the chain begins.
+    base: Head,
+    /// The last record that is as it was written.
+    last: Head,
+    records: u64,
+    checkpoints: u64,
+    /// The last record that has a checkpoint, whoever signed it.
+    marked: u64,
+    /// The last record that a signature that counts covers.
+    signed: Option<(u64, AuditKey)>,
+    /// A later checkpoint with a signature that does not count.
+    foreign: Option<(u64, AuditKey)>,
+    pruned: Option<Pruned>,
+    fault: Option<Fault>,
+}
+
+impl Verifier {
+    /// Begins before the first line.
+    #[must_use]
+    pub fn new(expected: Expected) -> Self {
+        Self {
+            expected,
+            base: Head::default(),
+            last: Head::default(),
+            records: 0,
+            checkpoints: 0,
+            marked: 0,
+            signed: None,
+            foreign: None,
+            pruned: None,
+            fault: None,
+        }
+    }
+
+    /// Sees the next line. Says whether all is well so far; what comes after a fault is not looked at.
+    pub fn line(&mut self, line: &AuditLine) -> bool {
+        match line {
+            AuditLine::Pruned(stub) => self.pruned(stub),
+            AuditLine::Record(record) => self.record(record),
+            AuditLine::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
+        }
+    }
+
+    /// Sees the next record.
+    pub fn record(&mut self, record: &AuditRecord) -> bool {
+        if self.fault.is_none() {
+            self.fault = self.next(record).err();
+        }
+        self.fault.is_none()
+    }
+
+    /// Sees a checkpoint, which comes after its record.
+    pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> bool {
+        if self.fault.is_none() {
+            self.fault = self.mark(checkpoint).err();
+        }
+        self.fault.is_none()
+    }
+
+    /// Sees the word for what was removed, which comes before everything.
+    pub fn pruned(&mut self, stub: &Pruned) -> bool {
+        if self.fault.is_none() {
+            self.fault = self.begin_after(stub).err();
+        }
+        self.fault.is_none()
+    }
+
+    /// Something stands where the next record should, and is none.
+    pub fn unreadable(&mut self, reason: &str) {
+        let id = self.last.id + 1;
+        self.fault.get_or_insert_with(|| fault(id, reason));
+    }
+
+    /// After the last line: what is kept beside the log as its newest record.
+    pub fn ends_at(&mut self, head: Head) {
+        if self.fault.is_some() || head == self.last {
+            return;
+        }
+        let (due, here) = (head.id, self.last.id);
+        self.fault = Some(match due.cmp(&here) {
+            Ordering::Greater => fault(here + 1, format!("it was removed: the log went on to record {due}")),
+            Ordering::Less => fault(due + 1, format!("it was put in: the log ended with record {due}")),
+            Ordering::Equal => fault(here, "it was changed: the log's head has another hash"),
+        });
+    }
+
+    /// The outcome, after the last line.
+    #[must_use]
+    pub fn finish(mut self) -> Verification {
+        if self.fault.is_none() {
+            self.fault = self.end().err();
+        }
+        Verification {
+            ok: self.fault.is_none(),
+            records: self.records,
+            first: (self.records > 0).then_some(self.base.id + 1),
+            last: (self.records > 0).then_some(self.last.id),
+            head: self.last,
+            checkpoints: self.checkpoints,
+            signed_until: self.signed_until(),
+            public_key: self.signed.map(|(_, key)| key),
+            pruned: self.pruned,
+            fault: self.fault,
+        }
+    }
+
+    /// The last record that is as it was written.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.last
+    }
+
+    /// The last record that a signature covers, or where the chain begins.
+    fn signed_until(&self) -> u64 {
+        self.signed.map_or(self.base.id, |(id, _)| id)
+    }
+
+    fn counts(&self, key: &AuditKey) -> bool {
+        self.expected.keys.is_empty() || self.expected.keys.contains(key)
+    }
+
+    fn next(&mut self, record: &AuditRecord) -> Result<(), Fault> {
+        self.require_checkpoint()?;
+        let due = self.last.id + 1;
+        if record.id < due {
+            let reason = format!(
+                "it is there a second time, or not in its place, after record {}",
+                self.last.id
+            );
+            return Err(fault(record.id.max(1), reason));
+        }
+        if record.id > due {
+            let reason = format!("it was removed or moved: record {} is in its place", record.id);
+            return Err(fault(due, reason));
+        }
+        if chain::follow(&self.last.hash, record) != record.hash {
+            let reason = match self.last.id == self.base.id {
+                true => "it was changed: its hash is another record's".to_owned(),
+                false => format!(
+                    "it was changed, or put in: its hash is not that of its content after record {}",
+                    self.last.id
+                ),
+            };
+            return Err(fault(due, reason));
+        }
+        let here = Head {
+            id: record.id,
+            hash: record.hash,
+        };
+        self.compare(here)?;
+        self.last = here;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Whether a record is the one that is known from before.
+    fn compare(&self, here: Head) -> Result<(), Fault> {
+        match self.expected.head {
+            Some(known) if known.id == here.id && known.hash != here.hash => {
+                let reason = format!(
+                    "this or an earlier record was changed and all hashes from there on computed anew: record {} had \
+                     another hash",
+                    here.id
+                );
+                Err(fault(self.signed_until().min(here.id - 1) + 1, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn mark(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        let Checkpoint {
+            id, hash, public_key, ..
+        } = checkpoint;
+        if *id > self.last.id {
+            let reason = format!("it was removed: the log has a checkpoint of record {id}");
+            return Err(fault(self.last.id + 1, reason));
+        }
+        if *id < self.last.id {
+            return Err(fault(*id, "its checkpoint is not in its place"));
+        }
+        let first = (self.signed_until() + 1).min(*id);
+        if !sign::is_genuine(checkpoint) {
+            let reason =
+                format!("it or one up to record {id} was changed: the checkpoint there is not what was signed");
+            return Err(fault(first, reason));
+        }
+        if *hash != self.last.hash {
+            let reason = format!(
+                "it or one up to record {id} was changed and the hashes computed anew: the checkpoint there has another \
+                 hash"
+            );
+            return Err(fault(first, reason));
+        }
+        self.checkpoints += 1;
+        self.marked = *id;
+        if self.counts(public_key) {
+            self.signed = Some((*id, *public_key));
+            self.foreign = None;
+        } else {
+            self.foreign = Some((*id, *public_key));
+        }
+        Ok(())
+    }
+
+    fn begin_after(&mut self, stub: &Pruned) -> Result<(), Fault> {
+        if self.records > 0 || self.pruned.is_some() {
+            return Err(fault(
+                self.last.id + 1,
+                "the word for what was removed stands in the middle",
+            ));
+        }
+        if !sign::is_genuine_stub(stub) {
+            return Err(fault(
+                stub.id,
+                "the word that it was removed for its age is not what was signed",
+            ));
+        }
+        if !self.counts(&stub.public_key) {
+            let reason = format!(
+                "that it was removed for its age is signed by a key that is not known, {}",
+                stub.public_key
+            );
+            return Err(fault(stub.id, reason));
+        }
+        self.base = Head {
+            id: stub.id,
+            hash: stub.hash,
+        };
+        self.compare(self.base)?;
+        (self.last, self.marked, self.pruned) = (self.base, self.base.id, Some(*stub));
+        Ok(())
+    }
+
+    /// That a checkpoint is missing shows at what comes after its place.
+    fn require_checkpoint(&self) -> Result<(), Fault> {
+        let due = self.expected.checkpoints && self.last.id.is_multiple_of(CHECKPOINT_EVERY);
+        if due && self.last.id > self.base.id && self.marked < self.last.id {
+            return Err(fault(self.last.id, "its checkpoint was removed"));
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Fault> {
+        self.require_checkpoint()?;
+        if let Some((id, key)) = self.foreign {
+            let reason = format!("the checkpoint of record {id} is signed by a key that is not known, {key}");
+            return Err(fault(self.signed_until() + 1, reason));
+        }
+        match self.expected.head {
+            Some(known) if known.id > self.last.id => {
+                let reason = format!("it was cut off: the log went on to record {}", known.id);
+                Err(fault(self.last.id + 1, reason))
+            }
+            Some(known) if known.id < self.base.id => {
+                let reason = "it cannot be compared any more: it was removed for its age";
+                Err(fault(known.id, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn fault(id: u64, reason: impl Into<String>) -> Fault {
+    Fault {
+        id,
+        reason: reason.into(),
+    }
+}
