@@ -6,6 +6,7 @@
 //! A setting `key` of table `table` is overridden by the variable `SENTRAZONE_PLANE_TABLE_KEY`
 //! (`SENTRAZONE_PLANE_LISTEN`, `SENTRAZONE_PLANE_TLS_BEHIND_PROXY`); lists are parted by commas.
 
+mod metrics;
 mod settings;
 
 use std::io;
@@ -14,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use wgctl::log;
 
+pub use metrics::Metrics;
 pub use settings::SettingError;
 use settings::Settings;
 
@@ -56,6 +59,10 @@ pub struct Config {
     pub cache_size: usize,
     /// What a caller may take of us.
     pub limits: Limits,
+    /// Who may read the metrics.
+    pub metrics: Metrics,
+    /// What is logged.
+    pub log: log::Filter,
 }
 
 /// What a caller may take of the plane.
@@ -86,6 +93,8 @@ impl Default for Config {
             apply_timeout: Duration::from_secs(3),
             cache_size: 64 << 20,
             limits: Limits::default(),
+            metrics: Metrics::default(),
+            log: log::Filter::default(),
         }
     }
 }
@@ -130,7 +139,9 @@ impl Config {
         let default = Self::default();
         let mut settings = Settings::parse(file, text, environment)?;
         let listen_place = settings.place_of("listen");
-        ["tls", "limits"].iter().for_each(|table| settings.know_table(table));
+        ["tls", "limits", "metrics"]
+            .iter()
+            .for_each(|table| settings.know_table(table));
         settings.take_with("tls.mode", (), tls_mode)?;
         let config = Self {
             listen: settings.take_list("listen", default.listen)?,
@@ -145,6 +156,8 @@ impl Config {
                 bounded(text, "MiB", 1, 65_536).map(|mib| mib << 20)
             })?,
             limits: Limits::take(&mut settings, default.limits)?,
+            metrics: Metrics::take(&mut settings)?,
+            log: settings.take("log", default.log)?,
         };
         settings.finish()?;
         config.refuse_plain_http_in_public(listen_place)?;
@@ -240,6 +253,7 @@ mod tests {
             socket = ""
             trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
             apply_timeout = 5
+            log = "warn,sentrazone_plane=debug"
             cache_mib = 16
             [tls]
             mode = "off"
@@ -251,6 +265,10 @@ mod tests {
             header_timeout = 1
             body_timeout = 2
             shutdown_timeout = 3
+            [metrics]
+            listen = "127.0.0.1:0"
+            expose = false
+            per_peer = true
         "#;
         let config = parse(text, &[]).unwrap();
         assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
@@ -259,6 +277,8 @@ mod tests {
         assert!(config.behind_proxy);
         assert_eq!((config.cache_size, config.limits.max_body), (16 << 20, 4096));
         assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(3));
+        assert!(config.metrics.per_peer && config.metrics.listen.is_some());
+        assert_eq!(config.log.as_str(), "warn,sentrazone_plane=debug");
     }
 
     #[test]
@@ -294,10 +314,11 @@ mod tests {
                 "behind_proxy = true",
             ),
             (
-                "[metrics]\nlisten = \"127.0.0.1:1\"",
+                "[metrics]\nlisten = \"0.0.0.0:9586\"",
                 "plane.toml:2: metrics.listen",
-                "no such setting",
+                "expose = true",
             ),
+            ("log = \"loud\"", "plane.toml:1: log", "is wanted"),
             ("\n\n[extra]\n", "plane.toml:3: extra", "no such setting"),
             ("listen = \"0.0.0.0:80\"", "plane.toml:1: listen", "behind_proxy"),
             ("listen = []\nsocket = ''", "plane.toml:1: listen", "no way in"),

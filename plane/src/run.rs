@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tokio::task::JoinSet;
+use wgctl::metrics::Listening;
+
 use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, Tokens};
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
@@ -43,6 +46,14 @@ pub enum Error {
     /// An address or the socket cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The metrics' own address cannot be listened on.
+    #[error("cannot listen on {address} for the metrics: {source} (metrics.listen in the configuration)")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -60,6 +71,7 @@ impl Error {
 pub struct Plane {
     app: App,
     listener: Listener,
+    metrics: Option<Listening>,
 }
 
 impl Plane {
@@ -79,8 +91,19 @@ impl Plane {
         };
         let fleet = Fleet::new(store, settings);
         let listener = Listener::bind(config).await?;
+        let metrics = match config.metrics.listen {
+            None => None,
+            Some(address) => Some(
+                Listening::bind(address)
+                    .await
+                    .map_err(|source| Error::Metrics { address, source })?,
+            ),
+        };
+        if let Some(metrics) = &metrics {
+            tracing::info!("metrics on http://{}/metrics", metrics.address());
+        }
         let app = App::new(fleet, key, tokens, passwords, config);
-        Ok(Self { app, listener })
+        Ok(Self { app, listener, metrics })
     }
 
     /// The TCP addresses that are bound, with their real ports.
@@ -89,14 +112,27 @@ impl Plane {
         self.listener.addresses()
     }
 
+    /// The metrics' own address, with its real port.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Listening::address)
+    }
+
     /// Serves until `shutdown` is over, then lets running requests end as long as the
     /// configuration allows. Held long polls are answered at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let housekeeping = tokio::spawn(self.app.fleet().housekeep());
+        let mut beside = JoinSet::new();
+        beside.spawn(self.app.fleet().housekeep());
+        if let Some(metrics) = self.metrics {
+            let app = self.app.clone();
+            beside.spawn(metrics.serve(move || {
+                let app = app.clone();
+                async move { app.metrics().await }
+            }));
+        }
         self.listener.serve(self.app, shutdown).await;
-        housekeeping.abort();
-        // Its share of the database is given back only when the task is gone.
-        let _ = housekeeping.await;
+        // Their share of the database is given back only when the tasks are gone.
+        beside.shutdown().await;
         Ok(())
     }
 }

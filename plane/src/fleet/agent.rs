@@ -44,6 +44,7 @@ impl Fleet {
         let caller = Caller {
             actor: Actor::Agent(server.clone()),
             ip,
+            request: None,
         };
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
         let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
@@ -60,10 +61,14 @@ impl Fleet {
 
     /// An agent confirms a revision.
     pub async fn applied(&self, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
-        let id = server.clone();
-        self.store()
+        let (id, revision) = (server.clone(), applied.revision);
+        let taken = self
+            .store()
             .record(async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await)
             .await?;
+        if taken {
+            self.was_applied(server, revision);
+        }
         self.shared.relay.line(server).wake_people();
         Ok(())
     }
@@ -116,10 +121,11 @@ async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timest
     Ok(Done::new((), Entry::new(Action::ServerKeyRecorded, id)))
 }
 
-async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<(), Refusal> {
+/// Says whether it counts.
+async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<bool, Refusal> {
     if applied.incarnation != tx.incarnation().await? {
         // It speaks of another database; its next poll gets a snapshot of this one.
-        return Ok(());
+        return Ok(false);
     }
     let (_, ledger) = existing(tx, id).await?;
     if applied.revision > ledger.revision {
@@ -130,7 +136,7 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
     let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
     if goes_back && applied.interface_failed.is_none() {
         // Overtaken on the way by a later one. Only a lost interface takes back what was applied.
-        return Ok(());
+        return Ok(false);
     }
     let mut failures = Vec::new();
     for failure in applied.failed {
@@ -143,7 +149,7 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
     state.interface_failed = applied.interface_failed.as_deref().map(one_line);
     tx.put_agent_state(id, &state).await?;
     tx.put_failures(id, &failures).await?;
-    Ok(())
+    Ok(true)
 }
 
 pub(super) fn one_line(reason: &str) -> String {

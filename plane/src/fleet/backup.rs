@@ -75,7 +75,7 @@ impl Fleet {
             };
             fleet.change(&caller, change).await?;
             // The log of what was there before went with it: this line stays.
-            tracing::warn!(by = %caller.actor, of = %summary.created_at, "everything was replaced by a backup");
+            tracing::warn!(by = %caller.actor, "everything was replaced by the backup of {}", summary.created_at);
             // Who waits, waits for what is no more.
             fleet.shared.relay.cut_all();
             Ok(summary)

@@ -94,6 +94,7 @@ impl Fleet {
         let caller = Caller {
             actor: Actor::Agent(server.clone()),
             ip,
+            request: None,
         };
         if told.allowed > 0 && self.audited(&caller, server, told.clone()).await? {
             return Ok(());

@@ -15,6 +15,8 @@ mod confirm;
 mod desired;
 mod drift;
 mod idempotency;
+mod measured;
+mod numbers;
 mod peers;
 mod refusal;
 mod report;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
@@ -86,6 +89,7 @@ struct Shared {
     logins: throttle::Logins,
     drift_log: drift::Allowance,
     copies: Arc<Semaphore>,
+    measured: measured::Measured,
     settings: Settings,
 }
 
@@ -100,6 +104,7 @@ impl Fleet {
                 logins: throttle::Logins::default(),
                 drift_log: drift::Allowance::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
+                measured: measured::Measured::default(),
                 settings,
             }),
         }
@@ -128,7 +133,7 @@ impl Fleet {
         loop {
             minute.tick().await;
             if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "old records could not be removed; the next try is in a minute");
+                tracing::warn!("old records could not be removed ({error}); the next try is in a minute");
             }
         }
     }
@@ -182,11 +187,14 @@ impl Fleet {
         change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (fleet, caller, server) = (self.clone(), caller.clone(), server.clone());
-        let told = tokio::spawn(async move {
+        let told = async move {
             let made = fleet.change(&caller, change).await?;
+            fleet.was_committed(&server);
             fleet.shared.relay.line(&server).wake_agent();
             Ok(made)
-        });
+        };
+        // The log's lines stay with their request.
+        let told = tokio::spawn(told.in_current_span());
         told.await
             .unwrap_or_else(|error| Err(Refusal::Internal(format!("a change was interrupted: {error}"))))
     }

@@ -79,6 +79,7 @@ impl Fleet {
                 email: account.email,
             },
             ip,
+            request: None,
         };
         let (id, now) = (*id, self.now());
         self.change(&caller, async move |tx: &Changing| succeeded(tx, &id, now).await)
@@ -90,6 +91,7 @@ impl Fleet {
         let caller = Caller {
             actor: Actor::Nobody(email.to_owned()),
             ip,
+            request: None,
         };
         let (account, now) = (throttle::account(email), self.now());
         let entry = Entry::new(Action::LoginFailed, &caller.actor);

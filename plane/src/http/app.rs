@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tokio::sync::watch;
 
+use super::metrics::Measured;
 use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens};
 use crate::config::{Config, Limits};
 use crate::fleet::Fleet;
@@ -36,10 +37,12 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) phase: watch::Sender<Phase>,
+    pub(super) measured: Measured,
 }
 
 impl App {
     pub(crate) fn new(fleet: Fleet, key: SigningKey, tokens: Tokens, passwords: Passwords, config: &Config) -> Self {
+        let measured = Measured::new(&fleet, config.metrics.per_peer);
         Self(Arc::new(Shared {
             fleet,
             key,
@@ -49,12 +52,20 @@ impl App {
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             phase: watch::Sender::new(Phase::Serving),
+            measured,
         }))
     }
 
     /// The fleet, for the tasks beside the requests.
     pub(crate) fn fleet(&self) -> Fleet {
         self.0.fleet.clone()
+    }
+
+    /// The metrics, for an address of their own; none when they cannot be read.
+    pub(crate) async fn metrics(&self) -> Option<String> {
+        let page = self.0.measured.page(&self.0.fleet).await;
+        page.inspect_err(|error| tracing::error!("the metrics cannot be read: {error}"))
+            .ok()
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 
 use super::app::{App, Phase};
 use super::local::{self, LocalSocket};
+use super::metrics::Measured;
 use super::peer::Peer;
 use super::router;
 use crate::config::{Config, Limits};
@@ -113,6 +114,7 @@ impl Listener {
             router: router(app.clone()),
             phase: app.shared().phase.subscribe(),
             limits: limits.clone(),
+            measured: app.shared().measured.clone(),
             guard,
         };
         let slots = Arc::new(Semaphore::new(limits.max_connections));
@@ -141,6 +143,7 @@ struct Server {
     router: Router,
     phase: watch::Receiver<Phase>,
     limits: Limits,
+    measured: Measured,
     /// Nothing is ever sent: the channel closes when the last task drops its end.
     guard: mpsc::Sender<Infallible>,
 }
@@ -192,8 +195,10 @@ impl Server {
             router,
             mut phase,
             limits,
+            measured,
             guard: _guard,
         } = self;
+        let _open = measured.connected(&peer);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request.map(Body::new))

@@ -18,6 +18,7 @@ mod history;
 mod listener;
 mod local;
 mod login;
+mod metrics;
 mod peer;
 mod principal;
 mod problem;
@@ -67,6 +68,7 @@ fn people() -> Router<App> {
             "/api/wg-clients/{server}/{client}/configuration",
             get(configuration::show).post(clients::no_such_action),
         )
+        .route("/metrics", get(metrics::show))
         .route("/api/audit", get(audit::list))
         .route("/api/audit/export", get(export::csv))
         .route("/api/backup", get(backup::create))

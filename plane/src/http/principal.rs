@@ -12,6 +12,7 @@ use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
 use super::app::{App, Shared};
+use super::edge::request_id;
 use super::peer::{CallerAddress, Peer};
 use super::problem::{Failure, Kind};
 use crate::fleet::{Account, Actor, Caller, Fleet};
@@ -145,6 +146,7 @@ async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
     let caller = Caller {
         actor: Actor::Agent(server.clone()),
         ip: address(parts).0,
+        request: request_id(&parts.extensions),
     };
     mark(parts, &caller.actor.to_string(), true);
     Ok(Agent {
@@ -169,6 +171,7 @@ async fn human(parts: &mut Parts, shared: &Shared) -> Result<(Caller, Option<Box
     let caller = Caller {
         actor,
         ip: address(parts).0,
+        request: request_id(&parts.extensions),
     };
     mark(parts, &caller.actor.to_string(), false);
     Ok((caller, account))

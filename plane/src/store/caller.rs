@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use uuid::Uuid;
 use wgctl::ServerId;
 use wgctl::name::{Email, UserId};
 
@@ -15,6 +16,8 @@ pub struct Caller {
     pub actor: Actor,
     /// The address they call from; none over the local socket.
     pub ip: Option<IpAddr>,
+    /// The request that it is part of, as its answer's `X-Request-Id` says.
+    pub request: Option<Uuid>,
 }
 
 /// An identity as the audit log names it.

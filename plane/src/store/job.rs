@@ -5,6 +5,7 @@
 
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 use wgctl::Timestamp;
 
 use super::audit;
@@ -46,6 +47,7 @@ impl<T> Done<T> {
 pub(super) struct Author {
     actor: String,
     ip: String,
+    request: Option<Uuid>,
     now: Timestamp,
 }
 
@@ -54,6 +56,7 @@ impl Author {
         Self {
             actor: caller.actor.to_string(),
             ip: caller.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            request: caller.request,
             now,
         }
     }
@@ -116,6 +119,7 @@ where
     E: From<StoreError> + Send + 'static,
 {
     let run = move |tx: &Changing| {
+        tx.begin(author.request);
         let outcome = change(tx).now_or_never();
         let wrote = tx.take_dirty();
         match outcome {

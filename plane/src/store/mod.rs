@@ -20,6 +20,7 @@ mod handle;
 mod history;
 mod job;
 mod key;
+mod measured;
 mod medium;
 mod migrate;
 mod peers;
@@ -41,6 +42,7 @@ use std::thread::JoinHandle;
 
 use backup::ReadEverything as _;
 use futures_util::FutureExt as _;
+use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, oneshot};
 use wgctl::Timestamp;
 use wgctl::name::Incarnation;
@@ -87,6 +89,7 @@ struct Shared {
     places: Arc<Semaphore>,
     jobs: Option<Sender<Box<dyn writer::Job>>>,
     thread: Option<JoinHandle<()>>,
+    measured: measured::Measured,
 }
 
 impl Drop for Shared {
@@ -109,11 +112,12 @@ impl Store {
         let (database, _) = migrate::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
         let handle = Arc::new(handle::Handle::new(medium, path, cache_bytes, database));
         let (jobs, queue) = channel();
+        let measured = measured::Measured::default();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn({
-                let handle = Arc::clone(&handle);
-                move || writer::run(&handle, &queue)
+                let (handle, measured) = (Arc::clone(&handle), measured.clone());
+                move || writer::run(&handle, &queue, &measured)
             })
             .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
         Ok(Self {
@@ -122,8 +126,14 @@ impl Store {
                 places: Arc::new(Semaphore::new(QUEUE)),
                 jobs: Some(jobs),
                 thread: Some(thread),
+                measured,
             }),
         })
+    }
+
+    /// Shows what the writer measures.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.shared.measured.register(registry);
     }
 
     /// The database's life: revisions of two incarnations cannot be compared. What is said together

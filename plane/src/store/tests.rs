@@ -46,6 +46,7 @@ fn caller() -> Caller {
     Caller {
         actor: Actor::Local("root".to_owned()),
         ip: None,
+        request: None,
     }
 }
 
@@ -199,6 +200,7 @@ async fn the_audit_record_says_who_from_where_and_when() {
     let stranger = Caller {
         actor: Actor::Nobody("ev\nil@example.com".to_owned()),
         ip: Some("192.0.2.7".parse().unwrap()),
+        request: None,
     };
     store
         .change(&stranger, at(5), async |_: &Changing| {

@@ -94,6 +94,7 @@ pub(crate) fn admin() -> Caller {
     Caller {
         actor: Actor::Local("root".to_owned()),
         ip: None,
+        request: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod agents;
 mod backfill;
 mod backup;
+mod causes;
 mod clients;
 mod drift;
 mod people;
@@ -28,6 +29,7 @@ pub(super) fn admin() -> Caller {
     Caller {
         actor: Actor::Local("root".to_owned()),
         ip: None,
+        request: None,
     }
 }
 
