@@ -4,7 +4,7 @@
 //! wrong with it. It binds nothing and opens nothing but what a setting names to be read.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,6 +12,8 @@ use url::{Host, Url};
 use wgctl::Pin;
 use wgctl::api::base_url;
 use wgctl::client::Trust;
+use wgctl::log::Filter;
+use wgctl::metrics::check_listen;
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
@@ -98,6 +100,57 @@ pub struct Config {
     /// Whether a plane may be dialled without TLS on other machines.
     #[serde(default)]
     pub allow_plaintext: bool,
+    /// Where the metrics are shown, plain and without a token; absent or empty for nowhere.
+    #[serde(default, with = "address", skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whether `metrics_listen` may be more than a loopback address.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub metrics_expose: bool,
+    /// What is logged.
+    #[serde(default, with = "filter", skip_serializing_if = "is_default")]
+    pub log: Filter,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// An address, or an empty text for none.
+mod address {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        address.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wanted = |error| format!("{text:?}: {error}; write an address like 127.0.0.1:9587");
+        text.parse()
+            .map(Some)
+            .map_err(|error| serde::de::Error::custom(wanted(error)))
+    }
+}
+
+/// What is logged, as text.
+mod filter {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use wgctl::log::Filter;
+
+    pub(super) fn serialize<S: Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(filter.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
 }
 
 fn write_pins<S: Serializer>(pins: &[Pin], serializer: S) -> Result<S::Ok, S::Error> {
@@ -147,6 +200,9 @@ impl Config {
             report_interval: default_report_interval(),
             backend: Backend::default(),
             allow_plaintext: false,
+            metrics_listen: None,
+            metrics_expose: false,
+            log: Filter::default(),
         }
     }
 
@@ -208,6 +264,15 @@ impl Config {
             return wrong(
                 "pin",
                 "with ca_file it is one too many: a pinned key needs no authority".to_owned(),
+            );
+        }
+        if let Some(Err(reason)) = self
+            .metrics_listen
+            .map(|address| check_listen(address, self.metrics_expose))
+        {
+            return wrong(
+                "metrics_listen",
+                format!("{reason}: set metrics_expose = true if that is meant"),
             );
         }
         if !(1..=3600).contains(&self.report_interval) {
@@ -324,6 +389,8 @@ mod tests {
                 .contains("allow_plaintext")
         );
         assert!(load("plane = [\"http://plane.example.com\"]\nallow_plaintext = true", &[]).is_ok());
+        let shown = "plane = [\"https://x\"]\nmetrics_listen = \"[::]:9587\"\nmetrics_expose = true\nlog = \"debug\"";
+        assert!(load(shown, &[]).unwrap().metrics_listen.is_some());
         for loopback in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"] {
             assert!(load(&format!("plane = [\"{loopback}\"]"), &[]).is_ok(), "{loopback}");
         }
@@ -331,6 +398,9 @@ mod tests {
             "plane = []",
             "plane = [\"ftp://x\"]",
             "plane = [\"https://x\"]\nreport_interval = 0",
+            "plane = [\"https://x\"]\nmetrics_listen = \"9587\"",
+            "plane = [\"https://x\"]\nmetrics_listen = \"0.0.0.0:9587\"",
+            "plane = [\"https://x\"]\nlog = \"loud\"",
         ] {
             assert!(load(bad, &[]).is_err(), "{bad}");
         }

@@ -216,6 +216,16 @@ impl Counters {
         self.unsaved |= self.past.missed(sample, next);
     }
 
+    /// All that this life has counted.
+    pub const fn total(&self) -> Transfer {
+        self.total
+    }
+
+    /// How many samples wait for a plane, but for those under way.
+    pub fn waiting(&self) -> usize {
+        self.past.len()
+    }
+
     /// Whether more samples wait than the batch under way carries.
     pub fn has_backlog(&self) -> bool {
         !self.past.is_empty()

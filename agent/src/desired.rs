@@ -231,6 +231,7 @@ pub(crate) mod tests {
             incarnation,
             revision,
             change,
+            caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns the wiring: one thread for the kernel (`reconcile`), and beside it the poll (`source`) and
 //! the reports (`report`). It must not know the plane's storage or REST API; it dials out, and
-//! opens no port. Stopping it changes nothing on the host.
+//! opens no port but the one for its metrics, where that is wanted. Stopping it changes nothing on the host.
 
 pub mod adopt;
 pub mod answer;
@@ -15,6 +15,7 @@ pub mod enroll;
 mod folder;
 pub mod host;
 pub mod import;
+pub mod metrics;
 pub mod plane;
 pub mod preview;
 pub mod reconcile;
@@ -26,6 +27,7 @@ pub mod watch;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -34,10 +36,12 @@ use tokio::sync::{oneshot, watch as shared};
 use tokio::task::JoinSet;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::userspace::Userspace;
+use wgctl::metrics::Listening;
 use wgctl::{Clock, ServerId};
 
 use config::{Backend, Config};
 use host::Netlink;
+use metrics::Metrics;
 use plane::{Plane, Planes};
 use reconcile::{Handle, Input, LinkBy, Reconciler};
 use report::Reporter;
@@ -99,7 +103,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
     // After the cache was carried out: a token that cannot be read keeps no tunnel from a boot.
     let planes = Planes::configured(&config)?;
-    let inbox = reconcile.inbox.clone();
+    let (inbox, metrics) = (reconcile.inbox.clone(), reconcile.metrics.clone());
     let mut tasks = converse(
         planes,
         secrets,
@@ -107,6 +111,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         server_of(&config.state_dir),
         config.report_interval,
     );
+    if let Some(address) = config.metrics_listen {
+        show(address, metrics, &mut tasks).await;
+    }
     // Nobody may be told: then the service manager does not ask.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("running");
@@ -127,6 +134,19 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
 }
 
+/// Shows the metrics. An address that cannot be had keeps no tunnel from its host.
+async fn show(address: SocketAddr, metrics: Metrics, tasks: &mut JoinSet<()>) {
+    match Listening::bind(address).await {
+        Ok(listening) => {
+            tracing::info!("metrics on http://{}/metrics", listening.address());
+            tasks.spawn(listening.serve(move || std::future::ready(metrics.page())));
+        }
+        Err(error) => tracing::error!(
+            "cannot listen on {address} for the metrics: {error} (metrics_listen in the configuration); all else goes on"
+        ),
+    }
+}
+
 /// Starts all that is said to the planes, each in a task that runs until the reconciler's end.
 /// `server` is whose state is here already; `every` is the seconds between reports.
 pub fn converse<P: Plane>(
@@ -142,6 +162,7 @@ pub fn converse<P: Plane>(
         position,
         reports,
         target: _,
+        metrics,
     } = reconcile;
     let (connected, connections) = shared::channel(0);
     let server = shared::Sender::new(server);
@@ -151,6 +172,7 @@ pub fn converse<P: Plane>(
         every,
         connected: connections.clone(),
         server: server.subscribe(),
+        metrics: metrics.clone(),
     };
     let source = Source {
         planes: planes.clone(),
@@ -159,6 +181,7 @@ pub fn converse<P: Plane>(
         position,
         server,
         connected,
+        metrics,
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());

@@ -11,10 +11,10 @@ use sentrazone_agent::config::{Config, DEFAULT_PATH};
 use sentrazone_agent::enroll::{Enrollment, enroll};
 use sentrazone_agent::release::release;
 use sentrazone_agent::{Error, run};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 use wgctl::Pin;
+use wgctl::log::{self, Log};
 
 /// `EX_CONFIG` (sysexits.h).
 const BAD_CONFIGURATION: u8 = 78;
@@ -76,19 +76,16 @@ struct EnrollArguments {
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    let filter = EnvFilter::try_from_env("SENTRAZONE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    // What is wrong with the configuration is said when it is needed.
+    let configured = Config::read(&command.config, std::env::vars()).map(|config| config.log);
+    let log = log::start(configured.unwrap_or_default());
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let outcome = outcome
         .map_err(Error::System)
-        .and_then(|runtime| runtime.block_on(carry_out(command)));
+        .and_then(|runtime| runtime.block_on(carry_out(command, log)));
     match outcome {
         Ok(words) => {
             say(&words);
@@ -106,11 +103,12 @@ fn main() -> ExitCode {
     }
 }
 
-async fn carry_out(command: Command) -> Result<String, Error> {
+async fn carry_out(command: Command, log: Log) -> Result<String, Error> {
     let load = || Config::load(&command.config, std::env::vars());
     match command.verb {
         None | Some(Verb::Run) => {
             let config = load()?;
+            tokio::spawn(follow(signal(SignalKind::hangup())?, log, command.config.clone()));
             run(config, terminated()?).await.map(|()| String::new())
         }
         Some(Verb::Check) => load()
@@ -141,6 +139,17 @@ async fn carry_out(command: Command) -> Result<String, Error> {
                 dry_run,
             };
             Ok(enroll(enrollment).await?)
+        }
+    }
+}
+
+/// Reads the configuration again at each SIGHUP (`systemctl reload`), for what may change meanwhile:
+/// what is logged.
+async fn follow(mut hangups: Signal, log: Log, file: PathBuf) {
+    while hangups.recv().await.is_some() {
+        match Config::load(&file, std::env::vars()) {
+            Ok(config) => log.configure(config.log),
+            Err(error) => tracing::error!("the configuration is not read again: {error}"),
         }
     }
 }

@@ -15,6 +15,7 @@ use wgctl::address::Endpoint;
 use wgctl::api::Report;
 use wgctl::client::Error;
 
+use crate::metrics::Metrics;
 use crate::plane::{Plane, Planes};
 use crate::reconcile::{Input, Reading, Verdict};
 
@@ -78,6 +79,8 @@ pub struct Reporter<P> {
     pub connected: watch::Receiver<u64>,
     /// Whose token it is, once known.
     pub server: watch::Receiver<Option<ServerId>>,
+    /// What is measured.
+    pub metrics: Metrics,
 }
 
 impl<P: Plane> Reporter<P> {
@@ -128,6 +131,7 @@ impl<P: Plane> Reporter<P> {
             return false;
         };
         let told = self.report(&plane, server, reading, ping_ms).await;
+        self.metrics.reported(told.is_ok());
         if let Err(error) = &told {
             tracing::debug!("not reported: {error}");
         }

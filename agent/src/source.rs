@@ -16,6 +16,7 @@ use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSIO
 
 use crate::answer::answer;
 use crate::desired::{Base, Misfit};
+use crate::metrics::Metrics;
 use crate::plane::{Backoff, Plane, Planes};
 use crate::reconcile::{Input, Position};
 use crate::secrets::Secrets;
@@ -63,6 +64,8 @@ pub struct Source<P> {
     pub server: watch::Sender<Option<ServerId>>,
     /// Told whenever a plane took the introduction: whoever waits for a plane begins.
     pub connected: watch::Sender<u64>,
+    /// What is measured.
+    pub metrics: Metrics,
 }
 
 impl<P: Plane> Source<P> {
@@ -73,6 +76,7 @@ impl<P: Plane> Source<P> {
             let Some(client) = self.planes.current() else { return };
             let (began, connections) = (Instant::now(), *self.connected.borrow());
             let end = self.converse(&client, &mut backoff).await;
+            self.metrics.disconnected();
             let silent = matches!(&end, End::Plane(error) if error.status().is_none());
             match end {
                 End::Stopping => return,
@@ -88,16 +92,20 @@ impl<P: Plane> Source<P> {
             } else {
                 self.planes.next();
             }
-            backoff.sleep().await;
+            let wait = backoff.wait();
+            self.metrics.waits(wait);
+            tokio::time::sleep(wait).await;
         }
     }
 
     async fn converse(&self, client: &P, backoff: &mut Backoff) -> End {
-        let server = match self.introduce(client).await {
+        let introduced = self.introduce(client).await;
+        self.metrics.dialled(introduced.is_ok());
+        let server = match introduced {
             Ok(server) => server,
             Err(end) => return end,
         };
-        tracing::info!(plane = %client.target(), server = %server, "connected");
+        tracing::info!(server = %server, "connected to {}", client.target());
         self.connected.send_modify(|count| *count += 1);
         loop {
             let life = self.life();
@@ -202,6 +210,7 @@ impl<P: Plane> Source<P> {
             // A key takes long enough for others to want their turn.
             tokio::task::yield_now().await;
         }
+        self.metrics.prekeys_made(prekeys.len());
         Ok(client.prekeys(&Prekeys { prekeys }).await?)
     }
 }

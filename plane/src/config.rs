@@ -7,6 +7,7 @@
 //! (`SENTRAZONE_PLANE_LISTEN`, `SENTRAZONE_PLANE_TLS_BEHIND_PROXY`); lists are parted by commas.
 
 mod limits;
+mod metrics;
 mod settings;
 mod tls;
 
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use wgctl::log;
 
 pub use limits::Limits;
+pub use metrics::Metrics;
 pub use settings::SettingError;
 use settings::Settings;
 pub use tls::Tls;
@@ -65,6 +68,10 @@ pub struct Config {
     pub audit_retention: Option<Duration>,
     /// What a caller may take of us.
     pub limits: Limits,
+    /// Who may read the metrics.
+    pub metrics: Metrics,
+    /// What is logged.
+    pub log: log::Filter,
 }
 
 impl Default for Config {
@@ -80,6 +87,8 @@ impl Default for Config {
             cache_size: 64 << 20,
             audit_retention: None,
             limits: Limits::default(),
+            metrics: Metrics::default(),
+            log: log::Filter::default(),
         }
     }
 }
@@ -111,7 +120,9 @@ impl Config {
         let default = Self::default();
         let mut settings = Settings::parse(file, text, environment)?;
         let listen_place = settings.place_of("listen");
-        ["tls", "limits"].iter().for_each(|table| settings.know_table(table));
+        ["tls", "limits", "metrics"]
+            .iter()
+            .for_each(|table| settings.know_table(table));
         let tls = Tls::take(&mut settings)?;
         let config = Self {
             listen: settings.take_list("listen", default.listen)?,
@@ -128,6 +139,8 @@ impl Config {
             })?,
             audit_retention: settings.take_with("audit_retention_days", default.audit_retention, retention)?,
             limits: Limits::take(&mut settings, default.limits)?,
+            metrics: Metrics::take(&mut settings)?,
+            log: settings.take("log", default.log)?,
         };
         settings.finish()?;
         config.refuse_plain_http_in_public(listen_place)?;
@@ -204,6 +217,7 @@ mod tests {
             socket = ""
             trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
             apply_timeout = 5
+            log = "warn,sentrazone_plane=debug"
             cache_mib = 16
             audit_retention_days = 365
             [tls]
@@ -222,6 +236,10 @@ mod tests {
             writes_per_second = 7
             write_burst = 8
             shutdown_timeout = 3
+            [metrics]
+            listen = "127.0.0.1:0"
+            expose = false
+            per_peer = true
         "#;
         let config = parse(text, &[]).unwrap();
         assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
@@ -233,6 +251,8 @@ mod tests {
         let writes = (config.limits.writes_per_second.get(), config.limits.write_burst.get());
         assert_eq!(writes, (7, 8));
         assert_eq!(config.audit_retention, Some(Duration::from_secs(365 * 86_400)));
+        assert!(config.metrics.per_peer && config.metrics.listen.is_some());
+        assert_eq!(config.log.as_str(), "warn,sentrazone_plane=debug");
     }
 
     #[test]
@@ -264,10 +284,11 @@ mod tests {
             ),
             ("[tls]\nmode = \"files\"", "plane.toml:2: tls.mode", "cert"),
             (
-                "[metrics]\nlisten = \"127.0.0.1:1\"",
+                "[metrics]\nlisten = \"0.0.0.0:9586\"",
                 "plane.toml:2: metrics.listen",
-                "no such setting",
+                "expose = true",
             ),
+            ("log = \"loud\"", "plane.toml:1: log", "is wanted"),
             ("\n\n[extra]\n", "plane.toml:3: extra", "no such setting"),
             ("listen = \"0.0.0.0:80\"", "plane.toml:1: listen", "behind_proxy"),
             ("listen = []\nsocket = ''", "plane.toml:1: listen", "no way in"),

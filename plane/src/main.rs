@@ -3,7 +3,7 @@
 //! Owns what is between the operating system and `sentrazone_plane::Plane`, and nothing else.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use sd_notify::NotifyState;
 use sentrazone_plane::{Config, Error, Plane, TlsError, tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use wgctl::log::{self, Log};
 
 /// `EX_CONFIG` of sysexits.h: a restart does not help.
 const EXIT_CONFIGURATION: u8 = 78;
@@ -46,21 +46,23 @@ fn main() -> ExitCode {
         Some(Command::Check) => return say(tls::check(&config).map(|()| "the configuration is valid")),
         Some(Command::Fingerprint) => return say(tls::fingerprint(&config)),
     }
-    log();
+    let log = log::start(config.log.clone());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
     };
-    match runtime.block_on(serve(&config)) {
+    match runtime.block_on(serve(&config, log, arguments.config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_lasting() => fail(EXIT_CONFIGURATION, &error.to_string()),
         Err(error) => fail(1, &error.to_string()),
     }
 }
 
-async fn serve(config: &Config) -> Result<(), Error> {
+async fn serve(config: &Config, log: Log, file: Option<PathBuf>) -> Result<(), Error> {
     // Caught from here on: a stop that comes while we start is not lost.
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    // From here on a hangup ends nobody.
+    tokio::spawn(follow(signal(SignalKind::hangup()), log, file));
     let plane = Plane::bind(config).await?;
     // Outside systemd there is nobody to notify, and that is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -70,6 +72,18 @@ async fn serve(config: &Config) -> Result<(), Error> {
             let _ = sd_notify::notify(&[NotifyState::Stopping]);
         })
         .await
+}
+
+/// Reads the configuration again at each SIGHUP (`systemctl reload`), for what may change meanwhile:
+/// what is logged.
+async fn follow(hangups: io::Result<Signal>, log: Log, file: Option<PathBuf>) {
+    let Ok(mut hangups) = hangups else { return };
+    while hangups.recv().await.is_some() {
+        match Config::load(file.as_deref(), environment()) {
+            Ok(config) => log.configure(config.log),
+            Err(error) => tracing::error!("the configuration is not read again: {error}"),
+        }
+    }
 }
 
 async fn stop_signal(signals: (io::Result<Signal>, io::Result<Signal>)) {
@@ -87,15 +101,6 @@ async fn stop_signal(signals: (io::Result<Signal>, io::Result<Signal>)) {
 /// Variables that are not UTF-8 cannot be ours.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-fn log() {
-    let filter = EnvFilter::try_from_env("SENTRAZONE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
 }
 
 fn say(answer: Result<impl Display, TlsError>) -> ExitCode {

@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tokio::task::JoinSet;
+use wgctl::metrics::Listening;
+
 use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, Tokens};
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
@@ -50,6 +53,14 @@ pub enum Error {
     /// An address or the socket cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The metrics' own address cannot be listened on.
+    #[error("cannot listen on {address} for the metrics: {source} (metrics.listen in the configuration)")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -68,6 +79,7 @@ pub struct Plane {
     app: App,
     listener: Listener,
     tls: Option<Tls>,
+    metrics: Option<Listening>,
 }
 
 impl Plane {
@@ -90,13 +102,29 @@ impl Plane {
         let fleet = Fleet::new(store, settings);
         if let Err(error) = fleet.begin_audit().await {
             // A full disk must not keep the plane from answering reads.
-            tracing::warn!(%error, "the audit log has no fresh checkpoint; the next try is in a minute");
+            tracing::warn!("the audit log has no fresh checkpoint ({error}); the next try is in a minute");
         }
         let tls = Tls::open(config)?;
         let listener = Listener::bind(config, tls.as_ref().map(Tls::acceptor)).await?;
+        let metrics = match config.metrics.listen {
+            None => None,
+            Some(address) => Some(
+                Listening::bind(address)
+                    .await
+                    .map_err(|source| Error::Metrics { address, source })?,
+            ),
+        };
+        if let Some(metrics) = &metrics {
+            tracing::info!("metrics on http://{}/metrics", metrics.address());
+        }
         let pin = tls.as_ref().and_then(Tls::pin);
         let app = App::new(fleet, key, tokens, passwords, config, pin);
-        Ok(Self { app, listener, tls })
+        Ok(Self {
+            app,
+            listener,
+            tls,
+            metrics,
+        })
     }
 
     /// The TCP addresses that are bound, with their real ports.
@@ -105,23 +133,32 @@ impl Plane {
         self.listener.addresses()
     }
 
+    /// The metrics' own address, with its real port.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Listening::address)
+    }
+
     /// Serves until `shutdown` is over, then lets running requests end as long as the
     /// configuration allows. Held long polls are answered at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let fleet = self.app.fleet();
-        let tasks = [
-            tokio::spawn(fleet.clone().housekeep()),
-            tokio::spawn(self.app.clone().keep_keys()),
-            tokio::spawn(tls::keep_current(self.tls)),
-        ];
-        self.listener.serve(self.app, shutdown).await;
-        for task in tasks {
-            task.abort();
-            // Its share of the database is given back only when the task is gone.
-            let _ = task.await;
+        let mut beside = JoinSet::new();
+        beside.spawn(fleet.clone().housekeep());
+        beside.spawn(self.app.clone().keep_keys());
+        beside.spawn(tls::keep_current(self.tls));
+        if let Some(metrics) = self.metrics {
+            let app = self.app.clone();
+            beside.spawn(metrics.serve(move || {
+                let app = app.clone();
+                async move { app.metrics().await }
+            }));
         }
+        self.listener.serve(self.app, shutdown).await;
+        // Their share of the database is given back only when the tasks are gone.
+        beside.shutdown().await;
         if let Err(error) = fleet.end_audit().await {
-            tracing::warn!(%error, "the audit log ends without a checkpoint; the next start makes it");
+            tracing::warn!("the audit log ends without a checkpoint ({error}); the next start makes it");
         }
         Ok(())
     }

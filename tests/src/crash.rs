@@ -261,6 +261,7 @@ impl Identity {
             incarnation: self.life,
             revision,
             change,
+            caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
         }

@@ -52,6 +52,8 @@ fn every_message_of_version_1_is_read_and_written_as_it_was() {
         panic!("a delta")
     };
     assert_eq!((interface, upsert.len(), remove.len()), (None, 1, 1));
+    assert!(same::<Desired>("desired-delta").caused_by.is_empty());
+    assert_eq!(same::<Desired>("desired-caused").caused_by.len(), 1);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Sentrazone's shared library: what plane, agent, command and tests all speak.
 //!
 //! Owns the value types (keys, addresses, names), the REST and agent protocol types, the typed
-//! HTTP client, client configurations, the form of backups, and the WireGuard device (model, diff, backends).
+//! HTTP client, client configurations, the form of backups, the WireGuard device (model, diff, backends), how our
+//! programs log and what they show of themselves.
 //! It must not know the plane's storage or the agent's loop. The netlink and userspace backends
 //! sit behind the features `kernel` and `userspace`, so that the plane links none of them.
 
@@ -18,6 +19,10 @@ pub mod device;
 pub mod drift;
 pub mod file;
 pub mod key;
+#[cfg(feature = "log")]
+pub mod log;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod name;
 pub mod pin;
 pub mod pool;

@@ -74,6 +74,10 @@ impl Past {
         true
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.samples.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }

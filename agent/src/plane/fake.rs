@@ -142,6 +142,7 @@ impl Fake {
         };
         let worth_saying = !known || record.prekeys_wanted > 0 || !record.requests.is_empty();
         worth_saying.then(|| Desired {
+            caused_by: Vec::new(),
             requests: std::mem::take(&mut record.requests),
             prekeys_wanted: std::mem::take(&mut record.prekeys_wanted),
             ..answer(record.life, record.revision, change)

@@ -4,6 +4,7 @@
 //! a whole round. It must not read the interface.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{Backend, DesiredDevice, Device};
@@ -13,10 +14,12 @@ use super::Reconciler;
 use super::drifted::Before;
 use crate::desired::State;
 use crate::host::Host;
+use crate::metrics::Compared;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Carries out what became of these peers, which had and have these keys.
     pub(super) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
+        let began = Instant::now();
         let Some(mut actual) = self.actual.take() else {
             self.reindex();
             return self.round(now);
@@ -40,6 +43,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             desired.peers.keys().for_each(|key| drop(actual.peers.remove(key)));
             self.remembered = Before::Known(actual);
             self.state = Some(state);
+            self.metrics.reconciled(Compared::Peers, began.elapsed(), false);
             return self.round(now);
         }
         remember(&mut actual, &desired, keys);
@@ -53,6 +57,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             .filter(|end| *end > now);
         self.next_expiry = expiries.chain(self.next_expiry).min();
         self.state = Some(state);
+        self.metrics.reconciled(Compared::Peers, began.elapsed(), true);
+        self.note_verdict();
     }
 
     /// Brings the index up to date. Says whether other networks need routes now.

@@ -39,7 +39,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         if gone && !enforced && self.link_by == LinkBy::Us {
             let deleted = drifted::deleted(name);
             self.ledger.only(Side::Link, &[deleted.id].into());
-            self.ledger.stand(deleted, now);
+            self.drift_stands(deleted, now);
             return Err(only_reported(name));
         }
         let made = self.link_by == LinkBy::Us && self.host.create_link(name)?;
@@ -57,7 +57,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             return Err(somebody_elses(name));
         }
         if enforced && (gone || replaced) {
-            self.ledger.repaired(drifted::deleted(name), now);
+            self.drift_is_repaired(drifted::deleted(name), now);
         }
         self.ledger.only(Side::Link, &[].into());
         if made {

@@ -29,8 +29,9 @@ use wgctl::{PublicKey, ServerId, Timestamp};
 use crate::cache::{self, Cache};
 use crate::counters::{Counters, uptime};
 use crate::desired::{Base, Delta, Misfit, State, Touched, step};
-use crate::drift::{Ledger, Told};
+use crate::drift::{Found, Ledger, Told};
 use crate::host::{Host, Shown};
+use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::watch::Target;
 
@@ -76,6 +77,7 @@ pub struct Reconciler<B, H> {
     reports: watch::Sender<Option<DriftReport>>,
     target: watch::Sender<Option<Target>>,
     next_expiry: Option<Timestamp>,
+    metrics: Metrics,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
@@ -120,6 +122,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             reports: watch::Sender::new(None),
             target: watch::Sender::new(None),
             next_expiry: None,
+            metrics: Metrics::default(),
         }
     }
 
@@ -141,6 +144,43 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     /// What the plane should count.
     pub const fn counters(&mut self) -> &mut Counters {
         &mut self.counters
+    }
+
+    /// What is measured.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What was counted is shown.
+    pub fn note_counters(&self) {
+        self.metrics.counted(self.counters.total(), self.counters.waiting());
+    }
+
+    /// This was changed by others, and is undone.
+    fn drift_is_repaired(&mut self, found: Found, now: Timestamp) {
+        self.note_found(&found);
+        self.metrics.drift_repaired(found.id.kind);
+        self.ledger.repaired(found, now);
+    }
+
+    /// This was changed by others, and stays for now.
+    fn drift_stands(&mut self, found: Found, now: Timestamp) {
+        self.note_found(&found);
+        self.ledger.stand(found, now);
+    }
+
+    fn note_found(&self, found: &Found) {
+        if !self.ledger.stands(&found.id) {
+            self.metrics.drift_found(found.id.kind);
+        }
+    }
+
+    /// What came of a comparison is shown.
+    fn note_verdict(&self) {
+        let desired = self.state.as_ref().map_or(0, |state| state.revision);
+        let failing = self.verdict.failed.len();
+        self.metrics.revisions(desired, self.verdict.revision, failing);
+        self.metrics.drift_stands(self.ledger.standing().count());
     }
 
     /// What the plane should be told of drift, whenever there is something.
@@ -185,7 +225,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
     /// Takes one answer of the plane and carries it out. It is written down first: what is confirmed
     /// must be there after a power cut with nobody to ask.
-    pub fn take(&mut self, server: &ServerId, desired: Desired, base: Base, now: Timestamp) -> Result<Touched, Misfit> {
+    pub fn take(
+        &mut self,
+        server: &ServerId,
+        mut desired: Desired,
+        base: Base,
+        now: Timestamp,
+    ) -> Result<Touched, Misfit> {
+        let (causes, revision) = (std::mem::take(&mut desired.caused_by), desired.revision);
         self.count_before(&desired, now);
         let delta = Delta::of(&desired);
         let recorded = self.recorded();
@@ -206,6 +253,13 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             }
         }
         self.publish_drift();
+        let outcome = match self.verdict.is_clean() {
+            true => "carried out",
+            false => "taken in, though not all is as it should be",
+        };
+        for request_id in causes {
+            tracing::info!(%request_id, "revision {revision} is {outcome}");
+        }
         Ok(touched)
     }
 
@@ -261,7 +315,9 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     /// that was cut off must be cut off.
     fn write_down(&mut self, delta: Option<&Delta>) {
         let Some(state) = &self.state else { return };
-        if let Err(error) = self.cache.write(state, delta) {
+        let written = self.cache.write(state, delta);
+        self.metrics.cached(written.is_ok());
+        if let Err(error) = written {
             tracing::error!("the state is not cached, a boot without a plane would not have it: {error}");
         }
     }

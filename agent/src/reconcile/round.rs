@@ -4,6 +4,7 @@
 //! must not decide what should be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{Backend, Device, Error, Plan};
@@ -17,6 +18,7 @@ use super::verdict::{only_reported, reasons};
 use crate::desired::State;
 use crate::drift::{Found, Id, Side, Subject};
 use crate::host::{Host, Spec};
+use crate::metrics::Compared;
 
 /// The MTU that the kernel gives a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`):
 /// an Ethernet frame's payload without what the tunnel adds over IPv6.
@@ -34,6 +36,7 @@ struct Judged {
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// A whole round: the interface is read and made as it should be.
     pub fn round(&mut self, now: Timestamp) {
+        let began = Instant::now();
         let Some(state) = self.state.take() else { return };
         self.verdict.begin(&state);
         let before = match self.actual.take() {
@@ -66,8 +69,21 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             }
         }
         self.watch(&state.interface.name);
+        self.note_seen(&state);
         self.state = Some(state);
         self.publish_drift();
+        let ok = self.verdict.is_clean();
+        self.metrics.reconciled(Compared::All, began.elapsed(), ok);
+        self.note_verdict();
+    }
+
+    /// Whom the interface shows, and the latest handshake of all.
+    fn note_seen(&self, state: &State) {
+        let Some(actual) = &self.actual else { return };
+        let there = |peer: &&Peer| actual.peers.contains_key(&peer.public_key);
+        let count = state.peers.values().filter(there).count();
+        let latest = actual.peers.values().filter_map(|peer| peer.latest_handshake).max();
+        self.metrics.seen(count as u64, latest);
     }
 
     /// Gives what of the interface's own settings failed; peers are there all the same.
@@ -102,6 +118,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             ..Plan::default()
         };
         for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
+            self.metrics.written(1);
             trouble.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
         }
         let mut refused = BTreeMap::new();
@@ -152,6 +169,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
                 return Err(error);
             }
         };
+        self.metrics.written(settled.writes as usize);
         if settled.writes > 0 {
             let (interface, writes) = (&spec.name, settled.writes);
             tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
@@ -211,9 +229,9 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         };
         for found in concerned {
             if !still.contains(&found.id) {
-                self.ledger.repaired(found, now);
+                self.drift_is_repaired(found, now);
             } else if certain || state.interface.drift == DriftPolicy::Report {
-                self.ledger.stand(found, now);
+                self.drift_stands(found, now);
             }
         }
     }

@@ -22,6 +22,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             let owner = self.index.owner(&change.public_key);
             self.counters.peer_is_new(&change.public_key, owner);
         }
+        self.metrics.written(peers.len());
         self.backend.apply(
             &state.interface.name,
             &Plan {

@@ -2,6 +2,7 @@
 
 mod counting;
 mod drift;
+mod measured;
 mod random;
 mod refusals;
 mod turns;

@@ -18,6 +18,7 @@ use super::{Reconciler, Verdict};
 use crate::desired::{Base, Misfit, Touched};
 use crate::drift::Told;
 use crate::host::Host;
+use crate::metrics::Metrics;
 use crate::watch::Target;
 
 /// How long a cache that could not be written waits.
@@ -105,6 +106,8 @@ pub struct Handle {
     pub reports: watch::Receiver<Option<DriftReport>>,
     /// What is to be watched.
     pub target: watch::Receiver<Option<Target>>,
+    /// What is measured.
+    pub metrics: Metrics,
 }
 
 /// Starts the thread. What the cache says is carried out first; `ready` is told after that.
@@ -161,6 +164,7 @@ impl<B: Backend, H: Host> Loop<B, H> {
         let (verdict, verdicts) = watch::channel(reconciler.verdict().clone());
         let (position, positions) = watch::channel(position_of(&reconciler));
         let (reports, target) = (reconciler.reports(), reconciler.target());
+        let metrics = reconciler.metrics().clone();
         let turns = Self {
             reconciler,
             clock,
@@ -176,6 +180,7 @@ impl<B: Backend, H: Host> Loop<B, H> {
             position: positions,
             reports,
             target,
+            metrics,
         };
         (turns, handle)
     }
@@ -280,6 +285,7 @@ impl<B: Backend, H: Host> Loop<B, H> {
             Input::Reported => self.reconciler.counters().reported(self.clock.now()),
             Input::Missed { at, ping_ms, next } => {
                 self.reconciler.counters().missed(at, ping_ms, next);
+                self.reconciler.note_counters();
                 if self.reconciler.counters().is_unsaved() {
                     self.reconciler.save_counters();
                 }
@@ -302,6 +308,7 @@ impl<B: Backend, H: Host> Loop<B, H> {
             reading.transfer_tx = actual.peers.values().map(|peer| peer.tx_bytes).sum();
             reading.ping_target.clone_from(&state.interface.ping_target);
         }
+        self.reconciler.note_counters();
         reading.at = self.clock.now();
         reading.counters = self.reconciler.counters().batch();
         reading.backlog = self.reconciler.counters().has_backlog();

@@ -78,10 +78,14 @@ impl Fleet {
 
     /// An agent confirms a revision.
     pub async fn applied(&self, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
-        let id = server.clone();
-        self.store()
+        let (id, revision) = (server.clone(), applied.revision);
+        let taken = self
+            .store()
             .record(async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await)
             .await?;
+        if taken {
+            self.was_applied(server, revision);
+        }
         self.shared.relay.line(server).wake_people();
         Ok(())
     }
@@ -144,10 +148,11 @@ async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timest
     Ok(Done::new((), entry))
 }
 
-async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<(), Refusal> {
+/// Says whether it counts.
+async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<bool, Refusal> {
     if applied.incarnation != tx.incarnation().await? {
         // It speaks of another database; its next poll gets a snapshot of this one.
-        return Ok(());
+        return Ok(false);
     }
     let (_, ledger) = existing(tx, id).await?;
     if applied.revision > ledger.revision {
@@ -158,7 +163,7 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
     let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
     if goes_back && applied.interface_failed.is_none() {
         // Overtaken on the way by a later one. Only a lost interface takes back what was applied.
-        return Ok(());
+        return Ok(false);
     }
     let mut failures = Vec::new();
     for failure in applied.failed {
@@ -171,7 +176,7 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
     state.interface_failed = applied.interface_failed.as_deref().map(one_line);
     tx.put_agent_state(id, &state).await?;
     tx.put_failures(id, &failures).await?;
-    Ok(())
+    Ok(true)
 }
 
 pub(super) fn one_line(reason: &str) -> String {

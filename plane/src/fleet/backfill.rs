@@ -99,7 +99,7 @@ fn unpacked(server: &ServerId, hour: u64, packed: &[u8]) -> Vec<Sample> {
         return Vec::new();
     }
     history::unpack(packed).unwrap_or_else(|error| {
-        tracing::error!(%server, hour, %error, "an hour of history is lost");
+        tracing::error!(%server, hour, "an hour of history is lost: {error}");
         Vec::new()
     })
 }

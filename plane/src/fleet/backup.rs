@@ -85,7 +85,7 @@ impl Fleet {
                 tracing::warn!(%error, "the restored audit log is signed within a minute");
             }
             // The log of what was there before went with it: this line stays.
-            tracing::warn!(by = %caller.actor, of = %summary.created_at, "everything was replaced by a backup");
+            tracing::warn!(by = %caller.actor, "everything was replaced by the backup of {}", summary.created_at);
             // Who waits, waits for what is no more.
             fleet.shared.relay.cut_all();
             Ok(summary)

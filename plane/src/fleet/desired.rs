@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 use wgctl::ServerId;
 use wgctl::address::host;
 use wgctl::name::Incarnation;
@@ -24,6 +25,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The most prekeys that are asked for at once: as many as one message may bring.
 const PREKEYS_AT_ONCE: u32 = 256;
+
+/// The most requests that a difference names as its causes.
+const CAUSES_AT_ONCE: usize = 64;
 
 impl Fleet {
     /// The long poll: answers at once when there is news, else after `query.wait` seconds.
@@ -81,6 +85,7 @@ impl Fleet {
             incarnation,
             revision: query.revision,
             change: Change::Unchanged,
+            caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
         })
@@ -106,8 +111,12 @@ impl Fleet {
         prekeys_wanted: u32,
         here: Position,
     ) -> Result<Desired, Refusal> {
-        let ((incarnation, revision), change) = match moved {
-            false => (here, Change::Unchanged),
+        let News {
+            here: (incarnation, revision),
+            change,
+            caused_by,
+        } = match moved {
+            false => News::none(here),
             true => {
                 let (server, query) = (server.clone(), query.clone());
                 let look = async move |tx: &Reading| change(tx, &server, &query).await;
@@ -119,6 +128,7 @@ impl Fleet {
             incarnation,
             revision,
             change,
+            caused_by,
             requests: line.hand_out(),
             prekeys_wanted,
         })
@@ -135,20 +145,47 @@ struct Lack {
     urgent: bool,
 }
 
+/// What is recorded now, and how an agent comes there.
+struct News {
+    here: Position,
+    change: Change,
+    caused_by: Vec<Uuid>,
+}
+
+impl News {
+    const fn none(here: Position) -> Self {
+        Self::of(here, Change::Unchanged)
+    }
+
+    const fn of(here: Position, change: Change) -> Self {
+        Self {
+            here,
+            change,
+            caused_by: Vec::new(),
+        }
+    }
+}
+
 /// From what the agent has to what is recorded now.
-async fn change(tx: &impl Read, server_id: &ServerId, query: &DesiredQuery) -> Result<(Position, Change), Refusal> {
+async fn change(tx: &impl Read, server_id: &ServerId, query: &DesiredQuery) -> Result<News, Refusal> {
     let (server, ledger) = existing(tx, server_id).await?;
     let here = (tx.incarnation().await?, ledger.revision);
     let known =
         query.incarnation == Some(here.0) && query.revision >= ledger.floor.max(1) && query.revision <= ledger.revision;
     if !known {
-        return Ok((here, snapshot(tx, &server).await?));
+        return Ok(News::of(here, snapshot(tx, &server).await?));
     }
     if query.revision == ledger.revision {
-        return Ok((here, Change::Unchanged));
+        return Ok(News::none(here));
     }
-    let changes = tx.changes_after(server_id, query.revision).await?;
-    Ok((here, delta(tx, &server, changes).await?))
+    let mut changes = tx.changes_after(server_id, query.revision).await?;
+    let mut caused_by = std::mem::take(&mut changes.requests);
+    caused_by.drain(..caused_by.len().saturating_sub(CAUSES_AT_ONCE));
+    Ok(News {
+        here,
+        change: delta(tx, &server, changes).await?,
+        caused_by,
+    })
 }
 
 async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes) -> Result<Change, Refusal> {

@@ -17,6 +17,8 @@ mod desired;
 mod drift;
 mod flood;
 mod idempotency;
+mod measured;
+mod numbers;
 mod peers;
 mod refusal;
 mod report;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::{AuditPages, AuditQuery};
@@ -98,6 +101,7 @@ struct Shared {
     floods: flood::Floods,
     copies: Arc<Semaphore>,
     verifications: Semaphore,
+    measured: measured::Measured,
     settings: Settings,
 }
 
@@ -115,6 +119,7 @@ impl Fleet {
                 floods: flood::Floods::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
                 verifications: Semaphore::new(1),
+                measured: measured::Measured::default(),
                 settings,
             }),
         }
@@ -143,7 +148,7 @@ impl Fleet {
         loop {
             minute.tick().await;
             if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "old records could not be removed; the next try is in a minute");
+                tracing::warn!("old records could not be removed ({error}); the next try is in a minute");
             }
             if let Err(error) = self.keep_audit().await {
                 tracing::warn!(%error, "the audit log could not be looked after; the next try is in a minute");
@@ -205,11 +210,14 @@ impl Fleet {
         change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (fleet, caller, server) = (self.clone(), caller.clone(), server.clone());
-        let told = tokio::spawn(async move {
+        let told = async move {
             let made = fleet.change(&caller, change).await?;
+            fleet.was_committed(&server);
             fleet.shared.relay.line(&server).wake_agent();
             Ok(made)
-        });
+        };
+        // The log's lines stay with their request.
+        let told = tokio::spawn(told.in_current_span());
         told.await
             .unwrap_or_else(|error| Err(Refusal::Internal(format!("a change was interrupted: {error}"))))
     }

@@ -108,7 +108,7 @@ impl Fleet {
             .record(async move |tx: &Recording<'_>| forget_history(tx, &server, now).await);
         // History alone is metrics: should this be lost, it ends by its age. The server is gone.
         if let Err::<(), Refusal>(error) = forgotten.await {
-            tracing::warn!(server = %id, %error, "the history of a removed server stays until it is 72 h old");
+            tracing::warn!(server = %id, "the history of a removed server stays until it is 72 h old: {error}");
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ async fn page(
         for (id, packed) in hours.into_iter().filter(|(id, _)| scope.admits(id)) {
             match history::unpack(&packed) {
                 Ok(samples) => reader.steps.add(reader.hour, &id, &samples),
-                Err(error) => tracing::error!(server = %id, hour = reader.hour, %error, "an hour of history is lost"),
+                Err(error) => tracing::error!(server = %id, hour = reader.hour, "an hour of history is lost: {error}"),
             }
         }
         reader.hour += 1;

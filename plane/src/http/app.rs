@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use wgctl::Pin;
 
+use super::metrics::Measured;
 use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens, WriteThrottle};
 use crate::config::{Config, Limits, Tls};
 use crate::fleet::Fleet;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     /// The key that hosts pin, where no authority vouches for the plane.
     pub(super) pin: Option<Pin>,
     pub(super) phase: watch::Sender<Phase>,
+    pub(super) measured: Measured,
 }
 
 impl App {
@@ -53,6 +55,7 @@ impl App {
         config: &Config,
         pin: Option<Pin>,
     ) -> Self {
+        let measured = Measured::new(&fleet, config.metrics.per_peer);
         Self(Arc::new(Shared {
             fleet,
             key,
@@ -65,6 +68,7 @@ impl App {
             is_secure: config.tls != Tls::Off || config.behind_proxy,
             pin,
             phase: watch::Sender::new(Phase::Serving),
+            measured,
         }))
     }
 
@@ -76,6 +80,13 @@ impl App {
     /// Erases what the tokens have outlived, until dropped.
     pub(crate) async fn keep_keys(self) {
         self.0.tokens.housekeep().await;
+    }
+
+    /// The metrics, for an address of their own; none when they cannot be read.
+    pub(crate) async fn metrics(&self) -> Option<String> {
+        let page = self.0.measured.page(&self.0.fleet).await;
+        page.inspect_err(|error| tracing::error!("the metrics cannot be read: {error}"))
+            .ok()
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::app::Phase;
+use super::metrics::Measured;
 use super::peer::Peer;
 use super::slots::Place;
 use super::unread::{Refused, Worded};
@@ -42,6 +43,7 @@ pub(super) struct Driver {
     pub(super) limits: Limits,
     /// Whether answers over TCP say that the plane is to be reached over TLS.
     pub(super) is_secure: bool,
+    pub(super) measured: Measured,
     /// Nothing is ever sent: the channel closes when the last task drops its end.
     pub(super) guard: mpsc::Sender<Infallible>,
 }
@@ -75,8 +77,10 @@ impl Driver {
             mut phase,
             limits,
             is_secure,
+            measured,
             guard: _guard,
         } = self;
+        let _open = measured.connected(&peer);
         let (stream, refused) = Worded::new(stream, is_secure && place.is_some());
         let standing = place.as_ref().map(Place::standing);
         let service = service_fn(move |mut request: Request<Incoming>| {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -18,15 +18,21 @@ use wgctl::PeerId;
 
 use super::app::App;
 use super::host;
+use super::metrics::Asked;
 use super::peer::Peer;
 use super::problem::{Failure, Kind, MEDIA_TYPE};
 
 const A_YEAR: &str = "max-age=31536000";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the answer's `X-Request-Id` says, for the audit log.
+/// What a request is called in its answer, the log and the audit records.
 #[derive(Clone, Copy)]
-pub(super) struct RequestId(pub(super) Uuid);
+struct RequestId(Uuid);
+
+/// What the request with these extensions is called.
+pub(super) fn request_id(extensions: &Extensions) -> Option<Uuid> {
+    extensions.get::<RequestId>().map(|RequestId(id)| *id)
+}
 
 /// Puts the edge around `routes`, outermost last.
 pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
@@ -43,6 +49,7 @@ pub(super) async fn no_such_path() -> Failure {
 
 async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = Uuid::new_v4();
+    let asked = Asked::of(&request);
     request.extensions_mut().insert(RequestId(id));
     if let Some(peer) = request.extensions().get::<Peer>() {
         let caller = peer.caller(request.headers(), &app.shared().trusted_proxies);
@@ -50,14 +57,22 @@ async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Re
     }
     let is_local = matches!(request.extensions().get(), Some(Peer::Local(_)));
     let checked = host::check(request.extensions().get(), &request, app.shared().limits.max_url);
-    let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
+    let span =
+        tracing::info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
     let began = Instant::now();
     let mut response = match checked {
         Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(failure) => failure.into_response(),
     };
-    let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
-    tracing::debug!(parent: &span, status, milliseconds, "answered");
+    let (code, took) = (response.status(), began.elapsed());
+    app.shared().measured.answered(&asked, code, took);
+    let (status, milliseconds) = (code.as_u16(), took.as_millis());
+    let is_worth_it = code.is_server_error() || (code.is_success() && asked.is_change());
+    // Within the span: not every writer of lines looks at a parent that is named.
+    span.in_scope(|| match is_worth_it {
+        true => tracing::info!(status, milliseconds, "answered with {status}"),
+        false => tracing::debug!(status, milliseconds, "answered with {status}"),
+    });
     set_headers(&mut response, id, app.shared().is_secure && !is_local);
     response
 }

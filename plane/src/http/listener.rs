@@ -116,6 +116,7 @@ impl Listener {
             phase: shared.phase.subscribe(),
             limits: limits.clone(),
             is_secure: shared.is_secure,
+            measured: shared.measured.clone(),
             guard,
         };
         let slots = Slots::new(limits.max_connections, limits.max_connections_per_address);

@@ -21,6 +21,7 @@ mod keys;
 mod listener;
 mod local;
 mod login;
+mod metrics;
 mod openapi;
 mod pace;
 mod peer;

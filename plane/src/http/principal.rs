@@ -18,7 +18,7 @@ use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
 use super::app::{App, Shared};
-use super::edge::RequestId;
+use super::edge::request_id;
 use super::peer::{CallerAddress, Peer};
 use super::problem::{Failure, Kind};
 use super::slots::Standing;
@@ -134,7 +134,7 @@ permission!(
 
 async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
     mark(parts, "", false);
-    let (app, address, request) = (app.clone(), address(parts), request(parts));
+    let (app, address, request) = (app.clone(), address(parts), request_id(&parts.extensions));
     Ok(Anyone { address, request, app })
 }
 
@@ -225,7 +225,7 @@ impl Human {
 
 async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human, Failure> {
     let identity = identify(parts, shared).await?;
-    let (ip, request) = (address(parts).0, request(parts));
+    let (ip, request) = (address(parts).0, request_id(&parts.extensions));
     let (role, principal, human) = match identity {
         Identity::Agent(..) => {
             return Err(Kind::Unauthorized.because("this is an agent's token: log in at POST /api/login"));
@@ -295,7 +295,7 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
     if token.starts_with(fleet::AGENT_PREFIX) {
         let agent = shared
             .fleet
-            .agent_by_token(token, address(parts).0, request(parts))
+            .agent_by_token(token, address(parts).0, request_id(&parts.extensions))
             .await?;
         let Some((server, caller)) = agent else {
             note_refused_agent(parts, shared).await;
@@ -324,7 +324,7 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
 /// Refused it is in any case.
 async fn note_refused_agent(parts: &Parts, shared: &Shared) {
     let (target, ip) = (parts.uri.path(), address(parts).0);
-    let noted = shared.fleet.agent_token_refused(target, ip, request(parts));
+    let noted = shared.fleet.agent_token_refused(target, ip, request_id(&parts.extensions));
     if let Err(error) = noted.await {
         tracing::warn!(%error, "a refused agent token could not be recorded");
     }
@@ -352,10 +352,6 @@ fn address(parts: &Parts) -> CallerAddress {
         .get::<CallerAddress>()
         .copied()
         .unwrap_or(CallerAddress(None))
-}
-
-fn request(parts: &Parts) -> Option<Uuid> {
-    parts.extensions.get::<RequestId>().map(|id| id.0)
 }
 
 fn mark(parts: &mut Parts, actor: &str, is_agent: bool) {

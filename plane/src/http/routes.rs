@@ -13,7 +13,7 @@ use wgctl::{PeerId, ServerId, Timestamp};
 use super::openapi::{self, Shape, Table, of, op};
 use super::problem::Kind;
 use super::{
-    agent, audit, backup, clients, configuration, export, health, history, keys, login, qrcode, servers, session,
+    agent, audit, backup, clients, configuration, export, health, history, keys, login, metrics, qrcode, servers, session,
     statuses, tokens, users,
 };
 
@@ -65,6 +65,12 @@ fn whole(table: Table) -> Table {
             "/api/openapi.json",
             openapi::show,
             op("openapi", "This document").gives_object(),
+        )
+        .get(
+            "/metrics",
+            metrics::show,
+            op("metrics", "What is measured, for Prometheus")
+                .file("text/plain; version=0.0.4; charset=utf-8", Some("# TYPE sentrazone_plane_build_info gauge\n")),
         )
         .tag("backup")
         .get(

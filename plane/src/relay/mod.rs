@@ -6,7 +6,7 @@
 
 mod asked;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,12 +58,22 @@ impl Relay {
         lines.values().for_each(|line| line.cut());
     }
 
+    /// Whether a server's agent is connected. Makes no line.
+    #[must_use]
+    pub fn connected(&self, server: &ServerId) -> bool {
+        let line = lock(&self.lines).get(server).map(Arc::clone);
+        line.is_some_and(|line| line.connected())
+    }
+
     /// How many agents hold a poll now.
     #[must_use]
     pub fn polls(&self) -> usize {
         lock(&self.lines).values().map(|line| lock(&line.state).polls).sum()
     }
 }
+
+/// Changes that wait for their confirmation, by server; the oldest of more are not timed.
+const TIMED: usize = 1024;
 
 /// What connects one server's agent with the people who wait for it.
 pub struct Line {
@@ -82,6 +92,9 @@ struct State {
     wanting: u32,
     prekeys_asked: Option<Instant>,
     asked: asked::Pending,
+    /// Revisions that were committed and not yet confirmed, and when.
+    committed: VecDeque<(u64, Instant)>,
+    confirmed: u64,
 }
 
 impl Default for Line {
@@ -138,6 +151,32 @@ impl Line {
     pub fn connected(&self) -> bool {
         let state = lock(&self.state);
         state.polls > 0 || state.last_poll.is_some_and(|last| last.elapsed() < GRACE)
+    }
+
+    /// Notes that this revision was committed now.
+    pub fn note_commit(&self, revision: u64) {
+        let mut state = lock(&self.state);
+        let known = state.committed.back().map_or(state.confirmed, |(last, _)| *last);
+        if revision > known.max(state.confirmed) {
+            if state.committed.len() >= TIMED {
+                state.committed.pop_front();
+            }
+            state.committed.push_back((revision, Instant::now()));
+        }
+    }
+
+    /// Notes that this revision was confirmed now. Gives how long the commits up to it waited.
+    pub fn confirm(&self, revision: u64) -> Vec<Duration> {
+        let mut state = lock(&self.state);
+        state.confirmed = state.confirmed.max(revision);
+        let is_later = |(committed, _): &(u64, Instant)| *committed > revision;
+        let count = state.committed.iter().position(is_later);
+        let count = count.unwrap_or(state.committed.len());
+        state
+            .committed
+            .drain(..count)
+            .map(|(_, since)| since.elapsed())
+            .collect()
     }
 
     /// Begins a poll; it ends when the guard is dropped.
@@ -273,6 +312,20 @@ mod tests {
         let mut news = line.agent_news();
         line.wake_agent();
         news.changed().await.unwrap();
+    }
+
+    #[test]
+    fn each_commit_is_timed_once_and_none_after_its_confirmation() {
+        let line = Line::default();
+        for revision in [3, 4, 4, 6] {
+            line.note_commit(revision);
+        }
+        assert_eq!(line.confirm(2).len(), 0);
+        assert_eq!(line.confirm(5).len(), 2);
+        line.note_commit(5);
+        assert_eq!(line.confirm(9).len(), 1, "5 was confirmed before it was noted");
+        (10..10_000).for_each(|revision| line.note_commit(revision));
+        assert_eq!(line.confirm(10_000).len(), TIMED);
     }
 
     #[test]

@@ -3,23 +3,48 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use uuid::Uuid;
 use wgctl::{PeerId, ServerId};
 
 use super::error::StoreError;
 use super::key;
 use super::record::Ledger;
 use super::rows::{ChangeRows, Order, Rows};
-use super::schema::{self, fixed};
+use super::schema;
 use super::servers::ChangeServers;
 
 /// How many changes a server's log keeps; an agent that is further behind gets a snapshot.
 const KEPT: u64 = 10_000;
+
+/// The interface, where a peer's id would be: no peer has it.
+const INTERFACE: [u8; 16] = [0; 16];
 
 /// What changed between two revisions.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) interface: bool,
     pub(crate) peers: BTreeSet<PeerId>,
+    /// The requests that changed it, as far as they are known; in the order of the revisions.
+    pub(crate) requests: Vec<Uuid>,
+}
+
+impl Changes {
+    fn add(&mut self, row: &[u8]) -> Result<(), StoreError> {
+        let broken = || StoreError::Corrupt(format!("changes: a row of {} bytes", row.len()));
+        let (subject, request) = row.split_first_chunk::<16>().ok_or_else(broken)?;
+        match *subject {
+            INTERFACE => self.interface = true,
+            peer => drop(self.peers.insert(PeerId::from_bytes(peer))),
+        }
+        if !request.is_empty() {
+            let request = Uuid::from_bytes(request.try_into().map_err(|_| broken())?);
+            // One request may change many peers, each a revision.
+            if self.requests.last() != Some(&request) {
+                self.requests.push(request);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Reading changes.
@@ -41,11 +66,7 @@ impl<R: Rows> ReadChanges for R {
         let mut changes = Changes::default();
         let span = key::all(server).after(key::numbered(server, revision));
         self.visit(schema::CHANGES, span, Order::Up, |_, value| {
-            if value.is_empty() {
-                changes.interface = true;
-            } else {
-                changes.peers.insert(PeerId::from_bytes(fixed(value)?));
-            }
+            changes.add(value)?;
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(changes)
@@ -60,8 +81,9 @@ impl<R: ChangeRows> ChangeRevisions for R {
         peer: Option<&PeerId>,
     ) -> Result<(), StoreError> {
         ledger.revision += 1;
-        let value = peer.map_or(&[] as &[u8], |peer| peer.as_bytes().as_slice());
-        self.put(schema::CHANGES, &key::numbered(server, ledger.revision), value)?;
+        let mut row = peer.map_or(&INTERFACE, PeerId::as_bytes).to_vec();
+        row.extend(self.request().iter().flat_map(Uuid::as_bytes));
+        self.put(schema::CHANGES, &key::numbered(server, ledger.revision), &row)?;
         while ledger.revision - ledger.floor > KEPT {
             ledger.floor += 1;
             self.erase(schema::CHANGES, &key::numbered(server, ledger.floor))?;

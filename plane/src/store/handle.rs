@@ -97,7 +97,7 @@ impl Handle {
             .rewrite(&self.path)
             .map_err(|error| StoreError::Unavailable(format!("{}: {error}", self.path.display())))?;
         let database = medium::open(&*self.medium, &self.path, self.cache_bytes)?;
-        tracing::warn!(path = %self.path.display(), "the database is open again");
+        tracing::warn!("the database {} is open again", self.path.display());
         self.replace(Some(database));
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Handle {
     /// Like [`Self::reopen`], when nobody waits for the outcome.
     pub(super) fn reopen_or_say(&self) {
         if let Err(error) = self.reopen() {
-            tracing::error!(%error, "the database stays closed; the next try comes by itself");
+            tracing::error!("the database stays closed ({error}); the next try comes by itself");
         }
     }
 

@@ -125,6 +125,7 @@ where
     E: From<StoreError> + Send + 'static,
 {
     let run = move |tx: &Changing| {
+        tx.begin(author.request);
         let outcome = change(tx).now_or_never();
         let wrote = tx.take_dirty();
         match outcome {

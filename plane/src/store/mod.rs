@@ -21,6 +21,7 @@ mod handle;
 mod history;
 mod job;
 mod key;
+mod measured;
 mod medium;
 mod migrate;
 mod peers;
@@ -45,6 +46,7 @@ use std::thread::JoinHandle;
 
 use backup::ReadEverything as _;
 use futures_util::FutureExt as _;
+use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, oneshot};
 use wgctl::Timestamp;
 use wgctl::audit::Signer;
@@ -99,6 +101,7 @@ struct Shared {
     places: Arc<Semaphore>,
     jobs: Option<Sender<Box<dyn writer::Job>>>,
     thread: Option<JoinHandle<()>>,
+    measured: measured::Measured,
 }
 
 impl Drop for Shared {
@@ -121,11 +124,12 @@ impl Store {
         let (database, _) = migrate::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
         let handle = Arc::new(handle::Handle::new(medium, path, cache_bytes, database));
         let (jobs, queue) = channel();
+        let measured = measured::Measured::default();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn({
-                let handle = Arc::clone(&handle);
-                move || writer::run(&handle, &queue)
+                let (handle, measured) = (Arc::clone(&handle), measured.clone());
+                move || writer::run(&handle, &queue, &measured)
             })
             .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
         Ok(Self {
@@ -134,6 +138,7 @@ impl Store {
                 places: Arc::new(Semaphore::new(QUEUE)),
                 jobs: Some(jobs),
                 thread: Some(thread),
+                measured,
             }),
             signer: None,
         })
@@ -151,6 +156,11 @@ impl Store {
     /// What signs the audit log's checkpoints, where there is a key.
     pub(crate) fn signer(&self) -> Option<Arc<Signer>> {
         self.signer.clone()
+    }
+
+    /// Shows what the writer measures.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.shared.measured.register(registry);
     }
 
     /// The database's life: revisions of two incarnations cannot be compared. What is said together

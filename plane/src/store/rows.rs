@@ -11,6 +11,7 @@ use std::rc::Rc;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableHandle as _, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::error::StoreError;
 use super::schema::{Table, name};
@@ -160,6 +161,9 @@ pub(super) trait RecordRows: Rows {
 
 /// Writes rows that must not be lost.
 pub(super) trait ChangeRows: RecordRows {
+    /// The request that the change is part of.
+    fn request(&self) -> Option<Uuid>;
+
     /// Removes all rows of a table, whatever they cost to walk.
     fn clear(&self, table: Table) -> Result<(), StoreError>;
 }
@@ -291,6 +295,7 @@ fn visit(
 pub(crate) struct Changing {
     tx: WriteTransaction,
     dirty: Cell<bool>,
+    request: Cell<Option<Uuid>>,
     failure: Failure,
 }
 
@@ -299,6 +304,7 @@ impl Changing {
         Self {
             tx,
             dirty: Cell::new(false),
+            request: Cell::new(None),
             failure: Failure::default(),
         }
     }
@@ -310,6 +316,11 @@ impl Changing {
 
     fn open_table(&self, table: Table) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, StoreError> {
         self.failure.note(self.tx.open_table(table).map_err(storage))
+    }
+
+    /// What comes now is part of this request.
+    pub(super) fn begin(&self, request: Option<Uuid>) {
+        self.request.set(request);
     }
 
     /// Whether something was written since this was last asked.
@@ -368,6 +379,10 @@ impl RecordRows for Changing {
 }
 
 impl ChangeRows for Changing {
+    fn request(&self) -> Option<Uuid> {
+        self.request.get()
+    }
+
     fn clear(&self, table: Table) -> Result<(), StoreError> {
         self.dirty.set(true);
         let deleted = self.tx.delete_table(table).map_err(storage);

@@ -47,7 +47,8 @@ tables! {
     SPANS = "spans";
     /// server, family, first address → last address: what is free of the pool.
     FREE_RUNS = "free_runs";
-    /// server, revision (8 bytes) → peer id, or nothing for the interface.
+    /// server, revision (8 bytes) → peer id (16 bytes, zero for the interface) and, where it is known, the
+    /// request that changed it (16 bytes).
     CHANGES = "changes";
     /// server, peer id → `PeerCounters`.
     COUNTERS = "counters";

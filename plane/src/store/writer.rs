@@ -13,6 +13,7 @@ use redb::{Durability, WriteTransaction};
 
 use super::error::StoreError;
 use super::handle::Handle;
+use super::measured::{Ended, Measured};
 use super::rows::{Changing, storage};
 
 /// How long metrics may wait for their fsync.
@@ -60,7 +61,7 @@ impl Job for Wake {
 }
 
 /// Runs until all senders are gone; then makes durable what is not yet.
-pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
+pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &Measured) {
     let mut lazy_since: Option<Instant> = None;
     loop {
         let patience = patience(handle.is_open(), lazy_since);
@@ -76,10 +77,10 @@ pub(super) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>) {
             }
             continue;
         }
-        lazy_since = lazy_after(commit(handle, batch, overdue), lazy_since, Instant::now());
+        lazy_since = lazy_after(commit(handle, batch, overdue, measured), lazy_since, Instant::now());
     }
     if lazy_since.is_some() {
-        commit(handle, Vec::new(), true);
+        commit(handle, Vec::new(), true, measured);
     }
 }
 
@@ -101,12 +102,13 @@ fn lazy_after(committed: Verdict, since: Option<Instant>, now: Instant) -> Optio
 }
 
 /// Runs a batch in one transaction and tells everybody. Says what was committed.
-fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool) -> Verdict {
+fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool, measured: &Measured) -> Verdict {
+    let began = Instant::now();
     let outcome = attempt(handle, &mut batch, overdue);
     let (verdict, told) = match outcome {
         Ok(verdict) => (verdict, Ok(())),
         Err(error) => {
-            tracing::error!(%error, "a commit failed");
+            tracing::error!("a commit failed: {error}");
             // redb refuses everything after an I/O error until the database is opened again.
             if matches!(error, StoreError::Unavailable(_)) && handle.is_open() {
                 handle.reopen_or_say();
@@ -114,6 +116,15 @@ fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool) -> Verdi
             (Verdict::Broken("the commit failed"), Err(error))
         }
     };
+    let ended = match verdict {
+        Verdict::Nothing => None,
+        Verdict::Lazy => Some(Ended::Lazy),
+        Verdict::Durable => Some(Ended::Durable),
+        Verdict::Broken(_) => Some(Ended::Failed),
+    };
+    if let Some(ended) = ended {
+        measured.committed(ended, batch.len(), began.elapsed());
+    }
     for job in batch {
         job.finish(told.clone());
     }
@@ -157,7 +168,7 @@ fn write(tx: Changing, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verd
                 if tx.has_failed() {
                     return Err(failed());
                 }
-                tracing::error!(rule, "a change broke the store's rules; its batch was undone");
+                tracing::error!("a change broke the store's rules ({rule}); its batch was undone");
                 tx.into_inner().abort().map_err(storage)?;
                 return Err(StoreError::Broken(rule));
             }

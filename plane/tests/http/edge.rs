@@ -22,7 +22,7 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
         "/API/login",
         "//api/login",
         "/api/x",
-        "/metrics",
+        "/metric",
         "/api/../etc/passwd",
     ] {
         request("GET", path).send(plane.address).problem(404, "not_found");

@@ -33,6 +33,37 @@ fn privileges(machine: &mut Machine, unit: &str) -> (u64, String) {
     (u64::from_str_radix(&bits, 16).unwrap(), user)
 }
 
+/// What both say of one change is found in the journal under its request's id.
+fn the_journal_joins_both(machine: &mut Machine) {
+    let newest = "journalctl -b -u sentrazone-agent -o json --no-pager \
+                  | sed -n 's/.*\"REQUEST_ID\":\"\\([^\"]*\\)\".*/\\1/p' | tail -n 1";
+    let id = machine.until("the agent names a request", newest, |id| !id.is_empty());
+    let units = format!(
+        "journalctl -b REQUEST_ID={} -o json --no-pager | grep -o '\"_SYSTEMD_UNIT\":\"[^\"]*\"' | sort -u",
+        id.trim()
+    );
+    let units = machine.run(&units);
+    for unit in ["sentrazone-plane", "sentrazone-agent"] {
+        assert!(units.contains(&format!("{unit}.service")), "{unit}: {units:?}");
+    }
+}
+
+/// A reload changes what is logged, and the process stays.
+fn a_reload_ends_nobody(machine: &mut Machine) {
+    for unit in ["sentrazone-plane", "sentrazone-agent"] {
+        let file = format!("/etc/sentrazone/{}.toml", unit.trim_start_matches("sentrazone-"));
+        let pid = format!("systemctl show {unit} --value -p MainPID");
+        let before = machine.run(&pid);
+        machine.run(&format!(
+            "sed -i '1i log = \"debug\"' {file} && systemctl reload {unit}"
+        ));
+        let said = format!("journalctl -b -u {unit} -o cat --no-pager | grep 'the log is now at debug' || true");
+        machine.until("it says so", &said, |line| line.contains("debug"));
+        assert_eq!(machine.run(&pid), before);
+        machine.run(&format!("sed -i 1d {file} && systemctl reload {unit}"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boot() {
     let _turn = turn().await;
@@ -40,6 +71,8 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
     let mut machine = installed::machine(folder.path());
     both_with_a_tunnel(&mut machine);
     assert_eq!(privileges(&mut machine, "sentrazone-plane").0, 0);
+    the_journal_joins_both(&mut machine);
+    a_reload_ends_nobody(&mut machine);
     let files =
         "prlimit --pid $(systemctl show sentrazone-plane --value -p MainPID) --nofile --output SOFT --noheadings";
     let files: usize = machine.run(files).trim().parse().unwrap();

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::address::Endpoint;
 use crate::drift::{Drift, DriftPolicy};
@@ -99,6 +100,10 @@ pub struct Desired {
     pub revision: u64,
     /// What is to be.
     pub change: Change,
+    /// The REST requests that led to `change`, by their `X-Request-Id`: for the agent's log, so that its
+    /// lines join the plane's. The latest of them, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caused_by: Vec<Uuid>,
     /// What only the agent can answer, each once a poll until replied to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,

@@ -5,6 +5,7 @@ mod audit;
 mod authority;
 mod backfill;
 mod backup;
+mod causes;
 mod clients;
 mod drift;
 mod people;

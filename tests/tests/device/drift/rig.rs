@@ -159,6 +159,7 @@ impl Rig {
                 interface,
                 peers: self.peers.clone(),
             },
+            caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
         };

@@ -1,0 +1,46 @@
+//! The table `[metrics]`.
+//!
+//! Owns its settings. It must not open the address.
+
+use std::net::SocketAddr;
+
+use wgctl::metrics::check_listen;
+
+use super::settings::{SettingError, Settings};
+
+/// Who may read the metrics, and how fine they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// An address of their own, plain and without a token; `None` for none. With a token they are
+    /// read on every address.
+    pub listen: Option<SocketAddr>,
+    /// Whether `listen` may be more than a loopback address.
+    pub expose: bool,
+    /// Whether each peer has series of its own.
+    pub per_peer: bool,
+}
+
+impl Metrics {
+    pub(super) fn take(settings: &mut Settings) -> Result<Self, SettingError> {
+        let default = Self::default();
+        let place = settings.place_of("metrics.listen");
+        let metrics = Self {
+            listen: settings.take_with("metrics.listen", default.listen, |text| match text {
+                "" => Ok(None),
+                text => text
+                    .parse()
+                    .map(Some)
+                    .map_err(|error| format!("{text:?}: {error}; write an address like 127.0.0.1:9586")),
+            })?,
+            expose: settings.take("metrics.expose", default.expose)?,
+            per_peer: settings.take("metrics.per_peer", default.per_peer)?,
+        };
+        match metrics.listen.map(|address| check_listen(address, metrics.expose)) {
+            Some(Err(reason)) => Err(SettingError {
+                place,
+                message: format!("metrics.listen: {reason}: set expose = true if that is meant"),
+            }),
+            _ => Ok(metrics),
+        }
+    }
+}

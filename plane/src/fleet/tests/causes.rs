@@ -1,0 +1,66 @@
+//! The requests behind a change reach the agent with it.
+
+use uuid::Uuid;
+use wgctl::api::{ClientPatch, ServerPatch};
+
+use super::*;
+
+fn by(request: Uuid) -> Caller {
+    Caller {
+        request: Some(request),
+        ..admin()
+    }
+}
+
+#[tokio::test]
+async fn a_difference_names_the_requests_that_led_to_it_in_their_order() {
+    let scene = scene().await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let bob = scene.create(with_key("bob")).await.unwrap();
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let base = scene.poll(0).await;
+    assert!(base.caused_by.is_empty(), "everything has no single cause");
+
+    let [one, two, three] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    fleet.enable_client(&by(one), server, &alice.id, false).await.unwrap();
+    // A part of the same request.
+    fleet.enable_client(&by(one), server, &bob.id, false).await.unwrap();
+    // Nothing that an agent would be told.
+    let renamed = ClientPatch {
+        name: Some("carol".parse().unwrap()),
+        ..ClientPatch::default()
+    };
+    fleet.update_client(&by(three), server, &bob.id, renamed).await.unwrap();
+    let patch = ServerPatch {
+        masquerade: Some(true),
+        ..ServerPatch::default()
+    };
+    fleet.update_server(&by(two), server, patch).await.unwrap();
+    // Nobody's request.
+    fleet.enable_client(&admin(), server, &bob.id, true).await.unwrap();
+
+    let news = scene.poll(base.revision).await;
+    assert_eq!(news.caused_by, [one, two]);
+    assert!(
+        matches!(&news.change, Change::Delta { interface: Some(_), upsert, remove } if (upsert.len(), remove.len()) == (1, 1))
+    );
+    assert!(scene.poll(news.revision).await.caused_by.is_empty());
+    assert!(scene.poll(0).await.caused_by.is_empty());
+}
+
+#[tokio::test]
+async fn of_very_many_requests_the_latest_are_named() {
+    let scene = scene().await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let base = scene.poll(0).await;
+    let requests: Vec<Uuid> = (0..70).map(|_| Uuid::new_v4()).collect();
+    for (turn, request) in requests.iter().enumerate() {
+        let enabled = turn % 2 == 1;
+        let (fleet, server) = (&scene.fleet, &scene.server);
+        fleet
+            .enable_client(&by(*request), server, &alice.id, enabled)
+            .await
+            .unwrap();
+    }
+    assert_eq!(scene.poll(base.revision).await.caused_by, requests[6..]);
+}

@@ -1,0 +1,270 @@
+//! What the edge measures, and `GET /metrics`.
+//!
+//! Owns the numbers of requests and connections, and the page with everybody's. Series are bounded:
+//! their labels are routes as they are written in the table, never a path that somebody sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::Mutex;
+use wgctl::metrics::{CONTENT_TYPE, Page, seconds, write_once};
+use wgctl::protocol::path;
+
+use super::peer::Peer;
+use super::principal::Viewer;
+use super::problem::Failure;
+use crate::fleet::{Fleet, Refusal};
+
+/// For requests of no route.
+const NO_ROUTE: &str = "none";
+const LOGIN: &str = "/api/login";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRequest {
+    route: Box<str>,
+    method: &'static str,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRoute {
+    route: Box<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLogin {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfMessage {
+    message: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfConnection {
+    listener: &'static str,
+}
+
+/// What the edge measures. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Measured {
+    requests: Family<OfRequest, Counter>,
+    took: Family<OfRoute, Histogram, fn() -> Histogram>,
+    logins: Family<OfLogin, Counter>,
+    messages: Family<OfMessage, Counter>,
+    accepted: Family<OfConnection, Counter>,
+    open: Family<OfConnection, Gauge>,
+    page: Arc<OncePage>,
+}
+
+/// The page, read by one at a time: to read it costs something.
+struct OncePage {
+    page: Page,
+    per_peer: bool,
+    turn: Mutex<()>,
+}
+
+impl Measured {
+    pub(crate) fn new(fleet: &Fleet, per_peer: bool) -> Self {
+        let mut page = Page::new("plane", env!("CARGO_PKG_VERSION"));
+        let registry = page.registry();
+        let requests = Family::default();
+        let took = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let (logins, messages) = (Family::default(), Family::default());
+        let (accepted, open) = (Family::default(), Family::default());
+        for outcome in ["succeeded", "failed", "throttled"] {
+            drop(logins.get_or_create(&OfLogin { outcome }));
+        }
+        for message in MESSAGES.iter().map(|(_, _, message)| *message) {
+            drop(messages.get_or_create(&OfMessage { message }));
+        }
+        for listener in ["tcp", "local"] {
+            drop(accepted.get_or_create(&OfConnection { listener }));
+            drop(open.get_or_create(&OfConnection { listener }));
+        }
+        registry.register(
+            "sentrazone_http_requests",
+            "Requests by route, method and class of the answer's status",
+            Family::clone(&requests),
+        );
+        registry.register(
+            "sentrazone_http_request_duration_seconds",
+            "From a request's head to its answer's, by route; polls of agents are held up to a minute",
+            Family::clone(&took),
+        );
+        registry.register(
+            "sentrazone_logins",
+            "Logins by outcome: succeeded, failed (a wrong password, an unknown or disabled user), throttled",
+            Family::clone(&logins),
+        );
+        registry.register(
+            "sentrazone_agent_messages",
+            "Messages of agents that were taken, by kind",
+            Family::clone(&messages),
+        );
+        registry.register(
+            "sentrazone_connections_accepted",
+            "Connections that were accepted, by where: tcp, or local for the unix socket",
+            Family::clone(&accepted),
+        );
+        registry.register(
+            "sentrazone_connections",
+            "Connections that are open, by where",
+            Family::clone(&open),
+        );
+        fleet.register(registry);
+        let page = Arc::new(OncePage {
+            page,
+            per_peer,
+            turn: Mutex::new(()),
+        });
+        Self {
+            requests,
+            took,
+            logins,
+            messages,
+            accepted,
+            open,
+            page,
+        }
+    }
+
+    /// The page, for now.
+    pub(crate) async fn page(&self, fleet: &Fleet) -> Result<String, Refusal> {
+        let unreadable = |error: std::fmt::Error| Refusal::Internal(format!("the metrics cannot be written: {error}"));
+        let _turn = self.page.turn.lock().await;
+        let numbers = fleet.numbers(self.page.per_peer).await?;
+        let mut text = self.page.page.text().map_err(unreadable)?;
+        write_once(&mut text, numbers).map_err(unreadable)?;
+        Ok(text)
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, asked: &Asked, status: StatusCode, took: Duration) {
+        let Asked { route, method } = asked;
+        self.requests
+            .get_or_create(&OfRequest {
+                route: route.clone(),
+                method: name(method),
+                status: class(status),
+            })
+            .inc();
+        let route = OfRoute { route: route.clone() };
+        self.took.get_or_create(&route).observe(took.as_secs_f64());
+        self.count_meaning(&route.route, method, status);
+    }
+
+    fn count_meaning(&self, route: &str, method: &Method, status: StatusCode) {
+        if route == LOGIN && *method == Method::POST {
+            let outcome = match status {
+                StatusCode::OK => "succeeded",
+                StatusCode::UNAUTHORIZED => "failed",
+                StatusCode::TOO_MANY_REQUESTS => "throttled",
+                // Nobody tried to log in.
+                _ => return,
+            };
+            self.logins.get_or_create(&OfLogin { outcome }).inc();
+        }
+        if status.is_success() {
+            let known = |(of, by, _): &&(&str, Method, &str)| of == &route && by == method;
+            if let Some((_, _, message)) = MESSAGES.iter().find(known) {
+                self.messages.get_or_create(&OfMessage { message }).inc();
+            }
+        }
+    }
+
+    /// A connection was accepted; it is open until the guard is dropped.
+    pub(super) fn connected(&self, peer: &Peer) -> Open {
+        let listener = match peer {
+            Peer::Tcp(_) => "tcp",
+            Peer::Local(_) => "local",
+        };
+        self.accepted.get_or_create(&OfConnection { listener }).inc();
+        let open = self.open.get_or_create_owned(&OfConnection { listener });
+        open.inc();
+        Open(open)
+    }
+}
+
+/// What agents say, by route.
+const MESSAGES: &[(&str, Method, &str)] = &[
+    (path::HELLO, Method::POST, "hello"),
+    (path::DESIRED, Method::GET, "poll"),
+    (path::ADOPTION, Method::POST, "adoption"),
+    (path::APPLIED, Method::POST, "applied"),
+    (path::DRIFT, Method::POST, "drift"),
+    (path::PREKEYS, Method::POST, "prekeys"),
+    ("/api/agent/replies/{request}", Method::POST, "reply"),
+    (path::REPORT, Method::POST, "report"),
+];
+
+/// A connection that is open.
+pub(super) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What is kept of a request until it is answered.
+pub(super) struct Asked {
+    route: Box<str>,
+    method: Method,
+}
+
+impl Asked {
+    pub(super) fn of(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>();
+        Self {
+            route: route.map_or(NO_ROUTE, MatchedPath::as_str).into(),
+            method: request.method().clone(),
+        }
+    }
+
+    /// Whether it is to change something for a person.
+    pub(super) fn is_change(&self) -> bool {
+        let of_agent = self.route.starts_with("/api/agent/") || *self.route == *path::REPORT;
+        !self.method.is_safe() && !of_agent
+    }
+}
+
+/// Anybody may invent methods.
+fn name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// The page, for a viewer.
+pub(super) async fn show(viewer: Viewer) -> Result<Response, Failure> {
+    let text = viewer.app.shared().measured.page(viewer.fleet()).await?;
+    let media_type = HeaderValue::from_static(CONTENT_TYPE);
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+}

@@ -1,0 +1,40 @@
+//! Prometheus' own checker. `tests/tools` fetches it where it is not yet.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+fn path() -> &'static PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let script = root().join("tests/tools");
+        let fetched = Command::new(script).arg("--promtool").output().unwrap();
+        let words = String::from_utf8_lossy(&fetched.stderr);
+        assert!(fetched.status.success(), "promtool cannot be fetched: {words}");
+        String::from_utf8(fetched.stdout).unwrap().trim().into()
+    })
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Runs it in a folder of the project; it must end well and complain of nothing. Gives what it said.
+#[track_caller]
+pub(crate) fn run(arguments: &[&str], folder: &str, stdin: &str) -> String {
+    let mut child = Command::new(path())
+        .args(arguments)
+        .current_dir(root().join(folder))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let words = [output.stdout, output.stderr].concat();
+    let words = String::from_utf8_lossy(&words).into_owned();
+    assert!(output.status.success(), "promtool {arguments:?}: {words}");
+    words
+}

@@ -1,0 +1,181 @@
+//! How our programs log.
+//!
+//! Owns where lines go (with their fields to journald, in colours to a terminal, else as plain text),
+//! which of them are worth writing, and that this can change while a program runs. It must not know
+//! what is logged.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::sync::{Mutex, PoisonError};
+
+use nix::sys::stat::fstat;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, filter, reload};
+
+/// The variable that wins over the configuration when a program starts.
+pub const VARIABLE: &str = "SENTRAZONE_LOG";
+
+/// What is logged where nothing is said.
+pub const DEFAULT: &str = "info";
+
+/// The crates that are ours. The others' finest lines are left out at any level: there are tokens and
+/// keys among the bytes that pass through them, and what they write of those is not ours to promise.
+const OURS: [&str; 2] = ["sentrazone", "wgctl"];
+
+/// What is logged, as `level` or `crate::module=level`, parted by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl Filter {
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self(DEFAULT.to_owned())
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Filter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+fn parse(text: &str) -> Result<EnvFilter, String> {
+    let wanted = "error, warn, info, debug or trace is wanted, or a list like info,sentrazone_plane::store=debug";
+    // A word alone would be taken for the name of a module: nothing would be logged but it.
+    let is_known =
+        |part: &str| part.contains('=') || (!part.trim().is_empty() && part.trim().parse::<LevelFilter>().is_ok());
+    if !text.split(',').all(is_known) {
+        return Err(format!("{text:?}: {wanted}"));
+    }
+    EnvFilter::builder()
+        .parse(text)
+        .map_err(|error| format!("{text:?}: {error}; {wanted}"))
+}
+
+/// The log of a running program.
+pub struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// What the configuration said last.
+    configured: Mutex<Filter>,
+}
+
+/// Starts logging: as the variable [`VARIABLE`] says, else as configured. To be called once.
+#[must_use]
+pub fn start(configured: Filter) -> Log {
+    let said = std::env::var(VARIABLE).ok().map(|text| parse(&text));
+    let configured_filter = || parse(configured.as_str()).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let (first, misunderstood) = match said {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(reason)) => (configured_filter(), Some(reason)),
+        None => (configured_filter(), None),
+    };
+    let (first, handle) = reload::Layer::new(first);
+    let journal = journal();
+    let text = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+    });
+    // Where there is a subscriber already (a test's), it stays.
+    let _ = tracing_subscriber::registry()
+        .with(first)
+        .with(discreet())
+        .with(journal)
+        .with(text)
+        .try_init();
+    if let Some(reason) = misunderstood {
+        tracing::warn!("{VARIABLE} is passed over: {reason}");
+    }
+    Log {
+        filter: handle,
+        configured: Mutex::new(configured),
+    }
+}
+
+impl Log {
+    /// The configuration was read again. Where it says another thing than before, that counts from
+    /// now on, whatever [`VARIABLE`] said at the start.
+    pub fn configure(&self, configured: Filter) {
+        let mut before = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        if *before == configured {
+            return;
+        }
+        // Said twice, that it be seen by the filter that lets more through.
+        tracing::info!("the log changes from {before} to {configured}");
+        match parse(configured.as_str())
+            .and_then(|filter| self.filter.reload(filter).map_err(|error| error.to_string()))
+        {
+            Ok(()) => tracing::info!("the log is now at {configured}"),
+            Err(reason) => tracing::error!("the log stays at {before}: {reason}"),
+        }
+        *before = configured;
+    }
+}
+
+/// Leaves out what others log of the bytes that pass.
+pub fn discreet<S: Subscriber>() -> impl Layer<S> {
+    filter::filter_fn(is_discreet)
+}
+
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    *line.level() <= Level::DEBUG || OURS.iter().any(|ours| line.target().starts_with(ours))
+}
+
+/// journald, where it takes what we say (`JOURNAL_STREAM`, systemd.exec(5)): lines keep their fields.
+fn journal() -> Option<tracing_journald::Layer> {
+    let named = std::env::var("JOURNAL_STREAM").ok()?;
+    let stream = fstat(io::stderr()).ok()?;
+    if named != format!("{}:{}", stream.st_dev, stream.st_ino) {
+        return None;
+    }
+    let layer = tracing_journald::layer().ok()?;
+    // As syslog has them, and without a prefix: `journalctl REQUEST_ID=…`.
+    let priorities = PriorityMappings {
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        ..PriorityMappings::new()
+    };
+    Some(layer.with_field_prefix(None).with_priority_mappings(priorities))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_filter_is_refused_with_what_is_wanted() {
+        for good in ["info", "TRACE", "warn,sentrazone_plane::store=debug", "off"] {
+            assert!(good.parse::<Filter>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "lots",
+            "info,sentrazone_plane",
+            "info,sentrazone_plane=loud",
+            "a=b=c",
+        ] {
+            let reason = bad.parse::<Filter>().unwrap_err();
+            assert!(reason.contains("is wanted"), "{bad:?}: {reason}");
+        }
+    }
+}
