@@ -1,8 +1,33 @@
-"""What schemathesis cannot know by itself: how a backup is sent."""
+"""What schemathesis cannot know by itself: how a backup is sent, what there is, and what it sits on."""
+
+import os
+import random
 
 import schemathesis
+from schemathesis import GenerationMode
+
+# Who asks. An admin who demotes or locks out themself would be refused from then on.
+ONESELF = os.environ.get("SENTRAZONE_USER")
+# What is there, for requests that would else all be about what is not.
+THERE = {"server": "los-angeles", "client": os.environ.get("SENTRAZONE_CLIENT")}
+CHANCE = random.Random(1)
 
 
 @schemathesis.serializer("application/vnd.sentrazone.backup")
 def backup(ctx, value):
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.hook
+def before_call(ctx, case, kwargs):
+    named = case.path_parameters or {}
+    if ONESELF and str(named.get("user")).lower() == ONESELF:
+        named["user"] = "11111111-2222-4333-8444-555555555555"
+    is_meant = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
+    if case.method.upper() == "DELETE":
+        if named.get("server") == THERE["server"]:
+            named["server"] = "tokyo"
+    elif is_meant and CHANCE.random() < 0.7:
+        for name, there in THERE.items():
+            if there and name in named:
+                named[name] = there
