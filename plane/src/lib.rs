@@ -4,6 +4,7 @@
 //! [`fleet`] (what may be), [`relay`] (who waits for what), [`history`] and [`store`] behind.
 //! It must not link netlink: interfaces are the agents'.
 
+pub mod arguments;
 mod auth;
 pub mod config;
 pub mod fleet;
@@ -12,6 +13,7 @@ mod http;
 pub mod relay;
 mod run;
 pub mod store;
+mod watchdog;
 
 pub use auth::{Busy, KeyError, PasswordError, TokenError};
 pub use config::Config;

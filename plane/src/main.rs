@@ -3,34 +3,17 @@
 //! Owns what is between the operating system and `sentrazone_plane::Plane`, and nothing else.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use sd_notify::NotifyState;
+use sentrazone_plane::arguments::{Arguments, Command};
 use sentrazone_plane::{Config, Error, Plane};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// `EX_CONFIG` of sysexits.h: a restart does not help.
+/// `EX_CONFIG` of sysexits.h; the other codes are [`Error::exit_code`]'s.
 const EXIT_CONFIGURATION: u8 = 78;
-
-/// Sentrazone's control plane.
-#[derive(Parser)]
-#[command(name = "sentrazone-plane", version)]
-struct Arguments {
-    /// The configuration [default: /etc/sentrazone/plane.toml, where it exists]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Validate the configuration and say what is wrong where
-    Check,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -49,8 +32,7 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(serve(&config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_lasting() => fail(EXIT_CONFIGURATION, &error.to_string()),
-        Err(error) => fail(1, &error.to_string()),
+        Err(error) => fail(error.exit_code(), &error.to_string()),
     }
 }
 

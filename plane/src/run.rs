@@ -9,11 +9,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tokio::task::JoinSet;
+
 use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, Tokens};
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener};
 use crate::store::{Store, StoreError};
+use crate::watchdog;
 
 const DATABASE: &str = "plane.redb";
 
@@ -46,13 +49,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the next start ends like this one, until somebody has done something.
+    /// The exit code, of sysexits.h where a restart does not help: the unit does not try again then.
     #[must_use]
-    pub const fn is_lasting(&self) -> bool {
-        matches!(
-            self,
-            Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. })
-        )
+    pub fn exit_code(&self) -> u8 {
+        const DATA: u8 = 65;
+        const UNAVAILABLE: u8 = 69;
+        const TEMPORARY: u8 = 75;
+        match self {
+            Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. }) => DATA,
+            Self::Store(StoreError::Locked(_)) => TEMPORARY,
+            Self::Bind(error) if error.is_in_use() => UNAVAILABLE,
+            _ => 1,
+        }
     }
 }
 
@@ -92,11 +100,12 @@ impl Plane {
     /// Serves until `shutdown` is over, then lets running requests end as long as the
     /// configuration allows. Held long polls are answered at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let housekeeping = tokio::spawn(self.app.fleet().housekeep());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.app.fleet().housekeep());
+        tasks.spawn(watchdog::watch(self.app.fleet().store().clone()));
         self.listener.serve(self.app, shutdown).await;
-        housekeeping.abort();
-        // Its share of the database is given back only when the task is gone.
-        let _ = housekeeping.await;
+        // Their share of the database is given back only when the tasks are gone.
+        tasks.shutdown().await;
         Ok(())
     }
 }
