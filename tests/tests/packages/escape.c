@@ -61,14 +61,13 @@ static int copy(const char *from, const char *to)
     return close(output);
 }
 
-/* A program that it wrote itself. */
-static int run_own_copy(void)
+/* A program that it wrote itself, where it may write. */
+static int run_own_copy(const char *folder)
 {
-    const char *folder = getenv("STATE_DIRECTORY");
     char path[4096];
     int failed, reason;
 
-    snprintf(path, sizeof path, "%s/escape", folder ? folder : "/tmp");
+    snprintf(path, sizeof path, "%s/escape", folder);
     if (copy("/proc/self/exe", path) != 0) {
         perror(path);
         exit(1);
@@ -78,6 +77,14 @@ static int run_own_copy(void)
     unlink(path);
     errno = reason;
     return failed;
+}
+
+/* A folder of its own as systemd names it. */
+static const char *own(const char *variable)
+{
+    const char *folder = getenv(variable);
+
+    return folder ? folder : "/tmp";
 }
 
 static int low_port(void)
@@ -97,7 +104,10 @@ int main(int count, char **arguments)
     if (count > 1 && strcmp(arguments[1], "--nothing") == 0)
         return 0;
     told("exec", run("/usr/bin/true"));
-    told("exec-own-copy", run_own_copy());
+    told("exec-own-copy-in-state", run_own_copy(own("STATE_DIRECTORY")));
+    told("exec-own-copy-in-run", run_own_copy(own("RUNTIME_DIRECTORY")));
+    told("exec-own-copy-in-tmp", run_own_copy("/tmp"));
+    told("exec-own-copy-in-var-tmp", run_own_copy("/var/tmp"));
     told("writable-code", mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
     told("mount", mount("tmpfs", "/mnt", "tmpfs", 0, NULL) < 0);
     told("ptrace", ptrace(PTRACE_SEIZE, getppid() == 1 ? 1 : getppid(), NULL, NULL) < 0);
