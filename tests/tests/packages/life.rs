@@ -97,7 +97,8 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     );
     assert_eq!(host.machine.run("cat /proc/sys/net/ipv4/ip_forward"), "1");
     online(&mut plane.machine);
-    plane.types(OLDER, first_device, "");
+    // An agent that is online fills the plane's stock of keys next.
+    plane.types_until_done(OLDER, first_device, "agent_offline");
     let configuration = plane.machine.run("wgctl peer config los-angeles alice-iphone");
     host.machine
         .run(&format!("cat >/root/device.conf <<'END'\n{configuration}\nEND"));

@@ -73,6 +73,14 @@ impl Site {
             .run(&format!("cd {folder}\n{{ {commands}\n}} <<'INPUT'\n{input}\nINPUT"))
     }
 
+    /// Types a block, and again as somebody would who is told `not_yet`.
+    pub(crate) fn types_until_done(&mut self, folder: &str, block: &Block, not_yet: &str) {
+        let script = format!("set -e; cd {folder}; {}; echo done", block.commands.trim());
+        let done = |output: &str| output.ends_with("done") || !output.contains(not_yet);
+        let output = self.machine.until("the manual's commands", &script, done);
+        assert!(output.ends_with("done"), "{output}");
+    }
+
     /// What is on the disk that was not, or is not that was.
     pub(crate) fn left(&mut self) -> Vec<String> {
         let after = self.machine.run(FILES);
