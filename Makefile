@@ -3,10 +3,10 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test faults sim check build kernel bench tools guest
+.PHONY: help demo test faults sim check build kernel bench deb deb-test tools guest
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 demo: build guest ## Show it work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
 	@$(GUEST) $(if $(KEEP),--forward 8080:8080 --timeout 86400) -- target/debug/demo $(if $(KEEP),--keep)
@@ -41,6 +41,14 @@ bench: build guest ## Measure, beside what one would otherwise use (in one emula
 	$(CARGO) build --release --quiet -p sentrazone-plane
 	$(CARGO) build --release --quiet -p sentrazone-agent
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release $(GUEST) --timeout 1800 -- target/debug/bench
+
+deb: tools ## Make the Debian packages, in target/packages
+	@tests/tools --for-packages
+	@SENTRAZONE_CARGO="$(CARGO)" packaging/build
+
+deb-test: deb guest ## Try the packages: lintian, their whole life in a bare system and in emulated machines
+	@packaging/test
+	SENTRAZONE_PACKAGES=$(CURDIR)/target/packages $(CARGO) machine-test --quiet --test packages
 
 build: tools ## Build the programs for tests and demo
 	@echo "Building (the first time takes some minutes)"

@@ -18,6 +18,10 @@ use wgctl::metrics::check_listen;
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
 const ENVIRONMENT: &str = "SENTRAZONE_AGENT_";
+/// Where systemd puts what `LoadCredential=` names (systemd.exec(5)).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The token among them. The unit takes it from the configuration's `token_file`, so it goes before that.
+const TOKEN_CREDENTIAL: &str = "agent.token";
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -226,6 +230,13 @@ impl Config {
         // Once as it is, so that what is wrong is told with its line.
         toml::from_str::<Self>(&text).map_err(syntax)?;
         let mut table: toml::Table = toml::from_str(&text).map_err(syntax)?;
+        let environment: Vec<(String, String)> = environment.collect();
+        let credentials = environment.iter().find(|(name, _)| name == CREDENTIALS);
+        let token = credentials.map(|(_, folder)| Path::new(folder).join(TOKEN_CREDENTIAL));
+        if let Some(token) = token.filter(|token| token.exists()) {
+            let path = token.to_string_lossy().into_owned();
+            table.insert("token_file".to_owned(), toml::Value::String(path));
+        }
         for (name, value) in environment {
             if let Some(key) = name.strip_prefix(ENVIRONMENT) {
                 table.insert(key.to_lowercase(), environment_value(&value));
@@ -379,6 +390,17 @@ mod tests {
         assert_eq!((config.report_interval, config.state_dir), (3, "/srv/state".into()));
         assert!(load(text, &[("SENTRAZONE_AGENT_REPORT_INTERVAL", "soon")]).is_err());
         assert!(load(text, &[("SENTRAZONE_AGENT_NO_SUCH_KEY", "1")]).is_err());
+    }
+
+    #[test]
+    fn a_token_that_systemd_passes_on_goes_before_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "plane = [\"https://plane.example.com\"]\ntoken_file = \"/etc/token\"";
+        let credentials = [("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap())];
+        assert_eq!(load(text, &credentials).unwrap().token_file, Path::new("/etc/token"));
+        let credential = folder.path().join("agent.token");
+        std::fs::write(&credential, "token").unwrap();
+        assert_eq!(load(text, &credentials).unwrap().token_file, credential);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! interface that is there already means is `adopt`'s.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -233,7 +235,7 @@ impl NewHost<'_> {
         Ok(format!("{words}{}", self.keep()?))
     }
 
-    /// Writes configuration and token, hands all files to the agent's user, and takes the mark of a
+    /// Writes configuration and token, hands the state to the agent's user, and takes the mark of a
     /// release away.
     fn keep(&self) -> Result<String, Error> {
         let at = |path: &Path| {
@@ -247,7 +249,9 @@ impl NewHost<'_> {
         file::write_private(token_file, format!("{}\n", self.token).as_bytes()).map_err(at(token_file))?;
         let text = toml::to_string(self.config)?;
         file::write_private(path, text.as_bytes()).map_err(at(path))?;
-        let mut files = vec![path.to_owned(), token_file.clone(), folder.clone()];
+        // No secret is in it. The token stays root's: the unit passes it on (`LoadCredential=`).
+        std::fs::set_permissions(path, Permissions::from_mode(0o644)).map_err(at(path))?;
+        let mut files = vec![folder.clone()];
         for entry in std::fs::read_dir(folder).map_err(at(folder))? {
             files.push(entry.map_err(at(folder))?.path());
         }
@@ -324,7 +328,7 @@ async fn blocking<T: Send + 'static>(
     Ok(called.map_err(|error| Error::Interrupted(error.to_string()))??)
 }
 
-/// Root enrolls; where the package made a user for the agent, the files are that user's.
+/// Root enrolls; where the package made a user for the agent, the state is that user's.
 fn hand_to_the_agent(path: &Path) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());

@@ -6,6 +6,7 @@
 
 pub mod adopt;
 pub mod answer;
+pub mod arguments;
 pub mod cache;
 pub mod config;
 pub mod counters;
@@ -24,6 +25,7 @@ pub mod report;
 pub mod secrets;
 pub mod source;
 pub mod watch;
+mod watchdog;
 
 use std::future::Future;
 use std::io;
@@ -88,6 +90,24 @@ pub enum Error {
     /// That thread is gone.
     #[error("the thread for the kernel has ended unexpectedly: its last log lines say why")]
     ThreadEnded,
+}
+
+impl Error {
+    /// The exit code, of sysexits.h where a restart does not help: the unit does not try again then.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        const DATA: u8 = 65;
+        const TEMPORARY: u8 = 75;
+        const CONFIGURATION: u8 = 78;
+        const RELEASED: u8 = 79;
+        match self {
+            Self::Config(_) | Self::Planes(_) => CONFIGURATION,
+            Self::Secrets(secrets::Error::Corrupt(_) | secrets::Error::Missing { .. }) => DATA,
+            Self::Locked(_) => TEMPORARY,
+            Self::Released => RELEASED,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs until `shutdown`. What the cache says is on the interface before anything is dialled; what

@@ -5,6 +5,7 @@
 //! [`fleet`] (what may be), [`relay`] (who waits for what), [`history`] and [`store`] behind.
 //! It must not link netlink: interfaces are the agents'.
 
+pub mod arguments;
 mod auth;
 pub mod config;
 pub mod fleet;
@@ -14,6 +15,7 @@ pub mod relay;
 mod run;
 pub mod store;
 pub mod tls;
+mod watchdog;
 
 pub use auth::{Busy, KeyError, PasswordError, TokenError};
 pub use config::Config;

@@ -7,33 +7,15 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use sd_notify::NotifyState;
+use sentrazone_plane::arguments::{Arguments, Command};
 use sentrazone_plane::{Config, Error, Plane, TlsError, tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wgctl::log::{self, Log};
 
-/// `EX_CONFIG` of sysexits.h: a restart does not help.
+/// `EX_CONFIG` of sysexits.h; the other codes are [`Error::exit_code`]'s.
 const EXIT_CONFIGURATION: u8 = 78;
-
-/// Sentrazone's control plane.
-#[derive(Parser)]
-#[command(name = "sentrazone-plane", version)]
-struct Arguments {
-    /// The configuration [default: /etc/sentrazone/plane.toml, where it exists]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Validate the configuration and say what is wrong where
-    Check,
-    /// Print the fingerprint of the plane's certificate, for --pin
-    Fingerprint,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -53,8 +35,7 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(serve(&config, log, arguments.config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_lasting() => fail(EXIT_CONFIGURATION, &error.to_string()),
-        Err(error) => fail(1, &error.to_string()),
+        Err(error) => fail(error.exit_code(), &error.to_string()),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener};
 use crate::store::{SignerError, Store, StoreError, load_or_make_signer};
 use crate::tls::{self, Tls, TlsError};
+use crate::watchdog;
 
 const DATABASE: &str = "plane.redb";
 
@@ -64,13 +65,21 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the next start ends like this one, until somebody has done something.
+    /// The exit code, of sysexits.h where a restart does not help: the unit does not try again then.
     #[must_use]
-    pub const fn is_lasting(&self) -> bool {
-        matches!(
-            self,
-            Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. }) | Self::Tls(_)
-        )
+    pub fn exit_code(&self) -> u8 {
+        const DATA: u8 = 65;
+        const UNAVAILABLE: u8 = 69;
+        const TEMPORARY: u8 = 75;
+        const CONFIGURATION: u8 = 78;
+        match self {
+            Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. }) => DATA,
+            Self::Store(StoreError::Locked(_)) => TEMPORARY,
+            Self::Tls(_) => CONFIGURATION,
+            Self::Bind(error) if error.is_in_use() => UNAVAILABLE,
+            Self::Metrics { source, .. } if source.kind() == io::ErrorKind::AddrInUse => UNAVAILABLE,
+            _ => 1,
+        }
     }
 }
 
@@ -145,6 +154,7 @@ impl Plane {
         let fleet = self.app.fleet();
         let mut beside = JoinSet::new();
         beside.spawn(fleet.clone().housekeep());
+        beside.spawn(watchdog::watch(fleet.store().clone()));
         beside.spawn(self.app.clone().keep_keys());
         beside.spawn(tls::keep_current(self.tls));
         if let Some(metrics) = self.metrics {

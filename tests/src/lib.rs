@@ -15,6 +15,7 @@ pub mod installed;
 pub mod lab;
 pub mod loopback;
 pub mod machine;
+pub mod manual;
 pub mod netns;
 pub mod process;
 pub mod reference;

@@ -29,14 +29,37 @@ pub struct Machine {
     folder: tempfile::TempDir,
     initramfs: PathBuf,
     second_disk: PathBuf,
+    cable: Option<Cable>,
     /// When the emulation of this boot began.
     pub booted: Instant,
+}
+
+/// One end of a network between two machines, beside the one that each has with the outside. Its
+/// interface has the hardware address `52:54:00:77:00:0` and `own_end`.
+#[derive(Debug, Clone)]
+pub struct Cable {
+    /// A folder that both have.
+    pub folder: PathBuf,
+    /// This machine's end, one digit.
+    pub own_end: u8,
+    /// The other's.
+    pub other_end: u8,
 }
 
 impl Machine {
     /// A fresh machine that has booted. `second_disk` is its read-only `/dev/vdb`.
     #[must_use]
     pub fn boot(second_disk: &Path) -> Self {
+        Self::boot_with(second_disk, None)
+    }
+
+    /// The same, with a cable to another.
+    #[must_use]
+    pub fn boot_on(cable: Cable, second_disk: &Path) -> Self {
+        Self::boot_with(second_disk, Some(cable))
+    }
+
+    fn boot_with(second_disk: &Path, cable: Option<Cable>) -> Self {
         assert!(
             std::env::var_os("SENTRAZONE_IN_GUEST").is_none(),
             "a machine in a machine: run with `cargo machine-test`"
@@ -65,6 +88,7 @@ impl Machine {
             folder,
             initramfs: initramfs.into(),
             second_disk: second_disk.to_owned(),
+            cable,
             booted: Instant::now(),
         };
         machine.start();
@@ -103,6 +127,10 @@ impl Machine {
             .append(true)
             .open(self.folder.path().join("qemu.log"))
             .expect("a log");
+        let cable = self.cable.iter().flat_map(|cable| {
+            let ends = [cable.own_end, cable.other_end].map(|end| end.to_string().into());
+            [cable.folder.clone().into_os_string()].into_iter().chain(ends)
+        });
         Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(script("start"))
@@ -111,6 +139,7 @@ impl Machine {
             .arg(socket)
             .arg(self.folder.path().join("console"))
             .arg(&self.second_disk)
+            .args(cable)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

@@ -95,7 +95,7 @@ fn plane_and_agent_execute_no_program() {
 
 #[test]
 fn every_source_file_says_first_what_it_owns() {
-    for folder in ["wgctl", "plane", "agent", "tests"] {
+    for folder in ["wgctl", "plane", "agent", "packaging", "tests"] {
         for file in rust_files(&root().join(folder)) {
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(text.starts_with("//! "), "{} does not open with `//!`", file.display());

@@ -1,5 +1,6 @@
-//! What the packages will install is true: the example configurations and the units.
+//! What the packages install is true: configurations, units, scripts, manual pages.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,12 +14,13 @@ fn packaged(path: &str) -> (PathBuf, String) {
     (path, text)
 }
 
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
 /// The file with every setting in force: `#key = value` without its `#`.
 fn uncommented(text: &str) -> String {
-    let is_setting = |line: &str| {
-        let key = line.split(" = ").next().unwrap_or_default();
-        line.contains(" = ") && !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-    };
+    let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| is_name(key));
     let lines = text
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line));
@@ -68,7 +70,7 @@ fn the_units_are_valid_and_confined() {
         let installed = binary(name).display().to_string();
         std::fs::write(&unit, text.replace(&format!("/usr/bin/{name}"), &installed)).unwrap();
         let verified = Command::new("systemd-analyze")
-            .arg("verify")
+            .args(["verify", "--man=no"])
             .arg(&unit)
             .output()
             .unwrap();
@@ -85,4 +87,226 @@ fn the_units_are_valid_and_confined() {
             String::from_utf8_lossy(&security.stdout)
         );
     }
+}
+
+/// The crates that are packaged.
+const PACKAGED: [&str; 3] = ["plane", "agent", "wgctl"];
+
+/// What a crate's manifest says of its package.
+fn metadata(folder: &str) -> toml::Table {
+    let manifest: toml::Table = packaged(&format!("{folder}/Cargo.toml")).1.parse().unwrap();
+    manifest["package"]["metadata"]["deb"].as_table().unwrap().clone()
+}
+
+/// Source and destination of each file of a package.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let rows = metadata(folder)["assets"].as_array().unwrap().clone();
+    rows.iter().map(|row| (text(&row[0]), text(&row[1]))).collect()
+}
+
+#[test]
+fn every_file_of_a_package_is_here_or_is_made_when_it_is_built() {
+    for folder in PACKAGED {
+        for (source, _) in files(folder) {
+            let made = ["target/", "../target/packages/documents/"];
+            let (path, _) = packaged("Makefile");
+            let path = path.with_file_name(folder).join(&source);
+            assert!(
+                path.is_file() || made.iter().any(|begin| source.starts_with(begin)),
+                "{source}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_file_for_the_packages_is_in_one() {
+    let (root, _) = packaged("Makefile");
+    let root = root.parent().unwrap();
+    let shipped: BTreeSet<PathBuf> = PACKAGED
+        .iter()
+        .flat_map(|folder| {
+            files(folder)
+                .into_iter()
+                .map(move |(source, _)| root.join(folder).join(source))
+        })
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
+    for folder in [
+        "systemd",
+        "packaging/sysusers.d",
+        "packaging/tmpfiles.d",
+        "packaging/sysctl.d",
+        "packaging/modules-load.d",
+    ] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path().canonicalize().unwrap();
+            assert!(shipped.contains(&path), "{} is in no package", path.display());
+        }
+    }
+}
+
+/// dpkg asks about a conffile that changed on both sides: no program of ours may change one.
+#[test]
+fn the_one_conffile_is_the_planes_which_no_program_writes() {
+    let below_etc = |folder| files(folder).into_iter().filter(|(_, to)| to.starts_with("etc/"));
+    let all: Vec<(String, String)> = PACKAGED.into_iter().flat_map(below_etc).collect();
+    assert_eq!(
+        all,
+        [("../packaging/plane.toml".to_owned(), "etc/sentrazone/".to_owned())]
+    );
+    assert!(
+        PACKAGED
+            .iter()
+            .all(|folder| !metadata(folder).contains_key("conf-files"))
+    );
+}
+
+#[test]
+fn the_maintainer_scripts_are_plain_shell_and_take_what_debhelper_makes() {
+    let mut count = 0;
+    for folder in ["plane", "agent"] {
+        let (scripts, _) = packaged("Makefile");
+        let scripts = scripts.with_file_name("packaging").join("scripts").join(folder);
+        for entry in std::fs::read_dir(&scripts).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("#!/bin/sh\n") && text.contains("\nset -e\n"), "{text}");
+            assert_eq!(text.matches("#DEBHELPER#").count(), 1, "{text}");
+            succeeds(Command::new("sh").arg("-n").arg(&path));
+            match Command::new("shellcheck").arg("--shell=sh").arg(&path).output() {
+                Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+            }
+            count += 1;
+        }
+    }
+    assert_eq!(count, 4);
+}
+
+/// The names of all settings of an example.
+fn names(example: &str) -> BTreeSet<String> {
+    let names = uncommented(example);
+    let names = names.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
+    names.filter(|name| is_name(name)).map(str::to_owned).collect()
+}
+
+/// The names of the fields that a configuration's `Debug` shows.
+fn fields(shown: &str) -> BTreeSet<String> {
+    let words = shown.split(&[' ', '{', ',', '(', '\n'][..]);
+    let words = words.filter_map(|word| word.strip_suffix(':'));
+    words.filter(|word| is_name(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_manual_pages_name_every_setting_there_is() {
+    let plane = format!("{:#?}", PlaneConfig::default());
+    let agent = format!("{:#?}", AgentConfig::new(Vec::new()));
+    for (name, shown) in [("plane.toml", plane), ("agent.toml", agent)] {
+        let (_, page) = packaged(&format!("packaging/man/{name}.5"));
+        let (_, example) = packaged(&format!("packaging/{name}"));
+        let tags: Vec<&str> = page.split(".TP\n.B").skip(1).collect();
+        let told = tags.iter().map(|tag| {
+            tag.split_whitespace()
+                .nth(usize::from(tag.starts_with('R')))
+                .unwrap()
+                .to_owned()
+        });
+        let told: BTreeSet<String> = told.collect();
+        assert_eq!(told, names(&example), "{name}(5) and the example");
+        for field in fields(&shown) {
+            let setting = match field.as_str() {
+                "limits" => continue,
+                "cache_size" => "cache_mib",
+                other => other,
+            };
+            assert!(told.contains(setting), "{name}(5) says nothing of {setting}");
+        }
+        for default in uncommented(&example)
+            .lines()
+            .filter_map(|line| Some(line.split_once(" = ")?.1))
+        {
+            let is_number = default.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+            assert!(
+                !is_number || page.contains(&format!("\" = \" {default}\n")),
+                "{name}(5): {default}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_manual_pages_explain_every_exit_code_after_which_the_unit_does_not_try_again() {
+    for name in ["sentrazone-plane", "sentrazone-agent"] {
+        let (_, page) = packaged(&format!("packaging/man/{name}.8"));
+        let (_, unit) = packaged(&format!("systemd/{name}.service"));
+        let codes = unit
+            .split("\nRestartPreventExitStatus=")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap();
+        assert!(!codes.is_empty());
+        for code in codes.split(' ') {
+            assert!(page.contains(&format!("\n.B {code}\n")), "{name}(8): {code}");
+        }
+    }
+}
+
+/// The agent with its configuration and state in a folder of the test's own; ends by itself.
+fn agent(folder: &Path) -> std::process::Output {
+    let config = folder.join("agent.toml");
+    let text = format!(
+        "plane = [\"http://127.0.0.1:1\"]\nstate_dir = \"{}\"\n",
+        folder.join("state").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(binary("sentrazone-agent"));
+    command
+        .arg("--config")
+        .arg(config)
+        .env("SENTRAZONE_LOG", "error")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn an_agent_that_no_restart_helps_says_why_in_one_line_and_has_a_code_for_it() {
+    let ends = |prepare: &dyn Fn(&Path), code: i32, words: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        prepare(folder.path());
+        let ended = agent(folder.path());
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert!(said.lines().count() == 1 && said.contains(words), "{said}");
+    };
+    ends(
+        &|folder| std::fs::write(folder.join("state/wireguard.key"), "no key").unwrap(),
+        65,
+        "does not hold a key",
+    );
+    ends(
+        &|folder| std::fs::write(folder.join("state/released"), "").unwrap(),
+        79,
+        "released",
+    );
+    let locked = std::cell::RefCell::new(Vec::new());
+    let lock = |folder: &Path| {
+        let file = std::fs::File::create(folder.join("state/lock")).unwrap();
+        file.lock().unwrap();
+        locked.borrow_mut().push(file);
+    };
+    ends(&lock, 75, "another agent runs");
+    let nothing = Command::new(binary("sentrazone-agent"))
+        .args(["--config", "/nonexistent/agent.toml"])
+        .output();
+    assert_eq!(nothing.unwrap().status.code(), Some(78));
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -20,6 +20,7 @@ use crate::drift::Told;
 use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::watch::Target;
+use crate::watchdog::Watchdog;
 
 /// How long a cache that could not be written waits.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
@@ -125,10 +126,18 @@ where
     let thread = std::thread::Builder::new()
         .name("reconcile".to_owned())
         .spawn(move || {
+            let mut watchdog = Watchdog::new();
             turns.begin(ready);
+            watchdog.alive();
             // Turns are taken outside of the runtime: they block, and some on one of their own.
-            while let Some(next) = timer.block_on(turns.next()) {
-                turns.take(next);
+            loop {
+                match timer.block_on(async { timeout(watchdog.interval(), turns.next()).await }) {
+                    Ok(Some(next)) => turns.take(next),
+                    Ok(None) => break,
+                    // Nothing to do but to say so.
+                    Err(_) => {}
+                }
+                watchdog.alive();
             }
             turns.end();
         })?;

@@ -56,6 +56,14 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// Whether somebody else has it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let (Self::Tcp { source, .. } | Self::Socket { source, .. }) = self;
+        source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// The bound sockets, before anything is accepted.
 pub(crate) struct Listener {
     tcp: Vec<TcpListener>,

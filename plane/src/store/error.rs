@@ -18,6 +18,9 @@ pub enum StoreError {
         /// Why, and what to do.
         reason: String,
     },
+    /// Another process has the database.
+    #[error("cannot open the database {}: another process has it open: stop the other sentrazone-plane first", .0.display())]
+    Locked(PathBuf),
     /// The disk has no room for more; nothing was tried, and reading goes on.
     #[error(
         "the database cannot be changed now (its disk has {free} bytes left, it needs {needed}): \

@@ -148,9 +148,7 @@ fn opened(
     };
     match catch_unwind(AssertUnwindSafe(|| open(&builder))) {
         Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(refused(
-            "another process has it open: stop the other sentrazone-plane first".to_owned(),
-        )),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::Locked(path.to_owned())),
         Ok(Err(DatabaseError::UpgradeRequired(format))) => {
             Err(damaged(format!("its file format is {format}, which no release wrote")))
         }

@@ -1,8 +1,10 @@
 //! The plane's command: what it prints, how it ends.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -46,7 +48,7 @@ fn a_wrong_configuration_ends_with_78_and_one_line() {
 }
 
 #[test]
-fn a_busy_address_ends_with_1_and_names_it() {
+fn a_busy_address_ends_with_69_and_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -54,12 +56,57 @@ fn a_busy_address_ends_with_1_and_names_it() {
         .env("SENTRAZONE_PLANE_LISTEN", &address)
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(69));
     assert!(
         said(&output).contains(&format!("cannot listen on {address}")),
         "{}",
         said(&output)
     );
+}
+
+#[test]
+fn a_database_that_another_plane_has_ends_with_75() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = written(dir.path(), "");
+    let mut first = plane(&config).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(first.stderr.take().unwrap()).lines();
+    lines
+        .find(|line| line.as_ref().unwrap().contains("listening on"))
+        .unwrap()
+        .unwrap();
+    let second = plane(&config).env("SENTRAZONE_LOG", "error").output().unwrap();
+    assert_eq!(second.status.code(), Some(75));
+    assert_eq!(said(&second).lines().count(), 1, "{}", said(&second));
+    assert!(
+        said(&second).contains("stop the other sentrazone-plane"),
+        "{}",
+        said(&second)
+    );
+    kill(Pid::from_raw(i32::try_from(first.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(first.wait().unwrap().success());
+}
+
+#[test]
+fn the_service_manager_is_told_that_it_is_ready_and_then_that_it_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut child = plane(&written(dir.path(), ""))
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let told = || {
+        let mut buffer = [0; 256];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
+    };
+    let words: Vec<String> = (0..4).map(|_| told()).collect();
+    assert_eq!(words, ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

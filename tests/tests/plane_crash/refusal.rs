@@ -10,8 +10,8 @@ use crate::plane::Plane;
 
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 
-/// `EX_CONFIG`: a restart does not help.
-const LASTING: Option<i32> = Some(78);
+/// `EX_DATAERR`: a restart does not help.
+const LASTING: Option<i32> = Some(65);
 
 async fn once_started(folder: &Path) {
     let mut plane = Plane::new(folder, &folder.join("state"));

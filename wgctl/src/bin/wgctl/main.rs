@@ -33,6 +33,7 @@ mod user;
 mod values;
 mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -101,6 +102,12 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// The folder
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -148,6 +155,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let script = script.map_err(|error| Failure::Local(format!("cannot write the completions: {error}")))?;
             out.bytes(&script)
         }
+        Command::Manual { folder } => clap_mangen::generate_to(Cli::command(), &folder)
+            .map_err(|error| Failure::Local(format!("cannot write to {}: {error}", folder.display()))),
         remote => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -174,7 +183,12 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
         Command::Backup(backup) => backup.run(&options.connect_for_copies()?, out).await,
         Command::Restore(restore) => restore.run(options, out).await,
         // Answered without a plane, by `run`.
-        Command::Genkey | Command::Pubkey | Command::Genpsk | Command::Show(_) | Command::Completions { .. } => Ok(()),
+        Command::Genkey
+        | Command::Pubkey
+        | Command::Genpsk
+        | Command::Show(_)
+        | Command::Completions { .. }
+        | Command::Manual { .. } => Ok(()),
     }
 }
 

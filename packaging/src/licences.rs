@@ -1,0 +1,95 @@
+//! `copyright`, as machines read it (DEP-5, copyright-format 1.0).
+//!
+//! Owns its form. The licences' texts are the notices'.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::crates::Crate;
+
+/// What Debian has the text of, in /usr/share/common-licenses.
+const COMMON: [(&str, &str); 3] = [
+    ("Apache-2.0", "Apache-2.0"),
+    ("LGPL-2.1-or-later", "LGPL-2.1"),
+    ("MPL-2.0", "MPL-2.0"),
+];
+
+/// Who owns what, and under which licence it is here.
+pub(crate) fn copyright(package: &str, linked: &[Crate]) -> String {
+    let mut text = "\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: Sentrazone
+Source: https://github.com/sentrazone/sentrazone
+Comment: The program is linked with the Rust crates below, unmodified. Each is on
+ https://crates.io with its source.
+
+Files: *
+Copyright: 2026 Sentrazone maintainers
+License: Apache-2.0
+
+Files: rust-standard-library/*
+Copyright: The Rust Project Developers
+License: MIT or Apache-2.0
+"
+    .to_owned();
+    let mut names: BTreeSet<String> = ["MIT", "Apache-2.0"].map(str::to_owned).into();
+    for one in linked {
+        let license = one.license.as_deref().unwrap_or_default().replace('/', " OR ");
+        let authors = match one.authors.as_slice() {
+            [] => format!("The authors of {}", one.name),
+            authors => authors.join("\n "),
+        };
+        let _ = write!(
+            text,
+            "\nFiles: {}-{}/*\nCopyright: {authors}\nLicense: {}\n",
+            one.name,
+            one.version,
+            expression(&license)
+        );
+        names.extend(atoms(&license));
+    }
+    for name in names {
+        let _ = writeln!(text, "\nLicense: {}", in_debian(&name));
+        if let Some((_, file)) = COMMON.iter().find(|(spdx, _)| *spdx == name) {
+            let _ = writeln!(text, " The text is in /usr/share/common-licenses/{file}.");
+        } else {
+            let _ = writeln!(
+                text,
+                " The text, with the notices of each crate, is in\n /usr/share/doc/{package}/third-party-notices.gz."
+            );
+        }
+    }
+    text
+}
+
+/// An SPDX expression in Debian's words.
+fn expression(license: &str) -> String {
+    let words = license.replace(['(', ')'], "");
+    in_debian(&words).replace(" OR ", " or ").replace(" AND ", " and ")
+}
+
+fn in_debian(name: &str) -> String {
+    name.replace(" WITH LLVM-exception", " with LLVM exception")
+        .replace("-or-later", "+")
+}
+
+/// The licences in an SPDX expression.
+fn atoms(license: &str) -> Vec<String> {
+    let words = license.replace(['(', ')'], "").replace(" AND ", " OR ");
+    words.split(" OR ").map(|name| name.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_is_told_in_debians_words() {
+        let spdx = "(MIT OR Apache-2.0 WITH LLVM-exception) AND Unicode-3.0";
+        assert_eq!(
+            expression(spdx),
+            "MIT or Apache-2.0 with LLVM exception and Unicode-3.0"
+        );
+        assert_eq!(atoms(spdx), ["MIT", "Apache-2.0 WITH LLVM-exception", "Unicode-3.0"]);
+    }
+}

@@ -1,0 +1,85 @@
+//! Makes what the packages hold beside the programs, from the code and from what cargo knows.
+//!
+//! Owns the folder it is told: one folder a package, with manual pages, completions, changelog,
+//! copyright, the notices of what is linked, and the list of it (CycloneDX). The same commit gives
+//! the same bytes. It must not build or pack anything: `packaging/build` does, and runs this.
+
+mod changelog;
+mod crates;
+mod failure;
+mod licences;
+mod notices;
+mod pages;
+mod sbom;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::crates::Crates;
+use crate::failure::Failure;
+
+/// The packages.
+const PACKAGES: [&str; 3] = ["sentrazone-plane", "sentrazone-agent", "wgctl"];
+const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
+
+/// Makes what the packages hold beside the programs.
+#[derive(Parser)]
+struct Arguments {
+    /// The version of the packages.
+    #[arg(long)]
+    version: String,
+    /// When this was committed, seconds since 1970 (https://reproducible-builds.org/specs/source-date-epoch).
+    #[arg(long, env = "SOURCE_DATE_EPOCH")]
+    date: i64,
+    /// The target's name, as rustc has it.
+    #[arg(long)]
+    target: String,
+    /// Where cargo-cyclonedx put its lists, each in a folder named like the package.
+    #[arg(long)]
+    sboms: PathBuf,
+    /// The folder to fill.
+    folder: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match make(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "packaging: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make(arguments: &Arguments) -> Result<(), Failure> {
+    let date = jiff::Timestamp::from_second(arguments.date)?;
+    let crates = Crates::known(&arguments.target)?;
+    for package in PACKAGES {
+        let folder = arguments.folder.join(package);
+        fs::create_dir_all(folder.join("man")).map_err(Failure::at(&folder))?;
+        let write = |name: &str, content: &[u8]| {
+            let path = folder.join(name);
+            fs::write(&path, content).map_err(Failure::at(&path))
+        };
+        let linked = crates.linked_into(package)?;
+        write(
+            "changelog",
+            changelog::of(package, &arguments.version, date, CHANGELOG).as_bytes(),
+        )?;
+        write("copyright", licences::copyright(package, &linked).as_bytes())?;
+        write("third-party-notices", notices::of(&linked)?.as_bytes())?;
+        let name = format!("{package}.cdx.json");
+        let listed = read(&arguments.sboms.join(package).join(&name))?;
+        write(&name, sbom::of_what_is_linked(&listed, &linked)?.as_bytes())?;
+    }
+    pages::write(&arguments.folder, &date.strftime("%Y-%m-%d").to_string())
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(Failure::at(path))
+}

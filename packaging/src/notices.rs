@@ -1,0 +1,71 @@
+//! The notices of what is linked, which its licences ask us to pass on.
+//!
+//! Owns finding them in the crates. A text that several crates have is there once.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::crates::Crate;
+use crate::failure::Failure;
+
+/// What such a file's name begins with, in capitals.
+const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
+
+/// All notices, each under the names of the crates that have it.
+pub(crate) fn of(linked: &[Crate]) -> Result<String, Failure> {
+    let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut without = Vec::new();
+    for one in linked {
+        let license = one.license.as_deref();
+        let license = license.ok_or_else(|| Failure::NoLicence(one.name.clone()))?;
+        let told = format!("{} {} ({license})", one.name, one.version);
+        let texts = texts(one)?;
+        if texts.is_empty() {
+            without.push(told.clone());
+        }
+        for text in texts {
+            owners.entry(text).or_default().push(told.clone());
+        }
+    }
+    let mut all = "The programs of this package are linked with these crates, each unmodified and on\n\
+                   https://crates.io with its source.\n"
+        .to_owned();
+    let rule = "-".repeat(80);
+    let mut told: Vec<(Vec<String>, String)> = owners.into_iter().map(|(text, names)| (names, text)).collect();
+    told.sort();
+    for (names, text) in told {
+        let _ = write!(all, "\n{rule}\n{}\n\n{text}\n", names.join("\n"));
+    }
+    if !without.is_empty() {
+        let _ = write!(
+            all,
+            "\n{rule}\nThese have no text of their own; that of their licence is at https://spdx.org/licenses:\n{}\n",
+            without.join("\n")
+        );
+    }
+    Ok(all)
+}
+
+fn texts(one: &Crate) -> Result<Vec<String>, Failure> {
+    let Some(folder) = one.manifest_path.parent() else {
+        return Ok(Vec::new());
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Failure::at(folder))? {
+        let path = entry.map_err(Failure::at(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+        if NAMES.iter().any(|begin| name.starts_with(begin)) && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut texts = Vec::new();
+    for path in paths {
+        let bytes = fs::read(&path).map_err(Failure::at(&path))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        texts.push(lines.join("\n").trim_matches('\n').to_owned());
+    }
+    Ok(texts)
+}
