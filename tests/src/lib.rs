@@ -17,6 +17,7 @@ pub mod loopback;
 pub mod machine;
 pub mod netns;
 pub mod process;
+pub mod reference;
 pub mod resources;
 pub mod sessions;
 pub mod shown;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sentrazone_tests::process::binary;
+use sentrazone_tests::reference::{Example, configuration};
 
 const PROGRAMS: [&str; 3] = ["wgctl", "sentrazone-plane", "sentrazone-agent"];
 
@@ -64,7 +65,9 @@ fn simple(line: &str) -> Vec<Vec<String>> {
     let line = line.trim_start().trim_start_matches("$ ");
     let parts = line.split(['|', ';', '&', '(', ')', '<', '>']);
     let words = parts.map(|part| {
-        let words = part.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned());
+        let words = part
+            .split_whitespace()
+            .map(|word| word.trim_matches(['"', '\'']).to_owned());
         let skipped = |word: &String| word == "sudo" || word == "env" || (word.contains('=') && !word.starts_with('-'));
         words.skip_while(skipped).collect::<Vec<_>>()
     });
@@ -116,19 +119,39 @@ fn every_command_and_option_of_our_programs_is_there() {
             let mut options = Vec::new();
             for word in &words[1..] {
                 if let Some(option) = word.strip_prefix("--").filter(|option| !option.is_empty()) {
-                    let name: String = option.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+                    let name: String = option
+                        .chars()
+                        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
+                        .collect();
                     options.push(name);
                 } else if options.is_empty() && is_a_word(word) && help.has_command(&path, word) {
                     path.push(word.clone());
-                } else if help.of(&path).is_some_and(|text| text.contains("Commands:\n")) && is_a_word(word) && options.is_empty() {
-                    panic!("{}: there is no command `{} {word}`", document.display(), path.join(" "));
+                } else if help.of(&path).is_some_and(|text| text.contains("Commands:\n"))
+                    && is_a_word(word)
+                    && options.is_empty()
+                {
+                    panic!(
+                        "{}: there is no command `{} {word}`",
+                        document.display(),
+                        path.join(" ")
+                    );
                 }
             }
-            let text = help.of(&path).unwrap_or_else(|| panic!("{}: {path:?}", document.display()));
+            let text = help
+                .of(&path)
+                .unwrap_or_else(|| panic!("{}: {path:?}", document.display()));
             for option in options {
                 // A placeholder like `--…` names none.
-                let known = option.is_empty() || option == "help" || option == "version" || text.contains(&format!("--{option}"));
-                assert!(known, "{}: `{}` has no option --{option}", document.display(), path.join(" "));
+                let known = option.is_empty()
+                    || option == "help"
+                    || option == "version"
+                    || text.contains(&format!("--{option}"));
+                assert!(
+                    known,
+                    "{}: `{}` has no option --{option}",
+                    document.display(),
+                    path.join(" ")
+                );
             }
             checked += 1;
         }
@@ -149,12 +172,17 @@ fn every_make_target_and_test_is_there() {
             match words[0].as_str() {
                 "make" => {
                     for target in words[1..].iter().filter(|word| is_a_word(word)) {
-                        assert!(targets.contains(target.as_str()), "{}: make {target}", document.display());
+                        assert!(
+                            targets.contains(target.as_str()),
+                            "{}: make {target}",
+                            document.display()
+                        );
                     }
                 }
                 "cargo" => {
                     let named = words.windows(2).filter(|pair| pair[0] == "--test").map(|pair| &pair[1]);
-                    for name in named.filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')) {
+                    for name in named.filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+                    {
                         let places = [
                             format!("tests/tests/{name}.rs"),
                             format!("tests/tests/{name}/main.rs"),
@@ -174,7 +202,9 @@ fn every_make_target_and_test_is_there() {
 /// The anchor that a heading gets, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
@@ -186,13 +216,52 @@ fn every_link_leads_somewhere() {
                 continue;
             }
             let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
-            let linked = if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
-            assert!(linked.exists(), "{} links to {path}, which is not there", document.display());
+            let linked = if path.is_empty() {
+                document.clone()
+            } else {
+                document.parent().unwrap().join(path)
+            };
+            assert!(
+                linked.exists(),
+                "{} links to {path}, which is not there",
+                document.display()
+            );
             if !fragment.is_empty() {
                 let text = std::fs::read_to_string(&linked).unwrap();
-                let there = text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == fragment);
+                let there = text
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line) == fragment);
                 assert!(there, "{} links to {target}, where no heading is", document.display());
             }
         }
     }
+}
+
+#[test]
+fn the_configuration_reference_is_made_from_the_examples() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (plane, agent) = (read("packaging/plane.toml"), read("packaging/agent.toml"));
+    let made = configuration(&[
+        Example {
+            program: "sentrazone-plane",
+            path: "/etc/sentrazone/plane.toml",
+            prefix: "SENTRAZONE_PLANE_",
+            text: &plane,
+        },
+        Example {
+            program: "sentrazone-agent",
+            path: "/etc/sentrazone/agent.toml",
+            prefix: "SENTRAZONE_AGENT_",
+            text: &agent,
+        },
+    ]);
+    let page = root().join("docs/configuration.md");
+    if std::env::var_os("SENTRAZONE_WRITE_DOCS").is_some() {
+        std::fs::write(&page, &made).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&page).unwrap_or_default() == made,
+        "run `make docs`: docs/configuration.md is of other examples"
+    );
 }
