@@ -3,7 +3,7 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test faults sim check build kernel bench deb deb-test tools guest
+.PHONY: help demo test faults sim check build kernel docs bench deb deb-test tools guest
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,10 @@ check: tools ## Check formatting, lints, documentation, licences
 	@if $(CARGO) deny --log-level error fetch db 2>/dev/null; \
 	  then $(CARGO) deny --log-level error check advisories; \
 	  else echo "advisories: not checked, their database cannot be reached from here"; fi
+
+docs: build ## Make the generated documents anew
+	$(CARGO) run --quiet -p sentrazone-tests --bin api-reference
+	SENTRAZONE_WRITE_DOCS=1 $(CARGO) test --quiet -p sentrazone-tests --test documents
 
 bench: build guest ## Measure, beside what one would otherwise use (in one emulated host)
 	$(CARGO) build --release --quiet -p sentrazone-plane

@@ -21,6 +21,7 @@ pub mod process;
 pub mod reference;
 pub mod resources;
 pub mod sessions;
+pub mod settings;
 pub mod shown;
 pub mod traffic;
 pub mod wait;

@@ -324,7 +324,9 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
 /// Refused it is in any case.
 async fn note_refused_agent(parts: &Parts, shared: &Shared) {
     let (target, ip) = (parts.uri.path(), address(parts).0);
-    let noted = shared.fleet.agent_token_refused(target, ip, request_id(&parts.extensions));
+    let noted = shared
+        .fleet
+        .agent_token_refused(target, ip, request_id(&parts.extensions));
     if let Err(error) = noted.await {
         tracing::warn!(%error, "a refused agent token could not be recorded");
     }

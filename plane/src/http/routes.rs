@@ -13,8 +13,8 @@ use wgctl::{PeerId, ServerId, Timestamp};
 use super::openapi::{self, Shape, Table, of, op};
 use super::problem::Kind;
 use super::{
-    agent, audit, backup, clients, configuration, export, health, history, keys, login, metrics, qrcode, servers, session,
-    statuses, tokens, users,
+    agent, audit, backup, clients, configuration, export, health, history, keys, login, metrics, qrcode, servers,
+    session, statuses, tokens, users,
 };
 
 pub(super) fn table() -> Table {
@@ -69,8 +69,10 @@ fn whole(table: Table) -> Table {
         .get(
             "/metrics",
             metrics::show,
-            op("metrics", "What is measured, for Prometheus")
-                .file("text/plain; version=0.0.4; charset=utf-8", Some("# TYPE sentrazone_plane_build_info gauge\n")),
+            op("metrics", "What is measured, for Prometheus").file(
+                "text/plain; version=0.0.4; charset=utf-8",
+                Some("# TYPE sentrazone_plane_build_info gauge\n"),
+            ),
         )
         .tag("backup")
         .get(
@@ -275,7 +277,11 @@ fn users_and_log(table: Table) -> Table {
             op("removeUser", "Remove a user; the last enabled admin stays").may(&[Kind::LastAdmin]),
         )
         .tag("tokens")
-        .get(TOKENS, tokens::list, op("listTokens", "The tokens of programs, by name"))
+        .get(
+            TOKENS,
+            tokens::list,
+            op("listTokens", "The tokens of programs, by name"),
+        )
         .post(
             TOKENS,
             tokens::create,
@@ -314,14 +320,23 @@ fn users_and_log(table: Table) -> Table {
         .get(
             "/api/audit/key",
             audit::key,
-            op("showAuditKey", "The public key that the log's checkpoints are signed with"),
+            op(
+                "showAuditKey",
+                "The public key that the log's checkpoints are signed with",
+            ),
         )
         .get(
             "/api/audit/verify",
             audit::verify,
-            op("verifyAudit", "Whether the log is as it was written; else the first record that is not")
-                .query::<Head>("head", "A record that the log must have, as an earlier verification named it.")
-                .may(&[Kind::Overloaded]),
+            op(
+                "verifyAudit",
+                "Whether the log is as it was written; else the first record that is not",
+            )
+            .query::<Head>(
+                "head",
+                "A record that the log must have, as an earlier verification named it.",
+            )
+            .may(&[Kind::Overloaded]),
         )
         .get(
             "/api/audit/export",
@@ -330,7 +345,11 @@ fn users_and_log(table: Table) -> Table {
                 "exportAudit",
                 "The whole audit log, oldest first, streamed: as CSV (RFC 4180) or JSON Lines",
             )
-            .query_of("format", json!({ "type": "string", "enum": ["csv", "jsonl"], "default": "csv" }), "`csv`, or `jsonl` with the log's checkpoints.")
+            .query_of(
+                "format",
+                json!({ "type": "string", "enum": ["csv", "jsonl"], "default": "csv" }),
+                "`csv`, or `jsonl` with the log's checkpoints.",
+            )
             .file(
                 "text/csv; charset=utf-8; header=present",
                 Some("id,actor,action,target,ip,created_at,detail\r\n"),

@@ -1,0 +1,97 @@
+//! The configuration reference, made from the packaged examples.
+//!
+//! Owns the form of `docs/configuration.md`. That the examples name every setting with its default is
+//! held by the test of the packages; that the document is what this makes of them, by that of the documents.
+
+use std::fmt::Write as _;
+
+/// A program's example configuration.
+pub struct Example<'a> {
+    /// Like `sentrazone-plane`.
+    pub program: &'a str,
+    /// Where it is installed.
+    pub path: &'a str,
+    /// What the environment's variables begin with, like `SENTRAZONE_PLANE_`.
+    pub prefix: &'a str,
+    /// Its text: comments, and every setting commented out with its default.
+    pub text: &'a str,
+}
+
+struct Setting {
+    key: String,
+    value: String,
+    words: String,
+}
+
+/// The document about all of them.
+#[must_use]
+pub fn configuration(examples: &[Example<'_>]) -> String {
+    let mut page = String::from(
+        "# Configuration\n\n\
+         Every setting of plane and agent with its default; those without one have an example. This page is made from\n\
+         the packaged examples by `make docs`.\n\n\
+         A setting that is not known is an error, which names its line. Each can be overridden by an environment\n\
+         variable. Secrets are files, never settings or variables.\n",
+    );
+    for example in examples {
+        let Example {
+            program,
+            path,
+            prefix,
+            text,
+        } = example;
+        let _ = write!(page, "\n## {program}: `{path}`\n");
+        for (table, settings) in tables(text) {
+            if settings.is_empty() {
+                continue;
+            }
+            if !table.is_empty() {
+                let _ = write!(page, "\n### `[{table}]`\n");
+            }
+            page.push_str("\n| setting | default | variable | |\n| --- | --- | --- | --- |\n");
+            for Setting { key, value, words } in settings {
+                let dotted = if table.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{table}_{key}")
+                };
+                let variable = format!("{prefix}{}", dotted.to_uppercase());
+                let words = words.replace('|', "\\|");
+                let _ = writeln!(page, "| `{key}` | `{value}` | `{variable}` | {words} |");
+            }
+        }
+    }
+    page
+}
+
+/// Tables with their settings, in the file's order; the first one has no name.
+fn tables(text: &str) -> Vec<(String, Vec<Setting>)> {
+    let mut tables = vec![(String::new(), Vec::new())];
+    let mut words: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            tables.push((name.to_owned(), Vec::new()));
+            words.clear();
+        } else if let Some((key, value)) = setting(line) {
+            let (_, settings) = tables.last_mut().expect("there is one from the beginning");
+            settings.push(Setting {
+                key: key.to_owned(),
+                value: value.to_owned(),
+                words: words.join(" "),
+            });
+            words.clear();
+        } else if let Some(comment) = line.strip_prefix('#') {
+            words.push(comment.trim());
+        } else {
+            words.clear();
+        }
+    }
+    tables
+}
+
+/// `#key = value`, in force or commented out.
+fn setting(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.strip_prefix('#').unwrap_or(line).split_once(" = ")?;
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    is_key.then_some((key, value))
+}
