@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::address::Endpoint;
 use crate::api::{AuditKey, Hash, Head, Signature};
 use crate::key::PublicKey;
-use crate::name::{Email, Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId, TokenId, TokenName, UserId};
+use crate::name::{
+    Email, Incarnation, InterfaceName, PeerId, PeerName, RequestId, ServerId, TokenId, TokenName, UserId,
+};
 use crate::pin::Pin;
 use crate::protocol::v1::Sealed;
 use crate::time::Timestamp;

@@ -246,7 +246,10 @@ async fn create(
 async fn remove(tx: &impl Change, id: &TokenId) -> Result<Done<()>, Refusal> {
     let token = tx.token(id).await?.ok_or_else(|| no_token(id))?;
     tx.erase_token(&token).await?;
-    Ok(Done::new((), Entry::new(Action::TokenDeleted, &token.name).removed(&token)))
+    Ok(Done::new(
+        (),
+        Entry::new(Action::TokenDeleted, &token.name).removed(&token),
+    ))
 }
 
 async fn used(tx: &impl Record, id: &TokenId, now: Timestamp) -> Result<(), Refusal> {

@@ -198,7 +198,7 @@ fn no_such_action(id: &'static str) -> openapi::Operation {
     op(id, "Always refused: it is seen with GET, and no action")
         .id_of("server", Shape::Json(json!({ "type": "string" })))
         .id_of("client", Shape::Json(json!({ "type": "string" })))
-        .may(&[Kind::InvalidAction])
+        .may(&[Kind::InvalidAction, Kind::NotFound])
 }
 
 fn server(table: Table) -> Table {
@@ -269,7 +269,11 @@ fn users_and_log(table: Table) -> Table {
             op("removeUser", "Remove a user; the last enabled admin stays").may(&[Kind::LastAdmin]),
         )
         .tag("tokens")
-        .get(TOKENS, tokens::list, op("listTokens", "The tokens of programs, by name"))
+        .get(
+            TOKENS,
+            tokens::list,
+            op("listTokens", "The tokens of programs, by name"),
+        )
         .post(
             TOKENS,
             tokens::create,
@@ -308,14 +312,23 @@ fn users_and_log(table: Table) -> Table {
         .get(
             "/api/audit/key",
             audit::key,
-            op("showAuditKey", "The public key that the log's checkpoints are signed with"),
+            op(
+                "showAuditKey",
+                "The public key that the log's checkpoints are signed with",
+            ),
         )
         .get(
             "/api/audit/verify",
             audit::verify,
-            op("verifyAudit", "Whether the log is as it was written; else the first record that is not")
-                .query::<Head>("head", "A record that the log must have, as an earlier verification named it.")
-                .may(&[Kind::Overloaded]),
+            op(
+                "verifyAudit",
+                "Whether the log is as it was written; else the first record that is not",
+            )
+            .query::<Head>(
+                "head",
+                "A record that the log must have, as an earlier verification named it.",
+            )
+            .may(&[Kind::Overloaded]),
         )
         .get(
             "/api/audit/export",
@@ -324,11 +337,16 @@ fn users_and_log(table: Table) -> Table {
                 "exportAudit",
                 "The whole audit log, oldest first, streamed: as CSV (RFC 4180) or JSON Lines",
             )
-            .query_of("format", json!({ "type": "string", "enum": ["csv", "jsonl"], "default": "csv" }), "`csv`, or `jsonl` with the log's checkpoints.")
+            .query_of(
+                "format",
+                json!({ "type": "string", "enum": ["csv", "jsonl"], "default": "csv" }),
+                "`csv`, or `jsonl` with the log's checkpoints.",
+            )
             .file(
                 "text/csv; charset=utf-8; header=present",
                 Some("id,actor,action,target,ip,created_at,detail\r\n"),
             )
+            .or_file("application/jsonl", "{\"kind\":\"record\",\"id\":1,…}\n")
             .with_header("Content-Disposition"),
         )
 }

@@ -60,7 +60,14 @@ pub(crate) trait Record:
 }
 
 impl<T> Record for T where
-    T: Read + RecordAgents + RecordAnswers + RecordAudit + RecordHistory + RecordPenalties + RecordPrekeys + RecordTokens
+    T: Read
+        + RecordAgents
+        + RecordAnswers
+        + RecordAudit
+        + RecordHistory
+        + RecordPenalties
+        + RecordPrekeys
+        + RecordTokens
 {
 }
 

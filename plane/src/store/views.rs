@@ -123,7 +123,10 @@ impl Logged for ServerRecord {
             ("drift_policy", json!(drift_policy)),
             ("public_key", json!(public_key)),
             ("adopt", json!(adopt)),
-            ("previous_token_valid_until", json!(old_token.as_ref().map(|old| old.until))),
+            (
+                "previous_token_valid_until",
+                json!(old_token.as_ref().map(|old| old.until)),
+            ),
         ]
     }
 

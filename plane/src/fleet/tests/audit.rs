@@ -39,7 +39,11 @@ async fn every_change_says_what_was_before_and_after_and_never_a_secret() {
         changes,
         json!({"mtu": {"before": null, "after": 1380}, "dns": {"before": [], "after": ["1.1.1.1"]}})
     );
-    let token = fleet.rotate_agent_token(&me, server, TokenRotation::default()).await.unwrap().agent_token;
+    let token = fleet
+        .rotate_agent_token(&me, server, TokenRotation::default())
+        .await
+        .unwrap()
+        .agent_token;
     let (_, changes) = newest(fleet, "server_token_rotated").await;
     assert_eq!(changes, json!({"agent_token": {"after": "changed"}}));
 
@@ -122,7 +126,12 @@ async fn a_flood_of_failed_logins_is_counted_and_still_slows_the_account_down() 
         fleet.login_failed("ops@example.com", Some(ip), None).await.unwrap();
     }
     assert_eq!(
-        fleet.login_permitted("ops@example.com", None).await.err().unwrap().code(),
+        fleet
+            .login_permitted("ops@example.com", None)
+            .await
+            .err()
+            .unwrap()
+            .code(),
         "too_many_requests"
     );
     let one_by_one = records(fleet)
