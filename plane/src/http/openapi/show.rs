@@ -38,9 +38,10 @@ impl Operation {
             put("parameters", parameters.collect());
         }
         if let Some(body) = &self.body {
+            let (media_type, content) = show_content(body, |shape| shape.taken(schemas));
             put(
                 "requestBody",
-                json!({ "required": self.needs_body, "content": [show_content(body, |shape| shape.taken(schemas))].into_iter().collect::<Map<_, _>>() }),
+                json!({ "required": self.needs_body, "content": { media_type: content } }),
             );
         }
         shown
