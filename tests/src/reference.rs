@@ -15,11 +15,12 @@ pub const BEGIN: &str =
 pub const END: &str = "<!-- What was generated ends here. -->";
 
 /// Codes that many operations share, which the page explains once.
-const SHARED: [&str; 11] = [
+const SHARED: [&str; 12] = [
     "internal",
     "storage_unavailable",
     "unauthorized",
     "forbidden",
+    "too_many_requests",
     "malformed_json",
     "bad_request",
     "request_timeout",
@@ -90,6 +91,7 @@ fn row(path: &str, method: &str, operation: &Value) -> String {
     }
     let who = match operation["x-permission"].as_str() {
         Some("person") => "oneself",
+        Some("keeper") => "admin, logged in",
         Some(who) => who,
         None => "",
     };
@@ -145,7 +147,11 @@ fn answers(operation: &Value) -> String {
             Some((media, content)) if media == "application/json" => {
                 shown.push(format!("{status} {}", schema_name(&content["schema"])));
             }
-            Some((media, _)) => shown.push(format!("{status} `{media}`")),
+            Some(_) => {
+                let kinds = response["content"].as_object().into_iter().flatten();
+                let kinds: Vec<String> = kinds.map(|(media, _)| format!("`{media}`")).collect();
+                shown.push(format!("{status} {}", kinds.join(" or ")));
+            }
             None => shown.push(status.clone()),
         }
     }

@@ -206,7 +206,7 @@ fn no_such_action(id: &'static str) -> openapi::Operation {
     op(id, "Always refused: it is seen with GET, and no action")
         .id_of("server", Shape::Json(json!({ "type": "string" })))
         .id_of("client", Shape::Json(json!({ "type": "string" })))
-        .may(&[Kind::InvalidAction])
+        .may(&[Kind::InvalidAction, Kind::NotFound])
 }
 
 fn server(table: Table) -> Table {
@@ -354,6 +354,7 @@ fn users_and_log(table: Table) -> Table {
                 "text/csv; charset=utf-8; header=present",
                 Some("id,actor,action,target,ip,created_at,detail\r\n"),
             )
+            .or_file("application/jsonl", "{\"kind\":\"record\",\"id\":1,…}\n")
             .with_header("Content-Disposition"),
         )
 }

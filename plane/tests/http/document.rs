@@ -59,6 +59,7 @@ impl Operation {
             .replace("{action}", "enable")
             .replace("{client}", id)
             .replace("{user}", id)
+            .replace("{token}", id)
             .replace("{request}", id)
     }
 

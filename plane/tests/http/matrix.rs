@@ -3,15 +3,18 @@
 //! The requests are generated from the served document, so that a new route is tried with all of
 //! them from the day it is there.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
+use wgctl::Timestamp;
 
 use crate::agent::FakeAgent;
 use crate::client::{Answer, Request, request};
 use crate::document::{Operation, operations};
-use crate::plane::{PASSWORD, TestPlane};
+use crate::plane::{PASSWORD, TestPlane, until};
 
 /// What a credential is good for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,7 +22,17 @@ enum Good {
     Nothing,
     Viewer,
     Admin,
+    /// API tokens: of a viewer, of an admin, and of an admin for a server that nothing is asked of.
+    ApiViewer,
+    ApiAdmin,
+    ApiElsewhere,
     Agent,
+}
+
+impl Good {
+    fn logged_in(self) -> bool {
+        matches!(self, Self::Viewer | Self::Admin)
+    }
 }
 
 /// A credential of the matrix: its name, the header's value, what it is good for.
@@ -65,6 +78,10 @@ pub(crate) fn fleet() -> Fleet {
     let (_, changed) = session("changed@example.com", "admin");
     let change = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
     assert_eq!(plane.post("/api/password", &changed, &change).status, 204);
+    let api = |name: &str, role: &str| plane.add_token(&json!({"name": name, "role": role}));
+    let (api_viewer, api_admin) = (api("reader", "viewer"), api("writer", "admin"));
+    let api_elsewhere = plane.add_token(&json!({"name": "tokyo", "role": "admin", "servers": ["tokyo"]}));
+    let (api_expired, api_revoked) = (expired_api(&plane, &admin), revoked_api(&plane, &admin));
     let bearer = |token: &str| Some(format!("Bearer {token}"));
     let (expired, tampered) = (expired(&plane, &admin), tampered(&viewer));
     let credentials = vec![
@@ -86,8 +103,22 @@ pub(crate) fn fleet() -> Fleet {
         ("an agent token that never was", bearer("szagent_AAAA"), Good::Nothing),
         ("a revoked agent token", bearer(&revoked), Good::Nothing),
         ("a removed server's agent token", bearer(&removed), Good::Nothing),
+        ("an API token that never was", bearer("szapi_AAAA"), Good::Nothing),
+        ("an expired API token", bearer(&api_expired), Good::Nothing),
+        ("a revoked API token", bearer(&api_revoked), Good::Nothing),
         ("a viewer", bearer(&viewer), Good::Viewer),
         ("an admin", bearer(&admin), Good::Admin),
+        (
+            "an API token with the role viewer",
+            bearer(&api_viewer),
+            Good::ApiViewer,
+        ),
+        ("an API token with the role admin", bearer(&api_admin), Good::ApiAdmin),
+        (
+            "an admin's API token for another server",
+            bearer(&api_elsewhere),
+            Good::ApiElsewhere,
+        ),
         ("an agent", bearer(&agent), Good::Agent),
         ("another server's agent", bearer(&other), Good::Agent),
     ];
@@ -104,10 +135,41 @@ fn payload(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
+/// An API token that was good, and whose time is over.
+fn expired_api(plane: &TestPlane, admin: &str) -> String {
+    let soon = Timestamp::now().after(Duration::from_secs(3));
+    let token = plane.add_token(&json!({"name": "brief", "role": "admin", "expires_at": soon}));
+    until("an API token's end", || {
+        let status = plane.get("/api/servers", &token).status;
+        (status == 401).then_some(())
+    });
+    let known = plane.get("/api/tokens", admin).expect(200);
+    assert!(known.as_array().unwrap().iter().any(|token| token["name"] == "brief"));
+    token
+}
+
+/// An API token that was good, and was revoked.
+fn revoked_api(plane: &TestPlane, admin: &str) -> String {
+    let made = plane.post("/api/tokens", admin, &json!({"name": "revoked", "role": "admin"}));
+    let made = made.expect(201);
+    let token = made["token"].as_str().unwrap().to_owned();
+    plane.get("/api/servers", &token).expect(200);
+    let path = format!("/api/tokens/{}", made["id"].as_str().unwrap());
+    assert_eq!(plane.delete(&path, admin).status, 204);
+    token
+}
+
 /// The admin's session, of yesterday and truly signed.
 fn expired(plane: &TestPlane, admin: &str) -> String {
-    let key = EncodingKey::from_secret(&std::fs::read(plane.state_dir().join("jwt.key")).unwrap());
-    let sign = |claims: &Value| jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap();
+    let keys: Value = serde_json::from_slice(&std::fs::read(plane.state_dir().join("session.keys")).unwrap()).unwrap();
+    let secret = URL_SAFE_NO_PAD.decode(keys[0]["secret"].as_str().unwrap()).unwrap();
+    let header = admin.split('.').next().unwrap();
+    let sign = |claims: &Value| {
+        let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let key = EncodingKey::from_secret(&secret);
+        let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    };
     let mut claims = payload(admin);
     // What is signed so is taken while its time lasts: only the time is wrong with the other.
     plane.get("/api/users", &sign(&claims)).expect(200);
@@ -146,19 +208,26 @@ pub(crate) fn asking(operation: &Operation, path: &str, credential: Option<&Stri
     asking
 }
 
+/// What is about all servers, and shows an API token for some of them those.
+const FILTERED: [&str; 3] = ["/api/history", "/api/servers", "/api/statuses"];
+
 /// The status and code that the document lets one expect: of a caller without the permission the
 /// permission's; of one with it the first thing that is wrong with the request, which is on purpose.
 fn expected(operation: &Operation, good: Good) -> (u16, Option<&'static str>) {
-    let passes = match operation.permission() {
-        "anyone" => true,
-        "viewer" | "person" => matches!(good, Good::Viewer | Good::Admin),
-        "admin" if good == Good::Viewer => return (403, Some("forbidden")),
-        "admin" => good == Good::Admin,
-        "agent" => good == Good::Agent,
-        other => panic!("there is no permission {other:?}"),
-    };
-    if !passes {
-        return (401, Some("unauthorized"));
+    use Good::{Admin, Agent, ApiAdmin, ApiElsewhere, ApiViewer, Nothing, Viewer};
+    let (unauthorized, forbidden) = ((401, Some("unauthorized")), (403, Some("forbidden")));
+    match (operation.permission(), good) {
+        ("anyone", _) | ("agent", Agent) => {}
+        ("viewer" | "admin" | "keeper" | "person" | "agent", Nothing)
+        | ("viewer" | "admin" | "keeper" | "person", Agent)
+        | ("agent", _) => return unauthorized,
+        ("person", Viewer | Admin) | ("keeper", Admin) => {}
+        ("person" | "keeper", _) | ("admin", Viewer | ApiViewer) => return forbidden,
+        // A server that it is not for is to it one that is not there; of all servers it is shown its own.
+        ("viewer" | "admin", ApiElsewhere) if operation.path.contains("{server}") => return (404, Some("not_found")),
+        ("viewer" | "admin", ApiElsewhere) if !FILTERED.contains(&operation.path) => return forbidden,
+        ("viewer" | "admin", Viewer | Admin | ApiViewer | ApiAdmin | ApiElsewhere) => {}
+        (other, _) => panic!("there is no permission {other:?}"),
     }
     let absent = operation.path.contains('{') && !operation.text("operationId").starts_with("agent");
     match operation.success() {
@@ -197,9 +266,9 @@ fn every_operation_with_every_credential_answers_what_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(tried > 800, "{tried}");
+    assert!(tried > 1200, "{tried}");
     for (name, credential, good) in &fleet.credentials {
-        if matches!(good, Good::Viewer | Good::Admin) {
+        if good.logged_in() {
             let logout = || request("POST", "/api/logout").header("Authorization", credential.as_ref().unwrap());
             assert_eq!(logout().send(fleet.plane.address).status, 204, "{name}");
             logout().send(fleet.plane.address).problem(401, "unauthorized");
@@ -218,10 +287,16 @@ fn a_refused_caller_learns_nothing_of_what_there_is() {
     let client = client.expect(201)["id"].as_str().unwrap().to_owned();
     for operation in operations().iter().filter(|operation| operation.path.contains('{')) {
         for (name, credential, good) in &fleet.credentials {
-            if expected(operation, *good).0 / 100 == 4 && matches!(expected(operation, *good).0, 401 | 403) {
+            let refused = matches!(expected(operation, *good).0, 401 | 403) || *good == Good::ApiElsewhere;
+            if refused {
                 let ask = |path: &str| asking(operation, path, credential.as_ref()).send(fleet.plane.address);
                 let (there, absent) = (ask(&operation.filled("los-angeles", &client)), ask(&operation.absent()));
-                assert_eq!(shown(&there, ""), shown(&absent, ""), "{} with {name}", operation.path);
+                assert_eq!(
+                    shown(&there, "los-angeles"),
+                    shown(&absent, "nowhere"),
+                    "{} with {name}",
+                    operation.path
+                );
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sentrazone_agent::plane::Plane as Conversation;
-use sentrazone_plane::fleet::{Actor, Caller, Fleet, Refusal};
+use sentrazone_plane::fleet::{Fleet, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};

@@ -33,10 +33,6 @@ pub(super) fn admin() -> Caller {
     Caller::standing(Actor::Local("root".to_owned()), None)
 }
 
-pub(super) fn agent(server: &ServerId) -> Caller {
-    Caller::standing(Actor::Agent(server.clone()), None)
-}
-
 pub(super) fn new_server(pool: &[&str]) -> NewServer {
     let json = serde_json::json!({
         "id": "los-angeles", "endpoint": "vpn.example.com:51820", "address_pool": pool

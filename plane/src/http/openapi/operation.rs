@@ -13,6 +13,10 @@ use super::schemas::{Make, of};
 /// Examples by schema name.
 const EXAMPLES: &str = include_str!("examples.json");
 
+/// How a change by people and programs may be refused whoever they are: it is too much at once, or
+/// their right to it was taken while it waited.
+const CHANGE: &[Kind] = &[Kind::TooManyRequests, Kind::Unauthorized, Kind::Forbidden];
+
 /// Where a parameter stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Place {
@@ -53,7 +57,8 @@ pub(super) struct Content {
 pub(super) struct Success {
     pub(super) status: u16,
     pub(super) words: &'static str,
-    pub(super) content: Option<Content>,
+    /// As one of these; nothing where there are none.
+    pub(super) content: Vec<Content>,
     pub(super) headers: Vec<&'static str>,
 }
 
@@ -173,6 +178,18 @@ impl Operation {
         self
     }
 
+    /// Or with this, where that is asked for.
+    pub(in crate::http) fn or_file(mut self, media_type: &'static str, example: &str) -> Self {
+        if let Some(success) = &mut self.success {
+            success.content.push(Content {
+                media_type,
+                shape: Shape::Json(json!({ "type": "string" })),
+                example: Some(example.into()),
+            });
+        }
+        self
+    }
+
     /// Its answer has this header, of the shared ones.
     pub(in crate::http) fn with_header(mut self, name: &'static str) -> Self {
         if let Some(success) = &mut self.success {
@@ -203,6 +220,9 @@ impl Operation {
     ) {
         (self.permission, self.security) = (permission, security);
         self.refuses(refusals);
+        if self.method != "get" && security.contains(&"session") {
+            self.refuses(CHANGE);
+        }
     }
 
     pub(super) fn refuses(&mut self, kinds: &[Kind]) {
@@ -261,7 +281,7 @@ impl Operation {
             self.success = Some(Success {
                 status,
                 words,
-                content,
+                content: content.into_iter().collect(),
                 headers: Vec::new(),
             });
         }

@@ -71,7 +71,7 @@ macro_rules! permissions {
 
 permissions! {
     Anyone = "anyone", [], [];
-    Viewer = "viewer", ["session", "apiToken"], [Unauthorized, StorageUnavailable];
+    Viewer = "viewer", ["session", "apiToken"], [Unauthorized, Forbidden, StorageUnavailable];
     ScopedViewer = "viewer", ["session", "apiToken"], [Unauthorized, StorageUnavailable];
     Admin = "admin", ["session", "apiToken"], [Unauthorized, Forbidden, StorageUnavailable];
     Keeper = "keeper", ["session"], [Unauthorized, Forbidden, StorageUnavailable];

@@ -38,9 +38,10 @@ impl Operation {
             put("parameters", parameters.collect());
         }
         if let Some(body) = &self.body {
+            let (media_type, content) = show_content(body, |shape| shape.taken(schemas));
             put(
                 "requestBody",
-                json!({ "required": self.needs_body, "content": show_content(body, |shape| shape.taken(schemas)) }),
+                json!({ "required": self.needs_body, "content": { media_type: content } }),
             );
         }
         shown
@@ -60,11 +61,12 @@ impl Operation {
                 }
             }
             let mut shown = json!({ "description": success.words, "headers": headers });
-            if let (Some(content), Some(object)) = (&success.content, shown.as_object_mut()) {
-                object.insert(
-                    "content".to_owned(),
-                    show_content(content, |shape| shape.given(schemas)),
-                );
+            let contents = success.content.iter();
+            let contents: Map<_, _> = contents
+                .map(|content| show_content(content, |shape| shape.given(schemas)))
+                .collect();
+            if let (false, Some(object)) = (contents.is_empty(), shown.as_object_mut()) {
+                object.insert("content".to_owned(), contents.into());
             }
             responses.insert(success.status.to_string(), shown);
         }
@@ -116,12 +118,12 @@ fn show_parameter(parameter: &Parameter, schemas: &mut Schemas) -> Value {
     shown
 }
 
-fn show_content(content: &Content, schema: impl FnOnce(&Shape) -> Value) -> Value {
+fn show_content(content: &Content, schema: impl FnOnce(&Shape) -> Value) -> (String, Value) {
     let mut shown = json!({ "schema": schema(&content.shape) });
     if let (Some(example), Some(object)) = (&content.example, shown.as_object_mut()) {
         object.insert("example".to_owned(), example.clone());
     }
-    json!({ content.media_type: shown })
+    (content.media_type.to_owned(), shown)
 }
 
 fn show_refusal(status: u16, kinds: &[Kind], problem: &Value) -> Value {

@@ -22,6 +22,7 @@ use wgctl::client::Client;
 use crate::connection::Options;
 use crate::output::{join, plain};
 use crate::show;
+use crate::user::role_name;
 
 /// The environment variable that asks for an answer.
 const VARIABLE: &str = "_WGCTL_COMPLETE";
@@ -79,6 +80,7 @@ enum Kind {
     Server,
     Peer,
     User,
+    Token,
     Interface,
 }
 
@@ -90,6 +92,7 @@ fn kind(path: &str, argument: &str) -> Option<Kind> {
         (path, "id") if path.starts_with("server ") => Some(Kind::Server),
         (path, "peer") if path.starts_with("peer ") => Some(Kind::Peer),
         (path, "email") if path.starts_with("user ") => Some(Kind::User),
+        ("token remove", "name") => Some(Kind::Token),
         ("show", "interface") => Some(Kind::Interface),
         _ => None,
     }
@@ -197,6 +200,11 @@ async fn names(plane: &Client, kind: Kind, said: &ArgMatches, current: &OsStr) -
             let users = plane.users().await.ok()?.into_iter();
             Some(users.map(|user| (user.email.to_string(), String::new())).collect())
         }
+        Kind::Token => {
+            let tokens = plane.api_tokens().await.ok()?.into_iter();
+            let about = |token: wgctl::api::ApiToken| (token.name.to_string(), role_name(token.role).to_owned());
+            Some(tokens.map(about).collect())
+        }
         Kind::Interface => None,
     }
 }
@@ -221,6 +229,8 @@ mod tests {
         assert_eq!(kind("server show", "id"), Some(Kind::Server));
         assert_eq!(kind("peer rename", "peer"), Some(Kind::Peer));
         assert_eq!(kind("history", "server"), Some(Kind::Server));
+        assert_eq!(kind("token remove", "name"), Some(Kind::Token));
+        assert_eq!(kind("token add", "name"), None);
         assert_eq!(kind("server add", "id"), None);
         assert_eq!(kind("user add", "email"), None);
         assert_eq!(kind("peer rename", "new_name"), None);
