@@ -5,6 +5,7 @@ mod backfill;
 mod backup;
 mod clients;
 mod drift;
+mod networks;
 mod people;
 mod prekeys;
 
