@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use wgctl::ServerId;
-use wgctl::name::{Email, UserId};
+use wgctl::name::{Email, UserId, deceives};
 
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +52,11 @@ impl fmt::Display for Actor {
 /// Characters of a detail: a drift's 300, and its kind.
 const LONGEST_DETAIL: usize = 400;
 
-/// What a stranger typed, fit for a log: at most 254 characters, none of them a control character.
+/// What a stranger typed, fit for a log: at most 254 characters, none of which ends a line, turns it
+/// round or hides in it.
 fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(254).collect()
+    let plain = |c: &char| !c.is_control() && !deceives(*c);
+    text.chars().filter(plain).take(254).collect()
 }
 
 macro_rules! actions {
@@ -154,7 +156,9 @@ impl Entry {
     /// The same, with what was found.
     pub fn with_detail(self, detail: impl fmt::Display) -> Self {
         let text = detail.to_string();
-        let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let line = text
+            .chars()
+            .map(|c| if c.is_control() || deceives(c) { ' ' } else { c });
         Self {
             detail: Some(line.take(LONGEST_DETAIL).collect()),
             ..self

@@ -19,6 +19,7 @@ mod client;
 mod clients;
 mod command;
 mod edge;
+mod hostile;
 mod people;
 mod plane;
 mod records;
