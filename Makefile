@@ -3,7 +3,7 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test faults sim check build kernel bench tools guest
+.PHONY: help demo test faults sim hostile check build kernel bench tools guest
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,10 @@ faults: build guest ## Try every fault as often as is promised (some hours), and
 
 sim: tools ## Simulate plane and agents over a bad network: make sim [SEEDS=10000] [SEED=n replays one]
 	$(if $(SEED),SEED=$(SEED),SEEDS=$(or $(SEEDS),10000)) $(CARGO) test -p sentrazone-tests --test simulation --quiet -- whatever --nocapture
+
+hostile: build ## Attack a release build while clients work (some minutes): make hostile [T=part_of_a_name]
+	$(CARGO) build --release --quiet -p sentrazone-plane
+	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/hostile $(if $(T),"$(T)")
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)

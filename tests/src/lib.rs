@@ -21,6 +21,7 @@ pub mod reference;
 pub mod resources;
 pub mod sessions;
 pub mod shown;
+pub mod statistics;
 pub mod trace;
 pub mod traffic;
 pub mod wait;
