@@ -3,7 +3,7 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test faults sim hostile check build kernel bench tools guest
+.PHONY: help demo test faults sim hostile fuzz check build kernel bench tools guest
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -28,11 +28,15 @@ hostile: build ## Attack a release build while clients work (some minutes): make
 	$(CARGO) build --release --quiet -p sentrazone-plane
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/hostile $(if $(T),"$(T)")
 
+fuzz: tools ## Fuzz every parser: make fuzz [SECONDS=60] [T=target]
+	@tests/fuzz/run $(or $(SECONDS),60) $(T)
+
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)
 
 check: tools ## Check formatting, lints, documentation, licences
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --features sentrazone-tests/kernel --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	tests/tools --with-cargo-deny
