@@ -3,7 +3,7 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test faults sim hostile fuzz check build kernel bench tools guest
+.PHONY: help demo test faults sim hostile fuzz mutants check build kernel bench tools guest
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ hostile: build ## Attack a release build while clients work (some minutes): make
 
 fuzz: tools ## Fuzz every parser: make fuzz [SECONDS=60] [T=target]
 	@tests/fuzz/run $(or $(SECONDS),60) $(T)
+
+mutants: tools ## Count changes to the code that no test notices (hours): make mutants [T=pool]
+	@tests/mutants $(T)
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)
