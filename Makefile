@@ -3,7 +3,7 @@
 CARGO ?= cargo
 GUEST := tests/guest/run
 
-.PHONY: help demo test faults sim check build kernel docs bench deb deb-test tools guest
+.PHONY: help demo test faults sim hostile fuzz mutants check build kernel docs bench deb deb-test tools guest
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -24,11 +24,22 @@ faults: build guest ## Try every fault as often as is promised (some hours), and
 sim: tools ## Simulate plane and agents over a bad network: make sim [SEEDS=10000] [SEED=n replays one]
 	$(if $(SEED),SEED=$(SEED),SEEDS=$(or $(SEEDS),10000)) $(CARGO) test -p sentrazone-tests --test simulation --quiet -- whatever --nocapture
 
+hostile: build ## Attack a release build while clients work (some minutes): make hostile [T=part_of_a_name]
+	$(CARGO) build --release --quiet -p sentrazone-plane
+	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/hostile $(if $(T),"$(T)")
+
+fuzz: tools ## Fuzz every parser: make fuzz [SECONDS=60] [T=target]
+	@tests/fuzz/run $(or $(SECONDS),60) $(T)
+
+mutants: tools ## Count changes to the code that no test notices (hours): make mutants [T=pool]
+	@tests/mutants $(T)
+
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
 	$(CARGO) kernel-test --test $(or $(T),end_to_end) $(NAME)
 
 check: tools ## Check formatting, lints, documentation, licences
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --features sentrazone-tests/kernel --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	tests/tools --with-cargo-deny

@@ -25,7 +25,19 @@ pub struct LoopbackPlane {
 impl LoopbackPlane {
     /// A plane that is ready.
     pub async fn start() -> Self {
-        let mut plane = Self {
+        Self::start_from(&binary("sentrazone-plane")).await
+    }
+
+    /// Like [`LoopbackPlane::start`], from this file.
+    pub async fn start_from(program: &Path) -> Self {
+        let mut plane = Self::configured();
+        plane.give_back_from(program).await;
+        plane
+    }
+
+    /// Its folder, with its configuration.
+    fn configured() -> Self {
+        let plane = Self {
             process: None,
             folder: tempfile::Builder::new()
                 .prefix("sentrazone-plane")
@@ -40,13 +52,16 @@ impl LoopbackPlane {
             plane.port
         );
         std::fs::write(plane.folder.path().join("plane.toml"), config).expect("plane.toml");
-        plane.give_back().await;
         plane
     }
 
     /// Starts it (again) and waits until it is ready.
     pub async fn give_back(&mut self) {
-        let mut command = Command::new(binary("sentrazone-plane"));
+        self.give_back_from(&binary("sentrazone-plane")).await;
+    }
+
+    async fn give_back_from(&mut self, program: &Path) {
+        let mut command = Command::new(program);
         command.arg("--config").arg(self.folder.path().join("plane.toml"));
         self.process = Some(Process::start("plane", command, self.folder.path()));
         let admin = self.admin();

@@ -60,6 +60,15 @@ impl PublicKey {
     pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
+
+    /// Whether it is a point of low order, with which everybody agrees on the same secret, all zero
+    /// (RFC 7748, section 6.1). WireGuard completes no handshake with such a peer; still the kernel
+    /// keeps one, so that it is a value of this type.
+    #[must_use]
+    pub fn is_low_order(&self) -> bool {
+        let anybody = StaticSecret::from([1; KEY_LEN]);
+        !anybody.diffie_hellman(&DalekPublic::from(self.0)).was_contributory()
+    }
 }
 
 impl fmt::Display for PublicKey {
@@ -267,5 +276,33 @@ mod tests {
         assert_eq!(zero.parse::<PublicKey>(), Err(KeyError::Zero));
         assert_eq!(zero.parse::<PresharedKey>(), Err(KeyError::Zero));
         assert_eq!(zero.parse::<PrivateKey>(), Err(KeyError::Zero));
+    }
+
+    #[test]
+    fn keys_that_agree_with_everybody_are_known() {
+        // The points of order 1, 2, 4 and 8, and of the twist, with those that are not reduced:
+        // https://cr.yp.to/ecdh.html#validate. The first of them is the all-zero key, no value of the type.
+        let low = [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ];
+        for text in low {
+            let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap();
+            let mut bytes: [u8; KEY_LEN] = std::array::from_fn(byte);
+            for high_bit in [0, 0x80] {
+                bytes[31] = bytes[31] & 0x7f | high_bit;
+                assert!(
+                    PublicKey::from_bytes(bytes).unwrap().is_low_order(),
+                    "{text} | {high_bit:x}"
+                );
+            }
+        }
+        for _ in 0..64 {
+            assert!(!PrivateKey::generate().unwrap().public_key().is_low_order());
+        }
     }
 }

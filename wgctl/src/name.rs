@@ -89,11 +89,11 @@ text_type!(
     PeerName,
     |text| {
         let length = text.chars().count();
-        let unsafe_character = |c: char| c.is_control() || is_line_or_direction_mark(c);
+        let unsafe_character = |c: char| c.is_control() || deceives(c);
         if length == 0 || length > 64 || text.chars().any(unsafe_character) || text.trim() != text {
             return Err(NameError(
-                "a peer name is 1 to 64 characters, without control characters, line separators or \
-                 direction marks, and without blanks at its ends",
+                "a peer name is 1 to 64 characters, without control characters, line separators, direction \
+                 marks or invisible characters, and without blanks at its ends",
             ));
         }
         Ok(text.to_owned())
@@ -109,7 +109,7 @@ text_type!(
         let Some((local, domain)) = lower.rsplit_once('@') else {
             return Err(error);
         };
-        let bad = |c: char| c.is_control() || c.is_whitespace() || is_line_or_direction_mark(c) || c == '@';
+        let bad = |c: char| c.is_control() || c.is_whitespace() || deceives(c) || c == '@';
         if local.is_empty() || domain.is_empty() || lower.len() > 254 || local.contains(bad) || domain.contains(bad) {
             return Err(error);
         }
@@ -145,10 +145,22 @@ text_type!(
     }
 );
 
-/// Characters that end a line or turn the direction of text in some reader, though they are not
-/// control characters: they could make one record look like two, or a name look like another.
-const fn is_line_or_direction_mark(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+/// Whether a character ends a line or turns the direction of text in some reader, or is one that
+/// nobody sees, though it is no control character: it could make one record look like two, or a name
+/// look like another. The joiners U+200C and U+200D are part of words and of emoji, and stay.
+#[must_use]
+pub const fn deceives(c: char) -> bool {
+    let ends_a_line = matches!(c, '\u{2028}' | '\u{2029}');
+    // Unicode's property Bidi_Control.
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    // Of the property Default_Ignorable_Code_Point, what no word needs; and annotations.
+    let unseen = matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}' |
+        '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' |
+        '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+    );
+    ends_a_line || turns || unseen
 }
 
 macro_rules! id_type {
@@ -255,7 +267,14 @@ mod tests {
 
     #[test]
     fn peer_names_are_one_line_of_readable_text() {
-        for good in ["alice-iphone", "Zoë's laptop", "日本", &"x".repeat(64)] {
+        for good in [
+            "alice-iphone",
+            "Zoë's laptop",
+            "日本",
+            "👩\u{200d}💻",
+            "می\u{200c}خواهم",
+            &"x".repeat(64),
+        ] {
             assert!(good.parse::<PeerName>().is_ok(), "{good:?}");
         }
         for bad in [
@@ -264,6 +283,10 @@ mod tests {
             "a\nPostUp = x",
             "a\u{2028}b",
             "a\u{202e}b",
+            "a\u{61c}b",
+            "alice\u{200b}",
+            "ali\u{ad}ce",
+            "alice\u{e0041}",
             "\u{7f}",
             &"x".repeat(65),
         ] {

@@ -40,10 +40,15 @@ macro_rules! blanks {
     };
 }
 
-/// Characters that no name has: control characters, line separators, direction marks.
+/// Characters that no name has: control characters, and those that deceive (`name::deceives`). Those
+/// beyond the basic plane stand for themselves: not every dialect has an escape for them.
 macro_rules! unsafe_characters {
     () => {
-        r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
+        concat!(
+            r"\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f",
+            r"\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb",
+            "\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}"
+        )
     };
 }
 

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use uuid::Uuid;
-use wgctl::name::RequestId;
+use wgctl::name::{RequestId, deceives};
 use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
@@ -180,7 +180,9 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
 }
 
 pub(super) fn one_line(reason: &str) -> String {
-    let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let line = reason
+        .chars()
+        .map(|c| if c.is_control() || deceives(c) { ' ' } else { c });
     line.take(LONGEST_REASON).collect()
 }
 

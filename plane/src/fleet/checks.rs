@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use wgctl::Timestamp;
 use wgctl::address::normal;
 use wgctl::pool::Pool;
+use wgctl::{PublicKey, Timestamp};
 
 use super::Refusal;
 
@@ -71,6 +71,10 @@ pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet
             );
             return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
         }
+        if is_nobodys(net) {
+            let detail = format!("{net} leads to no device behind a client: name the networks that do");
+            return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
+        }
         if let Some(other) = nets.iter().take(at).find(|other| wgctl::address::overlap(net, other)) {
             return Err(Refusal::OverlappingNetworks {
                 network: net.to_string(),
@@ -79,6 +83,27 @@ pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet
         }
     }
     Ok(nets)
+}
+
+/// Whether a network lies among addresses that mean this host or nobody: 0.0.0.0/8, loopback, the
+/// broadcast address, `::/16`. Multicast and link-local networks may lead to a client, routing
+/// protocols over WireGuard need them.
+fn is_nobodys(net: &IpNet) -> bool {
+    match net.addr() {
+        IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 127 | 255),
+        IpAddr::V6(v6) => v6.segments()[0] == 0,
+    }
+}
+
+/// A client's own key, if it has one to which a secret can be agreed.
+pub(super) fn public_key(field: &str, key: Option<PublicKey>) -> Result<Option<PublicKey>, Refusal> {
+    match key {
+        Some(key) if key.is_low_order() => Err(Refusal::field_value(
+            field,
+            "this key agrees with everybody on the same secret, no handshake succeeds with it: make one with `wg genkey | wg pubkey`",
+        )),
+        other => Ok(other),
+    }
 }
 
 /// A server's pool: at most one network a family.
@@ -221,6 +246,12 @@ mod tests {
             &["128.0.0.0/1"],
             &["8000::/1"],
             &["10.0.0.0/8", "10.1.0.0/16"],
+            &["127.0.0.0/8"],
+            &["0.1.0.0/16"],
+            &["255.255.255.255/32"],
+            &["::1/128"],
+            // What holds all IPv4 addresses in IPv6's clothes is itself no IPv4 network.
+            &["::ffff:0:0/95"],
         ] {
             assert!(networks_behind("serverAllowedIPs", &nets(bad)).is_err(), "{bad:?}");
         }

@@ -110,7 +110,7 @@ impl Draft {
         };
         Ok(Self {
             name: new.name.ok_or_else(no_name)?,
-            public_key: new.public_key,
+            public_key: checks::public_key("publicKey", new.public_key)?,
             preshared: new.preshared_key.unwrap_or(true),
             wanted: checks::wanted_addresses(new.address, new.addresses, pools)?,
             allowed_ips: match new.allowed_ips {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use uuid::Uuid;
 use wgctl::ServerId;
 use wgctl::api::Changes;
-use wgctl::name::{Email, UserId};
+use wgctl::name::{Email, UserId, deceives};
 
 use super::authority::Authority;
 
@@ -73,9 +73,11 @@ impl fmt::Display for Actor {
 /// Characters of a detail: a drift's 300, and its kind.
 const LONGEST_DETAIL: usize = 400;
 
-/// What a stranger typed, fit for a log: at most 254 characters, none of them a control character.
+/// What a stranger typed, fit for a log: at most 254 characters, none of which ends a line, turns it
+/// round or hides in it.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(254).collect()
+    let plain = |c: &char| !c.is_control() && !deceives(*c);
+    text.chars().filter(plain).take(254).collect()
 }
 
 macro_rules! actions {
@@ -192,7 +194,9 @@ impl Entry {
     /// The same, with what was found.
     pub fn with_detail(self, detail: impl fmt::Display) -> Self {
         let text = detail.to_string();
-        let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let line = text
+            .chars()
+            .map(|c| if c.is_control() || deceives(c) { ' ' } else { c });
         let line: String = line.take(LONGEST_DETAIL).collect();
         Self {
             detail: (!line.is_empty()).then_some(line),

@@ -23,6 +23,7 @@ mod edge;
 mod floods;
 mod forged;
 mod hostile;
+mod hostile_text;
 mod limits;
 mod matrix;
 mod openapi;

@@ -7,6 +7,7 @@ mod adoption;
 mod backfill;
 mod counters;
 mod drift;
+mod executes;
 mod host;
 mod peers;
 mod reference;

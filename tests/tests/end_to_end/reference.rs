@@ -1,7 +1,7 @@
 //! A client written from the API reference alone runs through every endpoint; and so does `wgctl`.
 
 use sentrazone_tests::lab::{Lab, PLANE_PORT};
-use wgctl::api::{NewUser, Role};
+use sentrazone_tests::reference_client;
 
 use crate::online;
 
@@ -10,36 +10,9 @@ async fn a_client_written_from_the_reference_alone_works_unchanged() {
     let lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
-    let password = "correct horse battery staple";
-    let new = NewUser {
-        email: "ops@example.com".parse().unwrap(),
-        password: password.to_owned(),
-        role: Role::Admin,
-    };
-    lab.admin().create_user(&new, None).await.unwrap();
-    let file = |name: &str, content: &str| {
-        let path = lab.folder().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.display().to_string()
-    };
-    let password_file = file("password", password);
-    let token_file = file("agent-token", host.token());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/reference_client.py");
     let url = format!("http://127.0.0.1:{PLANE_PORT}");
-    let printed = lab.exec(&[
-        "python3",
-        script,
-        "--url",
-        &url,
-        "--email",
-        "ops@example.com",
-        "--password-file",
-        &password_file,
-        "--server",
-        "los-angeles",
-        "--agent-token-file",
-        &token_file,
-    ]);
+    let words = reference_client::command(&lab.admin(), &url, "los-angeles", host.token(), lab.folder()).await;
+    let printed = lab.exec(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let endpoints = [
         "POST /api/login",
         "GET /api/statuses",

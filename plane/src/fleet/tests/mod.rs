@@ -8,6 +8,7 @@ mod backup;
 mod causes;
 mod clients;
 mod drift;
+mod networks;
 mod people;
 mod prekeys;
 mod tokens;

@@ -1,0 +1,47 @@
+//! Bodies of the REST API, both ways: what is read can be written, and is then read as the same.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wgctl::api::{
+    AuditRecord, Client, ClientPatch, HistoryPoint, Login, NewClient, NewServer, NewUser, PasswordChange, Problem,
+    Report, Server, ServerCreated, ServerPatch, Session, Status, User, UserPatch,
+};
+
+fn read_again<T: DeserializeOwned + Serialize>(data: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let value: T = serde_json::from_slice(data).ok()?;
+    let written = serde_json::to_vec(&value).expect("what was read can be written");
+    let again: T = serde_json::from_slice(&written).expect("what was written can be read");
+    let twice = serde_json::to_vec(&again).expect("what was read can be written");
+    Some((written, twice))
+}
+
+fn same<T: DeserializeOwned + Serialize>(data: &[u8]) {
+    if let Some((written, twice)) = read_again::<T>(data) {
+        assert_eq!(written, twice);
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    same::<Login>(data);
+    same::<Session>(data);
+    same::<NewUser>(data);
+    same::<UserPatch>(data);
+    same::<PasswordChange>(data);
+    same::<User>(data);
+    same::<NewServer>(data);
+    same::<ServerPatch>(data);
+    same::<Server>(data);
+    same::<ServerCreated>(data);
+    same::<NewClient>(data);
+    same::<ClientPatch>(data);
+    same::<Client>(data);
+    same::<AuditRecord>(data);
+    same::<Problem>(data);
+    // These have fractions of milliseconds, whose last digit may differ.
+    read_again::<Report>(data);
+    read_again::<Status>(data);
+    read_again::<HistoryPoint>(data);
+});

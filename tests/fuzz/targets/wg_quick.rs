@@ -1,0 +1,34 @@
+//! wg-quick files: read or refused with a line; a device's configuration is, written again, the same;
+//! and what the agent imports carries nothing out.
+
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use sentrazone_agent::import::Import;
+use wgctl::config::{ClientConfig, WgQuick};
+
+static FILE: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let file = folder.path().join("wg0.conf");
+    (folder, file)
+});
+
+fuzz_target!(|text: &str| {
+    match WgQuick::parse(text) {
+        Err(error) => assert!((1..=text.lines().count()).contains(&error.line), "{error}"),
+        Ok(file) => {
+            if let Ok(config) = ClientConfig::try_from(file) {
+                let again = config.render().parse::<ClientConfig>();
+                assert_eq!(again.expect("what was rendered can be read"), config);
+            }
+        }
+    }
+    std::fs::write(&FILE.1, text).expect("a file in memory");
+    if let Ok(import) = Import::read(&FILE.1) {
+        let server = "los-angeles".parse().expect("an id");
+        import.notes(&server, None);
+    }
+});

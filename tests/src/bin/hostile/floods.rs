@@ -1,0 +1,282 @@
+//! Much at once: logins, huge and deep bodies, frames of HTTP/2 where HTTP/1.1 is spoken.
+//!
+//! Owns what is sent, and which answers are promised.
+
+use std::process::Command;
+
+use futures_util::future::join_all;
+
+use crate::stage::{Aim, Outcome, Stage};
+use crate::wire::{Answers, ask, head, source};
+
+const LOGINS: usize = 1000;
+const GIGABYTE: usize = 1 << 30;
+const DEPTH: usize = 100_000;
+const KEYS: usize = 1_000_000;
+const FRAMED: usize = 200;
+
+/// What an answer may be, else the promise is broken.
+fn judged(answers: Answers, promised: &[&str], note: String) -> Outcome {
+    let kept = answers.are_all(promised);
+    let broken = (!kept).then(|| format!("answers are {answers}, promised are {promised:?}"));
+    Outcome {
+        answers,
+        note,
+        broken: broken.into_iter().collect(),
+    }
+}
+
+/// Each login costs 46 MiB and tens of milliseconds, unless it is turned
+/// away first. From 250 addresses, so that no limit of one address is what saves us.
+pub(crate) async fn logins(stage: &Stage) -> Outcome {
+    let tries = (0..LOGINS).map(|number| {
+        let body = format!(r#"{{"email":"flood-{number}@example.com","password":"not the right one"}}"#);
+        let request = head("POST /api/login", None, Some(body.len())) + &body;
+        let to = stage.aim.address;
+        async move { ask(to, source(number % 250), request.as_bytes()).await.0 }
+    });
+    let answers: Answers = join_all(tries).await.into_iter().collect();
+    judged(answers, &["401", "429", "503"], String::new())
+}
+
+/// Many tries of one address: the address waits, whoever it says it is.
+pub(crate) async fn logins_of_one_address(stage: &Stage) -> Outcome {
+    let mut answers = Answers::default();
+    for number in 0..200 {
+        let body = format!(r#"{{"email":"one-{number}@example.com","password":"not the right one"}}"#);
+        let forged = format!("X-Forwarded-For: 198.51.100.{}\r\n\r\n", number % 250);
+        let request = head("POST /api/login", None, Some(body.len())).replacen("\r\n\r\n", &format!("\r\n{forged}"), 1);
+        let request = request + &body;
+        answers.note(ask(stage.aim.address, source(60_000), request.as_bytes()).await.0);
+    }
+    let mut outcome = judged(answers, &["401", "429"], "X-Forwarded-For changed each time".to_owned());
+    let tried = outcome.answers.to_string();
+    let limited = tried.contains("429");
+    if !limited {
+        outcome.broken.push(format!("no try was refused: {tried}"));
+    }
+    outcome
+}
+
+/// A gigabyte that is announced and sent, or comes in pieces of unknown number; by strangers, an admin, an agent.
+pub(crate) async fn gigabytes(stage: &Stage) -> Outcome {
+    let aim = &stage.aim;
+    let body = vec![b' '; 64 << 20];
+    let lines = [
+        ("POST /api/login", None),
+        ("POST /api/servers", Some(aim.admin.as_str())),
+        ("POST /api/report", Some(aim.agent.as_str())),
+        ("POST /api/agent/adoption", Some(aim.agent.as_str())),
+    ];
+    let announced = lines.map(|(line, token)| {
+        let request = [head(line, token, Some(GIGABYTE)).into_bytes(), body.clone()].concat();
+        async move { ask(aim.address, source(1), &request).await }
+    });
+    let chunked = lines.map(|(line, token)| {
+        let opened = head(line, token, None).replacen("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
+        let piece = [b"100000\r\n".as_slice(), &[b' '; 1 << 20], b"\r\n"].concat();
+        let request = [opened.into_bytes(), piece.repeat(64)].concat();
+        async move { ask(aim.address, source(2), &request).await }
+    });
+    let (announced, chunked) = tokio::join!(join_all(announced), join_all(chunked));
+    let sent: usize = announced.iter().chain(&chunked).map(|(_, sent)| sent).sum();
+    let answers = announced.into_iter().chain(chunked).map(|(answer, _)| answer).collect();
+    judged(
+        answers,
+        &["413", "reset"],
+        format!("{} MB got out of 8,192", sent >> 20),
+    )
+}
+
+/// Nested, and with a million keys.
+pub(crate) async fn shapes(stage: &Stage) -> Outcome {
+    let aim = &stage.aim;
+    let keys: String = (0..KEYS).map(|number| format!(r#""k{number}":1,"#)).collect();
+    let report = format!(r#"{{{keys}"server_id":"hostile","peers":0,"transfer_rx":0,"transfer_tx":0}}"#);
+    let bodies = [
+        ("[".repeat(DEPTH), false),
+        ("{\"a\":".repeat(DEPTH), false),
+        ([r#"{"id":"#, &"[".repeat(DEPTH)].concat(), false),
+        (
+            [r#"{"server_id":"hostile","later":"#, &"[".repeat(DEPTH)].concat(),
+            true,
+        ),
+        (format!("{{{keys}\"id\":\"x\"}}"), false),
+        (report, true),
+    ];
+    let tries = bodies.iter().cycle().take(bodies.len() * 4).map(|(body, is_agents)| {
+        let (line, token) = match is_agents {
+            true => ("POST /api/report", &aim.agent),
+            false => ("POST /api/servers", &aim.admin),
+        };
+        let request = head(line, Some(token), Some(body.len())) + body;
+        async move { ask(aim.address, source(3), request.as_bytes()).await.0 }
+    });
+    let answers = join_all(tries).await.into_iter().collect();
+    // Agents may say more than we know: their report of a million unknown fields is a report.
+    judged(answers, &["400", "413", "422", "204"], String::new())
+}
+
+/// Small on the wire and a gigabyte when it is unpacked.
+pub(crate) async fn bombs(stage: &Stage) -> Outcome {
+    let packed = Command::new("sh")
+        .args(["-c", "head -c 268435456 /dev/zero | gzip -9"])
+        .output();
+    let packed = packed.expect("gzip").stdout;
+    let mut answers = Answers::default();
+    for number in 0..50 {
+        for (line, token) in [
+            ("POST /api/login", None),
+            ("POST /api/servers", Some(stage.aim.admin.as_str())),
+        ] {
+            let encoding = ["Content-Encoding: gzip", "Content-Encoding: identity, gzip"][number % 2];
+            let opened = head(line, token, Some(packed.len()));
+            let opened = opened.replacen("\r\n\r\n", &format!("\r\n{encoding}\r\n\r\n"), 1);
+            let request = [opened.into_bytes(), packed.clone()].concat();
+            answers.note(ask(stage.aim.address, source(4), &request).await.0);
+        }
+    }
+    judged(
+        answers,
+        &["415", "413"],
+        format!("{} kB that are 256 MB", packed.len() >> 10),
+    )
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// CVE-2023-44487, CVE-2024-27316, RUSTSEC-2024-0332: the preface, then rapid resets, an endless
+/// header, or empty frames; and an upgrade that nobody grants.
+pub(crate) async fn http2(stage: &Stage) -> Outcome {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    // GET / of the static table, without an end: literal fields follow in CONTINUATION frames.
+    let (headers, rest) = (frame(1, 0, 1, &[0x82, 0x84, 0x86]), frame(9, 0, 1, &[0; 1024]));
+    let settings = frame(4, 0, 0, &[]);
+    let resets = (0..1000u32).flat_map(|n| {
+        let open = frame(1, 5, 2 * n + 1, &[0x82, 0x84, 0x86]);
+        [open, frame(3, 0, 2 * n + 1, &8u32.to_be_bytes())].concat()
+    });
+    let floods = [
+        [PREFACE, &settings, &resets.collect::<Vec<u8>>()].concat(),
+        [PREFACE, &settings, &headers, &rest.repeat(512)].concat(),
+        [PREFACE, &settings, &frame(0, 0, 1, &[]).repeat(10_000)].concat(),
+        [PREFACE, &settings, &frame(6, 0, 0, &[0; 8]).repeat(10_000)].concat(),
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n".to_vec(),
+    ];
+    let to = stage.aim.address;
+    let tries = floods.iter().cycle().take(floods.len() * FRAMED).enumerate();
+    let tries = tries.map(|(number, flood)| async move { ask(to, source(number), flood).await.0 });
+    let answers = join_all(tries).await.into_iter().collect();
+    // 200 is the upgrade's: answered in HTTP/1.1.
+    judged(answers, &["400", "200", "closed", "reset"], String::new())
+}
+
+/// A head that never ends, in one line and in many.
+pub(crate) async fn heads(stage: &Stage) -> Outcome {
+    let to = stage.aim.address;
+    let many: String = (0..100_000).map(|number| format!("X-{number}: y\r\n")).collect();
+    let floods = [
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(1 << 20)),
+        format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(8 << 20)),
+        format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"),
+        format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+            "e".repeat(1 << 20)
+        ),
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".to_owned(),
+        "\0\r\n\r\n".to_owned(),
+    ];
+    let tries = floods.iter().cycle().take(floods.len() * 50).enumerate();
+    let tries = tries.map(|(number, flood)| async move { ask(to, source(number), flood.as_bytes()).await.0 });
+    let answers = join_all(tries).await.into_iter().collect();
+    judged(answers, &["400", "414", "431", "reset", "closed"], String::new())
+}
+
+/// An agent whose host is in other hands says too much, too often, and what cannot be.
+pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
+    let aim = &stage.aim;
+    let before = others(stage).await;
+    let mut answers = Answers::default();
+    let huge = format!(r#"{{"server_id":"hostile","pad":"{}"}}"#, "x".repeat(100 << 20));
+    answers.note(say(aim, "POST /api/report", &huge).await);
+    for count in [1_000_000, 150_000] {
+        let peers: Vec<String> = (0..count)
+            .map(|number| format!(r#""00000000-0000-4000-8000-{number:012x}":{{"rx":1,"tx":18446744073709551615}}"#))
+            .collect();
+        answers.note(say(aim, "POST /api/report", &report(1, &peers.join(","))).await);
+    }
+    // Batches that go back, come again, or count past everything.
+    for sequence in [9, 3, 1, 9, u64::MAX, 0, 1] {
+        answers.note(say(aim, "POST /api/report", &report(sequence, "")).await);
+    }
+    let reasons: Vec<String> = (0..20_000)
+        .map(|number| format!(r#"{{"client":"00000000-0000-4000-8000-{number:012x}","reason":"x"}}"#))
+        .collect();
+    let life = "00000000-0000-4000-8000-000000000000";
+    let applied = format!(
+        r#"{{"incarnation":"{life}","revision":1,"failed":[{}]}}"#,
+        reasons.join(",")
+    );
+    answers.note(say(aim, "POST /api/agent/applied", &applied).await);
+    for number in 0..100 {
+        let keys: Vec<String> = (0..256)
+            .map(|key| {
+                let id = format!("00000000-0000-4000-8000-{:012x}", number * 256 + key);
+                let key = format!("{}A=", "B".repeat(42 - id.len()) + &id.replace('-', "A"));
+                format!(r#"{{"id":"{id}","public_key":"{key}","private_key":"AAAA","preshared_key":"AAAA"}}"#)
+            })
+            .collect();
+        answers.note(
+            say(
+                aim,
+                "POST /api/agent/prekeys",
+                &format!(r#"{{"prekeys":[{}]}}"#, keys.join(",")),
+            )
+            .await,
+        );
+    }
+    let other = r#"{"server_id":"host-0","peers":9,"transfer_rx":9,"transfer_tx":9}"#;
+    let refused = say(aim, "POST /api/report", other).await;
+    let mut outcome = judged(
+        answers,
+        &["204", "400", "403", "409", "413", "422", "429"],
+        String::new(),
+    );
+    if refused != "403" {
+        outcome
+            .broken
+            .push(format!("a report for another server was answered {refused}"));
+    }
+    if others(stage).await != before {
+        outcome.broken.push("another server's counters changed".to_owned());
+    }
+    outcome
+}
+
+fn report(sequence: u64, peers: &str) -> String {
+    format!(
+        r#"{{"server_id":"hostile","peers":18446744073709551615,"transfer_rx":0,"transfer_tx":0,"counters":{{"incarnation":
+        "00000000-0000-4000-8000-000000000000","sequence":{sequence},"peers":{{{peers}}},"total":{{"rx":0,"tx":18446744073709551615}}}}}}"#
+    )
+}
+
+async fn say(aim: &Aim, line: &str, body: &str) -> String {
+    let request = head(line, Some(&aim.agent), Some(body.len())) + body;
+    ask(aim.address, source(5), request.as_bytes()).await.0
+}
+
+/// What is known of the servers that nobody works on.
+async fn others(stage: &Stage) -> Vec<(String, u64, u64)> {
+    let statuses = stage.plane.admin().statuses().await.expect("statuses");
+    let others = statuses
+        .into_iter()
+        .filter(|status| status.server_id.as_str() != "hostile");
+    others
+        .map(|status| (status.server_id.to_string(), status.transfer_rx, status.transfer_tx))
+        .collect()
+}

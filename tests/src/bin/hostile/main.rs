@@ -1,0 +1,90 @@
+//! Attacks on the plane of a release build, on this machine's loopback, while a client and agents
+//! work. Prints a row for each, and fails where a promise does not hold: `make hostile`.
+//!
+//! Owns the order, and which are made (arguments choose by parts of their names).
+
+mod floods;
+mod slow;
+mod stage;
+mod timing;
+mod wire;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sentrazone_tests::netns::run;
+
+use stage::{Bounds, Row, Stage};
+
+/// The sockets of attackers and agents in this process, and what the plane's unit allows it.
+const DESCRIPTORS: &str = "--nofile=8192:8192";
+
+fn wanted(attack: &str) -> bool {
+    let mut parts = std::env::args().skip(1).peekable();
+    parts.peek().is_none() || parts.any(|part| attack.contains(&part))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(&["prlimit", "--pid", &std::process::id().to_string(), DESCRIPTORS]);
+    let stage = Stage::new().await;
+    println!(
+        "| attack | requests | answers | memory, MB | client p50 / p99, ms | missed polls | held | took |\n\
+         | --- | ---: | --- | ---: | ---: | ---: | ---: | --- |"
+    );
+    let mut broken = Vec::new();
+    let mut done = |row: Row| {
+        println!("{}", row.text);
+        broken.extend(row.broken.iter().map(|what| format!("{}: {what}", row.attack)));
+    };
+    // A login's memory is 46 MiB; at most half of the processors, and two at least, hash at once.
+    let hashing = Bounds {
+        growth: 256,
+        patience: Duration::from_secs(4),
+    };
+    // Four bodies of 16 MB, and what they are read into.
+    let reports = || Bounds {
+        growth: 256,
+        ..Bounds::default()
+    };
+    macro_rules! attack {
+        ($name:literal, $bounds:expr, $make:path) => {
+            if wanted($name) {
+                done(
+                    stage
+                        .under($name, $bounds, async |stage: &Stage| $make(stage).await)
+                        .await,
+                );
+            }
+        };
+    }
+    attack!("1,000 logins at once", hashing, floods::logins);
+    attack!(
+        "200 logins of one address",
+        Bounds::default(),
+        floods::logins_of_one_address
+    );
+    attack!("bodies of 1 GB", Bounds::default(), floods::gigabytes);
+    attack!("100,000 levels, 1,000,000 keys", reports(), floods::shapes);
+    attack!("gzip bombs", Bounds::default(), floods::bombs);
+    attack!("heads without end", Bounds::default(), floods::heads);
+    attack!("HTTP/2 floods", Bounds::default(), floods::http2);
+    attack!("hostile agent", reports(), floods::hostile_agent);
+    attack!("slow headers", Bounds::default(), slow::headers);
+    attack!("slow bodies", Bounds::default(), slow::bodies);
+    attack!("slow readers", Bounds::default(), slow::readers);
+    attack!("exports of the audit log", Bounds::default(), slow::exports);
+    if wanted("login timing") {
+        let (text, found) = timing::compare(&stage).await;
+        println!("\n{text}");
+        broken.extend(found);
+    }
+    for what in &broken {
+        eprintln!("broken: {what}");
+    }
+    if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

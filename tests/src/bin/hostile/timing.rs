@@ -1,0 +1,133 @@
+//! Whether the time of a refused login tells an email that exists from one that does not
+//! (CVE-2020-25200 and its like).
+//!
+//! Owns the samples and their comparison. Nothing is weakened for it: an account is tried as often as
+//! costs nothing yet, and from as many addresses as that takes.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use sentrazone_tests::statistics::{likeness, quantile};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use wgctl::api::{NewUser, Role};
+
+use crate::stage::{PASSWORD, Stage};
+use crate::wire::{connect, head, source, status};
+
+/// Of each kind.
+const SAMPLES: usize = 1000;
+/// An account's failures that cost nothing yet are five.
+const EACH: usize = 4;
+/// Logins of one address and connection; 30 at once are let through.
+const FROM_ONE: usize = 20;
+/// Medians of equal distributions on a busy machine lie as far apart as this, of the whole.
+const APART: f64 = 0.02;
+
+/// The two medians, their difference, and how alike the distributions are, in one line; and what was
+/// promised and is not so.
+pub(crate) async fn compare(stage: &Stage) -> (String, Vec<String>) {
+    let accounts = SAMPLES / EACH;
+    for number in 0..accounts {
+        let user = NewUser {
+            email: email(true, number).parse().expect("an email"),
+            password: PASSWORD.to_owned(),
+            role: Role::Viewer,
+        };
+        stage.plane.admin().create_user(&user, None).await.expect("a user");
+    }
+    let mut line = Line::new(stage);
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    let mut other = Vec::new();
+    for number in 0..SAMPLES {
+        // In turns, and neither always first.
+        let first = number % 2 == 0;
+        for exists in [first, !first] {
+            let (answer, took) = line.login(&email(exists, number % accounts)).await;
+            let samples = if exists { &mut known } else { &mut unknown };
+            if answer == "401" {
+                samples.push(took);
+            } else {
+                other.push(answer);
+            }
+        }
+    }
+    judge(&known, &unknown, &other)
+}
+
+fn judge(known: &[Duration], unknown: &[Duration], other: &[String]) -> (String, Vec<String>) {
+    let (one, two) = (quantile(known, 0.5).as_secs_f64(), quantile(unknown, 0.5).as_secs_f64());
+    let apart = (one - two) / two;
+    let alike = likeness(known, unknown);
+    let text = format!(
+        "login refused, {} known and {} unknown emails in turns: medians {:.3} and {:.3} ms, difference {:+.2} %, \
+         Kolmogorov-Smirnov distance {:.4} (p = {:.3})",
+        known.len(),
+        unknown.len(),
+        one * 1000.0,
+        two * 1000.0,
+        apart * 100.0,
+        alike.distance,
+        alike.probability,
+    );
+    let mut broken = Vec::new();
+    if apart.abs() > APART {
+        broken.push(format!("the medians differ by {:.2} %", apart * 100.0));
+    }
+    if !other.is_empty() {
+        broken.push(format!("{} answers are no 401: {:?}", other.len(), other.first()));
+    }
+    (text, broken)
+}
+
+/// Of the same length, whether somebody has it or not.
+fn email(exists: bool, number: usize) -> String {
+    format!("{}-{number:04}@example.com", if exists { "known" } else { "never" })
+}
+
+/// A connection that is used for a while, then replaced by one from another address.
+struct Line<'a> {
+    stage: &'a Stage,
+    used: usize,
+    from: usize,
+    stream: Option<TcpStream>,
+}
+
+impl<'a> Line<'a> {
+    const fn new(stage: &'a Stage) -> Self {
+        Self {
+            stage,
+            used: 0,
+            from: 100_000,
+            stream: None,
+        }
+    }
+
+    async fn login(&mut self, email: &str) -> (String, Duration) {
+        if self.used == FROM_ONE {
+            (self.used, self.stream) = (0, None);
+            self.from += 1;
+        }
+        let from: Ipv4Addr = source(self.from);
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => none.insert(connect(self.stage.aim.address, from).await.expect("a connection")),
+        };
+        self.used += 1;
+        let body = format!(r#"{{"email":"{email}","password":"not the right one"}}"#);
+        let request = head("POST /api/login", None, Some(body.len())) + &body;
+        let begin = Instant::now();
+        stream.write_all(request.as_bytes()).await.expect("the plane reads");
+        let answer = status(stream).await;
+        let took = begin.elapsed();
+        // The rest of the answer is here by now; what is not, a later read would take for the next.
+        self.drain();
+        (answer, took)
+    }
+
+    fn drain(&mut self) {
+        let mut rest = [0; 4096];
+        let Some(stream) = &self.stream else { return };
+        while matches!(stream.try_read(&mut rest), Ok(read) if read > 0) {}
+    }
+}

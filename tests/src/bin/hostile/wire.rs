@@ -1,0 +1,120 @@
+//! HTTP/1.1 as an attacker writes it: bytes, from any address of loopback.
+//!
+//! Owns connecting, and reading an answer's status. It must not hold what is sent.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+/// How long an answer may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many requests were answered how: by status, or in a word where there was none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Answers(BTreeMap<String, usize>);
+
+impl Answers {
+    pub(crate) fn note(&mut self, answer: String) {
+        *self.0.entry(answer).or_default() += 1;
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.values().sum()
+    }
+
+    /// Whether every answer is one of these.
+    pub(crate) fn are_all(&self, expected: &[&str]) -> bool {
+        self.0.keys().all(|answer| expected.contains(&answer.as_str()))
+    }
+}
+
+impl std::fmt::Display for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<String> = self
+            .0
+            .iter()
+            .map(|(answer, count)| format!("{answer} × {count}"))
+            .collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+impl FromIterator<String> for Answers {
+    fn from_iter<I: IntoIterator<Item = String>>(all: I) -> Self {
+        let mut answers = Self::default();
+        all.into_iter().for_each(|answer| answers.note(answer));
+        answers
+    }
+}
+
+/// The `number`th address of an attacker who has many.
+pub(crate) fn source(number: usize) -> Ipv4Addr {
+    let number = u32::try_from(number).expect("a small number");
+    Ipv4Addr::from(0x7f01_0002 + number % 0xff_0000)
+}
+
+/// A connection from `from`.
+pub(crate) async fn connect(to: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((from, 0)))?;
+    let connecting = timeout(PATIENCE, socket.connect(to)).await;
+    connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// A request's head; the body is to be as long as `length` says, where it says.
+pub(crate) fn head(line: &str, token: Option<&str>, length: Option<usize>) -> String {
+    let mut head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+    if let Some(token) = token {
+        head.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    }
+    if let Some(length) = length {
+        head.push_str(&format!("Content-Length: {length}\r\n"));
+    }
+    head + "\r\n"
+}
+
+/// The status of the answer that comes, or a word where none does.
+pub(crate) async fn status(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match timeout(PATIENCE, stream.read(&mut piece)).await {
+            Err(_) => return "no answer".to_owned(),
+            Ok(Err(_)) => return "reset".to_owned(),
+            Ok(Ok(0)) => return "closed".to_owned(),
+            Ok(Ok(read)) => bytes.extend_from_slice(&piece[..read]),
+        }
+        if let Some(status) = bytes.get(9..12) {
+            return String::from_utf8_lossy(status).into_owned();
+        }
+    }
+}
+
+/// Sends `bytes` on a connection of its own, reading meanwhile; gives the status, and how many bytes
+/// went out.
+pub(crate) async fn ask(to: SocketAddr, from: Ipv4Addr, bytes: &[u8]) -> (String, usize) {
+    let Ok(stream) = connect(to, from).await else {
+        return ("not connected".to_owned(), 0);
+    };
+    let (mut input, mut output) = stream.into_split();
+    let mut sent = 0;
+    let sending = async {
+        for piece in bytes.chunks(64 << 10) {
+            if output.write_all(piece).await.is_err() {
+                break;
+            }
+            sent += piece.len();
+        }
+        std::future::pending::<()>().await;
+    };
+    let answer = tokio::select! {
+        answer = status(&mut input) => answer,
+        () = sending => unreachable!("it never ends"),
+    };
+    (answer, sent)
+}

@@ -1,0 +1,44 @@
+//! The client that was written from the API reference alone (`tests/reference_client.py`).
+//!
+//! Owns its command line. What it prints, and whether that is enough, is the tests'.
+
+use std::path::Path;
+
+use wgctl::api::{NewUser, Role};
+use wgctl::client::Client;
+
+const EMAIL: &str = "ops@example.com";
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Makes the admin it logs in as, and gives the words of its command: for the plane at `url`, the
+/// server `server` and its agent's token. Secrets go into files in `folder`.
+pub async fn command(admin: &Client, url: &str, server: &str, agent_token: &str, folder: &Path) -> Vec<String> {
+    let new = NewUser {
+        email: EMAIL.parse().expect("an email"),
+        password: PASSWORD.to_owned(),
+        role: Role::Admin,
+    };
+    admin.create_user(&new, None).await.expect("a user");
+    let file = |name: &str, content: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, content).expect("a file");
+        path.display().to_string()
+    };
+    let (password, token) = (file("password", PASSWORD), file("agent-token", agent_token));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/reference_client.py");
+    let words = [
+        "python3",
+        script,
+        "--url",
+        url,
+        "--email",
+        EMAIL,
+        "--password-file",
+        &password,
+        "--server",
+        server,
+        "--agent-token-file",
+        &token,
+    ];
+    words.map(str::to_owned).into()
+}

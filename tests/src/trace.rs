@@ -1,0 +1,72 @@
+//! Which programs a process executes, as the kernel tells it (strace(1)).
+//!
+//! Owns starting a program under strace, and reading what was written down. It must not judge.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::wait::until_blocking;
+
+/// A program under watch, to be started from [`Trace::program`].
+pub struct Trace {
+    program: PathBuf,
+    output: PathBuf,
+}
+
+impl Trace {
+    /// Of `program`, once; `name` names the files, which lie in `folder`.
+    #[must_use]
+    pub fn of(program: &Path, name: &str, folder: &Path) -> Self {
+        let trace = Self {
+            program: folder.join(name),
+            output: folder.join(format!("{name}.strace")),
+        };
+        // -D: strace is the grandchild, so that the process that was started is the program's own,
+        // with its id and its signals.
+        let script = format!(
+            "#!/bin/sh\nexec strace -D -f -e trace=execve,execveat -o '{}' '{}' \"$@\"\n",
+            trace.output.display(),
+            program.display()
+        );
+        std::fs::write(&trace.program, script).expect("a script");
+        std::fs::set_permissions(&trace.program, PermissionsExt::from_mode(0o700)).expect("a program");
+        trace
+    }
+
+    /// What to start instead of the program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Every call of execve(2) and execveat(2) by the process with this id, its threads and its
+    /// children, once it has ended.
+    #[must_use]
+    pub fn executed(&self, id: u32) -> Vec<String> {
+        let ended = |text: &String| {
+            let its_own =
+                |line: &str| line.split_whitespace().next() == Some(&id.to_string()) && line.contains(" +++ ");
+            text.lines().any(its_own)
+        };
+        let read = || std::fs::read_to_string(&self.output).unwrap_or_default();
+        let text = until_blocking("strace has seen the end", read, ended);
+        text.lines()
+            .filter(|line| line.contains("exec"))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// Whether strace works here, which some sandboxes forbid; a strace that is not there at all fails.
+#[must_use]
+pub fn is_allowed() -> bool {
+    let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    let tried = tried.expect("strace: run tests/tools, which installs it");
+    let words = String::from_utf8_lossy(&tried.stderr);
+    assert!(
+        tried.status.success() || words.contains("PTRACE") || words.contains("ptrace"),
+        "{words}"
+    );
+    tried.status.success()
+}
