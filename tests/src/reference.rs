@@ -15,7 +15,7 @@ pub const BEGIN: &str =
 pub const END: &str = "<!-- What was generated ends here. -->";
 
 /// Codes that many operations share, which the page explains once.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 15] = [
     "internal",
     "storage_unavailable",
     "unauthorized",
@@ -23,6 +23,9 @@ const SHARED: [&str; 12] = [
     "too_many_requests",
     "malformed_json",
     "bad_request",
+    "uri_too_long",
+    "misdirected_request",
+    "head_too_large",
     "request_timeout",
     "body_too_large",
     "unsupported_media_type",

@@ -95,7 +95,14 @@ pub(in crate::http) fn op(id: &'static str, summary: &'static str) -> Operation 
         body: None,
         needs_body: true,
         success: None,
-        refusals: vec![Kind::Internal],
+        // What the edge refuses before any handler is asked.
+        refusals: vec![
+            Kind::BadRequest,
+            Kind::UriTooLong,
+            Kind::MisdirectedRequest,
+            Kind::HeadTooLarge,
+            Kind::Internal,
+        ],
         audited: false,
     }
 }
