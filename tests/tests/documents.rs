@@ -53,7 +53,14 @@ fn commands(text: &str) -> Vec<String> {
                 }
             }
             Some(_) => {}
-            None => found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned)),
+            // An arrow between two names is no command.
+            None => found.extend(
+                line.split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .filter(|code| code.is_ascii())
+                    .map(str::to_owned),
+            ),
         }
     }
     found
@@ -124,7 +131,7 @@ fn every_command_and_option_of_our_programs_is_there() {
                         .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
                         .collect();
                     options.push(name);
-                } else if options.is_empty() && is_a_word(word) && help.has_command(&path, word) {
+                } else if is_a_word(word) && help.has_command(&path, word) {
                     path.push(word.clone());
                 } else if help.of(&path).is_some_and(|text| text.contains("Commands:\n"))
                     && is_a_word(word)
