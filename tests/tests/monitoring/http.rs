@@ -52,7 +52,7 @@ pub(crate) fn ask_locally(socket: &Path, method: &str, path: &str, body: Option<
 }
 
 fn request(method: &str, path: &str, token: &str, body: Option<&Value>) -> Vec<u8> {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n");
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if !token.is_empty() {
         text += &format!("Authorization: Bearer {token}\r\n");
     }
