@@ -27,6 +27,7 @@ sim: tools ## Simulate plane and agents over a bad network: make sim [SEEDS=1000
 hostile: build ## Attack a release build while clients work (some minutes): make hostile [T=part_of_a_name]
 	$(CARGO) build --release --quiet -p sentrazone-plane
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/hostile $(if $(T),"$(T)")
+	$(if $(T),,tests/hostile/schemathesis --plane target/release/sentrazone-plane)
 
 fuzz: tools ## Fuzz every parser: make fuzz [SECONDS=60] [T=target]
 	@tests/fuzz/run $(or $(SECONDS),60) $(T)

@@ -13,6 +13,10 @@ use crate::client::Answer;
 /// Where the document stands for the validator.
 const PLACE: &str = "http://plane/openapi.json";
 
+/// How any request may be refused by its head alone, whatever it asks for: an address that is too
+/// long, another host's, a head that is too large.
+const HEAD: [u16; 3] = [414, 421, 431];
+
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(sentrazone_plane::openapi()).expect("the document is JSON"));
 
@@ -185,6 +189,12 @@ pub(crate) fn check(head: &str, answer: &Answer) {
         answer.status,
         String::from_utf8_lossy(&answer.body)
     );
+    // What is wrong with the head is told before it is known which operation was meant.
+    if HEAD.contains(&answer.status) {
+        let problem = format!("{PLACE}#/components/schemas/Problem");
+        is_true(&problem, &answer.json()).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        return;
+    }
     let response = &operation.described["responses"][answer.status.to_string()];
     assert!(response.is_object(), "this status is not described: {shown}");
     for (name, header) in response["headers"].as_object().expect("headers") {
