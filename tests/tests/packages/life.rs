@@ -34,7 +34,7 @@ const CONNECT: &str = "
     ip -n device route add default dev tun0
     ip netns exec device ping -n -q -c 3 -i 0.2 -w 30 10.8.0.1";
 
-const VERSIONS: &str = "dpkg-query -W -f '${Version} ' 'sentrazone-*' wgctl 2>/dev/null; true";
+const VERSIONS: &str = "dpkg-query -W -f '${Version} ' 'sentrazone-*' wgctl 2>/dev/null || true";
 
 /// The only word of a command's output that looks like a token.
 fn token(answer: &str) -> String {
