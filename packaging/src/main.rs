@@ -32,7 +32,7 @@ struct Arguments {
     /// The version of the packages.
     #[arg(long)]
     version: String,
-    /// When this was committed, seconds since 1970 (https://reproducible-builds.org/specs/source-date-epoch).
+    /// When this was committed, seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch>).
     #[arg(long, env = "SOURCE_DATE_EPOCH")]
     date: i64,
     /// The target's name, as rustc has it.
