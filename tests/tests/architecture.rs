@@ -158,7 +158,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
             found.extend(files(&path, extension));
         } else if path.extension().is_some_and(|end| end == extension) {
             found.push(path);
