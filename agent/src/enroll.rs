@@ -298,7 +298,10 @@ fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
         config.ca_file.clone_from(&enrollment.ca_file);
         config.pin.clone_from(&enrollment.pin);
     }
-    config.token_file = path.with_file_name("agent.token");
+    // The agent may be started from another folder.
+    config.token_file = std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .with_file_name("agent.token");
     if let Some(folder) = &enrollment.state_dir {
         config.state_dir.clone_from(folder);
     }

@@ -7,9 +7,18 @@
 use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
-use super::Refusal;
+use super::{Caller, Fleet, Refusal};
 use crate::store::Authority;
 use crate::store::prelude::*;
+
+impl Fleet {
+    /// Refuses where the caller's leave to act has ended since they were let in: their body may have
+    /// taken its time. For what an agent tells, which is recorded without a change of its own.
+    pub async fn still_may(&self, caller: &Caller) -> Result<(), Refusal> {
+        let now = self.now();
+        self.store().read(async |tx| check(tx, &caller.authority, now).await)
+    }
+}
 
 /// Refuses where `authority` holds no more.
 pub(super) async fn check(tx: &impl Read, authority: &Authority, now: Timestamp) -> Result<(), Refusal> {

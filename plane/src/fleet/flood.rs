@@ -85,6 +85,11 @@ impl Floods {
         std::mem::take(&mut self.counted())
     }
 
+    /// What could not be told yet is still to be told.
+    fn give_back(&self, flood: Flood, count: u64) {
+        *self.counted().entry(flood).or_default() += count;
+    }
+
     fn counted(&self) -> MutexGuard<'_, HashMap<Flood, u64>> {
         self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,14 +126,23 @@ impl Fleet {
 
     /// Records how many were left out, one record for each flood.
     pub(super) async fn tell_floods(&self) -> Result<(), Refusal> {
+        let mut outcome = Ok(());
         for (flood, count) in self.shared.floods.take() {
+            if outcome.is_err() {
+                self.shared.floods.give_back(flood, count);
+                continue;
+            }
             let caller = Caller::standing(flood.actor(), None);
             let detail = format!("{count} more, too many in a short time to be told one by one");
             let entry = Entry::new(flood.action(), "many").with_detail(detail);
-            self.change(&caller, async move |_: &Changing| Ok(Done::new((), entry)))
-                .await?;
+            outcome = self
+                .change(&caller, async move |_: &Changing| Ok(Done::new((), entry)))
+                .await;
+            if outcome.is_err() {
+                self.shared.floods.give_back(flood, count);
+            }
         }
-        Ok(())
+        outcome
     }
 }
 

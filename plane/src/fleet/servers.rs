@@ -2,6 +2,7 @@
 //!
 //! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -146,9 +147,13 @@ impl Fleet {
     /// The agent has its new token: the old one is dead.
     pub(super) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let server = id.clone();
-        self.change(caller, async move |tx: &Changing| retire(tx, &server).await)
+        let retired = self
+            .change(caller, async move |tx: &Changing| retire(tx, &server).await)
             .await?;
-        self.shared.relay.cut(id);
+        // Else another request was first, and what hangs on the line is the new token's.
+        if retired {
+            self.shared.relay.cut(id);
+        }
         Ok(())
     }
 }
@@ -333,8 +338,24 @@ fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
 
 async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
     let (server, ledger) = existing(tx, id).await?;
+    let tokens = tx.tokens().await?;
+    let mut entries = vec![Entry::new(Action::ServerDeleted, id).removed(&server)];
     tx.erase_server(&server, ledger.revision).await?;
-    Ok(Done::new((), Entry::new(Action::ServerDeleted, id).removed(&server)))
+    // A token for this server must not be one for the next server of that id.
+    for token in tokens {
+        let mut left = token.clone();
+        if !left.servers.as_mut().is_some_and(|servers| servers.remove(id)) {
+            continue;
+        }
+        if left.servers.as_ref().is_some_and(BTreeSet::is_empty) {
+            tx.erase_token(&token).await?;
+            entries.push(Entry::new(Action::TokenDeleted, &token.name).removed(&token));
+        } else {
+            tx.put_token(&left).await?;
+            entries.push(Entry::new(Action::TokenUpdated, &token.name).changed(&token, &left));
+        }
+    }
+    Ok(Done::all((), entries))
 }
 
 async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Result<(), Refusal> {
@@ -372,11 +393,11 @@ async fn rotate(
     Ok(Done::new((), entry))
 }
 
-async fn retire(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
+async fn retire(tx: &impl Change, id: &ServerId) -> Result<Done<bool>, Refusal> {
     let (mut server, _) = existing(tx, id).await?;
     let Some(old) = server.old_token.take() else {
-        return Ok(Done::nothing(()));
+        return Ok(Done::nothing(false));
     };
     tx.put_server(&server, Some(&old.hash)).await?;
-    Ok(Done::new((), Entry::new(Action::ServerTokenRetired, id)))
+    Ok(Done::new(true, Entry::new(Action::ServerTokenRetired, id)))
 }

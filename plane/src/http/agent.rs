@@ -59,6 +59,7 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
 }
 
 pub(super) async fn applied(agent: Agent, Json(applied): Json<Applied>) -> Result<StatusCode, Failure> {
+    agent.fleet().still_may(&agent.caller).await?;
     agent.fleet().applied(&agent.server, applied).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -69,6 +70,7 @@ pub(super) async fn drift(agent: Agent, Json(report): Json<DriftReport>) -> Resu
 }
 
 pub(super) async fn prekeys(agent: Agent, Json(prekeys): Json<Prekeys>) -> Result<StatusCode, Failure> {
+    agent.fleet().still_may(&agent.caller).await?;
     agent.fleet().prekeys(&agent.server, prekeys).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -78,6 +80,7 @@ pub(super) async fn reply(
     Ids(request): Ids<RequestId>,
     Json(reply): Json<Reply>,
 ) -> Result<StatusCode, Failure> {
+    agent.fleet().still_may(&agent.caller).await?;
     agent.fleet().reply(&agent.server, request, reply).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -91,6 +94,7 @@ pub(super) async fn report(agent: Agent, Json(report): Json<Report>) -> Result<S
         let detail = format!("this token is server {:?}'s: report for that one only", agent.server);
         return Err(Kind::Forbidden.because(detail));
     }
+    agent.fleet().still_may(&agent.caller).await?;
     agent.fleet().report(&agent.server, report).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -254,7 +254,7 @@ fn users_and_log(table: Table) -> Table {
     const TOKENS: &str = "/api/tokens";
     table
         .tag("users")
-        .get(USERS, users::list, op("listUsers", "All people, by email"))
+        .get(USERS, users::list, op("listUsers", "All people, by creation"))
         .post(
             USERS,
             users::create,
@@ -280,7 +280,7 @@ fn users_and_log(table: Table) -> Table {
         .get(
             TOKENS,
             tokens::list,
-            op("listTokens", "The tokens of programs, by name"),
+            op("listTokens", "The tokens of programs, by creation"),
         )
         .post(
             TOKENS,

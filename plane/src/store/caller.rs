@@ -147,6 +147,8 @@ actions! {
     TokenCreated => "token_created",
     /// A new API token was handed out again, to a repeated request.
     TokenViewed => "token_viewed",
+    /// An API token is for fewer servers: one of them was removed.
+    TokenUpdated => "token_updated",
     /// An API token was removed: it is good for nothing any more.
     TokenDeleted => "token_deleted",
     /// Sessions are signed with a new key.

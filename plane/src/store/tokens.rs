@@ -26,7 +26,7 @@ pub(crate) trait RecordTokens: ReadTokens {
 
 /// Writing API tokens.
 pub(crate) trait ChangeTokens: ReadTokens {
-    /// Writes a token. One that is there is not changed: there is only making and removing.
+    /// Writes a token. Its name and its hash never change.
     async fn put_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
     async fn erase_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
 }

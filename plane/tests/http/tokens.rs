@@ -315,3 +315,20 @@ fn cve_2026_29194_an_agent_speaks_for_its_own_server_only() {
     let log = plane.get("/api/audit?action=agent_refused", &admin).expect(200);
     assert_eq!(log.as_array().unwrap().len(), 6);
 }
+
+#[test]
+fn a_token_for_a_server_ends_with_it_and_is_none_for_the_next_of_that_name() {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    plane.add_server(&admin, "los-angeles");
+    plane.add_server(&admin, "tokyo");
+    let one = plane.add_token(&json!({"name": "one", "role": "admin", "servers": ["los-angeles"]}));
+    let both = plane.add_token(&json!({"name": "both", "role": "admin", "servers": ["los-angeles", "tokyo"]}));
+    assert_eq!(plane.delete("/api/servers/los-angeles", &admin).status, 204);
+    plane.add_server(&admin, "los-angeles");
+    plane.get("/api/servers/los-angeles", &one).problem(401, "unauthorized");
+    plane.get("/api/servers/los-angeles", &both).problem(404, "not_found");
+    plane.get("/api/servers/tokyo", &both).expect(200);
+    let log = plane.get("/api/audit?target=both&limit=1", &admin).expect(200);
+    assert_eq!(log[0]["action"], "token_updated");
+}
