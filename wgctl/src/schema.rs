@@ -150,7 +150,32 @@ const NETWORK: &str = concat!(
     "^(?:",
     lax_ipv4!(),
     "/(?:[0-2]?[0-9]|3[0-2])|",
+    "(?:",
     ipv6!(lax_ipv4!()),
+    // Networks are read by another parser than addresses: its `::` may stand for no group at all.
+    "|:(?::[0-9A-Fa-f]{1,4}){6}:",
+    lax_ipv4!(),
+    "|(?:[0-9A-Fa-f]{1,4}:){1}(?::[0-9A-Fa-f]{1,4}){5}:",
+    lax_ipv4!(),
+    "|(?:[0-9A-Fa-f]{1,4}:){2}(?::[0-9A-Fa-f]{1,4}){4}:",
+    lax_ipv4!(),
+    "|(?:[0-9A-Fa-f]{1,4}:){3}(?::[0-9A-Fa-f]{1,4}){3}:",
+    lax_ipv4!(),
+    "|(?:[0-9A-Fa-f]{1,4}:){4}(?::[0-9A-Fa-f]{1,4}){2}:",
+    lax_ipv4!(),
+    "|(?:[0-9A-Fa-f]{1,4}:){5}(?::[0-9A-Fa-f]{1,4}){1}:",
+    lax_ipv4!(),
+    "|(?:[0-9A-Fa-f]{1,4}:){6}:",
+    lax_ipv4!(),
+    "|:(?::[0-9A-Fa-f]{1,4}){8}",
+    "|(?:[0-9A-Fa-f]{1,4}:){1}(?::[0-9A-Fa-f]{1,4}){7}",
+    "|(?:[0-9A-Fa-f]{1,4}:){2}(?::[0-9A-Fa-f]{1,4}){6}",
+    "|(?:[0-9A-Fa-f]{1,4}:){3}(?::[0-9A-Fa-f]{1,4}){5}",
+    "|(?:[0-9A-Fa-f]{1,4}:){4}(?::[0-9A-Fa-f]{1,4}){4}",
+    "|(?:[0-9A-Fa-f]{1,4}:){5}(?::[0-9A-Fa-f]{1,4}){3}",
+    "|(?:[0-9A-Fa-f]{1,4}:){6}(?::[0-9A-Fa-f]{1,4}){2}",
+    "|(?:[0-9A-Fa-f]{1,4}:){7}(?::[0-9A-Fa-f]{1,4}){1}",
+    ")",
     "/(?:0?[0-9]{1,2}|1[01][0-9]|12[0-8]))$"
 );
 
@@ -313,5 +338,26 @@ mod tests {
         the_pattern_takes_the_networks_that_the_parser_takes: IpNet, NETWORK, 43;
         the_pattern_takes_the_peer_names_that_the_parser_takes: PeerName, PEER_NAME, 64;
         the_pattern_takes_the_sealed_secrets_that_the_parser_takes: Sealed, BASE64, usize::MAX;
+    }
+
+    /// Every count of groups before and after the gap, with and without an IPv4 tail.
+    #[test]
+    fn networks_and_endpoints_of_any_number_of_groups_agree() {
+        for (before, after) in (0..=9).flat_map(|before| (0..=9).map(move |after| (before, after))) {
+            let groups = |count: usize| vec!["a0"; count].join(":");
+            for tail in ["", "1.2.3.4"] {
+                let end = [groups(after), tail.to_owned()]
+                    .into_iter()
+                    .filter(|part| !part.is_empty());
+                let end = end.collect::<Vec<_>>().join(":");
+                for text in [
+                    format!("{}::{end}", groups(before)),
+                    format!("{}:{end}", groups(before)),
+                ] {
+                    agree::<IpNet>(NETWORK, &format!("{text}/0"), usize::MAX);
+                    agree::<Endpoint>(ENDPOINT, &format!("[{text}]:1"), 253);
+                }
+            }
+        }
     }
 }
