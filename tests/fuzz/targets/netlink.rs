@@ -24,7 +24,7 @@ fn replace(device: &Device) {
     };
     let name = "wg0".parse().expect("a name");
     for message in messages(&name, &plan(&desired, device, &Scope::All)) {
-        message.into_bytes();
+        let _ = message.into_bytes();
     }
 }
 

@@ -40,6 +40,15 @@ pub struct Reader<R> {
     ended: bool,
 }
 
+/// Nobody wrote a moment that a timestamp cannot be.
+fn moment(seconds: i64) -> Result<Timestamp, Error> {
+    let moment = Timestamp::from_unix(seconds);
+    if moment.unix() != seconds {
+        return Err(Error::Damaged("the moment it is of"));
+    }
+    Ok(moment)
+}
+
 impl<R: Read> Reader<R> {
     /// Reads a backup's beginning.
     pub fn begin(mut input: R) -> Result<Self, Error> {
@@ -58,7 +67,7 @@ impl<R: Read> Reader<R> {
         let header = Header {
             schema: u64::from_be_bytes(first(&mut input, &mut sum)?),
             incarnation: Incarnation::from_bytes(first(&mut input, &mut sum)?),
-            created_at: Timestamp::from_unix(i64::from_be_bytes(first(&mut input, &mut sum)?)),
+            created_at: moment(i64::from_be_bytes(first(&mut input, &mut sum)?))?,
         };
         Ok(Self {
             input,

@@ -90,6 +90,15 @@ fn nothing_may_follow_a_backup() {
 }
 
 #[test]
+fn a_moment_that_is_none_is_refused() {
+    let mut bytes = written(&[].into());
+    for seconds in [i64::MIN, i64::MAX] {
+        bytes[34..42].copy_from_slice(&seconds.to_be_bytes());
+        assert!(matches!(read(&bytes), Err(Error::Damaged("the moment it is of"))));
+    }
+}
+
+#[test]
 fn rows_twice_and_tables_twice_are_refused_though_the_sum_is_right() {
     let mut twice = rows();
     twice.insert(1, twice[0].clone());

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use netlink_packet_core::{Emitable as _, ParseableParametrized as _};
+use netlink_packet_core::{Emitable as _, NlasIterator, ParseableParametrized as _};
 use netlink_packet_generic::GenlMessage;
 use netlink_packet_wireguard::{
     WireguardAddressFamily, WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAttribute, WireguardCmd,
@@ -27,6 +27,13 @@ const MAX_PEERS_BYTES: usize = 60_000;
 const MAX_REMOVALS: usize = 200;
 /// Allowed IPs of one peer in one fragment: at most 40 bytes each.
 const MAX_ALLOWED_IPS: usize = 1_000;
+
+/// Bytes before the first attribute (`struct genlmsghdr`).
+const GENL_HEADER: usize = 4;
+/// Where a message has the prefix length of an allowed IP, from the outermost list inwards; the
+/// members of a list have no kind of their own (`WGDEVICE_A_PEERS`, `WGPEER_A_ALLOWEDIPS`,
+/// `WGALLOWEDIP_A_CIDR_MASK`).
+const PREFIX_LENGTH: [Option<u16>; 5] = [Some(8), None, Some(9), None, Some(3)];
 
 /// A message to the family, with what it is about in words. Its keys are wiped when it is dropped.
 pub struct Message {
@@ -269,8 +276,11 @@ pub struct Dump {
 impl Dump {
     /// Takes the payload of one message of the dump.
     pub fn take(&mut self, part: &[u8]) -> Result<(), Failure> {
-        let mut message = GenlMessage::<WireguardMessage>::parse_with_param(part, 0)
-            .map_err(|_| Failure::Malformed("a WireGuard message that cannot be read".to_owned()))?;
+        let unreadable = || Failure::Malformed("a WireGuard message that cannot be read".to_owned());
+        if !part.get(GENL_HEADER..).is_some_and(|list| holds(list, &PREFIX_LENGTH)) {
+            return Err(unreadable());
+        }
+        let mut message = GenlMessage::<WireguardMessage>::parse_with_param(part, 0).map_err(|_| unreadable())?;
         for attribute in &message.payload.attributes {
             match attribute {
                 WireguardAttribute::PrivateKey(key) => self.private_key = Some(PrivateKey::from_bytes(*key)),
@@ -315,6 +325,18 @@ impl Dump {
             peers: self.peers,
         }
     }
+}
+
+/// Whether every attribute at the end of a path has a byte: the crate that parses them takes the first
+/// one unasked. A list that cannot be walked is left to it; it says so.
+fn holds(list: &[u8], path: &[Option<u16>]) -> bool {
+    let [kind, inner @ ..] = path else {
+        return !list.is_empty();
+    };
+    NlasIterator::new(list)
+        .map_while(Result::ok)
+        .filter(|attribute| kind.is_none_or(|kind| attribute.kind() == kind))
+        .all(|attribute| holds(attribute.value(), inner))
 }
 
 fn public_key(peer: &WireguardPeer) -> Option<PublicKey> {

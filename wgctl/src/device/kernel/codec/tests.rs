@@ -278,3 +278,26 @@ fn a_part_that_cannot_be_read_is_an_error() {
     assert!(Dump::default().take(&[1]).is_err());
     assert!(Dump::default().take(&[0, 1, 0, 0, 9, 0, 3, 0, 1]).is_err());
 }
+
+#[test]
+fn an_allowed_ip_without_its_prefix_length_is_an_error() {
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(value.len() + 4).unwrap();
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+    let part = |prefix_length: &[u8]| {
+        let family = attribute(1, &2_u16.to_ne_bytes());
+        let address = attribute(2, &[10, 8, 0, 2]);
+        let allowed_ip = attribute(0, &[family, address, attribute(3, prefix_length)].concat());
+        let peer = [attribute(1, key(1).as_bytes()), attribute(9, &allowed_ip)].concat();
+        [vec![0, 1, 0, 0], attribute(8, &attribute(0, &peer))].concat()
+    };
+    let mut dump = Dump::default();
+    dump.take(&part(&[32])).unwrap();
+    let device = dump.into_device();
+    assert_eq!(device.peers[&key(1)].allowed_ips, BTreeSet::from([host(0x8_0002)]));
+    assert!(Dump::default().take(&part(&[])).is_err());
+}
