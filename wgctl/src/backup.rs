@@ -30,6 +30,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
+use crate::api::Fault;
 use crate::name::Incarnation;
 
 pub use read::{Item, Reader, summary};
@@ -81,6 +82,9 @@ pub struct Summary {
     pub rows: u64,
     /// How long it is.
     pub bytes: u64,
+    /// What a restore found wrong with the audit log in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_fault: Option<Fault>,
 }
 
 impl Summary {
@@ -95,6 +99,7 @@ impl Summary {
             users: of("users"),
             rows: rows.values().sum(),
             bytes,
+            audit_fault: None,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 use wgctl::Timestamp;
-use wgctl::api::Head;
+use wgctl::api::{Head, Verification};
+use wgctl::audit::{Expected, Verifier};
 use wgctl::backup::Summary;
 
 use super::{Caller, Fleet, Refusal};
@@ -19,6 +20,9 @@ use crate::store::{Action, Changing, Done, Entry, StoreError, check};
 
 /// How many copies of everything may lie on the disk at once, on their way out or in.
 pub(super) const COPIES: usize = 2;
+
+/// Records of a log that are in memory at once.
+const LINES: usize = 1000;
 
 /// A copy of everything, on its way out or in. It goes from the disk when it is dropped.
 pub struct Copy {
@@ -74,12 +78,18 @@ impl Fleet {
             let change = async move |tx: &Changing| {
                 let replaced = tx.audit_beginning().await?.head;
                 replace(tx, copy, epoch).await?;
+                // Before this plane signs it as its own.
+                let taken_over = verify(tx).await?;
                 if let Some(signer) = signer {
                     tx.vouch_for_audit(&signer, now).await?;
                 }
-                Ok(Done::new((), entry(&of, replaced)))
+                let entry = entry(&of, replaced, &taken_over);
+                Ok(Done::new(taken_over.fault, entry))
             };
-            fleet.change(&caller, change).await?;
+            let audit_fault = fleet.change(&caller, change).await?;
+            if let Some(fault) = &audit_fault {
+                tracing::warn!("the restored audit log is not as it was written: {fault}");
+            }
             // From here on this plane's key vouches for the log that it took over.
             if let Err(error) = fleet.mark_audit().await {
                 tracing::warn!(%error, "the restored audit log is signed within a minute");
@@ -88,7 +98,7 @@ impl Fleet {
             tracing::warn!(by = %caller.actor, "everything was replaced by the backup of {}", summary.created_at);
             // Who waits, waits for what is no more.
             fleet.shared.relay.cut_all();
-            Ok(summary)
+            Ok(Summary { audit_fault, ..summary })
         });
         restored
             .await
@@ -96,10 +106,45 @@ impl Fleet {
     }
 }
 
-/// Who knows the log as it was before, finds in it where it ended.
-fn entry(summary: &Summary, replaced: Head) -> Entry {
+/// Who knows the log as it was before, finds in it where it ended; and everybody, whose word the one
+/// that took its place rests on. A faulty one does not keep a fleet from coming back: it is told for good.
+fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry {
     let entry = Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at));
-    entry.with_detail(format!("the log before it ended at {replaced}"))
+    let mut detail = format!(
+        "the log before it ended at {replaced}; the restored one at {}",
+        taken_over.head
+    );
+    match &taken_over.public_key {
+        Some(key) => detail += &format!(", signed by {key} up to record {}", taken_over.signed_until),
+        None => detail += ", not signed",
+    }
+    if let Some(fault) = &taken_over.fault {
+        detail += &format!("; it is not as it was written: {fault}");
+    }
+    entry.with_detail(detail)
+}
+
+/// Verifies the log as it is in a transaction, whoever signed it.
+async fn verify(tx: &impl Read) -> Result<Verification, Refusal> {
+    let beginning = tx.audit_beginning().await?;
+    let mut verifier = Verifier::new(Expected {
+        checkpoints: tx.audit_checkpoint().await?.is_some(),
+        ..Expected::default()
+    });
+    if let Some(stub) = &beginning.pruned {
+        verifier.pruned(stub);
+    }
+    let mut from = beginning.first();
+    loop {
+        let (lines, last) = tx.audit_lines(from, u64::MAX, LINES).await?;
+        let sound = lines.iter().all(|line| verifier.line(line));
+        match last.filter(|_| sound) {
+            Some(last) => from = last.saturating_add(1),
+            None => break,
+        }
+    }
+    verifier.ends_at(beginning.head);
+    Ok(verifier.finish())
 }
 
 async fn replace(tx: &impl Change, mut copy: Copy, epoch: u64) -> Result<(), Refusal> {

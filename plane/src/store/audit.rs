@@ -172,23 +172,25 @@ impl<R: ChangeRows> ChangeAudit for R {
         signer: &Signer,
         now: Timestamp,
     ) -> Result<Option<(Pruned, u64)>, StoreError> {
-        let first = self.audit_beginning().await?.first();
+        let known: Option<Pruned> = self.json(schema::AUDIT_CHAIN, chain::PRUNED)?;
+        let mut head = known.map_or_else(Head::default, |stub| Head {
+            id: stub.id,
+            hash: stub.hash,
+        });
         let mut old: Vec<AuditRecord> = Vec::new();
-        let from = Span::under(&[]).from(first.to_be_bytes().to_vec());
-        self.visit(schema::AUDIT, from, Order::Up, |_, value| {
+        let from = Span::under(&[]).from((head.id + 1).to_be_bytes().to_vec());
+        self.visit(schema::AUDIT, from, Order::Up, |key, value| {
             let record: AuditRecord = parse(schema::AUDIT, value)?;
             if record.created_at >= before || old.len() >= limit {
                 return Ok(ControlFlow::Break(()));
             }
+            head = next(&head, number(key), &record)?;
             old.push(record);
             Ok(ControlFlow::Continue(()))
         })?;
-        let Some(last) = old.last() else { return Ok(None) };
-        let head = Head {
-            id: last.id,
-            hash: last.hash,
-        };
-        let known: Option<Pruned> = self.json(schema::AUDIT_CHAIN, chain::PRUNED)?;
+        if old.is_empty() {
+            return Ok(None);
+        }
         let removed = u64::try_from(old.len()).unwrap_or(u64::MAX);
         let count = known.map_or(0, |stub| stub.count) + removed;
         let stub = signer.pruned(head, count, now).map_err(chain::unsigned)?;
@@ -246,6 +248,21 @@ pub(super) fn append(tx: &impl ChangeRows, author: &Author, entries: &[Entry]) -
         }
     }
     tx.put_json(schema::AUDIT_CHAIN, chain::HEAD, &chain)
+}
+
+/// Where the chain is after `record`, which stands at `place`. What is not as it was written is not
+/// signed for, and not removed.
+fn next(head: &Head, place: u64, record: &AuditRecord) -> Result<Head, StoreError> {
+    let due = head.id + 1;
+    if (place, record.id) != (due, due) || follow(&head.hash, record) != record.hash {
+        return Err(StoreError::Corrupt(format!(
+            "audit: record {due} is not as it was written, so nothing is removed: `wgctl audit verify` says more"
+        )));
+    }
+    Ok(Head {
+        id: due,
+        hash: record.hash,
+    })
 }
 
 /// The number at the end of a key.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wgctl::PrivateKey;
-use wgctl::backup::{MEDIA_TYPE, Summary, summary};
+use wgctl::backup::{Item, MEDIA_TYPE, Reader, Summary, Writer, summary};
 use wgctl::protocol::path;
 
 use crate::agent::FakeAgent;
@@ -61,6 +61,45 @@ fn audit(plane: &TestPlane) -> Vec<Value> {
 fn new_peer(name: &str) -> Value {
     let key = PrivateKey::generate().unwrap().public_key().to_string();
     json!({"name": name, "publicKey": key, "presharedKey": false})
+}
+
+/// The backup with something else in one record of its audit log. Its sum is right.
+fn forged(backup: &[u8], number: u64) -> Vec<u8> {
+    let mut reader = Reader::begin(backup).unwrap();
+    let mut writer = Writer::begin(Vec::new(), reader.header()).unwrap();
+    let mut table = String::new();
+    while let Some(item) = reader.item().unwrap() {
+        match item {
+            Item::Table(name) => {
+                name.clone_into(&mut table);
+                writer.table(name).unwrap();
+            }
+            Item::Row { key, value } if table == "audit" && key == number.to_be_bytes() => {
+                let mut record: Value = serde_json::from_slice(value).unwrap();
+                record["actor"] = json!("local:nobody");
+                writer.row(key, record.to_string().as_bytes()).unwrap();
+            }
+            Item::Row { key, value } => writer.row(key, value).unwrap(),
+        }
+    }
+    writer.end().unwrap()
+}
+
+#[test]
+fn a_log_that_was_tampered_with_comes_back_with_the_rest_and_is_told_for_good() {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    plane.add_server(&admin, "los-angeles");
+    let backup = back_up(&plane);
+    assert_eq!(restore(&plane, &backup).audit_fault, None);
+    let fault = restore(&plane, &forged(&backup, 2)).audit_fault.unwrap();
+    assert_eq!(fault.id, 2);
+    let told = local(&plane, "/api/audit?action=database_restored");
+    let detail = told[0]["detail"].as_str().unwrap();
+    assert!(detail.contains("it is not as it was written: record 2"), "{detail}");
+    let verified = local(&plane, "/api/audit/verify");
+    assert_eq!((&verified["ok"], &verified["fault"]["id"]), (&json!(false), &json!(2)));
+    assert_eq!(local(&plane, "/api/servers")[0]["id"], "los-angeles");
 }
 
 #[test]

@@ -364,6 +364,24 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
             .unwrap()
     };
     assert_eq!(prune(86_400 * 2, 1000).await, Some((1000, 1000, 1000)));
+    // What is not as it was written stays, and is not signed for.
+    let honest = all(&store).await[0].clone();
+    let other = AuditRecord {
+        actor: "local:nobody".to_owned(),
+        ..honest.clone()
+    };
+    tamper(&store, BTreeMap::from([(1001, Some(other))])).await;
+    let refused = store
+        .change(&caller(), at(500_000), async |tx: &Changing| {
+            tx.prune_audit(at(86_400 * 2), 1000, &signer(), at(500_000)).await?;
+            Ok::<_, StoreError>(Done::nothing(()))
+        })
+        .await;
+    assert!(
+        matches!(&refused, Err(StoreError::Corrupt(text)) if text.contains("record 1001")),
+        "{refused:?}"
+    );
+    tamper(&store, BTreeMap::from([(1001, Some(honest))])).await;
     assert_eq!(prune(86_400 * 2, 1000).await, Some((1400, 1400, 400)));
     assert_eq!(prune(86_400 * 2, 1000).await, None);
     let outcome = verified(&store, ours());

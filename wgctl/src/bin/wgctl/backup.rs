@@ -123,7 +123,13 @@ impl Restore {
         .await?;
         drop(progress);
         out.changed(&restored, || {
-            format!("Restored: {}. Agents take it up by themselves.\n", told(&restored))
+            let fault = restored.audit_fault.as_ref().map_or_else(String::new, |fault| {
+                format!("Its audit log is not as it was written: {fault}\n")
+            });
+            format!(
+                "Restored: {}. Agents take it up by themselves.\n{fault}",
+                told(&restored)
+            )
         })
     }
 }
