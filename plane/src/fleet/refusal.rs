@@ -85,6 +85,11 @@ pub enum Refusal {
         "this Idempotency-Key was used within 24 hours for another body: send the first body again, or use a new key"
     )]
     IdempotencyConflict,
+    /// `idempotency_conflict`, for an answer whose secret is good for nothing any more.
+    #[error(
+        "this Idempotency-Key made {0}, which was removed or got another token since: use a new key to make one anew"
+    )]
+    AnswerOutlived(String),
     /// `last_admin`.
     #[error("{0:?} is the last enabled admin: make another admin first")]
     LastAdmin(String),
@@ -126,7 +131,7 @@ impl Refusal {
             Self::AdoptionNotAwaited(_) => "adoption_not_awaited",
             Self::AdoptionRefused(_) => "adoption_refused",
             Self::AgentOffline { .. } => "agent_offline",
-            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::IdempotencyConflict | Self::AnswerOutlived(_) => "idempotency_conflict",
             Self::LastAdmin(_) => "last_admin",
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::Busy(_) => "overloaded",

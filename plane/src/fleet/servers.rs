@@ -222,10 +222,7 @@ async fn create(
     now: Timestamp,
 ) -> Result<Done<ServerCreated>, Refusal> {
     let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => {
-            // Nothing is made, but a secret is seen.
-            return Ok(Done::new(created, Entry::new(Action::ServerTokenViewed, &record.id)));
-        }
+        Before::Answered(created) => return replay(tx, &record.id, created).await,
         Before::New(first) => first,
     };
     if tx.server(&record.id).await?.is_some() {
@@ -255,6 +252,14 @@ async fn create(
     kept.write(tx).await?;
     let entry = Entry::new(Action::ServerCreated, &record.id).made(&record);
     Ok(Done::new(created, entry))
+}
+
+/// The first answer again, for as long as the token in it is good. Nothing is made, but a secret is seen.
+async fn replay(tx: &impl Read, id: &ServerId, created: ServerCreated) -> Result<Done<ServerCreated>, Refusal> {
+    if tx.server_by_token(&token_hash(&created.agent_token)).await?.as_ref() != Some(id) {
+        return Err(Refusal::AnswerOutlived(format!("server {:?}", id.as_str())));
+    }
+    Ok(Done::new(created, Entry::new(Action::ServerTokenViewed, id)))
 }
 
 async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Done<Server>, Refusal> {
@@ -386,6 +391,10 @@ async fn rotate(
         Some(_) => None,
     };
     tx.put_server(&server, dead.as_ref()).await?;
+    if until.is_none() {
+        // Whoever had the old token may have filled the stock with keys of their own.
+        tx.erase_prekeys(id).await?;
+    }
     if let Some(older) = older {
         tx.put_server(&server, Some(&older.hash)).await?;
     }

@@ -213,10 +213,7 @@ async fn create(
     now: Timestamp,
 ) -> Result<Done<ApiTokenCreated>, Refusal> {
     let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => {
-            // Nothing is made, but a secret is seen.
-            return Ok(Done::new(created, Entry::new(Action::TokenViewed, &record.name)));
-        }
+        Before::Answered(created) => return replay(tx, created).await,
         Before::New(first) => first,
     };
     if tx.token_by_name(&record.name).await?.is_some() {
@@ -240,6 +237,16 @@ async fn create(
     tx.put_token(&record).await?;
     kept.write(tx).await?;
     let entry = Entry::new(Action::TokenCreated, &record.name).made(&record);
+    Ok(Done::new(created, entry))
+}
+
+/// The first answer again, for as long as there is the token in it. Nothing is made, but a secret is seen.
+async fn replay(tx: &impl Read, created: ApiTokenCreated) -> Result<Done<ApiTokenCreated>, Refusal> {
+    let name = &created.api_token.name;
+    if tx.token_by_hash(&token_hash(&created.token)).await?.is_none() {
+        return Err(Refusal::AnswerOutlived(format!("API token {:?}", name.as_str())));
+    }
+    let entry = Entry::new(Action::TokenViewed, name);
     Ok(Done::new(created, entry))
 }
 

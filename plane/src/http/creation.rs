@@ -40,7 +40,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Creation<T> {
                 scope: fingerprint(
                     key,
                     &[
-                        authorized.actor.as_bytes(),
+                        authorized.who.as_deref().unwrap_or_default().as_bytes(),
                         method.as_str().as_bytes(),
                         path.as_bytes(),
                         &header,

@@ -58,10 +58,10 @@ pub(super) async fn json_bytes(request: Request, app: &App) -> Result<(Authorize
     };
     require_json(&parts.headers)?;
     let limits = &app.shared().limits;
-    let limit = match &*authorized.actor {
-        "" => limits.max_body.min(MOST_OF_STRANGERS),
-        _ if authorized.is_agent => limits.max_agent_body,
-        _ => limits.max_body,
+    let limit = match authorized.who {
+        None => limits.max_body.min(MOST_OF_STRANGERS),
+        Some(_) if authorized.is_agent => limits.max_agent_body,
+        Some(_) => limits.max_body,
     };
     Ok((authorized, read(&parts.headers, body, limit, Pace::new(limits)).await?))
 }

@@ -31,8 +31,8 @@ const ROOT: &str = "root";
 /// The mark on a request whose handler has named its permission.
 #[derive(Clone)]
 pub(super) struct Authorized {
-    /// The caller as the audit log names them.
-    pub(super) actor: Arc<str>,
+    /// Who it is, for good: a name can be another's later. None for nobody.
+    pub(super) who: Option<Arc<str>>,
     /// Whether it is an agent.
     pub(super) is_agent: bool,
 }
@@ -133,7 +133,7 @@ permission!(
 );
 
 async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
-    mark(parts, "", false);
+    mark(parts, None);
     let (app, address, request) = (app.clone(), address(parts), request_id(&parts.extensions));
     Ok(Anyone { address, request, app })
 }
@@ -190,7 +190,7 @@ async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
     };
     // How many changes an agent makes is not counted: most answer what people asked, and the bodies
     // are bounded.
-    mark(parts, &caller.actor.to_string(), true);
+    mark(parts, Some(&caller));
     Ok(Agent {
         server,
         caller: *caller,
@@ -270,7 +270,7 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
             Kind::TooManyRequests.because(detail).retry_after(seconds)
         })?;
     }
-    mark(parts, &human.caller.actor.to_string(), false);
+    mark(parts, Some(&human.caller));
     Ok(human)
 }
 
@@ -356,14 +356,22 @@ fn address(parts: &Parts) -> CallerAddress {
         .unwrap_or(CallerAddress(None))
 }
 
-fn mark(parts: &mut Parts, actor: &str, is_agent: bool) {
-    if !actor.is_empty()
+fn mark(parts: &mut Parts, caller: Option<&Caller>) {
+    if caller.is_some()
         && let Some(connection) = parts.extensions.get::<Standing>()
     {
         connection.prove();
     }
     parts.extensions.insert(Authorized {
-        actor: actor.into(),
-        is_agent,
+        who: caller.map(|caller| who(caller).into()),
+        is_agent: caller.is_some_and(|caller| matches!(caller.actor, Actor::Agent(_))),
     });
+}
+
+fn who(caller: &Caller) -> String {
+    match &caller.authority {
+        Authority::Session { user, .. } => format!("user:{user}"),
+        Authority::Token { id, .. } => format!("token:{id}"),
+        Authority::Agent { .. } | Authority::Standing => caller.actor.to_string(),
+    }
 }

@@ -91,6 +91,31 @@ fn a_repeated_registration_gets_the_same_token_which_is_not_on_disk() {
     let database = std::fs::read(plane.state_dir().join("plane.redb")).unwrap();
     let secret = token.strip_prefix("szagent_").unwrap().as_bytes();
     assert!(!database.windows(secret.len()).any(|window| window == secret));
+    // A token that is dead by now is no answer.
+    let rotate = || request("POST", "/api/servers/los-angeles/token").token(&admin);
+    rotate()
+        .json(&json!({"grace_seconds": 60}))
+        .send(plane.address)
+        .expect(200);
+    assert_eq!(create().expect(201)["agent_token"], token);
+    rotate().send(plane.address).expect(200);
+    create().problem(409, "idempotency_conflict");
+}
+
+/// What whoever stole a token put into the stock is given to nobody once the token is replaced.
+#[test]
+fn a_token_that_is_replaced_at_once_takes_its_prekeys_with_it() {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    let token = plane.add_server(&admin, "los-angeles");
+    FakeAgent::start(plane.address, &token).stop();
+    let create = |name: &str| plane.post("/api/wg-clients/los-angeles", &admin, &json!({"name": name}));
+    let made = create("before");
+    assert!([201, 202].contains(&made.status), "{}", made.text());
+    plane
+        .post("/api/servers/los-angeles/token", &admin, &json!({}))
+        .expect(200);
+    create("after").problem(503, "agent_offline");
 }
 
 #[test]

@@ -97,6 +97,23 @@ fn a_repeated_creation_gets_the_same_token_and_the_log_says_it_was_seen() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
     }
+    // A token that was removed is no answer; and who has its name now gets none of its answers.
+    let by_token = |token: &str| {
+        let new = request("POST", "/api/servers")
+            .token(token)
+            .header("Idempotency-Key", "k");
+        let body = json!({"id": "los-angeles", "endpoint": "h:1", "address_pool": ["10.8.0.0/24"]});
+        new.json(&body).send(plane.address)
+    };
+    let old = plane.add_token(&json!({"name": "robot", "role": "admin"}));
+    by_token(&old).expect(201);
+    for token in plane.get("/api/tokens", &admin).expect(200).as_array().unwrap() {
+        let path = format!("/api/tokens/{}", token["id"].as_str().unwrap());
+        assert_eq!(plane.delete(&path, &admin).status, 204);
+    }
+    create(&new).problem(409, "idempotency_conflict");
+    let namesake = plane.add_token(&json!({"name": "robot", "role": "admin"}));
+    by_token(&namesake).problem(409, "server_exists");
 }
 
 #[test]
