@@ -6,29 +6,62 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Replaces `path` with `content`, whole or not at all.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    Prepared::new(path, content)?.take_place()
+}
+
+/// A file's new content on the disk, beside the file that it is to replace.
+#[must_use]
+pub struct Prepared {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Prepared {
+    /// Writes the content. What is at `path` stays.
+    pub fn new(path: &Path, content: &[u8]) -> io::Result<Self> {
+        let temporary = beside(path)?;
+        // What an interrupted write left behind.
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let prepared = Self {
+            temporary,
+            path: path.to_owned(),
+        };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&prepared.temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        Ok(prepared)
+    }
+
+    /// Replaces what is at the path.
+    pub fn take_place(self) -> io::Result<()> {
+        std::fs::rename(&self.temporary, &self.path)?;
+        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Gone already when it has taken its place.
+        let _ = std::fs::remove_file(&self.temporary);
+    }
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
-    let temporary = folder.join(name);
-    // What an interrupted write left behind.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    drop(file);
-    std::fs::rename(&temporary, path)?;
-    File::open(folder)?.sync_all()
+    Ok(folder.join(name))
 }
 
 #[cfg(test)]
@@ -36,6 +69,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn what_was_prepared_and_not_wanted_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        write_private(&path, b"first").unwrap();
+        drop(Prepared::new(&path, b"second").unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_file_is_private_and_replaced_whole() {

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use wgctl::Timestamp;
+use wgctl::file::Prepared;
 use zeroize::Zeroizing;
 
 use super::key::{KeyError, io_error, random, read_private};
@@ -94,7 +95,17 @@ impl Ring {
     }
 
     /// Writes it to the disk, whole.
-    pub(super) fn save(&self) -> Result<(), KeyError> {
+    fn save(&self) -> Result<(), KeyError> {
+        self.take_place(self.prepare()?)
+    }
+
+    /// Puts what was prepared where it is read from.
+    pub(super) fn take_place(&self, prepared: Prepared) -> Result<(), KeyError> {
+        prepared.take_place().map_err(io_error("make", self.path.clone()))
+    }
+
+    /// Writes it to the disk, beside the ring that is there.
+    pub(super) fn prepare(&self) -> Result<Prepared, KeyError> {
         let keys: Vec<Stored> = std::iter::once(&self.current)
             .chain(&self.old)
             .map(Stored::of)
@@ -105,7 +116,7 @@ impl Ring {
             path: self.path.clone(),
             reason: error.to_string(),
         })?;
-        wgctl::file::write_private(&self.path, &text).map_err(io_error("make", self.path.clone()))
+        Prepared::new(&self.path, &text).map_err(io_error("make", self.path.clone()))
     }
 
     /// The ring with a fresh key that signs, and without those that are outlived.

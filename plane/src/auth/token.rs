@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 use wgctl::Timestamp;
 use wgctl::api::Role;
+use wgctl::file::Prepared;
 use wgctl::name::UserId;
 
 use super::key::KeyError;
@@ -219,18 +220,18 @@ impl Tokens {
     }
 
     /// Signs with a new key from now on; what the old one signed is good until its end. `note` is told
-    /// the new key's id before anything is changed, and may refuse. Gives that id, and when the old
-    /// key is erased.
+    /// the new key's id when the key is on the disk and nothing is changed yet, and may refuse. Gives
+    /// that id, and when the old key is erased.
     pub(crate) async fn rotate<E: From<TokenError>>(
         &self,
         now: Timestamp,
         note: impl AsyncFnOnce(&str) -> Result<(), E>,
     ) -> Result<(String, Timestamp), E> {
         let _turn = self.turn.lock().await;
-        let ring = self.keys().ring.rotated(now).map_err(TokenError::from)?;
-        let kid = ring.current.kid.clone();
+        let prepared = prepare(self.keys().ring.rotated(now).map_err(TokenError::from)?).await?;
+        let kid = prepared.0.current.kid.clone();
         note(&kid).await?;
-        self.install(ring).await?;
+        self.install(prepared).await?;
         Ok((kid, now.after(LIFETIME + SKEW)))
     }
 
@@ -238,15 +239,14 @@ impl Tokens {
     async fn sweep(&self, now: Timestamp) -> Result<(), TokenError> {
         let _turn = self.turn.lock().await;
         match self.keys().ring.swept(now) {
-            Some(ring) => self.install(ring).await,
+            Some(ring) => self.install(prepare(ring).await?).await,
             None => Ok(()),
         }
     }
 
     /// First on the disk, then in use: what is signed can be verified after a crash.
-    async fn install(&self, ring: Ring) -> Result<(), TokenError> {
-        let saved = tokio::task::spawn_blocking(move || ring.save().map(|()| ring)).await;
-        let ring = saved.map_err(|error| TokenError::Sign(error.to_string()))??;
+    async fn install(&self, (ring, prepared): (Ring, Prepared)) -> Result<(), TokenError> {
+        let ring = blocking(move || ring.take_place(prepared).map(|()| ring)).await?;
         let keys = Keys::new(ring)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
@@ -263,6 +263,17 @@ impl Tokens {
             }
         }
     }
+}
+
+async fn prepare(ring: Ring) -> Result<(Ring, Prepared), TokenError> {
+    blocking(move || Ok((ring.clone(), ring.prepare()?))).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
+) -> Result<T, TokenError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| TokenError::Sign(error.to_string()))??)
 }
 
 #[cfg(test)]

@@ -100,4 +100,10 @@ async fn a_rotation_that_is_not_in_the_log_has_not_happened() {
     assert!(matches!(refused.await, Err(TokenError::Expired)));
     assert_eq!(file(), before);
     assert_eq!(tokens.keys().old.len(), 0);
+    // Nor does one get into the log whose key could not be written.
+    std::fs::create_dir(dir.path().join("session.keys.new")).unwrap();
+    let noted = async |_: &str| -> Result<(), TokenError> { unreachable!("the key is not on the disk") };
+    let refused = tokens.rotate(Timestamp::from_unix(0), noted).await;
+    assert!(matches!(refused, Err(TokenError::Key(KeyError::Io { .. }))));
+    assert_eq!(file(), before);
 }
