@@ -4,6 +4,8 @@
 //! its number. In memory: it protects the disk, and a restart gives nobody more than another burst.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use uuid::Uuid;
 use wgctl::ServerId;
 
+use super::throttle::customer;
 use super::{Caller, Fleet, Refusal};
 use crate::store::{Action, Actor, Changing, Done, Entry};
 
@@ -23,11 +26,19 @@ const BURST: NonZeroU32 = match NonZeroU32::new(60) {
 /// … and one more after each of these.
 const REFILL: Duration = Duration::from_secs(6);
 
+/// Into how many shares addresses are dealt out: a flood hides the failures of its share alone, and all
+/// shares together write no more than so many times the bound.
+const SHARES: u64 = 16;
+
+/// A share of all addresses. Which ones are in it is another secret in each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Share(u64);
+
 /// What may come in floods.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Flood {
-    /// Failed logins, of anybody.
-    Logins,
+    /// Failed logins from the addresses of one share.
+    Logins(Share),
     /// Agent tokens that are not valid.
     Strangers,
     /// What one server's agent asks for that is not its own.
@@ -37,14 +48,14 @@ pub(super) enum Flood {
 impl Flood {
     const fn action(&self) -> Action {
         match self {
-            Self::Logins => Action::LoginFailed,
+            Self::Logins(_) => Action::LoginFailed,
             Self::Strangers | Self::Agent(_) => Action::AgentRefused,
         }
     }
 
     fn actor(&self) -> Actor {
         match self {
-            Self::Logins => Actor::Nobody("many".to_owned()),
+            Self::Logins(_) => Actor::Nobody("many".to_owned()),
             Self::Strangers => Actor::Nobody(NO_AGENT.to_owned()),
             Self::Agent(server) => Actor::Agent(server.clone()),
         }
@@ -58,6 +69,7 @@ const NO_AGENT: &str = "agent:?";
 pub(super) struct Floods {
     allowed: DefaultKeyedRateLimiter<Flood>,
     left_out: Mutex<HashMap<Flood, u64>>,
+    deal: RandomState,
 }
 
 impl Default for Floods {
@@ -66,11 +78,17 @@ impl Default for Floods {
         Self {
             allowed: RateLimiter::dashmap(quota.allow_burst(BURST)),
             left_out: Mutex::default(),
+            deal: RandomState::new(),
         }
     }
 }
 
 impl Floods {
+    /// Failed logins from there.
+    pub(super) fn logins(&self, ip: Option<IpAddr>) -> Flood {
+        Flood::Logins(Share(self.deal.hash_one(ip.map(customer)) % SHARES))
+    }
+
     /// Whether one more may be told by itself. One that may not is counted.
     pub(super) fn admits(&self, flood: &Flood) -> bool {
         let allowed = self.allowed.check_key(flood).is_ok();
@@ -114,7 +132,7 @@ impl Fleet {
     pub async fn agent_token_refused(
         &self,
         target: &str,
-        ip: Option<std::net::IpAddr>,
+        ip: Option<IpAddr>,
         request: Option<Uuid>,
     ) -> Result<(), Refusal> {
         let caller = Caller {
@@ -148,6 +166,8 @@ impl Fleet {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -155,7 +175,11 @@ mod tests {
         let floods = Floods::default();
         let told = |flood: &Flood| (0..1000).filter(|_| floods.admits(flood)).count();
         let one = Flood::Agent("one".parse().unwrap());
-        assert!((60..70).contains(&told(&Flood::Logins)));
+        let from = |last| floods.logins(Some(Ipv4Addr::new(192, 0, 2, last).into()));
+        assert_eq!(from(1), from(1));
+        assert!((60..70).contains(&told(&from(1))));
+        let other = (2..=255).map(from).find(|flood| *flood != from(1)).unwrap();
+        assert!(floods.admits(&other));
         assert!((60..70).contains(&told(&one)));
         assert!(floods.admits(&Flood::Agent("other".parse().unwrap())));
         let left_out = floods.take();

@@ -9,7 +9,6 @@ use wgctl::Timestamp;
 use wgctl::api::Role;
 use wgctl::name::{Email, UserId};
 
-use super::flood::Flood;
 use super::users::no_user;
 use super::{Actor, Authority, Caller, Fleet, LoginPermit, Refusal, throttle};
 use crate::store::prelude::*;
@@ -122,7 +121,7 @@ impl Fleet {
             ..Caller::standing(Actor::Nobody(email.to_owned()), ip)
         };
         let (email, now) = (email.to_owned(), self.now());
-        if !self.shared.floods.admits(&Flood::Logins) {
+        if !self.shared.floods.admits(&self.shared.floods.logins(ip)) {
             return self
                 .store()
                 .record_durably(async move |tx: &Recording<'_>| {
