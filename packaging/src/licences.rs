@@ -14,8 +14,9 @@ const COMMON: [(&str, &str); 3] = [
     ("MPL-2.0", "MPL-2.0"),
 ];
 
-/// Who owns what, and under which licence it is here.
-pub(crate) fn copyright(package: &str, linked: &[Crate]) -> String {
+/// Who owns what, and under which licence it is here. `taken_over` is what is in our own source, with its
+/// licence (MIT).
+pub(crate) fn copyright(package: &str, linked: &[Crate], taken_over: &[(&str, &str)]) -> String {
     let mut text = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: Sentrazone
@@ -32,6 +33,14 @@ Copyright: The Rust Project Developers
 License: MIT or Apache-2.0
 "
     .to_owned();
+    for (files, licence) in taken_over {
+        let owners: Vec<&str> = licence.lines().take_while(|line| !line.is_empty()).collect();
+        let _ = write!(
+            text,
+            "\nFiles: {files}\nCopyright: {}\nLicense: MIT\n",
+            owners.join("\n ").replace("Copyright (c) ", "")
+        );
+    }
     let mut names: BTreeSet<String> = ["MIT", "Apache-2.0"].map(str::to_owned).into();
     for one in linked {
         let license = one.license.as_deref().unwrap_or_default().replace('/', " OR ");
@@ -82,6 +91,15 @@ fn atoms(license: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_taken_over_has_its_owners() {
+        let files = "plane/src/auth/common_passwords.txt";
+        let licence = include_str!("../../plane/src/auth/common_passwords.LICENSE");
+        let text = copyright("sentrazone-plane", &[], &[(files, licence)]);
+        let owners = "Copyright: 2012-2016 Dan Wheeler and Dropbox, Inc.\n 2021 @zxcvbn-ts\nLicense: MIT\n";
+        assert!(text.contains(&format!("Files: {files}\n{owners}")), "{text}");
+    }
 
     #[test]
     fn an_expression_is_told_in_debians_words() {

@@ -25,6 +25,12 @@ use crate::failure::Failure;
 /// The packages.
 const PACKAGES: [&str; 3] = ["sentrazone-plane", "sentrazone-agent", "wgctl"];
 const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
+/// What lies in our own source and is others': the package, the files, and their licence (MIT).
+const TAKEN_OVER: [(&str, &str, &str); 1] = [(
+    "sentrazone-plane",
+    "plane/src/auth/common_passwords.txt",
+    include_str!("../../plane/src/auth/common_passwords.LICENSE"),
+)];
 
 /// Makes what the packages hold beside the programs.
 #[derive(Parser)]
@@ -71,8 +77,16 @@ fn make(arguments: &Arguments) -> Result<(), Failure> {
             "changelog",
             changelog::of(package, &arguments.version, date, CHANGELOG).as_bytes(),
         )?;
-        write("copyright", licences::copyright(package, &linked).as_bytes())?;
-        write("third-party-notices", notices::of(&linked)?.as_bytes())?;
+        let taken_over: Vec<(&str, &str)> = TAKEN_OVER
+            .iter()
+            .filter(|(whose, ..)| *whose == package)
+            .map(|(_, files, licence)| (*files, *licence))
+            .collect();
+        write(
+            "copyright",
+            licences::copyright(package, &linked, &taken_over).as_bytes(),
+        )?;
+        write("third-party-notices", notices::of(&linked, &taken_over)?.as_bytes())?;
         let name = format!("{package}.cdx.json");
         let listed = read(&arguments.sboms.join(package).join(&name))?;
         write(&name, sbom::of_what_is_linked(&listed, &linked)?.as_bytes())?;

@@ -12,9 +12,12 @@ use crate::failure::Failure;
 /// What such a file's name begins with, in capitals.
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
-/// All notices, each under the names of the crates that have it.
-pub(crate) fn of(linked: &[Crate]) -> Result<String, Failure> {
+/// All notices, each under the names of the crates, or files of our own source, that have it.
+pub(crate) fn of(linked: &[Crate], taken_over: &[(&str, &str)]) -> Result<String, Failure> {
     let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (files, licence) in taken_over {
+        owners.insert(licence.trim_end().to_owned(), vec![(*files).to_owned()]);
+    }
     let mut without = Vec::new();
     for one in linked {
         let license = one.license.as_deref();

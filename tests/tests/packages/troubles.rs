@@ -67,7 +67,5 @@ async fn a_plane_that_cannot_start_says_why_and_is_not_tried_again() {
          kill -STOP $(systemctl show sentrazone-plane --value -p MainPID)",
     );
     let restarts = "systemctl show sentrazone-plane --value -p NRestarts -p ActiveState | tr '\\n' ' '";
-    machine.until("a frozen plane is started again", restarts, |state| {
-        state == "1 active"
-    });
+    machine.until("a frozen plane is started again", restarts, |state| state == "1 active");
 }
