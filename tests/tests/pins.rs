@@ -193,6 +193,35 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plane_that_is_dialled_with_the_wrong_scheme_is_told_with_the_right_one() {
+    for (mode, wrong, missing) in [("self-signed", "http", "plain http"), ("off", "https", "TLS")] {
+        let plane = Plane::with_tls(mode).await;
+        let (_, place) = plane.url.split_once("://").unwrap();
+        let dialled = format!("{wrong}://{place}");
+        let expected = format!(
+            "what answers at {dialled} speaks no {missing}: if it is the plane, use {}\n",
+            plane.url
+        );
+        let said = refused(&plane.typed("wgctl", &["--plane", &dialled, "status"], ""));
+        assert_eq!(said, format!("wgctl: {expected}"));
+        let said = refused(&plane.typed("wgctl", &["--plane", &dialled, "--json", "status"], ""));
+        let error: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(error["code"], "wrong_scheme");
+        let words = [
+            "enroll",
+            "--plane",
+            &dialled,
+            "--token-file",
+            "-",
+            "--config",
+            "agent.toml",
+        ];
+        let said = refused(&plane.typed("sentrazone-agent", &words, "szagent_x"));
+        assert_eq!(said, format!("sentrazone-agent: not enrolled: {expected}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_valid_is_told_with_what_makes_a_new_one() {
     let plane = Plane::with_tls("off").await;
     plane.add_server();

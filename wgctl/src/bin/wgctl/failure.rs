@@ -72,6 +72,7 @@ impl Failure {
             Self::Usage(_) => "usage",
             Self::Call(client::Error::Setup(_)) | Self::Local(_) | Self::ReaderGone => "local",
         };
+            Self::Call(client::Error::WrongScheme { .. }) => "wrong_scheme",
         json!({ "detail": self.to_string(), "code": code })
     }
 
