@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use wgctl::backup::{self, Summary, summary};
-use wgctl::client::{self, Client};
+use wgctl::client::{self, Client, Target};
 
 use crate::connection::Options;
 use crate::failure::Failure;
@@ -123,7 +123,14 @@ impl Restore {
         .await?;
         drop(progress);
         out.changed(&restored, || {
-            format!("Restored: {}. Agents take it up by themselves.\n", told(&restored))
+            let login = match plane.target() {
+                Target::Url(_) => format!("; people log in again, you with `wgctl login {}`", plane.target()),
+                Target::Socket(_) => "; people log in again".to_owned(),
+            };
+            format!(
+                "Restored: {}. Agents take it up by themselves{login}.\n",
+                told(&restored)
+            )
         })
     }
 }

@@ -141,5 +141,5 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
 
 async fn find(plane: &Client, name: &TokenName) -> Result<ApiToken, Failure> {
     let found = plane.api_tokens().await?.into_iter().find(|token| token.name == *name);
-    found.ok_or_else(|| Failure::Local(format!("there is no token {name}: see `wgctl token list`")))
+    found.ok_or_else(|| Failure::NotFound(format!("there is no token {name}: see `wgctl token list`")))
 }
