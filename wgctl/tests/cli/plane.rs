@@ -307,6 +307,28 @@ fn a_new_server_comes_with_its_token_and_the_next_command() {
 }
 
 #[test]
+fn a_pool_that_is_written_as_an_address_is_told_as_the_network_it_became() {
+    let home = Home::new();
+    let plane = Plane::new(&[("POST /api/servers", 201, &server(r#","agent_token":"szagent_x""#))]);
+    let words = "server add la --endpoint vpn:1 --pool";
+    for (pool, said) in [
+        (
+            "10.7.0.5/24",
+            "wgctl: 10.7.0.5/24 is an address in a network: the pool is 10.7.0.0/24\n",
+        ),
+        ("10.7.0.5/24 --json", ""),
+        ("10.7.0.0/24", ""),
+    ] {
+        let output = home.run(&format!("{words} {pool} --plane {}", plane.url), "");
+        assert_eq!(
+            (output.status.code(), stderr(&output).as_str()),
+            (Some(0), said),
+            "{pool}"
+        );
+    }
+}
+
+#[test]
 fn an_adoption_is_asked_for_with_a_word_and_taken_back_with_another() {
     let home = Home::new();
     let made = server(r#","adopt":true,"agent_token":"szagent_x""#);
@@ -656,6 +678,10 @@ fn a_token_is_printed_once_and_removed_by_its_name() {
         "{}",
         stdout(&list)
     );
+    let ended = token("").replace(r#""expires_at":null"#, r#""expires_at":"2026-05-07T12:00:00Z""#);
+    plane.answer("GET /api/tokens", 200, &format!("[{ended}]"));
+    let list = stdout(&run("token list"));
+    assert!(list.contains("expired 2026-05-07T12:00:00Z"), "{list}");
     assert_eq!(run("token remove ci").status.code(), Some(0));
     let none = run("token remove cd");
     assert_eq!(none.status.code(), Some(1));
@@ -688,7 +714,8 @@ fn keys_rotate_and_an_agents_token_with_a_grace() {
     );
     let output = run("server token la --grace 1h");
     assert!(
-        stdout(&output).contains("szagent_x") && stdout(&output).contains("13:00"),
+        stdout(&output).contains("szagent_x")
+            && stdout(&output).contains("as soon as the new one is used, at the latest at 2026-05-06T13:00:00Z"),
         "{}",
         stderr(&output)
     );

@@ -120,9 +120,11 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
         for token in &tokens {
             let over = token.expires_at.is_some_and(|end| end <= now);
             let tone = if over { Tone::Quiet } else { Tone::Plain };
-            let end = token
-                .expires_at
-                .map_or_else(|| "never".to_owned(), |end| end.to_string());
+            let end = match token.expires_at {
+                None => "never".to_owned(),
+                Some(end) if over => format!("expired {end}"),
+                Some(end) => end.to_string(),
+            };
             table.row(
                 tone,
                 [
