@@ -236,6 +236,36 @@ async fn a_token_that_is_not_valid_is_told_with_what_makes_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_refusal_of_the_plane_advises_a_call_of_its_api_to_who_typed_a_command() {
+    let plane = Plane::with_tls("off").await;
+    let agents = plane.add_server();
+    for (name, token) in [("agents", agents.as_str()), ("ended", "eyJ.a.b")] {
+        std::fs::write(plane.path(name), token).unwrap();
+    }
+    let (socket, url) = (plane.path("plane.sock"), plane.url.as_str());
+    let socket = socket.to_str().unwrap();
+    for (words, expected) in [
+        (
+            &["--socket", socket, "peer", "add", "los-angeles", "alice"][..],
+            "--public-key and --no-psk",
+        ),
+        (&["--plane", url, "status"], "wgctl login URL"),
+        (&["--plane", url, "--token-file", "ended", "status"], "wgctl login URL"),
+        (&["--plane", url, "--token-file", "agents", "status"], "wgctl login URL"),
+        (
+            &["--socket", socket, "user", "passwd", "--password-stdin"],
+            "wgctl login URL",
+        ),
+    ] {
+        let said = refused(&plane.typed("wgctl", words, "the present one\na new one of the tests\n"));
+        assert!(said.contains(expected), "{words:?}: {said}");
+        for theirs in ["/api/", "publicKey", "presharedKey", "Bearer"] {
+            assert!(!said.contains(theirs), "{words:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
     let plane = Plane::with_tls("off").await;
     let token = plane.add_server();

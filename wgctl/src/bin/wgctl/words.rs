@@ -40,12 +40,11 @@ const OPTIONS: [(&str, &str); 30] = [
 ];
 
 /// What else the plane says to callers of the API.
-const PHRASES: [(&str, &str); 4] = [
+const PHRASES: [(&str, &str); 3] = [
     (
         "send a token as Authorization: Bearer …; POST /api/login gives one",
         "a token is needed",
     ),
-    (" at POST /api/login first", " with `wgctl login URL` first"),
     (" at POST /api/login", " with `wgctl login URL`"),
     ("a publicKey and \"presharedKey\": false", "--public-key and --no-psk"),
 ];
