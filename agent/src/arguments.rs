@@ -30,7 +30,7 @@ pub enum Verb {
     /// Make this host a server's: check the token with the plane, adopt the interface where the record
     /// awaits that, write the configuration.
     Enroll(EnrollArguments),
-    /// Say what is wrong with the configuration, and where.
+    /// Say what is wrong with the configuration and the files that it names, and where.
     Check,
     /// Hand the interface back, running, and take our masquerading rules away.
     Release,

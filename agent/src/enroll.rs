@@ -89,6 +89,12 @@ pub enum Error {
     /// What this host is already cannot be read.
     #[error(transparent)]
     Cache(#[from] cache::Error),
+    /// The plane does not take the token.
+    #[error(
+        "{0} does not take this token: it is not (or no longer) valid, or was not copied whole. `wgctl server token ID` \
+         makes a new one for the server ID"
+    )]
+    Token(Target),
     /// The plane did not take it, or is not there.
     #[error("not enrolled: {0}")]
     Plane(#[from] wgctl::client::Error),
@@ -113,7 +119,8 @@ pub enum Error {
 }
 
 /// Enrolls this host and says what to do next; with `dry_run`, what would be done.
-pub async fn enroll(enrollment: Enrollment) -> Result<String, Error> {
+pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
+    enrollment.config = absolute(&enrollment.config);
     let import = enrollment.import.as_deref().map(Import::read).transpose()?;
     let config = configuration(&enrollment)?;
     let token = read_token(&enrollment.token_file)?;
@@ -294,19 +301,21 @@ fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
         config.pin.clone_from(&enrollment.pin);
         config.ca_file = None;
     }
-    if enrollment.ca_file.is_some() {
-        config.ca_file.clone_from(&enrollment.ca_file);
+    if let Some(file) = &enrollment.ca_file {
+        config.ca_file = Some(absolute(file));
         config.pin.clone_from(&enrollment.pin);
     }
-    // The agent may be started from another folder.
-    config.token_file = std::path::absolute(path)
-        .unwrap_or_else(|_| path.to_owned())
-        .with_file_name("agent.token");
+    config.token_file = path.with_file_name("agent.token");
     if let Some(folder) = &enrollment.state_dir {
-        config.state_dir.clone_from(folder);
+        config.state_dir = absolute(folder);
     }
     config.check()?;
     Ok(config)
+}
+
+/// The same path from anywhere: the agent may be started from another folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The interface as it is. What cannot be read matters only where it is to be adopted: else the
@@ -374,6 +383,9 @@ async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(Client, Term
         let client = Client::trusting(Target::Url(url.clone()), &trust)?.with_token(token.clone());
         match client.terms().await {
             Ok(terms) => return Ok((client, terms)),
+            Err(error) if error.code() == Some("unauthorized") => {
+                outcome = Err(Error::Token(client.target().clone()));
+            }
             Err(error) => outcome = Err(error.into()),
         }
     }

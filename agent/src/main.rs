@@ -10,6 +10,7 @@ use clap::Parser as _;
 use sentrazone_agent::arguments::{Arguments, EnrollArguments, Verb};
 use sentrazone_agent::config::Config;
 use sentrazone_agent::enroll::{Enrollment, enroll};
+use sentrazone_agent::plane::Planes;
 use sentrazone_agent::release::release;
 use sentrazone_agent::{Error, run};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,9 +49,11 @@ async fn carry_out(command: Arguments, log: Log) -> Result<String, Error> {
             tokio::spawn(follow(signal(SignalKind::hangup())?, log, command.config.clone()));
             run(config, terminated()?).await.map(|()| String::new())
         }
-        Some(Verb::Check) => load()
-            .map(|_| format!("{} is fine", command.config.display()))
-            .map_err(Error::from),
+        Some(Verb::Check) => {
+            // The files that it names are read, and no plane is asked.
+            Planes::configured(&load()?)?;
+            Ok(format!("{} is fine", command.config.display()))
+        }
         Some(Verb::Release) => release(load()?).await,
         Some(Verb::Enroll(arguments)) => {
             let EnrollArguments {

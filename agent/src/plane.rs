@@ -6,6 +6,8 @@
 #[cfg(test)]
 pub(crate) mod fake;
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,11 +33,17 @@ const PASSED_OVER: Duration = Duration::from_secs(300);
 /// Why there is nobody to dial.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A file cannot be read.
-    #[error("{path}: {source}")]
+    /// The token's file cannot be read.
+    #[error(
+        "token_file: {}: {source}: {}", path.display(),
+        match source.kind() {
+            ErrorKind::NotFound => "enroll this host (`sentrazone-agent enroll --help`)",
+            _ => "the agent's user must be able to read it, as root can",
+        }
+    )]
     File {
         /// Which.
-        path: String,
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -128,13 +136,11 @@ struct Turn {
 impl Planes<Client> {
     /// The configured planes, called with the token in its file.
     pub fn configured(config: &Config) -> Result<Self, SetupError> {
-        let read = |path: &std::path::Path| {
-            std::fs::read(path).map_err(|source| SetupError::File {
-                path: path.display().to_string(),
-                source,
-            })
-        };
-        let token = Zeroizing::new(read(&config.token_file)?);
+        let token = std::fs::read(&config.token_file).map_err(|source| SetupError::File {
+            path: config.token_file.clone(),
+            source,
+        })?;
+        let token = Zeroizing::new(token);
         let token = Zeroizing::new(String::from_utf8_lossy(&token).trim().to_owned());
         if token.is_empty() {
             return Err(SetupError::NoToken(config.token_file.display().to_string()));

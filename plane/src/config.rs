@@ -24,7 +24,7 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use settings::SettingError;
 use settings::Settings;
-pub use tls::Tls;
+pub use tls::{File, Tls};
 
 /// Where the configuration is when the command line names no other.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/plane.toml";
@@ -311,7 +311,14 @@ mod tests {
         let names = vec!["plane.example.com".to_owned()];
         assert_eq!(named.tls, Tls::SelfSigned { names });
         let files = public("mode = \"files\"\ncert = \"/c.pem\"\nkey = \"/k.pem\"").unwrap();
-        let (cert, key) = ("/c.pem".into(), "/k.pem".into());
+        let file = |path: &str, named_at: &str| File {
+            path: path.into(),
+            named_at: named_at.to_owned(),
+        };
+        let (cert, key) = (
+            file("/c.pem", "plane.toml:4: tls.cert"),
+            file("/k.pem", "plane.toml:5: tls.key"),
+        );
         assert_eq!(files.tls, Tls::Files { cert, key });
         for (text, place) in [
             ("mode = \"files\"\nkey = \"/k.pem\"", ":3: tls.mode"),

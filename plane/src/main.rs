@@ -90,6 +90,7 @@ fn say(answer: Result<impl Display, TlsError>) -> ExitCode {
             let _ = writeln!(io::stdout(), "{words}");
             ExitCode::SUCCESS
         }
+        Err(error @ TlsError::NotYet(_)) => fail(1, &error.to_string()),
         Err(error) => fail(EXIT_CONFIGURATION, &error.to_string()),
     }
 }

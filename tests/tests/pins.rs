@@ -1,5 +1,5 @@
-//! A plane that no authority vouches for, and the programs that know it by its pin: all real, over
-//! real sockets.
+//! A plane that no authority vouches for, and the programs that know it by its pin, or dial it wrongly:
+//! all real, over real sockets.
 
 // clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
 #![allow(
@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use wgctl::Pin;
 use wgctl::client::{Client, Error, Target, Trust};
 
-/// A plane with a certificate of its own, and a home folder for who talks to it.
+/// A plane, as a rule with a certificate of its own, and a home folder for who talks to it.
 struct Plane {
     process: Option<Process>,
     folder: TempDir,
@@ -38,10 +38,14 @@ struct Plane {
 
 impl Plane {
     async fn start() -> Self {
+        Self::with_tls("self-signed").await
+    }
+
+    async fn with_tls(mode: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "listen = \"127.0.0.1:0\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\n\
-             [tls]\nmode = \"self-signed\"\n",
+             [tls]\nmode = \"{mode}\"\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("plane.toml"), text).unwrap();
@@ -66,14 +70,11 @@ impl Plane {
         let process = Process::start("plane", command, self.folder.path());
         let address = async || {
             let log = process.log();
-            let line = log
-                .lines()
-                .find(|line| line.contains("listening on https://"))?
-                .to_owned();
-            line.rsplit("https://").next().map(|address| address.trim().to_owned())
+            let line = log.lines().find(|line| line.contains("listening on http"))?.to_owned();
+            line.rsplit("listening on ").next().map(|url| url.trim().to_owned())
         };
-        let address = wait::until("the plane listens", address, Option::is_some).await;
-        self.url = format!("https://{}", address.unwrap());
+        let url = wait::until("the plane listens", address, Option::is_some).await;
+        self.url = url.unwrap();
         self.process = Some(process);
     }
 
@@ -95,6 +96,7 @@ impl Plane {
         let mut child = Command::new(binary(program))
             .args(words)
             .env("HOME", self.folder.path())
+            .current_dir(self.folder.path())
             .env_remove("XDG_CONFIG_HOME")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -109,6 +111,14 @@ impl Plane {
     fn local(&self, words: &[&str], input: &str) -> String {
         let socket = self.path("plane.sock").display().to_string();
         succeeded(&self.typed("wgctl", &[&["--socket", &socket], words].concat(), input))
+    }
+
+    /// Registers a server; gives its agent's token.
+    fn add_server(&self) -> String {
+        let words = "--json server add los-angeles --endpoint l:51820 --pool 10.8.0.0/24";
+        let words: Vec<&str> = words.split(' ').collect();
+        let made: Value = serde_json::from_str(&self.local(&words, "")).unwrap();
+        made["agent_token"].as_str().unwrap().to_owned()
     }
 
     fn enroll(&self, token: &str, more: &[&str]) -> Output {
@@ -180,6 +190,105 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
     succeeded(&plane.enroll(token, &["--ca-file", &cert]));
     let written = std::fs::read_to_string(plane.path("agent.toml")).unwrap();
     assert!(written.contains("ca_file") && !written.contains("pin"), "{written}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plane_that_is_dialled_with_the_wrong_scheme_is_told_with_the_right_one() {
+    for (mode, wrong, missing) in [("self-signed", "http", "plain http"), ("off", "https", "TLS")] {
+        let plane = Plane::with_tls(mode).await;
+        let (_, place) = plane.url.split_once("://").unwrap();
+        let dialled = format!("{wrong}://{place}");
+        let expected = format!(
+            "what answers at {dialled} speaks no {missing}: if it is the plane, use {}\n",
+            plane.url
+        );
+        let said = refused(&plane.typed("wgctl", &["--plane", &dialled, "status"], ""));
+        assert_eq!(said, format!("wgctl: {expected}"));
+        let said = refused(&plane.typed("wgctl", &["--plane", &dialled, "--json", "status"], ""));
+        let error: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(error["code"], "wrong_scheme");
+        let words = [
+            "enroll",
+            "--plane",
+            &dialled,
+            "--token-file",
+            "-",
+            "--config",
+            "agent.toml",
+        ];
+        let said = refused(&plane.typed("sentrazone-agent", &words, "szagent_x"));
+        assert_eq!(said, format!("sentrazone-agent: not enrolled: {expected}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_not_valid_is_told_with_what_makes_a_new_one() {
+    let plane = Plane::with_tls("off").await;
+    plane.add_server();
+    for token in ["nonsense", "eyJ.a.b", "szagent_x"] {
+        let said = refused(&plane.enroll(token, &[]));
+        assert!(
+            said.contains("not (or no longer) valid") && said.contains("`wgctl server token ID`"),
+            "{said}"
+        );
+        assert!(!said.contains("/api/"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_refusal_of_the_plane_advises_a_call_of_its_api_to_who_typed_a_command() {
+    let plane = Plane::with_tls("off").await;
+    let agents = plane.add_server();
+    for (name, token) in [("agents", agents.as_str()), ("ended", "eyJ.a.b")] {
+        std::fs::write(plane.path(name), token).unwrap();
+    }
+    let (socket, url) = (plane.path("plane.sock"), plane.url.as_str());
+    let socket = socket.to_str().unwrap();
+    for (words, expected) in [
+        (
+            &["--socket", socket, "peer", "add", "los-angeles", "alice"][..],
+            "--public-key and --no-psk",
+        ),
+        (&["--plane", url, "status"], "wgctl login URL"),
+        (&["--plane", url, "--token-file", "ended", "status"], "wgctl login URL"),
+        (&["--plane", url, "--token-file", "agents", "status"], "wgctl login URL"),
+        (
+            &["--socket", socket, "user", "passwd", "--password-stdin"],
+            "wgctl login URL",
+        ),
+    ] {
+        let said = refused(&plane.typed("wgctl", words, "the present one\na new one of the tests\n"));
+        assert!(said.contains(expected), "{words:?}: {said}");
+        for theirs in ["/api/", "publicKey", "presharedKey", "Bearer"] {
+            assert!(!said.contains(theirs), "{words:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
+    let plane = Plane::with_tls("off").await;
+    let token = plane.add_server();
+    // What was set by hand before stays.
+    std::fs::write(plane.path("agent.toml"), "backend = \"userspace\"\n").unwrap();
+    let words = ["enroll", "--plane", &plane.url, "--token-file", "-"];
+    let more = ["--config", "agent.toml", "--state-dir", "kept"];
+    succeeded(&plane.typed("sentrazone-agent", &[&words[..], &more].concat(), &token));
+    let written = std::fs::read_to_string(plane.path("agent.toml")).unwrap();
+    for (key, file) in [("token_file", "agent.token"), ("state_dir", "kept")] {
+        let line = format!("{key} = \"{}\"", plane.path(file).display());
+        assert!(written.contains(&line), "{line}: {written}");
+    }
+    assert!(written.contains("backend = \"userspace\""), "{written}");
+
+    let check = || plane.typed("sentrazone-agent", &["--config", "agent.toml", "check"], "");
+    assert_eq!(succeeded(&check()), "agent.toml is fine\n");
+    std::fs::write(plane.path("agent.token"), "\n").unwrap();
+    assert!(refused(&check()).contains("agent.token is empty"));
+    std::fs::remove_file(plane.path("agent.token")).unwrap();
+    let said = refused(&check());
+    assert!(said.contains("token_file: ") && said.contains("No such file"), "{said}");
+    assert_eq!(check().status.code(), Some(78));
 }
 
 #[tokio::test(flavor = "multi_thread")]

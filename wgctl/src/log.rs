@@ -119,12 +119,17 @@ impl Log {
         if *before == configured {
             return;
         }
-        // Said twice, that it be seen by the filter that lets more through.
-        tracing::info!("the log changes from {before} to {configured}");
+        let tell = || tracing::info!("the log changes from {before} to {configured}");
+        // Told once, where one of the two filters lets it through.
+        let told = tracing::enabled!(Level::INFO);
+        if told {
+            tell();
+        }
         match parse(configured.as_str())
             .and_then(|filter| self.filter.reload(filter).map_err(|error| error.to_string()))
         {
-            Ok(()) => tracing::info!("the log is now at {configured}"),
+            Ok(()) if told => {}
+            Ok(()) => tell(),
             Err(reason) => tracing::error!("the log stays at {before}: {reason}"),
         }
         *before = configured;

@@ -20,10 +20,19 @@ pub enum Tls {
     /// TLS with these files (PEM), which are read again when they change.
     Files {
         /// The certificate, and those between it and the authority's.
-        cert: PathBuf,
+        cert: File,
         /// Its private key.
-        key: PathBuf,
+        key: File,
     },
+}
+
+/// A file that a setting names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// The file.
+    pub path: PathBuf,
+    /// The setting and its place, like `plane.toml:4: tls.cert`.
+    pub named_at: String,
 }
 
 impl Tls {
@@ -43,7 +52,16 @@ impl Tls {
         };
         let given = (!cert.as_os_str().is_empty(), !key.as_os_str().is_empty());
         match (mode.as_str(), given) {
-            ("files", (true, true)) if names.is_empty() => Ok(Self::Files { cert, key }),
+            ("files", (true, true)) if names.is_empty() => {
+                let file = |path, place: &str, setting: &str| File {
+                    path,
+                    named_at: format!("{place}: {setting}"),
+                };
+                Ok(Self::Files {
+                    cert: file(cert, &at_cert, "tls.cert"),
+                    key: file(key, &at_key, "tls.key"),
+                })
+            }
             ("files", (false, _)) => wrong(at_mode, "tls.mode: \"files\" needs cert, the certificate's file (PEM)"),
             ("files", (_, false)) => wrong(at_mode, "tls.mode: \"files\" needs key, the private key's file (PEM)"),
             ("files", _) => wrong(

@@ -185,8 +185,16 @@ async fn person(parts: &mut Parts, app: &App) -> Result<Person, Failure> {
 }
 
 async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
+    let not_agent = || {
+        Kind::Unauthorized
+            .because("this is for agents, and needs a server's agent token: `wgctl server token SERVER` makes one")
+    };
+    // Who shows something else is not to log in.
+    if !bearer(parts)?.is_some_and(|token| token.starts_with(fleet::AGENT_PREFIX)) {
+        return Err(not_agent());
+    }
     let Identity::Agent(server, caller) = identify(parts, app.shared()).await? else {
-        return Err(Kind::Unauthorized.because("this endpoint is for agents: send the server's agent token"));
+        return Err(not_agent());
     };
     // How many changes an agent makes is not counted: most answer what people asked, and the bodies
     // are bounded.
@@ -299,9 +307,8 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
             .await?;
         let Some((server, caller)) = agent else {
             note_refused_agent(parts, shared).await;
-            return Err(
-                Kind::Unauthorized.because("this agent token is not valid (any more): ask an admin for a new one")
-            );
+            return Err(Kind::Unauthorized
+                .because("this agent token is not valid (any more): `wgctl server token SERVER` makes a new one"));
         };
         return Ok(Identity::Agent(server, Box::new(caller)));
     }

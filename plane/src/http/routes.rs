@@ -244,7 +244,7 @@ fn server(table: Table) -> Table {
                 "rotateAgentToken",
                 "A new agent token, shown this once",
             )
-            .about("The old one is dead at once, or with `grace_seconds` when the new one is first used, then at the latest."),
+            .about("The old one is dead at once; with `grace_seconds`, as soon as the new one is used, and at the latest after these."),
         )
 }
 

@@ -8,7 +8,7 @@ mod files;
 mod own;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
@@ -26,8 +26,22 @@ use files::Files;
 /// Why there is no certificate to show.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    /// What a setting names cannot be used.
+    #[error("{named_at}: {reason}")]
+    Setting {
+        /// The setting and its place.
+        named_at: String,
+        /// Why.
+        reason: Box<Self>,
+    },
+    /// The plane's own certificate is not there yet.
+    #[error(
+        "there is no certificate yet: the plane makes {} at its first start (`systemctl start sentrazone-plane`)",
+        .0.display()
+    )]
+    NotYet(PathBuf),
     /// A file cannot be read or written.
-    #[error("{}: {source} ([tls] in the configuration)", path.display())]
+    #[error("{}: {source}", path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -64,6 +78,27 @@ pub enum TlsError {
     Off,
 }
 
+impl TlsError {
+    /// The file it is about.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } | Self::Open { path, .. } | Self::Content { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The same, with the setting that names the file.
+    fn named_by(self, files: &[&config::File]) -> Self {
+        match files.iter().find(|file| self.path() == Some(&file.path)) {
+            Some(file) => Self::Setting {
+                named_at: file.named_at.clone(),
+                reason: Box::new(self),
+            },
+            None => self,
+        }
+    }
+}
+
 /// What TCP connections begin with.
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
@@ -81,7 +116,8 @@ impl Tls {
                 (own::load_or_make(&config.state_dir, &names)?, None)
             }
             config::Tls::Files { cert, key } => {
-                let (certified, files) = Files::open(cert, key)?;
+                let opened = Files::open(&cert.path, &key.path);
+                let (certified, files) = opened.map_err(|error| error.named_by(&[cert, key]))?;
                 (certified, Some(files))
             }
         };
@@ -158,12 +194,11 @@ pub(crate) async fn keep_current(tls: Option<Tls>) {
 
 /// The fingerprint of the certificate that is (to be) shown, read from its file.
 pub fn fingerprint(config: &Config) -> Result<Pin, TlsError> {
-    let path = match &config.tls {
+    let chain = match &config.tls {
         config::Tls::Off => return Err(TlsError::Off),
-        config::Tls::SelfSigned { .. } => own::certificate(&config.state_dir),
-        config::Tls::Files { cert, .. } => cert.clone(),
+        config::Tls::SelfSigned { .. } => own::read(&config.state_dir)?,
+        config::Tls::Files { cert, .. } => files::read_chain(&cert.path).map_err(|error| error.named_by(&[cert]))?,
     };
-    let chain = files::read_chain(&path)?;
     let first = chain.first().ok_or(rustls::Error::NoCertificatesPresented)?;
     pin_of(first)
 }
@@ -171,7 +206,10 @@ pub fn fingerprint(config: &Config) -> Result<Pin, TlsError> {
 /// Whether the configured files can be used.
 pub fn check(config: &Config) -> Result<(), TlsError> {
     match &config.tls {
-        config::Tls::Files { cert, key } => files::read(cert, key).map(drop),
+        config::Tls::Files { cert, key } => {
+            let read = files::read(&cert.path, &key.path);
+            read.map(drop).map_err(|error| error.named_by(&[cert, key]))
+        }
         config::Tls::Off | config::Tls::SelfSigned { .. } => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use wgctl::file::write_private;
 use zeroize::Zeroizing;
@@ -24,6 +25,19 @@ const NAMES: &str = "names: ";
 /// Where the certificate is.
 pub(super) fn certificate(state_dir: &Path) -> PathBuf {
     state_dir.join("tls.pem")
+}
+
+/// The certificate, where it was made.
+pub(super) fn read(state_dir: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let path = certificate(state_dir);
+    match files::read_chain(&path) {
+        Err(TlsError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Err(TlsError::NotYet(path)),
+        Err(TlsError::File { path, source }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            let reason = "only root and the plane's user may read it: use sudo".to_owned();
+            Err(TlsError::Content { path, reason })
+        }
+        read => read,
+    }
 }
 
 /// What the certificate is for: this machine, the addresses that are listened on, and `more`.

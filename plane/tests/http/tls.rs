@@ -346,6 +346,48 @@ fn a_key_that_others_can_read_ends_the_start_with_78() {
 }
 
 #[test]
+fn a_file_that_is_missing_is_told_with_the_line_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, _) = issued(folder.path(), "1");
+    let config = format!(
+        "[tls]\nmode = \"files\"\ncert = \"{}\"\nkey = \"/nonexistent/key\"\n",
+        cert.display()
+    );
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [&["check"][..], &[]] {
+        let output = crate::released::command(dir.path(), &config)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        let said = text(&output.stderr);
+        assert!(said.contains("tls.key: /nonexistent/key: No such file"), "{said}");
+        let line = said.split("plane.toml:").nth(1).unwrap().split(':').next().unwrap();
+        let written = std::fs::read_to_string(dir.path().join("plane.toml")).unwrap();
+        assert!(
+            written
+                .lines()
+                .nth(line.parse::<usize>().unwrap() - 1)
+                .unwrap()
+                .starts_with("key =")
+        );
+    }
+}
+
+#[test]
+fn a_fingerprint_before_the_first_start_is_not_there_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = crate::released::command(dir.path(), "[tls]\nmode = \"self-signed\"\n");
+    let output = command.arg("fingerprint").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("at its first start") && !said.contains("configuration"),
+        "{said}"
+    );
+}
+
+#[test]
 fn sighup_ends_no_plane() {
     let plane = Released::start("");
     kill(Pid::from_raw(plane.id()), Signal::SIGHUP).unwrap();

@@ -21,7 +21,7 @@ fn a_hangup_reads_the_planes_level_again() {
     assert!(!plane.process.log().contains("DEBUG"), "{}", plane.process.log());
 
     write_config(plane.folder.path(), "debug", "");
-    reload(&plane.process, "the log is now at debug");
+    reload(&plane.process, "the log changes from info to debug");
     plane.ask("GET", "/api/servers", None).json(200);
     let seen = |log: &String| log.contains("answered with 200") && log.contains("path=\"/api/servers\"");
     until_blocking("requests that only read are logged", || plane.process.log(), seen);
@@ -35,6 +35,17 @@ fn a_hangup_reads_the_planes_level_again() {
     let said = reload(&plane.process, "changes from debug to info");
     assert!(!said.contains("stays at"), "{said}");
     plane.ask("GET", "/api/servers", None).json(200);
+
+    // From a level that lets the word through, and to one.
+    for (level, answer) in [
+        ("warn", "changes from info to warn"),
+        ("info", "changes from warn to info"),
+    ] {
+        write_config(plane.folder.path(), level, "");
+        reload(&plane.process, answer);
+    }
+    let log = plane.process.log();
+    assert_eq!(log.matches("wgctl::log: ").count(), 4, "once each: {log}");
 }
 
 #[test]
@@ -43,7 +54,7 @@ fn a_hangup_reads_the_agents_level_again_and_ends_nothing() {
     let token = plane.add_server("los-angeles");
     let mut agent = Agent::start(&plane, &token, "info");
     agent.configure("debug");
-    reload(&agent.process, "the log is now at debug");
+    reload(&agent.process, "the log changes from info to debug");
     agent.configure("loud");
     let said = reload(&agent.process, "the configuration is not read again");
     assert!(said.contains("is wanted"), "{said}");

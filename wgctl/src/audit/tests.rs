@@ -161,6 +161,17 @@ fn the_first_of_a_thousand_records_that_was_changed_removed_moved_or_put_in_is_n
 }
 
 #[test]
+fn a_first_record_that_was_changed_is_said_to_be() {
+    let mut log = log();
+    log[0] = AuditLine::Record(changed(&of(&log[0]), 0));
+    let fault = verify(&log, ours()).fault.unwrap();
+    assert_eq!(
+        (fault.id, fault.reason.as_str()),
+        (1, "it was changed: its hash is not that of its content")
+    );
+}
+
+#[test]
 fn a_chain_computed_anew_is_found_by_its_checkpoints() {
     let records = chained((1..=1000).map(record));
     let checkpoint = AuditLine::Checkpoint(mark(&records[999], &signer()));

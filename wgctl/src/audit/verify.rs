@@ -160,7 +160,7 @@ impl Verifier {
         }
         if chain::follow(&self.last.hash, record) != record.hash {
             let reason = match self.last.id == self.base.id {
-                true => "it was changed: its hash is another record's".to_owned(),
+                true => "it was changed: its hash is not that of its content".to_owned(),
                 false => format!(
                     "it was changed, or put in: its hash is not that of its content after record {}",
                     self.last.id

@@ -90,6 +90,16 @@ pub enum Error {
         /// Whether another key was pinned.
         pinned: bool,
     },
+    /// Who answered speaks TLS where it was not asked for, or none where it was.
+    #[error("what answers at {target} speaks no {missing}: if it is the plane, use {instead}")]
+    WrongScheme {
+        /// Where.
+        target: String,
+        /// What was asked for.
+        missing: &'static str,
+        /// The same place with the other scheme.
+        instead: String,
+    },
     /// Something answered that is no plane, or a newer one.
     #[error("{target} answered {status} with something that is not the plane's API ({reason})")]
     Unexpected {
@@ -112,7 +122,7 @@ impl Error {
         match self {
             Self::Refused(problem) => Some(problem.status),
             Self::Unexpected { status, .. } => Some(*status),
-            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Setup(_) => None,
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::WrongScheme { .. } | Self::Setup(_) => None,
         }
     }
 
@@ -223,17 +233,32 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
         let target = self.target.to_string();
-        match Distrust::inside(error) {
-            Some(distrust) => Error::Untrusted {
+        if let Some(distrust) = Distrust::inside(error) {
+            return Error::Untrusted {
                 target,
                 reason: distrust.reason.clone(),
                 presented: distrust.presented,
                 pinned: distrust.pinned,
-            },
-            None => Error::Unreachable {
-                target,
-                reason: innermost(error),
-            },
+            };
+        }
+        let asked = match &self.target {
+            Target::Url(url) => target
+                .split_once("://")
+                .filter(|_| speaks_otherwise(error, url.scheme())),
+            Target::Socket(_) => None,
+        };
+        let (missing, instead) = match asked {
+            None => {
+                let reason = innermost(error);
+                return Error::Unreachable { target, reason };
+            }
+            Some(("https", place)) => ("TLS", format!("http://{place}")),
+            Some((_, place)) => ("plain http", format!("https://{place}")),
+        };
+        Error::WrongScheme {
+            target,
+            missing,
+            instead,
         }
     }
 
@@ -293,7 +318,11 @@ impl Call<'_> {
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
         if !is_problem {
-            return Err(client.unexpected(status, "no problem report"));
+            let reason = match redirected(&response) {
+                Some(place) => format!("it redirects to {place}: use that"),
+                None => "no problem report".to_owned(),
+            };
+            return Err(client.unexpected(status, reason));
         }
         let problem = body(client, response).await?;
         match serde_json::from_slice(&problem) {
@@ -337,6 +366,31 @@ async fn body(client: &Client, mut response: Response) -> Result<Vec<u8>, Error>
             None => return Ok(content),
         }
     }
+}
+
+/// Whether what came is no TLS where that was asked for, or no HTTP: what begins a TLS connection is none.
+fn speaks_otherwise(error: &(dyn std::error::Error + 'static), scheme: &str) -> bool {
+    match scheme {
+        "https" => trust::is_no_tls(error),
+        _ => causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)),
+    }
+}
+
+/// The scheme and host that a redirection leads to.
+fn redirected(response: &Response) -> Option<String> {
+    let place = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    let place = response.url().join(place).ok()?;
+    response
+        .status()
+        .is_redirection()
+        .then(|| place.origin().ascii_serialization())
+}
+
+/// An error and what it came from.
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// The innermost cause: "connection refused" rather than "error sending request".

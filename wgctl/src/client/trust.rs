@@ -15,8 +15,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, InvalidMessage, OtherError,
+    RootCertStore, SignatureScheme,
 };
 
 use super::Error;
@@ -90,14 +90,30 @@ pub(super) struct Distrust {
 impl Distrust {
     /// What is inside an error of the transport, however deep.
     pub(super) fn inside<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
-        if let Some(TlsError::InvalidCertificate(CertificateError::Other(OtherError(inner)))) = error.downcast_ref() {
-            return inner.downcast_ref();
+        match tls_error(error)? {
+            TlsError::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
+            _ => None,
         }
-        // Such an error names its content's source as its own, and so skips the content.
-        let content = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let content = content.map(|content| -> &(dyn StdError + 'static) { content });
-        content.or_else(|| error.source()).and_then(Self::inside)
     }
+}
+
+/// Whether an error of the transport is that no TLS was answered.
+pub(super) fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
+    matches!(
+        tls_error(error),
+        Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType))
+    )
+}
+
+/// The error of TLS inside one of the transport, however deep.
+fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e TlsError> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    // Such an error names its content's source as its own, and so skips the content.
+    let content = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let content = content.map(|content| -> &(dyn StdError + 'static) { content });
+    content.or_else(|| error.source()).and_then(tls_error)
 }
 
 #[derive(Debug)]

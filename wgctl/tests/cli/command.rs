@@ -86,7 +86,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             "peer add la alice --allowed-ips 10.8.0.0/33",
             "write NETWORK/PREFIX, like 10.8.0.0/24",
         ),
-        ("server remove la", "pass --yes"),
+        ("server remove la", "no terminal to ask on: add --yes"),
         ("server add la --endpoint vpn:1", "--pool"),
         ("server set la", "--endpoint"),
         ("peer set la alice", "--expires"),

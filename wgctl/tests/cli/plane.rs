@@ -127,10 +127,71 @@ fn a_refused_field_is_named_once_and_in_json_the_problem_is_whole() {
     for detail in ["address_pool[0]: too large", "too large"] {
         let plane = Plane::new(&[("POST /api/servers", 400, &refusal(detail))]);
         let output = home.run(&format!("{words} {}", plane.url), "");
-        assert_eq!(stderr(&output), "wgctl: address_pool[0]: too large (invalid)\n");
+        assert_eq!(stderr(&output), "wgctl: --pool: too large (invalid)\n");
         let output = home.run(&format!("{words} {} --json", plane.url), "");
         let error: Value = serde_json::from_slice(&output.stderr).unwrap();
         assert_eq!(error, serde_json::from_str::<Value>(&refusal(detail)).unwrap());
+    }
+}
+
+#[test]
+fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
+    let home = Home::new();
+    let offline = problem(
+        503,
+        "agent_offline",
+        r#"start it, or give a publicKey and \"presharedKey\": false"#,
+    );
+    let ended = problem(
+        401,
+        "unauthorized",
+        "not valid (any more): log in again at POST /api/login",
+    );
+    let plane = Plane::new(&[
+        ("POST /api/wg-clients/la", 503, &offline),
+        ("GET /api/statuses", 401, &ended),
+    ]);
+    for (words, expected) in [
+        (
+            "peer add la alice",
+            "wgctl: start it, or give --public-key and --no-psk (agent_offline)\n",
+        ),
+        (
+            "status",
+            "wgctl: not valid (any more): log in again with `wgctl login URL` (unauthorized)\n",
+        ),
+    ] {
+        let output = home.run(&format!("{words} --plane {}", plane.url), "");
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(1), expected));
+    }
+    let output = home.run(&format!("status --json --plane {}", plane.url), "");
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error, serde_json::from_str::<Value>(&ended).unwrap());
+}
+
+#[test]
+fn what_is_not_there_has_one_code_whoever_looked() {
+    let home = Home::new();
+    let plane = Plane::new(&[
+        ("GET /api/wg-clients/la", 200, "[]"),
+        ("GET /api/tokens", 200, "[]"),
+        ("GET /api/users", 200, "[]"),
+        ("GET /api/statuses", 200, "[]"),
+    ]);
+    for words in [
+        "server show la",
+        "peer show la alice",
+        "token remove ci",
+        "user remove eve@example.com",
+        "status la",
+    ] {
+        let output = home.run(&format!("{words} --plane {}", plane.url), "");
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(stderr(&output).ends_with(" (not_found)\n"), "{}", stderr(&output));
+        let output = home.run(&format!("{words} --json --plane {}", plane.url), "");
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error["code"], "not_found", "{words}: {error}");
+        assert!(!error["detail"].as_str().unwrap().contains("not_found"), "{error}");
     }
 }
 
@@ -243,6 +304,28 @@ fn a_new_server_comes_with_its_token_and_the_next_command() {
     assert!(answer["server"].get("agent_token").is_none());
     let body: Value = serde_json::from_str(&plane.seen()[0].body).unwrap();
     assert_eq!(body["address_pool"], serde_json::json!(["10.8.0.0/24", "fd00:8::/64"]));
+}
+
+#[test]
+fn a_pool_that_is_written_as_an_address_is_told_as_the_network_it_became() {
+    let home = Home::new();
+    let plane = Plane::new(&[("POST /api/servers", 201, &server(r#","agent_token":"szagent_x""#))]);
+    let words = "server add la --endpoint vpn:1 --pool";
+    for (pool, said) in [
+        (
+            "10.7.0.5/24",
+            "wgctl: 10.7.0.5/24 is an address in a network: the pool is 10.7.0.0/24\n",
+        ),
+        ("10.7.0.5/24 --json", ""),
+        ("10.7.0.0/24", ""),
+    ] {
+        let output = home.run(&format!("{words} {pool} --plane {}", plane.url), "");
+        assert_eq!(
+            (output.status.code(), stderr(&output).as_str()),
+            (Some(0), said),
+            "{pool}"
+        );
+    }
 }
 
 #[test]
@@ -595,6 +678,10 @@ fn a_token_is_printed_once_and_removed_by_its_name() {
         "{}",
         stdout(&list)
     );
+    let ended = token("").replace(r#""expires_at":null"#, r#""expires_at":"2026-05-07T12:00:00Z""#);
+    plane.answer("GET /api/tokens", 200, &format!("[{ended}]"));
+    let list = stdout(&run("token list"));
+    assert!(list.contains("expired 2026-05-07T12:00:00Z"), "{list}");
     assert_eq!(run("token remove ci").status.code(), Some(0));
     let none = run("token remove cd");
     assert_eq!(none.status.code(), Some(1));
@@ -627,7 +714,8 @@ fn keys_rotate_and_an_agents_token_with_a_grace() {
     );
     let output = run("server token la --grace 1h");
     assert!(
-        stdout(&output).contains("szagent_x") && stdout(&output).contains("13:00"),
+        stdout(&output).contains("szagent_x")
+            && stdout(&output).contains("as soon as the new one is used, at the latest at 2026-05-06T13:00:00Z"),
         "{}",
         stderr(&output)
     );

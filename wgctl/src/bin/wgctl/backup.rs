@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use wgctl::backup::{self, Summary, summary};
-use wgctl::client::{self, Client};
+use wgctl::client::{self, Client, Target};
 
 use crate::connection::Options;
 use crate::failure::Failure;
@@ -123,11 +123,15 @@ impl Restore {
         .await?;
         drop(progress);
         out.changed(&restored, || {
+            let login = match plane.target() {
+                Target::Url(_) => format!("; people log in again, you with `wgctl login {}`", plane.target()),
+                Target::Socket(_) => "; people log in again".to_owned(),
+            };
             let fault = restored.audit_fault.as_ref().map_or_else(String::new, |fault| {
                 format!("Its audit log is not as it was written: {fault}\n")
             });
             format!(
-                "Restored: {}. Agents take it up by themselves.\n{fault}",
+                "Restored: {}. Agents take it up by themselves{login}.\n{fault}",
                 told(&restored)
             )
         })

@@ -3,6 +3,7 @@
 //! Owns the file's form, how many requests are in flight, what is tried again, and what became of each
 //! name. A run that broke off is repeated: names that are there already stay as they are.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,9 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
         present: OnceCell::new(),
     };
     let progress = Progress::of(out, count);
+    let ended = Cell::new(false);
     let mut work = stream::iter(wanted.into_iter().enumerate())
+        .take_while(|_| std::future::ready(!ended.get()))
         .map(|(place, wanted)| {
             let run = &run;
             async move { (place, run.one(wanted).await) }
@@ -74,7 +77,7 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
         .buffer_unordered(AT_ONCE);
     let (mut done, mut end) = (Vec::with_capacity(count), None);
     let mut stopped = std::pin::pin!(tokio::signal::ctrl_c());
-    while end.is_none() {
+    loop {
         let next = tokio::select! {
             next = work.next() => next,
             _ = &mut stopped => {
@@ -83,13 +86,17 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
             }
         };
         let Some((place, one)) = next else { break };
-        progress.more(1);
-        if let Outcome::Failed(failure) = &one.outcome
-            && ends_all(failure)
-        {
-            end = Some(failure.to_string());
+        match &one.outcome {
+            // Said once, at the end. What is in flight is waited for: some of it may be done.
+            Outcome::Failed(failure) if ends_all(failure) => {
+                ended.set(true);
+                end = end.or_else(|| Some(failure.to_string()));
+            }
+            _ => {
+                progress.more(1);
+                done.push((place, one));
+            }
         }
-        done.push((place, one));
     }
     drop((work, progress));
     done.sort_by_key(|(place, _)| *place);
@@ -116,7 +123,8 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
 fn ends_all(failure: &Failure) -> bool {
     use wgctl::client::Error;
     let Failure::Call(error) = failure else { return false };
-    matches!(error, Error::Unreachable { .. }) || matches!(error.status(), Some(401 | 403 | 404))
+    let for_all = matches!(error.status(), Some(401 | 403 | 404)) || error.code() == Some("pool_exhausted");
+    for_all || matches!(error, Error::Unreachable { .. })
 }
 
 struct Run<'a> {

@@ -47,6 +47,23 @@ fn commands(command: &Command, path: &[&str], found: &mut Vec<String>) {
 }
 
 #[test]
+fn every_code_of_a_failure_here_is_in_the_document() {
+    let source = include_str!("failure.rs");
+    let arms = source.lines().filter_map(|line| line.trim().strip_suffix("\","));
+    let codes: Vec<_> = arms
+        .filter_map(|arm| arm.split_once("=> \""))
+        .map(|(_, code)| code)
+        .collect();
+    assert!(codes.len() >= 6, "{codes:?}");
+    for code in codes.into_iter().chain(["not_found"]) {
+        assert!(
+            DOCUMENT.contains(&format!("| `{code}` |")),
+            "docs/wgctl.md does not tell of {code}"
+        );
+    }
+}
+
+#[test]
 fn every_command_has_an_example_and_every_example_is_a_command() {
     let examples = examples();
     assert!(examples.len() > 40, "{examples:?}");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use wgctl::client;
 
 use crate::output::plain;
+use crate::words;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub(crate) enum Failure {
     /// The plane refused, or could not be reached.
     #[error("{}", describe(.0))]
     Call(#[from] client::Error),
+    /// What was named is not among what the plane has.
+    #[error("{0} (not_found)")]
+    NotFound(String),
     /// Something on this machine failed: a file, the terminal, the kernel.
     #[error("{0}")]
     Local(String),
@@ -68,7 +72,9 @@ impl Failure {
             Self::Call(client::Error::Refused(problem)) => return json!(problem),
             Self::Call(client::Error::Unreachable { .. }) => "unreachable",
             Self::Call(client::Error::Untrusted { .. }) => "untrusted",
+            Self::Call(client::Error::WrongScheme { .. }) => "wrong_scheme",
             Self::Call(client::Error::Unexpected { .. }) => "unexpected_answer",
+            Self::NotFound(detail) => return json!({ "detail": detail, "code": "not_found" }),
             Self::Usage(_) => "usage",
             Self::Call(client::Error::Setup(_)) | Self::Local(_) | Self::ReaderGone => "local",
         };
@@ -90,7 +96,9 @@ impl Failure {
             client::Error::Unreachable { .. } => {
                 Some("is the URL right, and sentrazone-plane running there?".to_owned())
             }
-            client::Error::Refused(problem) if problem.code == "unauthorized" => {
+            client::Error::Refused(problem)
+                if problem.code == "unauthorized" && !words::told(problem).contains("wgctl login") =>
+            {
                 Some("log in with `wgctl login URL`, or give a token with --token-file".to_owned())
             }
             _ => None,
@@ -98,18 +106,9 @@ impl Failure {
     }
 }
 
-/// The plane's own words, then the field and the stable code for scripts and searches.
 fn describe(error: &client::Error) -> String {
     match error {
-        client::Error::Refused(problem) => {
-            let field = problem
-                .field
-                .as_ref()
-                .filter(|field| !problem.detail.starts_with(field.as_str()))
-                .map(|field| format!("{field}: "))
-                .unwrap_or_default();
-            format!("{field}{} ({})", problem.detail, problem.code)
-        }
+        client::Error::Refused(problem) => words::told(problem),
         other => other.to_string(),
     }
 }

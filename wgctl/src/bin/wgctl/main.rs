@@ -32,6 +32,7 @@ mod token;
 mod user;
 mod values;
 mod watch;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -159,7 +159,7 @@ impl Which {
             )));
         }
         found.pop().ok_or_else(|| {
-            Failure::Local(format!(
+            Failure::NotFound(format!(
                 "{server} has no peer with the name or id {word:?}: see `wgctl peer list {server}`"
             ))
         })

@@ -68,7 +68,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!(
-            "{question} There is no terminal to ask on: pass --yes"
+            "no terminal to ask on: add --yes to agree to this: {question}"
         )));
     }
     match line(&format!("{question} [y/N] "), "--yes")?.to_lowercase().as_str() {

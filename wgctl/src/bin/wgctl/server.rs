@@ -45,8 +45,8 @@ pub(crate) struct Which {
 pub(crate) struct NewToken {
     /// The server's id
     id: ServerId,
-    /// How long the old token is good beside the new one (1h, 7d), unless the new one is used earlier.
-    /// Without it the old one is dead at once
+    /// Leave the agent time to change: the old token stops working as soon as the new one is used, at the
+    /// latest after this length (1h, 7d). Without it the old one is dead at once
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     grace: Option<Duration>,
 }
@@ -106,7 +106,9 @@ impl NewToken {
         out.answer(&answer, || {
             let old = match until {
                 None => "the old one is dead".to_owned(),
-                Some(until) => format!("the old one dies when it is first used, or at {until}"),
+                Some(until) => {
+                    format!("the old one stops working as soon as the new one is used, at the latest at {until}")
+                }
             };
             format!("{} has a new agent token; {old}.\n\n{}", self.id, enrol.as_str())
         })
@@ -120,6 +122,12 @@ async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Fai
         pin,
     } = plane.create_server(new, None).await?;
     let token = Zeroizing::new(agent_token);
+    for net in new.address_pool.iter().filter(|net| net.trunc() != **net) {
+        out.note(&format!(
+            "wgctl: {net} is an address in a network: the pool is {}",
+            net.trunc()
+        ));
+    }
     let answer = with_pin(json!({ "server": server, "agent_token": token.as_str() }), pin);
     out.answer(&answer, || {
         let adopt = if server.adopt {

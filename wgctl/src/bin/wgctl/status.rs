@@ -36,7 +36,7 @@ impl Show {
         }
         let unknown = |id: &&ServerId| !statuses.iter().any(|status| status.server_id == **id);
         if let Some(id) = self.servers.iter().find(unknown) {
-            return Err(Failure::Local(format!(
+            return Err(Failure::NotFound(format!(
                 "there is no server {id}: see `wgctl server list`"
             )));
         }

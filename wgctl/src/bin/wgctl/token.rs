@@ -120,9 +120,11 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
         for token in &tokens {
             let over = token.expires_at.is_some_and(|end| end <= now);
             let tone = if over { Tone::Quiet } else { Tone::Plain };
-            let end = token
-                .expires_at
-                .map_or_else(|| "never".to_owned(), |end| end.to_string());
+            let end = match token.expires_at {
+                None => "never".to_owned(),
+                Some(end) if over => format!("expired {end}"),
+                Some(end) => end.to_string(),
+            };
             table.row(
                 tone,
                 [
@@ -141,5 +143,5 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
 
 async fn find(plane: &Client, name: &TokenName) -> Result<ApiToken, Failure> {
     let found = plane.api_tokens().await?.into_iter().find(|token| token.name == *name);
-    found.ok_or_else(|| Failure::Local(format!("there is no token {name}: see `wgctl token list`")))
+    found.ok_or_else(|| Failure::NotFound(format!("there is no token {name}: see `wgctl token list`")))
 }

@@ -219,7 +219,7 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
 
 async fn find(plane: &Client, email: &Email) -> Result<User, Failure> {
     let found = plane.users().await?.into_iter().find(|user| user.email == *email);
-    found.ok_or_else(|| Failure::Local(format!("there is no user {email}: see `wgctl user list`")))
+    found.ok_or_else(|| Failure::NotFound(format!("there is no user {email}: see `wgctl user list`")))
 }
 
 pub(crate) const fn role_name(role: Role) -> &'static str {
