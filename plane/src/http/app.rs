@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use wgctl::Pin;
 
+use super::bodies::Bodies;
 use super::metrics::Measured;
 use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens, WriteThrottle};
 use crate::config::{Config, Limits, Tls};
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) throttle: LoginThrottle,
     pub(super) writes: WriteThrottle,
     pub(super) limits: Limits,
+    pub(super) bodies: Arc<Bodies>,
     pub(super) trusted_proxies: Vec<IpNet>,
     /// Whether the plane is reached over TLS: its own, or a proxy's.
     pub(super) is_secure: bool,
@@ -63,6 +65,7 @@ impl App {
             passwords,
             throttle: LoginThrottle::new(),
             writes: WriteThrottle::new(config.limits.writes_per_second, config.limits.write_burst),
+            bodies: Bodies::new(config.limits.max_body.max(config.limits.max_agent_body)),
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             is_secure: config.tls != Tls::Off || config.behind_proxy,

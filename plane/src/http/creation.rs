@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, Request};
 use serde::de::DeserializeOwned;
 
 use super::app::App;
-use super::extract::{json_bytes, parse_json};
+use super::extract::{json_body, parse_json};
 use super::problem::{Failure, Kind};
 use crate::auth::{AnswerVault, fingerprint};
 use crate::fleet::{Idempotency, Refusal};
@@ -31,8 +31,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Creation<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let header = idempotency_key(&request)?;
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let (authorized, body) = json_bytes(request, app).await?;
-        let new = parse_json(&body)?;
+        let (authorized, body) = json_body(request, app).await?;
+        let new = parse_json(body.content())?;
         let key = &app.shared().key;
         let once = match header {
             None => None,
@@ -46,7 +46,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Creation<T> {
                         &header,
                     ],
                 ),
-                body: fingerprint(key, &[&body]),
+                body: fingerprint(key, &[body.content()]),
                 vault: Arc::new(AnswerVault::new(key, &header).map_err(Refusal::Internal)?),
             }),
         };

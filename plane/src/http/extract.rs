@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::app::App;
+use super::bodies::Incoming;
 use super::pace::Pace;
 use super::principal::Authorized;
 use super::problem::{Failure, Kind};
@@ -21,6 +22,8 @@ use super::problem::{Failure, Kind};
 /// The body of somebody who has not yet proved who they are: an email and a password. Thousands of
 /// connections may each hold one.
 const MOST_OF_STRANGERS: usize = 16 << 10;
+/// When to send a body again for which there was no room, seconds.
+const RETRY_BODY: u64 = 5;
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -29,8 +32,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        let (_, bytes) = json_bytes(request, app).await?;
-        parse_json(&bytes).map(Self)
+        let (_, body) = json_body(request, app).await?;
+        parse_json(body.content()).map(Self)
     }
 }
 
@@ -44,13 +47,13 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
         if request.body().is_end_stream() {
             return Ok(Self(T::default()));
         }
-        let (_, bytes) = json_bytes(request, app).await?;
-        parse_json(&bytes).map(Self)
+        let (_, body) = json_body(request, app).await?;
+        parse_json(body.content()).map(Self)
     }
 }
 
-/// The bytes of a JSON body within the caller's limit, and who sent them.
-pub(super) async fn json_bytes(request: Request, app: &App) -> Result<(Authorized, Bytes), Failure> {
+/// A JSON body within the caller's limit, and who sent it.
+pub(super) async fn json_body(request: Request, app: &App) -> Result<(Authorized, Incoming), Failure> {
     let (parts, body) = request.into_parts();
     let Some(authorized) = parts.extensions.get::<Authorized>().cloned() else {
         tracing::error!("{} reads a body before it names a permission", parts.uri.path());
@@ -63,7 +66,10 @@ pub(super) async fn json_bytes(request: Request, app: &App) -> Result<(Authorize
         Some(_) if authorized.is_agent => limits.max_agent_body,
         Some(_) => limits.max_body,
     };
-    Ok((authorized, read(&parts.headers, body, limit, Pace::new(limits)).await?))
+    let caller = authorized.who.clone().unwrap_or_else(|| "".into());
+    let incoming = app.shared().bodies.begin(caller);
+    let incoming = read(&parts.headers, body, limit, incoming, Pace::new(limits)).await?;
+    Ok((authorized, incoming))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
@@ -80,7 +86,13 @@ fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-async fn read(headers: &HeaderMap, mut body: Body, limit: usize, mut pace: Pace) -> Result<Bytes, Failure> {
+async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    mut incoming: Incoming,
+    mut pace: Pace,
+) -> Result<Incoming, Failure> {
     let too_large = || Kind::BodyTooLarge.because(format!("a body here has at most {limit} bytes"));
     let announced = headers
         .get(header::CONTENT_LENGTH)
@@ -89,14 +101,16 @@ async fn read(headers: &HeaderMap, mut body: Body, limit: usize, mut pace: Pace)
         return Err(too_large());
     }
     // Room is made as bytes come: what is only announced costs nothing.
-    let mut content = Vec::new();
     while let Some(bytes) = pace.next(&mut body).await? {
-        if content.len() + bytes.len() > limit {
+        if incoming.len() + bytes.len() > limit {
             return Err(too_large());
         }
-        content.extend_from_slice(&bytes);
+        if !incoming.take(&bytes) {
+            let detail = "too many long bodies are on their way: try again in a few seconds";
+            return Err(Kind::Overloaded.because(detail).retry_after(RETRY_BODY));
+        }
     }
-    Ok(content.into())
+    Ok(incoming)
 }
 
 /// The value of a JSON text; the error names the field.

@@ -7,6 +7,7 @@ mod agent;
 mod app;
 mod audit;
 mod backup;
+mod bodies;
 mod clients;
 mod configuration;
 mod connection;

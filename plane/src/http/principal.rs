@@ -292,8 +292,19 @@ impl Human {
     }
 }
 
-/// Who the request's token, or else its connection, proves it is from.
+/// Who the request's token, or else its connection, proves it is from. Whose token is not valid has no
+/// more right to the connection than a stranger.
 async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
+    let identity = prove(parts, shared).await;
+    if matches!(&identity, Err(failure) if failure.kind() == Kind::Unauthorized)
+        && let Some(connection) = parts.extensions.get::<Standing>()
+    {
+        connection.disprove();
+    }
+    identity
+}
+
+async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
     let Some(token) = bearer(parts)? else {
         return match parts.extensions.get::<Peer>() {
             Some(Peer::Local(user)) => Ok(Identity::Local(Arc::clone(user))),

@@ -244,7 +244,7 @@ fn server(table: Table) -> Table {
                 "rotateAgentToken",
                 "A new agent token, shown this once",
             )
-            .about("The old one is dead at once; with `grace_seconds`, as soon as the new one is used, and at the latest after these."),
+            .about("The old one is dead at once; with `grace_seconds`, as soon as the agent runs with the new one, and at the latest after these."),
         )
 }
 

@@ -1,7 +1,7 @@
 //! Who may hold how many connections.
 //!
 //! Owns the count of connections and whose they are: a *stranger's* until its first request with a
-//! valid token, then *proven*. It must not read or write a connection.
+//! valid token, then *proven*, until it sends one that is not valid (any more). It must not read or write a connection.
 //!
 //! Agents' long polls are many connections that live long; a flood of logins or a slowloris is
 //! many connections of strangers. So that the one never costs the other:
@@ -14,7 +14,7 @@
 //!
 //! A TLS handshake counts as a connection of a stranger's.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,13 +36,14 @@ pub(super) struct Slots {
 struct Room {
     next: u64,
     /// By age.
-    strangers: BTreeMap<u64, Stranger>,
-    proven: HashSet<u64>,
+    strangers: BTreeMap<u64, Connection>,
+    proven: HashMap<u64, Connection>,
     addresses: HashMap<IpAddr, usize>,
     warned: Option<Instant>,
 }
 
-struct Stranger {
+/// A connection that was let in.
+struct Connection {
     address: Option<IpAddr>,
     dropped: Arc<Notify>,
 }
@@ -114,11 +115,11 @@ impl Slots {
         let id = room.next;
         room.next += 1;
         let dropped = Arc::new(Notify::new());
-        let stranger = Stranger {
+        let connection = Connection {
             address,
             dropped: Arc::clone(&dropped),
         };
-        room.strangers.insert(id, stranger);
+        room.strangers.insert(id, connection);
         if let Some(address) = address {
             *room.addresses.entry(address).or_default() += 1;
         }
@@ -190,7 +191,7 @@ impl Drop for Place {
         let mut room = self.standing.slots.room();
         let id = self.standing.id;
         // One that was dropped is in neither, and counted no longer.
-        if room.strangers.remove(&id).is_some() || room.proven.remove(&id) {
+        if room.strangers.remove(&id).is_some() || room.proven.remove(&id).is_some() {
             room.uncount(self.address);
         }
     }
@@ -207,8 +208,16 @@ impl Standing {
     /// The connection carried a valid token.
     pub(super) fn prove(&self) {
         let mut room = self.slots.room();
-        if room.strangers.remove(&self.id).is_some() {
-            room.proven.insert(self.id);
+        if let Some(connection) = room.strangers.remove(&self.id) {
+            room.proven.insert(self.id, connection);
+        }
+    }
+
+    /// It carried one that is not valid (any more): it is a stranger's again, as old as it is.
+    pub(super) fn disprove(&self) {
+        let mut room = self.slots.room();
+        if let Some(connection) = room.proven.remove(&self.id) {
+            room.strangers.insert(self.id, connection);
         }
     }
 }
@@ -245,6 +254,25 @@ mod tests {
         assert_eq!(more.len(), 2);
         assert_eq!(places.iter().map(is_dropped).collect::<Vec<_>>(), [false, true, false]);
         assert!(!more.iter().any(is_dropped));
+    }
+
+    #[test]
+    fn whose_token_is_over_is_a_stranger_again() {
+        let slots = Slots::new(2, 9);
+        let places: Vec<Place> = (0..2)
+            .filter_map(|_| {
+                let place = admitted(&slots, "")?;
+                place.standing().prove();
+                Some(place)
+            })
+            .collect();
+        assert_eq!(places.len(), 2);
+        places[1].standing().disprove();
+        assert!(
+            slots.admit(None).now_or_never().is_none(),
+            "its place is free when it has gone"
+        );
+        assert_eq!(places.iter().map(is_dropped).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -187,7 +187,7 @@ pub struct AgentToken {
     /// As in [`ServerCreated`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
-    /// Until when the old one is good, unless the new one is used before; null when it is dead.
+    /// Until when the old one is good, unless the agent runs with the new one before; null when it is dead.
     #[serde(default)]
     pub previous_valid_until: Option<Timestamp>,
 }

@@ -715,7 +715,8 @@ fn keys_rotate_and_an_agents_token_with_a_grace() {
     let output = run("server token la --grace 1h");
     assert!(
         stdout(&output).contains("szagent_x")
-            && stdout(&output).contains("as soon as the new one is used, at the latest at 2026-05-06T13:00:00Z"),
+            && stdout(&output)
+                .contains("as soon as the agent runs with the new one, at the latest at 2026-05-06T13:00:00Z"),
         "{}",
         stderr(&output)
     );

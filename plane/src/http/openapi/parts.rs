@@ -93,6 +93,7 @@ const BODY: &[Kind] = &[
     Kind::UnsupportedMediaType,
     Kind::InvalidField,
     Kind::UnknownField,
+    Kind::Overloaded,
 ];
 
 impl<T: JsonSchema> Part for Json<T> {

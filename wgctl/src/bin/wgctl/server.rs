@@ -45,7 +45,7 @@ pub(crate) struct Which {
 pub(crate) struct NewToken {
     /// The server's id
     id: ServerId,
-    /// Leave the agent time to change: the old token stops working as soon as the new one is used, at the
+    /// Leave the agent time to change: the old token stops working as soon as the agent runs with the new one, at the
     /// latest after this length (1h, 7d). Without it the old one is dead at once
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     grace: Option<Duration>,
@@ -107,7 +107,9 @@ impl NewToken {
             let old = match until {
                 None => "the old one is dead".to_owned(),
                 Some(until) => {
-                    format!("the old one stops working as soon as the new one is used, at the latest at {until}")
+                    format!(
+                        "the old one stops working as soon as the agent runs with the new one, at the latest at {until}"
+                    )
                 }
             };
             format!("{} has a new agent token; {old}.\n\n{}", self.id, enrol.as_str())
