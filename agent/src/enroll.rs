@@ -192,7 +192,11 @@ impl NewHost<'_> {
             public_key: secrets.private_key().public_key(),
         };
         self.client.hello(&hello).await?;
-        Ok(format!("{words}{}", self.keep()?))
+        let lock = adopt::lock(folder).map_err(|source| Error::File {
+            path: folder.clone(),
+            source,
+        })?;
+        Ok(format!("{words}{}", self.keep(lock.is_none())?))
     }
 
     /// The host's interface becomes the server's as it is.
@@ -239,12 +243,12 @@ impl NewHost<'_> {
         found.note(folder, server, adopted)?;
         takeover.keep_key()?;
         preview::section(&mut words, "To know", &notes, "");
-        Ok(format!("{words}{}", self.keep()?))
+        Ok(format!("{words}{}", self.keep(false)?))
     }
 
     /// Writes configuration and token, hands the state to the agent's user, and takes the mark of a
-    /// release away.
-    fn keep(&self) -> Result<String, Error> {
+    /// release away. An agent that `runs` has read what was there before.
+    fn keep(&self, runs: bool) -> Result<String, Error> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| Error::File { path, source }
@@ -266,13 +270,22 @@ impl NewHost<'_> {
             hand_to_the_agent(file).map_err(at(file))?;
         }
         folder::unmark_released(folder).map_err(at(folder))?;
-        Ok(format!(
-            "This host is {} now. Configuration: {}\nStart the agent: `sudo systemctl enable --now sentrazone-agent` where \
-             its unit is installed, else `sudo sentrazone-agent --config {}`",
+        let done = format!(
+            "This host is {} now. Configuration: {}",
             self.terms.server_id,
-            path.display(),
             path.display()
-        ))
+        );
+        Ok(match runs {
+            true => format!(
+                "{done}\nThe agent runs with what it had: restart it, `sudo systemctl restart sentrazone-agent` where its unit \
+                 is installed. No tunnel is touched"
+            ),
+            false => format!(
+                "{done}\nStart the agent: `sudo systemctl enable --now sentrazone-agent` where its unit is installed, else \
+                 `sudo sentrazone-agent --config {}`",
+                path.display()
+            ),
+        })
     }
 }
 

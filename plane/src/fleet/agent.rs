@@ -29,7 +29,7 @@ const LONGEST_REASON: usize = 300;
 
 impl Fleet {
     /// The agent whose token this is, calling from `ip`; none for a token that is not (or no more)
-    /// one. Cheap, but for the first use of a new token, with which the old one dies.
+    /// one. Cheap.
     pub async fn agent_by_token(
         &self,
         token: &str,
@@ -37,8 +37,10 @@ impl Fleet {
         request: Option<Uuid>,
     ) -> Result<Option<(ServerId, Caller)>, Refusal> {
         let (token_hash, now) = (token_hash(token), self.now());
-        let known = self.store().read(async |tx| known(tx, &token_hash, now).await)?;
-        let Some((server, replaces)) = known else {
+        let known = self
+            .store()
+            .read(async |tx| authority::agent(tx, &token_hash, now).await)?;
+        let Some(server) = known else {
             return Ok(None);
         };
         let caller = Caller {
@@ -49,10 +51,22 @@ impl Fleet {
             request,
             ..Caller::standing(Actor::Agent(server.clone()), ip)
         };
-        if replaces && let Err(error) = self.retire_agent_token(&caller, &server).await {
-            tracing::warn!(%server, %error, "the agent's old token could not be retired; its next request tries again");
-        }
         Ok(Some((server, caller)))
+    }
+
+    /// The agent runs with this token: the one before it, if it has a grace still, is dead. To look
+    /// around with the new one, as enrolling does, ends nothing.
+    pub async fn took_token(&self, caller: &Caller, server: &ServerId) {
+        let taken = async {
+            let replaces = self.store().read(async |tx| replaces(tx, &caller.authority).await)?;
+            match replaces {
+                true => self.retire_agent_token(caller, server).await,
+                false => Ok(()),
+            }
+        };
+        if let Err(error) = taken.await {
+            tracing::warn!(%server, %error, "the agent's old token could not be retired; its next poll tries again");
+        }
     }
 
     /// An agent introduces itself.
@@ -77,12 +91,14 @@ impl Fleet {
     }
 
     /// An agent confirms a revision.
-    pub async fn applied(&self, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
+    pub async fn applied(&self, caller: &Caller, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
         let (id, revision) = (server.clone(), applied.revision);
-        let taken = self
-            .store()
-            .record(async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await)
-            .await?;
+        let (authority, now) = (caller.authority.clone(), self.now());
+        let record = async move |tx: &Recording<'_>| {
+            authority::check(tx, &authority, now).await?;
+            record_applied(tx, &id, applied).await
+        };
+        let taken = self.store().record(record).await?;
         if taken {
             self.was_applied(server, revision);
         }
@@ -91,7 +107,7 @@ impl Fleet {
     }
 
     /// An agent fills up the stock of prekeys.
-    pub async fn prekeys(&self, server: &ServerId, prekeys: Prekeys) -> Result<(), Refusal> {
+    pub async fn prekeys(&self, caller: &Caller, server: &ServerId, prekeys: Prekeys) -> Result<(), Refusal> {
         let prekeys = prekeys.prekeys;
         if prekeys.len() > PREKEYS_AT_ONCE {
             let detail = format!("{} prekeys: send at most {PREKEYS_AT_ONCE} at a time", prekeys.len());
@@ -102,29 +118,39 @@ impl Fleet {
             let detail = format!("a sealed key is at most {LONGEST_SEALED} bytes");
             return Err(Refusal::field_value(format!("prekeys[{at}]"), detail));
         }
-        let id = server.clone();
-        self.store()
-            .record(async move |tx: &Recording<'_>| stock(tx, &id, prekeys).await)
-            .await?;
+        let (id, authority, now) = (server.clone(), caller.authority.clone(), self.now());
+        let record = async move |tx: &Recording<'_>| {
+            authority::check(tx, &authority, now).await?;
+            stock(tx, &id, prekeys).await
+        };
+        self.store().record(record).await?;
         self.shared.relay.line(server).note_prekeys_came();
         Ok(())
     }
 
     /// An agent answers a request. An answer nobody waits for any more is let go.
-    pub async fn reply(&self, server: &ServerId, request: RequestId, reply: Reply) -> Result<(), Refusal> {
+    pub async fn reply(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        request: RequestId,
+        reply: Reply,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        self.store()
+            .read(async |tx| authority::check(tx, &caller.authority, now).await)?;
         self.shared.relay.line(server).reply(&request, reply);
         Ok(())
     }
 }
 
-/// Whose token this is, and whether there is an old one beside it that dies now.
-async fn known(tx: &impl Read, hash: &[u8; 32], now: Timestamp) -> Result<Option<(ServerId, bool)>, Refusal> {
-    let Some(id) = authority::agent(tx, hash, now).await? else {
-        return Ok(None);
+/// Whether an agent's token is the newer of two.
+async fn replaces(tx: &impl Read, authority: &Authority) -> Result<bool, Refusal> {
+    let Authority::Agent { server, token_hash } = authority else {
+        return Ok(false);
     };
-    let (server, _) = existing(tx, &id).await?;
-    let replaces = server.old_token.is_some() && server.token_hash == *hash;
-    Ok(Some((id, replaces)))
+    let server = tx.server(server).await?;
+    Ok(server.is_some_and(|server| server.old_token.is_some() && server.token_hash == *token_hash))
 }
 
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this

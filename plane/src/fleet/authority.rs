@@ -7,18 +7,9 @@
 use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
-use super::{Caller, Fleet, Refusal};
+use super::Refusal;
 use crate::store::Authority;
 use crate::store::prelude::*;
-
-impl Fleet {
-    /// Refuses where the caller's leave to act has ended since they were let in: their body may have
-    /// taken its time. For what an agent tells, which is recorded without a change of its own.
-    pub async fn still_may(&self, caller: &Caller) -> Result<(), Refusal> {
-        let now = self.now();
-        self.store().read(async |tx| check(tx, &caller.authority, now).await)
-    }
-}
 
 /// Refuses where `authority` holds no more.
 pub(super) async fn check(tx: &impl Read, authority: &Authority, now: Timestamp) -> Result<(), Refusal> {
@@ -41,7 +32,7 @@ pub(super) async fn check(tx: &impl Read, authority: &Authority, now: Timestamp)
         }
         Authority::Token { id, role } => {
             let token = tx.token(id).await?;
-            let token = token.filter(|token| token.expires_at.is_none_or(|end| now < end));
+            let token = token.filter(|token| token.is_good(now));
             let token =
                 token.ok_or_else(|| ended("this API token is not valid any more: ask an admin for a new one"))?;
             (token.role, *role)

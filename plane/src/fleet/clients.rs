@@ -10,9 +10,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use wgctl::address::host;
 use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::config::{ClientConfig, ClientConfigError};
 use wgctl::name::NameError;
 use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
-use wgctl::{PeerId, PeerName, ServerId, Timestamp};
+use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
 use super::peers::{self, Made, no_client};
@@ -233,9 +234,17 @@ impl Fleet {
             ));
         }
         let name = peer.name.clone();
-        let answer = line.ask(Ask::Configuration(question(&record, peer)));
+        let asked = question(&record, peer);
+        let answer = line.ask(Ask::Configuration(asked.clone()));
         let text = match answer.wait(self.settings().request_timeout).await {
-            Asked::Replied(Reply::Configuration { text }) => Zeroizing::new(text),
+            Asked::Replied(Reply::Configuration { text }) => {
+                let text = Zeroizing::new(text);
+                let answered = answered(&text, asked, record.public_key);
+                answered.map_err(|reason| {
+                    tracing::error!(%server, client = %name, "the agent's configuration is not what was asked for: {reason}");
+                    offline(server, &format!("gave another configuration than was asked for ({reason}): look at its host"))
+                })?
+            }
             Asked::Replied(Reply::Failed { reason }) => {
                 return Err(offline(server, &format!("could not write the configuration: {reason}")));
             }
@@ -283,6 +292,40 @@ fn question(server: &ServerRecord, peer: PeerRecord) -> ClientConfiguration {
         endpoint: server.endpoint.clone(),
         persistent_keepalive: peer.persistent_keepalive,
     }
+}
+
+/// The configuration anew, from an agent's text that says just what was asked and the keys. An agent whose
+/// host or token is in other hands must not write what a device runs or where it dials.
+fn answered(
+    text: &str,
+    asked: ClientConfiguration,
+    server_key: Option<PublicKey>,
+) -> Result<Zeroizing<String>, String> {
+    let theirs: ClientConfig = text.parse().map_err(|error: ClientConfigError| error.to_string())?;
+    let opened = theirs.private_key.as_ref().map(PrivateKey::public_key);
+    if opened != asked.private_key.as_ref().map(|_| asked.public_key) {
+        return Err("its private key is not this client's".to_owned());
+    }
+    if theirs.preshared_key.is_some() != asked.preshared_key.is_some() {
+        return Err("its preshared key is missing, or one too many".to_owned());
+    }
+    let ours = ClientConfig {
+        name: asked.name,
+        addresses: asked.addresses,
+        dns: asked.dns,
+        mtu: asked.mtu,
+        public_key: server_key.ok_or("the host has shown no key yet")?,
+        allowed_ips: asked.allowed_ips,
+        endpoint: asked.endpoint,
+        // Off is written as nothing.
+        persistent_keepalive: asked.persistent_keepalive.filter(|seconds| *seconds > 0),
+        private_key: theirs.private_key.clone(),
+        preshared_key: theirs.preshared_key.clone(),
+    };
+    if ours != theirs {
+        return Err("it has other addresses, networks or settings".to_owned());
+    }
+    Ok(ours.render())
 }
 
 async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) -> Result<ClientPage, Refusal> {

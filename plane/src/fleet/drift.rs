@@ -14,7 +14,7 @@ use wgctl::{ServerId, Timestamp};
 
 use super::agent::one_line;
 use super::servers::existing;
-use super::{Caller, Fleet, Refusal};
+use super::{Caller, Fleet, Refusal, authority};
 use crate::store::prelude::*;
 use crate::store::{Action, AgentState, Changing, Done, Entry, Recording};
 
@@ -93,11 +93,13 @@ impl Fleet {
         if told.allowed > 0 && self.audited(caller, server, told.clone()).await? {
             return Ok(());
         }
-        let id = server.clone();
+        let (id, authority) = (server.clone(), caller.authority.clone());
         let told = Told { allowed: 0, ..told };
-        self.store()
-            .record(async move |tx: &Recording<'_>| keep(tx, &id, told).await.map(drop))
-            .await
+        let record = async move |tx: &Recording<'_>| {
+            authority::check(tx, &authority, told.now).await?;
+            keep(tx, &id, told).await.map(drop)
+        };
+        self.store().record(record).await
     }
 
     /// Keeps a message with its audit records. Says whether there was anything for the log: another

@@ -9,7 +9,7 @@ use wgctl::{PeerId, ServerId, Timestamp};
 
 use super::backfill::{self, Hours};
 use super::servers::existing;
-use super::{Fleet, Refusal};
+use super::{Caller, Fleet, Refusal, authority};
 use crate::history::Measure;
 use crate::store::prelude::*;
 use crate::store::{AgentState, Recording};
@@ -17,7 +17,7 @@ use crate::store::{AgentState, Recording};
 impl Fleet {
     /// An agent (or anything with its token) reports metrics. `report.server_id` must be `server`:
     /// the caller checks.
-    pub async fn report(&self, server: &ServerId, report: Report) -> Result<(), Refusal> {
+    pub async fn report(&self, caller: &Caller, server: &ServerId, report: Report) -> Result<(), Refusal> {
         if let Some(batch) = report.counters.as_ref().filter(|b| b.samples.len() > SAMPLES_AT_ONCE) {
             let detail = format!(
                 "{} samples: send at most {SAMPLES_AT_ONCE} at a time",
@@ -27,8 +27,11 @@ impl Fleet {
         }
         // The agent forgets what is acknowledged: an outage's worth of it is not left to luck.
         let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
-        let (id, now) = (server.clone(), self.now());
-        let record = async move |tx: &Recording<'_>| record(tx, &id, report, now).await;
+        let (id, authority, now) = (server.clone(), caller.authority.clone(), self.now());
+        let record = async move |tx: &Recording<'_>| {
+            authority::check(tx, &authority, now).await?;
+            record(tx, &id, report, now).await
+        };
         match is_late {
             true => self.store().record_durably(record).await,
             false => self.store().record(record).await,

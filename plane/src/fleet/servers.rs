@@ -12,7 +12,7 @@ use wgctl::{ServerId, Timestamp};
 
 use super::idempotency::{self, Before};
 use super::tokens::new_token;
-use super::{Caller, Fleet, Idempotency, Refusal, checks, show};
+use super::{Caller, Fleet, Idempotency, Refusal, authority, checks, show};
 use crate::history;
 use crate::store::prelude::*;
 use crate::store::{Action, AgentState, Changing, Done, Entry, Ledger, OldToken, Reading, Recording, ServerRecord};
@@ -222,7 +222,7 @@ async fn create(
     now: Timestamp,
 ) -> Result<Done<ServerCreated>, Refusal> {
     let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => return replay(tx, &record.id, created).await,
+        Before::Answered(created) => return replay(tx, &record.id, created, now).await,
         Before::New(first) => first,
     };
     if tx.server(&record.id).await?.is_some() {
@@ -255,8 +255,14 @@ async fn create(
 }
 
 /// The first answer again, for as long as the token in it is good. Nothing is made, but a secret is seen.
-async fn replay(tx: &impl Read, id: &ServerId, created: ServerCreated) -> Result<Done<ServerCreated>, Refusal> {
-    if tx.server_by_token(&token_hash(&created.agent_token)).await?.as_ref() != Some(id) {
+async fn replay(
+    tx: &impl Read,
+    id: &ServerId,
+    created: ServerCreated,
+    now: Timestamp,
+) -> Result<Done<ServerCreated>, Refusal> {
+    let whose = authority::agent(tx, &token_hash(&created.agent_token), now).await?;
+    if whose.as_ref() != Some(id) {
         return Err(Refusal::AnswerOutlived(format!("server {:?}", id.as_str())));
     }
     Ok(Done::new(created, Entry::new(Action::ServerTokenViewed, id)))

@@ -92,7 +92,7 @@ impl Fleet {
         let record = self
             .store()
             .read(async |tx| Ok::<_, Refusal>(tx.token_by_hash(&hash).await?))?;
-        let Some(record) = record.filter(|token| token.expires_at.is_none_or(|end| now < end)) else {
+        let Some(record) = record.filter(|token| token.is_good(now)) else {
             return Ok(None);
         };
         if self.shared.token_uses.due(record.id, now) {
@@ -213,7 +213,7 @@ async fn create(
     now: Timestamp,
 ) -> Result<Done<ApiTokenCreated>, Refusal> {
     let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => return replay(tx, created).await,
+        Before::Answered(created) => return replay(tx, created, now).await,
         Before::New(first) => first,
     };
     if tx.token_by_name(&record.name).await?.is_some() {
@@ -241,9 +241,10 @@ async fn create(
 }
 
 /// The first answer again, for as long as there is the token in it. Nothing is made, but a secret is seen.
-async fn replay(tx: &impl Read, created: ApiTokenCreated) -> Result<Done<ApiTokenCreated>, Refusal> {
+async fn replay(tx: &impl Read, created: ApiTokenCreated, now: Timestamp) -> Result<Done<ApiTokenCreated>, Refusal> {
     let name = &created.api_token.name;
-    if tx.token_by_hash(&token_hash(&created.token)).await?.is_none() {
+    let token = tx.token_by_hash(&token_hash(&created.token)).await?;
+    if token.filter(|token| token.is_good(now)).is_none() {
         return Err(Refusal::AnswerOutlived(format!("API token {:?}", name.as_str())));
     }
     let entry = Entry::new(Action::TokenViewed, name);

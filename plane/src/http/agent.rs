@@ -52,6 +52,8 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
         wait: 0,
         ..query.clone()
     };
+    // Who takes up the desired state runs with this token.
+    agent.fleet().took_token(&agent.caller, &agent.server).await;
     tokio::select! {
         desired = agent.fleet().desired(&agent.server, query) => Ok(Answer(desired?)),
         () = agent.app.draining() => Ok(Answer(agent.fleet().desired(&agent.server, at_once).await?)),
@@ -59,8 +61,7 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
 }
 
 pub(super) async fn applied(agent: Agent, Json(applied): Json<Applied>) -> Result<StatusCode, Failure> {
-    agent.fleet().still_may(&agent.caller).await?;
-    agent.fleet().applied(&agent.server, applied).await?;
+    agent.fleet().applied(&agent.caller, &agent.server, applied).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -70,8 +71,7 @@ pub(super) async fn drift(agent: Agent, Json(report): Json<DriftReport>) -> Resu
 }
 
 pub(super) async fn prekeys(agent: Agent, Json(prekeys): Json<Prekeys>) -> Result<StatusCode, Failure> {
-    agent.fleet().still_may(&agent.caller).await?;
-    agent.fleet().prekeys(&agent.server, prekeys).await?;
+    agent.fleet().prekeys(&agent.caller, &agent.server, prekeys).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -80,8 +80,10 @@ pub(super) async fn reply(
     Ids(request): Ids<RequestId>,
     Json(reply): Json<Reply>,
 ) -> Result<StatusCode, Failure> {
-    agent.fleet().still_may(&agent.caller).await?;
-    agent.fleet().reply(&agent.server, request, reply).await?;
+    agent
+        .fleet()
+        .reply(&agent.caller, &agent.server, request, reply)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -94,7 +96,6 @@ pub(super) async fn report(agent: Agent, Json(report): Json<Report>) -> Result<S
         let detail = format!("this token is server {:?}'s: report for that one only", agent.server);
         return Err(Kind::Forbidden.because(detail));
     }
-    agent.fleet().still_may(&agent.caller).await?;
-    agent.fleet().report(&agent.server, report).await?;
+    agent.fleet().report(&agent.caller, &agent.server, report).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -168,6 +168,13 @@ pub(crate) struct TokenRecord {
     pub(crate) created_by: String,
 }
 
+impl TokenRecord {
+    /// Whether it is in its time.
+    pub(crate) fn is_good(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
 /// The first answer to a request that may be sent again.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {

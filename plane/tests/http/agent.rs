@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
+use wgctl::config::ClientConfig;
 use wgctl::name::Incarnation;
 use wgctl::protocol::path;
-use wgctl::protocol::v1::{Ask, Change, Desired, Peer, Prekey, Prekeys, Reply, Sealed};
-use wgctl::{PeerId, PrivateKey};
+use wgctl::protocol::v1::{Ask, Change, ClientConfiguration, Desired, Peer, Prekey, Prekeys, Reply, Sealed};
+use wgctl::{PeerId, PresharedKey, PrivateKey, PublicKey};
 
 use crate::client::{Answer, request};
 use crate::plane::until;
@@ -33,13 +34,21 @@ pub(crate) struct FakeAgent {
 impl FakeAgent {
     /// Starts it and waits until it has the server's desired state and the stock of prekeys is filled.
     pub(crate) fn start(address: SocketAddr, token: &str) -> Self {
+        Self::in_other_hands(address, token, "")
+    }
+
+    /// Like [`FakeAgent::start`], with something behind each configuration that nobody asked for.
+    pub(crate) fn in_other_hands(address: SocketAddr, token: &str, appendix: &'static str) -> Self {
         let host = Arc::new(Mutex::new(Host::default()));
         let stop = Arc::new(AtomicBool::new(false));
-        let public_key = PrivateKey::generate().expect("randomness").public_key().to_string();
+        let public_key = PrivateKey::generate().expect("randomness").public_key();
         let link = Link {
             address,
             token: token.to_owned(),
+            public_key,
+            appendix,
         };
+        let public_key = public_key.to_string();
         let hello = json!({"version": 1, "agent_version": "0.0.0", "public_key": public_key});
         let welcome = link.post(path::HELLO, &hello).expect(200);
         assert_eq!(welcome["version"], 1);
@@ -88,6 +97,8 @@ impl Drop for FakeAgent {
 struct Link {
     address: SocketAddr,
     token: String,
+    public_key: PublicKey,
+    appendix: &'static str,
 }
 
 impl Link {
@@ -106,7 +117,7 @@ impl Link {
             self.refill(desired.prekeys_wanted);
             for request in desired.requests {
                 let Ask::Configuration(wanted) = request.ask;
-                let text = format!("[Interface]\n# {}\nPrivateKey = secret-of-{}\n", wanted.name, wanted.id);
+                let text = self.configuration(wanted).render().to_string() + self.appendix;
                 let reply = serde_json::to_value(Reply::Configuration { text }).expect("a reply");
                 self.post(&format!("{}/{}", path::REPLIES, request.id), &reply)
                     .expect(204);
@@ -133,6 +144,23 @@ impl Link {
         (answer.status == 200).then(|| serde_json::from_slice(&answer.body).expect("a desired state"))
     }
 
+    fn configuration(&self, wanted: ClientConfiguration) -> ClientConfig {
+        ClientConfig {
+            name: wanted.name,
+            private_key: wanted.private_key.map(|sealed| PrivateKey::from_bytes(open(&sealed))),
+            addresses: wanted.addresses,
+            dns: wanted.dns,
+            mtu: wanted.mtu,
+            public_key: self.public_key,
+            preshared_key: wanted
+                .preshared_key
+                .map(|sealed| PresharedKey::from_bytes(open(&sealed)).expect("a key")),
+            allowed_ips: wanted.allowed_ips,
+            endpoint: wanted.endpoint,
+            persistent_keepalive: wanted.persistent_keepalive,
+        }
+    }
+
     fn refill(&self, wanted: u32) {
         if wanted == 0 {
             return;
@@ -145,14 +173,27 @@ impl Link {
 
 pub(crate) fn prekey() -> Prekey {
     let key = PrivateKey::generate().expect("randomness");
-    // Nonce, 32 bytes of ciphertext, tag: what only a real agent could open.
-    let sealed = || Sealed(vec![7; 24 + 32 + 16]);
+    let preshared = PrivateKey::generate().expect("randomness");
     Prekey {
         id: PeerId::random(),
         public_key: key.public_key(),
-        private_key: sealed(),
-        preshared_key: sealed(),
+        private_key: seal(key.as_bytes()),
+        preshared_key: seal(preshared.as_bytes()),
     }
+}
+
+/// What a sealed key of this agent begins with, where a nonce would be.
+pub(crate) const NONCE: [u8; 24] = [7; 24];
+
+/// Nonce, 32 bytes of ciphertext, tag: only the form is that of a real agent.
+fn seal(key: &[u8; 32]) -> Sealed {
+    let hidden = key.map(|byte| byte ^ 7);
+    Sealed([&NONCE[..], &hidden, &[7; 16]].concat())
+}
+
+fn open(sealed: &Sealed) -> [u8; 32] {
+    let hidden: [u8; 32] = sealed.0[24..56].try_into().expect("a sealed key");
+    hidden.map(|byte| byte ^ 7)
 }
 
 fn apply(host: &mut Host, change: Change, revision: u64) {

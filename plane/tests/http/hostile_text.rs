@@ -132,7 +132,7 @@ fn cve_2026_72603_a_name_comes_back_exactly_or_is_refused() {
         assert_eq!(plane.get(&path, &admin).expect(200)["name"], name);
         let file = plane.get(&format!("{path}/configuration"), &admin);
         let lines: Vec<&str> = file.text().split('\n').collect();
-        assert_eq!((lines[0], lines[1]), ("[Interface]", format!("# {name}").as_str()));
+        assert_eq!((lines[0], lines[1]), (format!("# {name}").as_str(), "[Interface]"));
         let (plain, whole) = file_names(file.header("content-disposition").unwrap());
         assert_eq!(whole, format!("{}.conf", name.replace(['/', '\\'], "-")), "{name:?}");
         let stem = plain.strip_suffix(".conf").unwrap();

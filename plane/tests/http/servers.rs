@@ -94,10 +94,11 @@ fn a_repeated_registration_gets_the_same_token_which_is_not_on_disk() {
     // A token that is dead by now is no answer.
     let rotate = || request("POST", "/api/servers/los-angeles/token").token(&admin);
     rotate()
-        .json(&json!({"grace_seconds": 60}))
+        .json(&json!({"grace_seconds": 10}))
         .send(plane.address)
         .expect(200);
     assert_eq!(create().expect(201)["agent_token"], token);
+    until("the end of the grace", || (create().status == 409).then_some(()));
     rotate().send(plane.address).expect(200);
     create().problem(409, "idempotency_conflict");
 }

@@ -1,8 +1,9 @@
 //! What the agent does to its host, and what it leaves alone.
 
-use sentrazone_tests::lab::Lab;
+use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
 use wgctl::api::ServerPatch;
+use wgctl::client::{Client, Target};
 
 use crate::{create, create_applied, online};
 
@@ -178,6 +179,49 @@ async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_
     );
     let token = std::fs::read_to_string(host.config().with_file_name("agent.token")).unwrap();
     assert_eq!(token.trim(), host.token(), "nothing was overwritten");
+}
+
+/// What `enroll` says, the token from a file.
+fn enroll(lab: &Lab, host: &Host, token: &str, more: &[&str]) -> String {
+    let file = lab.folder().join("next-token");
+    std::fs::write(&file, token).unwrap();
+    let agent = sentrazone_tests::process::binary("sentrazone-agent");
+    let mut command = host.namespace.command(&agent.display().to_string());
+    command.args(["enroll", "--allow-plaintext", "--plane", "http://192.0.2.254:8080"]);
+    command
+        .arg("--token-file")
+        .arg(&file)
+        .arg("--config")
+        .arg(host.config())
+        .args(more);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
+    let lab = Lab::new().await;
+    let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
+    online(&lab, &host).await;
+    let admin = lab.admin();
+    let grace = wgctl::api::TokenRotation { grace_seconds: 3600 };
+    let new = admin.rotate_agent_token(&host.id, grace).await.unwrap().agent_token;
+    enroll(&lab, &host, &new, &["--dry-run"]);
+    let words = enroll(&lab, &host, &new, &[]);
+    assert!(words.contains("systemctl restart sentrazone-agent"), "{words}");
+    // The agent has the old token still, and works.
+    create_applied(&lab, &host, "before").await;
+    host.agent().stop();
+    host.start();
+    online(&lab, &host).await;
+    create_applied(&lab, &host, "after").await;
+    let old = Client::new(
+        Target::Socket(lab.folder().join("plane.sock")),
+        Some(host.token().to_owned()),
+    );
+    let refused = old.unwrap().terms().await.unwrap_err().to_string();
+    assert!(refused.contains("not valid"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -331,14 +331,15 @@ async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
         Kind::Hello => json(fleet.hello(&caller, &server, parse(body)).await),
         Kind::Desired => {
             let query = DesiredQuery { wait: 0, ..parse(body) };
+            fleet.took_token(&caller, &server).await;
             json(fleet.desired(&server, query).await)
         }
-        Kind::Applied => json(fleet.applied(&server, parse(body)).await),
-        Kind::Prekeys => json(fleet.prekeys(&server, parse(body)).await),
+        Kind::Applied => json(fleet.applied(&caller, &server, parse(body)).await),
+        Kind::Prekeys => json(fleet.prekeys(&caller, &server, parse(body)).await),
         Kind::Report => {
             let report: Report = parse(body);
             match report.server_id == server {
-                true => json(fleet.report(&server, report).await),
+                true => json(fleet.report(&caller, &server, report).await),
                 false => Err(Box::new(problem_of(403, "another server's report"))),
             }
         }

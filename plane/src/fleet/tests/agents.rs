@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use wgctl::api::{Counters, PeerCounters, Report, ServerPatch};
+use wgctl::config::ClientConfig;
 use wgctl::name::Incarnation;
-use wgctl::protocol::v1::{Ask, Failure, Hello, Reply};
+use wgctl::protocol::v1::{Ask, ClientConfiguration, Failure, Hello, Reply, Sealed};
+use wgctl::{PresharedKey, PublicKey};
 
 use super::*;
 
@@ -151,7 +153,7 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
     let show = async || scene.fleet.client(&scene.server, &alice.id).await.unwrap();
     scene
         .fleet
-        .applied(&scene.server, failed(revision, Some("no\nspace")))
+        .applied(&scene.caller(), &scene.server, failed(revision, Some("no\nspace")))
         .await
         .unwrap();
     let shown = show().await;
@@ -159,17 +161,20 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
     // A message that was overtaken changes nothing.
     scene
         .fleet
-        .applied(&scene.server, failed(revision - 1, None))
+        .applied(&scene.caller(), &scene.server, failed(revision - 1, None))
         .await
         .unwrap();
     assert!(!show().await.applied);
     scene
         .fleet
-        .applied(&scene.server, failed(revision, None))
+        .applied(&scene.caller(), &scene.server, failed(revision, None))
         .await
         .unwrap();
     assert!(show().await.applied);
-    let future = scene.fleet.applied(&scene.server, failed(revision + 1, None)).await;
+    let future = scene
+        .fleet
+        .applied(&scene.caller(), &scene.server, failed(revision + 1, None))
+        .await;
     assert_eq!(future.unwrap_err().field(), Some("revision"));
 }
 
@@ -184,17 +189,7 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
         scene.create(named(&format!("c{n}"))).await.unwrap();
     }
     assert_eq!(scene.poll(0).await.prekeys_wanted, 32);
-    let key = |n: u8| {
-        let mut bytes = [0; 32];
-        bytes[0] = n;
-        wgctl::PublicKey::from_bytes(bytes).unwrap()
-    };
     scene.stock(5).await;
-    let hello = |n| Hello {
-        version: 1,
-        agent_version: "test".to_owned(),
-        public_key: key(n),
-    };
     scene.hello(hello(1)).await;
     assert_eq!(
         scene.poll(0).await.prekeys_wanted,
@@ -204,7 +199,7 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
     scene.stock(5).await;
     scene.hello(hello(1)).await;
     assert_eq!(scene.poll(0).await.prekeys_wanted, 27);
-    let too_many = scene.fleet.prekeys(&scene.server, prekeys(257)).await;
+    let too_many = scene.fleet.prekeys(&scene.caller(), &scene.server, prekeys(257)).await;
     assert_eq!(too_many.unwrap_err().field(), Some("prekeys"));
     assert_eq!(
         scene.fleet.server(&scene.server).await.unwrap().public_key,
@@ -215,6 +210,7 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_comes_from_the_agent_and_its_sight_is_written_down() {
     let scene = scene().await;
+    scene.hello(hello(1)).await;
     scene.stock(1).await;
     let alice = scene.create(named("alice")).await.unwrap();
     let (fleet, server) = (&scene.fleet, &scene.server);
@@ -228,10 +224,10 @@ async fn a_configuration_comes_from_the_agent_and_its_sight_is_written_down() {
             let desired = scene.poll(2).await;
             if let Some(request) = desired.requests.first() {
                 let Ask::Configuration(asked) = &request.ask;
-                assert_eq!((asked.id, asked.private_key.is_some()), (alice.id, true));
-                let text = "[Interface]\n".to_owned();
+                assert_eq!(asked.id, alice.id);
+                let text = opened(asked.clone()).render().to_string();
                 return fleet
-                    .reply(server, request.id, Reply::Configuration { text })
+                    .reply(&scene.caller(), server, request.id, Reply::Configuration { text })
                     .await
                     .unwrap();
             }
@@ -242,11 +238,46 @@ async fn a_configuration_comes_from_the_agent_and_its_sight_is_written_down() {
     let asking = fleet.configuration(&caller, server, &alice.id, View::Qrcode);
     let (answer, ()) = tokio::join!(asking, answering);
     let answer = answer.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((answer.name.as_str(), answer.text.as_str()), ("alice", "[Interface]\n"));
+    let written: ClientConfig = answer.text.parse().unwrap();
+    assert_eq!((answer.name.as_str(), written.name.as_str()), ("alice", "alice"));
+    assert_eq!(written.private_key.unwrap().public_key(), alice.public_key);
     assert_eq!(scene.actions().await[0], "wg_client_qrcode_viewed");
     let bob = scene.create(with_key("bob")).await.unwrap();
     let no_key = fleet.configuration(&admin(), server, &bob.id, View::Qrcode).await;
     assert_eq!(no_key.err().unwrap().code(), "private_key_not_held");
+}
+
+fn key(n: u8) -> PublicKey {
+    let mut bytes = [0; 32];
+    bytes[0] = n;
+    PublicKey::from_bytes(bytes).unwrap()
+}
+
+fn hello(n: u8) -> Hello {
+    Hello {
+        version: 1,
+        agent_version: "test".to_owned(),
+        public_key: key(n),
+    }
+}
+
+/// What an agent makes of a request: `prekeys` has its keys as they are, and the host's is `key(1)`.
+fn opened(asked: ClientConfiguration) -> ClientConfig {
+    let first = |sealed: Sealed| <[u8; 32]>::try_from(&sealed.0[..32]).unwrap();
+    ClientConfig {
+        name: asked.name,
+        private_key: asked.private_key.map(|sealed| PrivateKey::from_bytes(first(sealed))),
+        addresses: asked.addresses,
+        dns: asked.dns,
+        mtu: asked.mtu,
+        public_key: key(1),
+        preshared_key: asked
+            .preshared_key
+            .map(|sealed| PresharedKey::from_bytes(first(sealed)).unwrap()),
+        allowed_ips: asked.allowed_ips,
+        endpoint: asked.endpoint,
+        persistent_keepalive: asked.persistent_keepalive,
+    }
 }
 
 fn report(server: &ServerId, counters: Option<Counters>) -> Report {
@@ -272,7 +303,7 @@ async fn a_report_of_the_original_fields_sets_status_and_history() {
     );
     scene
         .fleet
-        .report(&scene.server, report(&scene.server, None))
+        .report(&scene.caller(), &scene.server, report(&scene.server, None))
         .await
         .unwrap();
     let status = scene.fleet.statuses().await.unwrap().remove(0);
@@ -335,7 +366,11 @@ async fn totals_stay_when_an_agent_that_counts_in_batches_has_nothing_to_count()
     // The second says what the interface shows: less, for the host was booted.
     for counters in [Some(batch), None] {
         let report = report(&scene.server, counters);
-        scene.fleet.report(&scene.server, report).await.unwrap();
+        scene
+            .fleet
+            .report(&scene.caller(), &scene.server, report)
+            .await
+            .unwrap();
     }
     let status = scene.fleet.statuses().await.unwrap().remove(0);
     assert_eq!((status.transfer_rx, status.transfer_tx), (3_000_000, 2_000_000));
@@ -379,7 +414,7 @@ async fn a_batch_of_counters_counts_once() {
         (Incarnation::random(), 1, None),
     ] {
         let sent = report(&scene.server, Some(batch(life, sequence, at)));
-        scene.fleet.report(&scene.server, sent).await.unwrap();
+        scene.fleet.report(&scene.caller(), &scene.server, sent).await.unwrap();
     }
     let shown = scene.fleet.client(&scene.server, &alice.id).await.unwrap();
     assert_eq!(
@@ -423,7 +458,10 @@ async fn a_removal_is_whole_though_the_caller_went_away() {
     use futures_util::FutureExt as _;
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
-    fleet.report(server, report(server, None)).await.unwrap();
+    fleet
+        .report(&scene.caller(), server, report(server, None))
+        .await
+        .unwrap();
     let caller = admin();
     assert!(fleet.remove_server(&caller, server).now_or_never().is_none());
     let gone = async || {

@@ -195,7 +195,43 @@ async fn an_agent_whose_token_was_replaced_meanwhile_changes_nothing() {
         .rotate_agent_token(&admin(), &scene.server, rotation)
         .await
         .unwrap();
-    let refused = scene.fleet.hello(&caller, &scene.server, hello).await.unwrap_err();
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let refused = fleet.hello(&caller, server, hello).await.unwrap_err();
     assert_eq!(refused.code(), "unauthorized");
-    assert_eq!(scene.fleet.server(&scene.server).await.unwrap().public_key, None);
+    assert_eq!(fleet.server(server).await.unwrap().public_key, None);
+    let refused = fleet.prekeys(&caller, server, prekeys(3)).await.unwrap_err();
+    assert_eq!(refused.code(), "unauthorized");
+    assert_eq!(scene.poll(0).await.prekeys_wanted, 32);
+    let applied = Applied {
+        incarnation: fleet.store().incarnation().unwrap(),
+        revision: 1,
+        failed: Vec::new(),
+        interface_failed: None,
+    };
+    let refused = fleet.applied(&caller, server, applied).await.unwrap_err();
+    assert_eq!(refused.code(), "unauthorized");
+    let report = serde_json::from_value(serde_json::json!({
+        "server_id": server, "peers": 7, "transfer_rx": 1, "transfer_tx": 2
+    }));
+    let refused = fleet.report(&caller, server, report.unwrap()).await.unwrap_err();
+    assert_eq!(refused.code(), "unauthorized");
+}
+
+/// Prekeys that wait for the writer while their token is replaced do not get into the stock after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn prekeys_on_their_way_under_a_replaced_token_are_refused() {
+    let scene = scene().await;
+    let waiting: Vec<_> = (0..50)
+        .map(|_| {
+            let (fleet, caller, server) = (scene.fleet.clone(), scene.caller(), scene.server.clone());
+            tokio::spawn(async move { fleet.prekeys(&caller, &server, prekeys(20)).await.is_ok() })
+        })
+        .collect();
+    let rotation = TokenRotation::default();
+    let rotated = scene.fleet.rotate_agent_token(&admin(), &scene.server, rotation).await;
+    rotated.unwrap();
+    for delivery in waiting {
+        let _ = delivery.await.unwrap();
+    }
+    assert_eq!(scene.poll(0).await.prekeys_wanted, 32);
 }

@@ -78,7 +78,11 @@ impl Counting {
             report_interval: Some(15),
             sent_at: Some(self.now()),
         };
-        self.scene.fleet.report(&self.scene.server, report).await.unwrap();
+        self.scene
+            .fleet
+            .report(&self.scene.caller(), &self.scene.server, report)
+            .await
+            .unwrap();
     }
 
     async fn history(&self) -> Vec<HistoryPoint> {
@@ -197,6 +201,10 @@ async fn more_samples_than_a_batch_may_have_are_refused() {
         report_interval: None,
         sent_at: Some(agent.now()),
     };
-    let refused = agent.scene.fleet.report(&agent.scene.server, report).await;
+    let refused = agent
+        .scene
+        .fleet
+        .report(&agent.scene.caller(), &agent.scene.server, report)
+        .await;
     assert_eq!(refused.unwrap_err().field(), Some("counters.samples"));
 }

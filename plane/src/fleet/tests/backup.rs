@@ -65,9 +65,17 @@ async fn what_was_confirmed_in_another_life_counts_no_more() {
         failed: Vec::new(),
         interface_failed: None,
     };
-    scene.fleet.applied(&scene.server, late(before)).await.unwrap();
+    scene
+        .fleet
+        .applied(&scene.caller(), &scene.server, late(before))
+        .await
+        .unwrap();
     assert_eq!(applied(), None, "an agent that speaks of the old life");
-    scene.fleet.applied(&scene.server, late(after)).await.unwrap();
+    scene
+        .fleet
+        .applied(&scene.caller(), &scene.server, late(after))
+        .await
+        .unwrap();
     assert_eq!(applied(), Some(2));
     let stock = scene
         .fleet

@@ -84,11 +84,14 @@ pub(super) async fn scene() -> Scene {
 }
 
 pub(super) fn prekeys(count: usize) -> Prekeys {
-    let prekey = || Prekey {
-        id: PeerId::random(),
-        public_key: PrivateKey::generate().unwrap().public_key(),
-        private_key: Sealed(vec![1; 72]),
-        preshared_key: Sealed(vec![2; 72]),
+    let prekey = || {
+        let key = PrivateKey::generate().unwrap();
+        Prekey {
+            id: PeerId::random(),
+            public_key: key.public_key(),
+            private_key: Sealed([&key.as_bytes()[..], &[1; 40]].concat()),
+            preshared_key: Sealed(vec![2; 72]),
+        }
     };
     Prekeys {
         prekeys: (0..count).map(|_| prekey()).collect(),
@@ -96,8 +99,10 @@ pub(super) fn prekeys(count: usize) -> Prekeys {
 }
 
 impl Scene {
+    /// Under whatever token the agent has.
     pub(super) async fn stock(&self, count: usize) {
-        self.fleet.prekeys(&self.server, prekeys(count)).await.unwrap();
+        let agent = Caller::standing(Actor::Agent(self.server.clone()), None);
+        self.fleet.prekeys(&agent, &self.server, prekeys(count)).await.unwrap();
     }
 
     pub(super) async fn create(&self, new: NewClient) -> Result<Client, Refusal> {
@@ -142,12 +147,12 @@ impl Scene {
             failed: Vec::new(),
             interface_failed: None,
         };
-        self.fleet.applied(&self.server, applied).await.unwrap();
+        self.fleet.applied(&self.caller(), &self.server, applied).await.unwrap();
     }
 
     /// An agent that applies whatever it gets and keeps the stock filled, until dropped.
     pub(super) fn agent(&self) -> Agent {
-        let (fleet, server) = (self.fleet.clone(), self.server.clone());
+        let (fleet, server, me) = (self.fleet.clone(), self.server.clone(), self.caller());
         let incarnation = fleet.store().incarnation().unwrap();
         Agent(tokio::spawn(async move {
             let mut revision = 0;
@@ -160,7 +165,7 @@ impl Scene {
                 let desired = fleet.desired(&server, query).await.unwrap();
                 let wanted = usize::try_from(desired.prekeys_wanted).unwrap();
                 if wanted > 0 {
-                    fleet.prekeys(&server, prekeys(wanted)).await.unwrap();
+                    fleet.prekeys(&me, &server, prekeys(wanted)).await.unwrap();
                 }
                 revision = desired.revision;
                 let applied = Applied {
@@ -170,7 +175,7 @@ impl Scene {
                     interface_failed: None,
                 };
                 if desired.change != Change::Unchanged {
-                    fleet.applied(&server, applied).await.unwrap();
+                    fleet.applied(&me, &server, applied).await.unwrap();
                 }
             }
         }))

@@ -6,13 +6,21 @@ use super::*;
 async fn a_delivery_that_comes_again_does_not_bring_a_removed_clients_keys_back() {
     let scene = scene().await;
     let delivery = prekeys(1);
-    scene.fleet.prekeys(&scene.server, delivery.clone()).await.unwrap();
+    scene
+        .fleet
+        .prekeys(&scene.caller(), &scene.server, delivery.clone())
+        .await
+        .unwrap();
     let lost = scene.create(named("lost-phone")).await.unwrap();
     assert_eq!(lost.id, delivery.prekeys[0].id);
     let admin = admin();
     let remove = scene.fleet.remove_client(&admin, &scene.server, &lost.id);
     remove.await.unwrap();
 
-    scene.fleet.prekeys(&scene.server, delivery).await.unwrap();
+    scene
+        .fleet
+        .prekeys(&scene.caller(), &scene.server, delivery)
+        .await
+        .unwrap();
     assert_eq!(scene.poll(0).await.prekeys_wanted, 32, "nothing was added to the stock");
 }

@@ -136,7 +136,7 @@ async fn the_last_use_is_noted_once_a_minute() {
 }
 
 #[tokio::test]
-async fn an_agents_old_token_dies_with_the_first_use_of_the_new_one() {
+async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
     let rotated = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
@@ -144,8 +144,18 @@ async fn an_agents_old_token_dies_with_the_first_use_of_the_new_one() {
     for _ in 0..3 {
         assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
     }
+    fleet.took_token(&scene.caller(), server).await;
+    // To look around with the new one ends nothing.
+    let (_, caller) = fleet
+        .agent_by_token(&rotated.agent_token, None, None)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
     assert_eq!(scene.actions().await[0], "server_token_rotated");
-    assert_eq!(scene.whose(&rotated.agent_token).await.as_ref(), Some(server));
+    for _ in 0..2 {
+        fleet.took_token(&caller, server).await;
+    }
     assert_eq!(scene.whose(&scene.token).await, None);
     assert_eq!(scene.whose(&rotated.agent_token).await.as_ref(), Some(server));
     assert_eq!(

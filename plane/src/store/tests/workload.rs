@@ -228,7 +228,7 @@ async fn take(fleet: &Fleet, step: Step) -> Result<(), Refusal> {
                 "server_id": server, "ping_ms": 1.5, "peers": 3, "transfer_rx": 10, "transfer_tx": 20
             }))
             .unwrap();
-            fleet.report(&id(server), report).await
+            fleet.report(&me, &id(server), report).await
         }
     }
 }
