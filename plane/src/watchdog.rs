@@ -1,8 +1,10 @@
 //! Signs of life for the service manager (`WatchdogSec=`, sd_watchdog_enabled(3)).
 //!
 //! Owns when one is sent: while the runtime runs and the store's writer answers, with whatever
-//! answer. It must not judge the disk: one that is full or gone is no hang, and no restart mends it.
+//! answer, or is at something that takes as long as there is data (a restore, opening the database
+//! again). It must not judge the disk: one that is full or gone is no hang, and no restart mends it.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -23,8 +25,13 @@ pub(crate) async fn watch(store: Store) {
 
 async fn tell(store: Store, every: Duration, alive: impl Fn()) {
     loop {
+        let mut asked = pin!(store.record(async |_: &Recording<'_>| Ok::<(), StoreError>(())));
         // An error is an answer too.
-        let _ = store.record(async |_: &Recording<'_>| Ok::<(), StoreError>(())).await;
+        while tokio::time::timeout(every, &mut asked).await.is_err() {
+            if store.is_at_length() {
+                alive();
+            }
+        }
         alive();
         tokio::time::sleep(every).await;
     }
@@ -50,13 +57,14 @@ mod tests {
 
         let (began, begun) = mpsc::channel();
         let (release, released) = mpsc::channel();
+        let hung = store.clone();
         let hanging = tokio::spawn(async move {
             let hang = async move |_: &Recording<'_>| {
                 began.send(()).unwrap();
                 released.recv().unwrap();
                 Ok::<(), StoreError>(())
             };
-            store.record(hang).await
+            hung.record(hang).await
         });
         tokio::task::spawn_blocking(move || begun.recv().unwrap())
             .await
@@ -66,6 +74,11 @@ mod tests {
             .await
             .is_ok()
         {}
+
+        // Unless it is known to be at something long.
+        let at_length = store.at_length();
+        alive.recv().await.unwrap();
+        drop(at_length);
 
         release.send(()).unwrap();
         hanging.await.unwrap().unwrap();

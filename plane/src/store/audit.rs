@@ -3,7 +3,7 @@
 //! Owns the log's primitives: the chain of hashes, checkpoints and what was pruned (`chain`), the
 //! indexes (`index`) and reading through them (`walk`). It must not decide what is told, nor when.
 
-mod chain;
+pub(super) mod chain;
 mod index;
 mod walk;
 
@@ -184,7 +184,12 @@ impl<R: ChangeRows> ChangeAudit for R {
             if record.created_at >= before || old.len() >= limit {
                 return Ok(ControlFlow::Break(()));
             }
-            head = next(&head, number(key), &record)?;
+            match next(&head, number(key), &record) {
+                Ok(here) => head = here,
+                // First what comes before it.
+                Err(_) if !old.is_empty() => return Ok(ControlFlow::Break(())),
+                Err(error) => return Err(error),
+            }
             old.push(record);
             Ok(ControlFlow::Continue(()))
         })?;

@@ -14,11 +14,13 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use wgctl::Timestamp;
-use wgctl::api::{AuditRecord, Checkpoint, PeerCounters};
+use wgctl::api::{AuditRecord, Checkpoint, Head, PeerCounters, Pruned, Verification};
+use wgctl::audit::{Expected, Verifier};
 use wgctl::backup::{Error, Header, Item, Reader, Summary, Writer};
 use wgctl::name::Incarnation;
 
 use super::Store;
+use super::audit::chain::{self, Chain};
 use super::error::StoreError;
 use super::record::{AgentState, Ledger, PeerRecord, ServerRecord, TokenRecord, UserRecord};
 use super::rows::{ChangeRows, Order, Rows, Span, parse};
@@ -117,8 +119,41 @@ impl Store {
     }
 }
 
-/// What is in a backup, when all of it can be restored by this release.
-pub(crate) fn check(mut backup: &File) -> Result<Summary, StoreError> {
+/// What is in a backup, when all of it can be restored by this release; and whether the audit log in it
+/// is as it was written, whoever signed it.
+pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError> {
+    let mut log = Log::default();
+    let summary = read(backup, |table, key, value| {
+        readable(table, value)?;
+        log.note(table, key, value)
+    })?;
+    // What the verification needs first comes last in the file, so the file is read once more.
+    let mut proof = log.begin();
+    let mut marks = log.marks.iter().peekable();
+    read(backup, |table, key, value| {
+        if name(&table) == name(&schema::AUDIT) {
+            proof.record(&parse(table, value)?);
+            while let Some((_, mark)) = marks.next_if(|(of, _)| of.as_slice() <= key) {
+                proof.checkpoint(mark);
+            }
+        }
+        Ok(())
+    })?;
+    if let Some(head) = log.head {
+        proof.ends_at(head);
+    }
+    for (_, mark) in marks {
+        // Whoever cut the log off left it behind.
+        proof.checkpoint(mark);
+    }
+    Ok((summary, proof.finish()))
+}
+
+/// Reads a backup from its beginning to its end, row by row.
+fn read(
+    mut backup: &File,
+    mut row: impl FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<Summary, StoreError> {
     backup.rewind().map_err(|error| failed(error.into()))?;
     let mut reader = Reader::begin(BufReader::new(backup)).map_err(refused)?;
     fits(reader.header().schema)?;
@@ -126,11 +161,47 @@ pub(crate) fn check(mut backup: &File) -> Result<Summary, StoreError> {
     while let Some(item) = reader.item().map_err(refused)? {
         match (item, table) {
             (Item::Table(name), _) => table = Some(known(name)?),
-            (Item::Row { value, .. }, Some(table)) => readable(table, value)?,
+            (Item::Row { key, value }, Some(table)) => row(table, key, value)?,
             (Item::Row { .. }, None) => {}
         }
     }
     reader.finish().map_err(refused)
+}
+
+/// What stands beside the records of an audit log.
+#[derive(Default)]
+struct Log {
+    pruned: Option<Pruned>,
+    head: Option<Head>,
+    /// Each under its record's key, in order.
+    marks: Vec<(Vec<u8>, Checkpoint)>,
+}
+
+impl Log {
+    fn note(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if name(&table) == name(&schema::AUDIT_CHECKPOINTS) {
+            self.marks.push((key.to_owned(), parse(table, value)?));
+        }
+        if name(&table) == name(&schema::AUDIT_CHAIN) {
+            match key {
+                chain::PRUNED => self.pruned = Some(legible(table, value)?),
+                chain::HEAD => self.head = Some(legible::<Chain>(table, value)?.head),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self) -> Verifier {
+        let mut proof = Verifier::new(Expected {
+            checkpoints: !self.marks.is_empty(),
+            ..Expected::default()
+        });
+        if let Some(stub) = &self.pruned {
+            proof.pruned(stub);
+        }
+        proof
+    }
 }
 
 /// Schema 1 is the first: there is no older one to come from yet.
@@ -150,9 +221,7 @@ fn fits(found: u64) -> Result<(), StoreError> {
 /// Whether a row's record is one that this release reads.
 fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
     fn is<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<(), StoreError> {
-        parse::<T>(table, value)
-            .map(drop)
-            .map_err(|error| StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})")))
+        legible::<T>(table, value).map(drop)
     }
     match name(&table) {
         "servers" => is::<ServerRecord>(table, value),
@@ -166,6 +235,11 @@ fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
         "audit_checkpoints" => is::<Checkpoint>(table, value),
         _ => Ok(()),
     }
+}
+
+fn legible<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
+    let told = |error| StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})"));
+    parse::<T>(table, value).map_err(told)
 }
 
 /// The tables of a backup, in its order.

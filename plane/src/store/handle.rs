@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
@@ -29,6 +29,17 @@ pub(super) struct Handle {
     suspect: AtomicBool,
     /// How often it was opened again.
     generation: AtomicU64,
+    /// How many works of the writer are under way that take as long as there is data.
+    long_work: Arc<AtomicUsize>,
+}
+
+/// Long work of the writer.
+pub(crate) struct AtLength(Arc<AtomicUsize>);
+
+impl Drop for AtLength {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Handle {
@@ -40,7 +51,19 @@ impl Handle {
             database: RwLock::new(Some(database)),
             suspect: AtomicBool::new(false),
             generation: AtomicU64::new(0),
+            long_work: Arc::default(),
         }
+    }
+
+    /// Says that the writer is at something that takes as long as there is data, until this is dropped.
+    pub(super) fn at_length(&self) -> AtLength {
+        self.long_work.fetch_add(1, Ordering::AcqRel);
+        AtLength(Arc::clone(&self.long_work))
+    }
+
+    /// Whether it is.
+    pub(super) fn is_at_length(&self) -> bool {
+        self.long_work.load(Ordering::Acquire) > 0
     }
 
     /// Whether it can be used, as far as is known.
@@ -85,6 +108,7 @@ impl Handle {
 
     /// Closes the database and opens it again.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        let _at_length = self.at_length();
         let old = self.replace(None);
         self.generation.fetch_add(1, Ordering::AcqRel);
         // Now, and not at the end: what readers find in the new one is news.

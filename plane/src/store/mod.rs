@@ -115,6 +115,17 @@ impl Drop for Shared {
 }
 
 impl Store {
+    /// Says that the writer will be at something that takes as long as there is data, until this is
+    /// dropped.
+    pub(crate) fn at_length(&self) -> handle::AtLength {
+        self.shared.handle.at_length()
+    }
+
+    /// Whether it is: then it is no wonder that it does not answer.
+    pub(crate) fn is_at_length(&self) -> bool {
+        self.shared.handle.is_at_length()
+    }
+
     /// Opens the database at `path`, or makes it. `cache_bytes` bounds its page cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(medium::Files), path, cache_bytes)

@@ -15,8 +15,8 @@ use super::super::rows::{Order, RecordRows, Rows, Span, parse};
 use super::super::schema;
 
 /// In [`schema::AUDIT_CHAIN`].
-pub(super) const HEAD: &[u8] = b"head";
-pub(super) const PRUNED: &[u8] = b"pruned";
+pub(crate) const HEAD: &[u8] = b"head";
+pub(crate) const PRUNED: &[u8] = b"pruned";
 
 /// Records of one commit are seconds apart in any order; what is farther back than this is of a clock
 /// that was set back. Within a run no record is older than one before it by more.
@@ -24,8 +24,8 @@ pub(super) const DISORDER: Duration = Duration::from_secs(300);
 
 /// The newest record, and the latest time of its run.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Chain {
-    pub(super) head: Head,
+pub(crate) struct Chain {
+    pub(crate) head: Head,
     latest: Timestamp,
 }
 
