@@ -25,9 +25,10 @@ const BURST: NonZeroU32 = match NonZeroU32::new(60) {
 };
 /// … and one more after each of these.
 const REFILL: Duration = Duration::from_secs(6);
+/// The same for failed logins, of each share: for all of them together it is `REFILL` again.
+const REFILL_OF_SHARE: Duration = Duration::from_secs(6 * SHARES);
 
-/// Into how many shares addresses are dealt out: a flood hides the failures of its share alone, and all
-/// shares together write no more than so many times the bound.
+/// Into how many shares addresses are dealt out: a flood hides the failures of its share alone.
 const SHARES: u64 = 16;
 
 /// A share of all addresses. Which ones are in it is another secret in each process.
@@ -68,15 +69,20 @@ const NO_AGENT: &str = "agent:?";
 /// What each flood may still write now, and what it could not.
 pub(super) struct Floods {
     allowed: DefaultKeyedRateLimiter<Flood>,
+    logins: DefaultKeyedRateLimiter<Flood>,
     left_out: Mutex<HashMap<Flood, u64>>,
     deal: RandomState,
 }
 
 impl Default for Floods {
     fn default() -> Self {
-        let quota = Quota::with_period(REFILL).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        let every = |refill| {
+            let quota = Quota::with_period(refill).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+            RateLimiter::dashmap(quota.allow_burst(BURST))
+        };
         Self {
-            allowed: RateLimiter::dashmap(quota.allow_burst(BURST)),
+            allowed: every(REFILL),
+            logins: every(REFILL_OF_SHARE),
             left_out: Mutex::default(),
             deal: RandomState::new(),
         }
@@ -91,7 +97,11 @@ impl Floods {
 
     /// Whether one more may be told by itself. One that may not is counted.
     pub(super) fn admits(&self, flood: &Flood) -> bool {
-        let allowed = self.allowed.check_key(flood).is_ok();
+        let limiter = match flood {
+            Flood::Logins(_) => &self.logins,
+            Flood::Strangers | Flood::Agent(_) => &self.allowed,
+        };
+        let allowed = limiter.check_key(flood).is_ok();
         if !allowed {
             *self.counted().entry(flood.clone()).or_default() += 1;
         }

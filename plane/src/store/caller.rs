@@ -73,11 +73,14 @@ impl fmt::Display for Actor {
 /// Characters of a detail: a drift's 300, and its kind.
 const LONGEST_DETAIL: usize = 400;
 
-/// What a stranger typed, fit for a log: at most 254 characters, none of which ends a line, turns it
+/// Strangers make records at no cost, so theirs are short.
+const LONGEST_OF_STRANGERS: usize = 64;
+
+/// What a stranger typed, fit for a log: at most 64 characters, none of which ends a line, turns it
 /// round or hides in it.
 pub(super) fn one_line(text: &str) -> String {
     let plain = |c: &char| !c.is_control() && !deceives(*c);
-    text.chars().filter(plain).take(254).collect()
+    text.chars().filter(plain).take(LONGEST_OF_STRANGERS).collect()
 }
 
 macro_rules! actions {
