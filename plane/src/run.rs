@@ -74,6 +74,8 @@ impl Error {
         const CONFIGURATION: u8 = 78;
         match self {
             Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. }) => DATA,
+            Self::Key(error) | Self::Token(TokenError::Key(error)) if error.is_of_the_file() => DATA,
+            Self::AuditKey(error) if error.is_of_the_file() => DATA,
             Self::Store(StoreError::Locked(_)) => TEMPORARY,
             Self::Tls(_) => CONFIGURATION,
             Self::Bind(error) if error.is_in_use() => UNAVAILABLE,

@@ -67,6 +67,13 @@ pub enum KeyError {
     Random(String),
 }
 
+impl KeyError {
+    /// Whether it is the file that somebody has to mend: no second try helps.
+    pub(crate) const fn is_of_the_file(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Length { .. } | Self::Broken { .. })
+    }
+}
+
 /// The root secret. Wiped when dropped.
 pub(crate) struct SigningKey(Zeroizing<[u8; LENGTH]>);
 

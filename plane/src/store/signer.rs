@@ -57,6 +57,13 @@ pub enum SignerError {
     Refused(#[from] KeyRefused),
 }
 
+impl SignerError {
+    /// Whether it is the file that somebody has to mend: no second try helps.
+    pub(crate) const fn is_of_the_file(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Length { .. } | Self::Refused(_))
+    }
+}
+
 /// The key in `state_dir`, made when there is none. Only for who holds the state directory: two that
 /// make it at once would not agree.
 pub(crate) fn load_or_make(state_dir: &Path) -> Result<Signer, SignerError> {
