@@ -2,6 +2,7 @@
 
 CARGO ?= cargo
 GUEST := tests/guest/run
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
 .PHONY: help demo test faults sim hostile fuzz mutants check build kernel docs bench deb deb-test tools guest
 
@@ -53,10 +54,12 @@ docs: build ## Make the generated documents anew
 	$(CARGO) run --quiet -p sentrazone-tests --bin api-reference
 	SENTRAZONE_WRITE_DOCS=1 $(CARGO) test --quiet -p sentrazone-tests --test documents
 
-bench: build guest ## Measure, beside what one would otherwise use (in one emulated host)
+bench: build guest ## Measure, beside what one would otherwise use (in one emulated host, then on wireguard-go here)
 	$(CARGO) build --release --quiet -p sentrazone-plane
 	$(CARGO) build --release --quiet -p sentrazone-agent
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release $(GUEST) --timeout 1800 -- target/debug/bench
+	@echo; echo "On this machine, wireguard-go instead of the kernel's WireGuard"
+	@$(AS_ROOT) env SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/bench --userspace
 
 deb: tools ## Make the Debian packages, in target/packages
 	@tests/tools --for-packages

@@ -1,25 +1,79 @@
 //! `make bench`: how long a change takes from REST to the kernel, and what the programs weigh.
 //!
 //! Owns the measurements, taken beside `wg set` and `wg syncconf` in the same run, because times in
-//! an emulated host compare only with each other. It asserts nothing about time.
+//! an emulated host compare only with each other. It asserts nothing about time. With `--userspace`
+//! it runs on this machine itself, in namespaces, on wireguard-go instead of the kernel's WireGuard.
 
 use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::netns::{Netns, run};
 use sentrazone_tests::wait;
 use wgctl::PrivateKey;
-use wgctl::api::NewClient;
+use wgctl::api::{NewClient, NewServer};
 use wgctl::client::Client;
 
 const SAMPLES: usize = 200;
 
+/// Who holds the interfaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Kernel,
+    WireguardGo,
+}
+
+/// An interface that wireguard-go holds, until this is dropped.
+struct WireguardGo(Child);
+
+impl WireguardGo {
+    /// The sockets of all namespaces lie in one folder, so the name must be nobody else's.
+    fn start(namespace: &Netns, interface: &str) -> Self {
+        let mut command = namespace.command("wireguard-go");
+        command
+            .args(["--foreground", interface])
+            .env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let started = Self(command.spawn().expect("wireguard-go (Debian package wireguard-go)"));
+        let socket = format!("/var/run/wireguard/{interface}.sock");
+        let answers = || UnixStream::connect(&socket).is_ok();
+        wait::until_blocking("wireguard-go answers", answers, |answers| *answers);
+        started
+    }
+}
+
+impl Drop for WireguardGo {
+    fn drop(&mut self) {
+        // It ends by itself when its interface goes with the namespace.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::main]
 async fn main() {
-    let mut lab = Lab::here().await;
+    let holder = match std::env::args().nth(1).as_deref() {
+        Some("--userspace") => Holder::WireguardGo,
+        _ => Holder::Kernel,
+    };
+    let mut lab = match holder {
+        Holder::Kernel => Lab::here().await,
+        Holder::WireguardGo => Lab::new().await,
+    };
     lab.report_interval = 15;
-    let host = lab.host("bench", &["10.8.0.0/16"]).await;
+    let interface = format!("bench{}", std::process::id());
+    let named = |new: &mut NewServer| new.interface = Some(interface.parse().expect("an interface's name"));
+    let mut host = lab.enrolled("bench", &["10.8.0.0/16"], named).await;
+    let _userspace = (holder == Holder::WireguardGo).then(|| {
+        let text = std::fs::read_to_string(host.config()).expect("agent.toml");
+        let text = text.replace("backend = \"kernel\"", "backend = \"userspace\"");
+        std::fs::write(host.config(), text).expect("agent.toml");
+        WireguardGo::start(&host.namespace, &host.interface)
+    });
+    host.start();
     let admin = lab.admin();
     let applied = |answer: &Result<Vec<wgctl::api::Status>, _>| {
         answer.as_ref().is_ok_and(|all| {
@@ -30,7 +84,6 @@ async fn main() {
     wait::until("the server is online", || admin.statuses(), applied)
         .await
         .expect("statuses");
-    let mut host = host;
     memory(&mut lab, &mut host, "idle");
 
     let mut present = 0;
@@ -42,7 +95,8 @@ async fn main() {
         let (create, delete) = create_and_delete(&admin, &host).await;
         row("create over REST, until the kernel has it", &create);
         row("delete over REST, until the kernel has not", &delete);
-        let (set, syncconf) = wg(peers);
+        row("list of all", &list(&admin, &host, peers).await);
+        let (set, syncconf) = wg(peers, holder);
         row("`wg set` of one peer", &set);
         row("`wg syncconf` of one more peer", &syncconf);
         println!("create / `wg set` at p50: {:.1}", ratio(&create, &set));
@@ -86,10 +140,28 @@ async fn create_and_delete(admin: &Client, host: &Host) -> (Vec<Duration>, Vec<D
     (created, deleted)
 }
 
+async fn list(admin: &Client, host: &Host, peers: usize) -> Vec<Duration> {
+    let mut listed = Vec::new();
+    for _ in 0..SAMPLES {
+        let begin = Instant::now();
+        let all = admin.peers(&host.id).await.expect("the list");
+        listed.push(begin.elapsed());
+        assert_eq!(all.len(), peers);
+    }
+    listed
+}
+
 /// What `wg` takes for one more peer on an interface with as many, process start included.
-fn wg(peers: usize) -> (Vec<Duration>, Vec<Duration>) {
+fn wg(peers: usize, holder: Holder) -> (Vec<Duration>, Vec<Duration>) {
     let namespace = Netns::named("wg");
-    namespace.exec(&["ip", "link", "add", "wg0", "type", "wireguard"]);
+    let interface = format!("wg{}", std::process::id());
+    let _userspace = match holder {
+        Holder::WireguardGo => Some(WireguardGo::start(&namespace, &interface)),
+        Holder::Kernel => {
+            namespace.exec(&["ip", "link", "add", &interface, "type", "wireguard"]);
+            None
+        }
+    };
     let key = || PrivateKey::generate().expect("randomness").public_key().to_string();
     let mut text = format!(
         "[Interface]\nPrivateKey = {}\n",
@@ -114,8 +186,8 @@ fn wg(peers: usize) -> (Vec<Duration>, Vec<Duration>) {
     )
     .expect("a file");
     let (without, with) = (without.display().to_string(), with.display().to_string());
-    namespace.exec(&["wg", "setconf", "wg0", &without]);
-    namespace.exec(&["ip", "link", "set", "wg0", "up"]);
+    namespace.exec(&["wg", "setconf", &interface, &without]);
+    namespace.exec(&["ip", "link", "set", &interface, "up"]);
     // In a thread inside, so that the process that is timed is `wg` alone.
     let measure = || {
         namespace.enter();
@@ -125,16 +197,16 @@ fn wg(peers: usize) -> (Vec<Duration>, Vec<Duration>) {
                 drop(run(&[
                     "wg",
                     "set",
-                    "wg0",
+                    &interface,
                     "peer",
                     &added,
                     "allowed-ips",
                     "10.10.0.1/32",
                 ]))
             }));
-            run(&["wg", "set", "wg0", "peer", &added, "remove"]);
-            syncconf.push(timed(|| drop(run(&["wg", "syncconf", "wg0", &with]))));
-            run(&["wg", "set", "wg0", "peer", &added, "remove"]);
+            run(&["wg", "set", &interface, "peer", &added, "remove"]);
+            syncconf.push(timed(|| drop(run(&["wg", "syncconf", &interface, &with]))));
+            run(&["wg", "set", &interface, "peer", &added, "remove"]);
         }
         (set, syncconf)
     };
