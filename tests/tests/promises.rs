@@ -9,14 +9,35 @@ fn sources(folder: &Path, names: &mut BTreeSet<String>) {
         if path.is_dir() && !path.ends_with("target") {
             sources(&path, names);
         } else if path.extension().is_some_and(|end| end == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let named = text
-                .split("fn ")
-                .skip(1)
-                .filter_map(|rest| rest.split(['(', '<']).next());
-            names.extend(named.map(str::to_owned));
+            names.extend(tests(&std::fs::read_to_string(&path).unwrap()));
         }
     }
+}
+
+/// The tests of a source file that run.
+fn tests(text: &str) -> Vec<String> {
+    let (mut found, mut is_test) = (Vec::new(), false);
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if line.starts_with("#[ignore") {
+            is_test = false;
+        } else if let Some((before, name)) = line.split_once("fn ")
+            && !before.contains("//")
+        {
+            let name = name.split(['(', '<']).next().unwrap_or_default();
+            found.extend(is_test.then(|| name.to_owned()));
+            is_test = false;
+        }
+    }
+    found
+}
+
+#[test]
+fn only_what_runs_counts() {
+    let text = "#[test]\nfn one() {}\n#[test]\n#[ignore]\nfn two() {}\nfn three() {}\n\
+                //#[test]\n//fn four() {}\n#[tokio::test(start_paused = true)]\nasync fn five() {}\n";
+    assert_eq!(tests(text), ["one", "five"]);
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn stopping_answers_a_held_poll_at_once() {
         plane.get("/api/statuses", &admin).expect(200);
         let began = Instant::now();
         plane.restart();
-        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         held.join().unwrap().ok()
     });
     assert_eq!(answer.expect(200)["change"]["kind"], "unchanged");

@@ -137,8 +137,9 @@ fn payload(token: &str) -> Value {
 
 /// An API token that was good, and whose time is over.
 fn expired_api(plane: &TestPlane, admin: &str) -> String {
-    let soon = Timestamp::now().after(Duration::from_secs(3));
+    let soon = Timestamp::now().after(Duration::from_secs(8));
     let token = plane.add_token(&json!({"name": "brief", "role": "admin", "expires_at": soon}));
+    plane.get("/api/servers", &token).expect(200);
     until("an API token's end", || {
         let status = plane.get("/api/servers", &token).status;
         (status == 401).then_some(())

@@ -128,7 +128,7 @@ async fn on_a_full_disk_reads_go_on_and_changes_come_back_with_the_room() {
         ledger::verify(&client, &server, &mut lives).await;
         all.push((server, lives));
     }
-    assert!(recovered < Duration::from_secs(5), "{recovered:?}");
+    assert!(recovered < Duration::from_secs(30), "{recovered:?}");
     plane.kill();
     plane.start().await;
     for (server, lives) in &mut all {

@@ -27,6 +27,8 @@ const CONNECTIONS: usize = 16;
 /// How long a request's head may take, and a kept-alive connection may idle: longer than between two
 /// scrapes would serve nobody.
 const HEAD: Duration = Duration::from_secs(10);
+/// How long a connection may last, answers that nobody reads included.
+const CONNECTION: Duration = Duration::from_secs(60);
 /// A request's head, bytes.
 const MOST_HEAD: usize = 16 << 10;
 /// After an accept that failed.
@@ -99,8 +101,10 @@ impl Listening {
                     .header_read_timeout(HEAD)
                     .max_buf_size(MOST_HEAD)
                     .serve_connection(TokioIo::new(stream), service);
-                if let Err(error) = connection.await {
-                    tracing::debug!("a connection to the metrics broke: {error}");
+                match tokio::time::timeout(CONNECTION, connection).await {
+                    Ok(Err(error)) => tracing::debug!("a connection to the metrics broke: {error}"),
+                    // A reader comes again; one that does not read must not keep others out.
+                    Ok(Ok(())) | Err(_) => {}
                 }
             });
         }
