@@ -214,13 +214,12 @@ async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
     create_applied(&lab, &host, "before").await;
     host.agent().stop();
     host.start();
-    online(&lab, &host).await;
+    let retired = || async { lab.wgctl(&["audit"]).contains("server_token_retired") };
+    wait::until("the old token is retired", retired, |told| *told).await;
     create_applied(&lab, &host, "after").await;
-    let old = Client::new(
-        Target::Socket(lab.folder().join("plane.sock")),
-        Some(host.token().to_owned()),
-    );
-    let refused = old.unwrap().terms().await.unwrap_err().to_string();
+    let old = Client::new(Target::Socket(lab.folder().join("plane.sock")), None).unwrap();
+    let old = old.with_token(host.token().to_owned().into());
+    let refused = old.terms().await.unwrap_err().to_string();
     assert!(refused.contains("not valid"), "{refused}");
 }
 
