@@ -3,6 +3,7 @@
 //! Owns what is sent, and which answers are promised.
 
 use std::process::Command;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -14,6 +15,9 @@ const GIGABYTE: usize = 1 << 30;
 const DEPTH: usize = 100_000;
 const KEYS: usize = 1_000_000;
 const FRAMED: usize = 200;
+const UNFINISHED: usize = 64;
+/// How long an unfinished body waits.
+const WAITED: Duration = Duration::from_secs(10);
 
 /// What an answer may be, else the promise is broken.
 fn judged(answers: Answers, promised: &[&str], note: String) -> Outcome {
@@ -195,6 +199,29 @@ pub(crate) async fn heads(stage: &Stage) -> Outcome {
     let tries = tries.map(|(number, flood)| async move { ask(to, source(number), flood.as_bytes()).await.0 });
     let answers = join_all(tries).await.into_iter().collect();
     judged(answers, &["400", "414", "431", "reset", "closed"], String::new())
+}
+
+/// One agent begins many long bodies, sends most of each, and waits. What there is no room for is refused.
+pub(crate) async fn unfinished_bodies(stage: &Stage) -> Outcome {
+    let aim = &stage.aim;
+    let opened = head("POST /api/report", Some(&aim.agent), Some(15 << 20)).into_bytes();
+    let request = [opened, vec![b' '; 12 << 20]].concat();
+    let begun = (0..UNFINISHED).map(|_| async {
+        let asked = ask(aim.address, source(6), &request);
+        let answered = tokio::time::timeout(WAITED, asked).await;
+        answered.map_or_else(|_| "unfinished".to_owned(), |(answer, _)| answer)
+    });
+    let answers: Vec<String> = join_all(begun).await;
+    let waiting = answers.iter().filter(|answer| *answer == "unfinished").count();
+    let mut outcome = judged(
+        answers.into_iter().collect(),
+        &["503", "reset", "unfinished"],
+        format!("{} MB meant to be held", (UNFINISHED * request.len()) >> 20),
+    );
+    if waiting > 3 {
+        outcome.broken.push(format!("{waiting} bodies of one agent were kept"));
+    }
+    outcome
 }
 
 /// An agent whose host is in other hands says too much, too often, and what cannot be.

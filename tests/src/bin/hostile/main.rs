@@ -69,6 +69,7 @@ async fn main() -> ExitCode {
     attack!("gzip bombs", Bounds::default(), floods::bombs);
     attack!("heads without end", Bounds::default(), floods::heads);
     attack!("HTTP/2 floods", Bounds::default(), floods::http2);
+    attack!("unfinished bodies", Bounds::default(), floods::unfinished_bodies);
     attack!("hostile agent", reports(), floods::hostile_agent);
     attack!("slow headers", Bounds::default(), slow::headers);
     attack!("slow bodies", Bounds::default(), slow::bodies);
