@@ -25,6 +25,8 @@ pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        // Root comes here too, in a folder of the agent's user, who may have put a link there.
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(folder.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

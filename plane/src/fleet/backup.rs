@@ -106,16 +106,17 @@ impl Fleet {
 /// that took its place rests on. A faulty one does not keep a fleet from coming back: it is told for good.
 fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry {
     let entry = Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at));
-    let mut detail = format!(
+    let mut detail = String::new();
+    if let Some(fault) = &taken_over.fault {
+        detail += &format!("its log is not as it was written: {fault}; ");
+    }
+    detail += &format!(
         "the log before it ended at {replaced}; the restored one at {}",
         taken_over.head
     );
     match &taken_over.public_key {
         Some(key) => detail += &format!(", signed by {key} up to record {}", taken_over.signed_until),
         None => detail += ", not signed",
-    }
-    if let Some(fault) = &taken_over.fault {
-        detail += &format!("; it is not as it was written: {fault}");
     }
     entry.with_detail(detail)
 }

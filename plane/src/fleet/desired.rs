@@ -15,7 +15,7 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{self, Change, Desired, DesiredQuery, Interface};
 
 use super::servers::existing;
-use super::{Fleet, Refusal, peers, show};
+use super::{Caller, Fleet, Refusal, authority, peers, show};
 use crate::relay::Line;
 use crate::store::prelude::*;
 use crate::store::{Changes, PeerRecord, Reading, ServerRecord};
@@ -31,9 +31,18 @@ const CAUSES_AT_ONCE: usize = 64;
 
 impl Fleet {
     /// The long poll: answers at once when there is news, else after `query.wait` seconds.
-    pub async fn desired(&self, server: &ServerId, mut query: DesiredQuery) -> Result<Desired, Refusal> {
+    pub async fn desired(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        mut query: DesiredQuery,
+    ) -> Result<Desired, Refusal> {
         self.store().read(async |tx| existing(tx, server).await)?;
         let line = self.shared.relay.line(server);
+        // Of a token that dies from here on, the line is cut.
+        let now = self.now();
+        self.store()
+            .read(async |tx| authority::check(tx, &caller.authority, now).await)?;
         if line.is_first_poll() {
             // Confirmations may be lost in a crash of the plane: what is not known to be applied is
             // told again, and confirmed again.

@@ -103,7 +103,12 @@ impl Floods {
         };
         let allowed = limiter.check_key(flood).is_ok();
         if !allowed {
-            *self.counted().entry(flood.clone()).or_default() += 1;
+            // What is left out of all shares is told together.
+            let flood = match flood {
+                Flood::Logins(_) => Flood::Logins(Share(0)),
+                other => other.clone(),
+            };
+            *self.counted().entry(flood).or_default() += 1;
         }
         allowed
     }

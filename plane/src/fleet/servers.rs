@@ -15,7 +15,9 @@ use super::tokens::new_token;
 use super::{Caller, Fleet, Idempotency, Refusal, authority, checks, show};
 use crate::history;
 use crate::store::prelude::*;
-use crate::store::{Action, AgentState, Changing, Done, Entry, Ledger, OldToken, Reading, Recording, ServerRecord};
+use crate::store::{
+    Action, AgentState, Authority, Changing, Done, Entry, Ledger, OldToken, Reading, Recording, ServerRecord,
+};
 
 /// The seconds that keep most NATs' bindings open (`wg(8)`).
 const KEEPALIVE: u16 = 25;
@@ -146,9 +148,9 @@ impl Fleet {
 
     /// The agent has its new token: the old one is dead.
     pub(super) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
-        let server = id.clone();
+        let (server, authority) = (id.clone(), caller.authority.clone());
         let retired = self
-            .change(caller, async move |tx: &Changing| retire(tx, &server).await)
+            .change(caller, async move |tx: &Changing| retire(tx, &server, &authority).await)
             .await?;
         // Else another request was first, and what hangs on the line is the new token's.
         if retired {
@@ -408,9 +410,11 @@ async fn rotate(
     Ok(Done::new((), entry))
 }
 
-async fn retire(tx: &impl Change, id: &ServerId) -> Result<Done<bool>, Refusal> {
+async fn retire(tx: &impl Change, id: &ServerId, authority: &Authority) -> Result<Done<bool>, Refusal> {
     let (mut server, _) = existing(tx, id).await?;
-    let Some(old) = server.old_token.take() else {
+    // Another rotation may have come between: then theirs is the old one.
+    let is_newest = matches!(authority, Authority::Agent { token_hash, .. } if *token_hash == server.token_hash);
+    let Some(old) = server.old_token.take().filter(|_| is_newest) else {
         return Ok(Done::nothing(false));
     };
     tx.put_server(&server, Some(&old.hash)).await?;

@@ -55,8 +55,8 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
     // Who takes up the desired state runs with this token.
     agent.fleet().took_token(&agent.caller, &agent.server).await;
     tokio::select! {
-        desired = agent.fleet().desired(&agent.server, query) => Ok(Answer(desired?)),
-        () = agent.app.draining() => Ok(Answer(agent.fleet().desired(&agent.server, at_once).await?)),
+        desired = agent.fleet().desired(&agent.caller, &agent.server, query) => Ok(Answer(desired?)),
+        () = agent.app.draining() => Ok(Answer(agent.fleet().desired(&agent.caller, &agent.server, at_once).await?)),
     }
 }
 

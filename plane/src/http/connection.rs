@@ -140,7 +140,7 @@ async fn answer(
 ) -> Result<axum::response::Response, Infallible> {
     let has_body = !request.body().is_end_stream();
     let response = router.oneshot(request.map(Body::new)).await?;
-    if has_body && response.status().is_client_error() {
+    if has_body && !response.status().is_success() {
         refused.store(true, Ordering::Relaxed);
     }
     Ok(response)

@@ -2,7 +2,7 @@
 //!
 //! Owns [`Caller`] and [`Action`]. It must not know how a caller proved who they are.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use uuid::Uuid;
@@ -65,7 +65,9 @@ impl fmt::Display for Actor {
             Self::Agent(server) => write!(f, "agent:{server}"),
             Self::Local(user) => write!(f, "local:{user}"),
             Self::Token(name) => write!(f, "token:{name}"),
-            Self::Nobody(tried) => f.write_str(&one_line(tried)),
+            Self::Nobody(tried) => plain(tried)
+                .take(LONGEST_OF_STRANGERS)
+                .try_for_each(|c| f.write_char(c)),
         }
     }
 }
@@ -75,12 +77,17 @@ const LONGEST_DETAIL: usize = 400;
 
 /// Strangers make records at no cost, so theirs are short.
 const LONGEST_OF_STRANGERS: usize = 64;
+/// As long as an email may be; a server's id and a client's name are shorter together.
+const LONGEST: usize = 254;
 
-/// What a stranger typed, fit for a log: at most 64 characters, none of which ends a line, turns it
+/// What somebody typed, fit for a log: at most 254 characters, none of which ends a line, turns it
 /// round or hides in it.
 pub(super) fn one_line(text: &str) -> String {
-    let plain = |c: &char| !c.is_control() && !deceives(*c);
-    text.chars().filter(plain).take(LONGEST_OF_STRANGERS).collect()
+    plain(text).take(LONGEST).collect()
+}
+
+fn plain(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !c.is_control() && !deceives(*c))
 }
 
 macro_rules! actions {

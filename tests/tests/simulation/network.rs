@@ -332,7 +332,7 @@ async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
         Kind::Desired => {
             let query = DesiredQuery { wait: 0, ..parse(body) };
             fleet.took_token(&caller, &server).await;
-            json(fleet.desired(&server, query).await)
+            json(fleet.desired(&caller, &server, query).await)
         }
         Kind::Applied => json(fleet.applied(&caller, &server, parse(body)).await),
         Kind::Prekeys => json(fleet.prekeys(&caller, &server, parse(body)).await),

@@ -68,7 +68,11 @@ async fn revisions_that_are_not_known_get_a_snapshot() {
         incarnation: Some(Incarnation::random()),
         wait: 0,
     };
-    let other_life = scene.fleet.desired(&scene.server, query).await.unwrap();
+    let other_life = scene
+        .fleet
+        .desired(&scene.caller(), &scene.server, query)
+        .await
+        .unwrap();
     assert!(matches!(other_life.change, Change::Snapshot { .. }));
 }
 
@@ -113,13 +117,13 @@ async fn a_held_poll_answers_as_soon_as_something_changes() {
     let scene = scene_with(&["10.8.0.0/24"], Settings::default()).await;
     let revision = scene.poll(0).await.revision;
     scene.stock(32).await;
-    let (fleet, server) = (scene.fleet.clone(), scene.server.clone());
+    let (fleet, server, me) = (scene.fleet.clone(), scene.server.clone(), scene.caller());
     let query = DesiredQuery {
         revision,
         incarnation: Some(fleet.store().incarnation().unwrap()),
         wait: 60,
     };
-    let held = tokio::spawn(async move { fleet.desired(&server, query).await.unwrap() });
+    let held = tokio::spawn(async move { fleet.desired(&me, &server, query).await.unwrap() });
     while scene.fleet.connected_agents() == 0 {
         tokio::task::yield_now().await;
     }
@@ -437,8 +441,8 @@ async fn a_poll_under_a_dead_token_learns_nothing_more() {
     scene.apply(held.revision).await;
     scene.stock(64).await;
     let poll = tokio::spawn({
-        let (fleet, server) = (fleet.clone(), server.clone());
-        async move { fleet.desired(&server, held).await }
+        let (fleet, server, me) = (fleet.clone(), server.clone(), scene.caller());
+        async move { fleet.desired(&me, &server, held).await }
     });
     while fleet.connected_agents() == 0 {
         tokio::task::yield_now().await;

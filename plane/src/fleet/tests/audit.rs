@@ -352,3 +352,20 @@ async fn a_row_that_is_no_record_any_more_is_named_and_so_is_a_cut_that_left_a_c
     let fault = fleet.verify_audit(None).await.unwrap().fault.unwrap();
     assert!(fault.id == 2 && fault.reason.contains("checkpoint"), "{fault}");
 }
+
+/// Of strangers a little is kept; of what is recorded, all.
+#[tokio::test]
+async fn long_names_are_told_whole_and_what_strangers_type_is_cut() {
+    let scene = scene().await;
+    let name = "n".repeat(64);
+    scene.create(with_key(&name)).await.unwrap();
+    let (made, _) = newest(&scene.fleet, "wg_client_created").await;
+    assert_eq!(made.target, format!("{}/{name}", scene.server));
+    let typed = format!("{}@example.com", "x".repeat(200));
+    scene.fleet.login_failed(&typed, None, None).await.unwrap();
+    let (failed, _) = newest(&scene.fleet, "login_failed").await;
+    assert_eq!(
+        (failed.actor.as_str(), failed.target.as_str()),
+        (&typed[..64], &typed[..64])
+    );
+}

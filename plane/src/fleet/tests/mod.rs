@@ -99,10 +99,16 @@ pub(super) fn prekeys(count: usize) -> Prekeys {
 }
 
 impl Scene {
-    /// Under whatever token the agent has.
+    /// The agent, whatever token it has.
+    fn standing(&self) -> Caller {
+        Caller::standing(Actor::Agent(self.server.clone()), None)
+    }
+
     pub(super) async fn stock(&self, count: usize) {
-        let agent = Caller::standing(Actor::Agent(self.server.clone()), None);
-        self.fleet.prekeys(&agent, &self.server, prekeys(count)).await.unwrap();
+        self.fleet
+            .prekeys(&self.standing(), &self.server, prekeys(count))
+            .await
+            .unwrap();
     }
 
     pub(super) async fn create(&self, new: NewClient) -> Result<Client, Refusal> {
@@ -137,7 +143,7 @@ impl Scene {
             incarnation: Some(self.fleet.store().incarnation().unwrap()),
             wait: 0,
         };
-        self.fleet.desired(&self.server, query).await.unwrap()
+        self.fleet.desired(&self.standing(), &self.server, query).await.unwrap()
     }
 
     pub(super) async fn apply(&self, revision: u64) {
@@ -162,7 +168,7 @@ impl Scene {
                     incarnation: Some(incarnation),
                     wait: 25,
                 };
-                let desired = fleet.desired(&server, query).await.unwrap();
+                let desired = fleet.desired(&me, &server, query).await.unwrap();
                 let wanted = usize::try_from(desired.prekeys_wanted).unwrap();
                 if wanted > 0 {
                     fleet.prekeys(&me, &server, prekeys(wanted)).await.unwrap();

@@ -164,6 +164,21 @@ async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
     );
 }
 
+/// The poll under a new token is on its way when the next rotation comes: its own grace stays.
+#[tokio::test]
+async fn a_token_that_was_replaced_meanwhile_retires_nobody() {
+    let scene = scene().await;
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let second = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
+    let agent = fleet.agent_by_token(&second.agent_token, None, None).await.unwrap();
+    let (_, caller) = agent.unwrap();
+    let third = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
+    fleet.retire_agent_token(&caller, server).await.unwrap();
+    for token in [&second.agent_token, &third.agent_token] {
+        assert_eq!(scene.whose(token).await.as_ref(), Some(server));
+    }
+}
+
 #[tokio::test]
 async fn an_agents_old_token_dies_at_the_end_of_its_grace() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
