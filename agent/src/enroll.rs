@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -145,7 +145,7 @@ pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
         import: import.as_ref(),
     };
     match adopt::course(&terms, own.as_ref(), device.clone(), import.as_ref())? {
-        Course::AsRecorded => host.become_recorded(own.is_some(), device).await,
+        Course::AsRecorded => host.become_recorded(own.as_ref(), device).await,
         Course::Adopt(found) => host.adopt(&found).await,
     }
 }
@@ -163,9 +163,11 @@ struct NewHost<'a> {
 
 impl NewHost<'_> {
     /// The host becomes what is recorded.
-    async fn become_recorded(&self, has_key: bool, device: Option<Device>) -> Result<String, Error> {
+    async fn become_recorded(&self, own: Option<&PublicKey>, device: Option<Device>) -> Result<String, Error> {
         let folder = &self.config.state_dir;
-        let secrets = (has_key || !self.dry_run).then(|| Secrets::open(folder)).transpose()?;
+        let secrets = (own.is_some() || !self.dry_run)
+            .then(|| Secrets::open(folder))
+            .transpose()?;
         // Only where something is there already is there something to say of it.
         let first_run = match (&secrets, &device) {
             (Some(secrets), Some(device)) => {
@@ -182,6 +184,14 @@ impl NewHost<'_> {
             let peers = self.terms.recorded.peers.len();
             let lines = [format!("makes {} with a fresh key and {peers} peers", interface.name)];
             preview::section(&mut words, "The agent's first run", &lines, "");
+        }
+        if let Some(key) = self.terms.public_key.filter(|key| own != Some(key)) {
+            let server = &self.terms.server_id;
+            let lines = [format!(
+                "{server} had another host's key, {key}: with this host's own, configurations that were handed out reach it no \
+                 more, and that host is out (`wgctl peer config` gives new ones)"
+            )];
+            preview::section(&mut words, "To know", &lines, "");
         }
         let Some(secrets) = secrets.filter(|_| !self.dry_run) else {
             return Ok(preview::dry_run(words, None, &[]));
@@ -374,8 +384,11 @@ fn hand_to_the_agent(path: &Path) -> io::Result<()> {
 fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
     let mut text = Zeroizing::new(String::new());
     let outcome = match path.to_str() {
-        Some("-") => io::stdin().read_to_string(&mut text),
-        _ => std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
+        Some("-") if io::stdin().is_terminal() => {
+            rpassword::prompt_password("The agent's token: ").map(|typed| *text = typed)
+        }
+        Some("-") => io::stdin().read_to_string(&mut text).map(drop),
+        _ => std::fs::read_to_string(path).map(|read| *text = read),
     };
     outcome.map_err(|source| Error::File {
         path: path.to_owned(),

@@ -306,6 +306,8 @@ async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
     let said = refused(&plane.typed("wgctl", &[&login[..], &["--pin", ANOTHER]].concat(), password));
     assert!(said.contains("somebody is in between"), "{said}");
     succeeded(&plane.typed("wgctl", &[&login[..], &["--pin", &pin]].concat(), password));
+    // Who logs in again need not know it by heart.
+    succeeded(&plane.typed("wgctl", &login, password));
     succeeded(&plane.typed("wgctl", &["server", "list"], ""));
     // A restart keeps the key, and so the login.
     plane.run().await;

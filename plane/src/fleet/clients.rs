@@ -322,6 +322,12 @@ fn answered(
         private_key: theirs.private_key.clone(),
         preshared_key: theirs.preshared_key.clone(),
     };
+    if ours.public_key != theirs.public_key {
+        return Err(format!(
+            "it is of a host with the key {}, on record is {}: did a second host enroll for this server?",
+            theirs.public_key, ours.public_key
+        ));
+    }
     if ours != theirs {
         return Err("it has other addresses, networks or settings".to_owned());
     }

@@ -207,7 +207,11 @@ async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
     let admin = lab.admin();
     let grace = wgctl::api::TokenRotation { grace_seconds: 3600 };
     let new = admin.rotate_agent_token(&host.id, grace).await.unwrap().agent_token;
-    enroll(&lab, &host, &new, &["--dry-run"]);
+    let words = enroll(&lab, &host, &new, &["--dry-run"]);
+    assert!(!words.contains("another host's key"), "{words}");
+    let elsewhere = lab.folder().join("elsewhere").display().to_string();
+    let words = enroll(&lab, &host, &new, &["--dry-run", "--state-dir", &elsewhere]);
+    assert!(words.contains("los-angeles had another host's key"), "{words}");
     let words = enroll(&lab, &host, &new, &[]);
     assert!(words.contains("systemctl restart sentrazone-agent"), "{words}");
     // The agent has the old token still, and works.

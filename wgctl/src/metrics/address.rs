@@ -101,10 +101,9 @@ impl Listening {
                     .header_read_timeout(HEAD)
                     .max_buf_size(MOST_HEAD)
                     .serve_connection(TokioIo::new(stream), service);
-                match tokio::time::timeout(CONNECTION, connection).await {
-                    Ok(Err(error)) => tracing::debug!("a connection to the metrics broke: {error}"),
-                    // A reader comes again; one that does not read must not keep others out.
-                    Ok(Ok(())) | Err(_) => {}
+                // A reader comes again; one that does not read must not keep others out.
+                if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, connection).await {
+                    tracing::debug!("a connection to the metrics broke: {error}");
                 }
             });
         }

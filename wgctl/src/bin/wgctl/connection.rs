@@ -66,7 +66,7 @@ pub(crate) struct Known {
 
 impl Known {
     /// These, or where nothing was said, what the login of the same plane was made with.
-    fn or_by(self, login: &Credentials) -> Self {
+    pub(crate) fn or_by(self, login: &Credentials) -> Self {
         match self {
             Self {
                 ca_file: None,
@@ -129,9 +129,9 @@ impl Options {
         })
     }
 
-    /// A client of `target`; `secrets` says whether secrets will be sent there.
-    pub(crate) fn client(&self, target: Target, secrets: bool) -> Result<Client, Failure> {
-        self.make(Client::trusting, target, &self.known(), secrets)
+    /// A client of `target`, known so; `secrets` says whether secrets will be sent there.
+    pub(crate) fn client(&self, target: Target, known: &Known, secrets: bool) -> Result<Client, Failure> {
+        self.make(Client::trusting, target, known, secrets)
     }
 
     /// How the plane is known, as far as was said.

@@ -170,7 +170,14 @@ async fn switch(plane: &Client, out: &Output, which: &Which, enabled: bool) -> R
     let found = which.find(plane).await?;
     let peer = plane.set_peer_enabled(&which.server, found.id, enabled).await?;
     let words = if peer.enabled { "enabled" } else { "disabled" };
-    out.changed(&peer, || format!("{} is {words} ({}).\n", peer.name, applied(&peer)))
+    out.changed(&peer, || match peer.expires_at.filter(|_| peer.enabled && peer.expired) {
+        Some(end) => format!(
+            "{name} is enabled, but expired at {end}: `wgctl peer set {server} {name} --expires never` lets it in.\n",
+            name = peer.name,
+            server = which.server
+        ),
+        None => format!("{} is {words} ({}).\n", peer.name, applied(&peer)),
+    })
 }
 
 async fn change(plane: &Client, out: &Output, which: &Which, patch: &ClientPatch) -> Result<(), Failure> {

@@ -31,8 +31,17 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
-        let client = options.client(Target::Url(self.url.clone()), true)?;
         let path = credentials::path()?;
+        // Who logs in again knows the plane as before. What cannot be read there is replaced.
+        let before = credentials::load(&path)
+            .ok()
+            .flatten()
+            .filter(|login| login.url == self.url);
+        let known = match &before {
+            Some(login) => options.known().or_by(login),
+            None => options.known(),
+        };
+        let client = options.client(Target::Url(self.url.clone()), &known, true)?;
         let email = match self.email {
             Some(email) => email,
             None => prompt::line("Email: ", "--email with --password-stdin")?,
@@ -45,7 +54,7 @@ impl Login {
         let answer = client.login(&login).await;
         login.password.zeroize();
         let api::Session { token, expires_at } = answer?;
-        let ca_file = options.ca_file.as_ref().map(std::path::absolute).transpose();
+        let ca_file = known.ca_file.as_ref().map(std::path::absolute).transpose();
         let ca_file = ca_file.map_err(|error| Failure::Local(format!("cannot find --ca-file: {error}")))?;
         credentials::store(
             &path,
@@ -54,7 +63,7 @@ impl Login {
                 token,
                 expires_at,
                 ca_file,
-                pin: options.pin,
+                pin: known.pin,
             },
         )?;
         let answer = json!({"url": self.url, "email": login.email, "expires_at": expires_at});
