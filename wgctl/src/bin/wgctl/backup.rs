@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::file::Draft;
 use crate::output::{Output, bytes};
 use crate::progress::Progress;
-use crate::prompt;
+use crate::prompt::{self, interrupt};
 
 /// How many pieces may wait to be checked.
 const PIECES: usize = 16;
@@ -47,9 +47,10 @@ pub(crate) struct Restore {
 impl Backup {
     /// Ctrl-C leaves no half of a file behind.
     pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let mut stopped = interrupt()?;
         tokio::select! {
             saved = self.save(plane, out) => saved,
-            _ = tokio::signal::ctrl_c() => Err(Failure::Local("stopped by Ctrl-C: no backup was written".to_owned())),
+            _ = stopped.recv() => Err(Failure::Local("stopped by Ctrl-C: no backup was written".to_owned())),
         }
     }
 

@@ -23,6 +23,7 @@ use crate::file::write_secret;
 use crate::output::{Output, Table, Tone, join, plain};
 use crate::peer_args::{Add, Many};
 use crate::progress::Progress;
+use crate::prompt::interrupt;
 
 /// Requests in flight.
 const AT_ONCE: usize = 64;
@@ -52,6 +53,8 @@ struct Done {
 
 /// Adds what the file names.
 pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
+    // From here on, and not only once it is waited for: the first name may be done by then.
+    let mut stopped = interrupt()?;
     let wanted = read(many.file)?;
     let count = wanted.len();
     // An unknown server, or somebody who may not, is said once and not for every name.
@@ -76,11 +79,10 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
         })
         .buffer_unordered(AT_ONCE);
     let (mut done, mut end) = (Vec::with_capacity(count), None);
-    let mut stopped = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let next = tokio::select! {
             next = work.next() => next,
-            _ = &mut stopped => {
+            _ = stopped.recv() => {
                 end = Some("stopped by Ctrl-C".to_owned());
                 break;
             }

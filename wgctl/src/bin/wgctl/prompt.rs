@@ -1,13 +1,19 @@
-//! Questions to the person at the terminal, and secrets on stdin.
+//! Questions to the person at the terminal, their Ctrl-C, and secrets on stdin.
 //!
 //! Owns how passwords come in: from the terminal without echo, or from stdin when asked for; never
 //! from an argument or the environment.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+
+/// Ctrl-C, caught from now on.
+pub(crate) fn interrupt() -> Result<Signal, Failure> {
+    signal(SignalKind::interrupt()).map_err(|error| Failure::Local(format!("cannot wait for Ctrl-C: {error}")))
+}
 
 /// The first line of stdin, without its end.
 pub(crate) fn line_of_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
