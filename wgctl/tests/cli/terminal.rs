@@ -123,6 +123,16 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Waits until it is stopped (`T` in proc(5)'s stat): a signal to go on is lost before.
+    pub(crate) fn until_stopped(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let path = format!("/proc/{}/stat", self.child.id());
+        while !std::fs::read_to_string(&path).unwrap().contains(") T ") {
+            assert!(Instant::now() < deadline, "it is not stopped");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }

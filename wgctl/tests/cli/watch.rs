@@ -95,6 +95,7 @@ fn a_stopped_watch_gives_the_terminal_back_until_it_goes_on() {
     terminal.until("1 B");
     terminal.signal(Signal::SIGTSTP);
     terminal.until(LEAVE);
+    terminal.until_stopped();
     terminal.signal(Signal::SIGCONT);
     terminal.until(ENTER);
     terminal.until("1 B");
