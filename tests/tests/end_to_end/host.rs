@@ -209,8 +209,9 @@ async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
     let new = admin.rotate_agent_token(&host.id, grace).await.unwrap().agent_token;
     let words = enroll(&lab, &host, &new, &["--dry-run"]);
     assert!(!words.contains("another host's key"), "{words}");
-    let elsewhere = lab.folder().join("elsewhere").display().to_string();
-    let words = enroll(&lab, &host, &new, &["--dry-run", "--state-dir", &elsewhere]);
+    let elsewhere = lab.registered("tokyo", &["10.9.0.0/24"], |_| {}).await;
+    let state = elsewhere.state().display().to_string();
+    let words = enroll(&lab, &elsewhere, &new, &["--dry-run", "--state-dir", &state]);
     assert!(words.contains("los-angeles had another host's key"), "{words}");
     let words = enroll(&lab, &host, &new, &[]);
     assert!(words.contains("systemctl restart sentrazone-agent"), "{words}");
