@@ -28,3 +28,4 @@ pub mod statistics;
 pub mod trace;
 pub mod traffic;
 pub mod wait;
+pub mod wireguard_go;

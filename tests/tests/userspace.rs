@@ -3,11 +3,11 @@
 //! Needs root, `/dev/net/tun` and the program wireguard-go (Debian package `wireguard-go`).
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use sentrazone_agent::host::{Host as _, Netlink};
 use sentrazone_tests::wait::until_blocking;
+use sentrazone_tests::wireguard_go::WireguardGo;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::plan::plan;
 use wgctl::device::userspace::Userspace;
@@ -15,43 +15,19 @@ use wgctl::device::{Backend as _, DesiredDevice, DesiredPeer, Device, Scope};
 use wgctl::name::InterfaceName;
 use wgctl::{PresharedKey, PrivateKey, PublicKey};
 
-/// A wireguard-go with an interface of its own; ended when dropped.
-struct WireguardGo {
-    process: Child,
+/// A wireguard-go with an interface of its own.
+struct Held {
+    _process: WireguardGo,
     name: InterfaceName,
 }
 
-impl WireguardGo {
+impl Held {
     fn start(role: &str) -> Self {
         let name: InterfaceName = format!("{role}{}", std::process::id()).parse().unwrap();
-        let process = Command::new("wireguard-go")
-            .args(["--foreground", name.as_str()])
-            .env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("wireguard-go cannot be started ({error}): install it, e.g. `apt-get install wireguard-go`")
-            });
-        let started = Self { process, name };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !started.answers() {
-            assert!(
-                Instant::now() < deadline,
-                "wireguard-go opens no socket: does it run as root, is there /dev/net/tun?"
-            );
-            std::thread::yield_now();
+        Self {
+            _process: WireguardGo::start(Command::new("wireguard-go"), name.as_str()),
+            name,
         }
-        started
-    }
-
-    fn socket(&self) -> PathBuf {
-        PathBuf::from(format!("/var/run/wireguard/{}.sock", self.name))
-    }
-
-    fn answers(&self) -> bool {
-        std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
     }
 
     fn shown(&self) -> Vec<Vec<String>> {
@@ -64,14 +40,6 @@ impl WireguardGo {
         text.lines()
             .map(|line| line.split('\t').map(str::to_owned).collect())
             .collect()
-    }
-}
-
-impl Drop for WireguardGo {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_file(self.socket());
     }
 }
 
@@ -93,7 +61,7 @@ fn key(n: u8) -> PublicKey {
 
 #[test]
 fn peers_are_created_changed_and_removed() {
-    let running = WireguardGo::start("szu");
+    let running = Held::start("szu");
     let preshared = PresharedKey::generate().unwrap();
     let full = DesiredPeer {
         preshared_key: Some(preshared.clone()),

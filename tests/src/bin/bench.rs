@@ -5,13 +5,12 @@
 //! it runs on this machine itself, in namespaces, on wireguard-go instead of the kernel's WireGuard.
 
 use std::fmt::Write as _;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::netns::{Netns, run};
 use sentrazone_tests::wait;
+use sentrazone_tests::wireguard_go::WireguardGo;
 use wgctl::PrivateKey;
 use wgctl::api::{NewClient, NewServer};
 use wgctl::client::Client;
@@ -23,34 +22,6 @@ const SAMPLES: usize = 200;
 enum Holder {
     Kernel,
     WireguardGo,
-}
-
-/// An interface that wireguard-go holds, until this is dropped.
-struct WireguardGo(Child);
-
-impl WireguardGo {
-    /// The sockets of all namespaces lie in one folder, so the name must be nobody else's.
-    fn start(namespace: &Netns, interface: &str) -> Self {
-        let mut command = namespace.command("wireguard-go");
-        command
-            .args(["--foreground", interface])
-            .env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let started = Self(command.spawn().expect("wireguard-go (Debian package wireguard-go)"));
-        let socket = format!("/var/run/wireguard/{interface}.sock");
-        let answers = || UnixStream::connect(&socket).is_ok();
-        wait::until_blocking("wireguard-go answers", answers, |answers| *answers);
-        started
-    }
-}
-
-impl Drop for WireguardGo {
-    fn drop(&mut self) {
-        // It ends by itself when its interface goes with the namespace.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[tokio::main]
@@ -71,7 +42,7 @@ async fn main() {
         let text = std::fs::read_to_string(host.config()).expect("agent.toml");
         let text = text.replace("backend = \"kernel\"", "backend = \"userspace\"");
         std::fs::write(host.config(), text).expect("agent.toml");
-        WireguardGo::start(&host.namespace, &host.interface)
+        WireguardGo::start(host.namespace.command("wireguard-go"), &host.interface)
     });
     host.start();
     let admin = lab.admin();
@@ -93,8 +64,8 @@ async fn main() {
         println!("\nwith {peers} peers, {SAMPLES} changes each, milliseconds");
         println!("{:44} {:>8} {:>8} {:>8}", "", "p50", "p99", "max");
         let (create, delete) = create_and_delete(&admin, &host).await;
-        row("create over REST, until the kernel has it", &create);
-        row("delete over REST, until the kernel has not", &delete);
+        row("create over REST, until the interface has it", &create);
+        row("delete over REST, until the interface has not", &delete);
         row("list of all", &list(&admin, &host, peers).await);
         let (set, syncconf) = wg(peers, holder);
         row("`wg set` of one peer", &set);
@@ -156,7 +127,7 @@ fn wg(peers: usize, holder: Holder) -> (Vec<Duration>, Vec<Duration>) {
     let namespace = Netns::named("wg");
     let interface = format!("wg{}", std::process::id());
     let _userspace = match holder {
-        Holder::WireguardGo => Some(WireguardGo::start(&namespace, &interface)),
+        Holder::WireguardGo => Some(WireguardGo::start(namespace.command("wireguard-go"), &interface)),
         Holder::Kernel => {
             namespace.exec(&["ip", "link", "add", &interface, "type", "wireguard"]);
             None
