@@ -57,7 +57,8 @@ fn a_reload_ends_nobody(machine: &mut Machine) {
         machine.run(&format!(
             "sed -i '1i log = \"debug\"' {file} && systemctl reload {unit}"
         ));
-        let said = format!("journalctl -b -u {unit} -o cat --no-pager | grep 'the log is now at debug' || true");
+        let said =
+            format!("journalctl -b -u {unit} -o cat --no-pager | grep 'the log changes from info to debug' || true");
         machine.until("it says so", &said, |line| line.contains("debug"));
         assert_eq!(machine.run(&pid), before);
         machine.run(&format!("sed -i 1d {file} && systemctl reload {unit}"));
