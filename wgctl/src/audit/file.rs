@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read as _};
 
 use super::csv;
 use super::verify::{Expected, Verifier};
-use crate::api::{AuditLine, Verification};
+use crate::api::{AuditLine, Fault, Verification};
 
 /// No line of an export is longer.
 const LONGEST_LINE: u64 = 1 << 20;
@@ -21,13 +21,40 @@ pub fn lines<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Result<Vec<u
     Ok(text)
 }
 
-/// Verifies an exported log. What cannot be read as one is a fault, at the record that should be there.
+/// Verifies an exported log. What cannot be read as one is a fault, at the record that should be there;
+/// so is a log that none of the expected keys has signed, where any are.
 pub fn verify_file(mut input: impl BufRead, expected: Expected) -> io::Result<Verification> {
+    let must_be_signed = !expected.keys.is_empty();
     let is_jsonl = input.fill_buf()?.first() == Some(&b'{');
-    if is_jsonl {
-        return verify_lines(input, expected);
+    let mut outcome = match is_jsonl {
+        true => verify_lines(input, expected)?,
+        false => verify_rows(input, expected),
+    };
+    if must_be_signed && outcome.public_key.is_none() && outcome.fault.is_none() {
+        outcome.ok = false;
+        outcome.fault = Some(outcome.first.map_or_else(nothing, unsigned));
     }
-    // A log as CSV has no checkpoints; its chain and its head can be checked.
+    Ok(outcome)
+}
+
+fn unsigned(first: u64) -> Fault {
+    Fault {
+        id: first,
+        reason: "neither it nor any after it is covered by a signature, and whoever has the file could have written \
+                 all of it. A log as CSV has no signatures: export it as JSON Lines"
+            .to_owned(),
+    }
+}
+
+fn nothing() -> Fault {
+    Fault {
+        id: 1,
+        reason: "the file has no record, and so no signature".to_owned(),
+    }
+}
+
+/// A log as CSV has no checkpoints; its chain and its head can be verified.
+fn verify_rows(input: impl BufRead, expected: Expected) -> Verification {
     let mut verifier = Verifier::new(Expected {
         checkpoints: false,
         ..expected
@@ -45,7 +72,7 @@ pub fn verify_file(mut input: impl BufRead, expected: Expected) -> io::Result<Ve
             }
         }
     }
-    Ok(verifier.finish())
+    verifier.finish()
 }
 
 fn verify_lines(mut input: impl BufRead, expected: Expected) -> io::Result<Verification> {

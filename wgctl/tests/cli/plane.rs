@@ -522,6 +522,12 @@ fn the_audit_log_is_verified_online_or_in_a_file_and_the_exit_code_says_it() {
         (&outcome["ok"], &outcome["fault"]["id"]),
         (&Value::from(false), &Value::from(1))
     );
+    let output = home.run("audit verify --file log.jsonl", "");
+    assert!(
+        stderr(&output).contains("log.jsonl is no export of the audit log"),
+        "{}",
+        stderr(&output)
+    );
     let output = home.run("audit verify --file nowhere.jsonl", "");
     assert!(stderr(&output).contains("nowhere.jsonl"), "{}", stderr(&output));
 }
