@@ -15,6 +15,7 @@ fn plane(answer: (u16, &str)) -> Plane {
     let configuration = format!("GET /api/wg-clients/la/{ID}/configuration");
     Plane::new(&[
         ("GET /api/servers/la", 200, &server("")),
+        ("GET /api/wg-clients/la", 200, "[]"),
         (ADD, answer.0, answer.1),
         (&configuration, 200, "[Interface]\n"),
     ])
@@ -83,24 +84,26 @@ fn run_again_it_leaves_what_is_there_and_names_what_failed() {
     let home = Home::new();
     let plane = plane((409, &problem(409, "name_taken", "there is one")));
     let other = stdout(&home.run("pubkey", &stdout(&home.run("genkey", ""))));
-    let names = format!("alice\nbob,{other}");
+    let names = format!("alice\nbob,{other}\ncarol\n");
     plane.answer(
         "GET /api/wg-clients/la",
         200,
         &format!("[{},{}]", peer("alice"), peer("bob")),
     );
+    // Somebody else made her since.
+    plane.answer("GET /api/wg-clients/la?q=carol", 200, &format!("[{}]", peer("carol")));
     let words = format!("peer add la --from-file - --plane {}", plane.url);
     let output = home.run(&words, &names);
     assert_eq!(output.status.code(), Some(1));
     let text = stdout(&output);
-    assert!(text.contains("alice  exists"), "{text}");
+    assert!(text.contains("alice  exists") && text.contains("carol  exists"), "{text}");
     assert!(
         text.contains("\nbob: a peer with this name has another public key\n"),
         "{text}"
     );
-    assert!(text.ends_with("0 made, 1 there already, 1 failed.\n"), "{text}");
+    assert!(text.ends_with("0 made, 2 there already, 1 failed.\n"), "{text}");
     assert!(
-        stderr(&output).starts_with("wgctl: 1 of 2 names failed"),
+        stderr(&output).starts_with("wgctl: 1 of 3 names failed"),
         "{}",
         stderr(&output)
     );
@@ -121,6 +124,20 @@ fn what_would_fail_for_all_ends_it_at_once() {
     assert!(adds(&plane).len() <= 64, "{}", adds(&plane).len());
     let output = home.run(&format!("peer add berlin --from-file - --plane {}", plane.url), &names);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+}
+
+#[test]
+fn a_full_pool_does_not_hide_what_is_there() {
+    let home = Home::new();
+    let plane = plane((409, &problem(409, "pool_exhausted", "no free address left")));
+    plane.answer("GET /api/wg-clients/la", 200, &format!("[{}]", peer("alice")));
+    let names: String = (0..500).map(|number| format!("device-{number}\n")).collect();
+    let words = format!("peer add la --from-file - --plane {}", plane.url);
+    let output = home.run(&words, &format!("{names}alice\n"));
+    assert_eq!(output.status.code(), Some(1));
+    let (text, said) = (stdout(&output), stderr(&output));
+    assert!(text.ends_with("0 made, 1 there already, 0 failed.\n"), "{text}");
+    assert!(said.starts_with("wgctl: 500 of 501 names were not done"), "{said}");
 }
 
 #[test]

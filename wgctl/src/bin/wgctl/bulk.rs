@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 use wgctl::api::{Client as Peer, NewClient};
 use wgctl::client::Client;
 use wgctl::name::RequestId;
@@ -62,16 +61,20 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
     if let Some(folder) = many.folder {
         std::fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
     }
+    let peers = patiently(async || plane.peers(&add.server).await).await?;
     let run = Run {
         plane,
         server: &add.server,
         common: add.request(Timestamp::now()),
         folder: many.folder,
-        present: OnceCell::new(),
+        present: peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect(),
     };
+    // What is there comes first: a full pool ends only what is to be made.
+    let mut wanted: Vec<(usize, Wanted)> = wanted.into_iter().enumerate().collect();
+    wanted.sort_by_key(|(_, wanted)| !run.present.contains_key(&wanted.name));
     let progress = Progress::of(out, count);
     let ended = Cell::new(false);
-    let mut work = stream::iter(wanted.into_iter().enumerate())
+    let mut work = stream::iter(wanted)
         .take_while(|_| std::future::ready(!ended.get()))
         .map(|(place, wanted)| {
             let run = &run;
@@ -134,8 +137,8 @@ struct Run<'a> {
     server: &'a ServerId,
     common: NewClient,
     folder: Option<&'a Path>,
-    /// Who was there when a name was first found taken.
-    present: OnceCell<BTreeMap<PeerName, Peer>>,
+    /// Who was there when the run began.
+    present: BTreeMap<PeerName, Peer>,
 }
 
 impl Run<'_> {
@@ -163,6 +166,9 @@ impl Run<'_> {
     }
 
     async fn make(&self, Wanted { name, key }: Wanted) -> Result<Outcome, Failure> {
+        if let Some(peer) = self.present.get(&name) {
+            return existing(peer.clone(), key);
+        }
         let new = NewClient {
             name: Some(name.clone()),
             public_key: key,
@@ -173,33 +179,15 @@ impl Run<'_> {
         let once = RequestId::random().to_string();
         match patiently(async || self.plane.create_peer(self.server, &new, Some(&once)).await).await {
             Ok(peer) => Ok(Outcome::Made(Box::new(peer))),
-            Err(error) if error.code() == Some("name_taken") => self.existing(&name, key).await,
+            // It was made since.
+            Err(error) if error.code() == Some("name_taken") => {
+                let found = patiently(async || self.plane.peers_like(self.server, name.as_str(), None).await).await?;
+                let peer = found.into_iter().find(|peer| peer.name == name);
+                let gone = || Failure::Local("the name was taken, and is free now: run it again".to_owned());
+                existing(peer.ok_or_else(gone)?, key)
+            }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The peer that has the name already.
-    async fn existing(&self, name: &PeerName, key: Option<PublicKey>) -> Result<Outcome, Failure> {
-        let present = self.present.get_or_try_init(async || {
-            let peers = patiently(async || self.plane.peers(self.server).await).await?;
-            Ok::<_, Failure>(peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect())
-        });
-        let peer = match present.await?.get(name).cloned() {
-            Some(peer) => Some(peer),
-            // It was made since.
-            None => {
-                let found = patiently(async || self.plane.peers_like(self.server, name.as_str(), None).await).await?;
-                found.into_iter().find(|peer| peer.name == *name)
-            }
-        };
-        let peer =
-            peer.ok_or_else(|| Failure::Local("the name was taken, and is free now: run it again".to_owned()))?;
-        if key.is_some_and(|key| key != peer.public_key) {
-            return Err(Failure::Local(
-                "a peer with this name has another public key".to_owned(),
-            ));
-        }
-        Ok(Outcome::Exists(Box::new(peer)))
     }
 
     /// Writes the configuration, unless it is there.
@@ -212,6 +200,16 @@ impl Run<'_> {
         }
         Ok(Some(path))
     }
+}
+
+/// The peer that has the name already.
+fn existing(peer: Peer, key: Option<PublicKey>) -> Result<Outcome, Failure> {
+    if key.is_some_and(|key| key != peer.public_key) {
+        return Err(Failure::Local(
+            "a peer with this name has another public key".to_owned(),
+        ));
+    }
+    Ok(Outcome::Exists(Box::new(peer)))
 }
 
 /// Tries again what may pass, with the same key.
@@ -262,13 +260,27 @@ fn read(path: &Path) -> Result<Vec<Wanted>, Failure> {
 }
 
 /// RFC 4180: a name with a comma in it is quoted. Empty lines and lines that begin with `#` are skipped.
-fn parse(text: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
+fn parse(mut input: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
+    let mut text = String::new();
+    let failed = |error| Failure::Local(format!("{file}: {error}"));
+    input.read_to_string(&mut text).map_err(failed)?;
+    // The reader would make something of it, over several lines.
+    if let Some(at) = text
+        .lines()
+        .position(|line| !line.starts_with('#') && !is_quoted_right(line))
+    {
+        return Err(Failure::Local(format!(
+            "{file}:{}: a double quote is not in its place: one opens a field and one ends it (\"Roe, Jane\"), and within \
+             it two stand for one; nothing was added",
+            at + 1
+        )));
+    }
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .trim(csv::Trim::All)
         .comment(Some(b'#'))
-        .from_reader(text);
+        .from_reader(text.as_bytes());
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut seen = BTreeMap::new();
     for record in reader.records() {
@@ -296,6 +308,32 @@ fn parse(text: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
         return Err(Failure::Local(format!("{file} holds no name")));
     }
     Ok(wanted)
+}
+
+/// Whether quotes stand where RFC 4180 has them, in a line that is a whole record: no name has a line
+/// break.
+fn is_quoted_right(line: &str) -> bool {
+    let mut rest = line;
+    loop {
+        let end = match rest.strip_prefix('"') {
+            None => rest.find(',').unwrap_or(rest.len()),
+            Some(quoted) => {
+                let inside = quoted.replace("\"\"", "__");
+                let Some(end) = inside.find('"') else { return false };
+                let after = &quoted[end + 1..];
+                let blank = after.len() - after.trim_start().len();
+                rest = &after[blank..];
+                0
+            }
+        };
+        if rest[..end].contains('"') || !(rest[end..].is_empty() || rest[end..].starts_with(',')) {
+            return false;
+        }
+        match rest[end..].strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return true,
+        }
+    }
 }
 
 impl Done {
@@ -349,8 +387,15 @@ mod tests {
     #[test]
     fn a_line_is_a_name_or_a_name_and_a_key() {
         let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
-        let text = format!("name,public_key\n# staff\nalice\n\n\"Roe, Jane\", {key}\r\nZoë's laptop,\n");
-        let expected = [("alice", false), ("Roe, Jane", true), ("Zoë's laptop", false)];
+        let text = format!(
+            "name,public_key\n# staff\nalice\n\n\"Roe, Jane\", {key}\r\nZoë's laptop,\n\"the \"\"old\"\" one\" ,\n"
+        );
+        let expected = [
+            ("alice", false),
+            ("Roe, Jane", true),
+            ("Zoë's laptop", false),
+            ("the \"old\" one", false),
+        ];
         assert_eq!(
             parsed(&text).unwrap(),
             expected.map(|(name, key)| (name.to_owned(), key))
@@ -368,6 +413,10 @@ mod tests {
             ("a,b,c\n", "names:1: write NAME"),
             ("# nobody\n", "names holds no name"),
             ("x\u{202e}y\n", "names:1: a peer name is"),
+            ("alice\n\"bob\ncarol\n", "names:2: a double quote"),
+            ("alice\nbob\"\n", "names:2: a double quote"),
+            ("\"Roe\" Jane\n", "names:1: a double quote"),
+            ("a, \"b\"\n", "names:1: a double quote"),
         ] {
             let error = parsed(text).unwrap_err();
             assert!(error.starts_with(expected), "{text:?}: {error}");
