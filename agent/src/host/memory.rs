@@ -31,6 +31,7 @@ struct State {
     tables: BTreeMap<InterfaceName, super::Masquerade>,
     foreign: BTreeSet<InterfaceName>,
     failing: u32,
+    reads: u32,
     writes: u32,
 }
 
@@ -85,6 +86,12 @@ impl Memory {
         state.links.insert(shown.index, shown);
     }
 
+    /// How often it was looked at so far.
+    #[must_use]
+    pub fn reads(&self) -> u32 {
+        self.state().reads
+    }
+
     /// Things that were repaired so far.
     #[must_use]
     pub fn writes(&self) -> u32 {
@@ -114,6 +121,7 @@ impl Host for Memory {
     }
 
     fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+        self.state().reads += 1;
         self.shown(&spec.name)
             .ok_or_else(|| Error::NoInterface(spec.name.clone()))
     }

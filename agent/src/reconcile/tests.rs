@@ -257,6 +257,52 @@ fn one_change_is_one_write() {
 }
 
 #[test]
+fn the_host_side_is_looked_at_only_when_routes_may_have_moved() {
+    let mut networked = peer(2);
+    networked.allowed_ips.push("10.50.0.0/16".parse().unwrap());
+    let mut rig = Rig::with(&[networked.clone()]);
+    let reads = rig.host.reads();
+    networked.persistent_keepalive = Some(25);
+    rig.delta(std::slice::from_ref(&networked), &[]);
+    let mut ending = peer(3);
+    ending.expires_at = Some(rig.now.after(Duration::from_secs(60)));
+    rig.delta(std::slice::from_ref(&ending), &[]);
+    assert_eq!(rig.host.reads(), reads);
+    networked.expires_at = ending.expires_at;
+    rig.delta(&[networked], &[]);
+    assert!(rig.host.reads() > reads, "it may have been prolonged");
+}
+
+#[test]
+fn a_state_that_the_disk_refused_is_written_when_it_can_be() {
+    let mut rig = Rig::with(&[peer(2)]);
+    assert!(!rig.reconciler.cache_is_behind());
+    let cache = rig.folder.path().join("desired.cache");
+    std::fs::remove_file(&cache).unwrap();
+    std::fs::create_dir_all(cache.join("in the way")).unwrap();
+    rig.take(snapshot(&[peer(3)])).unwrap();
+    assert!(rig.reconciler.cache_is_behind());
+    assert_eq!(rig.keys().len(), 1, "the kernel has it all the same");
+    std::fs::remove_dir_all(&cache).unwrap();
+    rig.reconciler.save();
+    assert!(!rig.reconciler.cache_is_behind());
+    assert_eq!(cache::load(rig.folder.path()).unwrap().as_ref(), rig.reconciler.state());
+}
+
+#[test]
+fn what_is_to_be_watched_is_the_link_that_is_there() {
+    let mut rig = Rig::new();
+    let target = rig.reconciler.target();
+    assert_eq!(*target.borrow(), None);
+    rig.take(snapshot(&[])).unwrap();
+    let there = Target {
+        name: name(),
+        index: rig.devices.index(&name()),
+    };
+    assert_eq!(*target.borrow(), Some(there));
+}
+
+#[test]
 fn a_disabled_peer_comes_back_as_it_was() {
     let mut rig = Rig::new();
     let one = rig.sealed(2);
@@ -330,6 +376,15 @@ fn a_peer_leaves_at_its_end_and_not_before() {
     rig.delta(std::slice::from_ref(&one), &[]);
     assert!(rig.keys().contains(&one.public_key), "it was prolonged");
     assert_eq!(rig.reconciler.next_expiry(), one.expires_at);
+
+    one.expires_at = Some(end);
+    rig.reconciler.round(end.after(Duration::from_secs(2)));
+    rig.delta(&[one], &[]);
+    assert_eq!(
+        rig.reconciler.next_expiry(),
+        None,
+        "an end that has come is not waited for"
+    );
 }
 
 #[test]

@@ -140,6 +140,7 @@ mod tests {
         let first = SigningKey::load_or_make(dir.path()).unwrap();
         let second = SigningKey::load_or_make(dir.path()).unwrap();
         assert_eq!(first.as_bytes(), second.as_bytes());
+        assert_eq!(first.as_bytes().as_slice(), fs::read(dir.path().join(FILE)).unwrap());
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -160,5 +161,32 @@ mod tests {
             SigningKey::load_or_make(dir.path()),
             Err(KeyError::Length { length: 5, .. })
         ));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_looked_for_is_not_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, b"").unwrap();
+        assert!(matches!(
+            read_private(&file.join(FILE)),
+            Err(KeyError::Io { what: "read", .. })
+        ));
+    }
+
+    #[test]
+    fn only_a_file_that_somebody_must_mend_is_said_to_be_one() {
+        let path = PathBuf::from(FILE);
+        let (open, short) = (path.clone(), path.clone());
+        assert!(
+            KeyError::Open {
+                path: open,
+                mode: 0o640
+            }
+            .is_of_the_file()
+        );
+        assert!(KeyError::Length { path: short, length: 5 }.is_of_the_file());
+        assert!(!io_error("read", path)(io::Error::from(io::ErrorKind::Interrupted)).is_of_the_file());
+        assert!(!KeyError::TooMany { retry_after: 1 }.is_of_the_file());
     }
 }

@@ -101,6 +101,8 @@ mod tests {
             "correct horse battery",
             &"x".repeat(1024),
             &"é".repeat(12),
+            // 1,000 bytes, typed as 1,500.
+            &"e\u{301}".repeat(500),
         ] {
             assert!(check(good, email).is_ok(), "{good}");
         }

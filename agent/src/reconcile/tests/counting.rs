@@ -105,3 +105,48 @@ fn a_peer_is_counted_before_it_goes_though_the_look_before_failed() {
     rig.delta(&[], std::slice::from_ref(&one));
     assert_eq!(rig.counted(&one), (7, 8), "though the last look itself failed");
 }
+
+#[test]
+fn a_host_that_lost_its_counters_counts_from_what_the_kernel_shows_and_a_new_one_from_zero() {
+    let one = peer(2);
+    let counted_after = |lost: bool| {
+        let mut rig = Rig::with(std::slice::from_ref(&one));
+        rig.traffic(&one, 100, 10);
+        rig.reconciler.save_counters();
+        std::fs::remove_file(rig.folder.path().join("counters.json")).unwrap();
+        if !lost {
+            std::fs::remove_file(rig.folder.path().join("desired.cache")).unwrap();
+        }
+        rig.reconciler = reconciler(&rig.devices, &rig.host, &rig.secrets, &rig.folder);
+        rig.take(snapshot(std::slice::from_ref(&one))).unwrap();
+        rig.traffic(&one, 130, 13);
+        rig.round();
+        rig.counted(&one)
+    };
+    assert_eq!(counted_after(true), (30, 3), "twice is worse than not at all");
+    assert_eq!(counted_after(false), (130, 13));
+}
+
+#[test]
+fn a_link_that_others_put_in_the_place_of_ours_counts_from_zero() {
+    let one = peer(2);
+    let mut rig = Rig::with(std::slice::from_ref(&one));
+    rig.traffic(&one, 100, 10);
+    rig.round();
+    assert_eq!(rig.counted(&one), (100, 10));
+    rig.devices.delete(&name());
+    rig.devices.create(&name());
+    let same = Plan {
+        private_key: Some(rig.secrets.private_key().clone()),
+        peers: vec![meddling(
+            wgctl::device::plan::ChangeKind::Create,
+            one.public_key,
+            &["10.8.0.2/32"],
+        )],
+        ..Plan::default()
+    };
+    rig.devices.apply(&name(), &same).unwrap();
+    rig.traffic(&one, 500, 50);
+    rig.round();
+    assert_eq!(rig.counted(&one), (500, 50));
+}

@@ -226,6 +226,126 @@ fn what_others_change_is_repaired_at_once_and_told_once() {
 }
 
 #[test]
+fn a_report_is_news_once() {
+    let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+    let mut reports = rig.reconciler.reports();
+    rig.meddle(vec![meddling(Remove, peers[0].public_key, &[])]);
+    rig.round();
+    assert!(reports.has_changed().unwrap());
+    let report = reports.borrow_and_update().clone();
+    assert!(report.is_some());
+    rig.round();
+    assert!(!reports.has_changed().unwrap(), "it is under way");
+    rig.reconciler.told(Told::Taken(report.unwrap().sequence));
+    assert!(reports.has_changed().unwrap() && reports.borrow().is_none());
+}
+
+#[test]
+fn a_link_in_the_place_of_ours_is_one_drift_and_after_a_boot_none() {
+    for restarted in [false, true] {
+        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        rig.devices.delete(&name());
+        rig.devices.create(&name());
+        if restarted {
+            rig.restart();
+        }
+        rig.round();
+        assert_eq!(rig.keys().len(), peers.len());
+        let replaced = ToldOf {
+            repaired: vec![LinkDeleted],
+            ..ToldOf::default()
+        };
+        assert_eq!(rig.told(), (!restarted).then_some(replaced), "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn it_is_said_which_of_a_peers_settings_others_changed() {
+    let psk = || Some(Some(PresharedKey::generate().unwrap()));
+    for (preshared_key, persistent_keepalive, said) in [
+        (psk(), None, "the preshared key of the peer KEY is another"),
+        (
+            None,
+            Some(9),
+            "the persistent keepalive of the peer KEY is 9 instead of 0",
+        ),
+        (
+            psk(),
+            Some(9),
+            "preshared key and persistent keepalive (9) of the peer KEY are others",
+        ),
+    ] {
+        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        let key = peers[0].public_key;
+        rig.meddle(vec![PeerChange {
+            preshared_key,
+            persistent_keepalive,
+            ..meddling(Update, key, &[])
+        }]);
+        rig.round();
+        let report = rig.report().unwrap();
+        assert_eq!(report.repaired[0].detail, said.replace("KEY", &key.to_string()));
+    }
+}
+
+#[test]
+fn a_few_networks_are_named_and_the_rest_counted() {
+    let networks = [
+        "10.71.0.0/16",
+        "10.72.0.0/16",
+        "10.73.0.0/16",
+        "10.74.0.0/16",
+        "10.75.0.0/16",
+    ];
+    for (count, said) in [
+        (0, "no network"),
+        (1, "10.71.0.0/16"),
+        (4, "10.71.0.0/16, 10.72.0.0/16, 10.73.0.0/16, 10.74.0.0/16"),
+        (5, "10.71.0.0/16, 10.72.0.0/16, 10.73.0.0/16, 10.74.0.0/16, 1 more"),
+    ] {
+        let (mut rig, _) = Rig::whole(DriftPolicy::Enforce);
+        let theirs = key();
+        rig.meddle(vec![meddling(Create, theirs, &networks[..count])]);
+        rig.round();
+        let report = rig.report().unwrap();
+        assert_eq!(
+            report.repaired[0].detail,
+            format!("{} has the peer {theirs} with {said}", name())
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_left_does_not_keep_the_recorded_port_from_being_set() {
+    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    rig.set(Plan {
+        private_key: Some(PrivateKey::generate().unwrap()),
+        ..Plan::default()
+    });
+    rig.round();
+    let theirs = rig.device().private_key;
+    rig.set_interface(Interface {
+        listen_port: 51_900,
+        ..with_policy(DriftPolicy::Report)
+    });
+    assert_eq!((rig.device().private_key, rig.device().listen_port), (theirs, 51_900));
+}
+
+#[test]
+fn an_expired_peer_that_others_put_back_is_taken_away_and_is_no_drift() {
+    let mut rig = Rig::new();
+    let (mut ending, stays) = (peer(2), peer(3));
+    ending.expires_at = Some(rig.now.after(Duration::from_secs(1)));
+    rig.take(snapshot(&[ending.clone(), stays.clone()])).unwrap();
+    rig.now = rig.now.after(Duration::from_secs(1));
+    rig.round();
+    rig.meddle(vec![meddling(Create, ending.public_key, &["10.77.0.0/16"])]);
+    rig.round();
+    assert_eq!(rig.keys(), keys(&[&stays]));
+    assert_eq!(rig.told(), None);
+}
+
+#[test]
 fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced() {
     for Meddling { kinds, act } in MEDDLINGS {
         let (mut rig, peers) = Rig::whole(DriftPolicy::Report);

@@ -122,6 +122,12 @@ async fn a_batch_is_shown_with_each_look_until_it_was_counted() {
     assert!(running.rig.devices.set_counters(&name(), &one.public_key, 100, 10));
     let first = running.look().await.counters.unwrap();
     assert_eq!((first.peers[&one.id].rx, first.peers[&one.id].tx), (100, 10));
+    let page = running.handle.metrics.page().unwrap();
+    assert!(
+        page.contains("sentrazone_agent_received_bytes_total 100\n")
+            && page.contains("sentrazone_agent_sent_bytes_total 10\n"),
+        "{page}"
+    );
     assert_eq!(running.look().await.counters.as_ref(), Some(&first));
     let counted = Input::Counted {
         sequence: first.sequence,
