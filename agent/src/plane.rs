@@ -7,6 +7,7 @@
 pub(crate) mod fake;
 
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -136,14 +137,21 @@ struct Turn {
 impl Planes<Client> {
     /// The configured planes, called with the token in its file.
     pub fn configured(config: &Config) -> Result<Self, SetupError> {
-        let token = std::fs::read(&config.token_file).map_err(|source| SetupError::File {
-            path: config.token_file.clone(),
+        let path = &config.token_file;
+        let failed = |source| SetupError::File {
+            path: path.clone(),
             source,
-        })?;
-        let token = Zeroizing::new(token);
+        };
+        let token = Zeroizing::new(std::fs::read(path).map_err(failed)?);
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
+        if mode & 0o007 != 0 {
+            // No reason to leave a host without its plane.
+            let path = path.display();
+            tracing::warn!("token_file: everybody on this host can use {path} (mode {mode:04o}): chmod 600 {path}");
+        }
         let token = Zeroizing::new(String::from_utf8_lossy(&token).trim().to_owned());
         if token.is_empty() {
-            return Err(SetupError::NoToken(config.token_file.display().to_string()));
+            return Err(SetupError::NoToken(path.display().to_string()));
         }
         let trust = config.trust()?;
         let client = |url: &url::Url| {

@@ -11,6 +11,7 @@
 )]
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -282,13 +283,29 @@ async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
     assert!(written.contains("backend = \"userspace\""), "{written}");
 
     let check = || plane.typed("sentrazone-agent", &["--config", "agent.toml", "check"], "");
-    assert_eq!(succeeded(&check()), "agent.toml is fine\n");
+    let checked = check();
+    assert_eq!(succeeded(&checked), "agent.toml is fine\n");
+    assert!(!String::from_utf8_lossy(&checked.stderr).contains("token_file"));
+    std::fs::set_permissions(plane.path("agent.token"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let said = String::from_utf8(check().stderr).unwrap();
+    assert!(said.contains("chmod 600") && said.contains("(mode 0644)"), "{said}");
     std::fs::write(plane.path("agent.token"), "\n").unwrap();
     assert!(refused(&check()).contains("agent.token is empty"));
     std::fs::remove_file(plane.path("agent.token")).unwrap();
     let said = refused(&check());
     assert!(said.contains("token_file: ") && said.contains("No such file"), "{said}");
     assert_eq!(check().status.code(), Some(78));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_socket_it_is_said_what_stands_for_the_planes_address() {
+    let plane = Plane::start().await;
+    let words = "server add berlin --endpoint l:51820 --pool 10.9.0.0/24";
+    let said = plane.local(&words.split(' ').collect::<Vec<_>>(), "");
+    assert!(
+        said.contains("enroll --plane https://THE-PLANE --pin sha256:") && said.contains("THE-PLANE is how that host"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,10 @@ fn run_again_it_leaves_what_is_there_and_names_what_failed() {
     let output = home.run(&words, &names);
     assert_eq!(output.status.code(), Some(1));
     let text = stdout(&output);
-    assert!(text.contains("alice  exists") && text.contains("carol  exists"), "{text}");
+    assert!(
+        text.contains("alice  exists") && text.contains("carol  exists"),
+        "{text}"
+    );
     assert!(
         text.contains("\nbob: a peer with this name has another public key\n"),
         "{text}"

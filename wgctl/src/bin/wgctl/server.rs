@@ -161,14 +161,17 @@ fn with_pin(mut answer: Value, pin: Option<Pin>) -> Value {
 
 /// What to type on the host. The token goes by stdin, so that no process list shows it.
 fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String> {
-    let url = match target {
-        Target::Url(url) => url.as_str().trim_end_matches('/').to_owned(),
-        Target::Socket(_) => "https://THE-PLANE".to_owned(),
+    let (url, hint) = match target {
+        Target::Url(url) => (url.as_str().trim_end_matches('/').to_owned(), ""),
+        Target::Socket(_) => (
+            "https://THE-PLANE".to_owned(),
+            "\nTHE-PLANE is how that host reaches this plane, with the port of its `listen`: plane.example.com:8443, say.\n",
+        ),
     };
     let pin = pin.map(|pin| format!(" --pin {pin}")).unwrap_or_default();
     Zeroizing::new(format!(
         "Agent token (shown this once):\n\n  {token}\n\nOn the host, where this asks for the token:\n\n  \
-         sudo sentrazone-agent enroll --plane {url}{pin} --token-file -\n"
+         sudo sentrazone-agent enroll --plane {url}{pin} --token-file -\n{hint}"
     ))
 }
 
