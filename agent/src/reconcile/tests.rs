@@ -290,6 +290,21 @@ fn a_state_that_the_disk_refused_is_written_when_it_can_be() {
 }
 
 #[test]
+fn an_mtu_that_we_set_is_taken_back_and_any_other_left() {
+    let mut rig = Rig::with(&[]);
+    let mtu = |rig: &Rig| rig.host.shown(&name()).unwrap().mtu;
+    let set = |rig: &mut Rig, mtu| rig.set_interface(Interface { mtu, ..interface() });
+    rig.host.meddle(&name(), |shown| shown.mtu = 1300);
+    set(&mut rig, None);
+    rig.round();
+    assert_eq!(mtu(&rig), 1300);
+    set(&mut rig, Some(1380));
+    assert_eq!(mtu(&rig), 1380);
+    set(&mut rig, None);
+    assert_eq!(mtu(&rig), 1420);
+}
+
+#[test]
 fn what_is_to_be_watched_is_the_link_that_is_there() {
     let mut rig = Rig::new();
     let target = rig.reconciler.target();

@@ -150,3 +150,19 @@ fn a_link_that_others_put_in_the_place_of_ours_counts_from_zero() {
     rig.round();
     assert_eq!(rig.counted(&one), (500, 50));
 }
+
+#[test]
+fn the_last_bytes_are_looked_for_as_long_as_that_costs_little() {
+    for (peers, counted) in [(4096, (100, 10)), (4097, (0, 0))] {
+        let all: Vec<v1::Peer> = (0..peers)
+            .map(|number: u16| v1::Peer {
+                allowed_ips: vec![format!("10.9.{}.{}/32", number / 256, number % 256).parse().unwrap()],
+                ..peer(2)
+            })
+            .collect();
+        let mut rig = Rig::with(&all);
+        rig.traffic(&all[0], 100, 10);
+        rig.delta(&[], &all[..1]);
+        assert_eq!(rig.counted(&all[0]), counted, "{peers} peers");
+    }
+}

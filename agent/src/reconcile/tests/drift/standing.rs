@@ -70,6 +70,84 @@ fn a_setting_that_stands_is_applied_when_its_record_changes() {
 }
 
 #[test]
+fn addresses_and_masquerading_that_stand_are_applied_when_the_addresses_change() {
+    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    rig.host.meddle(&name(), |shown| {
+        shown.addresses.insert("10.9.0.1/24".parse().unwrap());
+        shown.masquerade = Masquerade::None;
+    });
+    rig.round();
+    rig.set_interface(Interface {
+        listen_port: 51999,
+        ..with_policy(DriftPolicy::Report)
+    });
+    let shown = rig.shown().unwrap();
+    assert_eq!(
+        (shown.addresses.len(), shown.masquerade),
+        (interface().addresses.len() + 1, Masquerade::None)
+    );
+    let addresses = vec!["10.8.0.254/24".parse().unwrap()];
+    rig.set_interface(Interface {
+        listen_port: 51999,
+        addresses: addresses.clone(),
+        ..with_policy(DriftPolicy::Report)
+    });
+    let shown = rig.shown().unwrap();
+    assert_eq!(shown.addresses, addresses.into_iter().collect());
+    assert_ne!(shown.masquerade, Masquerade::None);
+}
+
+#[test]
+fn what_cannot_be_repaired_stands_where_it_was_certainly_otherwise_before() {
+    for restarted in [false, true] {
+        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        let gone = peers[1].public_key;
+        rig.meddle(vec![meddling(Remove, gone, &[])]);
+        rig.devices.refuse(gone);
+        if restarted {
+            rig.restart();
+        }
+        rig.round();
+        assert!(rig.failed(&peers[1]).is_some());
+        let stands = ToldOf {
+            seen: vec![PeerRemoved],
+            standing: vec![PeerRemoved],
+            ..ToldOf::default()
+        };
+        assert_eq!(rig.told(), (!restarted).then_some(stands), "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn another_interface_in_the_record_is_made_and_nothing_of_it_is_drift() {
+    for policy in [DriftPolicy::Enforce, DriftPolicy::Report] {
+        let (mut rig, peers) = Rig::whole(policy);
+        rig.set(Plan {
+            listen_port: Some(6000),
+            ..Plan::default()
+        });
+        rig.round();
+        rig.told();
+        let other: InterfaceName = "wg7".parse().unwrap();
+        rig.set_interface(Interface {
+            name: other.clone(),
+            ..with_policy(policy)
+        });
+        let device = rig.devices.device(&other).unwrap();
+        assert_eq!((device.peers.len(), device.listen_port), (peers.len(), 51820));
+        assert_eq!(
+            rig.host.shown(&other).unwrap().addresses.len(),
+            interface().addresses.len()
+        );
+        assert!(
+            rig.told().is_none_or(|told| told == ToldOf::default()),
+            "nothing stands any more"
+        );
+        assert!(rig.reconciler.verdict().is_clean(), "{:?}", rig.reconciler.verdict());
+    }
+}
+
+#[test]
 fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
     let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
     let newcomer = peer(9);
