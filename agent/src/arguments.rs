@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 use wgctl::Pin;
+use wgctl::api::base_url;
 
 use crate::config::DEFAULT_PATH;
 
@@ -40,7 +41,7 @@ pub enum Verb {
 #[derive(Debug, Args)]
 pub struct EnrollArguments {
     /// The plane's URL; more than one are tried in turn.
-    #[arg(long, required = true)]
+    #[arg(long, required = true, value_name = "URL", value_parser = base_url)]
     pub plane: Vec<Url>,
     /// The file with the token that `wgctl server add` printed; `-` for standard input.
     #[arg(long)]

@@ -262,7 +262,9 @@ impl Config {
             if url.scheme() == "http" && !self.allow_plaintext && !is_loopback(url) {
                 return wrong(
                     "plane",
-                    format!("{url} would send the token unencrypted: use https, or set allow_plaintext = true"),
+                    format!(
+                        "{url} would send the token unencrypted: use https, or set allow_plaintext = true (enroll: --allow-plaintext)"
+                    ),
                 );
             }
         }

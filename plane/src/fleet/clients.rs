@@ -230,7 +230,7 @@ impl Fleet {
         if !line.connected() {
             return Err(offline(
                 server,
-                "is not connected, and only it can open the client's keys: start it and try again",
+                "is not connected, and configurations are written there: start it and try again",
             ));
         }
         let name = peer.name.clone();
