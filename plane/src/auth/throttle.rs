@@ -3,14 +3,17 @@
 //! Owns both counts, in memory: they protect this process, while the count that protects an account
 //! is in the store (`fleet::login_permitted`).
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
 use wgctl::name::{TokenId, UserId};
 
 use crate::fleet::customer;
@@ -22,36 +25,52 @@ const BURST: NonZeroU32 = match NonZeroU32::new(30) {
 };
 /// … and one more after each of these.
 const REFILL: Duration = Duration::from_secs(2);
-/// After so many checks, addresses that are as good as new are forgotten.
+/// After so many checks, keys that are as good as new are forgotten.
 const SWEEP_EVERY: u32 = 1024;
 
-/// Counts the logins of each address; of each /64 in IPv6, which is one customer's.
-pub(crate) struct LoginThrottle {
-    limiter: DefaultKeyedRateLimiter<IpAddr>,
-    clock: DefaultClock,
+/// A bucket of tokens for each key.
+struct Buckets<K: Clone + Eq + Hash, C: Clock = DefaultClock> {
+    limiter: RateLimiter<K, DefaultKeyedStateStore<K>, C, NoOpMiddleware<C::Instant>>,
     checks: AtomicU32,
 }
 
-impl LoginThrottle {
-    pub(crate) fn new() -> Self {
-        let quota = Quota::with_period(REFILL)
-            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
-            .allow_burst(BURST);
+impl<K: Clone + Eq + Hash, C: Clock> Buckets<K, C> {
+    fn new(quota: Quota, clock: C) -> Self {
         Self {
-            limiter: RateLimiter::dashmap(quota),
-            clock: DefaultClock::default(),
+            limiter: RateLimiter::dashmap_with_clock(quota, clock),
             checks: AtomicU32::new(0),
         }
     }
 
-    /// Counts one login of `address`; the error is the seconds to wait.
-    pub(crate) fn check(&self, address: IpAddr) -> Result<(), u64> {
+    /// Takes one out of the bucket of `key`; the error is the seconds until there is one.
+    fn take(&self, key: &K) -> Result<(), u64> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
         }
-        self.limiter
-            .check_key(&customer(address))
-            .map_err(|until| until.wait_time_from(self.clock.now()).as_secs() + 1)
+        self.limiter.check_key(key).map_err(|until| {
+            let wait = until.wait_time_from(self.limiter.clock().now());
+            wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+        })
+    }
+}
+
+fn login_quota() -> Quota {
+    Quota::with_period(REFILL)
+        .unwrap_or(Quota::per_second(NonZeroU32::MIN))
+        .allow_burst(BURST)
+}
+
+/// Counts the logins of each address; of each /64 in IPv6, which is one customer's.
+pub(crate) struct LoginThrottle(Buckets<IpAddr>);
+
+impl LoginThrottle {
+    pub(crate) fn new() -> Self {
+        Self(Buckets::new(login_quota(), DefaultClock::default()))
+    }
+
+    /// Counts one login of `address`; the error is the seconds to wait.
+    pub(crate) fn check(&self, address: IpAddr) -> Result<(), u64> {
+        self.0.take(&customer(address))
     }
 }
 
@@ -67,36 +86,69 @@ pub(crate) enum Principal {
 }
 
 /// Counts the changes of each principal.
-pub(crate) struct WriteThrottle {
-    limiter: DefaultKeyedRateLimiter<Principal>,
-    clock: DefaultClock,
-    checks: AtomicU32,
-}
+pub(crate) struct WriteThrottle(Buckets<Principal>);
 
 impl WriteThrottle {
     /// `burst` at once, and so many more each second.
     pub(crate) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        Self {
-            limiter: RateLimiter::dashmap(Quota::per_second(per_second).allow_burst(burst)),
-            clock: DefaultClock::default(),
-            checks: AtomicU32::new(0),
-        }
+        let quota = Quota::per_second(per_second).allow_burst(burst);
+        Self(Buckets::new(quota, DefaultClock::default()))
     }
 
     /// Counts one change; the error is the seconds to wait.
     pub(crate) fn check(&self, principal: &Principal) -> Result<(), u64> {
-        if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
-            self.limiter.retain_recent();
-        }
-        self.limiter
-            .check_key(principal)
-            .map_err(|until| until.wait_time_from(self.clock.now()).as_secs() + 1)
+        self.0.take(principal)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use governor::clock::FakeRelativeClock;
+
     use super::*;
+
+    #[test]
+    fn a_burst_is_let_through_and_one_more_after_each_refill() {
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::new(login_quota(), clock.clone());
+        assert!((0..30).all(|_| buckets.take(&1).is_ok()));
+        assert_eq!(buckets.take(&1), Err(2));
+        clock.advance(Duration::from_millis(500));
+        assert_eq!(buckets.take(&1), Err(2), "whole seconds, and never too early");
+        clock.advance(Duration::from_millis(500));
+        assert_eq!(buckets.take(&1), Err(1));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(buckets.take(&1), Ok(()));
+        assert_eq!(buckets.take(&1), Err(2));
+    }
+
+    #[test]
+    fn a_flood_from_ever_new_keys_does_not_fill_the_memory() {
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::new(login_quota(), clock.clone());
+        assert!((0..30).all(|_| buckets.take(&0).is_ok()));
+        let newcomers = |keys: std::ops::Range<u32>| {
+            keys.map(|key| {
+                clock.advance(Duration::from_millis(10));
+                assert!(buckets.take(&key).is_ok());
+                buckets.limiter.len()
+            })
+            .max()
+        };
+        // To forget costs a look at all of them, and is not done each time.
+        assert_eq!(newcomers(1..500), Some(500));
+        assert!(newcomers(500..10 * SWEEP_EVERY).is_some_and(|most| most < 2 * SWEEP_EVERY as usize));
+    }
+
+    #[test]
+    fn who_is_slowed_is_not_forgotten() {
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::new(login_quota(), clock.clone());
+        assert!((0..30).all(|_| buckets.take(&0).is_ok()));
+        clock.advance(Duration::from_secs(10));
+        (1..=SWEEP_EVERY).for_each(|key| assert!(buckets.take(&key).is_ok()));
+        assert_eq!((0..30).filter(|_| buckets.take(&0).is_ok()).count(), 5);
+    }
 
     #[test]
     fn one_address_is_slowed_and_others_are_not() {
