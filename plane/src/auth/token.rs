@@ -91,7 +91,6 @@ struct Signer {
     /// The header as it begins every token of this key.
     header: String,
     retired_at: Option<Timestamp>,
-    until: Option<Timestamp>,
 }
 
 impl Signer {
@@ -109,7 +108,6 @@ impl Signer {
             encoding,
             written,
             retired_at: key.retired_at,
-            until: key.until(),
         })
     }
 
@@ -117,10 +115,9 @@ impl Signer {
         jsonwebtoken::encode(&self.written, claims, &self.encoding).map_err(|error| TokenError::Sign(error.to_string()))
     }
 
-    /// Whether a token made then may be this key's, now.
-    fn may_have_signed(&self, iat: i64, now: Timestamp) -> bool {
-        let in_its_time = self.retired_at.is_none_or(|at| iat <= at.after(SKEW).unix());
-        in_its_time && self.until.is_none_or(|until| now < until)
+    /// Whether a token made then may be this key's. None of them outlives the key: they have `LIFETIME`.
+    fn may_have_signed(&self, iat: i64) -> bool {
+        self.retired_at.is_none_or(|at| iat <= at.after(SKEW).unix())
     }
 }
 
@@ -213,7 +210,7 @@ impl Tokens {
         }
         let too_new = claims.iat > now.after(SKEW).unix();
         let too_long = claims.exp.saturating_sub(claims.iat) > LIFETIME.as_secs() as i64;
-        if too_new || too_long || claims.typ != SESSION || !signer.may_have_signed(claims.iat, now) {
+        if too_new || too_long || claims.typ != SESSION || !signer.may_have_signed(claims.iat) {
             return Err(TokenError::Invalid);
         }
         Ok(claims)

@@ -170,6 +170,7 @@ fn a_port_in_use_is_said_and_the_peers_are_there_all_the_same() {
         "{verdict:?}"
     );
     assert_eq!((verdict.revision, rig.keys()), (1, keys(&[&one])));
+    assert_eq!(rig.device().private_key.as_ref(), Some(rig.secrets.private_key()));
     rig.delta(std::slice::from_ref(&two), &[]);
     assert_eq!(rig.keys(), keys(&[&one, &two]));
     assert!(rig.reconciler.verdict().interface_failed.is_some(), "still said");
