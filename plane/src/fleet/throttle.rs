@@ -181,11 +181,27 @@ mod tests {
     fn a_refusal_says_how_long_to_wait() {
         let refused = check(&after(11), Timestamp::from_unix(1020)).unwrap_err();
         assert_eq!(refused.retry_after(), Some(40));
+        let at_once = check(&after(11), Timestamp::from_unix(1000)).unwrap_err();
+        assert_eq!(at_once.retry_after(), Some(60));
         assert!(check(&after(11), Timestamp::from_unix(1060)).is_ok());
         assert!(
             check(&after(1000), Timestamp::from_unix(0)).is_ok(),
             "the clock was set back"
         );
+    }
+
+    #[test]
+    fn each_account_has_its_own_failures_and_so_has_each_address_it_knows() {
+        let (one, other) = (account("ops@example.com"), account("other@example.com"));
+        let address = |text: &str| text.parse().unwrap();
+        let all = std::collections::BTreeSet::from([
+            one,
+            other,
+            account_from(&one, address("192.0.2.1")),
+            account_from(&one, address("192.0.2.2")),
+            account_from(&other, address("192.0.2.1")),
+        ]);
+        assert_eq!(all.len(), 5);
     }
 
     #[test]
