@@ -12,7 +12,7 @@ mod settings;
 mod tls;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -125,12 +125,12 @@ impl Config {
             .for_each(|table| settings.know_table(table));
         let tls = Tls::take(&mut settings)?;
         let config = Self {
-            listen: settings.take_list("listen", default.listen)?,
+            listen: settings.take_list("listen", default.listen, address)?,
             state_dir: settings.take("state_dir", default.state_dir)?,
             socket: settings.take_with("socket", default.socket, |text| {
                 Ok(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
             })?,
-            trusted_proxies: settings.take_list("trusted_proxies", default.trusted_proxies)?,
+            trusted_proxies: settings.take_list("trusted_proxies", default.trusted_proxies, proxy)?,
             tls,
             behind_proxy: settings.take("tls.behind_proxy", default.behind_proxy)?,
             apply_timeout: settings.take_with("apply_timeout", default.apply_timeout, |text| seconds(text, 0, 60))?,
@@ -143,8 +143,22 @@ impl Config {
             log: settings.take("log", default.log)?,
         };
         settings.finish()?;
+        config.refuse_twice(&listen_place)?;
         config.refuse_plain_http_in_public(listen_place)?;
         Ok(config)
+    }
+
+    /// The second would not be had, at the start.
+    fn refuse_twice(&self, place: &str) -> Result<(), SettingError> {
+        let listen = &self.listen;
+        let again = |(at, address): &(usize, &SocketAddr)| address.port() != 0 && listen[..*at].contains(address);
+        match listen.iter().enumerate().find(again) {
+            None => Ok(()),
+            Some((_, address)) => Err(SettingError {
+                place: place.to_owned(),
+                message: format!("listen: {address} is there twice"),
+            }),
+        }
     }
 
     fn refuse_plain_http_in_public(&self, place: String) -> Result<(), SettingError> {
@@ -167,6 +181,18 @@ impl Config {
             _ => Ok(()),
         }
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?}: an address with a port is wanted, like 127.0.0.1:8080 or [::1]:8080"))
+}
+
+fn proxy(text: &str) -> Result<IpNet, String> {
+    let alone = |_| text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(alone)
+        .map_err(|_| format!("{text:?}: an address or a network is wanted, like 10.0.0.7 or 10.0.0.0/8"))
 }
 
 fn bounded(text: &str, unit: &str, least: usize, most: usize) -> Result<usize, String> {
@@ -215,7 +241,7 @@ mod tests {
             listen = "127.0.0.1:0"
             state_dir = "/tmp/state"
             socket = ""
-            trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
+            trusted_proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"]
             apply_timeout = 5
             log = "warn,sentrazone_plane=debug"
             cache_mib = 16
@@ -244,7 +270,8 @@ mod tests {
         let config = parse(text, &[]).unwrap();
         assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
         assert_eq!(config.socket, None);
-        assert_eq!(config.trusted_proxies.len(), 2);
+        assert_eq!(config.trusted_proxies.len(), 3);
+        assert_eq!(config.trusted_proxies[2], "192.0.2.7/32".parse().unwrap());
         assert!(config.behind_proxy);
         assert_eq!((config.cache_size, config.limits.max_body), (16 << 20, 4096));
         assert_eq!(config.limits.shutdown_timeout, Duration::from_secs(3));
@@ -280,7 +307,23 @@ mod tests {
             (
                 "state_dir = \"/x\"\nlissten = 1",
                 "plane.toml:2: lissten",
-                "no such setting",
+                "no such setting; is listen meant?",
+            ),
+            ("max_body = 5000", "plane.toml:1: max_body", "is limits.max_body meant?"),
+            (
+                "trusted_proxies = [\"x\"]",
+                "plane.toml:1: trusted_proxies: \"x\"",
+                "10.0.0.0/8",
+            ),
+            (
+                "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+                "plane.toml:1: listen",
+                "127.0.0.1:1 is there twice",
+            ),
+            (
+                "[tls]\nmode = \"self-signed\"\nnames = [\"a b\"]",
+                "plane.toml:3: tls.names: \"a b\"",
+                "plane.example.com",
             ),
             ("[tls]\nmode = \"files\"", "plane.toml:2: tls.mode", "cert"),
             (
@@ -290,6 +333,11 @@ mod tests {
             ),
             ("log = \"loud\"", "plane.toml:1: log", "is wanted"),
             ("\n\n[extra]\n", "plane.toml:3: extra", "no such setting"),
+            (
+                "listen = \"127.0.0.1\"",
+                "plane.toml:1: listen: \"127.0.0.1\"",
+                "with a port",
+            ),
             ("listen = \"0.0.0.0:80\"", "plane.toml:1: listen", "behind_proxy"),
             ("listen = []\nsocket = ''", "plane.toml:1: listen", "no way in"),
             ("apply_timeout = -1", "plane.toml:1: apply_timeout", "0 to 60"),
@@ -301,7 +349,10 @@ mod tests {
             assert!(error.starts_with(place) && error.contains(word), "{text:?}: {error}");
         }
         let error = parse("", &[("SENTRAZONE_PLANE_LISTENN", "x")]).unwrap_err();
-        assert!(error.starts_with("SENTRAZONE_PLANE_LISTENN:"), "{error}");
+        assert!(
+            error.starts_with("SENTRAZONE_PLANE_LISTENN:") && error.ends_with("is SENTRAZONE_PLANE_LISTEN meant?"),
+            "{error}"
+        );
     }
 
     #[test]

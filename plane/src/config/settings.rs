@@ -43,6 +43,8 @@ pub(super) struct Settings {
     entries: BTreeMap<String, Entry>,
     environment: BTreeMap<String, String>,
     file: PathBuf,
+    /// The paths that were asked for.
+    known: Vec<String>,
 }
 
 impl Settings {
@@ -68,10 +70,12 @@ impl Settings {
             entries,
             environment,
             file: file.to_owned(),
+            known: Vec::new(),
         })
     }
 
     fn entry(&mut self, path: &str) -> Option<Entry> {
+        self.known.push(path.to_owned());
         let from_file = self.entries.remove(path);
         let name = variable(path);
         match self.environment.remove(&name) {
@@ -126,10 +130,13 @@ impl Settings {
     }
 
     /// Takes a list of texts, or one text alone. In the environment commas part them.
-    pub(super) fn take_list<T>(&mut self, path: &str, default: Vec<T>) -> Result<Vec<T>, SettingError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    /// `parse` says what each means.
+    pub(super) fn take_list<T>(
+        &mut self,
+        path: &str,
+        default: Vec<T>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, SettingError> {
         let Some(Entry { value, place }) = self.entry(path) else {
             return Ok(default);
         };
@@ -142,9 +149,9 @@ impl Settings {
             .iter()
             .filter(|text| !text.is_empty())
             .map(|text| {
-                text.parse().map_err(|error: T::Err| SettingError {
+                parse(text).map_err(|error| SettingError {
                     place: place.clone(),
-                    message: format!("{path}: {text:?}: {error}"),
+                    message: format!("{path}: {error}"),
                 })
             })
             .collect()
@@ -164,19 +171,39 @@ impl Settings {
     /// Refuses what nobody took: a mistyped key must not be silently ignored.
     pub(super) fn finish(self) -> Result<(), SettingError> {
         if let Some((path, entry)) = self.entries.into_iter().next() {
+            let near = nearest(&path, &self.known).map(|known| format!("; is {known} meant?"));
             return Err(SettingError {
                 place: entry.place,
-                message: format!("{path}: there is no such setting"),
+                message: format!("{path}: there is no such setting{}", near.unwrap_or_default()),
             });
         }
         match self.environment.into_keys().next() {
-            Some(name) => Err(SettingError {
-                place: name,
-                message: "there is no setting of this name to override".to_owned(),
-            }),
+            Some(name) => {
+                let known: Vec<String> = self.known.iter().map(|path| variable(path)).collect();
+                let near = nearest(&name, &known).map(|known| format!("; is {known} meant?"));
+                Err(SettingError {
+                    place: name,
+                    message: format!(
+                        "there is no setting of this name to override{}",
+                        near.unwrap_or_default()
+                    ),
+                })
+            }
             None => Ok(()),
         }
     }
+}
+
+/// What was probably meant: a slip of two letters at most, or the right name in another table.
+fn nearest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a String> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let away = |path: &String| {
+        let whole = strsim::osa_distance(wrong, path);
+        whole.min(strsim::osa_distance(&last(wrong), &last(path)))
+    };
+    let near = known.iter().map(|path| (away(path), path));
+    let near = near.filter(|(away, _)| *away <= 2 && 2 * *away < last(wrong).len());
+    near.min_by_key(|(away, _)| *away).map(|(_, path)| path)
 }
 
 fn variable(path: &str) -> String {

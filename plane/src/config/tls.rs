@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use rustls::pki_types::ServerName;
+
 use super::settings::{SettingError, Settings};
 
 /// How the plane's TCP addresses are protected.
@@ -42,7 +44,7 @@ impl Tls {
         let mode = settings.take_with("tls.mode", "off".to_owned(), text)?;
         let cert = settings.take("tls.cert", PathBuf::new())?;
         let key = settings.take("tls.key", PathBuf::new())?;
-        let names: Vec<String> = settings.take_list("tls.names", Vec::new())?;
+        let names: Vec<String> = settings.take_list("tls.names", Vec::new(), name)?;
         let [at_mode, at_cert, at_key, at_names] = places;
         let wrong = |place: String, message: &str| {
             Err(SettingError {
@@ -78,5 +80,16 @@ impl Tls {
                 message: format!("tls.mode: {other:?} is not a mode: \"off\", \"self-signed\" or \"files\" is wanted"),
             }),
         }
+    }
+}
+
+/// A name or an address that a certificate may be for.
+fn name(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("*.").unwrap_or(text);
+    match ServerName::try_from(host) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "{text:?}: a name or an address is wanted, like plane.example.com or 192.0.2.10"
+        )),
     }
 }
