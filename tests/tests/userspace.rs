@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use sentrazone_agent::host::{Host as _, Netlink};
+use sentrazone_tests::process::binary;
 use sentrazone_tests::wait::until_blocking;
 use sentrazone_tests::wireguard_go::WireguardGo;
 use wgctl::device::kernel::Kernel;
@@ -96,6 +97,41 @@ fn peers_are_created_changed_and_removed() {
     assert_eq!(shown.len(), 2);
     assert_eq!((shown[1][1].as_str(), shown[1][7].as_str()), ("(none)", "off"));
     assert_eq!(shown[1][3], "10.0.0.9/32");
+}
+
+#[test]
+fn wgctl_shows_it_as_wg_does_and_passes_over_a_socket_that_nobody_answers() {
+    let running = Held::start("szs");
+    let desired = DesiredDevice {
+        private_key: PrivateKey::generate().unwrap(),
+        listen_port: None,
+        fwmark: None,
+        peers: [(key(1), DesiredPeer::default())].into(),
+    };
+    converge(&running.name, &desired);
+    let dead = format!("szx{}", std::process::id());
+    let left_behind = format!("/var/run/wireguard/{dead}.sock");
+    std::fs::write(&left_behind, "").unwrap();
+    let show = |more: &[&str]| {
+        let output = Command::new(binary("wgctl"))
+            .args([&["show"], more].concat())
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let port = &running.shown()[0][2];
+    let expected = format!(
+        "interface: {}\n  public key: {}\n  private key: (hidden)\n  listening port: {port}\n\npeer: {}\n  allowed ips: \
+         (none)\n",
+        running.name,
+        desired.private_key.public_key(),
+        key(1)
+    );
+    assert_eq!(show(&[running.name.as_str()]), (true, expected.clone()));
+    let (well, all) = show(&[]);
+    assert!(well && all.contains(&expected) && !all.contains(&dead), "{all}");
+    assert_eq!(show(&[&dead]), (false, String::new()));
+    std::fs::remove_file(left_behind).unwrap();
 }
 
 #[test]

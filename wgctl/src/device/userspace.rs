@@ -64,10 +64,24 @@ impl Backend for Userspace {
     }
 }
 
-fn socket(interface: &InterfaceName) -> PathBuf {
+/// The interfaces that have a control socket, sorted; whether somebody answers there is not asked.
+#[must_use]
+pub fn interfaces() -> Vec<InterfaceName> {
+    // Where there is none, there is no folder.
+    let entries = std::fs::read_dir(folder()).into_iter().flatten().flatten();
+    let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".sock")?.parse().ok();
+    let mut names: Vec<InterfaceName> = entries.filter_map(name).collect();
+    names.sort();
+    names
+}
+
+fn folder() -> &'static Path {
     let [preferred, other] = FOLDERS.map(Path::new);
-    let folder = if preferred.exists() { preferred } else { other };
-    folder.join(format!("{interface}.sock"))
+    if preferred.exists() { preferred } else { other }
+}
+
+fn socket(interface: &InterfaceName) -> PathBuf {
+    folder().join(format!("{interface}.sock"))
 }
 
 /// Fails when no process answers on the interface's control socket, and says what to start.

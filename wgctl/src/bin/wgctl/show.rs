@@ -1,14 +1,16 @@
 //! `show`: the WireGuard interfaces of this machine, as wg(8) shows them.
 //!
-//! Owns the wording. Asks the kernel over netlink, no plane. Secret keys are never shown, only
-//! whether there are any.
+//! Owns the wording. Asks the kernel over netlink and userspace processes over their sockets, no plane.
+//! Secret keys are never shown, only whether there are any.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 use wgctl::device::kernel::Kernel;
+use wgctl::device::userspace::{self, Userspace};
 use wgctl::device::{Backend as _, Device, Error, Peer};
 use wgctl::name::InterfaceName;
 use wgctl::{PublicKey, Timestamp};
@@ -27,20 +29,18 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, out: &Output) -> Result<(), Failure> {
-        let names = match &self.interface {
-            Some(name) => vec![name.clone()],
-            None => wireguard_interfaces(Path::new(INTERFACES))?,
-        };
         let mut kernel = Kernel::open().map_err(|error| local(&error))?;
-        let mut devices = Vec::new();
-        for name in names {
-            match kernel.read(&name).map_err(|error| local(&error))? {
-                Some(device) => devices.push((name, device)),
-                None if self.interface.is_some() => return Err(local(&Error::NoInterface(name))),
-                // It went away since it was listed.
-                None => {}
+        let devices = match self.interface {
+            Some(name) => {
+                // Named, a socket that nobody answers is worth a word.
+                let device = match Userspace::new().read(&name).map_err(|error| local(&error))? {
+                    Some(device) => Some(device),
+                    None => kernel.read(&name).map_err(|error| local(&error))?,
+                };
+                BTreeMap::from([(name.clone(), device.ok_or_else(|| local(&Error::NoInterface(name)))?)])
             }
-        }
+            None => all(&mut kernel)?,
+        };
         if devices.is_empty() {
             // Any name will do to learn whether the kernel knows WireGuard at all.
             if let Ok(any) = "wg0".parse()
@@ -65,11 +65,29 @@ impl Show {
     }
 }
 
+/// What is there now: an interface may have gone since it was listed, and a userspace process left its
+/// socket behind.
+fn all(kernel: &mut Kernel) -> Result<BTreeMap<InterfaceName, Device>, Failure> {
+    let mut devices = BTreeMap::new();
+    for name in wireguard_interfaces(Path::new(INTERFACES))? {
+        let device = kernel.read(&name).map_err(|error| local(&error))?;
+        devices.extend(device.map(|device| (name, device)));
+    }
+    for name in userspace::interfaces() {
+        match Userspace::new().read(&name) {
+            Ok(device) => devices.extend(device.map(|device| (name, device))),
+            Err(error @ Error::NoPermission) => return Err(local(&error)),
+            Err(_) => {}
+        }
+    }
+    Ok(devices)
+}
+
 fn local(error: &Error) -> Failure {
     Failure::Local(error.to_string())
 }
 
-/// The names of the WireGuard links, sorted.
+/// The names of the kernel's WireGuard links, sorted.
 pub(crate) fn wireguard_interfaces(root: &Path) -> Result<Vec<InterfaceName>, Failure> {
     let failed = |error: &std::io::Error| Failure::file("list the interfaces in", root, error);
     let mut names = Vec::new();

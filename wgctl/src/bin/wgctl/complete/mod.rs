@@ -18,6 +18,7 @@ use clap_complete::env::Shells;
 use clap_complete::{ArgValueCompleter, CompletionCandidate, Shell};
 use wgctl::ServerId;
 use wgctl::client::Client;
+use wgctl::device::userspace;
 
 use crate::connection::Options;
 use crate::output::{join, plain};
@@ -137,7 +138,8 @@ impl Line {
             Kind::Interface => show::wireguard_interfaces(Path::new(show::INTERFACES))
                 .ok()
                 .map(|names| {
-                    let names = names.iter().map(|name| (name.to_string(), String::new()));
+                    let names = names.into_iter().chain(userspace::interfaces());
+                    let names = names.map(|name| (name.to_string(), String::new()));
                     names.collect()
                 }),
             kind => self.ask(kind, current),
