@@ -48,6 +48,24 @@ fn many_refused_peers_in_a_row_keep_nobody_out() {
 }
 
 #[test]
+fn where_more_than_a_thousand_are_refused_it_is_not_the_peers() {
+    for (count, said_of_each) in [(1000, true), (1001, false)] {
+        let peers: Vec<v1::Peer> = (0..count)
+            .map(|number: u16| v1::Peer {
+                allowed_ips: vec![format!("10.9.{}.{}/32", number / 256, number % 256).parse().unwrap()],
+                ..peer(2)
+            })
+            .collect();
+        let mut rig = Rig::new();
+        peers.iter().for_each(|peer| rig.devices.refuse(peer.public_key));
+        rig.take(snapshot(&peers)).unwrap();
+        let verdict = rig.reconciler.verdict();
+        let each = (verdict.failed.len() == 1000, verdict.interface_failed.is_none());
+        assert_eq!(each, (said_of_each, said_of_each), "{count}");
+    }
+}
+
+#[test]
 fn a_refused_peer_that_is_removed_is_no_longer_reported() {
     let bad = peer(2);
     let mut rig = Rig::with(&[]);

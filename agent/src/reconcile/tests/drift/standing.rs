@@ -48,6 +48,49 @@ fn a_peer_that_stands_says_so_until_its_record_changes() {
 }
 
 #[test]
+fn a_record_that_changes_is_carried_out_though_nothing_could_be_read_before() {
+    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let newcomer = peer(9);
+    rig.meddle(vec![
+        meddling(Remove, peers[0].public_key, &[]),
+        meddling(Create, newcomer.public_key, &["10.77.0.0/16"]),
+    ]);
+    rig.round();
+    assert_eq!(rig.told().unwrap().standing, sorted(&[PeerRemoved, PeerAdded]));
+    rig.devices.fail_reads(1);
+    rig.round();
+    let changed = v1::Peer {
+        persistent_keepalive: Some(25),
+        ..peers[0].clone()
+    };
+    rig.delta(&[changed, newcomer.clone()], &[]);
+    assert_eq!(rig.device().peers[&peers[0].public_key].persistent_keepalive, 25);
+    let networks = &rig.device().peers[&newcomer.public_key].allowed_ips;
+    assert_eq!(*networks, newcomer.allowed_ips.iter().copied().collect());
+    assert!(rig.reconciler.verdict().is_clean());
+}
+
+#[test]
+fn a_route_that_stands_is_set_when_its_peers_record_changes() {
+    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    rig.host.meddle(&name(), |shown| {
+        shown.routes.clear();
+        shown.our_routes.clear();
+    });
+    rig.round();
+    rig.delta(std::slice::from_ref(&peers[0]), &[]);
+    rig.round();
+    assert!(rig.shown().unwrap().routes.is_empty(), "it is another peer's");
+    let changed = v1::Peer {
+        persistent_keepalive: Some(25),
+        ..peers[2].clone()
+    };
+    rig.delta(&[changed], &[]);
+    rig.round();
+    assert_eq!(rig.shown().unwrap().routes.len(), 1);
+}
+
+#[test]
 fn a_setting_that_stands_is_applied_when_its_record_changes() {
     let (mut rig, _) = Rig::whole(DriftPolicy::Report);
     rig.set(Plan {
