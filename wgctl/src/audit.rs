@@ -14,7 +14,7 @@ mod verify;
 
 pub use chain::{canonical, follow};
 pub use csv::{COLUMNS, rows};
-pub use file::{lines, verify_file};
+pub use file::{lines, require_signature, verify_file};
 pub use sign::{KeyRefused, Signer, is_genuine, is_genuine_stub};
 pub use verify::{Expected, Verifier};
 

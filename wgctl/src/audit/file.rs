@@ -21,36 +21,30 @@ pub fn lines<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Result<Vec<u
     Ok(text)
 }
 
-/// Verifies an exported log. What cannot be read as one is a fault, at the record that should be there;
-/// so is a log that none of the expected keys has signed, where any are.
+/// Verifies an exported log. What cannot be read as one is a fault, at the record that should be there.
 pub fn verify_file(mut input: impl BufRead, expected: Expected) -> io::Result<Verification> {
-    let must_be_signed = !expected.keys.is_empty();
     let is_jsonl = input.fill_buf()?.first() == Some(&b'{');
-    let mut outcome = match is_jsonl {
-        true => verify_lines(input, expected)?,
-        false => verify_rows(input, expected),
-    };
-    if must_be_signed && outcome.public_key.is_none() && outcome.fault.is_none() {
+    match is_jsonl {
+        true => verify_lines(input, expected),
+        false => Ok(verify_rows(input, expected)),
+    }
+}
+
+/// Makes it a fault that no signature covers anything of a log in which nothing else is wrong: whoever has
+/// the file could have written all of it. Says whether it was made one.
+pub fn require_signature(outcome: &mut Verification) -> bool {
+    let unsigned = outcome.fault.is_none() && outcome.public_key.is_none();
+    if unsigned {
         outcome.ok = false;
-        outcome.fault = Some(outcome.first.map_or_else(nothing, unsigned));
+        outcome.fault = Some(Fault {
+            id: outcome.first.unwrap_or(1),
+            reason:
+                "no signature covers it or any after it, so whoever has the file could have written it (an export as \
+                     CSV has no signatures, one as JSON Lines has)"
+                    .to_owned(),
+        });
     }
-    Ok(outcome)
-}
-
-fn unsigned(first: u64) -> Fault {
-    Fault {
-        id: first,
-        reason: "neither it nor any after it is covered by a signature, and whoever has the file could have written \
-                 all of it. A log as CSV has no signatures: export it as JSON Lines"
-            .to_owned(),
-    }
-}
-
-fn nothing() -> Fault {
-    Fault {
-        id: 1,
-        reason: "the file has no record, and so no signature".to_owned(),
-    }
+    unsigned
 }
 
 /// A log as CSV has no checkpoints; its chain and its head can be verified.

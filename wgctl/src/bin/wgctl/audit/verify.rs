@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use wgctl::api::{AuditKey, Head, Verification};
-use wgctl::audit::{Expected, verify_file};
+use wgctl::audit::{Expected, require_signature, verify_file};
 
 use crate::connection::Options;
 use crate::failure::Failure;
@@ -27,15 +27,18 @@ pub(super) struct Verify {
     expect_head: Option<Head>,
 }
 
-/// What stands behind an outcome that is well.
+/// What an outcome that is well rests on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// The plane, which knows its own key.
     Plane,
-    /// A file, with the key that must have signed it.
-    Signed,
-    /// A file, signed by whomever.
-    Unknown,
+    /// A file, and what was known of it.
+    File {
+        /// Whether the key was given that must have signed it.
+        pinned: bool,
+        /// The record that was known from before.
+        head: Option<Head>,
+    },
 }
 
 impl Verify {
@@ -45,21 +48,26 @@ impl Verify {
             return conclude(outcome, Source::Plane, "the audit log is not as it was written", out);
         };
         let failed = |error| Failure::file("read", &path, &error);
-        let source = match self.public_key.is_empty() {
-            true => Source::Unknown,
-            false => Source::Signed,
+        let source = Source::File {
+            pinned: !self.public_key.is_empty(),
+            head: self.expect_head,
         };
+        let must_be_signed = !self.public_key.is_empty();
         let expected = Expected {
             keys: self.public_key,
             checkpoints: true,
             head: self.expect_head,
         };
         let file = BufReader::new(File::open(&path).map_err(failed)?);
-        let outcome = verify_file(file, expected).map_err(failed)?;
+        let mut outcome = verify_file(file, expected).map_err(failed)?;
+        let is_none = outcome.records == 0 && outcome.pruned.is_none() && outcome.fault.is_some();
         let shown = path.display();
-        let wrong = match outcome.records == 0 && outcome.pruned.is_none() {
-            true => format!("{shown} is no export of the audit log, or its beginning was changed"),
-            false => format!("the audit log in {shown} is not as it was written"),
+        let wrong = if must_be_signed && require_signature(&mut outcome) {
+            format!("the audit log in {shown} cannot be shown to be as it was written")
+        } else if is_none {
+            format!("{shown} is no export of the audit log, or its beginning was changed")
+        } else {
+            format!("the audit log in {shown} is not as it was written")
         };
         conclude(outcome, source, &wrong, out)
     }
@@ -76,13 +84,18 @@ fn conclude(outcome: Verification, source: Source, wrong: &str, out: &Output) ->
 }
 
 fn told(outcome: &Verification, source: Source) -> String {
-    let (last, signed) = (outcome.head.id, outcome.signed_until);
+    let last = outcome.head.id;
+    let signed = outcome.public_key.map_or(0, |_| outcome.signed_until);
+    // Up to where it cannot have been written anew by whoever has the file.
+    let vouched = match source {
+        Source::Plane => last,
+        Source::File { head, .. } => head.map_or(0, |head| head.id).max(signed),
+    };
     let mut text = match outcome.first {
         None => "The audit log has no record.\n".to_owned(),
-        // A chain that holds can be computed anew by whoever has the file.
-        Some(first) if source != Source::Plane && outcome.public_key.is_none() => format!(
-            "The chain of {} records, {first} to {last}, has no gap. No signature covers it: whoever has the file could \
-             have written it anew.\n",
+        Some(first) if vouched < first => format!(
+            "The {} records, {first} to {last}, follow each other. No signature covers them: whoever has the file could \
+             have written them.\n",
             outcome.records
         ),
         Some(first) => format!(
@@ -96,20 +109,73 @@ fn told(outcome: &Verification, source: Source) -> String {
             pruned.count, pruned.id
         ));
     }
-    if let Some(key) = outcome.public_key {
-        text.push_str(&format!("Signed up to record {signed} by {key}.\n"));
-        if source == Source::Unknown {
-            text.push_str("Whose key that is was not checked: give the plane's with --public-key.\n");
-        }
-        if source != Source::Plane && signed < last {
-            text.push_str("Whoever has the file could have written what comes after it.\n");
-        }
-    } else if source == Source::Plane {
-        text.push_str("No signature covers it.\n");
+    match (outcome.public_key, source) {
+        (Some(key), _) => text.push_str(&format!("Signed up to record {signed} by {key}.\n")),
+        (None, Source::Plane) => text.push_str("No signature covers it.\n"),
+        (None, Source::File { .. }) => {}
+    }
+    if outcome.public_key.is_some() && matches!(source, Source::File { pinned: false, .. }) {
+        text.push_str("Whose key that is was not checked: give the plane's with --public-key.\n");
+    }
+    if outcome.first.is_some_and(|first| (first..last).contains(&vouched)) {
+        text.push_str(&format!(
+            "Whoever has the file could have written what comes after record {vouched}.\n"
+        ));
     }
     text.push_str(&format!(
         "Head: {}\nKeep it elsewhere: with --expect-head it shows later whether the log was cut.\n",
         outcome.head
     ));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use wgctl::api::Hash;
+
+    use super::*;
+
+    fn file(pinned: bool, head: Option<u64>) -> Source {
+        let head = head.map(|id| Head {
+            id,
+            hash: Hash([0; 32]),
+        });
+        Source::File { pinned, head }
+    }
+
+    #[test]
+    fn no_more_is_said_than_was_shown() {
+        let outcome = |signed: Option<u64>| Verification {
+            ok: true,
+            records: 10,
+            first: Some(1),
+            last: Some(10),
+            head: Head {
+                id: 10,
+                hash: Hash([0; 32]),
+            },
+            checkpoints: 0,
+            signed_until: signed.unwrap_or(0),
+            public_key: signed.map(|_| format!("ed25519:{}=", "A".repeat(43)).parse().unwrap()),
+            pruned: None,
+            fault: None,
+        };
+        let (as_written, anybody) = ("is as it was written", "could have written");
+        for (signed, source, genuine, doubted) in [
+            (Some(10), file(true, None), true, None),
+            (Some(8), file(true, None), true, Some("after record 8")),
+            (Some(8), file(true, Some(10)), true, None),
+            (None, file(false, Some(10)), true, None),
+            (None, file(false, Some(4)), true, Some("after record 4")),
+            (None, file(false, None), false, Some("have written them")),
+            (Some(8), Source::Plane, true, None),
+        ] {
+            let text = told(&outcome(signed), source);
+            assert_eq!(text.contains(as_written), genuine, "{text}");
+            assert_eq!(text.contains(anybody), doubted.is_some(), "{text}");
+            assert!(doubted.is_none_or(|words| text.contains(words)), "{text}");
+        }
+        let unknown = told(&outcome(Some(10)), file(false, None));
+        assert!(unknown.contains("give the plane's with --public-key"), "{unknown}");
+    }
 }
