@@ -56,12 +56,18 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
     let mut stopped = interrupt()?;
     let wanted = read(many.file)?;
     let count = wanted.len();
-    // An unknown server, or somebody who may not, is said once and not for every name.
-    plane.server(&add.server).await?;
+    let asked = async {
+        // An unknown server, or somebody who may not, is said once and not for every name.
+        plane.server(&add.server).await?;
+        patiently(async || plane.peers(&add.server).await).await
+    };
+    let peers = tokio::select! {
+        peers = asked => peers?,
+        _ = stopped.recv() => return Err(Failure::Local("stopped by Ctrl-C: nothing was added".to_owned())),
+    };
     if let Some(folder) = many.folder {
         std::fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
     }
-    let peers = patiently(async || plane.peers(&add.server).await).await?;
     let run = Run {
         plane,
         server: &add.server,
@@ -84,11 +90,12 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
     let (mut done, mut end) = (Vec::with_capacity(count), None);
     loop {
         let next = tokio::select! {
-            next = work.next() => next,
+            biased;
             _ = stopped.recv() => {
                 end = Some("stopped by Ctrl-C".to_owned());
                 break;
             }
+            next = work.next() => next,
         };
         let Some((place, one)) = next else { break };
         match &one.outcome {
@@ -264,6 +271,7 @@ fn parse(mut input: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
     let mut text = String::new();
     let failed = |error| Failure::Local(format!("{file}: {error}"));
     input.read_to_string(&mut text).map_err(failed)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     // The reader would make something of it, over several lines.
     if let Some(at) = text
         .lines()
@@ -388,7 +396,7 @@ mod tests {
     fn a_line_is_a_name_or_a_name_and_a_key() {
         let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
         let text = format!(
-            "name,public_key\n# staff\nalice\n\n\"Roe, Jane\", {key}\r\nZoë's laptop,\n\"the \"\"old\"\" one\" ,\n"
+            "\u{feff}\"name\",public_key\n# staff\nalice\n\n\"Roe, Jane\", {key}\r\nZoë's laptop,\n\"the \"\"old\"\" one\" ,\n"
         );
         let expected = [
             ("alice", false),

@@ -165,7 +165,7 @@ fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String
         Target::Url(url) => (url.as_str().trim_end_matches('/').to_owned(), ""),
         Target::Socket(_) => (
             "https://THE-PLANE".to_owned(),
-            "\nTHE-PLANE is how that host reaches this plane, with the port of its `listen`: plane.example.com:8443, say.\n",
+            "\nTHE-PLANE is how that host reaches this plane, with the port of its `listen` or of the proxy in front of it: plane.example.com:8443, say.\n",
         ),
     };
     let pin = pin.map(|pin| format!(" --pin {pin}")).unwrap_or_default();
