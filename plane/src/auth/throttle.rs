@@ -49,7 +49,8 @@ impl<K: Clone + Eq + Hash, C: Clock> Buckets<K, C> {
         }
         self.limiter.check_key(key).map_err(|until| {
             let wait = until.wait_time_from(self.limiter.clock().now());
-            wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+            // It may have come meanwhile.
+            (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
         })
     }
 }
