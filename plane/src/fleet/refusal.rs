@@ -136,7 +136,8 @@ impl Refusal {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::Busy(_) => "overloaded",
             Self::Store(StoreError::BadBackup(_)) => "invalid_backup",
-            Self::Store(StoreError::Corrupt(_) | StoreError::Broken(_)) | Self::Internal(_) => "internal",
+            Self::Store(StoreError::Corrupt(_) | StoreError::AuditFault(_) | StoreError::Broken(_))
+            | Self::Internal(_) => "internal",
             Self::Store(_) => "storage_unavailable",
         }
     }

@@ -180,16 +180,22 @@ impl<R: ChangeRows> ChangeAudit for R {
         let mut old: Vec<AuditRecord> = Vec::new();
         let from = Span::under(&[]).from((head.id + 1).to_be_bytes().to_vec());
         self.visit(schema::AUDIT, from, Order::Up, |key, value| {
-            let record: AuditRecord = parse(schema::AUDIT, value)?;
-            if record.created_at >= before || old.len() >= limit {
+            if old.len() >= limit {
                 return Ok(ControlFlow::Break(()));
             }
-            match next(&head, number(key), &record) {
-                Ok(here) => head = here,
-                // First what comes before it.
-                Err(_) if !old.is_empty() => return Ok(ControlFlow::Break(())),
-                Err(error) => return Err(error),
+            let record = parse::<AuditRecord>(schema::AUDIT, value).ok();
+            if record.as_ref().is_some_and(|record| record.created_at >= before) {
+                return Ok(ControlFlow::Break(()));
             }
+            let following = record.and_then(|record| Some((next(&head, number(key), &record)?, record)));
+            let Some((here, record)) = following else {
+                return match old.is_empty() {
+                    true => Err(StoreError::AuditFault(head.id + 1)),
+                    // First what comes before it.
+                    false => Ok(ControlFlow::Break(())),
+                };
+            };
+            head = here;
             old.push(record);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -255,19 +261,12 @@ pub(super) fn append(tx: &impl ChangeRows, author: &Author, entries: &[Entry]) -
     tx.put_json(schema::AUDIT_CHAIN, chain::HEAD, &chain)
 }
 
-/// Where the chain is after `record`, which stands at `place`. What is not as it was written is not
-/// signed for, and not removed.
-fn next(head: &Head, place: u64, record: &AuditRecord) -> Result<Head, StoreError> {
-    let due = head.id + 1;
-    if (place, record.id) != (due, due) || follow(&head.hash, record) != record.hash {
-        return Err(StoreError::Corrupt(format!(
-            "audit: record {due} is not as it was written, so nothing is removed: `wgctl audit verify` says more"
-        )));
-    }
-    Ok(Head {
-        id: due,
-        hash: record.hash,
-    })
+/// Where the chain is after `record`, which stands at `place`; none where it is not as it was written,
+/// which is not signed for, and not removed.
+fn next(head: &Head, place: u64, record: &AuditRecord) -> Option<Head> {
+    let (due, hash) = (head.id + 1, record.hash);
+    let as_written = (place, record.id) == (due, due) && follow(&head.hash, record) == hash;
+    as_written.then_some(Head { id: due, hash })
 }
 
 /// The number at the end of a key.

@@ -62,6 +62,11 @@ pub enum StoreError {
     /// A record cannot be read.
     #[error("a record in the database cannot be read ({0}): restore a backup")]
     Corrupt(String),
+    /// A record of the audit log is not as it was written, and so none from it on is removed for its age.
+    #[error(
+        "no record of the audit log is removed from record {0} on, which is not as it was written: `wgctl audit verify` says more"
+    )]
+    AuditFault(u64),
     /// An older release's database could not be taken forward; it is as it was.
     #[error("the database {path} could not be taken from schema {from} to {to}: {reason}")]
     Migration {

@@ -377,21 +377,38 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
             Ok::<_, StoreError>(Done::nothing(()))
         })
         .await;
-    assert!(
-        matches!(&refused, Err(StoreError::Corrupt(text)) if text.contains("record 1001")),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, Err(StoreError::AuditFault(1001))), "{refused:?}");
+    // Nor what cannot even be read; what comes before it goes.
+    let spoil = async |id: u64| {
+        let spoilt = store.record_durably(async move |tx: &Recording<'_>| {
+            tx.put(schema::AUDIT, &id.to_be_bytes(), b"no record")?;
+            Ok::<_, StoreError>(())
+        });
+        spoilt.await.unwrap();
+    };
+    spoil(1001).await;
+    let refused = store
+        .change(&caller(), at(500_000), async |tx: &Changing| {
+            tx.prune_audit(at(86_400 * 2), 1000, &signer(), at(500_000)).await?;
+            Ok::<_, StoreError>(Done::nothing(()))
+        })
+        .await;
+    assert!(matches!(&refused, Err(StoreError::AuditFault(1001))), "{refused:?}");
     tamper(&store, BTreeMap::from([(1001, Some(honest))])).await;
-    assert_eq!(prune(86_400 * 2, 1000).await, Some((1400, 1400, 400)));
+    let later = all(&store).await[200].clone();
+    spoil(1201).await;
+    assert_eq!(prune(86_400 * 2, 1000).await, Some((1200, 1200, 200)));
+    tamper(&store, BTreeMap::from([(1201, Some(later))])).await;
+    assert_eq!(prune(86_400 * 2, 1000).await, Some((1400, 1400, 200)));
     assert_eq!(prune(86_400 * 2, 1000).await, None);
     let outcome = verified(&store, ours());
     assert!(outcome.ok, "{outcome:?}");
     assert_eq!(
         (outcome.first, outcome.records, outcome.head.id),
-        (Some(1401), 2102, 3502)
+        (Some(1401), 2103, 3503)
     );
     super::rows::verify(&store, "after pruning");
-    assert_eq!(ids(&store, &AuditFilter::default(), 2100, 10), [1402, 1401]);
+    assert_eq!(ids(&store, &AuditFilter::default(), 2101, 10), [1402, 1401]);
     let old = AuditFilter {
         until: Some(at(86_400)),
         ..AuditFilter::default()
