@@ -13,7 +13,7 @@ use wgctl::Timestamp;
 use wgctl::api::{Head, Verification};
 use wgctl::backup::Summary;
 
-use super::{Caller, Fleet, Refusal};
+use super::{Caller, Fleet, Refusal, to_its_end};
 use crate::store::prelude::*;
 use crate::store::{Action, Changing, Done, Entry, StoreError, check};
 
@@ -66,7 +66,7 @@ impl Fleet {
     /// caller goes away.
     pub async fn restore(&self, caller: &Caller, copy: Copy) -> Result<Summary, Refusal> {
         let (fleet, caller) = (self.clone(), caller.clone());
-        let restored = tokio::spawn(async move {
+        to_its_end(async move {
             let checked = tokio::task::spawn_blocking(move || Ok((check(&copy.file)?, copy)));
             let ((summary, taken_over), copy) = checked.await.unwrap_or(Err(StoreError::Broken("a check panicked")))?;
             let (epoch, of, now) = (unused_epoch()?, summary.clone(), fleet.now());
@@ -95,10 +95,8 @@ impl Fleet {
             // Who waits, waits for what is no more.
             fleet.shared.relay.cut_all();
             Ok(Summary { audit_fault, ..summary })
-        });
-        restored
-            .await
-            .unwrap_or_else(|error| Err(Refusal::Internal(format!("a restore was interrupted: {error}"))))
+        })
+        .await
     }
 }
 

@@ -16,6 +16,7 @@ use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
 use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
+use super::agent::one_line;
 use super::peers::{self, Made, no_client};
 use super::servers::{existing, no_server};
 use super::{Caller, Fleet, Idempotency, Refusal, show};
@@ -246,6 +247,7 @@ impl Fleet {
                 })?
             }
             Asked::Replied(Reply::Failed { reason }) => {
+                let reason = one_line(&reason);
                 return Err(offline(server, &format!("could not write the configuration: {reason}")));
             }
             Asked::Silent => {
@@ -295,13 +297,16 @@ fn question(server: &ServerRecord, peer: PeerRecord) -> ClientConfiguration {
 }
 
 /// The configuration anew, from an agent's text that says just what was asked and the keys. An agent whose
-/// host or token is in other hands must not write what a device runs or where it dials.
+/// host or token is in other hands must not write what a device runs or where it dials. The reason goes to
+/// the log: it repeats nothing of the text, which may hold a key in any place.
 fn answered(
     text: &str,
     asked: ClientConfiguration,
     server_key: Option<PublicKey>,
 ) -> Result<Zeroizing<String>, String> {
-    let theirs: ClientConfig = text.parse().map_err(|error: ClientConfigError| error.to_string())?;
+    let theirs: ClientConfig = text
+        .parse()
+        .map_err(|_: ClientConfigError| "it is none of a device".to_owned())?;
     let opened = theirs.private_key.as_ref().map(PrivateKey::public_key);
     if opened != asked.private_key.as_ref().map(|_| asked.public_key) {
         return Err("its private key is not this client's".to_owned());

@@ -39,7 +39,6 @@ impl Fleet {
     ) -> Result<Desired, Refusal> {
         self.store().read(async |tx| existing(tx, server).await)?;
         let line = self.shared.relay.line(server);
-        // Of a token that dies from here on, the line is cut.
         let now = self.now();
         self.store()
             .read(async |tx| authority::check(tx, &caller.authority, now).await)?;
@@ -53,15 +52,22 @@ impl Fleet {
         let deadline = Instant::now() + Duration::from_secs(query.wait.into()).min(LONGEST);
         loop {
             let mut news = line.agent_news();
-            if line.is_cut() {
-                // The token this poll came with may be dead: it learns no more, and the next one tells.
-                return self.unchanged(&query);
-            }
-            let (here, stock) = self.store().read(async |tx| {
+            let now = self.now();
+            let seen = self.store().read(async |tx| {
+                if let Err(refusal) = authority::check(tx, &caller.authority, now).await {
+                    return match refusal {
+                        Refusal::Unauthorized(_) => Ok(None),
+                        other => Err(other),
+                    };
+                }
                 let (_, ledger) = existing(tx, server).await?;
                 let here = (tx.incarnation().await?, ledger.revision);
-                Ok::<_, Refusal>((here, tx.prekey_stock(server).await?))
+                Ok::<_, Refusal>(Some((here, tx.prekey_stock(server).await?)))
             })?;
+            // The token this poll came with is dead, or may be: it learns no more, and the next one tells.
+            let Some((here, stock)) = seen.filter(|_| !line.is_cut()) else {
+                return self.unchanged(&query);
+            };
             let moved = (query.incarnation, query.revision) != (Some(here.0), here.1);
             let prekeys = self.lack(&line, stock);
             let urgent = line.has_fresh_request() || (prekeys.urgent && line.may_ask_prekeys());

@@ -216,11 +216,18 @@ impl Fleet {
             fleet.shared.relay.line(&server).wake_agent();
             Ok(made)
         };
-        // The log's lines stay with their request.
-        let told = tokio::spawn(told.in_current_span());
-        told.await
-            .unwrap_or_else(|error| Err(Refusal::Internal(format!("a change was interrupted: {error}"))))
+        to_its_end(told).await
     }
+}
+
+/// Carries out what must not stop in its middle, even if the caller goes away.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    // The log's lines stay with their request.
+    let done = tokio::spawn(work.in_current_span());
+    done.await
+        .unwrap_or_else(|error| Err(Refusal::Internal(format!("it was interrupted: {error}"))))
 }
 
 async fn sweep_some(tx: &impl Record, now: Timestamp) -> Result<usize, Refusal> {

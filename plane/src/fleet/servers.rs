@@ -12,7 +12,7 @@ use wgctl::{ServerId, Timestamp};
 
 use super::idempotency::{self, Before};
 use super::tokens::new_token;
-use super::{Caller, Fleet, Idempotency, Refusal, authority, checks, show};
+use super::{Caller, Fleet, Idempotency, Refusal, authority, checks, show, to_its_end};
 use crate::history;
 use crate::store::prelude::*;
 use crate::store::{
@@ -94,10 +94,7 @@ impl Fleet {
     /// Removes a server with its peers, prekeys and history, even if the caller goes away meanwhile.
     pub async fn remove_server(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let (fleet, caller, id) = (self.clone(), caller.clone(), id.clone());
-        let removed = tokio::spawn(async move { fleet.remove_wholly(&caller, &id).await });
-        removed
-            .await
-            .unwrap_or_else(|error| Err(Refusal::Internal(format!("a removal was interrupted: {error}"))))
+        to_its_end(async move { fleet.remove_wholly(&caller, &id).await }).await
     }
 
     async fn remove_wholly(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
@@ -131,14 +128,18 @@ impl Fleet {
         let (agent_token, hash) = new_token(AGENT_PREFIX)?;
         let (server, now) = (id.clone(), self.now());
         let until = (grace > 0).then(|| now.after(Duration::from_secs(grace.into())));
-        self.change(caller, async move |tx: &Changing| {
-            rotate(tx, &server, hash, until, now).await
+        let (fleet, caller) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            let id = server.clone();
+            let rotated = async move |tx: &Changing| rotate(tx, &id, hash, until, now).await;
+            fleet.change(&caller, rotated).await?;
+            if until.is_none() {
+                // A poll that is held under the old token ends with it.
+                fleet.shared.relay.cut(&server);
+            }
+            Ok(())
         })
         .await?;
-        if until.is_none() {
-            // A poll that is held under the old token ends with it.
-            self.shared.relay.cut(id);
-        }
         Ok(AgentToken {
             agent_token,
             pin: None,
@@ -148,15 +149,17 @@ impl Fleet {
 
     /// The agent has its new token: the old one is dead.
     pub(super) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
-        let (server, authority) = (id.clone(), caller.authority.clone());
-        let retired = self
-            .change(caller, async move |tx: &Changing| retire(tx, &server, &authority).await)
-            .await?;
-        // Else another request was first, and what hangs on the line is the new token's.
-        if retired {
-            self.shared.relay.cut(id);
-        }
-        Ok(())
+        let (fleet, caller, server) = (self.clone(), caller.clone(), id.clone());
+        to_its_end(async move {
+            let (id, authority) = (server.clone(), caller.authority.clone());
+            let retired = async move |tx: &Changing| retire(tx, &id, &authority).await;
+            // Else another request was first, and what hangs on the line is the new token's.
+            if fleet.change(&caller, retired).await? {
+                fleet.shared.relay.cut(&server);
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -20,7 +20,7 @@ fn grace(grace_seconds: u32) -> TokenRotation {
 }
 
 /// A scene whose clock the test moves.
-async fn scene_at(now: &'static AtomicI64) -> Scene {
+pub(super) async fn scene_at(now: &'static AtomicI64) -> Scene {
     let settings = Settings {
         apply_timeout: Duration::from_millis(20),
         clock: Clock::new(|| Timestamp::from_unix(now.load(Ordering::Relaxed))),
