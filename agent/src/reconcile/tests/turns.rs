@@ -57,6 +57,18 @@ impl Running {
         begun.elapsed()
     }
 
+    async fn take(&self, desired: v1::Desired) {
+        let (done, taken) = oneshot::channel();
+        let input = Input::Desired {
+            server: server(),
+            desired: Box::new(desired),
+            base: Base::Here,
+            done,
+        };
+        assert!(self.handle.inbox.send(input).is_ok());
+        taken.await.unwrap().unwrap();
+    }
+
     async fn look(&self) -> Reading {
         let (reading, shown) = oneshot::channel();
         assert!(self.handle.inbox.send(Input::Look { reading }).is_ok());
@@ -134,6 +146,47 @@ async fn a_batch_is_shown_with_each_look_until_it_was_counted() {
     };
     assert!(running.handle.inbox.send(counted).is_ok());
     assert_eq!(running.look().await.counters, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_on_the_disk_is_written_at_the_end() {
+    let running = Running::with(&[peer(2)]).await;
+    let folder = running.rig.folder.path().to_owned();
+    let (cache, counters) = (folder.join("desired.cache"), folder.join("counters.json"));
+    std::fs::remove_file(&cache).unwrap();
+    std::fs::create_dir_all(cache.join("in the way")).unwrap();
+    let newer = answer(running.rig.life, running.rig.revision + 1, snapshot(&[peer(3)]));
+    running.take(newer).await;
+    std::fs::remove_dir_all(&cache).unwrap();
+    assert!(!counters.exists());
+    assert!(running.handle.inbox.send(Input::Stop).is_ok());
+    running.task.await.unwrap();
+    assert_eq!(
+        cache::load(&folder).unwrap().unwrap().revision,
+        running.rig.revision + 1
+    );
+    assert!(counters.exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_the_disk_refused_is_tried_again() {
+    let running = Running::with(&[peer(2)]).await;
+    let cache = running.rig.folder.path().join("desired.cache");
+    std::fs::remove_file(&cache).unwrap();
+    std::fs::create_dir_all(cache.join("in the way")).unwrap();
+    let newer = answer(running.rig.life, running.rig.revision + 1, snapshot(&[peer(3)]));
+    running.take(newer).await;
+    let begun = Instant::now();
+    std::fs::remove_dir_all(&cache).unwrap();
+    while !cache.is_file() {
+        assert!(begun.elapsed() < Duration::from_secs(600), "not within ten minutes");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let took = begun.elapsed();
+    assert!(
+        took >= Duration::from_secs(29) && took < Duration::from_secs(31),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,8 +28,41 @@ fn a_token_says_whose_it_is_for_24_hours() {
     assert_eq!((claims.sub, claims.epoch), (account.id, 7));
     assert!(tokens.verify(&token, end.before(Duration::from_secs(1))).is_ok());
     assert!(matches!(tokens.verify(&token, end), Err(TokenError::Expired)));
-    let before = now.before(Duration::from_secs(3600));
+    // A clock may have been set back by as much, and no more.
+    assert!(tokens.verify(&token, now.before(SKEW)).is_ok());
+    let before = now.before(SKEW + Duration::from_secs(1));
     assert!(matches!(tokens.verify(&token, before), Err(TokenError::Invalid)));
+}
+
+#[test]
+fn what_our_own_key_signed_is_a_session_of_a_day_or_nothing() {
+    let (tokens, now) = (tokens(), Timestamp::from_unix(1_800_000_000));
+    let session = Claims {
+        sub: UserId::random(),
+        email: "ops@example.com".to_owned(),
+        role: Role::Admin,
+        iat: now.unix(),
+        exp: now.after(LIFETIME).unix(),
+        jti: Uuid::new_v4(),
+        aud: AUDIENCE.to_owned(),
+        typ: SESSION.to_owned(),
+        epoch: 1,
+    };
+    let verified = |claims: &Claims| tokens.verify(&tokens.keys().current.sign(claims).unwrap(), now);
+    assert_eq!(verified(&session).unwrap(), session);
+    let made = |change: fn(&mut Claims)| {
+        let mut claims = session.clone();
+        change(&mut claims);
+        verified(&claims)
+    };
+    for change in [
+        (|claims| claims.typ = "agent".to_owned()) as fn(&mut Claims),
+        |claims| claims.aud = "elsewhere".to_owned(),
+        |claims| claims.exp += 1,
+        |claims| claims.iat -= 1,
+    ] {
+        assert!(matches!(made(change), Err(TokenError::Invalid)));
+    }
 }
 
 #[tokio::test]
