@@ -151,7 +151,9 @@ impl Config {
     /// The second would not be had, at the start.
     fn refuse_twice(&self, place: &str) -> Result<(), SettingError> {
         let listen = &self.listen;
-        let again = |(at, address): &(usize, &SocketAddr)| address.port() != 0 && listen[..*at].contains(address);
+        let again = |(at, address): &(usize, &SocketAddr)| {
+            address.port() != 0 && listen.iter().take(*at).any(|before| before == *address)
+        };
         match listen.iter().enumerate().find(again) {
             None => Ok(()),
             Some((_, address)) => Err(SettingError {
