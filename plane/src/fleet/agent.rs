@@ -1,17 +1,14 @@
-//! The agents' side: who they are, what they confirm, the keys they send.
+//! The agents' side: what they confirm, the keys they send.
 //!
 //! Owns what an agent may say of its own server. What it says is bounded before it is kept: an
 //! agent's host may be in other hands.
 
-use std::net::IpAddr;
-
-use uuid::Uuid;
 use wgctl::name::{RequestId, deceives};
 use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
-use super::servers::{existing, token_hash};
-use super::{Actor, Authority, Caller, Fleet, Refusal, authority};
+use super::servers::existing;
+use super::{Caller, Fleet, Refusal, authority};
 use crate::store::prelude::*;
 use crate::store::{Action, Changing, Done, Entry, Recording, ServerRecord};
 
@@ -28,47 +25,6 @@ pub(super) const LONGEST_SEALED: usize = 256;
 const LONGEST_REASON: usize = 300;
 
 impl Fleet {
-    /// The agent whose token this is, calling from `ip`; none for a token that is not (or no more)
-    /// one. Cheap.
-    pub async fn agent_by_token(
-        &self,
-        token: &str,
-        ip: Option<IpAddr>,
-        request: Option<Uuid>,
-    ) -> Result<Option<(ServerId, Caller)>, Refusal> {
-        let (token_hash, now) = (token_hash(token), self.now());
-        let known = self
-            .store()
-            .read(async |tx| authority::agent(tx, &token_hash, now).await)?;
-        let Some(server) = known else {
-            return Ok(None);
-        };
-        let caller = Caller {
-            authority: Authority::Agent {
-                server: server.clone(),
-                token_hash,
-            },
-            request,
-            ..Caller::standing(Actor::Agent(server.clone()), ip)
-        };
-        Ok(Some((server, caller)))
-    }
-
-    /// The agent runs with this token: the one before it, if it has a grace still, is dead. To look
-    /// around with the new one, as enrolling does, ends nothing.
-    pub async fn took_token(&self, caller: &Caller, server: &ServerId) {
-        let taken = async {
-            let replaces = self.store().read(async |tx| replaces(tx, &caller.authority).await)?;
-            match replaces {
-                true => self.retire_agent_token(caller, server).await,
-                false => Ok(()),
-            }
-        };
-        if let Err(error) = taken.await {
-            tracing::warn!(%server, %error, "the agent's old token could not be retired; its next poll tries again");
-        }
-    }
-
     /// An agent introduces itself.
     pub async fn hello(&self, caller: &Caller, server: &ServerId, hello: Hello) -> Result<Welcome, Refusal> {
         if hello.version == 0 {
@@ -145,14 +101,6 @@ impl Fleet {
 }
 
 /// Whether an agent's token is the newer of two.
-async fn replaces(tx: &impl Read, authority: &Authority) -> Result<bool, Refusal> {
-    let Authority::Agent { server, token_hash } = authority else {
-        return Ok(false);
-    };
-    let server = tx.server(server).await?;
-    Ok(server.is_some_and(|server| server.old_token.is_some() && server.token_hash == *token_hash))
-}
-
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this
 /// key cannot be counted on: the stock is thrown away and filled again.
 async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timestamp) -> Result<Done<()>, Refusal> {

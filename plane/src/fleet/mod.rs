@@ -6,6 +6,7 @@
 
 mod adoption;
 mod agent;
+mod agent_token;
 mod audit;
 mod authority;
 mod backfill;
@@ -37,13 +38,14 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use wgctl::{Clock, ServerId, Timestamp};
 
+pub use agent_token::AGENT_PREFIX;
 pub use audit::{AuditPages, AuditQuery};
 pub use authority::require;
 pub use backup::Copy;
 pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
 pub use refusal::Refusal;
-pub use servers::{AGENT_PREFIX, no_server};
+pub use servers::no_server;
 pub use sessions::Account;
 pub use status::{HistoryPages, HistoryQuery};
 pub use throttle::{LoginPermit, customer};

@@ -1,32 +1,23 @@
-//! Servers: registered, changed, removed, and their agents' tokens.
+//! Servers: registered, changed, removed.
 //!
 //! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use ipnet::IpNet;
-use sha2::{Digest as _, Sha256};
-use wgctl::api::{AgentToken, NewServer, Server, ServerCreated, ServerPatch, TokenRotation};
+use wgctl::api::{NewServer, Server, ServerCreated, ServerPatch};
 use wgctl::{ServerId, Timestamp};
 
+use super::agent_token::AGENT_PREFIX;
 use super::idempotency::{self, Before};
-use super::tokens::new_token;
+use super::tokens::{new_token, token_hash};
 use super::{Caller, Fleet, Idempotency, Refusal, authority, checks, show, to_its_end};
 use crate::history;
 use crate::store::prelude::*;
-use crate::store::{
-    Action, AgentState, Authority, Changing, Done, Entry, Ledger, OldToken, Reading, Recording, ServerRecord,
-};
+use crate::store::{Action, AgentState, Changing, Done, Entry, Ledger, Reading, Recording, ServerRecord};
 
 /// The seconds that keep most NATs' bindings open (`wg(8)`).
 const KEEPALIVE: u16 = 25;
-
-/// What agents' tokens begin with.
-pub const AGENT_PREFIX: &str = "szagent_";
-
-/// The longest that an agent's old token may work beside the new one: a week, seconds.
-const LONGEST_GRACE: u32 = 7 * 24 * 3600;
 
 /// The refusal for a server that does not exist, or is not to be known of.
 #[must_use]
@@ -112,59 +103,6 @@ impl Fleet {
         }
         Ok(())
     }
-
-    /// A new agent token. The old one dies at once, or after its grace at the latest.
-    pub async fn rotate_agent_token(
-        &self,
-        caller: &Caller,
-        id: &ServerId,
-        rotation: TokenRotation,
-    ) -> Result<AgentToken, Refusal> {
-        let grace = rotation.grace_seconds;
-        if grace > LONGEST_GRACE {
-            let detail = format!("{grace} s: give 0 (the old token dies at once) to {LONGEST_GRACE} (a week)");
-            return Err(Refusal::field_value("grace_seconds", detail));
-        }
-        let (agent_token, hash) = new_token(AGENT_PREFIX)?;
-        let (server, now) = (id.clone(), self.now());
-        let until = (grace > 0).then(|| now.after(Duration::from_secs(grace.into())));
-        let (fleet, caller) = (self.clone(), caller.clone());
-        to_its_end(async move {
-            let id = server.clone();
-            let rotated = async move |tx: &Changing| rotate(tx, &id, hash, until, now).await;
-            fleet.change(&caller, rotated).await?;
-            if until.is_none() {
-                // A poll that is held under the old token ends with it.
-                fleet.shared.relay.cut(&server);
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(AgentToken {
-            agent_token,
-            pin: None,
-            previous_valid_until: until,
-        })
-    }
-
-    /// The agent has its new token: the old one is dead.
-    pub(super) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
-        let (fleet, caller, server) = (self.clone(), caller.clone(), id.clone());
-        to_its_end(async move {
-            let (id, authority) = (server.clone(), caller.authority.clone());
-            let retired = async move |tx: &Changing| retire(tx, &id, &authority).await;
-            // Else another request was first, and what hangs on the line is the new token's.
-            if fleet.change(&caller, retired).await? {
-                fleet.shared.relay.cut(&server);
-            }
-            Ok(())
-        })
-        .await
-    }
-}
-
-pub(super) fn token_hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }
 
 fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<ServerRecord, Refusal> {
@@ -381,45 +319,4 @@ async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Resu
         tx.erase_hour(hour, id).await?;
     }
     Ok(())
-}
-
-async fn rotate(
-    tx: &impl Change,
-    id: &ServerId,
-    hash: [u8; 32],
-    until: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<Done<()>, Refusal> {
-    let (before, _) = existing(tx, id).await?;
-    let mut server = before.clone();
-    // Of a rotation before this one: two old tokens at once would be one too many.
-    let older = server.old_token.take();
-    let replaced = std::mem::replace(&mut server.token_hash, hash);
-    server.old_token = until.map(|until| OldToken { hash: replaced, until });
-    server.updated_at = now;
-    let dead = match until {
-        None => Some(replaced),
-        Some(_) => None,
-    };
-    tx.put_server(&server, dead.as_ref()).await?;
-    if until.is_none() {
-        // Whoever had the old token may have filled the stock with keys of their own.
-        tx.erase_prekeys(id).await?;
-    }
-    if let Some(older) = older {
-        tx.put_server(&server, Some(&older.hash)).await?;
-    }
-    let entry = Entry::new(Action::ServerTokenRotated, id).changed(&before, &server);
-    Ok(Done::new((), entry))
-}
-
-async fn retire(tx: &impl Change, id: &ServerId, authority: &Authority) -> Result<Done<bool>, Refusal> {
-    let (mut server, _) = existing(tx, id).await?;
-    // Another rotation may have come between: then theirs is the old one.
-    let is_newest = matches!(authority, Authority::Agent { token_hash, .. } if *token_hash == server.token_hash);
-    let Some(old) = server.old_token.take().filter(|_| is_newest) else {
-        return Ok(Done::nothing(false));
-    };
-    tx.put_server(&server, Some(&old.hash)).await?;
-    Ok(Done::new(true, Entry::new(Action::ServerTokenRetired, id)))
 }

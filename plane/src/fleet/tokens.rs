@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
 use wgctl::api::{ApiToken, ApiTokenCreated, NewApiToken, Role};
 use wgctl::name::{TokenId, TokenName};
 use wgctl::{ServerId, Timestamp};
 
 use super::idempotency::{self, Before};
-use super::servers::token_hash;
 use super::{Caller, Fleet, Idempotency, Refusal};
 use crate::store::prelude::*;
 use crate::store::{Action, Changing, Done, Entry, Reading, Recording, TokenRecord};
@@ -168,6 +168,10 @@ pub(super) fn new_token(prefix: &str) -> Result<(String, [u8; 32]), Refusal> {
     let token = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes));
     let hash = token_hash(&token);
     Ok((token, hash))
+}
+
+pub(super) fn token_hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
 }
 
 fn record(new: NewApiToken, hash: [u8; 32], created_by: String, now: Timestamp) -> Result<TokenRecord, Refusal> {

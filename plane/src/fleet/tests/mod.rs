@@ -21,6 +21,7 @@ use wgctl::audit::Signer;
 use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Hello, Prekey, Prekeys, Sealed};
 use wgctl::{PeerId, PrivateKey};
 
+use super::tokens::token_hash;
 use super::*;
 
 pub(super) struct Scene {
@@ -126,7 +127,7 @@ impl Scene {
         Caller {
             authority: Authority::Agent {
                 server: self.server.clone(),
-                token_hash: servers::token_hash(&self.token),
+                token_hash: token_hash(&self.token),
             },
             ..Caller::standing(Actor::Agent(self.server.clone()), None)
         }
