@@ -256,3 +256,21 @@ fn a_run_that_is_stopped_says_what_is_done() {
     terminal.until("2 of 2 names were not done (stopped by Ctrl-C): run it again");
     assert_eq!(terminal.end().0.code(), Some(1));
 }
+
+#[test]
+fn a_run_that_is_stopped_before_it_knows_who_is_there_adds_nothing() {
+    let home = Home::new();
+    let plane = plane((201, &peer("alice")));
+    const LIST: &str = "GET /api/wg-clients/la";
+    plane.answer(LIST, 503, &problem(503, "busy", "later"));
+    std::fs::write(home.0.join("names"), "alice\nbob\n").unwrap();
+    let words = format!("peer add la --from-file names --plane {}", plane.url);
+    let mut terminal = Terminal::wgctl(&home, &words, &[("NO_COLOR", "1")]);
+    while !plane.seen().iter().any(|request| request.line == LIST) {
+        std::thread::yield_now();
+    }
+    terminal.enter("\u{3}");
+    terminal.until("stopped by Ctrl-C: nothing was added");
+    assert_eq!(terminal.end().0.code(), Some(1));
+    assert!(adds(&plane).is_empty());
+}

@@ -140,3 +140,24 @@ async fn a_rotation_that_is_not_in_the_log_has_not_happened() {
     assert!(matches!(refused, Err(TokenError::Key(KeyError::Io { .. }))));
     assert_eq!(file(), before);
 }
+
+#[tokio::test]
+async fn outlived_keys_are_erased_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let long_ago = Timestamp::from_unix(1_000_000_000);
+    tokens
+        .rotate(long_ago, async |_: &str| Ok::<_, TokenError>(()))
+        .await
+        .unwrap();
+    let erased = async {
+        while !tokens.keys().old.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let erased = tokio::time::timeout(Duration::from_secs(20), erased);
+    tokio::select! {
+        () = tokens.housekeep() => unreachable!("it goes on"),
+        erased = erased => erased.expect("within seconds"),
+    }
+}

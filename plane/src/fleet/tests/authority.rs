@@ -181,6 +181,29 @@ async fn a_token_that_was_revoked_meanwhile_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_agents_token_is_good_for_its_own_server_alone() {
+    let scene = scene().await;
+    let other = NewServer {
+        id: "berlin".parse().unwrap(),
+        ..new_server(&["10.9.0.0/24"])
+    };
+    let other = scene.fleet.create_server(&admin(), other, None).await.unwrap();
+    let mut caller = scene.caller();
+    let hello = Hello {
+        version: 1,
+        agent_version: "test".to_owned(),
+        public_key: PrivateKey::generate().unwrap().public_key(),
+    };
+    // Whatever server the caller says to act for.
+    caller.authority = Authority::Agent {
+        server: other.server.id.clone(),
+        token_hash: token_hash(&scene.token),
+    };
+    let refused = scene.fleet.hello(&caller, &other.server.id, hello).await.unwrap_err();
+    assert_eq!(refused.code(), "unauthorized");
+}
+
+#[tokio::test]
 async fn an_agent_whose_token_was_replaced_meanwhile_changes_nothing() {
     let scene = scene().await;
     let caller = scene.caller();
