@@ -153,16 +153,21 @@ fn a_link_that_others_put_in_the_place_of_ours_counts_from_zero() {
 
 #[test]
 fn the_last_bytes_are_looked_for_as_long_as_that_costs_little() {
-    for (peers, counted) in [(4096, (100, 10)), (4097, (0, 0))] {
-        let all: Vec<v1::Peer> = (0..peers)
-            .map(|number: u16| v1::Peer {
-                allowed_ips: vec![format!("10.9.{}.{}/32", number / 256, number % 256).parse().unwrap()],
-                ..peer(2)
-            })
-            .collect();
-        let mut rig = Rig::with(&all);
-        rig.traffic(&all[0], 100, 10);
-        rig.delta(&[], &all[..1]);
-        assert_eq!(rig.counted(&all[0]), counted, "{peers} peers");
+    for (others, counted) in [(4095, (100, 10)), (4096, (0, 0))] {
+        let one = peer(2);
+        let mut rig = Rig::with(std::slice::from_ref(&one));
+        let key = |number: u16| {
+            let mut bytes = [1; 32];
+            bytes[..2].copy_from_slice(&number.to_le_bytes());
+            PublicKey::from_bytes(bytes).unwrap()
+        };
+        // As last read.
+        let actual = rig.reconciler.actual.as_mut().unwrap();
+        actual
+            .peers
+            .extend((0..others).map(|number| (key(number), Peer::default())));
+        rig.traffic(&one, 100, 10);
+        rig.delta(&[], std::slice::from_ref(&one));
+        assert_eq!(rig.counted(&one), counted, "beside {others}");
     }
 }
