@@ -174,6 +174,7 @@ async fn a_cache_that_the_disk_refused_is_tried_again() {
     let cache = running.rig.folder.path().join("desired.cache");
     std::fs::remove_file(&cache).unwrap();
     std::fs::create_dir_all(cache.join("in the way")).unwrap();
+    sleep(Duration::from_secs(20)).await;
     let newer = answer(running.rig.life, running.rig.revision + 1, snapshot(&[peer(3)]));
     running.take(newer).await;
     let begun = Instant::now();

@@ -196,7 +196,9 @@ fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
     let newcomer = peer(9);
     rig.meddle(vec![meddling(Create, newcomer.public_key, &["10.77.0.0/16"])]);
     rig.round();
+    assert_eq!(rig.told().unwrap().standing, [PeerAdded]);
     rig.delta(std::slice::from_ref(&newcomer), &[]);
+    assert_eq!(rig.told(), Some(ToldOf::default()), "it stands no more");
     rig.round();
     let networks = rig.device().peers[&newcomer.public_key].allowed_ips.clone();
     assert_eq!(networks, newcomer.allowed_ips.iter().copied().collect());
