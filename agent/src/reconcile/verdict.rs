@@ -122,3 +122,64 @@ pub(super) fn reasons(
     let wrong = desired.peers.keys().filter(|key| differs(key));
     wrong.filter_map(|key| Some((owner(key)?, reason(key)))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use wgctl::PresharedKey;
+    use wgctl::device::{DesiredPeer, Peer};
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_shown_otherwise_in_any_way_is_said_not_to_be_as_it_should() {
+        let (key, id) = (PublicKey::from_bytes([1; 32]).unwrap(), PeerId::random());
+        let networks = || ["10.8.0.2/32".parse().unwrap()].into();
+        let mut desired = DesiredDevice {
+            private_key: wgctl::PrivateKey::from_bytes([2; 32]),
+            listen_port: None,
+            fwmark: None,
+            peers: BTreeMap::new(),
+        };
+        desired.peers.insert(
+            key,
+            DesiredPeer {
+                allowed_ips: networks(),
+                persistent_keepalive: 25,
+                ..DesiredPeer::default()
+            },
+        );
+        let whole = Peer {
+            allowed_ips: networks(),
+            persistent_keepalive: 25,
+            // Nobody's doing.
+            rx_bytes: 7,
+            endpoint: "192.0.2.1:5000".parse().ok(),
+            ..Peer::default()
+        };
+        let said = |there: Option<Peer>| {
+            let actual = Device {
+                peers: there.map(|peer| (key, peer)).into_iter().collect(),
+                ..Device::default()
+            };
+            reasons(&desired, &actual, &BTreeMap::new(), |_| Some(id))
+        };
+        assert_eq!(said(Some(whole.clone())), BTreeMap::new());
+        let otherwise: [fn(&mut Peer); 3] = [
+            |peer| peer.allowed_ips.clear(),
+            |peer| peer.preshared_key = PresharedKey::from_bytes([7; 32]).ok(),
+            |peer| peer.persistent_keepalive = 0,
+        ];
+        let otherwise = otherwise.map(|change| {
+            let mut peer = whole.clone();
+            change(&mut peer);
+            Some(peer)
+        });
+        for there in otherwise.into_iter().chain([None]) {
+            let said = said(there);
+            assert!(
+                said.get(&id).is_some_and(|reason| reason.contains("tried again")),
+                "{said:?}"
+            );
+        }
+    }
+}

@@ -158,3 +158,35 @@ impl Index {
         routed.flat_map(|(_, networks)| networks).copied().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::tests::{peer, server};
+
+    #[test]
+    fn the_key_of_a_peer_that_is_no_more_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::open(folder.path()).unwrap();
+        let mut opened = Opened::default();
+        let now = Timestamp::from_unix(0);
+        let ids = [2, 3, 4].map(|number| {
+            let prekey = secrets.prekey(&server()).unwrap();
+            let peer = Peer {
+                id: prekey.id,
+                public_key: prekey.public_key,
+                preshared_key: Some(prekey.preshared_key),
+                ..peer(number)
+            };
+            let wanted = opened.wanted(&secrets, &server(), &peer, now);
+            assert!(matches!(wanted, Wanted::Present(peer) if peer.preshared_key.is_some()));
+            peer.id
+        });
+        let known = |opened: &Opened| opened.0.keys().copied().collect::<BTreeSet<_>>();
+        assert_eq!(known(&opened), ids.into());
+        opened.forget(&ids[0]);
+        assert_eq!(known(&opened), [ids[1], ids[2]].into());
+        opened.keep(|id| *id == ids[2]);
+        assert_eq!(known(&opened), [ids[2]].into());
+    }
+}
