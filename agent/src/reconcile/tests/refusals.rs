@@ -285,4 +285,10 @@ fn a_reading_that_failed_does_not_take_back_what_was_confirmed() {
     let verdict = rig.reconciler.verdict();
     assert!(verdict.interface_failed.is_some());
     assert_eq!(verdict.revision, 1, "the peer is there as far as anybody knows");
+    // Nor does one for what is newer.
+    rig.devices.fail_reads(1);
+    rig.take(snapshot(&[peer(2), peer(3)])).unwrap();
+    assert_eq!(rig.reconciler.verdict().revision, 1);
+    rig.round();
+    assert_eq!(rig.reconciler.verdict().revision, 2);
 }
