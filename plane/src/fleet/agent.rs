@@ -100,7 +100,6 @@ impl Fleet {
     }
 }
 
-/// Whether an agent's token is the newer of two.
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this
 /// key cannot be counted on: the stock is thrown away and filled again.
 async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timestamp) -> Result<Done<()>, Refusal> {

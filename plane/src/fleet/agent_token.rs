@@ -113,6 +113,7 @@ impl Fleet {
     }
 }
 
+/// Whether an agent's token is the newer of two.
 async fn replaces(tx: &impl Read, authority: &Authority) -> Result<bool, Refusal> {
     let Authority::Agent { server, token_hash } = authority else {
         return Ok(false);

@@ -52,22 +52,15 @@ impl Fleet {
         let deadline = Instant::now() + Duration::from_secs(query.wait.into()).min(LONGEST);
         loop {
             let mut news = line.agent_news();
-            let now = self.now();
-            let seen = self.store().read(async |tx| {
-                if let Err(refusal) = authority::check(tx, &caller.authority, now).await {
-                    return match refusal {
-                        Refusal::Unauthorized(_) => Ok(None),
-                        other => Err(other),
-                    };
-                }
+            if line.is_cut() {
+                // The token this poll came with may be dead: it learns no more, and the next one tells.
+                return self.unchanged(&query);
+            }
+            let (here, stock) = self.store().read(async |tx| {
                 let (_, ledger) = existing(tx, server).await?;
                 let here = (tx.incarnation().await?, ledger.revision);
-                Ok::<_, Refusal>(Some((here, tx.prekey_stock(server).await?)))
+                Ok::<_, Refusal>((here, tx.prekey_stock(server).await?))
             })?;
-            // The token this poll came with is dead, or may be: it learns no more, and the next one tells.
-            let Some((here, stock)) = seen.filter(|_| !line.is_cut()) else {
-                return self.unchanged(&query);
-            };
             let moved = (query.incarnation, query.revision) != (Some(here.0), here.1);
             let prekeys = self.lack(&line, stock);
             let urgent = line.has_fresh_request() || (prekeys.urgent && line.may_ask_prekeys());
@@ -76,7 +69,12 @@ impl Fleet {
                 if prekeys.wanted > 0 {
                     line.note_prekeys_asked();
                 }
-                return self.answer(server, &query, moved, &line, prekeys.wanted, here).await;
+                let told = self.answer(server, &query, moved, &line, prekeys.wanted, here).await?;
+                // Looked at after all that would be told: it was known while the token was good, then.
+                return match self.is_good(caller).await? {
+                    true => Ok(told),
+                    false => self.unchanged(&query),
+                };
             }
             // What was said in an answer that got lost is said again, though nothing new happens.
             let outstanding = prekeys.urgent || line.has_requests();
@@ -86,6 +84,19 @@ impl Fleet {
                 deadline
             };
             let _ = timeout_at(until, news.changed()).await;
+        }
+    }
+
+    /// Whether what a caller came with is good still.
+    async fn is_good(&self, caller: &Caller) -> Result<bool, Refusal> {
+        let now = self.now();
+        let checked = self
+            .store()
+            .read(async |tx| authority::check(tx, &caller.authority, now).await);
+        match checked {
+            Ok(()) => Ok(true),
+            Err(Refusal::Unauthorized(_)) => Ok(false),
+            Err(other) => Err(other),
         }
     }
 
