@@ -311,6 +311,11 @@ mod tests {
                 "plane.toml:2: lissten",
                 "no such setting; is listen meant?",
             ),
+            (
+                "[metric]\nlisten = \"127.0.0.1:1\"",
+                "plane.toml:2: metric.listen",
+                "is metrics.listen meant?",
+            ),
             ("max_body = 5000", "plane.toml:1: max_body", "is limits.max_body meant?"),
             (
                 "trusted_proxies = [\"x\"]",
@@ -355,6 +360,8 @@ mod tests {
             error.starts_with("SENTRAZONE_PLANE_LISTENN:") && error.ends_with("is SENTRAZONE_PLANE_LISTEN meant?"),
             "{error}"
         );
+        let error = parse("", &[("SENTRAZONE_PLANE_FOO", "x")]).unwrap_err();
+        assert!(error.ends_with("to override"), "{error}");
     }
 
     #[test]

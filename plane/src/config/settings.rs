@@ -179,8 +179,9 @@ impl Settings {
         }
         match self.environment.into_keys().next() {
             Some(name) => {
-                let known: Vec<String> = self.known.iter().map(|path| variable(path)).collect();
-                let near = nearest(&name, &known).map(|known| format!("; is {known} meant?"));
+                let bare = |variable: &str| variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+                let known: Vec<String> = self.known.iter().map(|path| bare(&variable(path))).collect();
+                let near = nearest(&bare(&name), &known).map(|known| format!("; is {PREFIX}{known} meant?"));
                 Err(SettingError {
                     place: name,
                     message: format!(
@@ -199,10 +200,11 @@ fn nearest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let away = |path: &String| {
         let whole = strsim::osa_distance(wrong, path);
-        whole.min(strsim::osa_distance(&last(wrong), &last(path)))
+        // Of those whose names are as near, the one whose table is, too.
+        (whole.min(strsim::osa_distance(&last(wrong), &last(path))), whole)
     };
     let near = known.iter().map(|path| (away(path), path));
-    let near = near.filter(|(away, _)| *away <= 2 && 2 * *away < last(wrong).len());
+    let near = near.filter(|((name, _), _)| *name <= 2 && 2 * *name < last(wrong).len());
     near.min_by_key(|(away, _)| *away).map(|(_, path)| path)
 }
 
