@@ -52,9 +52,10 @@ struct Done {
 
 /// Adds what the file names.
 pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
-    // From here on, and not only once it is waited for: the first name may be done by then.
-    let mut stopped = interrupt()?;
     let wanted = read(many.file)?;
+    // From here on, and not only once it is waited for: the first name may be done by then. To read, which
+    // nothing follows yet, ends with the program.
+    let mut stopped = interrupt()?;
     let count = wanted.len();
     let asked = async {
         // An unknown server, or somebody who may not, is said once and not for every name.

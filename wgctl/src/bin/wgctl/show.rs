@@ -32,12 +32,8 @@ impl Show {
         let mut kernel = Kernel::open().map_err(|error| local(&error))?;
         let devices = match self.interface {
             Some(name) => {
-                // Named, a socket that nobody answers is worth a word.
-                let device = match Userspace::new().read(&name).map_err(|error| local(&error))? {
-                    Some(device) => Some(device),
-                    None => kernel.read(&name).map_err(|error| local(&error))?,
-                };
-                BTreeMap::from([(name.clone(), device.ok_or_else(|| local(&Error::NoInterface(name)))?)])
+                let device = one(&mut kernel, &name).map_err(|error| local(&error))?;
+                BTreeMap::from([(name, device)])
             }
             None => all(&mut kernel)?,
         };
@@ -63,6 +59,18 @@ impl Show {
             texts.join("\n")
         })
     }
+}
+
+/// The kernel's interface of a name, or else a userspace process's; a socket that nobody answers is worth
+/// a word then.
+fn one(kernel: &mut Kernel, name: &InterfaceName) -> Result<Device, Error> {
+    let why = match kernel.read(name) {
+        Ok(Some(device)) => return Ok(device),
+        Ok(None) => Error::NoInterface(name.clone()),
+        Err(error @ Error::NoPermission) => return Err(error),
+        Err(error) => error,
+    };
+    Userspace::new().read(name)?.ok_or(why)
 }
 
 /// What is there now: an interface may have gone since it was listed, and a userspace process left its

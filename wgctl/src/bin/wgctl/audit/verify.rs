@@ -89,14 +89,17 @@ fn told(outcome: &Verification, source: Source) -> String {
     // Up to where it cannot have been written anew by whoever has the file.
     let vouched = match source {
         Source::Plane => last,
-        Source::File { head, .. } => head.map_or(0, |head| head.id).max(signed),
+        Source::File { pinned, head } => head.map_or(0, |head| head.id).max(if pinned { signed } else { 0 }),
     };
     let mut text = match outcome.first {
         None => "The audit log has no record.\n".to_owned(),
         Some(first) if vouched < first => format!(
-            "The {} records, {first} to {last}, follow each other. No signature covers them: whoever has the file could \
-             have written them.\n",
-            outcome.records
+            "The {} records, {first} to {last}, follow each other. {}: whoever has the file could have written them.\n",
+            outcome.records,
+            match outcome.public_key {
+                None => "No signature covers them",
+                Some(_) => "Who signed them is not known",
+            }
         ),
         Some(first) => format!(
             "The audit log is as it was written: {} records, {first} to {last}.\n",
@@ -177,5 +180,6 @@ mod tests {
         }
         let unknown = told(&outcome(Some(10)), file(false, None));
         assert!(unknown.contains("give the plane's with --public-key"), "{unknown}");
+        assert!(!unknown.contains(as_written) && unknown.contains(anybody), "{unknown}");
     }
 }
