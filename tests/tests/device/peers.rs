@@ -227,3 +227,20 @@ fn a_read_among_writes_of_others_still_has_every_peer() {
     drop(stop);
     writer.join().unwrap();
 }
+
+#[test]
+fn wgctl_shows_the_kernels_interface_though_a_userspace_one_left_its_socket() {
+    let mut lab = Lab::new();
+    // The sockets of all namespaces lie in one folder.
+    lab.name = format!("szk{}", std::process::id()).parse().unwrap();
+    assert!(lab.host.create_link(&lab.name).unwrap());
+    std::fs::create_dir_all("/var/run/wireguard").unwrap();
+    let left_behind = format!("/var/run/wireguard/{}.sock", lab.name);
+    std::fs::write(&left_behind, "").unwrap();
+    let wgctl = sentrazone_tests::process::binary("wgctl");
+    let shown = lab
+        .namespace
+        .exec(&[wgctl.to_str().unwrap(), "show", lab.name.as_str()]);
+    std::fs::remove_file(left_behind).unwrap();
+    assert!(shown.starts_with(&format!("interface: {}\n", lab.name)), "{shown}");
+}

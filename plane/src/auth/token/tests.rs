@@ -19,6 +19,21 @@ fn account() -> Account {
     }
 }
 
+/// What a session says that is made now.
+fn session(now: Timestamp) -> Claims {
+    Claims {
+        sub: UserId::random(),
+        email: "ops@example.com".to_owned(),
+        role: Role::Admin,
+        iat: now.unix(),
+        exp: now.after(LIFETIME).unix(),
+        jti: Uuid::new_v4(),
+        aud: AUDIENCE.to_owned(),
+        typ: SESSION.to_owned(),
+        epoch: 1,
+    }
+}
+
 #[test]
 fn a_token_says_whose_it_is_for_24_hours() {
     let (tokens, account, now) = (tokens(), account(), Timestamp::from_unix(1_800_000_000));
@@ -37,17 +52,7 @@ fn a_token_says_whose_it_is_for_24_hours() {
 #[test]
 fn what_our_own_key_signed_is_a_session_of_a_day_or_nothing() {
     let (tokens, now) = (tokens(), Timestamp::from_unix(1_800_000_000));
-    let session = Claims {
-        sub: UserId::random(),
-        email: "ops@example.com".to_owned(),
-        role: Role::Admin,
-        iat: now.unix(),
-        exp: now.after(LIFETIME).unix(),
-        jti: Uuid::new_v4(),
-        aud: AUDIENCE.to_owned(),
-        typ: SESSION.to_owned(),
-        epoch: 1,
-    };
+    let session = session(now);
     let verified = |claims: &Claims| tokens.verify(&tokens.keys().current.sign(claims).unwrap(), now);
     assert_eq!(verified(&session).unwrap(), session);
     let made = |change: fn(&mut Claims)| {
@@ -106,17 +111,7 @@ async fn an_old_key_signs_nothing_new() {
         .await
         .unwrap();
     let later = now.after(Duration::from_secs(3600));
-    let claims = Claims {
-        sub: UserId::random(),
-        email: "ops@example.com".to_owned(),
-        role: Role::Admin,
-        iat: later.unix(),
-        exp: later.after(LIFETIME).unix(),
-        jti: Uuid::new_v4(),
-        aud: AUDIENCE.to_owned(),
-        typ: SESSION.to_owned(),
-        epoch: 1,
-    };
+    let claims = session(later);
     let forged = stolen.current.sign(&claims).unwrap();
     assert!(matches!(tokens.verify(&forged, later), Err(TokenError::Invalid)));
     let (honest, _) = tokens.issue(&account(), later).unwrap();

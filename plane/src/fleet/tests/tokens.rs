@@ -20,7 +20,7 @@ fn grace(grace_seconds: u32) -> TokenRotation {
 }
 
 /// A scene whose clock the test moves.
-pub(super) async fn scene_at(now: &'static AtomicI64) -> Scene {
+async fn scene_at(now: &'static AtomicI64) -> Scene {
     let settings = Settings {
         apply_timeout: Duration::from_millis(20),
         clock: Clock::new(|| Timestamp::from_unix(now.load(Ordering::Relaxed))),
@@ -209,4 +209,91 @@ async fn of_three_agent_tokens_the_oldest_is_dead() {
     for token in [&scene.token, &second.agent_token, &third.agent_token] {
         assert_eq!(scene.whose(token).await, None);
     }
+}
+
+/// A poll of the agent that nothing answers yet.
+async fn held_poll(scene: &Scene) -> tokio::task::JoinHandle<Result<Desired, Refusal>> {
+    let held = DesiredQuery {
+        revision: scene.poll(0).await.revision,
+        incarnation: Some(scene.fleet.store().incarnation().unwrap()),
+        wait: 60,
+    };
+    scene.apply(held.revision).await;
+    scene.stock(64).await;
+    let (fleet, server, me) = (scene.fleet.clone(), scene.server.clone(), scene.caller());
+    let poll = tokio::spawn(async move { fleet.desired(&me, &server, held).await });
+    while scene.fleet.connected_agents() == 0 {
+        tokio::task::yield_now().await;
+    }
+    poll
+}
+
+#[tokio::test]
+async fn a_poll_under_a_dead_token_learns_nothing_more() {
+    let scene = scene().await;
+    let poll = held_poll(&scene).await;
+    scene
+        .fleet
+        .rotate_agent_token(&admin(), &scene.server, TokenRotation::default())
+        .await
+        .unwrap();
+    scene.create(with_key("alice")).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
+    let desired = ended.expect("the poll ends with its token").unwrap().unwrap();
+    assert_eq!(desired.change, Change::Unchanged);
+}
+
+#[tokio::test]
+async fn a_poll_whose_token_died_without_a_cut_learns_nothing_more() {
+    static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
+    // Its grace runs out, or another rotation follows.
+    for rotated_again in [false, true] {
+        let scene = scene_at(&NOW).await;
+        let poll = held_poll(&scene).await;
+        let caller = admin();
+        let rotate = async || {
+            let rotated = scene.fleet.rotate_agent_token(&caller, &scene.server, grace(60));
+            rotated.await.unwrap()
+        };
+        rotate().await;
+        match rotated_again {
+            true => drop(rotate().await),
+            false => drop(NOW.fetch_add(60, Ordering::Relaxed)),
+        }
+        scene.create(with_key("alice")).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
+        let desired = ended.expect("the change wakes it").unwrap().unwrap();
+        assert_eq!((desired.change, desired.prekeys_wanted), (Change::Unchanged, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_poll_under_a_token_in_its_grace_is_told_as_before() {
+    let scene = scene().await;
+    let poll = held_poll(&scene).await;
+    scene
+        .fleet
+        .rotate_agent_token(&admin(), &scene.server, grace(60))
+        .await
+        .unwrap();
+    scene.create(with_key("alice")).await.unwrap();
+    assert_ne!(poll.await.unwrap().unwrap().change, Change::Unchanged);
+}
+
+#[tokio::test]
+async fn a_rotation_ends_the_poll_though_the_caller_went_away() {
+    use futures_util::FutureExt as _;
+    let scene = scene().await;
+    let poll = held_poll(&scene).await;
+    let caller = admin();
+    let rotation = scene
+        .fleet
+        .rotate_agent_token(&caller, &scene.server, TokenRotation::default());
+    assert!(rotation.now_or_never().is_none());
+    let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
+    assert_eq!(
+        ended.expect("it ends with its token").unwrap().unwrap().change,
+        Change::Unchanged
+    );
+    assert_eq!(scene.whose(&scene.token).await, None);
 }

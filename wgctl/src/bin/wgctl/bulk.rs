@@ -1,11 +1,12 @@
 //! `peer add --from-file`: many devices at once.
 //!
-//! Owns the file's form, how many requests are in flight, what is tried again, and what became of each
-//! name. A run that broke off is repeated: names that are there already stay as they are.
+//! Owns how many requests are in flight, what is tried again, and what became of each name. A run that
+//! broke off is repeated: names that are there already stay as they are.
+
+mod names;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,19 +24,13 @@ use crate::output::{Output, Table, Tone, join, plain};
 use crate::peer_args::{Add, Many};
 use crate::progress::Progress;
 use crate::prompt::interrupt;
+use names::{Wanted, read};
 
 /// Requests in flight.
 const AT_ONCE: usize = 64;
 /// How often one is tried, and how long the first pause is; each is twice the one before.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// One line of the file.
-#[derive(Debug, PartialEq)]
-struct Wanted {
-    name: PeerName,
-    key: Option<PublicKey>,
-}
 
 /// What became of a name.
 enum Outcome {
@@ -257,94 +252,6 @@ fn file_name(peer: &Peer) -> String {
     name + ".conf"
 }
 
-/// The names of a file, all of them right.
-fn read(path: &Path) -> Result<Vec<Wanted>, Failure> {
-    let shown = path.display().to_string();
-    if path == Path::new("-") {
-        return parse(std::io::stdin().lock(), "stdin");
-    }
-    let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-    parse(file, &shown)
-}
-
-/// RFC 4180: a name with a comma in it is quoted. Empty lines and lines that begin with `#` are skipped.
-fn parse(mut input: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
-    let mut text = String::new();
-    let failed = |error| Failure::Local(format!("{file}: {error}"));
-    input.read_to_string(&mut text).map_err(failed)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    // The reader would make something of it, over several lines.
-    if let Some(at) = text
-        .lines()
-        .position(|line| !line.starts_with('#') && !is_quoted_right(line))
-    {
-        return Err(Failure::Local(format!(
-            "{file}:{}: a double quote is not in its place: one opens a field and one ends it (\"Roe, Jane\"), and within \
-             it two stand for one; nothing was added",
-            at + 1
-        )));
-    }
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .comment(Some(b'#'))
-        .from_reader(text.as_bytes());
-    let mut wanted: Vec<Wanted> = Vec::new();
-    let mut seen = BTreeMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| Failure::Local(format!("{file}: {error}")))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let wrong = |what: &str| Failure::Local(format!("{file}:{line}: {what}; nothing was added"));
-        let fields: Vec<&str> = record.iter().collect();
-        let (name, key) = match fields.as_slice() {
-            ["name", "public_key"] if wanted.is_empty() => continue,
-            [name] | [name, ""] => (name, None),
-            [name, key] => (name, Some(key.parse().map_err(|error| wrong(&format!("{error}")))?)),
-            _ => {
-                return Err(wrong(
-                    "write NAME or NAME,PUBLIC-KEY (a name with a comma in double quotes)",
-                ));
-            }
-        };
-        let name: PeerName = name.parse().map_err(|error| wrong(&format!("{error}")))?;
-        if let Some(first) = seen.insert(name.clone(), line) {
-            return Err(wrong(&format!("{name} is in line {first} already")));
-        }
-        wanted.push(Wanted { name, key });
-    }
-    if wanted.is_empty() {
-        return Err(Failure::Local(format!("{file} holds no name")));
-    }
-    Ok(wanted)
-}
-
-/// Whether quotes stand where RFC 4180 has them, in a line that is a whole record: no name has a line
-/// break.
-fn is_quoted_right(line: &str) -> bool {
-    let mut rest = line;
-    loop {
-        let end = match rest.strip_prefix('"') {
-            None => rest.find(',').unwrap_or(rest.len()),
-            Some(quoted) => {
-                let inside = quoted.replace("\"\"", "__");
-                let Some(end) = inside.find('"') else { return false };
-                let after = &quoted[end + 1..];
-                let blank = after.len() - after.trim_start().len();
-                rest = &after[blank..];
-                0
-            }
-        };
-        if rest[..end].contains('"') || !(rest[end..].is_empty() || rest[end..].starts_with(',')) {
-            return false;
-        }
-        match rest[end..].strip_prefix(',') {
-            Some(next) => rest = next,
-            None => return true,
-        }
-    }
-}
-
 impl Done {
     fn json(&self) -> Value {
         let (outcome, peer, error) = match &self.outcome {
@@ -379,56 +286,4 @@ fn table(done: &[Done], out: &Output) -> String {
         "{}{reasons}{made} made, {exist} there already, {failed} failed.\n",
         out.table(table)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(text: &str) -> Result<Vec<(String, bool)>, String> {
-        let wanted = parse(text.as_bytes(), "names").map_err(|failure| failure.to_string())?;
-        Ok(wanted
-            .into_iter()
-            .map(|one| (one.name.to_string(), one.key.is_some()))
-            .collect())
-    }
-
-    #[test]
-    fn a_line_is_a_name_or_a_name_and_a_key() {
-        let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
-        let text = format!(
-            "\u{feff}\"name\",public_key\n# staff\nalice\n\n\"Roe, Jane\", {key}\r\nZoë's laptop,\n\"the \"\"old\"\" one\" ,\n"
-        );
-        let expected = [
-            ("alice", false),
-            ("Roe, Jane", true),
-            ("Zoë's laptop", false),
-            ("the \"old\" one", false),
-        ];
-        assert_eq!(
-            parsed(&text).unwrap(),
-            expected.map(|(name, key)| (name.to_owned(), key))
-        );
-    }
-
-    #[test]
-    fn a_wrong_line_is_named_and_nothing_is_added() {
-        for (text, expected) in [
-            ("alice\nbob,short\n", "names:2: "),
-            (
-                "alice\nbob\nalice\n",
-                "names:3: alice is in line 1 already; nothing was added",
-            ),
-            ("a,b,c\n", "names:1: write NAME"),
-            ("# nobody\n", "names holds no name"),
-            ("x\u{202e}y\n", "names:1: a peer name is"),
-            ("alice\n\"bob\ncarol\n", "names:2: a double quote"),
-            ("alice\nbob\"\n", "names:2: a double quote"),
-            ("\"Roe\" Jane\n", "names:1: a double quote"),
-            ("a, \"b\"\n", "names:1: a double quote"),
-        ] {
-            let error = parsed(text).unwrap_err();
-            assert!(error.starts_with(expected), "{text:?}: {error}");
-        }
-    }
 }

@@ -48,11 +48,11 @@ impl Verify {
             return conclude(outcome, Source::Plane, "the audit log is not as it was written", out);
         };
         let failed = |error| Failure::file("read", &path, &error);
+        let pinned = !self.public_key.is_empty();
         let source = Source::File {
-            pinned: !self.public_key.is_empty(),
+            pinned,
             head: self.expect_head,
         };
-        let must_be_signed = !self.public_key.is_empty();
         let expected = Expected {
             keys: self.public_key,
             checkpoints: true,
@@ -62,7 +62,7 @@ impl Verify {
         let mut outcome = verify_file(file, expected).map_err(failed)?;
         let is_none = outcome.records == 0 && outcome.pruned.is_none() && outcome.fault.is_some();
         let shown = path.display();
-        let wrong = if must_be_signed && require_signature(&mut outcome) {
+        let wrong = if pinned && require_signature(&mut outcome) {
             format!("the audit log in {shown} cannot be shown to be as it was written")
         } else if is_none {
             format!("{shown} is no export of the audit log, or its beginning was changed")
@@ -117,7 +117,7 @@ fn told(outcome: &Verification, source: Source) -> String {
         (None, Source::Plane) => text.push_str("No signature covers it.\n"),
         (None, Source::File { .. }) => {}
     }
-    if outcome.public_key.is_some() && matches!(source, Source::File { pinned: false, .. }) {
+    if let (Some(_), Source::File { pinned: false, .. }) = (outcome.public_key, source) {
         text.push_str("Whose key that is was not checked: give the plane's with --public-key.\n");
     }
     if outcome.first.is_some_and(|first| (first..last).contains(&vouched)) {
