@@ -16,6 +16,8 @@ pub mod enroll;
 mod folder;
 pub mod host;
 pub mod import;
+#[cfg(test)]
+mod logged;
 pub mod metrics;
 pub mod plane;
 pub mod preview;

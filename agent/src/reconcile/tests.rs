@@ -19,7 +19,7 @@ use wgctl::protocol::v1::{self, Change, Interface};
 
 use super::*;
 use crate::desired::tests::{answer, interface, peer, server, snapshot};
-use crate::host;
+use crate::{host, logged};
 
 /// A host, and what a plane would say to it.
 struct Rig {
@@ -35,6 +35,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        logged::begin();
         let folder = tempfile::tempdir().unwrap();
         let secrets = Arc::new(Secrets::open(folder.path()).unwrap());
         let devices = Memory::new();

@@ -12,10 +12,10 @@ use wgctl::{Clock, PublicKey, Timestamp};
 
 use super::*;
 use crate::desired::tests::{answer as says, interface, peer, server as los_angeles};
-use crate::host;
 use crate::plane::Jitter;
 use crate::plane::fake::{Fake, Manner};
 use crate::reconcile::{LinkBy, Loop, Reconciler};
+use crate::{host, logged};
 
 /// An agent among the tasks of a test; dropped, it is gone like one that was killed.
 struct Agent {
@@ -38,6 +38,7 @@ impl Agent {
 
     /// Gives how long it took to be ready.
     async fn start(&mut self, planes: &[Fake]) -> Duration {
+        logged::begin();
         let began = Instant::now();
         let folder = self.folder.path().to_owned();
         let secrets = Arc::new(Secrets::open(&folder).unwrap());

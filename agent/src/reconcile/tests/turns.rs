@@ -203,53 +203,16 @@ async fn it_ends_when_told_or_when_nobody_is_left_to_tell_it_and_leaves_everythi
     assert_eq!(rig.keys(), keys(&[&one]));
 }
 
-/// What is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<std::sync::Mutex<Vec<String>>>);
-
-impl Lines {
-    fn with(&self, words: &str) -> usize {
-        let lines = self.0.lock().unwrap();
-        lines.iter().filter(|line| line.contains(words)).count()
-    }
-}
-
-impl tracing::field::Visit for &Lines {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "message" {
-            self.0.lock().unwrap().push(format!("{value:?}"));
-        }
-    }
-}
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut &*self);
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_log_tells_what_changes_and_not_each_round() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
     let one = peer(2);
     let mut running = Running::with(std::slice::from_ref(&one)).await;
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(lines.with("configured addresses"), 1);
+    assert_eq!(logged::with("configured addresses"), 1);
     running.rig.devices.fail_reads(4);
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(lines.with("the interface is not as it should be"), 1);
-    assert_eq!(lines.with("all is as it should be"), 1, "it is again");
+    assert_eq!(logged::with("the interface is not as it should be"), 1);
+    assert_eq!(logged::with("all is as it should be"), 1, "it is again");
     running.rig.devices.refuse(one.public_key);
     running.rig.meddle(vec![meddling(
         wgctl::device::plan::ChangeKind::Remove,
@@ -257,5 +220,5 @@ async fn the_log_tells_what_changes_and_not_each_round() {
         &[],
     )]);
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(lines.with("clients are not as they should be"), 1);
+    assert_eq!(logged::with("clients are not as they should be"), 1);
 }
