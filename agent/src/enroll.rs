@@ -17,6 +17,7 @@ use wgctl::device::userspace::Userspace;
 use wgctl::device::{Backend as _, Device};
 use wgctl::file;
 use wgctl::protocol::v1::{Hello, Terms, VERSION};
+use wgctl::terminal::ask_hidden;
 use wgctl::{PeerName, Pin, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -384,9 +385,7 @@ fn hand_to_the_agent(path: &Path) -> io::Result<()> {
 fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
     let mut text = Zeroizing::new(String::new());
     let outcome = match path.to_str() {
-        Some("-") if io::stdin().is_terminal() => {
-            rpassword::prompt_password("The agent's token: ").map(|typed| *text = typed)
-        }
+        Some("-") if io::stdin().is_terminal() => ask_hidden("The agent's token: ").map(|typed| text = typed),
         Some("-") => io::stdin().read_to_string(&mut text).map(drop),
         _ => std::fs::read_to_string(path).map(|read| *text = read),
     };

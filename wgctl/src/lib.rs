@@ -2,7 +2,7 @@
 //!
 //! Owns the value types (keys, addresses, names), the REST and agent protocol types, the typed
 //! HTTP client, client configurations, the form of backups, the WireGuard device (model, diff, backends), how our
-//! programs log and what they show of themselves.
+//! programs log, what they show of themselves and how they ask for secrets.
 //! It must not know the plane's storage or the agent's loop. The netlink and userspace backends
 //! sit behind the features `kernel` and `userspace`, so that the plane links none of them.
 
@@ -31,6 +31,8 @@ pub mod protocol;
 pub mod qr;
 #[cfg(feature = "openapi")]
 pub mod schema;
+#[cfg(feature = "terminal")]
+pub mod terminal;
 pub mod time;
 
 pub use key::{PresharedKey, PrivateKey, PublicKey};

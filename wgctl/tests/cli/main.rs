@@ -11,6 +11,8 @@ mod look;
 #[cfg(test)]
 mod plane;
 #[cfg(test)]
+mod prompt;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod terminal;

@@ -133,6 +133,24 @@ impl Terminal {
         }
     }
 
+    /// Waits until the program is the one the terminal was made for: Ctrl-C is not lost from then on.
+    pub(crate) fn until_begun(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let program = format!("/proc/{}/exe", self.child.id());
+        while std::fs::read_link(&program).is_ok_and(|path| path.ends_with("setsid")) {
+            assert!(Instant::now() < deadline, "it has not begun");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until what is typed is not shown.
+    pub(crate) fn until_silent(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.settings().contains("-echo ") {
+            assert!(Instant::now() < deadline, "what is typed is shown");
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
@@ -159,7 +177,6 @@ impl Terminal {
 
     /// Waits for the program's end; how it ended, and all it wrote.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().unwrap();
         let deadline = Instant::now() + PATIENCE;
         let mut shown = self.screen.0.lock().unwrap();
         while !shown.ended {
@@ -167,6 +184,7 @@ impl Terminal {
             assert!(!left.is_zero(), "the terminal is still open");
             shown = self.screen.1.wait_timeout(shown, left).unwrap().0;
         }
+        let status = self.child.wait().unwrap();
         (status, String::from_utf8_lossy(&shown.bytes).into_owned())
     }
 }

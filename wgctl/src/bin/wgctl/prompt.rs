@@ -6,6 +6,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wgctl::terminal::ask_hidden;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -33,13 +34,11 @@ pub(crate) fn password(question: &str, from_stdin: bool) -> Result<Zeroizing<Str
     if from_stdin {
         return line_of_stdin("password");
     }
-    rpassword::prompt_password(question)
-        .map(Zeroizing::new)
-        .map_err(|error| {
-            Failure::Usage(format!(
-                "no terminal to ask for the password on ({error}): use --password-stdin"
-            ))
-        })
+    ask_hidden(question).map_err(|error| {
+        Failure::Usage(format!(
+            "no terminal to ask for the password on ({error}): use --password-stdin"
+        ))
+    })
 }
 
 /// A password to be, asked for twice so that a slip of the finger locks nobody out.
