@@ -5,8 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::plane::{ID, peer, server};
-use crate::support::{Home, Plane, Seen, problem, stderr, stdout};
+use crate::support::{Home, ID, Plane, Seen, peer, problem, server, stderr, stdout};
 use crate::terminal::Terminal;
 
 const ADD: &str = "POST /api/wg-clients/la";

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::plane::{peer, server};
-use crate::support::{Home, Plane, stdout};
+use crate::support::{Home, Plane, peer, server, stdout};
 use crate::terminal::Terminal;
 
 const USERS: &str = r#"[{"id":"5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11","email":"ops@example.com","role":"admin","enabled":true,

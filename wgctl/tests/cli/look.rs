@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::plane::{ID, peer};
-use crate::support::{Home, Plane, stderr, stdout};
+use crate::support::{Home, ID, Plane, peer, stderr, stdout};
 use crate::terminal::Terminal;
 
 const STATUS: &str = r#"[{"server_id":"la","online":true,"ping_ms":null,"peers":0,"transfer_rx":0,"transfer_tx":0,

@@ -68,6 +68,30 @@ pub(crate) struct Seen {
     pub(crate) body: String,
 }
 
+/// An id that the plane gave.
+pub(crate) const ID: &str = "5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11";
+
+/// A peer as the plane shows it.
+pub(crate) fn peer(name: &str) -> String {
+    format!(
+        r#"{{"id":"{ID}","name":"{name}","enabled":true,"address":"10.8.0.2","addresses":["10.8.0.2","fd00:8::2"],
+        "publicKey":"pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=","privateKeyHeld":true,"presharedKey":true,
+        "latestHandshakeAt":null,"transferRx":2048,"transferTx":0,"allowedIPs":["0.0.0.0/0"],"serverAllowedIPs":[],
+        "dns":[],"persistentKeepalive":25,"mtu":null,"expiresAt":null,"createdAt":"2026-05-06T12:00:00Z",
+        "updatedAt":"2026-05-06T12:00:00Z","applied":true,"pendingSince":null,"failed":null}}"#
+    )
+}
+
+/// A server as the plane shows it, with more members.
+pub(crate) fn server(extra: &str) -> String {
+    format!(
+        r#"{{"id":"la","endpoint":"vpn.example.com:51820","address_pool":["10.8.0.0/24"],"addresses":["10.8.0.1"],"dns":[],
+        "allowed_ips":["0.0.0.0/0"],"mtu":null,"persistent_keepalive":25,"interface":"wg0","listen_port":51820,
+        "masquerade":false,"ping_target":null,"public_key":null,"peers":0,"created_at":"2026-05-06T12:00:00Z",
+        "updated_at":"2026-05-06T12:00:00Z","desired_revision":1,"applied_revision":null,"failed":null{extra}}}"#
+    )
+}
+
 /// An HTTP server on loopback that gives the answers it was told: `GET /path` → status and body. One
 /// without a query is given whatever the query.
 pub(crate) struct Plane {
