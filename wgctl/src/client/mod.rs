@@ -178,7 +178,8 @@ impl Client {
         };
         builder = match base.scheme() {
             // Without TLS the system's certificates are not asked for: a small host may have none.
-            "http" => builder.tls_certs_only([]),
+            // Nor does a proxy of the environment see what is not encrypted: nobody else is to read it.
+            "http" => builder.tls_certs_only([]).no_proxy(),
             _ => builder.tls_backend_preconfigured(trust.tls()?),
         };
         let http = builder.build().map_err(setup)?;

@@ -93,3 +93,21 @@ fn the_environment_names_plane_and_token() {
         .collect();
     assert_eq!(tokens, ["Bearer secret", "Bearer from-file"]);
 }
+
+#[test]
+fn a_proxy_does_not_see_what_is_not_encrypted() {
+    let home = Home::new();
+    let plane = Plane::new(&[(
+        "POST /api/login",
+        200,
+        r#"{"token":"eyJ.a.b","expires_at":"2999-01-01T00:00:00Z"}"#,
+    )]);
+    let proxy = Plane::new(&[]);
+    let names = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+    let environment = names.map(|name| (name, proxy.url.as_str()));
+    let words = format!("login {} --email ops@example.com --password-stdin", plane.url);
+    let output = home.run_with(&words, "pass word\n", &environment);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(proxy.seen().is_empty());
+    assert_eq!(plane.seen().len(), 1);
+}
