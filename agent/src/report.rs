@@ -4,9 +4,10 @@
 //! reports (each interval: round trip, transfers). A look at the interface comes with each report,
 //! whether the plane is there or not: it is also what repairs drift.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -142,12 +143,7 @@ impl<P: Plane> Reporter<P> {
     async fn measure(&self, target: Option<&Endpoint>) -> Option<f64> {
         let begin = Instant::now();
         let answered = match (target, self.dialled()) {
-            (Some(target), _) => {
-                let connection = TcpStream::connect((target.host(), target.port()));
-                timeout(PING_TIMEOUT, connection)
-                    .await
-                    .is_ok_and(|connected| connected.is_ok())
-            }
+            (Some(target), _) => timeout(PING_TIMEOUT, connect(target)).await.unwrap_or(false),
             (None, Some((plane, _))) => timeout(PING_TIMEOUT, plane.health())
                 .await
                 .is_ok_and(|answer| answer.is_ok()),
@@ -189,6 +185,35 @@ impl<P: Plane> Reporter<P> {
     }
 }
 
+/// Whether one of the target's addresses takes a TCP connection.
+async fn connect(target: &Endpoint) -> bool {
+    let Ok(addresses) = lookup_host((target.host(), target.port())).await else {
+        return false;
+    };
+    let addresses: Vec<SocketAddr> = addresses.filter(|address| leads_off_this_host(address.ip())).collect();
+    TcpStream::connect(&*addresses).await.is_ok()
+}
+
+/// Whether an address is one that a record may name: the plane learns nothing of this host's own services, nor
+/// of those that a cloud puts at a link-local address.
+fn leads_off_this_host(address: IpAddr) -> bool {
+    let (loopback, unspecified, multicast, link_local) = match address.to_canonical() {
+        IpAddr::V4(v4) => (
+            v4.is_loopback(),
+            v4.octets()[0] == 0,
+            v4.is_multicast() || v4.is_broadcast(),
+            v4.is_link_local(),
+        ),
+        IpAddr::V6(v6) => (
+            v6.is_loopback(),
+            v6.is_unspecified(),
+            v6.is_multicast(),
+            v6.is_unicast_link_local(),
+        ),
+    };
+    !(loopback || unspecified || multicast || link_local)
+}
+
 /// An exponentially weighted mean; without a measurement there is none to report.
 fn smooth(before: Option<f64>, measured: Option<f64>) -> Option<f64> {
     let measured = measured?;
@@ -206,6 +231,39 @@ mod tests {
         assert_eq!(smooth(None, Some(10.0)), Some(10.0));
         assert_eq!(smooth(Some(10.0), Some(20.0)), Some(12.0));
         assert_eq!(smooth(Some(10.0), None), None);
+    }
+
+    #[test]
+    fn no_record_makes_the_host_call_itself_or_its_link() {
+        for (text, may) in [
+            ("192.0.2.1", true),
+            ("10.8.0.1", true),
+            ("2001:db8::1", true),
+            ("fd00::1", true),
+            ("127.0.0.1", false),
+            ("127.9.9.9", false),
+            ("::ffff:127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("169.254.169.254", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::1", false),
+            ("::", false),
+            ("fe80::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(leads_off_this_host(text.parse().unwrap()), may, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_leads_to_this_host_is_not_called() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        assert!(!connect(&target.parse().unwrap()).await);
+        let called = listener.accept().map(drop).unwrap_err();
+        assert_eq!(called.kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]
