@@ -29,19 +29,39 @@ impl LocalSocket {
             DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         }
         remove_stale(path).await?;
-        let listener = UnixListener::bind(path)?;
-        let socket = Self {
-            listener,
-            path: path.to_owned(),
+        // Whoever connects administers: before the mode is right, nobody else may get there.
+        let private = path.with_file_name(format!(".{}", std::process::id()));
+        let unfinished = private.join("s");
+        let clear = || {
+            let _ = fs::remove_file(&unfinished);
+            let _ = fs::remove_dir(&private);
         };
-        if let Ok(Some(group)) = Group::from_name(GROUP)
-            && let Err(error) = chown(path, None, Some(group.gid))
-        {
-            tracing::warn!("the socket {} stays out of group {GROUP}: {error}", path.display());
-        }
-        fs::set_permissions(path, Permissions::from_mode(MODE))?;
-        Ok(socket)
+        clear();
+        DirBuilder::new().mode(0o700).create(&private)?;
+        let bound = listen(&unfinished, path);
+        clear();
+        Ok(Self {
+            listener: bound?,
+            path: path.to_owned(),
+        })
     }
+}
+
+/// Listens on `unfinished`, and gives it its name when its group and mode are right.
+fn listen(unfinished: &Path, path: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(unfinished)?;
+    if let Ok(Some(group)) = Group::from_name(GROUP)
+        && let Err(error) = chown(unfinished, None, Some(group.gid))
+    {
+        tracing::warn!("the socket {} stays out of group {GROUP}: {error}", path.display());
+    }
+    fs::set_permissions(unfinished, Permissions::from_mode(MODE))?;
+    // Unlike a rename, this takes no other plane's socket away.
+    fs::hard_link(unfinished, path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => taken(),
+        _ => error,
+    })?;
+    Ok(listener)
 }
 
 impl Drop for LocalSocket {
@@ -64,10 +84,14 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another plane answers there")),
+        Ok(_) => Err(taken()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }
+}
+
+fn taken() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "another plane answers there")
 }
 
 /// The name of the user at the other end, or the uid in digits for a user without one.
