@@ -7,7 +7,7 @@
 use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
-use super::Refusal;
+use super::{Refusal, no_server};
 use crate::store::Authority;
 use crate::store::prelude::*;
 
@@ -30,11 +30,17 @@ pub(super) async fn check(tx: &impl Read, authority: &Authority, now: Timestamp)
                 user.ok_or_else(|| ended("this session has ended meanwhile: log in again at POST /api/login"))?;
             (user.role, *role)
         }
-        Authority::Token { id, role } => {
+        Authority::Token { id, role, server } => {
             let token = tx.token(id).await?;
             let token = token.filter(|token| token.is_good(now));
             let token =
                 token.ok_or_else(|| ended("this API token is not valid any more: ask an admin for a new one"))?;
+            // A server that was removed took the token's leave for it along, also where a new one has its name.
+            if let Some(server) = server
+                && token.servers.as_ref().is_some_and(|servers| !servers.contains(server))
+            {
+                return Err(no_server(server));
+            }
             (token.role, *role)
         }
     };

@@ -153,8 +153,11 @@ async fn scoped_viewer(parts: &mut Parts, app: &App) -> Result<ScopedViewer, Fai
 }
 
 async fn admin(parts: &mut Parts, app: &App) -> Result<Admin, Failure> {
-    let human = human(parts, app.shared(), Role::Admin).await?;
-    human.stays_in_scope(parts, app).await?;
+    let mut human = human(parts, app.shared(), Role::Admin).await?;
+    let reached = human.stays_in_scope(parts, app).await?;
+    if let Authority::Token { server, .. } = &mut human.caller.authority {
+        *server = reached;
+    }
     Ok(Admin {
         caller: human.caller,
         app: app.clone(),
@@ -214,18 +217,19 @@ struct Human {
 }
 
 impl Human {
-    async fn stays_in_scope(&self, parts: &mut Parts, app: &App) -> Result<(), Failure> {
+    /// Gives the server that somebody limited to some asks for.
+    async fn stays_in_scope(&self, parts: &mut Parts, app: &App) -> Result<Option<ServerId>, Failure> {
         if self.scope.is_everything() {
-            return Ok(());
+            return Ok(None);
         }
         let parameters = RawPathParams::from_request_parts(parts, app).await;
         let parameters = parameters.map_err(|_| Kind::NotFound.because("the path is not UTF-8"))?;
         let server = parameters.iter().find(|(name, _)| *name == "server");
         match server.map(|(_, text)| text.parse::<ServerId>()) {
-            Some(Ok(server)) if self.scope.admits(&server) => Ok(()),
+            Some(Ok(server)) if self.scope.admits(&server) => Ok(Some(server)),
             Some(Ok(server)) => Err(fleet::no_server(&server).into()),
             // What can be no server's id is refused by who reads it.
-            Some(Err(_)) => Ok(()),
+            Some(Err(_)) => Ok(None),
             None => Err(Kind::Forbidden.because("this API token is for some servers only: use one for all of them")),
         }
     }
@@ -251,6 +255,7 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
                 authority: Authority::Token {
                     id: grant.id,
                     role: needed,
+                    server: None,
                 },
                 request,
                 ..Caller::standing(Actor::Token(grant.name.to_string()), ip)

@@ -28,6 +28,8 @@ pub enum Authority {
         id: TokenId,
         /// What it must at least be.
         role: Role,
+        /// The server it must be for, where it is limited to some.
+        server: Option<ServerId>,
     },
     /// A server's agent.
     Agent {

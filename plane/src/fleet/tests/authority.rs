@@ -166,6 +166,7 @@ async fn a_token_that_was_revoked_meanwhile_changes_nothing() {
         authority: Authority::Token {
             id: made.api_token.id,
             role,
+            server: None,
         },
         ..Caller::standing(Actor::Token("ci".to_owned()), None)
     };
@@ -178,6 +179,41 @@ async fn a_token_that_was_revoked_meanwhile_changes_nothing() {
     fleet.remove_token(&admin(), &made.api_token.id).await.unwrap();
     assert_eq!(create("bob").await.unwrap_err().code(), "unauthorized");
     assert_eq!(scene.actions().await[..2], ["token_deleted", "wg_client_created"]);
+}
+
+#[tokio::test]
+async fn a_server_made_again_is_not_the_one_that_a_token_was_for() {
+    let scene = scene().await;
+    let (fleet, server) = (&scene.fleet, &scene.server);
+    let other = NewServer {
+        id: "berlin".parse().unwrap(),
+        ..new_server(&["10.9.0.0/24"])
+    };
+    let other = fleet.create_server(&admin(), other, None).await.unwrap().server.id;
+    let new = NewApiToken {
+        name: "ci".parse().unwrap(),
+        role: Role::Admin,
+        servers: Some(vec![server.clone(), other.clone()]),
+        expires_at: None,
+    };
+    let made = fleet.create_token(&admin(), new, None).await.unwrap();
+    let on = |server: &ServerId| Caller {
+        authority: Authority::Token {
+            id: made.api_token.id,
+            role: Role::Admin,
+            server: Some(server.clone()),
+        },
+        ..Caller::standing(Actor::Token("ci".to_owned()), None)
+    };
+    let create = async |server, name| fleet.create_client(&on(server), server, with_key(name), None).await;
+    create(server, "alice").await.unwrap();
+    fleet.remove_server(&admin(), server).await.unwrap();
+    fleet
+        .create_server(&admin(), new_server(&["10.8.0.0/24"]), None)
+        .await
+        .unwrap();
+    assert_eq!(create(server, "bob").await.unwrap_err().code(), "not_found");
+    create(&other, "bob").await.unwrap();
 }
 
 #[tokio::test]

@@ -76,6 +76,7 @@ async fn a_token_ends_when_it_was_said_to() {
         authority: Authority::Token {
             id: made.api_token.id,
             role: Role::Admin,
+            server: None,
         },
         ..Caller::standing(Actor::Token("ci".to_owned()), None)
     };
