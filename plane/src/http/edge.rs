@@ -21,6 +21,7 @@ use super::host;
 use super::metrics::Asked;
 use super::peer::Peer;
 use super::problem::{Failure, Kind, MEDIA_TYPE};
+use super::slots::Standing;
 
 const A_YEAR: &str = "max-age=31536000";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -60,10 +61,17 @@ async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Re
     let span =
         tracing::info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
     let began = Instant::now();
+    let standing = request.extensions().get::<Standing>().cloned();
+    if let Some(connection) = &standing {
+        connection.begin_request();
+    }
     let mut response = match checked {
         Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(failure) => failure.into_response(),
     };
+    if let Some(connection) = &standing {
+        connection.end_request();
+    }
     let (code, took) = (response.status(), began.elapsed());
     app.shared().measured.answered(&asked, code, took);
     let (status, milliseconds) = (code.as_u16(), took.as_millis());

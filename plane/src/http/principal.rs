@@ -297,16 +297,13 @@ impl Human {
     }
 }
 
-/// Who the request's token, or else its connection, proves it is from. Whose token is not valid has no
-/// more right to the connection than a stranger.
+/// Who the request's token, or else its connection, proves it is from.
 async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
-    let identity = prove(parts, shared).await;
-    if matches!(&identity, Err(failure) if failure.kind() == Kind::Unauthorized)
-        && let Some(connection) = parts.extensions.get::<Standing>()
-    {
-        connection.disprove();
+    let identity = prove(parts, shared).await?;
+    if let Some(connection) = parts.extensions.get::<Standing>() {
+        connection.prove();
     }
-    identity
+    Ok(identity)
 }
 
 async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
@@ -380,11 +377,6 @@ fn address(parts: &Parts) -> CallerAddress {
 }
 
 fn mark(parts: &mut Parts, caller: Option<&Caller>) {
-    if caller.is_some()
-        && let Some(connection) = parts.extensions.get::<Standing>()
-    {
-        connection.prove();
-    }
     parts.extensions.insert(Authorized {
         who: caller.map(|caller| who(caller).into()),
         is_agent: caller.is_some_and(|caller| matches!(caller.actor, Actor::Agent(_))),

@@ -1,7 +1,8 @@
 //! Who may hold how many connections.
 //!
 //! Owns the count of connections and whose they are: a *stranger's* until its first request with a
-//! valid token, then *proven*, until it sends one that is not valid (any more). It must not read or write a connection.
+//! valid token, then *proven*, until one without (or with one that is not valid any more). It must not read or
+//! write a connection.
 //!
 //! Agents' long polls are many connections that live long; a flood of logins or a slowloris is
 //! many connections of strangers. So that the one never costs the other:
@@ -16,6 +17,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -127,6 +129,7 @@ impl Slots {
             standing: Standing {
                 slots: Arc::clone(self),
                 id,
+                proved: Arc::default(),
             },
             address,
             dropped,
@@ -202,19 +205,34 @@ impl Drop for Place {
 pub(super) struct Standing {
     slots: Arc<Slots>,
     id: u64,
+    /// Whether the request that is under way has; requests of HTTP/1.1 come one after another.
+    proved: Arc<AtomicBool>,
 }
 
 impl Standing {
-    /// The connection carried a valid token.
+    /// A request begins, which may prove who it is from.
+    pub(super) fn begin_request(&self) {
+        self.proved.store(false, Ordering::Relaxed);
+    }
+
+    /// It ends: a request that proved nothing, like one of what anybody may read, keeps no connection.
+    pub(super) fn end_request(&self) {
+        if !self.proved.load(Ordering::Relaxed) {
+            self.disprove();
+        }
+    }
+
+    /// The request carried a valid token.
     pub(super) fn prove(&self) {
+        self.proved.store(true, Ordering::Relaxed);
         let mut room = self.slots.room();
         if let Some(connection) = room.strangers.remove(&self.id) {
             room.proven.insert(self.id, connection);
         }
     }
 
-    /// It carried one that is not valid (any more): it is a stranger's again, as old as it is.
-    pub(super) fn disprove(&self) {
+    /// The connection is a stranger's again, as old as it is.
+    fn disprove(&self) {
         let mut room = self.slots.room();
         if let Some(connection) = room.proven.remove(&self.id) {
             room.strangers.insert(self.id, connection);
@@ -267,7 +285,8 @@ mod tests {
             })
             .collect();
         assert_eq!(places.len(), 2);
-        places[1].standing().disprove();
+        places[1].standing().begin_request();
+        places[1].standing().end_request();
         assert!(
             slots.admit(None).now_or_never().is_none(),
             "its place is free when it has gone"
