@@ -277,9 +277,15 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
         }
     };
     fleet::require(role, needed)?;
-    if let Some(principal) = principal.filter(|_| !parts.method.is_safe()) {
-        shared.writes.check(&principal).map_err(|seconds| {
-            let detail = format!("too many changes at once: try again in {seconds} s");
+    // What only an admin may read leaves a record, like a change.
+    let counted = match (parts.method.is_safe(), needed) {
+        (false, _) => Some((&shared.writes, "changes")),
+        (true, Role::Admin) => Some((&shared.looks, "looks at what only admins may see")),
+        (true, Role::Viewer) => None,
+    };
+    if let Some((principal, (throttle, what))) = principal.zip(counted) {
+        throttle.check(&principal).map_err(|seconds| {
+            let detail = format!("too many {what} at once: try again in {seconds} s");
             Kind::TooManyRequests.because(detail).retry_after(seconds)
         })?;
     }
