@@ -30,23 +30,22 @@ impl Fleet {
     pub async fn terms(&self, server: &ServerId) -> Result<Terms, Refusal> {
         let id = server.clone();
         let life = self.store().incarnation()?;
-        self.store()
-            .scan(async move |tx: &Reading| {
-                let scene = Scene::read(tx, &id).await?;
-                Ok(Terms {
-                    server_id: id,
-                    adopt: scene.server.adopt,
-                    public_key: scene.server.public_key,
-                    endpoint: scene.server.endpoint.clone(),
-                    recorded: Recorded {
-                        incarnation: life,
-                        revision: scene.ledger.revision,
-                        interface: interface(&scene.server),
-                        peers: wanted(&scene.peers),
-                    },
-                })
+        self.scan_for_agent(server, async move |tx: &Reading| {
+            let scene = Scene::read(tx, &id).await?;
+            Ok(Terms {
+                server_id: id,
+                adopt: scene.server.adopt,
+                public_key: scene.server.public_key,
+                endpoint: scene.server.endpoint.clone(),
+                recorded: Recorded {
+                    incarnation: life,
+                    revision: scene.ledger.revision,
+                    interface: interface(&scene.server),
+                    peers: wanted(&scene.peers),
+                },
             })
-            .await
+        })
+        .await
     }
 
     /// What would become of an adoption.
@@ -54,27 +53,32 @@ impl Fleet {
         check(&adoption)?;
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
-        self.store()
-            .scan(async move |tx: &Reading| {
-                let scene = Scene::read(tx, &id).await?;
-                Ok(match scene.before(&adoption)? {
-                    Before::Done(clients) => scene.answer(clients, life),
-                    Before::Awaited => {
-                        let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
-                        scene.after(decision).answered(life)
-                    }
-                })
+        self.scan_for_agent(server, async move |tx: &Reading| {
+            let scene = Scene::read(tx, &id).await?;
+            Ok(match scene.before(&adoption)? {
+                Before::Done(clients) => scene.answer(clients, life),
+                Before::Awaited => {
+                    let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
+                    scene.after(decision).answered(life)
+                }
             })
-            .await
+        })
+        .await
     }
 
     /// Records an interface as it is: everything about it, or nothing. The same adoption again, by an
     /// agent that lost the answer, changes nothing and gets the same answer.
     pub async fn adopt(&self, caller: &Caller, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
-        check(&adoption)?;
+        // What is refused takes a reader's time and not the writer's, however often it is sent.
+        let planned = self.plan_adoption(server, adoption.clone()).await?;
+        if !planned.obstacles.is_empty() {
+            return Err(refused(&planned.obstacles));
+        }
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
+        let turn = self.shared.relay.line(server).turn().await;
         self.change_desired(caller, server, async move |tx: &Changing| {
+            let _turn = turn;
             let scene = Scene::read(tx, &id).await?;
             if let Before::Done(clients) = scene.before(&adoption)? {
                 return Ok(Done::nothing(scene.answer(clients, life)));

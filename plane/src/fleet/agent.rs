@@ -3,14 +3,19 @@
 //! Owns what an agent may say of its own server. What it says is bounded before it is kept: an
 //! agent's host may be in other hands.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use wgctl::name::{RequestId, deceives};
 use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
-use wgctl::{PublicKey, ServerId, Timestamp};
+use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
 
 use super::servers::existing;
-use super::{Caller, Fleet, Refusal, authority};
+use super::{Caller, Durability, Fleet, Refusal, authority};
 use crate::store::prelude::*;
-use crate::store::{Action, Changing, Done, Entry, Recording, ServerRecord};
+use crate::store::{Action, Changing, Done, Entry, Recording, SERVER_ITSELF, ServerRecord};
 
 /// How many prekeys one message may bring.
 const PREKEYS_AT_ONCE: usize = 256;
@@ -21,8 +26,36 @@ const MOST_PREKEYS: u32 = 1024;
 /// A sealed key of 32 bytes with nonce and tag takes 72.
 pub(super) const LONGEST_SEALED: usize = 256;
 
+/// How often a server's host may show another key: so often at once …
+const KEYS_AT_ONCE: NonZeroU32 = match NonZeroU32::new(10) {
+    Some(burst) => burst,
+    None => NonZeroU32::MIN,
+};
+/// … and once more after each of these. Each time is a record of the audit log.
+const KEYS_EVERY: Duration = Duration::from_secs(60);
+
 /// How much of a reason is kept.
 const LONGEST_REASON: usize = 300;
+
+/// How often each server's host may still show another key. In memory: it protects the disk from whoever
+/// has an agent's token, and a restart gives them no more than another burst.
+pub(super) struct Keys(DefaultKeyedRateLimiter<ServerId>);
+
+impl Default for Keys {
+    fn default() -> Self {
+        let quota = Quota::with_period(KEYS_EVERY).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        Self(RateLimiter::dashmap(quota.allow_burst(KEYS_AT_ONCE)))
+    }
+}
+
+impl Keys {
+    fn take(&self, server: &ServerId) -> Result<(), Refusal> {
+        self.0.check_key(server).map_err(|_| Refusal::TooManyRequests {
+            what: "the host of this server showed too many different keys",
+            retry_after: KEYS_EVERY.as_secs(),
+        })
+    }
+}
 
 impl Fleet {
     /// An agent introduces itself.
@@ -36,8 +69,9 @@ impl Fleet {
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
         let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
         if known != Some(key) {
-            self.change(caller, async move |tx: &Changing| record_key(tx, &id, key, now).await)
-                .await?;
+            self.shared.keys.take(server)?;
+            let record = async move |tx: &Changing| record_key(tx, &id, key, now).await;
+            self.change_of_agent(caller, server, record).await?;
         }
         Ok(Welcome {
             version: v1::VERSION.min(hello.version),
@@ -49,12 +83,8 @@ impl Fleet {
     /// An agent confirms a revision.
     pub async fn applied(&self, caller: &Caller, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
         let (id, revision) = (server.clone(), applied.revision);
-        let (authority, now) = (caller.authority.clone(), self.now());
-        let record = async move |tx: &Recording<'_>| {
-            authority::check(tx, &authority, now).await?;
-            record_applied(tx, &id, applied).await
-        };
-        let taken = self.store().record(record).await?;
+        let record = async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await;
+        let taken = self.record_of_agent(caller, server, Durability::Lazy, record).await?;
         if taken {
             self.was_applied(server, revision);
         }
@@ -70,16 +100,20 @@ impl Fleet {
             return Err(Refusal::field_value("prekeys", detail));
         }
         let too_long = |p: &Prekey| p.private_key.0.len() > LONGEST_SEALED || p.preshared_key.0.len() > LONGEST_SEALED;
+        // A client with this id would be the server itself.
+        if let Some(at) = prekeys.iter().position(|prekey| prekey.id == SERVER_ITSELF) {
+            return Err(Refusal::field_value(
+                format!("prekeys[{at}].id"),
+                "no client can have this id",
+            ));
+        }
         if let Some(at) = prekeys.iter().position(too_long) {
             let detail = format!("a sealed key is at most {LONGEST_SEALED} bytes");
             return Err(Refusal::field_value(format!("prekeys[{at}]"), detail));
         }
-        let (id, authority, now) = (server.clone(), caller.authority.clone(), self.now());
-        let record = async move |tx: &Recording<'_>| {
-            authority::check(tx, &authority, now).await?;
-            stock(tx, &id, prekeys).await
-        };
-        self.store().record(record).await?;
+        let id = server.clone();
+        let record = async move |tx: &Recording<'_>| stock(tx, &id, prekeys).await;
+        self.record_of_agent(caller, server, Durability::Lazy, record).await?;
         self.shared.relay.line(server).note_prekeys_came();
         Ok(())
     }
@@ -139,10 +173,12 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
         return Ok(false);
     }
     let mut failures = Vec::new();
-    for failure in applied.failed {
-        if tx.peer(id, &failure.client).await?.is_some() {
-            let reason = one_line(&failure.reason);
-            failures.push(Failure { reason, ..failure });
+    // Each once: a message may name one client many thousands of times.
+    let told: BTreeMap<PeerId, String> = applied.failed.into_iter().map(|f| (f.client, f.reason)).collect();
+    for (client, reason) in told {
+        if tx.peer(id, &client).await?.is_some() {
+            let reason = one_line(&reason);
+            failures.push(Failure { client, reason });
         }
     }
     state.applied_revision = Some(applied.revision);

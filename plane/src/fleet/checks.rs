@@ -2,6 +2,7 @@
 //!
 //! Owns pure checks of single values; each names the field it refuses.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -50,13 +51,9 @@ pub(super) fn dns(field: &str, servers: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refu
 /// Networks in the kernel's form, each once.
 pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     bounded(field, networks.len(), LIST)?;
-    let mut seen = Vec::with_capacity(networks.len());
-    for net in networks.iter().copied().map(normal) {
-        if !seen.contains(&net) {
-            seen.push(net);
-        }
-    }
-    Ok(seen)
+    let mut seen = BTreeSet::new();
+    let networks = networks.iter().copied().map(normal);
+    Ok(networks.filter(|net| seen.insert(*net)).collect())
 }
 
 /// Networks behind a device: disjoint, and none of them everything.
@@ -75,14 +72,23 @@ pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet
             let detail = format!("{net} leads to no device behind a client: name the networks that do");
             return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
         }
-        if let Some(other) = nets.iter().take(at).find(|other| wgctl::address::overlap(net, other)) {
-            return Err(Refusal::OverlappingNetworks {
-                network: net.to_string(),
-                other: format!("{other}, of the same list,"),
-            });
-        }
+    }
+    if let Some((network, other)) = nested(&nets) {
+        return Err(Refusal::OverlappingNetworks {
+            network: network.to_string(),
+            other: format!("{other}, of the same list,"),
+        });
     }
     Ok(nets)
+}
+
+/// Two networks of a list that overlap: one lies in the other, and then, in their order, in the one
+/// before it.
+fn nested(nets: &[IpNet]) -> Option<(IpNet, IpNet)> {
+    let mut ordered = nets.to_vec();
+    ordered.sort_by_key(|net| (net.addr(), net.prefix_len()));
+    let pair = ordered.array_windows().find(|[wide, narrow]| wide.contains(narrow));
+    pair.map(|[wide, narrow]| (*narrow, *wide))
 }
 
 /// Whether a network lies among addresses that mean this host or nobody: 0.0.0.0/8, loopback, the
@@ -256,6 +262,31 @@ mod tests {
             assert!(networks_behind("serverAllowedIPs", &nets(bad)).is_err(), "{bad:?}");
         }
         assert!(networks("allowedIPs", &nets(&["0.0.0.0/0"; 1025])).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn networks_that_overlap_are_found_like_by_comparing_all_pairs(
+            nets in proptest::collection::vec((0u32..256, 20u8..=32), 0..12),
+        ) {
+            let nets: Vec<IpNet> = nets
+                .into_iter()
+                .map(|(low, length)| {
+                    let address = IpAddr::from((0x0a00_0000 | low << 4).to_be_bytes());
+                    normal(IpNet::new(address, length).unwrap())
+                })
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .rev()
+                .collect();
+            let overlap = |(at, one): (usize, &IpNet)| nets.iter().skip(at + 1).any(|other| wgctl::address::overlap(one, other));
+            let expected = nets.iter().enumerate().any(overlap);
+            let found = nested(&nets);
+            proptest::prop_assert_eq!(found.is_some(), expected);
+            if let Some((narrow, wide)) = found {
+                proptest::prop_assert!(narrow != wide && wide.contains(&narrow));
+            }
+        }
     }
 
     #[test]

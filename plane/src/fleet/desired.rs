@@ -16,7 +16,7 @@ use wgctl::protocol::v1::{self, Change, Desired, DesiredQuery, Interface};
 
 use super::servers::existing;
 use super::{Caller, Fleet, Refusal, authority, peers, show};
-use crate::relay::Line;
+use crate::relay::{Line, Turn};
 use crate::store::prelude::*;
 use crate::store::{Changes, PeerRecord, Reading, ServerRecord};
 
@@ -87,6 +87,11 @@ impl Fleet {
         }
     }
 
+    /// Leave to answer a poll, to be held until its answer is gone.
+    pub async fn poll_place(&self, server: &ServerId) -> Turn {
+        self.shared.relay.line(server).place().await
+    }
+
     /// Whether what a caller came with is good still.
     async fn is_good(&self, caller: &Caller) -> Result<bool, Refusal> {
         let now = self.now();
@@ -145,8 +150,9 @@ impl Fleet {
             false => News::none(here),
             true => {
                 let (server, query) = (server.clone(), query.clone());
+                let id = server.clone();
                 let look = async move |tx: &Reading| change(tx, &server, &query).await;
-                self.store().scan(look).await?
+                self.scan_for_agent(&id, look).await?
             }
         };
         Ok(Desired {

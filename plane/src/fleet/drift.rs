@@ -14,7 +14,7 @@ use wgctl::{ServerId, Timestamp};
 
 use super::agent::one_line;
 use super::servers::existing;
-use super::{Caller, Fleet, Refusal, authority};
+use super::{Caller, Durability, Fleet, Refusal};
 use crate::store::prelude::*;
 use crate::store::{Action, AgentState, Changing, Done, Entry, Recording};
 
@@ -93,20 +93,16 @@ impl Fleet {
         if told.allowed > 0 && self.audited(caller, server, told.clone()).await? {
             return Ok(());
         }
-        let (id, authority) = (server.clone(), caller.authority.clone());
-        let told = Told { allowed: 0, ..told };
-        let record = async move |tx: &Recording<'_>| {
-            authority::check(tx, &authority, told.now).await?;
-            keep(tx, &id, told).await.map(drop)
-        };
-        self.store().record(record).await
+        let (id, told) = (server.clone(), Told { allowed: 0, ..told });
+        let record = async move |tx: &Recording<'_>| keep(tx, &id, told).await.map(drop);
+        self.record_of_agent(caller, server, Durability::Lazy, record).await
     }
 
     /// Keeps a message with its audit records. Says whether there was anything for the log: another
     /// message may have told it meanwhile.
     async fn audited(&self, caller: &Caller, server: &ServerId, told: Told) -> Result<bool, Refusal> {
         let id = server.clone();
-        self.change(caller, async move |tx: &Changing| {
+        self.change_of_agent(caller, server, async move |tx: &Changing| {
             let entries = keep(tx, &id, told).await?;
             Ok(Done::all(!entries.is_empty(), entries))
         })

@@ -56,7 +56,7 @@ use crate::history;
 use crate::relay::Relay;
 use crate::store::prelude::*;
 pub use crate::store::{Action, Actor, Authority, Caller};
-use crate::store::{Changing, Done, Recording, Store, StoreError};
+use crate::store::{Changing, Done, Reading, Recording, Store, StoreError};
 
 /// How many outlived rows are removed in one transaction.
 const SWEEP: usize = 1000;
@@ -99,6 +99,7 @@ struct Shared {
     relay: Relay,
     logins: throttle::Logins,
     drift_log: drift::Allowance,
+    keys: agent::Keys,
     token_uses: tokens::Uses,
     floods: flood::Floods,
     copies: Arc<Semaphore>,
@@ -117,6 +118,7 @@ impl Fleet {
                 relay: Relay::default(),
                 logins: throttle::Logins::default(),
                 drift_log: drift::Allowance::default(),
+                keys: agent::Keys::default(),
                 token_uses: tokens::Uses::default(),
                 floods: flood::Floods::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
@@ -203,6 +205,56 @@ impl Fleet {
         self.store().change(caller, now, permitted).await
     }
 
+    /// Records what an agent says, where its token is good when its turn comes.
+    async fn record_of_agent<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        durability: Durability,
+        record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.shared.relay.line(server).turn().await;
+        let (authority, now) = (caller.authority.clone(), self.now());
+        let permitted = async move |tx: &Recording<'_>| {
+            let _turn = turn;
+            authority::check(tx, &authority, now).await?;
+            record(tx).await
+        };
+        match durability {
+            Durability::Lazy => self.store().record(permitted).await,
+            Durability::Durable => self.store().record_durably(permitted).await,
+        }
+    }
+
+    /// Makes a change that an agent asks for, when its turn comes.
+    async fn change_of_agent<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.shared.relay.line(server).turn().await;
+        let in_turn = async move |tx: &Changing| {
+            let _turn = turn;
+            change(tx).await
+        };
+        self.change(caller, in_turn).await
+    }
+
+    /// Reads for an agent what takes long, when its turn comes.
+    async fn scan_for_agent<T: Send + 'static>(
+        &self,
+        server: &ServerId,
+        read: impl AsyncFnOnce(&Reading) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.shared.relay.line(server).turn().await;
+        let in_turn = async move |tx: &Reading| {
+            let _turn = turn;
+            read(tx).await
+        };
+        self.store().scan(in_turn).await
+    }
+
     /// Makes a change to a server's desired state and tells its agent, even if the caller goes away
     /// between the two.
     async fn change_desired<T: Send + 'static>(
@@ -220,6 +272,15 @@ impl Fleet {
         };
         to_its_end(told).await
     }
+}
+
+/// How much may be lost of what is recorded.
+#[derive(Debug, Clone, Copy)]
+enum Durability {
+    /// The last seconds, in a crash.
+    Lazy,
+    /// Nothing that was acknowledged.
+    Durable,
 }
 
 /// Carries out what must not stop in its middle, even if the caller goes away.

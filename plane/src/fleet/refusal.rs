@@ -94,8 +94,10 @@ pub enum Refusal {
     #[error("{0:?} is the last enabled admin: make another admin first")]
     LastAdmin(String),
     /// `too_many_requests`.
-    #[error("too many failed logins for this account: try again in {retry_after} s")]
+    #[error("{what}: try again in {retry_after} s")]
     TooManyRequests {
+        /// What there was too much of.
+        what: &'static str,
         /// Seconds to wait.
         retry_after: u64,
     },
@@ -162,7 +164,7 @@ impl Refusal {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyRequests { retry_after } => Some(*retry_after),
+            Self::TooManyRequests { retry_after, .. } => Some(*retry_after),
             Self::Busy(_) => Some(60),
             _ => None,
         }

@@ -9,7 +9,7 @@ use wgctl::{PeerId, ServerId, Timestamp};
 
 use super::backfill::{self, Hours};
 use super::servers::existing;
-use super::{Caller, Fleet, Refusal, authority};
+use super::{Caller, Durability, Fleet, Refusal};
 use crate::history::Measure;
 use crate::store::prelude::*;
 use crate::store::{AgentState, Recording};
@@ -27,15 +27,10 @@ impl Fleet {
         }
         // The agent forgets what is acknowledged: an outage's worth of it is not left to luck.
         let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
-        let (id, authority, now) = (server.clone(), caller.authority.clone(), self.now());
-        let record = async move |tx: &Recording<'_>| {
-            authority::check(tx, &authority, now).await?;
-            record(tx, &id, report, now).await
-        };
-        match is_late {
-            true => self.store().record_durably(record).await,
-            false => self.store().record(record).await,
-        }
+        let durability = if is_late { Durability::Durable } else { Durability::Lazy };
+        let (id, now) = (server.clone(), self.now());
+        let record = async move |tx: &Recording<'_>| record(tx, &id, report, now).await;
+        self.record_of_agent(caller, server, durability, record).await
     }
 }
 

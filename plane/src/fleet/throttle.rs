@@ -24,6 +24,8 @@ const FREE: u32 = 5;
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(60);
 
+const TOO_MANY: &str = "too many failed logins for this account";
+
 /// How many addresses an account knows.
 const KNOWN: usize = 4;
 
@@ -95,6 +97,7 @@ pub(super) fn check(penalty: &Penalty, now: Timestamp) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::TooManyRequests {
+        what: TOO_MANY,
         retry_after: (wait - passed).as_secs().max(1),
     })
 }
@@ -125,7 +128,10 @@ impl Logins {
         let mut logins = lock(&self.0);
         let under_way = logins.get(&account).copied().unwrap_or(0);
         if under_way > 0 && penalty.failures.saturating_add(under_way) >= FREE {
-            return Err(Refusal::TooManyRequests { retry_after: 1 });
+            return Err(Refusal::TooManyRequests {
+                what: TOO_MANY,
+                retry_after: 1,
+            });
         }
         logins.insert(account, under_way + 1);
         Ok(LoginPermit {

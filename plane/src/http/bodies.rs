@@ -83,6 +83,11 @@ impl Incoming {
         true
     }
 
+    /// Lets the bytes go: what was made of them takes their room.
+    pub(super) fn forget_content(&mut self) {
+        self.content = Vec::new();
+    }
+
     /// How much has come, bytes.
     pub(super) const fn len(&self) -> usize {
         self.content.len()

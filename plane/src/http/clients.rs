@@ -56,7 +56,7 @@ pub(super) async fn show(
 pub(super) async fn update(
     admin: Admin,
     Ids((server, client)): Ids<(ServerId, PeerId)>,
-    Json(patch): Json<ClientPatch>,
+    Json(patch, ..): Json<ClientPatch>,
 ) -> Result<Answer<Client>, Failure> {
     Ok(Answer(
         admin

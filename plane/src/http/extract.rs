@@ -25,15 +25,21 @@ const MOST_OF_STRANGERS: usize = 16 << 10;
 /// When to send a body again for which there was no room, seconds.
 const RETRY_BODY: u64 = 5;
 
-/// A JSON body.
-pub(super) struct Json<T>(pub(super) T);
+/// A JSON body, and the room it takes in memory: what was made of it waits for the writer, and counts
+/// until the handler has done with it.
+pub(super) struct Json<T>(
+    pub(super) T,
+    #[expect(dead_code, reason = "it counts until it is dropped")] pub(super) Incoming,
+);
 
 impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        let (_, body) = json_body(request, app).await?;
-        parse_json(body.content()).map(Self)
+        let (_, mut body) = json_body(request, app).await?;
+        let value = parse_json(body.content())?;
+        body.forget_content();
+        Ok(Self(value, body))
     }
 }
 

@@ -13,7 +13,7 @@ use super::problem::{Failure, Kind};
 use crate::auth::{Password, is_weak};
 use crate::fleet::Refusal;
 
-pub(super) async fn login(anyone: Anyone, Json(body): Json<Login>) -> Result<Answer<Session>, Failure> {
+pub(super) async fn login(anyone: Anyone, Json(body, ..): Json<Login>) -> Result<Answer<Session>, Failure> {
     let (email, password) = (body.email, Password::new(body.password));
     let (shared, fleet, ip) = (anyone.app.shared(), anyone.fleet(), anyone.address.0);
     if let Some(Err(seconds)) = ip.map(|ip| shared.throttle.check(ip)) {

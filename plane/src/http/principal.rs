@@ -199,8 +199,8 @@ async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
     let Identity::Agent(server, caller) = identify(parts, app.shared()).await? else {
         return Err(not_agent());
     };
-    // How many changes an agent makes is not counted: most answer what people asked, and the bodies
-    // are bounded.
+    // How many changes an agent makes is not counted: most answer what people asked. It has its turns
+    // (`relay`), and the bodies are bounded.
     mark(parts, Some(&caller));
     Ok(Agent {
         server,

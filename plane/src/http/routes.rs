@@ -366,7 +366,7 @@ fn agents(table: Table) -> Table {
             path::HELLO,
             agent::hello,
             op("agentHello", "The agent introduces itself; the first call of a connection")
-                .may(&[Kind::PublicKeyTaken, Kind::NotFound]),
+                .may(&[Kind::PublicKeyTaken, Kind::NotFound, Kind::TooManyRequests]),
         )
         .get(
             path::DESIRED,

@@ -31,7 +31,7 @@ pub(super) async fn create(admin: Admin, Creation { new, once }: Creation<NewSer
 pub(super) async fn update(
     admin: Admin,
     Ids(server): Ids<ServerId>,
-    Json(patch): Json<ServerPatch>,
+    Json(patch, ..): Json<ServerPatch>,
 ) -> Result<Answer<Server>, Failure> {
     Ok(Answer(
         admin.fleet().update_server(&admin.caller, &server, patch).await?,

@@ -16,7 +16,10 @@ pub(super) async fn logout(person: Person) -> Result<StatusCode, Failure> {
 
 /// A stolen token alone must not be enough to take the account over: the password is asked again,
 /// and wrong ones count as failed logins.
-pub(super) async fn change_password(person: Person, Json(body): Json<PasswordChange>) -> Result<StatusCode, Failure> {
+pub(super) async fn change_password(
+    person: Person,
+    Json(body, ..): Json<PasswordChange>,
+) -> Result<StatusCode, Failure> {
     let (current, new) = (Password::new(body.current_password), Password::new(body.new_password));
     let (fleet, account) = (person.fleet(), &person.account);
     let passwords = &person.app.shared().passwords;

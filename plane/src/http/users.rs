@@ -38,7 +38,7 @@ pub(super) async fn create(keeper: Keeper, Creation { new, once }: Creation<NewU
 pub(super) async fn update(
     keeper: Keeper,
     Ids(user): Ids<UserId>,
-    Json(patch): Json<UserPatch>,
+    Json(patch, ..): Json<UserPatch>,
 ) -> Result<Answer<User>, Failure> {
     let password_hash = match patch.password {
         None => None,

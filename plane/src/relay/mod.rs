@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use wgctl::ServerId;
 
@@ -21,6 +21,13 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What was said in an answer that may have been lost is said again after this.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// How many pieces of work one agent may have under way: what else it sends waits.
+const TURNS: usize = 2;
+
+/// How many polls of one agent are answered at once, from the question to the last byte: an answer may be a whole
+/// server. An honest agent holds one, and leaves a few behind on a bad line.
+const POLLS: usize = 16;
 
 /// All lines. Cloning shares them.
 #[derive(Clone, Default)]
@@ -79,6 +86,8 @@ const TIMED: usize = 1024;
 pub struct Line {
     agent: watch::Sender<()>,
     people: watch::Sender<()>,
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -102,12 +111,30 @@ impl Default for Line {
         Self {
             agent: watch::Sender::new(()),
             people: watch::Sender::new(()),
+            turns: Arc::new(Semaphore::new(TURNS)),
+            places: Arc::new(Semaphore::new(POLLS)),
             state: Mutex::default(),
         }
     }
 }
 
+/// Leave for an agent's piece of work. It goes with the work, which does not end when its caller hangs up.
+#[must_use = "the work is under way while this is held"]
+pub struct Turn(#[expect(dead_code, reason = "it counts until it is dropped")] Option<OwnedSemaphorePermit>);
+
 impl Line {
+    /// Waits until the agent has less work under way: whoever has its token must not keep the writer, or
+    /// the threads that read, to themselves.
+    pub async fn turn(&self) -> Turn {
+        // Nobody closes it.
+        Turn(Arc::clone(&self.turns).acquire_owned().await.ok())
+    }
+
+    /// Waits until fewer of the agent's polls are being answered. To be held until the answer is gone.
+    pub async fn place(&self) -> Turn {
+        Turn(Arc::clone(&self.places).acquire_owned().await.ok())
+    }
+
     /// Tells the agent's poll to look again.
     pub fn wake_agent(&self) {
         self.agent.send_replace(());

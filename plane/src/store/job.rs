@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 use wgctl::Timestamp;
 use wgctl::audit::Signer;
@@ -68,11 +68,30 @@ impl Author {
     }
 }
 
+/// Where a job's answer goes, and its place in the queue: that is the job's and not its caller's, who may
+/// hang up while the job still waits.
+pub(super) struct Reply<R> {
+    to: oneshot::Sender<R>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<R> Reply<R> {
+    pub(super) fn new(place: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<R>) {
+        let (to, answer) = oneshot::channel();
+        (Self { to, _place: place }, answer)
+    }
+
+    /// Who asked may have gone away meanwhile.
+    fn send(self, answer: R) {
+        let _ = self.to.send(answer);
+    }
+}
+
 /// A job whose answer goes to `reply`.
 struct Waiting<F, T, E> {
     run: Option<F>,
     outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
+    reply: Reply<Result<T, E>>,
 }
 
 impl<F, T, E> Job for Waiting<F, T, E>
@@ -97,12 +116,11 @@ where
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Broken("it never ran").into()),
         };
-        // Who asked may have gone away meanwhile.
-        let _ = self.reply.send(told);
+        self.reply.send(told);
     }
 }
 
-fn waiting<F, T, E>(run: F, reply: oneshot::Sender<Result<T, E>>) -> Box<dyn Job>
+fn waiting<F, T, E>(run: F, reply: Reply<Result<T, E>>) -> Box<dyn Job>
 where
     F: FnOnce(&Changing) -> (Result<T, E>, Verdict) + Send + 'static,
     T: Send + 'static,
@@ -118,7 +136,7 @@ where
 pub(super) fn change<T, E>(
     author: Author,
     change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, E> + Send + 'static,
-    reply: oneshot::Sender<Result<T, E>>,
+    reply: Reply<Result<T, E>>,
 ) -> Box<dyn Job>
 where
     T: Send + 'static,
@@ -153,7 +171,7 @@ where
 pub(super) fn record<T, E>(
     durability: Verdict,
     record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
-    reply: oneshot::Sender<Result<T, E>>,
+    reply: Reply<Result<T, E>>,
 ) -> Box<dyn Job>
 where
     T: Send + 'static,

@@ -47,7 +47,7 @@ use std::thread::JoinHandle;
 use backup::ReadEverything as _;
 use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use wgctl::Timestamp;
 use wgctl::audit::Signer;
 use wgctl::name::Incarnation;
@@ -266,11 +266,11 @@ impl Store {
 
     async fn send<T, E: From<StoreError>>(
         &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Box<dyn writer::Job>,
+        job: impl FnOnce(job::Reply<Result<T, E>>) -> Box<dyn writer::Job>,
     ) -> Result<T, E> {
         let gone = || StoreError::Unavailable("the writer has ended".to_owned());
-        let _place = self.shared.places.acquire().await.map_err(|_| gone())?;
-        let (reply, answer) = oneshot::channel();
+        let places = Arc::clone(&self.shared.places);
+        let (reply, answer) = job::Reply::new(places.acquire_owned().await.map_err(|_| gone())?);
         let jobs = self.shared.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(job(reply)).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone().into()))

@@ -6,6 +6,7 @@ mod disk;
 mod errors;
 mod migration;
 mod power;
+mod queue;
 mod rows;
 mod workload;
 

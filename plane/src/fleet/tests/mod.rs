@@ -12,6 +12,7 @@ mod networks;
 mod people;
 mod prekeys;
 mod tokens;
+mod turns;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -12,6 +12,7 @@ use schemars::{JsonSchema, json_schema};
 use wgctl::ServerId;
 use wgctl::name::{RequestId, TokenId, UserId};
 
+use super::super::agent::Whole;
 use super::super::app::App;
 use super::super::creation::Creation;
 use super::super::extract::{Ids, Json, MaybeJson, Parameters};
@@ -193,6 +194,12 @@ impl<T: Answered> Answered for Result<T, Failure> {
 impl<T: JsonSchema> Answered for Answer<T> {
     fn describe(operation: &mut Operation) {
         operation.answers_json(200, "As asked.", of::<T>, &T::schema_name());
+    }
+}
+
+impl<T: JsonSchema> Answered for Whole<T> {
+    fn describe(operation: &mut Operation) {
+        <Answer<T> as Answered>::describe(operation);
     }
 }
 

@@ -1,0 +1,164 @@
+//! An agent that wants too much: of the writer, of the log, of the stock of keys.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+
+use futures_util::FutureExt as _;
+use wgctl::PublicKey;
+use wgctl::api::{Counters, PeerCounters, Report};
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Adoption, Failure};
+
+use super::*;
+
+/// Keeps the writer at work until dropped.
+async fn busy(fleet: &Fleet) -> mpsc::Sender<()> {
+    let (end, ended) = mpsc::channel();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let store = fleet.store().clone();
+    tokio::spawn(async move {
+        let work = async move |_: &Recording<'_>| {
+            let _ = begin.send(());
+            let _ = ended.recv();
+            Ok::<_, Refusal>(())
+        };
+        store.record(work).await
+    });
+    begun.await.unwrap();
+    end
+}
+
+fn key() -> PublicKey {
+    PrivateKey::generate().unwrap().public_key()
+}
+
+fn hello(public_key: PublicKey) -> Hello {
+    Hello {
+        version: 1,
+        agent_version: "test".to_owned(),
+        public_key,
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_up_has_no_more_work_under_way_than_one_that_waits() {
+    let scene = scene().await;
+    let (fleet, server, caller) = (&scene.fleet, &scene.server, scene.caller());
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let life = Incarnation::random();
+    let report = |sequence| Report {
+        server_id: server.clone(),
+        ping_ms: None,
+        peers: 1,
+        transfer_rx: 0,
+        transfer_tx: 0,
+        counters: Some(Counters {
+            incarnation: life,
+            sequence,
+            peers: BTreeMap::from([(
+                alice.id,
+                PeerCounters {
+                    rx: 1,
+                    tx: 0,
+                    latest_handshake_at: None,
+                },
+            )]),
+            total: None,
+            samples: Vec::new(),
+        }),
+        report_interval: None,
+        sent_at: None,
+    };
+    let end = busy(fleet).await;
+    for sequence in 1..=50 {
+        assert!(fleet.report(&caller, server, report(sequence)).now_or_never().is_none());
+    }
+    drop(end);
+    fleet.report(&caller, server, report(100)).await.unwrap();
+    // Those that were handed to the writer, and the last.
+    assert_eq!(fleet.statuses().await.unwrap()[0].transfer_rx, 3);
+}
+
+#[tokio::test]
+async fn an_adoption_that_is_refused_does_not_wait_for_the_writer() {
+    let scene = scene().await;
+    let fleet = &scene.fleet;
+    let new = NewServer {
+        id: "berlin".parse().unwrap(),
+        adopt: true,
+        ..new_server(&["10.9.0.0/24"])
+    };
+    let other = fleet.create_server(&admin(), new, None).await.unwrap().server.id;
+    let adoption: Adoption = serde_json::from_value(serde_json::json!({
+        "public_key": key(),
+        "peers": [{"id": PeerId::random(), "public_key": key(), "allowed_ips": ["192.0.2.0/24"]}],
+    }))
+    .unwrap();
+    let _end = busy(fleet).await;
+    let caller = Caller::standing(Actor::Agent(other.clone()), None);
+    let refused = tokio::time::timeout(Duration::from_secs(20), fleet.adopt(&caller, &other, adoption));
+    assert_eq!(refused.await.unwrap().unwrap_err().code(), "adoption_refused");
+}
+
+#[tokio::test]
+async fn a_host_shows_new_keys_only_so_often() {
+    let scene = scene().await;
+    let (fleet, server, caller) = (&scene.fleet, &scene.server, scene.caller());
+    let mut last = key();
+    let mut said = 0;
+    let refused = loop {
+        let next = key();
+        match fleet.hello(&caller, server, hello(next)).await {
+            Ok(_) => last = next,
+            Err(refused) => break refused,
+        }
+        said += 1;
+        assert!(said < 100);
+    };
+    assert_eq!((refused.code(), refused.retry_after()), ("too_many_requests", Some(60)));
+    let recorded = scene.actions().await;
+    assert_eq!(
+        recorded
+            .iter()
+            .filter(|action| *action == "server_key_recorded")
+            .count(),
+        said
+    );
+    // The key that it has is no new one.
+    fleet.hello(&caller, server, hello(last)).await.unwrap();
+    assert_eq!(fleet.server(server).await.unwrap().public_key, Some(last));
+}
+
+#[tokio::test]
+async fn a_client_that_failed_many_times_failed_once() {
+    let scene = scene().await;
+    let alice = scene.create(with_key("alice")).await.unwrap();
+    let failure = |client| Failure {
+        client,
+        reason: "no space".to_owned(),
+    };
+    let known = std::iter::repeat_n(failure(alice.id), 1000);
+    let applied = Applied {
+        incarnation: scene.fleet.store().incarnation().unwrap(),
+        revision: scene.fleet.server(&scene.server).await.unwrap().desired_revision,
+        failed: known.chain((0..1000).map(|_| failure(PeerId::random()))).collect(),
+        interface_failed: None,
+    };
+    scene
+        .fleet
+        .applied(&scene.caller(), &scene.server, applied)
+        .await
+        .unwrap();
+    let shown = scene.fleet.client(&scene.server, &alice.id).await.unwrap();
+    assert_eq!(shown.failed.as_deref(), Some("no space"));
+}
+
+#[tokio::test]
+async fn no_prekey_is_the_server_itself() {
+    let scene = scene().await;
+    let mut two = prekeys(2);
+    two.prekeys[1].id = PeerId::from_bytes([0; 16]);
+    let refused = scene.fleet.prekeys(&scene.caller(), &scene.server, two).await;
+    assert_eq!(refused.unwrap_err().field(), Some("prekeys[1].id"));
+    assert_eq!(scene.poll(0).await.prekeys_wanted, 32);
+}
