@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use wgctl::PublicKey;
 use wgctl::api::{Counters, PeerCounters, Report};
 use wgctl::name::Incarnation;
-use wgctl::protocol::v1::{Adoption, Failure};
+use wgctl::protocol::v1::Adoption;
 
 use super::*;
 
@@ -127,30 +127,6 @@ async fn a_host_shows_new_keys_only_so_often() {
     // The key that it has is no new one.
     fleet.hello(&caller, server, hello(last)).await.unwrap();
     assert_eq!(fleet.server(server).await.unwrap().public_key, Some(last));
-}
-
-#[tokio::test]
-async fn a_client_that_failed_many_times_failed_once() {
-    let scene = scene().await;
-    let alice = scene.create(with_key("alice")).await.unwrap();
-    let failure = |client| Failure {
-        client,
-        reason: "no space".to_owned(),
-    };
-    let known = std::iter::repeat_n(failure(alice.id), 1000);
-    let applied = Applied {
-        incarnation: scene.fleet.store().incarnation().unwrap(),
-        revision: scene.fleet.server(&scene.server).await.unwrap().desired_revision,
-        failed: known.chain((0..1000).map(|_| failure(PeerId::random()))).collect(),
-        interface_failed: None,
-    };
-    scene
-        .fleet
-        .applied(&scene.caller(), &scene.server, applied)
-        .await
-        .unwrap();
-    let shown = scene.fleet.client(&scene.server, &alice.id).await.unwrap();
-    assert_eq!(shown.failed.as_deref(), Some("no space"));
 }
 
 #[tokio::test]

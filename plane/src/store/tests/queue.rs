@@ -1,6 +1,7 @@
 //! Who waits for the writer, and for how long that counts.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
@@ -11,18 +12,18 @@ async fn a_job_keeps_its_place_when_its_caller_hangs_up() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let (end, ended) = mpsc::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel();
     let busy = store.clone();
     let busy = tokio::spawn(async move {
         let work = async move |_: &Recording<'_>| {
+            let _ = begin.send(());
             let _ = ended.recv();
             Ok::<_, StoreError>(())
         };
         busy.record(work).await
     });
+    begun.await.unwrap();
     let free = || store.shared.places.available_permits();
-    while free() == QUEUE {
-        tokio::task::yield_now().await;
-    }
     for _ in 0..10 {
         let nothing = store.record(async |_: &Recording<'_>| Ok::<_, StoreError>(()));
         assert!(nothing.now_or_never().is_none());
@@ -30,7 +31,10 @@ async fn a_job_keeps_its_place_when_its_caller_hangs_up() {
     assert_eq!(free(), QUEUE - 11);
     drop(end);
     busy.await.unwrap().unwrap();
-    while free() < QUEUE {
-        tokio::task::yield_now().await;
-    }
+    let all_free = async {
+        while free() < QUEUE {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_free).await.unwrap();
 }
