@@ -108,7 +108,7 @@ impl LoopbackPlane {
 
 /// A port of loopback that nobody has.
 #[must_use]
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

@@ -3,8 +3,10 @@
 //! Owns finding the binaries, their logs, and killing what was started (by its own id).
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -46,12 +48,23 @@ impl Process {
             .append(true)
             .open(&log)
             .expect("a log file");
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
-            .stderr(file)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+            .stderr(file);
+        let began = Instant::now();
+        let child = loop {
+            match command.spawn() {
+                Ok(child) => break child,
+                // Another test's child that has not come to its program yet has the file open that was just written.
+                Err(error)
+                    if error.kind() == ErrorKind::ExecutableFileBusy && began.elapsed() < Duration::from_secs(10) =>
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => panic!("cannot start {name}: {error}"),
+            }
+        };
         Self {
             child,
             name: name.to_owned(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sentrazone_tests::counts::{figure, runs};
 use sentrazone_tests::herd::{Event, Herd, What};
-use sentrazone_tests::loopback::{LoopbackPlane, free_port};
+use sentrazone_tests::loopback::LoopbackPlane;
 use sentrazone_tests::netns::run;
 use sentrazone_tests::wait;
 use wgctl::ServerId;
@@ -165,7 +165,9 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
             ),
         );
         // Without the cuts nearly all would come together; the first wait spreads them over half a second.
-        assert!(welcomed * 10 < agents * 4, "{welcomed} of {agents} within 100 ms");
+        // When they dial is theirs alone; when they are answered is also the machine's.
+        let dialled = most_together(&events, |what| what == What::Dialled);
+        assert!(dialled * 10 < agents * 7, "{dialled} of {agents} within 100 ms");
         assert!(files < before.1 * 2, "{} files before, {files} after", before.1);
     }
 }
@@ -173,7 +175,8 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_plane_costs_one_wait() {
     let agents = 20;
-    let dead = format!("http://127.0.0.1:{}", free_port());
+    // Nothing listens there, and nothing is given that port.
+    let dead = "http://127.0.0.1:1".to_owned();
     let begin = Instant::now();
     let scene = Scene::new(agents, &[dead]).await;
     let events = scene.herd.log.since(begin);

@@ -116,6 +116,7 @@ fn a_body_that_trickles_is_let_go_and_an_idle_connection_too() {
         }
         assert!(began.elapsed() < Duration::from_secs(30), "it is not let go");
     }
+    trickle.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     bytes.extend(rest(&mut trickle));
     parse(&bytes).unwrap().problem(408, "request_timeout");
     assert!(String::from_utf8(rest(&mut idle)).unwrap().starts_with("HTTP/1.1 200 "));

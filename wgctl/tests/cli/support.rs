@@ -102,6 +102,8 @@ pub(crate) struct Plane {
 #[derive(Default)]
 struct Shared {
     answers: Mutex<BTreeMap<String, (u16, String)>>,
+    /// What takes the place of an answer, after so many of it.
+    later: Mutex<BTreeMap<String, (usize, u16, String)>>,
     seen: Mutex<Vec<Seen>>,
     /// How many requests from now on get no answer.
     dropped: AtomicUsize,
@@ -133,6 +135,12 @@ impl Plane {
         answers.insert(line.to_owned(), (status, body.to_owned()));
     }
 
+    /// The same, once this was answered so many times more.
+    pub(crate) fn answer_after(&self, times: usize, line: &str, status: u16, body: &str) {
+        let mut later = self.shared.later.lock().unwrap();
+        later.insert(line.to_owned(), (times, status, body.to_owned()));
+    }
+
     /// Hangs up on so many requests before it answers again.
     pub(crate) fn hang_up(&self, count: usize) {
         self.shared.dropped.store(count, Ordering::SeqCst);
@@ -148,7 +156,13 @@ impl Shared {
     fn serve(&self, mut reader: BufReader<std::net::TcpStream>) {
         let Some(request) = read(&mut reader) else { return };
         let (status, body) = {
-            let answers = self.answers.lock().unwrap();
+            let mut answers = self.answers.lock().unwrap();
+            if let Some((times, status, body)) = self.later.lock().unwrap().get_mut(&request.line) {
+                match times.checked_sub(1) {
+                    Some(left) => *times = left,
+                    None => drop(answers.insert(request.line.clone(), (*status, body.clone()))),
+                }
+            }
             let path = request.line.split('?').next().unwrap();
             let found = answers.get(&request.line).or_else(|| answers.get(path));
             let unknown = (404, problem(404, "not_found", "there is no such thing"));

@@ -114,7 +114,7 @@ async fn a_server_made_again_continues_the_revisions_of_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_poll_answers_as_soon_as_something_changes() {
-    let scene = scene_with(&["10.8.0.0/24"], Settings::default()).await;
+    let scene = scene_with(&["10.8.0.0/24"], patient()).await;
     let revision = scene.poll(0).await.revision;
     scene.stock(32).await;
     let (fleet, server, me) = (scene.fleet.clone(), scene.server.clone(), scene.caller());

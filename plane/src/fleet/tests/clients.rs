@@ -8,7 +8,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_clients_made_at_once_have_different_addresses_and_keys() {
-    let scene = scene_with(&["10.8.0.0/24"], Settings::default()).await;
+    let scene = scene_with(&["10.8.0.0/24"], patient()).await;
     let _agent = scene.agent();
     let creating: Vec<_> = (0..64)
         .map(|n| {

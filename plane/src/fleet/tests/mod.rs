@@ -76,6 +76,14 @@ pub(super) async fn scene_with(pool: &[&str], settings: Settings) -> Scene {
     }
 }
 
+/// For tests with an agent that runs beside them: on a busy machine it takes its time.
+pub(super) fn patient() -> Settings {
+    Settings {
+        apply_timeout: Duration::from_secs(60),
+        ..Settings::default()
+    }
+}
+
 /// For tests that play the agent themselves, and confirm nothing unless they say so.
 pub(super) async fn scene() -> Scene {
     let settings = Settings {
