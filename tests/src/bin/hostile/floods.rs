@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::stage::{Aim, Outcome, Stage};
+use crate::stage::{Outcome, Stage};
 use crate::wire::{Answers, ask, head, source};
 
 const LOGINS: usize = 1000;
@@ -20,7 +20,7 @@ const UNFINISHED: usize = 64;
 const WAITED: Duration = Duration::from_secs(10);
 
 /// What an answer may be, else the promise is broken.
-fn judged(answers: Answers, promised: &[&str], note: String) -> Outcome {
+pub(crate) fn judged(answers: Answers, promised: &[&str], note: String) -> Outcome {
     let kept = answers.are_all(promised);
     let broken = (!kept).then(|| format!("answers are {answers}, promised are {promised:?}"));
     Outcome {
@@ -223,88 +223,4 @@ pub(crate) async fn unfinished_bodies(stage: &Stage) -> Outcome {
         outcome.broken.push(format!("{waiting} bodies of one agent were kept"));
     }
     outcome
-}
-
-/// An agent whose host is in other hands says too much, too often, and what cannot be.
-pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
-    let aim = &stage.aim;
-    let before = others(stage).await;
-    let mut answers = Answers::default();
-    let huge = format!(r#"{{"server_id":"hostile","pad":"{}"}}"#, "x".repeat(100 << 20));
-    answers.note(say(aim, "POST /api/report", &huge).await);
-    for count in [1_000_000, 150_000] {
-        let peers: Vec<String> = (0..count)
-            .map(|number| format!(r#""00000000-0000-4000-8000-{number:012x}":{{"rx":1,"tx":18446744073709551615}}"#))
-            .collect();
-        answers.note(say(aim, "POST /api/report", &report(1, &peers.join(","))).await);
-    }
-    // Batches that go back, come again, or count past everything.
-    for sequence in [9, 3, 1, 9, u64::MAX, 0, 1] {
-        answers.note(say(aim, "POST /api/report", &report(sequence, "")).await);
-    }
-    let reasons: Vec<String> = (0..20_000)
-        .map(|number| format!(r#"{{"client":"00000000-0000-4000-8000-{number:012x}","reason":"x"}}"#))
-        .collect();
-    let life = "00000000-0000-4000-8000-000000000000";
-    let applied = format!(
-        r#"{{"incarnation":"{life}","revision":1,"failed":[{}]}}"#,
-        reasons.join(",")
-    );
-    answers.note(say(aim, "POST /api/agent/applied", &applied).await);
-    for number in 0..100 {
-        let keys: Vec<String> = (0..256)
-            .map(|key| {
-                let id = format!("00000000-0000-4000-8000-{:012x}", number * 256 + key);
-                let key = format!("{}A=", "B".repeat(42 - id.len()) + &id.replace('-', "A"));
-                format!(r#"{{"id":"{id}","public_key":"{key}","private_key":"AAAA","preshared_key":"AAAA"}}"#)
-            })
-            .collect();
-        answers.note(
-            say(
-                aim,
-                "POST /api/agent/prekeys",
-                &format!(r#"{{"prekeys":[{}]}}"#, keys.join(",")),
-            )
-            .await,
-        );
-    }
-    let other = r#"{"server_id":"host-0","peers":9,"transfer_rx":9,"transfer_tx":9}"#;
-    let refused = say(aim, "POST /api/report", other).await;
-    let mut outcome = judged(
-        answers,
-        &["204", "400", "403", "409", "413", "422", "429"],
-        String::new(),
-    );
-    if refused != "403" {
-        outcome
-            .broken
-            .push(format!("a report for another server was answered {refused}"));
-    }
-    if others(stage).await != before {
-        outcome.broken.push("another server's counters changed".to_owned());
-    }
-    outcome
-}
-
-fn report(sequence: u64, peers: &str) -> String {
-    format!(
-        r#"{{"server_id":"hostile","peers":18446744073709551615,"transfer_rx":0,"transfer_tx":0,"counters":{{"incarnation":
-        "00000000-0000-4000-8000-000000000000","sequence":{sequence},"peers":{{{peers}}},"total":{{"rx":0,"tx":18446744073709551615}}}}}}"#
-    )
-}
-
-async fn say(aim: &Aim, line: &str, body: &str) -> String {
-    let request = head(line, Some(&aim.agent), Some(body.len())) + body;
-    ask(aim.address, source(5), request.as_bytes()).await.0
-}
-
-/// What is known of the servers that nobody works on.
-async fn others(stage: &Stage) -> Vec<(String, u64, u64)> {
-    let statuses = stage.plane.admin().statuses().await.expect("statuses");
-    let others = statuses
-        .into_iter()
-        .filter(|status| status.server_id.as_str() != "hostile");
-    others
-        .map(|status| (status.server_id.to_string(), status.transfer_rx, status.transfer_tx))
-        .collect()
 }

@@ -3,6 +3,7 @@
 //!
 //! Owns the order, and which are made (arguments choose by parts of their names).
 
+mod agent;
 mod floods;
 mod slow;
 mod stage;
@@ -70,7 +71,12 @@ async fn main() -> ExitCode {
     attack!("heads without end", Bounds::default(), floods::heads);
     attack!("HTTP/2 floods", Bounds::default(), floods::http2);
     attack!("unfinished bodies", Bounds::default(), floods::unfinished_bodies);
-    attack!("hostile agent", reports(), floods::hostile_agent);
+    attack!("hostile agent", reports(), agent::hostile_agent);
+    attack!(
+        "confirmations that hang up",
+        reports(),
+        agent::confirmations_that_hang_up
+    );
     attack!("slow headers", Bounds::default(), slow::headers);
     attack!("slow bodies", Bounds::default(), slow::bodies);
     attack!("slow readers", Bounds::default(), slow::readers);

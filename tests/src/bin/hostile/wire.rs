@@ -23,6 +23,17 @@ impl Answers {
         *self.0.entry(answer).or_default() += 1;
     }
 
+    /// How many were answered like this.
+    pub(crate) fn of(&self, answer: &str) -> usize {
+        self.0.get(answer).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn add(&mut self, more: Self) {
+        for (answer, count) in more.0 {
+            *self.0.entry(answer).or_default() += count;
+        }
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.values().sum()
     }
