@@ -143,6 +143,17 @@ fn a_full_pool_does_not_hide_what_is_there() {
 }
 
 #[test]
+fn what_is_too_much_at_once_is_tried_until_it_is_not() {
+    let home = Home::new();
+    let plane = plane((429, &problem(429, "too_many_requests", "too many changes at once")));
+    plane.answer_after(7, ADD, 201, &peer("alice"));
+    let words = format!("peer add la --from-file - --plane {}", plane.url);
+    let output = home.run(&words, "alice\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(adds(&plane).len(), 8);
+}
+
+#[test]
 fn a_full_pool_is_said_once_and_what_was_made_is_counted() {
     let home = Home::new();
     let plane = plane((201, &peer("x")));

@@ -31,6 +31,8 @@ const AT_ONCE: usize = 64;
 /// How often one is tried, and how long the first pause is; each is twice the one before.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often one is tried again because of all the others: for a minute.
+const TOO_MANY: u32 = 120;
 
 /// What became of a name.
 enum Outcome {
@@ -217,21 +219,28 @@ fn existing(peer: Peer, key: Option<PublicKey>) -> Result<Outcome, Failure> {
 
 /// Tries again what may pass, with the same key.
 async fn patiently<T>(call: impl AsyncFn() -> Result<T, wgctl::client::Error>) -> Result<T, wgctl::client::Error> {
-    let mut pause = PAUSE;
-    for _ in 1..TRIES {
+    let (mut pause, mut tries, mut refused) = (PAUSE, 1, 0);
+    loop {
         match call().await {
-            Err(error) if passing(&error) => tokio::time::sleep(pause).await,
+            // The plane counts what we do, and is well: 64 at once are more than it lets one principal do.
+            Err(error) if error.status() == Some(429) && refused < TOO_MANY => {
+                refused += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) if passing(&error) && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
             answer => return answer,
         }
-        pause *= 2;
     }
-    call().await
 }
 
 /// An agent that is away comes back when it does: nobody waits for that here.
 fn passing(error: &wgctl::client::Error) -> bool {
     let away = matches!(error, wgctl::client::Error::Unreachable { .. });
-    let busy = error.status().is_some_and(|status| status == 429 || status >= 500);
+    let busy = error.status().is_some_and(|status| status >= 500);
     (away || busy) && error.code() != Some("agent_offline")
 }
 
