@@ -1,7 +1,7 @@
 //! A terminal that tests look at and type into: a pseudoterminal with a program on it.
 //!
 //! Owns no expectations. The program is the leader of its own session (util-linux's `setsid`), so
-//! that Ctrl-C is a signal to it as it is on a real terminal.
+//! that Ctrl-C is a signal to it as it is on a real terminal (`env` takes it up again where it is ignored).
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -60,6 +60,8 @@ impl Terminal {
         let stdio = || pty.slave.try_clone().unwrap();
         let child = Command::new("setsid")
             .args(["--ctty", "--wait"])
+            // Who runs the tests in the background may have them ignore Ctrl-C.
+            .args(["env", "--default-signal=INT"])
             .args(command)
             .env_clear()
             .env("HOME", &home.0)
@@ -154,7 +156,8 @@ impl Terminal {
     pub(crate) fn until_begun(&self) {
         let deadline = Instant::now() + PATIENCE;
         let program = format!("/proc/{}/exe", self.child.id());
-        while std::fs::read_link(&program).is_ok_and(|path| path.ends_with("setsid")) {
+        let before = ["setsid", "env"];
+        while std::fs::read_link(&program).is_ok_and(|path| before.iter().any(|name| path.ends_with(name))) {
             assert!(Instant::now() < deadline, "it has not begun");
             std::thread::yield_now();
         }

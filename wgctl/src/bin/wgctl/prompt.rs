@@ -3,7 +3,7 @@
 //! Owns how passwords come in: from the terminal without echo, or from stdin when asked for; never
 //! from an argument or the environment.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wgctl::terminal::ask_hidden;
@@ -34,10 +34,12 @@ pub(crate) fn password(question: &str, from_stdin: bool) -> Result<Zeroizing<Str
     if from_stdin {
         return line_of_stdin("password");
     }
-    ask_hidden(question).map_err(|error| {
-        Failure::Usage(format!(
+    ask_hidden(question).map_err(|error| match error.kind() {
+        // Where the signal is ignored, it does not end us.
+        ErrorKind::Interrupted => Failure::Local("stopped by Ctrl-C: nothing was done".to_owned()),
+        _ => Failure::Usage(format!(
             "no terminal to ask for the password on ({error}): use --password-stdin"
-        ))
+        )),
     })
 }
 
