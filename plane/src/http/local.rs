@@ -7,8 +7,9 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, Uid, User, chown};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -29,39 +30,30 @@ impl LocalSocket {
             DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         }
         remove_stale(path).await?;
-        // Whoever connects administers: before the mode is right, nobody else may get there.
-        let private = path.with_file_name(format!(".{}", std::process::id()));
-        let unfinished = private.join("s");
-        let clear = || {
-            let _ = fs::remove_file(&unfinished);
-            let _ = fs::remove_dir(&private);
-        };
-        clear();
-        DirBuilder::new().mode(0o700).create(&private)?;
-        let bound = listen(&unfinished, path);
-        clear();
-        Ok(Self {
-            listener: bound?,
+        let listener = listen(path)?;
+        let socket = Self {
+            listener,
             path: path.to_owned(),
-        })
+        };
+        if let Ok(Some(group)) = Group::from_name(GROUP)
+            && let Err(error) = chown(path, None, Some(group.gid))
+        {
+            tracing::warn!("the socket {} stays out of group {GROUP}: {error}", path.display());
+        }
+        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+        Ok(socket)
     }
 }
 
-/// Listens on `unfinished`, and gives it its name when its group and mode are right.
-fn listen(unfinished: &Path, path: &Path) -> io::Result<UnixListener> {
-    let listener = UnixListener::bind(unfinished)?;
-    if let Ok(Some(group)) = Group::from_name(GROUP)
-        && let Err(error) = chown(unfinished, None, Some(group.gid))
-    {
-        tracing::warn!("the socket {} stays out of group {GROUP}: {error}", path.display());
-    }
-    fs::set_permissions(unfinished, Permissions::from_mode(MODE))?;
-    // Unlike a rename, this takes no other plane's socket away.
-    fs::hard_link(unfinished, path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => taken(),
-        _ => error,
-    })?;
-    Ok(listener)
+/// Whoever connects administers: until the mode is right, nobody else may. The mode that a socket is made with
+/// is the umask's, which is the whole process's: what others make meanwhile is more private than they asked.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = umask(Mode::from_bits_truncate(0o077));
+    let bound = UnixListener::bind(path);
+    umask(before);
+    bound
 }
 
 impl Drop for LocalSocket {
@@ -84,14 +76,10 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(taken()),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another plane answers there")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }
-}
-
-fn taken() -> io::Error {
-    io::Error::new(io::ErrorKind::AddrInUse, "another plane answers there")
 }
 
 /// The name of the user at the other end, or the uid in digits for a user without one.
@@ -118,6 +106,14 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         drop(living);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn nobody_else_may_connect_before_the_mode_is_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plane.sock");
+        let _listener = listen(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0);
     }
 
     #[tokio::test]
