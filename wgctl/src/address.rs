@@ -123,9 +123,45 @@ pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
+/// Whether an address is another host's by its form: not loopback, link-local (a cloud's services are there),
+/// multicast, or nobody's. One of the host's own interfaces may still have it.
+#[must_use]
+pub fn leads_off_host(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let nobodys = v4.octets()[0] == 0 || v4.is_broadcast();
+            !(v4.is_loopback() || nobodys || v4.is_multicast() || v4.is_link_local())
+        }
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_this_hosts_own_by_its_form_leads_nowhere() {
+        for (text, may) in [
+            ("192.0.2.1", true),
+            ("10.8.0.1", true),
+            ("2001:db8::1", true),
+            ("fd00::1", true),
+            ("127.0.0.1", false),
+            ("127.9.9.9", false),
+            ("::ffff:127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("169.254.169.254", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::1", false),
+            ("::", false),
+            ("fe80::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(leads_off_host(text.parse().unwrap()), may, "{text}");
+        }
+    }
 
     #[test]
     fn endpoints_are_names_or_addresses_with_a_port() {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use wgctl::address::normal;
+use wgctl::address::{Endpoint, leads_off_host, normal};
 use wgctl::pool::Pool;
 use wgctl::{PublicKey, Timestamp};
 
@@ -39,6 +39,18 @@ pub(super) fn future(field: &str, at: Option<Timestamp>, now: Timestamp) -> Resu
             format!("{at} is past: give a later time, or leave it out"),
         )),
         other => Ok(other),
+    }
+}
+
+/// What a host connects to, to take the time.
+pub(super) fn ping_target(target: Option<Endpoint>) -> Result<Option<Endpoint>, Refusal> {
+    let address = target.as_ref().and_then(|target| target.host().parse::<IpAddr>().ok());
+    match address {
+        Some(address) if !leads_off_host(address) => Err(Refusal::field_value(
+            "ping_target",
+            format!("{address} is not dialled: name another host"),
+        )),
+        _ => Ok(target),
     }
 }
 
@@ -286,6 +298,17 @@ mod tests {
             if let Some((narrow, wide)) = found {
                 proptest::prop_assert!(narrow != wide && wide.contains(&narrow));
             }
+        }
+    }
+
+    #[test]
+    fn a_host_is_not_told_to_call_itself() {
+        let target = |text: &str| ping_target(Some(text.parse().unwrap()));
+        for bad in ["127.0.0.1:80", "[::1]:80", "169.254.169.254:80", "[fe80::1]:80"] {
+            assert_eq!(target(bad).unwrap_err().field(), Some("ping_target"), "{bad}");
+        }
+        for good in ["192.0.2.1:80", "[2001:db8::1]:80", "example.com:443"] {
+            assert!(target(good).is_ok(), "{good}");
         }
     }
 

@@ -130,7 +130,7 @@ fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<Server
         interface,
         listen_port,
         masquerade: new.masquerade,
-        ping_target: new.ping_target,
+        ping_target: checks::ping_target(new.ping_target)?,
         drift_policy: new.drift_policy,
         public_key: None,
         adopt: new.adopt,
@@ -253,7 +253,7 @@ fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refus
         server.masquerade = masquerade;
     }
     if let Some(target) = patch.ping_target {
-        server.ping_target = target;
+        server.ping_target = checks::ping_target(target)?;
     }
     if let Some(policy) = patch.drift_policy {
         server.drift_policy = policy;
