@@ -30,8 +30,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Bytes a second: a body that comes no slower is not cut, however long it is.
     pub min_body_rate: usize,
-    /// Changes a second that one person, API token or user of this host may make; and looks at what only
-    /// admins may see …
+    /// Changes a second that one person, API token or user of this host may make; and looks at
+    /// secrets …
     pub writes_per_second: NonZeroU32,
     /// … after so many at once.
     pub write_burst: NonZeroU32,

@@ -50,16 +50,22 @@ impl Fleet {
 
     /// What would become of an adoption.
     pub async fn plan_adoption(&self, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
+        Ok(match self.plan(server, adoption).await? {
+            Planned::Done(adopted) | Planned::Awaited(adopted) => adopted,
+        })
+    }
+
+    async fn plan(&self, server: &ServerId, adoption: Adoption) -> Result<Planned, Refusal> {
         check(&adoption)?;
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
         self.scan_for_agent(server, async move |tx: &Reading| {
             let scene = Scene::read(tx, &id).await?;
             Ok(match scene.before(&adoption)? {
-                Before::Done(clients) => scene.answer(clients, life),
+                Before::Done(clients) => Planned::Done(scene.answer(clients, life)),
                 Before::Awaited => {
                     let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
-                    scene.after(decision).answered(life)
+                    Planned::Awaited(scene.after(decision).answered(life))
                 }
             })
         })
@@ -69,10 +75,11 @@ impl Fleet {
     /// Records an interface as it is: everything about it, or nothing. The same adoption again, by an
     /// agent that lost the answer, changes nothing and gets the same answer.
     pub async fn adopt(&self, caller: &Caller, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
-        // What is refused takes a reader's time and not the writer's, however often it is sent.
-        let planned = self.plan_adoption(server, adoption.clone()).await?;
-        if !planned.obstacles.is_empty() {
-            return Err(refused(&planned.obstacles));
+        // What changes nothing takes a reader's time and not the writer's, however often it is sent.
+        match self.plan(server, adoption.clone()).await? {
+            Planned::Done(adopted) => return Ok(adopted),
+            Planned::Awaited(planned) if !planned.obstacles.is_empty() => return Err(refused(&planned.obstacles)),
+            Planned::Awaited(_) => {}
         }
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
@@ -128,6 +135,14 @@ fn refused(obstacles: &[Obstacle]) -> Refusal {
 fn wanted(peers: &[PeerRecord]) -> Vec<Peer> {
     let wanted = peers.iter().filter(|peer| peer.enabled);
     wanted.cloned().map(wire).collect()
+}
+
+/// What would become of an adoption.
+enum Planned {
+    /// It was made, and this was the answer.
+    Done(Adopted),
+    /// It is still to be made.
+    Awaited(Adopted),
 }
 
 /// All that is recorded of a server.

@@ -3,10 +3,11 @@
 //! Owns what an agent may say of its own server. What it says is bounded before it is kept: an
 //! agent's host may be in other hands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::clock::Clock as _;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use wgctl::name::{RequestId, deceives};
 use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
@@ -15,7 +16,7 @@ use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
 use super::servers::existing;
 use super::{Caller, Durability, Fleet, Refusal, authority};
 use crate::store::prelude::*;
-use crate::store::{Action, Changing, Done, Entry, Recording, SERVER_ITSELF, ServerRecord};
+use crate::store::{Action, Changing, Done, Entry, Reading, Recording, SERVER_ITSELF, ServerRecord};
 
 /// How many prekeys one message may bring.
 const PREKEYS_AT_ONCE: usize = 256;
@@ -50,9 +51,9 @@ impl Default for Keys {
 
 impl Keys {
     fn take(&self, server: &ServerId) -> Result<(), Refusal> {
-        self.0.check_key(server).map_err(|_| Refusal::TooManyRequests {
+        self.0.check_key(server).map_err(|until| Refusal::TooManyRequests {
             what: "the host of this server showed too many different keys",
-            retry_after: KEYS_EVERY.as_secs(),
+            retry_after: until.wait_time_from(self.0.clock().now()).as_secs() + 1,
         })
     }
 }
@@ -69,8 +70,8 @@ impl Fleet {
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
         let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
         if known != Some(key) {
-            self.shared.keys.take(server)?;
-            let record = async move |tx: &Changing| record_key(tx, &id, key, now).await;
+            let fleet = self.clone();
+            let record = async move |tx: &Changing| record_key(tx, &id, key, now, &fleet.shared.keys).await;
             self.change_of_agent(caller, server, record).await?;
         }
         Ok(Welcome {
@@ -83,6 +84,21 @@ impl Fleet {
     /// An agent confirms a revision.
     pub async fn applied(&self, caller: &Caller, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
         let (id, revision) = (server.clone(), applied.revision);
+        let mut applied = applied;
+        if !applied.failed.is_empty() {
+            let known = self.known(server, applied.failed.iter().map(|failure| failure.client).collect());
+            let known = known.await?;
+            // Each once: a message may name one client many thousands of times, or very many that there are not.
+            let told = applied
+                .failed
+                .into_iter()
+                .filter(|failure| known.contains(&failure.client));
+            let told: BTreeMap<PeerId, String> = told.map(|failure| (failure.client, failure.reason)).collect();
+            applied.failed = told
+                .into_iter()
+                .map(|(client, reason)| Failure { client, reason })
+                .collect();
+        }
         let record = async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await;
         let taken = self.record_of_agent(caller, server, Durability::Lazy, record).await?;
         if taken {
@@ -90,6 +106,22 @@ impl Fleet {
         }
         self.shared.relay.line(server).wake_people();
         Ok(())
+    }
+
+    /// Those of the named clients that there are. A reader looks: an agent may name any number, and the writer
+    /// is everybody's.
+    pub(super) async fn known(&self, server: &ServerId, named: BTreeSet<PeerId>) -> Result<BTreeSet<PeerId>, Refusal> {
+        let id = server.clone();
+        self.scan_for_agent(server, async move |tx: &Reading| {
+            let mut known = BTreeSet::new();
+            for client in named {
+                if tx.peer(&id, &client).await?.is_some() {
+                    known.insert(client);
+                }
+            }
+            Ok(known)
+        })
+        .await
     }
 
     /// An agent fills up the stock of prekeys.
@@ -136,7 +168,13 @@ impl Fleet {
 
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this
 /// key cannot be counted on: the stock is thrown away and filled again.
-async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timestamp) -> Result<Done<()>, Refusal> {
+async fn record_key(
+    tx: &impl Change,
+    id: &ServerId,
+    key: PublicKey,
+    now: Timestamp,
+    keys: &Keys,
+) -> Result<Done<()>, Refusal> {
     let (old, _) = existing(tx, id).await?;
     if old.public_key == Some(key) {
         return Ok(Done::nothing(()));
@@ -144,6 +182,7 @@ async fn record_key(tx: &impl Change, id: &ServerId, key: PublicKey, now: Timest
     if tx.peer_with_key(id, &key).await?.is_some() {
         return Err(Refusal::PublicKeyTaken(key.to_string()));
     }
+    keys.take(id)?;
     let server = ServerRecord {
         public_key: Some(key),
         updated_at: now,
@@ -173,12 +212,10 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
         return Ok(false);
     }
     let mut failures = Vec::new();
-    // Each once: a message may name one client many thousands of times.
-    let told: BTreeMap<PeerId, String> = applied.failed.into_iter().map(|f| (f.client, f.reason)).collect();
-    for (client, reason) in told {
-        if tx.peer(id, &client).await?.is_some() {
-            let reason = one_line(&reason);
-            failures.push(Failure { client, reason });
+    for failure in applied.failed {
+        if tx.peer(id, &failure.client).await?.is_some() {
+            let reason = one_line(&failure.reason);
+            failures.push(Failure { reason, ..failure });
         }
     }
     state.applied_revision = Some(applied.revision);

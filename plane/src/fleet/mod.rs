@@ -247,7 +247,7 @@ impl Fleet {
         server: &ServerId,
         read: impl AsyncFnOnce(&Reading) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = self.shared.relay.line(server).turn().await;
+        let turn = self.shared.relay.line(server).look().await;
         let in_turn = async move |tx: &Reading| {
             let _turn = turn;
             read(tx).await

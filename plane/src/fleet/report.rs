@@ -2,7 +2,7 @@
 //!
 //! Owns the counting. Each batch of increments counts once, however often it is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wgctl::api::{Counters, PeerCounters, Report, SAMPLES_AT_ONCE};
 use wgctl::{PeerId, ServerId, Timestamp};
@@ -28,18 +28,36 @@ impl Fleet {
         // The agent forgets what is acknowledged: an outage's worth of it is not left to luck.
         let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
         let durability = if is_late { Durability::Durable } else { Durability::Lazy };
+        let known = match &report.counters {
+            Some(batch) if self.names_more_than_there_are(server, batch.peers.len()).await? => {
+                Some(self.known(server, batch.peers.keys().copied().collect()).await?)
+            }
+            _ => None,
+        };
         let (id, now) = (server.clone(), self.now());
-        let record = async move |tx: &Recording<'_>| record(tx, &id, report, now).await;
+        let record = async move |tx: &Recording<'_>| record(tx, &id, report, known.as_ref(), now).await;
         self.record_of_agent(caller, server, durability, record).await
+    }
+
+    async fn names_more_than_there_are(&self, server: &ServerId, named: usize) -> Result<bool, Refusal> {
+        let (_, ledger) = self.store().read(async |tx| existing(tx, server).await)?;
+        Ok(u64::try_from(named).is_ok_and(|named| named > ledger.peers))
     }
 }
 
-async fn record(tx: &impl Record, id: &ServerId, report: Report, now: Timestamp) -> Result<(), Refusal> {
+/// `known` are those of the named peers that there are, where that was looked up before.
+async fn record(
+    tx: &impl Record,
+    id: &ServerId,
+    report: Report,
+    known: Option<&BTreeSet<PeerId>>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     existing(tx, id).await?;
     let mut state = tx.agent_state(id).await?;
     let fresh = report.counters.as_ref().filter(|batch| !is_counted(&state, batch));
     let grown = match fresh {
-        Some(batch) => count(tx, id, &mut state, batch).await?,
+        Some(batch) => count(tx, id, &mut state, batch, known).await?,
         None => BTreeMap::new(),
     };
     // Who counts in batches and has nothing new leaves the counters out: the totals stay.
@@ -83,13 +101,15 @@ async fn count(
     id: &ServerId,
     state: &mut AgentState,
     batch: &Counters,
+    known: Option<&BTreeSet<PeerId>>,
 ) -> Result<BTreeMap<PeerId, PeerCounters>, Refusal> {
     let mut grown = BTreeMap::new();
     for (peer, increment) in &batch.peers {
         // A peer that was removed meanwhile still passed these bytes.
         state.transfer_rx = state.transfer_rx.saturating_add(increment.rx);
         state.transfer_tx = state.transfer_tx.saturating_add(increment.tx);
-        if tx.peer(id, peer).await?.is_some() {
+        let may_be_there = known.is_none_or(|known| known.contains(peer));
+        if may_be_there && tx.peer(id, peer).await?.is_some() {
             let before = tx.counters(id, peer).await?;
             grown.insert(*peer, sum(&before, increment));
         }

@@ -3,9 +3,12 @@
 //! Owns nothing but the way in: which server an agent speaks for comes from its token alone.
 
 use axum::Json as Answer;
-use axum::body::Bytes;
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde::Serialize;
 use wgctl::api::Report;
 use wgctl::name::RequestId;
@@ -34,15 +37,17 @@ pub(super) async fn adopt(
     agent: Agent,
     mut parameters: Parameters,
     Json(adoption, ..): Json<Adoption>,
-) -> Result<Answer<Adopted>, Failure> {
+) -> Result<Whole<Adopted>, Failure> {
     let dry_run = parameters.take("dry_run")?.unwrap_or_default();
     // To ignore what narrows it would be to do more than was asked.
     parameters.finish()?;
     let fleet = agent.fleet();
-    Ok(Answer(match dry_run {
+    let place = fleet.poll_place(&agent.server).await;
+    let adopted = match dry_run {
         true => fleet.plan_adoption(&agent.server, adoption).await?,
         false => fleet.adopt(&agent.caller, &agent.server, adoption).await?,
-    }))
+    };
+    Ok(Whole(adopted, place))
 }
 
 pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<Whole<Desired>, Failure> {
@@ -67,33 +72,33 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
     Ok(Whole(desired, place))
 }
 
-/// All that a server should be, as JSON: its place is taken until the last byte is on its way.
+/// All that a server should be, as JSON. Its place is taken until the last piece is with the connection, which
+/// takes no more than it can send soon.
 pub(super) struct Whole<T>(T, Turn);
+
+/// What a connection gets at a time.
+const PIECE: usize = 32 << 10;
 
 impl<T: Serialize> IntoResponse for Whole<T> {
     fn into_response(self) -> Response {
         let Self(answer, place) = self;
-        match serde_json::to_vec(&answer) {
-            Ok(bytes) => {
-                let body = Bytes::from_owner(Held { bytes, _place: place });
-                ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        let bytes = match serde_json::to_vec(&answer) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => {
+                return Kind::Internal
+                    .because(format!("the answer could not be written: {error}"))
+                    .into_response();
             }
-            Err(error) => Kind::Internal
-                .because(format!("the answer could not be written: {error}"))
-                .into_response(),
-        }
-    }
-}
-
-/// An answer on its way.
-struct Held {
-    bytes: Vec<u8>,
-    _place: Turn,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        };
+        let headers = [
+            (header::CONTENT_TYPE, "application/json".to_owned()),
+            (header::CONTENT_LENGTH, bytes.len().to_string()),
+        ];
+        let pieces = stream::unfold((bytes, place), |(mut rest, place)| {
+            let piece = (!rest.is_empty()).then(|| rest.split_to(rest.len().min(PIECE)));
+            std::future::ready(piece.map(|piece| (Ok::<_, Infallible>(piece), (rest, place))))
+        });
+        (headers, Body::from_stream(pieces)).into_response()
     }
 }
 
@@ -135,4 +140,40 @@ pub(super) async fn report(agent: Agent, Json(report, ..): Json<Report>) -> Resu
     }
     agent.fleet().report(&agent.caller, &agent.server, report).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::relay::Line;
+
+    #[tokio::test]
+    async fn an_answer_keeps_its_place_until_its_last_piece_is_taken() {
+        let line = Line::default();
+        let place = line.place().await;
+        let mut others = Vec::new();
+        while let Some(other) = line.place().now_or_never() {
+            others.push(other);
+        }
+        let text = "x".repeat(5 * PIECE);
+        let response = Whole(&text, place).into_response();
+        assert_eq!(
+            response.headers()[header::CONTENT_LENGTH],
+            (text.len() + 2).to_string().as_str()
+        );
+        let mut body = response.into_body();
+        let mut came = Vec::new();
+        while came.len() < text.len() + 2 {
+            assert!(line.place().now_or_never().is_none(), "after {} bytes", came.len());
+            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!(piece.len() <= PIECE);
+            came.extend_from_slice(&piece);
+        }
+        assert_eq!(came, serde_json::to_vec(&text).unwrap());
+        drop(body);
+        assert!(line.place().now_or_never().is_some());
+    }
 }

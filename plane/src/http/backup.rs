@@ -28,6 +28,7 @@ const PIECE: usize = 64 << 10;
 const LONGEST: u64 = 16 << 30;
 
 pub(super) async fn create(admin: Admin) -> Result<Response, Failure> {
+    admin.looks()?;
     let copy = admin.fleet().back_up(&admin.caller).await?;
     let length = copy.file.metadata().map_err(unusable)?.len();
     let file = File::from_std(copy.file.try_clone().map_err(unusable)?);

@@ -13,6 +13,7 @@ use super::problem::Failure;
 use crate::fleet::{Refusal, View};
 
 pub(super) async fn show(admin: Admin, Ids((server, client)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
+    admin.looks()?;
     let view = View::Configuration;
     let configuration = admin
         .fleet()

@@ -22,7 +22,7 @@ use super::edge::request_id;
 use super::peer::{CallerAddress, Peer};
 use super::problem::{Failure, Kind};
 use super::slots::Standing;
-use crate::auth::Principal;
+use crate::auth::{Principal, WriteThrottle};
 use crate::fleet::{self, Account, Actor, Authority, Caller, Fleet, Grant, Scope};
 
 /// The user of this host whose changes are not counted: root can do worse than make many.
@@ -134,6 +134,10 @@ permission!(
 
 async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
     mark(parts, None);
+    // An agent that takes the time of a round trip comes as itself.
+    if parts.headers.contains_key(header::AUTHORIZATION) && prove(parts, app.shared()).await.is_ok() {
+        stand(parts);
+    }
     let (app, address, request) = (app.clone(), address(parts), request_id(&parts.extensions));
     Ok(Anyone { address, request, app })
 }
@@ -162,6 +166,13 @@ async fn admin(parts: &mut Parts, app: &App) -> Result<Admin, Failure> {
         caller: human.caller,
         app: app.clone(),
     })
+}
+
+impl Admin {
+    /// Counts a look at a secret: it leaves a record, like a change.
+    pub(super) fn looks(&self) -> Result<(), Failure> {
+        count(&self.app.shared().looks, &self.caller, "looks at secrets")
+    }
 }
 
 async fn keeper(parts: &mut Parts, app: &App) -> Result<Keeper, Failure> {
@@ -193,7 +204,7 @@ async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
             .because("this is for agents, and needs a server's agent token: `wgctl server token SERVER` makes one")
     };
     // Who shows something else is not to log in.
-    if !bearer(parts)?.is_some_and(|token| token.starts_with(fleet::AGENT_PREFIX)) {
+    if !is_an_agents(bearer(parts)?) {
         return Err(not_agent());
     }
     let Identity::Agent(server, caller) = identify(parts, app.shared()).await? else {
@@ -238,7 +249,7 @@ impl Human {
 async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human, Failure> {
     let identity = identify(parts, shared).await?;
     let (ip, request) = (address(parts).0, request_id(&parts.extensions));
-    let (role, principal, human) = match identity {
+    let (role, human) = match identity {
         Identity::Agent(..) => {
             return Err(Kind::Unauthorized.because("this is an agent's token: log in at POST /api/login"));
         }
@@ -247,8 +258,7 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
                 request,
                 ..Caller::standing(Actor::Local(user.to_string()), ip)
             };
-            let principal = Some(user).filter(|user| **user != *ROOT).map(Principal::Local);
-            (Role::Admin, principal, Human::all(caller, None))
+            (Role::Admin, Human::all(caller, None))
         }
         Identity::Token(grant) => {
             let caller = Caller {
@@ -264,7 +274,7 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
                 scope: grant.scope,
                 ..Human::all(caller, None)
             };
-            (grant.role, Some(Principal::Token(grant.id)), human)
+            (grant.role, human)
         }
         Identity::Person(account) => {
             let caller = Caller {
@@ -272,25 +282,36 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
                 request,
                 ..Caller::standing(account.actor(), ip)
             };
-            let principal = Principal::User(account.id);
-            (account.role, Some(principal), Human::all(caller, Some(account)))
+            (account.role, Human::all(caller, Some(account)))
         }
     };
     fleet::require(role, needed)?;
-    // What only an admin may read leaves a record, like a change.
-    let counted = match (parts.method.is_safe(), needed) {
-        (false, _) => Some((&shared.writes, "changes")),
-        (true, Role::Admin) => Some((&shared.looks, "looks at what only admins may see")),
-        (true, Role::Viewer) => None,
-    };
-    if let Some((principal, (throttle, what))) = principal.zip(counted) {
-        throttle.check(&principal).map_err(|seconds| {
-            let detail = format!("too many {what} at once: try again in {seconds} s");
-            Kind::TooManyRequests.because(detail).retry_after(seconds)
-        })?;
+    if !parts.method.is_safe() {
+        count(&shared.writes, &human.caller, "changes")?;
     }
     mark(parts, Some(&human.caller));
     Ok(human)
+}
+
+/// Counts what leaves a record in the audit log.
+fn count(throttle: &WriteThrottle, caller: &Caller, what: &str) -> Result<(), Failure> {
+    let Some(principal) = principal(caller) else {
+        return Ok(());
+    };
+    throttle.check(&principal).map_err(|seconds| {
+        let detail = format!("too many {what} at once: try again in {seconds} s");
+        Kind::TooManyRequests.because(detail).retry_after(seconds)
+    })
+}
+
+/// Whose records are counted; root's are not, nor an agent's.
+fn principal(caller: &Caller) -> Option<Principal> {
+    match (&caller.authority, &caller.actor) {
+        (Authority::Session { user, .. }, _) => Some(Principal::User(*user)),
+        (Authority::Token { id, .. }, _) => Some(Principal::Token(*id)),
+        (Authority::Standing, Actor::Local(user)) if user != ROOT => Some(Principal::Local(user.as_str().into())),
+        _ => None,
+    }
 }
 
 impl Human {
@@ -305,11 +326,26 @@ impl Human {
 
 /// Who the request's token, or else its connection, proves it is from.
 async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
-    let identity = prove(parts, shared).await?;
+    let identity = prove(parts, shared).await;
+    match &identity {
+        Ok(_) => stand(parts),
+        Err(failure) if failure.kind() == Kind::Unauthorized && is_an_agents(bearer(parts)?) => {
+            note_refused_agent(parts, shared).await;
+        }
+        Err(_) => {}
+    }
+    identity
+}
+
+/// The connection is its caller's.
+fn stand(parts: &Parts) {
     if let Some(connection) = parts.extensions.get::<Standing>() {
         connection.prove();
     }
-    Ok(identity)
+}
+
+fn is_an_agents(token: Option<&str>) -> bool {
+    token.is_some_and(|token| token.starts_with(fleet::AGENT_PREFIX))
 }
 
 async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
@@ -325,7 +361,6 @@ async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
             .agent_by_token(token, address(parts).0, request_id(&parts.extensions))
             .await?;
         let Some((server, caller)) = agent else {
-            note_refused_agent(parts, shared).await;
             return Err(Kind::Unauthorized
                 .because("this agent token is not valid (any more): `wgctl server token SERVER` makes a new one"));
         };

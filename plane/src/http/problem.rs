@@ -133,6 +133,11 @@ struct Inner {
 }
 
 impl Failure {
+    /// What kind of problem it is.
+    pub(super) const fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
     /// With the seconds after which to try again.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after = Some(seconds);

@@ -22,6 +22,7 @@ const QUIET_ZONE: usize = 4;
 const SCALE: usize = 6;
 
 pub(super) async fn show(admin: Admin, Ids((server, client)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
+    admin.looks()?;
     let configuration = admin
         .fleet()
         .configuration(&admin.caller, &server, &client, View::Qrcode)

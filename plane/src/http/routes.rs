@@ -81,7 +81,7 @@ fn whole(table: Table) -> Table {
             op("backUp", "Everything that is recorded, as of one moment")
                 .file(BACKUP, None)
                 .with_header("Content-Disposition")
-                .may(&[Kind::Overloaded])
+                .may(&[Kind::Overloaded, Kind::TooManyRequests])
                 .audited(),
         )
         .post(
@@ -171,7 +171,12 @@ fn client(table: Table) -> Table {
             qrcode::show,
             op("showClientQrcode", "A client's configuration as an SVG that a phone scans")
                 .file("image/svg+xml", Some("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg …/>\n"))
-                .may(&[Kind::PrivateKeyNotHeld, Kind::QrcodeTooLarge, Kind::AgentOffline])
+                .may(&[
+                    Kind::PrivateKeyNotHeld,
+                    Kind::QrcodeTooLarge,
+                    Kind::AgentOffline,
+                    Kind::TooManyRequests,
+                ])
                 .audited(),
         )
         .post(QRCODE, clients::no_such_action, no_such_action("refuseQrcodeAsAction"))
@@ -181,7 +186,7 @@ fn client(table: Table) -> Table {
             op("showClientConfiguration", "A client's wg-quick configuration, as a file")
                 .file("text/plain; charset=utf-8", Some("[Interface]\nPrivateKey = …\n"))
                 .with_header("Content-Disposition")
-                .may(&[Kind::AgentOffline])
+                .may(&[Kind::AgentOffline, Kind::TooManyRequests])
                 .audited(),
         )
         .post(

@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -128,7 +128,7 @@ impl Slots {
         Place {
             standing: Standing {
                 slots: Arc::clone(self),
-                id,
+                id: Arc::new(AtomicU64::new(id)),
                 proved: Arc::default(),
             },
             address,
@@ -192,7 +192,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut room = self.standing.slots.room();
-        let id = self.standing.id;
+        let id = self.standing.id();
         // One that was dropped is in neither, and counted no longer.
         if room.strangers.remove(&id).is_some() || room.proven.remove(&id).is_some() {
             room.uncount(self.address);
@@ -204,7 +204,8 @@ impl Drop for Place {
 #[derive(Clone)]
 pub(super) struct Standing {
     slots: Arc<Slots>,
-    id: u64,
+    /// Its place in the order of age.
+    id: Arc<AtomicU64>,
     /// Whether the request that is under way has; requests of HTTP/1.1 come one after another.
     proved: Arc<AtomicBool>,
 }
@@ -226,17 +227,26 @@ impl Standing {
     pub(super) fn prove(&self) {
         self.proved.store(true, Ordering::Relaxed);
         let mut room = self.slots.room();
-        if let Some(connection) = room.strangers.remove(&self.id) {
-            room.proven.insert(self.id, connection);
+        if let Some(connection) = room.strangers.remove(&self.id()) {
+            room.proven.insert(self.id(), connection);
         }
     }
 
-    /// The connection is a stranger's again, as old as it is.
+    /// The connection is a stranger's again, and the newest one's: who shows a token soon, like a proxy between
+    /// two callers, is not the first to make way.
     fn disprove(&self) {
         let mut room = self.slots.room();
-        if let Some(connection) = room.proven.remove(&self.id) {
-            room.strangers.insert(self.id, connection);
+        if let Some(connection) = room.proven.remove(&self.id()) {
+            let id = room.next;
+            room.next += 1;
+            self.id.store(id, Ordering::Relaxed);
+            room.strangers.insert(id, connection);
         }
+    }
+
+    /// Changes only under the room's lock.
+    fn id(&self) -> u64 {
+        self.id.load(Ordering::Relaxed)
     }
 }
 

@@ -22,7 +22,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What was said in an answer that may have been lost is said again after this.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How many pieces of work one agent may have under way: what else it sends waits.
+/// How many pieces of work one agent may have under way at the writer, and as many at readers: what else it sends
+/// waits.
 const TURNS: usize = 2;
 
 /// How many polls of one agent are answered at once, from the question to the last byte: an answer may be a whole
@@ -87,6 +88,7 @@ pub struct Line {
     agent: watch::Sender<()>,
     people: watch::Sender<()>,
     turns: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
     places: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -112,6 +114,7 @@ impl Default for Line {
             agent: watch::Sender::new(()),
             people: watch::Sender::new(()),
             turns: Arc::new(Semaphore::new(TURNS)),
+            looks: Arc::new(Semaphore::new(TURNS)),
             places: Arc::new(Semaphore::new(POLLS)),
             state: Mutex::default(),
         }
@@ -123,11 +126,16 @@ impl Default for Line {
 pub struct Turn(#[expect(dead_code, reason = "it counts until it is dropped")] Option<OwnedSemaphorePermit>);
 
 impl Line {
-    /// Waits until the agent has less work under way: whoever has its token must not keep the writer, or
-    /// the threads that read, to themselves.
+    /// Waits until the agent has less work under way at the writer: whoever has its token must not keep it to
+    /// themselves.
     pub async fn turn(&self) -> Turn {
         // Nobody closes it.
         Turn(Arc::clone(&self.turns).acquire_owned().await.ok())
+    }
+
+    /// The same, for what takes a reader long. To read never waits for the writer.
+    pub async fn look(&self) -> Turn {
+        Turn(Arc::clone(&self.looks).acquire_owned().await.ok())
     }
 
     /// Waits until fewer of the agent's polls are being answered. To be held until the answer is gone.

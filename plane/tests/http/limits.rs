@@ -1,6 +1,7 @@
 //! How large and how slow a request may be.
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::client::{answer, connect, parse, request, rest};
@@ -120,4 +121,31 @@ fn a_body_that_trickles_is_let_go_and_an_idle_connection_too() {
     bytes.extend(rest(&mut trickle));
     parse(&bytes).unwrap().problem(408, "request_timeout");
     assert!(String::from_utf8(rest(&mut idle)).unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_connection_is_its_callers_while_its_requests_say_so() {
+    let plane = TestPlane::start_with(|config| config.limits.max_connections = 8);
+    let admin = plane.admin();
+    let alive = |stream: &mut TcpStream, token: &str| {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{token}\r\n");
+        let mut piece = [0; 4096];
+        let answered = stream
+            .write_all(request.as_bytes())
+            .and_then(|()| stream.read(&mut piece));
+        answered.is_ok_and(|length| piece[..length].starts_with(b"HTTP/1.1 200"))
+    };
+    let token = format!("Authorization: Bearer {admin}\r\n");
+    let mut own = connect(plane.address);
+    assert!(alive(&mut own, &token));
+    let crowd = || {
+        let mut strangers: Vec<TcpStream> = (0..8).map(|_| connect(plane.address)).collect();
+        // All before it are let in, too.
+        assert!(alive(strangers.last_mut().unwrap(), ""));
+    };
+    crowd();
+    assert!(alive(&mut own, &token));
+    assert!(alive(&mut own, ""), "it may ask without");
+    crowd();
+    assert!(!alive(&mut own, &token));
 }

@@ -74,8 +74,8 @@ permissions! {
     Anyone = "anyone", [], [];
     Viewer = "viewer", ["session", "apiToken"], [Unauthorized, Forbidden, StorageUnavailable];
     ScopedViewer = "viewer", ["session", "apiToken"], [Unauthorized, StorageUnavailable];
-    Admin = "admin", ["session", "apiToken"], [Unauthorized, Forbidden, TooManyRequests, StorageUnavailable];
-    Keeper = "keeper", ["session"], [Unauthorized, Forbidden, TooManyRequests, StorageUnavailable];
+    Admin = "admin", ["session", "apiToken"], [Unauthorized, Forbidden, StorageUnavailable];
+    Keeper = "keeper", ["session"], [Unauthorized, Forbidden, StorageUnavailable];
     Person = "person", ["session"], [Unauthorized, Forbidden, StorageUnavailable];
     Agent = "agent", ["agentToken"], [Unauthorized, StorageUnavailable];
 }

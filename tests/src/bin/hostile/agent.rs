@@ -43,7 +43,15 @@ pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
         wait: 0,
     };
     let desired = agent.desired(&query).await.expect("the desired state");
-    let named = format!(r#"{{"client":"{}","reason":"x"}},"#, client.id).repeat(NAMED);
+    // One that there is, again and again, and as many that there are not.
+    let named: String = (0..NAMED / 2)
+        .map(|number| {
+            format!(
+                r#"{{"client":"{}","reason":"x"}},{{"client":"00000000-0000-4000-8000-{number:012x}","reason":"x"}},"#,
+                client.id
+            )
+        })
+        .collect();
     let body = format!(
         r#"{{"incarnation":"{}","revision":{},"failed":[{}]}}"#,
         desired.incarnation,
