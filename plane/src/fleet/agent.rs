@@ -82,23 +82,9 @@ impl Fleet {
     }
 
     /// An agent confirms a revision.
-    pub async fn applied(&self, caller: &Caller, server: &ServerId, applied: Applied) -> Result<(), Refusal> {
+    pub async fn applied(&self, caller: &Caller, server: &ServerId, mut applied: Applied) -> Result<(), Refusal> {
         let (id, revision) = (server.clone(), applied.revision);
-        let mut applied = applied;
-        if !applied.failed.is_empty() {
-            let known = self.known(server, applied.failed.iter().map(|failure| failure.client).collect());
-            let known = known.await?;
-            // Each once: a message may name one client many thousands of times, or very many that there are not.
-            let told = applied
-                .failed
-                .into_iter()
-                .filter(|failure| known.contains(&failure.client));
-            let told: BTreeMap<PeerId, String> = told.map(|failure| (failure.client, failure.reason)).collect();
-            applied.failed = told
-                .into_iter()
-                .map(|(client, reason)| Failure { client, reason })
-                .collect();
-        }
+        applied.failed = self.failed(server, applied.failed).await?;
         let record = async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await;
         let taken = self.record_of_agent(caller, server, Durability::Lazy, record).await?;
         if taken {
@@ -106,6 +92,17 @@ impl Fleet {
         }
         self.shared.relay.line(server).wake_people();
         Ok(())
+    }
+
+    /// What failed, each client once: a message may name one many thousands of times, or very many that there
+    /// are not.
+    async fn failed(&self, server: &ServerId, told: Vec<Failure>) -> Result<Vec<Failure>, Refusal> {
+        if told.is_empty() {
+            return Ok(told);
+        }
+        let mut told: BTreeMap<PeerId, Failure> = told.into_iter().map(|failure| (failure.client, failure)).collect();
+        let known = self.known(server, told.keys().copied().collect()).await?;
+        Ok(known.iter().filter_map(|client| told.remove(client)).collect())
     }
 
     /// Those of the named clients that there are. A reader looks: an agent may name any number, and the writer
