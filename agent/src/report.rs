@@ -22,6 +22,8 @@ use crate::reconcile::{Input, Reading, Verdict};
 
 /// How long a measured round trip may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a report may take at least.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
 /// The share of the newest measurement in the smoothed round trip.
 const SMOOTHING: f64 = 0.2;
 /// How long a confirmation is left alone. One that was overtaken on its way by an older one is put
@@ -126,12 +128,23 @@ impl<P: Plane> Reporter<P> {
         self.planes.current().filter(|_| known).map(|plane| (plane, server))
     }
 
-    /// Says whether it got through.
+    /// Says whether it got through. One that is stuck makes way for the next, on a new connection: where much was
+    /// lost, TCP waits longer and longer, and the plane would take the host for gone. A backlog takes its time.
     async fn tell(&self, reading: Reading, ping_ms: Option<f64>) -> bool {
         let Some((plane, server)) = self.dialled() else {
             return false;
         };
-        let told = self.report(&plane, server, reading, ping_ms).await;
+        let patience = match reading.backlog {
+            true => Duration::MAX,
+            false => Duration::from_secs(self.every.into()).max(SHORTEST_PATIENCE),
+        };
+        let told = timeout(patience, self.report(&plane, server, reading, ping_ms)).await;
+        let told = told.unwrap_or_else(|_| {
+            Err(Error::Unreachable {
+                target: plane.target().to_string(),
+                reason: format!("no answer for {} s", patience.as_secs()),
+            })
+        });
         self.metrics.reported(told.is_ok());
         if let Err(error) = &told {
             tracing::debug!("not reported: {error}");

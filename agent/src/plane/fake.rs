@@ -52,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) polls: Vec<(Instant, DesiredQuery)>,
     pub(crate) applied: Vec<Applied>,
     pub(crate) reports: Vec<Report>,
+    /// How many reports are still to get stuck on their way.
+    pub(crate) stuck: usize,
     pub(crate) prekeys: Vec<Prekey>,
     pub(crate) replies: Vec<(RequestId, Reply)>,
 }
@@ -79,6 +81,7 @@ impl Fake {
             polls: Vec::new(),
             applied: Vec::new(),
             reports: Vec::new(),
+            stuck: 0,
             prekeys: Vec::new(),
             replies: Vec::new(),
         };
@@ -201,6 +204,15 @@ impl Plane for Fake {
     }
 
     async fn report(&self, report: &Report) -> Result<(), Error> {
+        let gets_stuck = {
+            let mut record = self.record();
+            let stuck = record.stuck > 0;
+            record.stuck = record.stuck.saturating_sub(1);
+            stuck
+        };
+        if gets_stuck {
+            std::future::pending::<()>().await;
+        }
         self.attend().await?;
         self.record().reports.push(report.clone());
         Ok(())

@@ -22,15 +22,22 @@ struct Agent {
     devices: Memory,
     folder: tempfile::TempDir,
     tasks: JoinSet<()>,
+    /// Seconds between reports.
+    every: u32,
 }
 
 impl Agent {
     /// A new host that dials these planes. Each wait is as long as it may be.
     async fn of(planes: &[Fake]) -> Self {
+        Self::reporting_each(60, planes).await
+    }
+
+    async fn reporting_each(every: u32, planes: &[Fake]) -> Self {
         let mut agent = Self {
             devices: Memory::new(),
             folder: tempfile::tempdir().unwrap(),
             tasks: JoinSet::new(),
+            every,
         };
         agent.start(planes).await;
         agent
@@ -50,7 +57,7 @@ impl Agent {
         // One less than what every bound divides: the longest wait below it.
         let planes = Planes::new(planes.to_vec(), Jitter::new(|| 240_000 - 1));
         let server = crate::server_of(self.folder.path());
-        self.tasks = crate::converse(planes, secrets, handle, server, 60);
+        self.tasks = crate::converse(planes, secrets, handle, server, self.every);
         self.tasks.spawn(turns.run(ready));
         is_ready.await.unwrap();
         began.elapsed()
@@ -278,4 +285,19 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
     silent.behave(Manner::Answers);
     silent.change(&[]);
     agent.has(&[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_stuck_makes_way_for_the_next() {
+    let plane = Fake::new(&[]);
+    let _agent = Agent::reporting_each(5, std::slice::from_ref(&plane)).await;
+    tokio::time::sleep(seconds(20)).await;
+    plane.record().stuck = 1;
+    while plane.record().stuck > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let before = plane.record().reports.len();
+    assert!(before > 0);
+    tokio::time::sleep(seconds(11)).await;
+    assert!(plane.record().reports.len() > before);
 }
