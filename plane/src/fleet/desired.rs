@@ -149,10 +149,9 @@ impl Fleet {
         } = match moved {
             false => News::none(here),
             true => {
-                let (server, query) = (server.clone(), query.clone());
-                let id = server.clone();
-                let look = async move |tx: &Reading| change(tx, &server, &query).await;
-                self.scan_for_agent(&id, look).await?
+                let (id, query) = (server.clone(), query.clone());
+                let look = async move |tx: &Reading| change(tx, &id, &query).await;
+                self.scan_for_agent(server, look).await?
             }
         };
         Ok(Desired {

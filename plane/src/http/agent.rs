@@ -2,9 +2,9 @@
 //!
 //! Owns nothing but the way in: which server an agent speaks for comes from its token alone.
 
-use axum::Json as Answer;
 use std::convert::Infallible;
 
+use axum::Json as Answer;
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
