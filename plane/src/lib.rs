@@ -11,14 +11,17 @@ pub mod config;
 pub mod fleet;
 pub mod history;
 mod http;
+mod keys;
+mod model;
 pub mod relay;
 mod run;
 pub mod store;
 pub mod tls;
 mod watchdog;
 
-pub use auth::{Busy, KeyError, PasswordError, TokenError};
+pub use auth::{Busy, PasswordError, TokenError};
 pub use config::Config;
 pub use http::{BindError, openapi};
+pub use keys::root::KeyError;
 pub use run::{Error, Plane, run};
 pub use tls::TlsError;

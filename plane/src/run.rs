@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use tokio::task::JoinSet;
 use wgctl::metrics::Listening;
 
-use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, Tokens};
+use crate::auth::{PasswordError, Passwords, TokenError, Tokens};
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener};
-use crate::store::{SignerError, Store, StoreError, load_or_make_signer};
+use crate::keys::audit::{self, SignerError};
+use crate::keys::root::{KeyError, SigningKey};
+use crate::store::{Store, StoreError};
 use crate::tls::{self, Tls, TlsError};
 use crate::watchdog;
 
@@ -101,7 +103,7 @@ impl Plane {
             source,
         })?;
         let store = Store::open(&config.state_dir.join(DATABASE), config.cache_size)?;
-        let store = store.signed_by(load_or_make_signer(&config.state_dir)?);
+        let store = store.signed_by(audit::load_or_make(&config.state_dir)?);
         let key = SigningKey::load_or_make(&config.state_dir)?;
         let tokens = Tokens::load_or_make(&config.state_dir)?;
         let passwords = Passwords::new()?;

@@ -3,16 +3,12 @@
 //! Owns the cryptography of authentication. It must not know HTTP, nor decide what an
 //! authenticated caller may do: that is `http::principal`.
 
-mod key;
 mod password;
 mod policy;
-mod ring;
 mod throttle;
 mod token;
 mod vault;
 
-pub use key::KeyError;
-pub(crate) use key::SigningKey;
 pub use password::{Busy, PasswordError};
 pub(crate) use password::{Passwords, is_weak};
 pub(crate) use policy::{Password, check_policy};

@@ -9,8 +9,8 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::SigningKey;
 use crate::fleet::Vault;
+use crate::keys::root::SigningKey;
 
 const NONCE: usize = 24;
 

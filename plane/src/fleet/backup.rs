@@ -14,8 +14,9 @@ use wgctl::api::{Head, Verification};
 use wgctl::backup::Summary;
 
 use super::{Caller, Fleet, Refusal, to_its_end};
+use crate::model::caller::{Action, Entry};
 use crate::store::prelude::*;
-use crate::store::{Action, Changing, Done, Entry, StoreError, check};
+use crate::store::{Changing, Done, StoreError, check};
 
 /// How many copies of everything may lie on the disk at once, on their way out or in.
 pub(super) const COPIES: usize = 2;

@@ -11,7 +11,7 @@ use wgctl::Timestamp;
 use wgctl::protocol::v1::Sealed;
 
 use super::Refusal;
-use crate::store::Answer;
+use crate::model::records::Answer;
 use crate::store::prelude::*;
 
 /// How long an answer is kept.

@@ -4,32 +4,17 @@
 //! with [`Refusal`]s, not statuses), nor how the store keeps things. What a change needs to know
 //! is decided inside its transaction, before the first write.
 
-mod adoption;
-mod agent;
-mod agent_token;
+mod agents;
 mod audit;
-mod authority;
-mod backfill;
 mod backup;
-mod checks;
-mod clients;
-mod confirm;
-mod desired;
-mod drift;
-mod flood;
+mod field_checks;
 mod idempotency;
-mod measured;
-mod numbers;
+mod limits;
 mod peers;
+mod people;
 mod refusal;
-mod report;
 mod servers;
-mod sessions;
-mod show;
-mod status;
-mod throttle;
-mod tokens;
-mod users;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,24 +23,25 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use wgctl::{Clock, ServerId, Timestamp};
 
-pub use agent_token::AGENT_PREFIX;
-pub use audit::{AuditPages, AuditQuery};
-pub use authority::require;
+pub use audit::pages::{AuditPages, AuditQuery};
 pub use backup::Copy;
-pub use clients::{After, ClientPage, ClientsQuery, ConfigurationText, View};
 pub use idempotency::{Idempotency, Vault};
+pub use limits::logins::{LoginPermit, customer};
+pub use peers::requests::{After, ClientPage, ClientsQuery, ConfigurationText, View};
+pub use people::api_tokens::{Grant, PREFIX as TOKEN_PREFIX, Scope};
+pub use people::authority::require;
+pub use people::sessions::Account;
+pub use people::users::{NewAccount, UserChange};
 pub use refusal::Refusal;
-pub use servers::no_server;
-pub use sessions::Account;
-pub use status::{HistoryPages, HistoryQuery};
-pub use throttle::{LoginPermit, customer};
-pub use tokens::{Grant, PREFIX as TOKEN_PREFIX, Scope};
-pub use users::{NewAccount, UserChange};
+pub use servers::agent_token::AGENT_PREFIX;
+pub use servers::rules::no_server;
+pub use views::status::{HistoryPages, HistoryQuery};
 
 use crate::history;
+pub use crate::model::authority::Authority;
+pub use crate::model::caller::{Action, Actor, Caller};
 use crate::relay::Relay;
 use crate::store::prelude::*;
-pub use crate::store::{Action, Actor, Authority, Caller};
 use crate::store::{Changing, Done, Reading, Recording, Store, StoreError};
 
 /// How many outlived rows are removed in one transaction.
@@ -97,14 +83,14 @@ pub struct Fleet {
 struct Shared {
     store: Store,
     relay: Relay,
-    logins: throttle::Logins,
-    drift_log: drift::Allowance,
-    keys: agent::Keys,
-    token_uses: tokens::Uses,
-    floods: flood::Floods,
+    logins: limits::logins::Logins,
+    drift_log: agents::drift::Allowance,
+    keys: agents::messages::Keys,
+    token_uses: people::api_tokens::Uses,
+    floods: limits::audit_flood::Floods,
     copies: Arc<Semaphore>,
     verifications: Semaphore,
-    measured: measured::Measured,
+    measured: views::apply_latency::Measured,
     settings: Settings,
 }
 
@@ -116,14 +102,14 @@ impl Fleet {
             shared: Arc::new(Shared {
                 store,
                 relay: Relay::default(),
-                logins: throttle::Logins::default(),
-                drift_log: drift::Allowance::default(),
-                keys: agent::Keys::default(),
-                token_uses: tokens::Uses::default(),
-                floods: flood::Floods::default(),
+                logins: limits::logins::Logins::default(),
+                drift_log: agents::drift::Allowance::default(),
+                keys: agents::messages::Keys::default(),
+                token_uses: people::api_tokens::Uses::default(),
+                floods: limits::audit_flood::Floods::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
                 verifications: Semaphore::new(1),
-                measured: measured::Measured::default(),
+                measured: views::apply_latency::Measured::default(),
                 settings,
             }),
         }
@@ -199,7 +185,7 @@ impl Fleet {
     ) -> Result<T, Refusal> {
         let (authority, now) = (caller.authority.clone(), self.now());
         let permitted = async move |tx: &Changing| {
-            authority::check(tx, &authority, now).await?;
+            people::authority::check(tx, &authority, now).await?;
             change(tx).await
         };
         self.store().change(caller, now, permitted).await
@@ -217,7 +203,7 @@ impl Fleet {
         let (authority, now) = (caller.authority.clone(), self.now());
         let permitted = async move |tx: &Recording<'_>| {
             let _turn = turn;
-            authority::check(tx, &authority, now).await?;
+            people::authority::check(tx, &authority, now).await?;
             record(tx).await
         };
         match durability {
@@ -295,7 +281,7 @@ async fn to_its_end<T: Send + 'static>(
 
 async fn sweep_some(tx: &impl Record, now: Timestamp) -> Result<usize, Refusal> {
     let answers = tx.sweep_answers(now.before(idempotency::KEPT), SWEEP).await?;
-    let penalties = tx.sweep_penalties(now.before(throttle::FORGOTTEN), SWEEP).await?;
+    let penalties = tx.sweep_penalties(now.before(limits::logins::FORGOTTEN), SWEEP).await?;
     Ok(answers.max(penalties))
 }
 

@@ -9,11 +9,12 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use wgctl::Pin;
 
-use super::bodies::Bodies;
 use super::metrics::Measured;
-use crate::auth::{LoginThrottle, Passwords, SigningKey, Tokens, WriteThrottle};
+use super::serve::body_budget::Bodies;
+use crate::auth::{LoginThrottle, Passwords, Tokens, WriteThrottle};
 use crate::config::{Config, Limits, Tls};
 use crate::fleet::Fleet;
+use crate::keys::root::SigningKey;
 
 /// How far the plane is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

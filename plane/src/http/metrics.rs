@@ -18,9 +18,9 @@ use tokio::sync::Mutex;
 use wgctl::metrics::{CONTENT_TYPE, Page, seconds, write_once};
 use wgctl::protocol::path;
 
-use super::peer::Peer;
 use super::principal::Viewer;
 use super::problem::Failure;
+use super::serve::origin::Peer;
 use crate::fleet::{Fleet, Refusal};
 
 /// For requests of no route.

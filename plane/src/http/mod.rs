@@ -3,49 +3,25 @@
 //! A resource is a file; what a route needs of its caller is the first thing its handler names
 //! (`principal`). The routes with their descriptions are one table (`routes`). It must not hold business rules: those are the fleet's.
 
-mod agent;
+mod api;
 mod app;
-mod audit;
-mod backup;
-mod bodies;
-mod clients;
-mod configuration;
-mod connection;
-mod creation;
-mod edge;
-mod export;
-mod extract;
-mod health;
-mod history;
-mod host;
-mod keys;
-mod listener;
-mod local;
-mod login;
+mod extractors;
+mod idempotent_body;
 mod metrics;
+mod middleware;
 mod openapi;
-mod pace;
-mod peer;
 mod principal;
 mod problem;
-mod qrcode;
-mod routes;
-mod servers;
-mod session;
-mod slots;
-mod statuses;
-mod tokens;
-mod unread;
-mod users;
+mod serve;
 
 use axum::Router;
 
 pub(crate) use app::App;
-pub use listener::BindError;
-pub(crate) use listener::Listener;
 pub use openapi::openapi;
+pub use serve::listener::BindError;
+pub(crate) use serve::listener::Listener;
 
 fn router(app: App) -> Router {
-    let routes = routes::table().into_router();
-    edge::wrap(routes.fallback(edge::no_such_path), &app).with_state(app)
+    let routes = api::routes::table().into_router();
+    middleware::wrap(routes.fallback(middleware::no_such_path), &app).with_state(app)
 }

@@ -18,10 +18,10 @@ use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
 use super::app::{App, Shared};
-use super::edge::request_id;
-use super::peer::{CallerAddress, Peer};
+use super::middleware::request_id;
 use super::problem::{Failure, Kind};
-use super::slots::Standing;
+use super::serve::connection_limits::Standing;
+use super::serve::origin::{CallerAddress, Peer};
 use crate::auth::{Principal, WriteThrottle};
 use crate::fleet::{self, Account, Actor, Authority, Caller, Fleet, Grant, Scope};
 

@@ -8,8 +8,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use wgctl::api::{Problem, problem_kind};
 
-use crate::auth::{KeyError, PasswordError, TokenError};
+use crate::auth::{PasswordError, TokenError};
 use crate::fleet::Refusal;
+use crate::keys::root::KeyError;
 
 /// The media type of every error.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";

@@ -4,7 +4,7 @@
 //! says that it is worth looking again. It must not decide anything. Guards take a waiter's traces
 //! away when its request is dropped, however that comes.
 
-mod asked;
+mod questions;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use wgctl::ServerId;
 
-pub use asked::{Answer, Asked};
+pub use questions::{Answer, Asked};
 
 /// An agent is still taken for connected this long after its last poll: it is on its way back.
 const GRACE: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ struct State {
     /// People who wait for a prekey.
     wanting: u32,
     prekeys_asked: Option<Instant>,
-    asked: asked::Pending,
+    asked: questions::Pending,
     /// Revisions that were committed and not yet confirmed, and when.
     committed: VecDeque<(u64, Instant)>,
     confirmed: u64,
@@ -157,7 +157,7 @@ impl Line {
         let mut state = lock(&self.state);
         state.cut = true;
         // Who asked is told at once that nobody will answer.
-        state.asked = asked::Pending::default();
+        state.asked = questions::Pending::default();
         drop(state);
         self.wake_agent();
         self.wake_people();

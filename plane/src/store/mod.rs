@@ -9,81 +9,49 @@
 //! `Store::change`, which is durable before it answers and cannot be made without its audit
 //! record, and `Store::record` for metrics.
 
-mod agents;
-mod answers;
-mod audit;
-mod authority;
-mod backup;
-mod caller;
-mod changes;
 mod error;
-mod handle;
-mod history;
-mod job;
-mod key;
-mod measured;
-mod medium;
-mod migrate;
-mod peers;
-mod penalties;
-mod prekeys;
-mod primitives;
-mod record;
-mod rows;
-mod schema;
-mod servers;
-mod signer;
-mod spans;
-mod tokens;
-mod users;
-mod views;
-mod writer;
+pub(crate) mod redb;
+pub(crate) mod transaction;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use backup::ReadEverything as _;
+use self::redb::backup::ReadEverything as _;
+use self::redb::writer::Verdict;
+use crate::model::caller::Caller;
 use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use wgctl::Timestamp;
 use wgctl::audit::Signer;
 use wgctl::name::Incarnation;
-use writer::Verdict;
 
-pub use authority::Authority;
-pub use caller::{Action, Actor, Caller, Entry};
 pub use error::StoreError;
-pub use signer::SignerError;
 
-pub(crate) use audit::{AuditFilter, Beginning};
-pub(crate) use backup::check;
-pub(crate) use changes::Changes;
-pub(crate) use job::Done;
-pub(crate) use record::{
-    AgentState, Answer, Ledger, OldToken, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord,
-};
-pub(crate) use rows::{Changing, Reading, Recording};
-pub(crate) use signer::load_or_make as load_or_make_signer;
-pub(crate) use spans::SERVER_ITSELF;
+pub(crate) use self::redb::backup::check;
+pub(crate) use self::redb::job::Done;
+pub(crate) use self::redb::rows::{Changing, Reading, Recording};
+pub(crate) use self::redb::tables::addresses::SERVER_ITSELF;
+pub(crate) use self::redb::tables::audit::{AuditFilter, Beginning};
+pub(crate) use self::redb::tables::revisions::Changes;
 
 /// The primitives' names, for who holds a transaction. Behind `impl Read`, `impl Record` and
 /// `impl Change` all primitives are there by themselves; the others are for the transactions' own
 /// types.
 pub(crate) mod prelude {
-    pub(crate) use super::agents::ReadAgents as _;
-    pub(crate) use super::audit::{ChangeAudit as _, ReadAudit as _, RecordAudit as _};
-    pub(crate) use super::backup::ReadEverything as _;
-    pub(crate) use super::history::RecordHistory as _;
-    pub(crate) use super::peers::ReadPeers as _;
-    pub(crate) use super::penalties::ReadPenalties as _;
-    pub(crate) use super::prekeys::ReadPrekeys as _;
-    pub(crate) use super::primitives::{Change, Read, Record};
-    pub(crate) use super::servers::ReadServers as _;
-    pub(crate) use super::tokens::ReadTokens as _;
-    pub(crate) use super::users::ReadUsers as _;
+    pub(crate) use crate::store::redb::backup::ReadEverything as _;
+    pub(crate) use crate::store::redb::tables::agents::ReadAgents as _;
+    pub(crate) use crate::store::redb::tables::api_tokens::ReadTokens as _;
+    pub(crate) use crate::store::redb::tables::audit::{ChangeAudit as _, ReadAudit as _, RecordAudit as _};
+    pub(crate) use crate::store::redb::tables::history::RecordHistory as _;
+    pub(crate) use crate::store::redb::tables::login_penalties::ReadPenalties as _;
+    pub(crate) use crate::store::redb::tables::peers::ReadPeers as _;
+    pub(crate) use crate::store::redb::tables::prekeys::ReadPrekeys as _;
+    pub(crate) use crate::store::redb::tables::servers::ReadServers as _;
+    pub(crate) use crate::store::redb::tables::users::ReadUsers as _;
+    pub(crate) use crate::store::transaction::{Change, Read, Record};
 }
 
 /// How many changes may wait for the writer; more wait for a place among them.
@@ -97,11 +65,11 @@ pub struct Store {
 }
 
 struct Shared {
-    handle: Arc<handle::Handle>,
+    handle: Arc<redb::database::Handle>,
     places: Arc<Semaphore>,
-    jobs: Option<Sender<Box<dyn writer::Job>>>,
+    jobs: Option<Sender<Box<dyn redb::writer::Job>>>,
     thread: Option<JoinHandle<()>>,
-    measured: measured::Measured,
+    measured: redb::writer_metrics::Measured,
 }
 
 impl Drop for Shared {
@@ -117,7 +85,7 @@ impl Drop for Shared {
 impl Store {
     /// Says that the writer will be at something that takes as long as there is data, until this is
     /// dropped.
-    pub(crate) fn at_length(&self) -> handle::AtLength {
+    pub(crate) fn at_length(&self) -> redb::database::AtLength {
         self.shared.handle.at_length()
     }
 
@@ -128,19 +96,19 @@ impl Store {
 
     /// Opens the database at `path`, or makes it. `cache_bytes` bounds its page cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(medium::Files), path, cache_bytes)
+        Self::open_on(Arc::new(redb::disk::Files), path, cache_bytes)
     }
 
-    fn open_on(medium: Arc<dyn medium::Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let (database, _) = migrate::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
-        let handle = Arc::new(handle::Handle::new(medium, path, cache_bytes, database));
+    fn open_on(medium: Arc<dyn redb::disk::Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let (database, _) = redb::migration::open(&*medium, path, cache_bytes, &redb::schema::CURRENT)?;
+        let handle = Arc::new(redb::database::Handle::new(medium, path, cache_bytes, database));
         let (jobs, queue) = channel();
-        let measured = measured::Measured::default();
+        let measured = redb::writer_metrics::Measured::default();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn({
                 let (handle, measured) = (Arc::clone(&handle), measured.clone());
-                move || writer::run(&handle, &queue, &measured)
+                move || redb::writer::run(&handle, &queue, &measured)
             })
             .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
         Ok(Self {
@@ -204,7 +172,7 @@ impl Store {
             && self.shared.handle.suspect(generation)
         {
             // A writer that has ended has closed the database.
-            let _ = jobs.send(Box::new(writer::Wake));
+            let _ = jobs.send(Box::new(redb::writer::Wake));
         }
     }
 
@@ -235,8 +203,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let author = job::Author::new(caller, now, self.signer.clone());
-        self.send(move |reply| job::change(author, change, reply)).await
+        let author = redb::job::Author::new(caller, now, self.signer.clone());
+        self.send(move |reply| redb::job::change(author, change, reply)).await
     }
 
     /// Records metrics: atomic, seen by the next read, on disk within seconds.
@@ -248,7 +216,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.send(move |reply| job::record(Verdict::Lazy, record, reply)).await
+        self.send(move |reply| redb::job::record(Verdict::Lazy, record, reply))
+            .await
     }
 
     /// Records metrics that nobody could tell again: on disk before this answers.
@@ -260,17 +229,17 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.send(move |reply| job::record(Verdict::Durable, record, reply))
+        self.send(move |reply| redb::job::record(Verdict::Durable, record, reply))
             .await
     }
 
     async fn send<T, E: From<StoreError>>(
         &self,
-        job: impl FnOnce(job::Reply<Result<T, E>>) -> Box<dyn writer::Job>,
+        job: impl FnOnce(redb::job::Reply<Result<T, E>>) -> Box<dyn redb::writer::Job>,
     ) -> Result<T, E> {
         let gone = || StoreError::Unavailable("the writer has ended".to_owned());
         let places = Arc::clone(&self.shared.places);
-        let (reply, answer) = job::Reply::new(places.acquire_owned().await.map_err(|_| gone())?);
+        let (reply, answer) = redb::job::Reply::new(places.acquire_owned().await.map_err(|_| gone())?);
         let jobs = self.shared.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(job(reply)).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone().into()))

@@ -22,7 +22,7 @@ use wgctl::audit::Signer;
 use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Hello, Prekey, Prekeys, Sealed};
 use wgctl::{PeerId, PrivateKey};
 
-use super::tokens::token_hash;
+use super::people::api_tokens::token_hash;
 use super::*;
 
 pub(super) struct Scene {

@@ -25,7 +25,7 @@ use super::principal::Anyone;
 use schemas::Schemas;
 
 /// What the served document is: the same for every plane of this version.
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(super::routes::table().operations()).to_string());
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(super::api::routes::table().operations()).to_string());
 
 /// The OpenAPI document of the API, as JSON.
 #[must_use]

@@ -7,8 +7,8 @@
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use super::super::problem::Kind;
 use super::schemas::{Make, of};
+use crate::http::problem::Kind;
 
 /// Examples by schema name.
 const EXAMPLES: &str = include_str!("examples.json");

@@ -12,14 +12,14 @@ use schemars::{JsonSchema, json_schema};
 use wgctl::ServerId;
 use wgctl::name::{RequestId, TokenId, UserId};
 
-use super::super::agent::Whole;
-use super::super::app::App;
-use super::super::creation::Creation;
-use super::super::extract::{Ids, Json, MaybeJson, Parameters};
-use super::super::principal::{Admin, Agent, Anyone, Keeper, Person, ScopedViewer, Viewer};
-use super::super::problem::{Failure, Kind};
 use super::operation::{Operation, Place, Shape};
 use super::schemas::of;
+use crate::http::api::agents::Whole;
+use crate::http::app::App;
+use crate::http::extractors::{Ids, Json, MaybeJson, Parameters};
+use crate::http::idempotent_body::Creation;
+use crate::http::principal::{Admin, Agent, Anyone, Keeper, Person, ScopedViewer, Viewer};
+use crate::http::problem::{Failure, Kind};
 
 /// A handler that can be described by its types.
 pub(in crate::http) trait Endpoint<T>: Handler<T, App> {

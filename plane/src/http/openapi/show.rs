@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use wgctl::api::{Problem, problem_kind};
 
-use super::super::problem::{Kind, MEDIA_TYPE};
 use super::operation::{Content, Operation, Parameter, Place, Shape};
 use super::schemas::{Schemas, of};
+use crate::http::problem::{Kind, MEDIA_TYPE};
 
 impl Operation {
     pub(super) fn show(&self, schemas: &mut Schemas) -> Value {

@@ -5,9 +5,9 @@
 use axum::Router;
 use axum::routing::{MethodFilter, on};
 
-use super::super::app::App;
 use super::operation::Operation;
 use super::parts::Endpoint;
+use crate::http::app::App;
 
 /// Routes so far, with their descriptions.
 pub(in crate::http) struct Table {

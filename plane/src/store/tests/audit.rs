@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use wgctl::api::{AuditRecord, Checkpoint, Fault, Pruned, Verification};
 use wgctl::audit::{Expected, Signer, Verifier, follow};
 
-use super::super::rows::{ChangeRows as _, Order, RecordRows as _, Rows as _, SEEN, Span};
-use super::super::schema;
 use super::*;
+use crate::model::caller::{Action, Actor, Entry};
+use crate::store::redb::rows::{ChangeRows as _, Order, RecordRows as _, Rows as _, SEEN, Span};
+use crate::store::redb::schema;
 
 fn signer() -> Signer {
     Signer::from_seed(&[7; 32]).unwrap()

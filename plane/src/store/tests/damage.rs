@@ -9,14 +9,16 @@ use std::time::Instant;
 
 use wgctl::PeerId;
 
-use super::super::changes::ChangeRevisions as _;
-use super::super::prelude::*;
-use super::super::rows::{Order, Rows as _, Span};
-use super::super::schema;
-use super::super::{Action, Changing, Done, Entry, Ledger, Store, StoreError};
 use super::disk::{Dice, Disk};
 use super::workload::{self, PATH};
 use super::{CACHE, add, at, caller, rounds, say, user};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::Ledger;
+use crate::store::prelude::*;
+use crate::store::redb::rows::{Order, Rows as _, Span};
+use crate::store::redb::schema;
+use crate::store::redb::tables::revisions::ChangeRevisions as _;
+use crate::store::{Changing, Done, Store, StoreError};
 
 type Content = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
 

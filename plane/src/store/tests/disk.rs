@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend, StorageError};
 
-use super::super::medium::Medium;
+use crate::store::redb::disk::Medium;
 
 /// What a disk writes at once, whatever else is torn.
 const SECTOR: usize = 512;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::StoreError;
-use super::super::prelude::*;
 use super::disk::{Disk, Fault};
 use super::workload::{self, Failure, Log, SCRIPT, Step};
 use super::{CACHE, moments, say};
 use crate::fleet::Refusal;
+use crate::store::StoreError;
+use crate::store::prelude::*;
 
 /// Caches: none, so that every read can fail too, and one that holds everything.
 const CACHES: [usize; 2] = [0, CACHE];

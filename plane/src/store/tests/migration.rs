@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 
-use super::super::migrate;
-use super::super::rows::storage;
-use super::super::schema::{CURRENT, Schema, Step, Table};
-use super::super::{StoreError, medium};
 use super::disk::{Disk, Fault};
 use super::workload::{self, PATH};
 use super::{CACHE, moments, say};
+use crate::store::StoreError;
+use crate::store::redb::disk;
+use crate::store::redb::migration;
+use crate::store::redb::rows::storage;
+use crate::store::redb::schema::{CURRENT, Schema, Step, Table};
 
 const NOTES: Table = Table::new("notes");
 
@@ -34,7 +35,7 @@ const NEWER: Schema = Schema {
 };
 
 fn note_users(tx: &WriteTransaction) -> Result<(), StoreError> {
-    let users = tx.open_table(super::super::schema::USERS).map_err(storage)?;
+    let users = tx.open_table(crate::store::redb::schema::USERS).map_err(storage)?;
     let mut notes = tx.open_table(NOTES).map_err(storage)?;
     for row in users.range::<&[u8]>(..).map_err(storage)? {
         let (id, _) = row.map_err(storage)?;
@@ -56,8 +57,8 @@ fn double_notes(tx: &WriteTransaction) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn start(medium: &dyn medium::Medium, schema: &Schema) -> Result<(), StoreError> {
-    migrate::open(medium, PATH.as_ref(), CACHE, schema).map(drop)
+fn start(medium: &dyn disk::Medium, schema: &Schema) -> Result<(), StoreError> {
+    migration::open(medium, PATH.as_ref(), CACHE, schema).map(drop)
 }
 
 fn copy_of(version: u64) -> PathBuf {
@@ -76,7 +77,7 @@ async fn older() -> (Disk, workload::Log) {
 }
 
 fn notes(disk: &Disk) -> Vec<Vec<u8>> {
-    let database = medium::open(disk, PATH.as_ref(), CACHE).unwrap();
+    let database = disk::open(disk, PATH.as_ref(), CACHE).unwrap();
     let tx = database.begin_read().unwrap();
     let notes = tx.open_table(NOTES).unwrap();
     notes
@@ -89,7 +90,7 @@ fn notes(disk: &Disk) -> Vec<Vec<u8>> {
 /// The rows of the copy are those of the database before.
 fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
     let all = |disk: &Disk, path: &Path| {
-        let database = medium::open(disk, path, CACHE).unwrap_or_else(|error| panic!("{when}: {error}"));
+        let database = disk::open(disk, path, CACHE).unwrap_or_else(|error| panic!("{when}: {error}"));
         let tx = database.begin_read().unwrap();
         let rows = |table: &Table| {
             let rows = tx.open_table(*table).unwrap();
@@ -216,12 +217,12 @@ async fn the_copy_before_a_migration_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
-    drop(migrate::open(&medium::Files, &path, CACHE, &CURRENT).unwrap());
-    drop(migrate::open(&medium::Files, &path, CACHE, &NEWER).unwrap());
+    drop(migration::open(&disk::Files, &path, CACHE, &CURRENT).unwrap());
+    drop(migration::open(&disk::Files, &path, CACHE, &NEWER).unwrap());
     let copy = folder.path().join("plane.redb.schema-1");
     assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
-    let (_, incarnation) = migrate::open(&medium::Files, &path, CACHE, &NEWER).unwrap();
-    let (_, copied) = migrate::open(&medium::Files, &copy, CACHE, &CURRENT).unwrap();
+    let (_, incarnation) = migration::open(&disk::Files, &path, CACHE, &NEWER).unwrap();
+    let (_, copied) = migration::open(&disk::Files, &copy, CACHE, &CURRENT).unwrap();
     assert_eq!(incarnation, copied);
     let names: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()

@@ -10,11 +10,14 @@ use wgctl::api::{AuditLine, AuditRecord};
 use wgctl::audit::{Expected, Verifier};
 use wgctl::pool::Run;
 
-use super::super::rows::{Order, Rows as _, Span};
-use super::super::schema::{self, Table};
-use super::super::spans::ReadSpans as _;
-use super::super::{PeerRecord, Reading, ServerRecord, Store, StoreError, key};
+use crate::model::records::{PeerRecord, ServerRecord};
 use crate::store::prelude::*;
+use crate::store::redb::row_key;
+use crate::store::redb::rows::{Order, Rows as _, Span};
+use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
+use crate::store::redb::tables::addresses::ReadSpans as _;
+use crate::store::{Reading, Store, StoreError};
 
 fn count(tx: &Reading, table: Table) -> usize {
     let mut rows = 0;
@@ -100,7 +103,7 @@ async fn verify_server(tx: &Reading, server: &ServerRecord, when: &str) -> Resul
     let mut spans = BTreeSet::new();
     for pool in &server.address_pool {
         let own = wgctl::pool::Pool::new(*pool).server_address();
-        spans.insert((host(own), super::super::SERVER_ITSELF));
+        spans.insert((host(own), crate::store::SERVER_ITSELF));
     }
     for peer in &peers {
         assert!(
@@ -117,12 +120,12 @@ async fn verify_server(tx: &Reading, server: &ServerRecord, when: &str) -> Resul
     for (net, owner) in &spans {
         assert_eq!(tx.owner_within(id, net, None).await?, Some(*owner), "{when}: {net}");
     }
-    let rows = |table| tx.some(table, key::all(id), Order::Up, usize::MAX);
+    let rows = |table| tx.some(table, row_key::all(id), Order::Up, usize::MAX);
     assert_eq!(rows(schema::SPANS)?.len(), spans.len(), "{when}: {id}'s spans");
     verify_free(tx, server, spans.len(), when)?;
     let changes: Vec<u64> = rows(schema::CHANGES)?
         .iter()
-        .map(|(key, _)| u64::from_be_bytes(key::tail(key)))
+        .map(|(key, _)| u64::from_be_bytes(row_key::tail(key)))
         .collect();
     let expected: Vec<u64> = (ledger.floor + 1..=ledger.revision).collect();
     assert_eq!(changes, expected, "{when}: {id}'s changes");
@@ -132,9 +135,9 @@ async fn verify_server(tx: &Reading, server: &ServerRecord, when: &str) -> Resul
 /// Used and free addresses are all there are.
 fn verify_free(tx: &Reading, server: &ServerRecord, used: usize, when: &str) -> Result<(), StoreError> {
     let mut free = 0;
-    for (key, last) in tx.some(schema::FREE_RUNS, key::all(&server.id), Order::Up, usize::MAX)? {
+    for (key, last) in tx.some(schema::FREE_RUNS, row_key::all(&server.id), Order::Up, usize::MAX)? {
         let last = u128::from_be_bytes(schema::fixed(&last)?);
-        free += last - u128::from_be_bytes(key::tail(&key)) + 1;
+        free += last - u128::from_be_bytes(row_key::tail(&key)) + 1;
     }
     let mut all = 0;
     for pool in &server.address_pool {

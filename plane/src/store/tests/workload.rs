@@ -11,11 +11,12 @@ use futures_util::future::join_all;
 use wgctl::api::{AuditLine, NewClient, NewServer, Report, Role};
 use wgctl::{PrivateKey, ServerId};
 
-use super::super::prelude::*;
-use super::super::{Store, StoreError, medium};
 use super::disk::Disk;
 use super::{CACHE, at, caller, rows};
 use crate::fleet::{ClientsQuery, Fleet, Idempotency, NewAccount, Refusal, Settings, Vault};
+use crate::store::prelude::*;
+use crate::store::redb::disk;
+use crate::store::{Store, StoreError};
 
 pub(super) const PATH: &str = "/plane.redb";
 
@@ -101,7 +102,7 @@ pub(super) fn open(disk: &Disk) -> Result<Fleet, StoreError> {
 
 /// With no cache every read is the disk's.
 pub(super) fn open_with(disk: &Disk, cache_bytes: usize) -> Result<Fleet, StoreError> {
-    let medium: Arc<dyn medium::Medium> = Arc::new(disk.clone());
+    let medium: Arc<dyn disk::Medium> = Arc::new(disk.clone());
     let store = Store::open_on(medium, PATH.as_ref(), cache_bytes)?;
     let settings = Settings {
         apply_timeout: Duration::ZERO,

@@ -1,0 +1,277 @@
+//! People's session tokens: JWTs signed with HS256.
+//!
+//! Owns what a token says, whether it is one of ours and still in its time, and the change from one
+//! signing key to the next. Whether the session it names still exists is the caller's to ask. Time
+//! is a parameter.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+use wgctl::Timestamp;
+use wgctl::api::Role;
+use wgctl::file::Prepared;
+use wgctl::name::UserId;
+
+use crate::fleet::Account;
+use crate::keys::root::KeyError;
+use crate::keys::sessions::{Key, LIFETIME, Ring, SKEW};
+
+const AUDIENCE: &str = "sentrazone";
+/// The kind of token. There is one kind yet; a token of another kind is none of ours.
+const SESSION: &str = "session";
+
+/// How often it is asked whether an old key is outlived.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Why a token is not taken, or none could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It is not one of ours.
+    #[error("the token is not valid")]
+    Invalid,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Signing failed.
+    #[error("tokens cannot be signed: {0}")]
+    Sign(String),
+    /// The keys cannot be read or written.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claims {
+    /// The user.
+    pub(crate) sub: UserId,
+    /// Their email, for the token's reader; the record decides.
+    pub(crate) email: String,
+    /// Their role, likewise.
+    pub(crate) role: Role,
+    /// When it was made, Unix seconds.
+    pub(crate) iat: i64,
+    /// When it ends, Unix seconds.
+    pub(crate) exp: i64,
+    /// This token's own id.
+    pub(crate) jti: Uuid,
+    /// Always `sentrazone`.
+    pub(crate) aud: String,
+    /// Always `session`.
+    pub(crate) typ: String,
+    /// The user's session epoch it belongs to.
+    pub(crate) epoch: u64,
+}
+
+/// Makes tokens and reads them.
+pub(crate) struct Tokens {
+    keys: RwLock<Arc<Keys>>,
+    /// Held by who changes the ring.
+    turn: Mutex<()>,
+    validation: Validation,
+}
+
+/// The ring, ready to sign and verify.
+struct Keys {
+    ring: Ring,
+    current: Signer,
+    old: Vec<Signer>,
+}
+
+struct Signer {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    written: Header,
+    /// The header as it begins every token of this key.
+    header: String,
+    retired_at: Option<Timestamp>,
+}
+
+impl Signer {
+    fn new(key: &Key) -> Result<Self, TokenError> {
+        let encoding = EncodingKey::from_secret(key.secret.as_slice());
+        let written = Header {
+            kid: Some(key.kid.clone()),
+            ..Header::new(Algorithm::HS256)
+        };
+        let trial = jsonwebtoken::encode(&written, &serde_json::json!({}), &encoding)
+            .map_err(|error| TokenError::Sign(error.to_string()))?;
+        Ok(Self {
+            header: trial.split('.').next().unwrap_or_default().to_owned(),
+            decoding: DecodingKey::from_secret(key.secret.as_slice()),
+            encoding,
+            written,
+            retired_at: key.retired_at,
+        })
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
+        jsonwebtoken::encode(&self.written, claims, &self.encoding).map_err(|error| TokenError::Sign(error.to_string()))
+    }
+
+    /// Whether a token made then may be this key's. None of them outlives the key: they have `LIFETIME`.
+    fn may_have_signed(&self, iat: i64) -> bool {
+        self.retired_at.is_none_or(|at| iat <= at.after(SKEW).unix())
+    }
+}
+
+impl Keys {
+    fn new(ring: Ring) -> Result<Arc<Self>, TokenError> {
+        let old: Result<Vec<_>, _> = ring.old.iter().map(Signer::new).collect();
+        Ok(Arc::new(Self {
+            current: Signer::new(&ring.current)?,
+            old: old?,
+            ring,
+        }))
+    }
+}
+
+impl Tokens {
+    /// With the keys in `state_dir`, made when there are none. Signs and verifies once, so that a
+    /// broken cryptography library stops the start.
+    pub(crate) fn load_or_make(state_dir: &Path) -> Result<Self, TokenError> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[AUDIENCE]);
+        // The time is checked in `verify`, which is told what time it is.
+        validation.validate_exp = false;
+        let tokens = Self {
+            keys: RwLock::new(Keys::new(Ring::load_or_make(state_dir)?)?),
+            turn: Mutex::new(()),
+            validation,
+        };
+        tokens.prove()?;
+        Ok(tokens)
+    }
+
+    fn prove(&self) -> Result<(), TokenError> {
+        let now = Timestamp::from_unix(0);
+        let claims = Claims {
+            sub: UserId::from_bytes([0; 16]),
+            email: String::new(),
+            role: Role::Viewer,
+            iat: 0,
+            exp: 1,
+            jti: Uuid::nil(),
+            aud: AUDIENCE.to_owned(),
+            typ: SESSION.to_owned(),
+            epoch: 0,
+        };
+        let read = self.verify(&self.keys().current.sign(&claims)?, now)?;
+        if read == claims {
+            Ok(())
+        } else {
+            Err(TokenError::Invalid)
+        }
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A token for `account`, and when it ends. Secret.
+    pub(crate) fn issue(&self, account: &Account, now: Timestamp) -> Result<(String, Timestamp), TokenError> {
+        let end = now.after(LIFETIME);
+        let token = self.keys().current.sign(&Claims {
+            sub: account.id,
+            email: account.email.to_string(),
+            role: account.role,
+            iat: now.unix(),
+            exp: end.unix(),
+            jti: Uuid::new_v4(),
+            aud: AUDIENCE.to_owned(),
+            typ: SESSION.to_owned(),
+            epoch: account.session_epoch,
+        })?;
+        Ok((token, end))
+    }
+
+    /// What `token` says, when it is ours and in its time.
+    ///
+    /// The header must be, byte for byte, one that we write for a key we have: no other algorithm,
+    /// key reference (`jwk`, `jku`, another `kid`) or `crit` extension ever reaches the library.
+    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        let keys = self.keys();
+        let header = token.split('.').next().unwrap_or_default();
+        let signer = std::iter::once(&keys.current)
+            .chain(&keys.old)
+            .find(|signer| signer.header == header)
+            .ok_or(TokenError::Invalid)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &signer.decoding, &self.validation)
+            .map_err(|_| TokenError::Invalid)?
+            .claims;
+        if claims.exp <= now.unix() {
+            return Err(TokenError::Expired);
+        }
+        let too_new = claims.iat > now.after(SKEW).unix();
+        let too_long = claims.exp.saturating_sub(claims.iat) > LIFETIME.as_secs() as i64;
+        if too_new || too_long || claims.typ != SESSION || !signer.may_have_signed(claims.iat) {
+            return Err(TokenError::Invalid);
+        }
+        Ok(claims)
+    }
+
+    /// Signs with a new key from now on; what the old one signed is good until its end. `note` is told
+    /// the new key's id when the key is on the disk and nothing is changed yet, and may refuse. Gives
+    /// that id, and when the old key is erased.
+    pub(crate) async fn rotate<E: From<TokenError>>(
+        &self,
+        now: Timestamp,
+        note: impl AsyncFnOnce(&str) -> Result<(), E>,
+    ) -> Result<(String, Timestamp), E> {
+        let _turn = self.turn.lock().await;
+        let prepared = prepare(self.keys().ring.rotated(now).map_err(TokenError::from)?).await?;
+        let kid = prepared.0.current.kid.clone();
+        note(&kid).await?;
+        self.install(prepared).await?;
+        Ok((kid, now.after(LIFETIME + SKEW)))
+    }
+
+    /// Erases the keys that are outlived.
+    async fn sweep(&self, now: Timestamp) -> Result<(), TokenError> {
+        let _turn = self.turn.lock().await;
+        match self.keys().ring.swept(now) {
+            Some(ring) => self.install(prepare(ring).await?).await,
+            None => Ok(()),
+        }
+    }
+
+    /// First on the disk, then in use: what is signed can be verified after a crash.
+    async fn install(&self, (ring, prepared): (Ring, Prepared)) -> Result<(), TokenError> {
+        let ring = blocking(move || ring.take_place(prepared).map(|()| ring)).await?;
+        let keys = Keys::new(ring)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// Erases outlived keys, now and every minute until dropped.
+    pub(crate) async fn housekeep(&self) {
+        let mut minute = tokio::time::interval(SWEEP);
+        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            minute.tick().await;
+            if let Err(error) = self.sweep(Timestamp::now()).await {
+                tracing::warn!(%error, "an old signing key could not be erased; the next try is in a minute");
+            }
+        }
+    }
+}
+
+async fn prepare(ring: Ring) -> Result<(Ring, Prepared), TokenError> {
+    blocking(move || Ok((ring.clone(), ring.prepare()?))).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
+) -> Result<T, TokenError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| TokenError::Sign(error.to_string()))??)
+}
+
+#[cfg(test)]
+mod tests;

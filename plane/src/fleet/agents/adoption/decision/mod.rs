@@ -1,0 +1,320 @@
+//! What an interface becomes as a record: which clients its peers are, or what stands in the way.
+//!
+//! Owns the names, addresses and networks of imported peers. Pure: it must not read or write.
+//! A peer that is recorded already stays as it is recorded, whatever the host has.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use wgctl::address::{host, normal};
+use wgctl::pool::{Pool, Run};
+use wgctl::protocol::v1::{AdoptedClient, AdoptedPeer, Adoption, Obstacle};
+use wgctl::{PeerId, PeerName, PublicKey, Timestamp};
+
+use crate::fleet::agents::messages;
+use crate::fleet::field_checks;
+use crate::fleet::peers::rules;
+use crate::fleet::views::api_objects;
+use crate::model::records::{Ledger, PeerRecord, ServerRecord};
+use crate::store::SERVER_ITSELF;
+
+/// Characters of the public key in the name of a peer that nothing names.
+const SHORT: usize = 8;
+
+/// What an adoption comes to.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// The server as it will be recorded.
+    pub(super) server: ServerRecord,
+    /// The peers to be recorded.
+    pub(super) imports: Vec<PeerRecord>,
+    /// All peers of the interface as clients.
+    pub(super) clients: Vec<AdoptedClient>,
+    /// What stands in the way; if anything does, nothing may be written.
+    pub(super) obstacles: Vec<Obstacle>,
+}
+
+/// Decides on an adoption, given all that is recorded.
+pub(super) fn decide(
+    server: &ServerRecord,
+    ledger: &Ledger,
+    recorded: &[PeerRecord],
+    adoption: &Adoption,
+    now: Timestamp,
+) -> Decision {
+    let mut draft = Draft::new(server, ledger, recorded, adoption, now);
+    for peer in &adoption.peers {
+        if let Err(reason) = draft.take(peer) {
+            draft.refuse(Some(peer.public_key), reason);
+        }
+    }
+    if draft.by_key.contains_key(&adoption.public_key) {
+        let reason = "the interface's own key is recorded as a client's: remove that client first";
+        draft.refuse(None, reason.to_owned());
+    }
+    draft.refuse_overlaps(recorded);
+    let mut server = server.clone();
+    server.public_key = Some(adoption.public_key);
+    server.listen_port = adoption.listen_port.unwrap_or(server.listen_port);
+    server.adopt = false;
+    server.updated_at = now;
+    Decision {
+        server,
+        imports: draft.imports,
+        clients: draft.clients,
+        obstacles: draft.obstacles,
+    }
+}
+
+/// The decision as far as it was taken.
+struct Draft<'a> {
+    server: &'a ServerRecord,
+    ledger: &'a Ledger,
+    host_key: PublicKey,
+    now: Timestamp,
+    pools: Vec<Pool>,
+    by_key: BTreeMap<PublicKey, &'a PeerRecord>,
+    seen: BTreeSet<PublicKey>,
+    names: BTreeSet<PeerName>,
+    ids: BTreeSet<PeerId>,
+    imports: Vec<PeerRecord>,
+    clients: Vec<AdoptedClient>,
+    obstacles: Vec<Obstacle>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(
+        server: &'a ServerRecord,
+        ledger: &'a Ledger,
+        recorded: &'a [PeerRecord],
+        adoption: &Adoption,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            server,
+            ledger,
+            host_key: adoption.public_key,
+            now,
+            pools: api_objects::pools(server),
+            by_key: recorded.iter().map(|peer| (peer.public_key, peer)).collect(),
+            seen: BTreeSet::new(),
+            names: recorded.iter().map(|peer| peer.name.clone()).collect(),
+            ids: recorded.iter().map(|peer| peer.id).chain([SERVER_ITSELF]).collect(),
+            imports: Vec::new(),
+            clients: Vec::new(),
+            obstacles: Vec::new(),
+        }
+    }
+
+    fn refuse(&mut self, public_key: Option<PublicKey>, reason: String) {
+        self.obstacles.push(Obstacle { public_key, reason });
+    }
+
+    fn take(&mut self, peer: &AdoptedPeer) -> Result<(), String> {
+        if !self.seen.insert(peer.public_key) {
+            return Err("it is named twice: leave one of the two".to_owned());
+        }
+        if let Some(known) = self.by_key.get(&peer.public_key) {
+            self.clients.push(client(known));
+            return Ok(());
+        }
+        if peer.public_key == self.host_key {
+            return Err("it has the interface's own key, which no peer can have: remove it".to_owned());
+        }
+        if peer
+            .preshared_key
+            .as_ref()
+            .is_some_and(|sealed| sealed.0.len() > messages::LONGEST_SEALED)
+        {
+            return Err(format!(
+                "its sealed preshared key is longer than {} bytes",
+                messages::LONGEST_SEALED
+            ));
+        }
+        if !self.ids.insert(peer.id) {
+            return Err(format!("its id {} is taken: enroll again", peer.id));
+        }
+        let (addresses, networks) = self.split(&peer.allowed_ips)?;
+        let name = self.name(peer)?;
+        self.names.insert(name.clone());
+        let record = self.record(peer, name, addresses, networks);
+        self.clients.push(client(&record));
+        self.imports.push(record);
+        Ok(())
+    }
+
+    /// Which allowed IPs are the client's addresses, and which lie behind it.
+    fn split(&self, allowed_ips: &[IpNet]) -> Result<(Vec<IpAddr>, Vec<IpNet>), String> {
+        let (mut addresses, mut networks): (Vec<IpAddr>, Vec<IpNet>) = (Vec::new(), Vec::new());
+        for net in allowed_ips.iter().copied().map(normal) {
+            let address = net.addr();
+            let single = net.prefix_len() == net.max_prefix_len();
+            let pool = self.pools.iter().find(|pool| single && pool.net().contains(&address));
+            match pool {
+                Some(pool) if !pool.may_give(address) => return Err(reserved(pool, address)),
+                Some(_) if !addresses.iter().any(|other| other.is_ipv4() == address.is_ipv4()) => {
+                    addresses.push(address);
+                }
+                _ => networks.push(net),
+            }
+        }
+        if addresses.is_empty() {
+            let pools: Vec<_> = self.pools.iter().map(|pool| pool.net().to_string()).collect();
+            return Err(format!(
+                "it has no address in {}: give it one there (`wg set … allowed-ips`), register the server with the pool \
+                 its peers use, or remove the peer",
+                pools.join(" or ")
+            ));
+        }
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        let networks =
+            field_checks::networks_behind("allowed IPs", &networks).map_err(|refusal| refusal.to_string())?;
+        Ok((addresses, networks))
+    }
+
+    /// The name it has on the host where it can have that, else one made of its key.
+    fn name(&self, peer: &AdoptedPeer) -> Result<PeerName, String> {
+        let free = |name: &PeerName| !self.names.contains(name);
+        if let Some(name) = peer.name.clone().filter(free) {
+            return Ok(name);
+        }
+        // What base64 has beside letters and digits is awkward in paths and shells.
+        let key = peer.public_key.to_string().replace('+', "-").replace('/', "_");
+        let made = (SHORT..key.len()).find_map(|length| {
+            let name: PeerName = format!("peer-{}", key.get(..length)?).parse().ok()?;
+            free(&name).then_some(name)
+        });
+        made.ok_or_else(|| "all names that could be made of its key are taken".to_owned())
+    }
+
+    fn record(
+        &self,
+        peer: &AdoptedPeer,
+        name: PeerName,
+        addresses: Vec<IpAddr>,
+        server_allowed_ips: Vec<IpNet>,
+    ) -> PeerRecord {
+        let nth = u64::try_from(self.imports.len()).unwrap_or(u64::MAX).saturating_add(1);
+        PeerRecord {
+            id: peer.id,
+            place: self.ledger.last_place.saturating_add(nth),
+            name,
+            enabled: true,
+            public_key: peer.public_key,
+            private_key: None,
+            preshared_key: peer.preshared_key.clone(),
+            addresses,
+            allowed_ips: self.server.allowed_ips.clone(),
+            server_allowed_ips,
+            dns: self.server.dns.clone(),
+            persistent_keepalive: self.server.persistent_keepalive,
+            mtu: self.server.mtu,
+            host_keepalive: field_checks::keepalive(peer.persistent_keepalive),
+            expires_at: None,
+            created_at: self.now,
+            updated_at: self.now,
+            revision: self.ledger.revision.saturating_add(nth),
+            changed_at: self.now,
+        }
+    }
+
+    /// One address can lead to one client only.
+    fn refuse_overlaps(&mut self, recorded: &[PeerRecord]) {
+        let mut spans = Vec::new();
+        for pool in &self.pools {
+            spans.push(Span::new(host(pool.server_address()), None, "the server itself"));
+        }
+        for peer in recorded {
+            spans.extend(
+                rules::spans(peer)
+                    .into_iter()
+                    .map(|net| Span::new(net, None, peer.name.as_str())),
+            );
+        }
+        for peer in &self.imports {
+            let new = Some(peer.public_key);
+            spans.extend(
+                rules::spans(peer)
+                    .into_iter()
+                    .map(|net| Span::new(net, new, peer.name.as_str())),
+            );
+        }
+        let obstacles = overlaps(spans);
+        self.obstacles.extend(obstacles);
+    }
+}
+
+/// A network and whom it leads to.
+struct Span<'a> {
+    net: IpNet,
+    run: Run,
+    /// The key of a peer that is to be imported.
+    new: Option<PublicKey>,
+    owner: &'a str,
+}
+
+impl<'a> Span<'a> {
+    fn new(net: IpNet, new: Option<PublicKey>, owner: &'a str) -> Self {
+        Self {
+            net,
+            run: Run::of(&net),
+            new,
+            owner,
+        }
+    }
+}
+
+/// The overlaps that peers to be imported are part of: each network that contains others once, by
+/// the first of them.
+fn overlaps(mut spans: Vec<Span<'_>>) -> Vec<Obstacle> {
+    // What contains comes before what it contains: CIDR networks overlap in no other way.
+    spans.sort_by_key(|span| (span.net.addr().is_ipv6(), span.run.first, Reverse(span.run.last)));
+    let mut obstacles = Vec::new();
+    let mut told: Option<&Span<'_>> = None;
+    let mut widest: Option<&Span<'_>> = None;
+    for span in &spans {
+        let Some(around) = widest.filter(|around| around.net.contains(&span.net)) else {
+            widest = Some(span);
+            continue;
+        };
+        let wider = around.new.is_some() && (around.net != span.net || span.new.is_none());
+        let (ours, theirs) = if wider { (around, span) } else { (span, around) };
+        let again = told.is_some_and(|told| std::ptr::eq(told, ours));
+        if let Some(key) = ours.new.filter(|_| !again) {
+            told = Some(ours);
+            let reason = format!(
+                "{} overlaps {}, which leads to {}: one address can lead to one client only",
+                ours.net, theirs.net, theirs.owner
+            );
+            obstacles.push(Obstacle {
+                public_key: Some(key),
+                reason,
+            });
+        }
+    }
+    obstacles
+}
+
+fn reserved(pool: &Pool, address: IpAddr) -> String {
+    let whose = if pool.server_address() == address {
+        "the server's own"
+    } else {
+        "the network's own or its broadcast address"
+    };
+    format!("{address} is {whose} in {}: give the peer another address", pool.net())
+}
+
+pub(super) fn client(peer: &PeerRecord) -> AdoptedClient {
+    AdoptedClient {
+        id: peer.id,
+        public_key: peer.public_key,
+        name: peer.name.clone(),
+        addresses: peer.addresses.clone(),
+        networks: peer.server_allowed_ips.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! Adoption: an interface that a host has already becomes a server's, with its key and its peers.
+//!
+//! Owns what an agent may ask before its host is enrolled, and the one transaction that records an
+//! interface as it is. `decision` decides. It must not change a record that does not await it.
+
+mod decision;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Adopted, AdoptedClient, Adoption, Obstacle, Peer, Recorded, Terms};
+use wgctl::{PublicKey, ServerId};
+
+use super::desired_state::{interface, wire};
+use crate::fleet::peers::rules;
+use crate::fleet::servers::rules::existing;
+use crate::fleet::views::api_objects;
+use crate::fleet::{Caller, Fleet, Refusal};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::{Ledger, PeerRecord, ServerRecord};
+use crate::store::prelude::*;
+use crate::store::{Changing, Done, Reading};
+use decision::{Decision, client, decide};
+
+/// How many peers one interface may bring.
+const MOST_PEERS: usize = 40_000;
+
+/// How many obstacles a refusal tells; a dry run tells all.
+const TOLD: usize = 20;
+
+impl Fleet {
+    /// What the host of this server is to become.
+    pub async fn terms(&self, server: &ServerId) -> Result<Terms, Refusal> {
+        let id = server.clone();
+        let life = self.store().incarnation()?;
+        self.scan_for_agent(server, async move |tx: &Reading| {
+            let scene = Scene::read(tx, &id).await?;
+            Ok(Terms {
+                server_id: id,
+                adopt: scene.server.adopt,
+                public_key: scene.server.public_key,
+                endpoint: scene.server.endpoint.clone(),
+                recorded: Recorded {
+                    incarnation: life,
+                    revision: scene.ledger.revision,
+                    interface: interface(&scene.server),
+                    peers: wanted(&scene.peers),
+                },
+            })
+        })
+        .await
+    }
+
+    /// What would become of an adoption.
+    pub async fn plan_adoption(&self, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
+        Ok(match self.plan(server, adoption).await? {
+            Planned::Done(adopted) | Planned::Awaited(adopted) => adopted,
+        })
+    }
+
+    async fn plan(&self, server: &ServerId, adoption: Adoption) -> Result<Planned, Refusal> {
+        check(&adoption)?;
+        let (id, now) = (server.clone(), self.now());
+        let life = self.store().incarnation()?;
+        self.scan_for_agent(server, async move |tx: &Reading| {
+            let scene = Scene::read(tx, &id).await?;
+            Ok(match scene.before(&adoption)? {
+                Before::Done(clients) => Planned::Done(scene.answer(clients, life)),
+                Before::Awaited => {
+                    let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
+                    Planned::Awaited(scene.after(decision).answered(life))
+                }
+            })
+        })
+        .await
+    }
+
+    /// Records an interface as it is: everything about it, or nothing. The same adoption again, by an
+    /// agent that lost the answer, changes nothing and gets the same answer.
+    pub async fn adopt(&self, caller: &Caller, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
+        // What changes nothing takes a reader's time and not the writer's, however often it is sent.
+        match self.plan(server, adoption.clone()).await? {
+            Planned::Done(adopted) => return Ok(adopted),
+            Planned::Awaited(planned) if !planned.obstacles.is_empty() => return Err(refused(&planned.obstacles)),
+            Planned::Awaited(_) => {}
+        }
+        let (id, now) = (server.clone(), self.now());
+        let life = self.store().incarnation()?;
+        let turn = self.shared.relay.line(server).turn().await;
+        self.change_desired(caller, server, async move |tx: &Changing| {
+            let _turn = turn;
+            let scene = Scene::read(tx, &id).await?;
+            if let Before::Done(clients) = scene.before(&adoption)? {
+                return Ok(Done::nothing(scene.answer(clients, life)));
+            }
+            let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
+            if !decision.obstacles.is_empty() {
+                return Err(refused(&decision.obstacles));
+            }
+            write(tx, scene.after(decision)).await.map(|after| after.done(life))
+        })
+        .await
+    }
+}
+
+fn check(adoption: &Adoption) -> Result<(), Refusal> {
+    if adoption.listen_port == Some(0) {
+        return Err(Refusal::field_value(
+            "listen_port",
+            "0 is no port: leave it out where none is set",
+        ));
+    }
+    if adoption.peers.len() > MOST_PEERS {
+        let detail = format!(
+            "{} peers: {MOST_PEERS} are the most that one interface may bring",
+            adoption.peers.len()
+        );
+        return Err(Refusal::field_value("peers", detail));
+    }
+    Ok(())
+}
+
+fn refused(obstacles: &[Obstacle]) -> Refusal {
+    let told = obstacles.iter().take(TOLD).map(|obstacle| match &obstacle.public_key {
+        Some(key) => format!("peer {key}: {}", obstacle.reason),
+        None => obstacle.reason.clone(),
+    });
+    let mut told = told.collect::<Vec<_>>().join("; ");
+    if obstacles.len() > TOLD {
+        told.push_str(&format!(
+            "; and {} more (`--dry-run` shows all)",
+            obstacles.len() - TOLD
+        ));
+    }
+    Refusal::AdoptionRefused(told)
+}
+
+fn wanted(peers: &[PeerRecord]) -> Vec<Peer> {
+    let wanted = peers.iter().filter(|peer| peer.enabled);
+    wanted.cloned().map(wire).collect()
+}
+
+/// What would become of an adoption.
+enum Planned {
+    /// It was made, and this was the answer.
+    Done(Adopted),
+    /// It is still to be made.
+    Awaited(Adopted),
+}
+
+/// All that is recorded of a server.
+struct Scene {
+    server: ServerRecord,
+    ledger: Ledger,
+    peers: Vec<PeerRecord>,
+}
+
+/// Whether an adoption is still to be made.
+enum Before {
+    Awaited,
+    /// It was, and this is what became of the peers.
+    Done(Vec<AdoptedClient>),
+}
+
+impl Scene {
+    async fn read(tx: &impl Read, id: &ServerId) -> Result<Self, Refusal> {
+        let (server, ledger) = existing(tx, id).await?;
+        let mut peers = Vec::new();
+        tx.each_peer(id, 0, |peer| {
+            peers.push(peer);
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(Self { server, ledger, peers })
+    }
+
+    fn before(&self, adoption: &Adoption) -> Result<Before, Refusal> {
+        if self.server.adopt {
+            return Ok(Before::Awaited);
+        }
+        let not_awaited = || Refusal::AdoptionNotAwaited(self.server.id.to_string());
+        if self.server.public_key != Some(adoption.public_key) {
+            return Err(not_awaited());
+        }
+        let by_key: BTreeMap<PublicKey, &PeerRecord> = self.peers.iter().map(|peer| (peer.public_key, peer)).collect();
+        let known = adoption
+            .peers
+            .iter()
+            .map(|peer| by_key.get(&peer.public_key).map(|known| client(known)));
+        known
+            .collect::<Option<Vec<_>>>()
+            .map(Before::Done)
+            .ok_or_else(not_awaited)
+    }
+
+    fn answer(&self, clients: Vec<AdoptedClient>, incarnation: Incarnation) -> Adopted {
+        Adopted {
+            recorded: Recorded {
+                incarnation,
+                revision: self.ledger.revision,
+                interface: interface(&self.server),
+                peers: wanted(&self.peers),
+            },
+            clients,
+            obstacles: Vec::new(),
+        }
+    }
+
+    /// What is recorded once the decision is carried out.
+    fn after(self, decision: Decision) -> After {
+        let Decision {
+            server,
+            imports,
+            clients,
+            obstacles,
+        } = decision;
+        let port_moved = server.listen_port != self.server.listen_port;
+        let imported = u64::try_from(imports.len()).unwrap_or(u64::MAX);
+        let mut ledger = self.ledger;
+        ledger.last_place += imported;
+        ledger.peers += imported;
+        ledger.revision += imported + u64::from(port_moved);
+        let mut peers = self.peers;
+        peers.extend(imports.iter().cloned());
+        After {
+            before: self.ledger,
+            replaced: self.server,
+            scene: Self { server, ledger, peers },
+            imports,
+            clients,
+            obstacles,
+            port_moved,
+        }
+    }
+}
+
+/// A decision with all that will be recorded then.
+struct After {
+    before: Ledger,
+    replaced: ServerRecord,
+    scene: Scene,
+    imports: Vec<PeerRecord>,
+    clients: Vec<AdoptedClient>,
+    obstacles: Vec<Obstacle>,
+    port_moved: bool,
+}
+
+impl After {
+    fn answered(self, incarnation: Incarnation) -> Adopted {
+        let mut answer = self.scene.answer(self.clients, incarnation);
+        answer.obstacles = self.obstacles;
+        answer
+    }
+
+    fn done(self, incarnation: Incarnation) -> Done<Adopted> {
+        let id = self.scene.server.id.clone();
+        let imported = self
+            .imports
+            .iter()
+            .map(|peer| Entry::new(Action::ClientImported, format!("{id}/{}", peer.name)).made(peer));
+        let mut entries: Vec<Entry> = imported.collect();
+        entries.push(Entry::new(Action::ServerAdopted, &id).changed(&self.replaced, &self.scene.server));
+        Done::all(self.answered(incarnation), entries)
+    }
+}
+
+async fn write(tx: &impl Change, after: After) -> Result<After, Refusal> {
+    let server = &after.scene.server;
+    let (id, pools) = (&server.id, api_objects::pools(server));
+    tx.put_server(server, None).await?;
+    // What was sealed on a host before it had this key cannot be counted on; nor may a prekey have
+    // the id of a peer. The stock is filled again.
+    tx.erase_prekeys(id).await?;
+    let mut ledger = after.before;
+    for peer in &after.imports {
+        for net in rules::spans(peer) {
+            tx.claim(id, &pools, &net, &peer.id).await?;
+        }
+        tx.put_peer(id, peer, None).await?;
+        ledger.last_place = peer.place;
+        ledger.peers += 1;
+        tx.log_change(id, &mut ledger, Some(&peer.id)).await?;
+    }
+    if after.port_moved {
+        tx.log_change(id, &mut ledger, None).await?;
+    }
+    Ok(after)
+}

@@ -1,0 +1,242 @@
+//! Drift: what others did to a server's interface, as its agent tells it.
+//!
+//! Owns what is kept of it, what the audit log says, and how much a single agent may write there.
+//! Each message counts once, however often it is sent. It must not decide what to do about drift:
+//! that is the agent's, by the server's policy.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use wgctl::drift::Drift;
+use wgctl::protocol::v1::DriftReport;
+use wgctl::{ServerId, Timestamp};
+
+use super::messages::one_line;
+use crate::fleet::servers::rules::existing;
+use crate::fleet::{Caller, Durability, Fleet, Refusal};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::AgentState;
+use crate::store::prelude::*;
+use crate::store::{Changing, Done, Recording};
+
+/// The most events in a list of a message.
+const EVENTS_AT_ONCE: usize = 64;
+
+/// Audit records of drift that one server may cause at once: two messages' worth …
+const BURST: NonZeroU32 = match NonZeroU32::new(128) {
+    Some(burst) => burst,
+    None => NonZeroU32::MIN,
+};
+/// … and one more after each of these. The rest is told in one record together.
+const REFILL: Duration = Duration::from_secs(5);
+
+/// How many audit records of drift each server may cause now. In memory: it protects the log from
+/// an agent that is broken or hostile, and a restart gives it no more than another burst.
+pub(crate) struct Allowance(DefaultKeyedRateLimiter<ServerId>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        let quota = Quota::with_period(REFILL).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        Self(RateLimiter::dashmap(quota.allow_burst(BURST)))
+    }
+}
+
+impl Allowance {
+    /// Takes as many as are wanted, or as there are.
+    fn take(&self, server: &ServerId, wanted: usize) -> usize {
+        (0..wanted).take_while(|_| self.0.check_key(server).is_ok()).count()
+    }
+}
+
+/// Something that happened, and what the log calls it.
+struct Event {
+    action: Action,
+    drift: Drift,
+}
+
+/// A message with its bounds checked.
+#[derive(Clone)]
+struct Told {
+    report: DriftReport,
+    now: Timestamp,
+    /// How many audit records it may make.
+    allowed: usize,
+}
+
+impl Fleet {
+    /// An agent tells what others did to its interface.
+    pub async fn drift(&self, caller: &Caller, server: &ServerId, report: DriftReport) -> Result<(), Refusal> {
+        let lists = [
+            ("repaired", &report.repaired),
+            ("seen", &report.seen),
+            ("standing", &report.standing),
+        ];
+        for (field, list) in lists {
+            if list.len() > EVENTS_AT_ONCE {
+                let detail = format!("{} events: send at most {EVENTS_AT_ONCE} at a time", list.len());
+                return Err(Refusal::field_value(field, detail));
+            }
+        }
+        let state = self.store().read(async |tx| {
+            existing(tx, server).await?;
+            Ok::<_, Refusal>(tx.agent_state(server).await?)
+        })?;
+        if is_counted(&state, &report) {
+            return Ok(());
+        }
+        let events = report.repaired.len() + report.seen.len();
+        let waiting = usize::from(state.drift_left_out > 0);
+        let told = Told {
+            allowed: self.shared.drift_log.take(server, events + waiting),
+            now: self.now(),
+            report,
+        };
+        if told.allowed > 0 && self.audited(caller, server, told.clone()).await? {
+            return Ok(());
+        }
+        let (id, told) = (server.clone(), Told { allowed: 0, ..told });
+        let record = async move |tx: &Recording<'_>| keep(tx, &id, told).await.map(drop);
+        self.record_of_agent(caller, server, Durability::Lazy, record).await
+    }
+
+    /// Keeps a message with its audit records. Says whether there was anything for the log: another
+    /// message may have told it meanwhile.
+    async fn audited(&self, caller: &Caller, server: &ServerId, told: Told) -> Result<bool, Refusal> {
+        let id = server.clone();
+        self.change_of_agent(caller, server, async move |tx: &Changing| {
+            let entries = keep(tx, &id, told).await?;
+            Ok(Done::all(!entries.is_empty(), entries))
+        })
+        .await
+    }
+}
+
+/// Whether this message was counted before.
+fn is_counted(state: &AgentState, report: &DriftReport) -> bool {
+    state
+        .drift_counted
+        .is_some_and(|(incarnation, last)| incarnation == report.incarnation && report.sequence <= last)
+}
+
+/// Writes down what is told. Gives what the audit log is to say; where it may say something and has
+/// nothing to say, nothing is written.
+async fn keep(tx: &impl Record, id: &ServerId, told: Told) -> Result<Vec<Entry>, Refusal> {
+    existing(tx, id).await?;
+    let mut state = tx.agent_state(id).await?;
+    let Told { report, now, allowed } = told;
+    if is_counted(&state, &report) {
+        return Ok(Vec::new());
+    }
+    let repaired = report.repaired.iter().map(|drift| drift.count.max(1));
+    state.drift_repaired = repaired.fold(state.drift_repaired, u64::saturating_add);
+    state.drift_counted = Some((report.incarnation, report.sequence));
+    state.drift = report.standing.into_iter().map(|drift| cleaned(drift, now)).collect();
+
+    let event = |action| move |drift| Event { action, drift };
+    let repaired = report.repaired.into_iter().map(event(Action::DriftRepaired));
+    let events = repaired.chain(report.seen.into_iter().map(event(Action::DriftSeen)));
+    let (told_one_by_one, left_out) = share(events.collect(), state.drift_left_out, allowed);
+    let mut entries = Vec::new();
+    for event in told_one_by_one {
+        entries.push(entry(tx, id, event, now).await?);
+    }
+    state.drift_left_out = left_out;
+    if left_out > 0 && allowed > 0 {
+        let detail = format!("{left_out} more, too many in a short time to be told one by one");
+        entries.push(Entry::new(Action::DriftSeen, id).with_detail(detail));
+        state.drift_left_out = 0;
+    }
+    if allowed > 0 && entries.is_empty() {
+        return Ok(entries);
+    }
+    tx.put_agent_state(id, &state).await?;
+    Ok(entries)
+}
+
+/// Which events get a record of their own, and how many are left out with those before: all fit, or
+/// the last record allowed is for the rest.
+fn share(mut events: Vec<Event>, left_out: u64, allowed: usize) -> (Vec<Event>, u64) {
+    if left_out == 0 && events.len() <= allowed {
+        return (events, 0);
+    }
+    let own = allowed.saturating_sub(1).min(events.len());
+    let rest = events.split_off(own).len();
+    (events, left_out.saturating_add(u64::try_from(rest).unwrap_or(u64::MAX)))
+}
+
+async fn entry(tx: &impl Read, server: &ServerId, event: Event, now: Timestamp) -> Result<Entry, Refusal> {
+    let drift = cleaned(event.drift, now);
+    let peer = match &drift.peer {
+        Some(id) => tx.peer(server, id).await?,
+        None => None,
+    };
+    let target = match (peer, drift.public_key) {
+        (Some(peer), _) => format!("{server}/{}", peer.name),
+        (None, Some(key)) => format!("{server}/{key}"),
+        (None, None) => server.to_string(),
+    };
+    let count = if drift.count > 1 {
+        format!(" ({})", drift.count)
+    } else {
+        String::new()
+    };
+    let detail = format!("{}{count}: {}", drift.kind, drift.detail);
+    Ok(Entry::new(event.action, target).with_detail(detail))
+}
+
+/// On one line, of bounded length, and not of the future.
+fn cleaned(drift: Drift, now: Timestamp) -> Drift {
+    Drift {
+        count: drift.count.max(1),
+        detail: one_line(&drift.detail),
+        seen_at: drift.seen_at.min(now),
+        ..drift
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgctl::drift::DriftKind;
+
+    use super::*;
+
+    fn events(count: usize) -> Vec<Event> {
+        let drift = Drift {
+            kind: DriftKind::LinkDown,
+            peer: None,
+            public_key: None,
+            count: 1,
+            detail: String::new(),
+            seen_at: Timestamp::default(),
+        };
+        let event = |_| Event {
+            action: Action::DriftSeen,
+            drift: drift.clone(),
+        };
+        (0..count).map(event).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_in_the_last_record_allowed() {
+        let shared = |count, left_out, allowed| {
+            let (own, left_out) = share(events(count), left_out, allowed);
+            (own.len(), left_out)
+        };
+        assert_eq!(shared(5, 0, 5), (5, 0));
+        assert_eq!(shared(5, 0, 3), (2, 3));
+        assert_eq!(shared(5, 10, 6), (5, 10), "the sixth is for the ten before");
+        assert_eq!(shared(5, 10, 1), (0, 15));
+        assert_eq!(shared(5, 10, 0), (0, 15));
+        assert_eq!(shared(0, 10, 1), (0, 10));
+    }
+
+    #[test]
+    fn one_server_does_not_use_up_anothers_allowance() {
+        let (one, other) = ("one".parse().unwrap(), "other".parse().unwrap());
+        let allowance = Allowance::default();
+        assert_eq!(allowance.take(&one, 1000), 128);
+        assert_eq!(allowance.take(&one, 1), 0);
+        assert_eq!(allowance.take(&other, 5), 5);
+    }
+}

@@ -1,0 +1,253 @@
+//! The agents' side: what they confirm, the keys they send.
+//!
+//! Owns what an agent may say of its own server. What it says is bounded before it is kept: an
+//! agent's host may be in other hands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::Clock as _;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use wgctl::name::{RequestId, deceives};
+use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
+use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
+
+use crate::fleet::people::authority;
+use crate::fleet::servers::rules::existing;
+use crate::fleet::{Caller, Durability, Fleet, Refusal};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::ServerRecord;
+use crate::store::prelude::*;
+use crate::store::{Changing, Done, Reading, Recording, SERVER_ITSELF};
+
+/// How many prekeys one message may bring.
+const PREKEYS_AT_ONCE: usize = 256;
+
+/// How many prekeys a server may have in stock; more are let go.
+const MOST_PREKEYS: u32 = 1024;
+
+/// A sealed key of 32 bytes with nonce and tag takes 72.
+pub(super) const LONGEST_SEALED: usize = 256;
+
+/// How often a server's host may show another key: so often at once …
+const KEYS_AT_ONCE: NonZeroU32 = match NonZeroU32::new(10) {
+    Some(burst) => burst,
+    None => NonZeroU32::MIN,
+};
+/// … and once more after each of these. Each time is a record of the audit log.
+const KEYS_EVERY: Duration = Duration::from_secs(60);
+
+/// How much of a reason is kept.
+const LONGEST_REASON: usize = 300;
+
+/// How often each server's host may still show another key. In memory: it protects the disk from whoever
+/// has an agent's token, and a restart gives them no more than another burst.
+pub(crate) struct Keys(DefaultKeyedRateLimiter<ServerId>);
+
+impl Default for Keys {
+    fn default() -> Self {
+        let quota = Quota::with_period(KEYS_EVERY).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        Self(RateLimiter::dashmap(quota.allow_burst(KEYS_AT_ONCE)))
+    }
+}
+
+impl Keys {
+    fn take(&self, server: &ServerId) -> Result<(), Refusal> {
+        self.0.check_key(server).map_err(|until| Refusal::TooManyRequests {
+            what: "the host of this server showed too many different keys",
+            retry_after: until.wait_time_from(self.0.clock().now()).as_secs() + 1,
+        })
+    }
+}
+
+impl Fleet {
+    /// An agent introduces itself.
+    pub async fn hello(&self, caller: &Caller, server: &ServerId, hello: Hello) -> Result<Welcome, Refusal> {
+        if hello.version == 0 {
+            return Err(Refusal::field_value(
+                "version",
+                "versions count from 1: update the agent",
+            ));
+        }
+        let (id, key, now) = (server.clone(), hello.public_key, self.now());
+        let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
+        if known != Some(key) {
+            let fleet = self.clone();
+            let record = async move |tx: &Changing| record_key(tx, &id, key, now, &fleet.shared.keys).await;
+            self.change_of_agent(caller, server, record).await?;
+        }
+        Ok(Welcome {
+            version: v1::VERSION.min(hello.version),
+            server_id: server.clone(),
+            incarnation: self.store().incarnation()?,
+        })
+    }
+
+    /// An agent confirms a revision.
+    pub async fn applied(&self, caller: &Caller, server: &ServerId, mut applied: Applied) -> Result<(), Refusal> {
+        let (id, revision) = (server.clone(), applied.revision);
+        applied.failed = self.failed(server, applied.failed).await?;
+        let record = async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await;
+        let taken = self.record_of_agent(caller, server, Durability::Lazy, record).await?;
+        if taken {
+            self.was_applied(server, revision);
+        }
+        self.shared.relay.line(server).wake_people();
+        Ok(())
+    }
+
+    /// What failed, each client once: a message may name one many thousands of times, or very many that there
+    /// are not.
+    async fn failed(&self, server: &ServerId, told: Vec<Failure>) -> Result<Vec<Failure>, Refusal> {
+        if told.is_empty() {
+            return Ok(told);
+        }
+        let mut told: BTreeMap<PeerId, Failure> = told.into_iter().map(|failure| (failure.client, failure)).collect();
+        let known = self.known(server, told.keys().copied().collect()).await?;
+        Ok(known.iter().filter_map(|client| told.remove(client)).collect())
+    }
+
+    /// Those of the named clients that there are. A reader looks: an agent may name any number, and the writer
+    /// is everybody's.
+    pub(super) async fn known(&self, server: &ServerId, named: BTreeSet<PeerId>) -> Result<BTreeSet<PeerId>, Refusal> {
+        let id = server.clone();
+        self.scan_for_agent(server, async move |tx: &Reading| {
+            let mut known = BTreeSet::new();
+            for client in named {
+                if tx.peer(&id, &client).await?.is_some() {
+                    known.insert(client);
+                }
+            }
+            Ok(known)
+        })
+        .await
+    }
+
+    /// An agent fills up the stock of prekeys.
+    pub async fn prekeys(&self, caller: &Caller, server: &ServerId, prekeys: Prekeys) -> Result<(), Refusal> {
+        let prekeys = prekeys.prekeys;
+        if prekeys.len() > PREKEYS_AT_ONCE {
+            let detail = format!("{} prekeys: send at most {PREKEYS_AT_ONCE} at a time", prekeys.len());
+            return Err(Refusal::field_value("prekeys", detail));
+        }
+        let too_long = |p: &Prekey| p.private_key.0.len() > LONGEST_SEALED || p.preshared_key.0.len() > LONGEST_SEALED;
+        // A client with this id would be the server itself.
+        if let Some(at) = prekeys.iter().position(|prekey| prekey.id == SERVER_ITSELF) {
+            return Err(Refusal::field_value(
+                format!("prekeys[{at}].id"),
+                "no client can have this id",
+            ));
+        }
+        if let Some(at) = prekeys.iter().position(too_long) {
+            let detail = format!("a sealed key is at most {LONGEST_SEALED} bytes");
+            return Err(Refusal::field_value(format!("prekeys[{at}]"), detail));
+        }
+        let id = server.clone();
+        let record = async move |tx: &Recording<'_>| stock(tx, &id, prekeys).await;
+        self.record_of_agent(caller, server, Durability::Lazy, record).await?;
+        self.shared.relay.line(server).note_prekeys_came();
+        Ok(())
+    }
+
+    /// An agent answers a request. An answer nobody waits for any more is let go.
+    pub async fn reply(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        request: RequestId,
+        reply: Reply,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        self.store()
+            .read(async |tx| authority::check(tx, &caller.authority, now).await)?;
+        self.shared.relay.line(server).reply(&request, reply);
+        Ok(())
+    }
+}
+
+/// A host showed a key that is not the one on record. What was sealed on a host before it had this
+/// key cannot be counted on: the stock is thrown away and filled again.
+async fn record_key(
+    tx: &impl Change,
+    id: &ServerId,
+    key: PublicKey,
+    now: Timestamp,
+    keys: &Keys,
+) -> Result<Done<()>, Refusal> {
+    let (old, _) = existing(tx, id).await?;
+    if old.public_key == Some(key) {
+        return Ok(Done::nothing(()));
+    }
+    if tx.peer_with_key(id, &key).await?.is_some() {
+        return Err(Refusal::PublicKeyTaken(key.to_string()));
+    }
+    keys.take(id)?;
+    let server = ServerRecord {
+        public_key: Some(key),
+        updated_at: now,
+        ..old.clone()
+    };
+    tx.put_server(&server, None).await?;
+    tx.erase_prekeys(id).await?;
+    let entry = Entry::new(Action::ServerKeyRecorded, id).changed(&old, &server);
+    Ok(Done::new((), entry))
+}
+
+/// Says whether it counts.
+async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<bool, Refusal> {
+    if applied.incarnation != tx.incarnation().await? {
+        // It speaks of another database; its next poll gets a snapshot of this one.
+        return Ok(false);
+    }
+    let (_, ledger) = existing(tx, id).await?;
+    if applied.revision > ledger.revision {
+        let detail = format!("{} is past {}, the newest there is", applied.revision, ledger.revision);
+        return Err(Refusal::field_value("revision", detail));
+    }
+    let mut state = tx.agent_state(id).await?;
+    let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
+    if goes_back && applied.interface_failed.is_none() {
+        // Overtaken on the way by a later one. Only a lost interface takes back what was applied.
+        return Ok(false);
+    }
+    let mut failures = Vec::new();
+    for failure in applied.failed {
+        if tx.peer(id, &failure.client).await?.is_some() {
+            let reason = one_line(&failure.reason);
+            failures.push(Failure { reason, ..failure });
+        }
+    }
+    state.applied_revision = Some(applied.revision);
+    state.interface_failed = applied.interface_failed.as_deref().map(one_line);
+    tx.put_agent_state(id, &state).await?;
+    tx.put_failures(id, &failures).await?;
+    Ok(true)
+}
+
+pub(crate) fn one_line(reason: &str) -> String {
+    let line = reason
+        .chars()
+        .map(|c| if c.is_control() || deceives(c) { ' ' } else { c });
+    line.take(LONGEST_REASON).collect()
+}
+
+async fn stock(tx: &impl Record, id: &ServerId, prekeys: Vec<Prekey>) -> Result<(), Refusal> {
+    let (server, _) = existing(tx, id).await?;
+    let mut room = MOST_PREKEYS.saturating_sub(tx.prekey_stock(id).await?);
+    let mut fresh = Vec::new();
+    for prekey in prekeys {
+        let used = tx.is_spent(id, &prekey.id).await?
+            || tx.peer(id, &prekey.id).await?.is_some()
+            || tx.peer_with_key(id, &prekey.public_key).await?.is_some()
+            || server.public_key == Some(prekey.public_key);
+        if !used && room > 0 {
+            room -= 1;
+            fresh.push(prekey);
+        }
+    }
+    for prekey in &fresh {
+        tx.put_prekey(id, prekey).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Reports: what an agent measured, folded into status, totals and history.
+//!
+//! Owns the counting. Each batch of increments counts once, however often it is sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wgctl::api::{Counters, PeerCounters, Report, SAMPLES_AT_ONCE};
+use wgctl::{PeerId, ServerId, Timestamp};
+
+use super::backfill::{self, Hours};
+use crate::fleet::servers::rules::existing;
+use crate::fleet::{Caller, Durability, Fleet, Refusal};
+use crate::history::Measure;
+use crate::model::records::AgentState;
+use crate::store::Recording;
+use crate::store::prelude::*;
+
+impl Fleet {
+    /// An agent (or anything with its token) reports metrics. `report.server_id` must be `server`:
+    /// the caller checks.
+    pub async fn report(&self, caller: &Caller, server: &ServerId, report: Report) -> Result<(), Refusal> {
+        if let Some(batch) = report.counters.as_ref().filter(|b| b.samples.len() > SAMPLES_AT_ONCE) {
+            let detail = format!(
+                "{} samples: send at most {SAMPLES_AT_ONCE} at a time",
+                batch.samples.len()
+            );
+            return Err(Refusal::field_value("counters.samples", detail));
+        }
+        // The agent forgets what is acknowledged: an outage's worth of it is not left to luck.
+        let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
+        let durability = if is_late { Durability::Durable } else { Durability::Lazy };
+        let known = match &report.counters {
+            Some(batch) if self.names_more_than_there_are(server, batch.peers.len()).await? => {
+                Some(self.known(server, batch.peers.keys().copied().collect()).await?)
+            }
+            _ => None,
+        };
+        let (id, now) = (server.clone(), self.now());
+        let record = async move |tx: &Recording<'_>| record(tx, &id, report, known.as_ref(), now).await;
+        self.record_of_agent(caller, server, durability, record).await
+    }
+
+    async fn names_more_than_there_are(&self, server: &ServerId, named: usize) -> Result<bool, Refusal> {
+        let (_, ledger) = self.store().read(async |tx| existing(tx, server).await)?;
+        Ok(u64::try_from(named).is_ok_and(|named| named > ledger.peers))
+    }
+}
+
+/// `known` are those of the named peers that there are, where that was looked up before.
+async fn record(
+    tx: &impl Record,
+    id: &ServerId,
+    report: Report,
+    known: Option<&BTreeSet<PeerId>>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    existing(tx, id).await?;
+    let mut state = tx.agent_state(id).await?;
+    let fresh = report.counters.as_ref().filter(|batch| !is_counted(&state, batch));
+    let grown = match fresh {
+        Some(batch) => count(tx, id, &mut state, batch, known).await?,
+        None => BTreeMap::new(),
+    };
+    // Who counts in batches and has nothing new leaves the counters out: the totals stay.
+    if report.counters.is_none() && report.sent_at.is_none() && state.counted.is_none() {
+        state.transfer_rx = report.transfer_rx;
+        state.transfer_tx = report.transfer_tx;
+    }
+    let possible = |ping: &f64| ping.is_finite() && *ping >= 0.0;
+    state.ping_ms = report.ping_ms.filter(possible);
+    state.peers = report.peers;
+    state.report_interval = report.report_interval.map(|seconds| seconds.clamp(1, 3600));
+    state.reported_at = Some(now);
+    let mut hours = Hours::new(id);
+    let measure = Measure {
+        ping_ms: state.ping_ms,
+        transfer_rx: state.transfer_rx,
+        transfer_tx: state.transfer_tx,
+    };
+    hours.fold(tx, now, &measure).await?;
+    if let Some((batch, sent_at)) = fresh.zip(report.sent_at) {
+        for (at, measure) in backfill::measures(batch, &measure, sent_at, now) {
+            hours.fill(tx, at, &measure).await?;
+        }
+    }
+
+    tx.put_counters(id, &grown).await?;
+    tx.put_agent_state(id, &state).await?;
+    hours.write(tx).await
+}
+
+/// Whether this batch was counted before.
+fn is_counted(state: &AgentState, batch: &Counters) -> bool {
+    state
+        .counted
+        .is_some_and(|(incarnation, last)| incarnation == batch.incarnation && batch.sequence <= last)
+}
+
+/// Adds a batch to the server's totals. Gives the peers' new totals.
+async fn count(
+    tx: &impl Record,
+    id: &ServerId,
+    state: &mut AgentState,
+    batch: &Counters,
+    known: Option<&BTreeSet<PeerId>>,
+) -> Result<BTreeMap<PeerId, PeerCounters>, Refusal> {
+    let mut grown = BTreeMap::new();
+    for (peer, increment) in &batch.peers {
+        // A peer that was removed meanwhile still passed these bytes.
+        state.transfer_rx = state.transfer_rx.saturating_add(increment.rx);
+        state.transfer_tx = state.transfer_tx.saturating_add(increment.tx);
+        let may_be_there = known.is_none_or(|known| known.contains(peer));
+        if may_be_there && tx.peer(id, peer).await?.is_some() {
+            let before = tx.counters(id, peer).await?;
+            grown.insert(*peer, sum(&before, increment));
+        }
+    }
+    state.counted = Some((batch.incarnation, batch.sequence));
+    Ok(grown)
+}
+
+fn sum(before: &PeerCounters, increment: &PeerCounters) -> PeerCounters {
+    PeerCounters {
+        rx: before.rx.saturating_add(increment.rx),
+        tx: before.tx.saturating_add(increment.tx),
+        latest_handshake_at: before.latest_handshake_at.max(increment.latest_handshake_at),
+    }
+}

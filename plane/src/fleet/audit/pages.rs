@@ -1,0 +1,182 @@
+//! Reading and verifying the audit log. It is written by the store alone, with every change.
+//!
+//! Owns the query's bounds and the paging; `keep` owns what becomes of the log with time.
+
+use wgctl::Timestamp;
+use wgctl::api::{AuditLine, AuditPublicKey, AuditRecord, Checkpoint, Head, Verification};
+use wgctl::audit::{Expected, Verifier};
+use wgctl::name::Incarnation;
+
+use crate::fleet::{Fleet, Refusal};
+use crate::store::prelude::*;
+use crate::store::{AuditFilter, Beginning, Reading, StoreError};
+
+/// Records in a page of the whole log, and the most that one query gives.
+const PAGE: usize = 1000;
+
+/// Records of a query that does not say how many.
+const LIMIT: usize = 100;
+
+/// Which records to read, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct AuditQuery {
+    /// 1 to 1,000; default 100.
+    pub limit: Option<usize>,
+    /// How many matching records to skip.
+    pub offset: usize,
+    /// Exactly this actor.
+    pub actor: Option<String>,
+    /// Exactly this action.
+    pub action: Option<String>,
+    /// Exactly this target, or everything below it (`los-angeles` finds `los-angeles/alice`).
+    pub target: Option<String>,
+    /// At or after this moment.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+}
+
+/// The whole log in pages, oldest first, as it was when it was asked for.
+pub struct AuditPages {
+    fleet: Fleet,
+    life: Incarnation,
+    beginning: Beginning,
+    newest_mark: Option<Checkpoint>,
+    next: u64,
+    size: usize,
+    begun: bool,
+}
+
+impl AuditPages {
+    /// The next lines, at most 1,000 records and their checkpoints; none at the end. Each page is a
+    /// view of its own: a long one would keep the database from using its pages again.
+    pub async fn next(&mut self) -> Result<Option<Vec<AuditLine>>, Refusal> {
+        let (from, to, size) = (self.next, self.beginning.head.id, self.size);
+        let (life, pruned) = (self.life, self.beginning.pruned);
+        let read = async move |tx: &Reading| {
+            let is_same = tx.incarnation().await? == life && tx.audit_beginning().await?.pruned == pruned;
+            Ok::<_, Refusal>(match is_same {
+                true => Some(tx.audit_lines(from, to, size).await?),
+                false => None,
+            })
+        };
+        let Some((mut lines, last)) = self.fleet.store().scan(read).await? else {
+            let detail = "the log was restored, or its oldest records removed, while it was read: ask again";
+            return Err(Refusal::Busy(detail.to_owned()));
+        };
+        if let Some(stub) = pruned.filter(|_| !self.begun) {
+            lines.insert(0, AuditLine::Pruned(stub));
+        }
+        self.begun = true;
+        self.next = last.unwrap_or(to) + 1;
+        Ok(Some(lines).filter(|lines| !lines.is_empty()))
+    }
+}
+
+impl Fleet {
+    /// Records of the audit log, newest first.
+    pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, Refusal> {
+        let limit = query.limit.unwrap_or(LIMIT);
+        if !(1..=PAGE).contains(&limit) {
+            return Err(Refusal::field_value(
+                "limit",
+                format!("{limit} records: give 1 to {PAGE}"),
+            ));
+        }
+        let offset = query.offset;
+        let filter = AuditFilter {
+            actor: query.actor,
+            action: query.action,
+            target: query.target,
+            since: query.since,
+            until: query.until,
+        };
+        self.store()
+            .scan(async move |tx: &Reading| Ok(tx.audit_newest(&filter, offset, limit).await?))
+            .await
+    }
+
+    /// The whole audit log as it is now. Signs it first, so that all of it is covered.
+    pub async fn audit_pages(&self) -> Result<AuditPages, Refusal> {
+        if let Err(error) = self.mark_audit().await {
+            // A full disk must not keep anybody from reading.
+            tracing::warn!(%error, "the audit log is read without a fresh checkpoint");
+        }
+        self.pages()
+    }
+
+    fn pages(&self) -> Result<AuditPages, Refusal> {
+        let (life, beginning, newest_mark) = self.store().read(async |tx| {
+            let beginning = tx.audit_beginning().await?;
+            Ok::<_, Refusal>((tx.incarnation().await?, beginning, tx.audit_checkpoint().await?))
+        })?;
+        Ok(AuditPages {
+            fleet: self.clone(),
+            life,
+            next: beginning.first(),
+            beginning,
+            newest_mark,
+            size: PAGE,
+            begun: false,
+        })
+    }
+
+    /// Whether the log is as it was written, up to what it is now. `known` is a record from before.
+    pub async fn verify_audit(&self, known: Option<Head>) -> Result<Verification, Refusal> {
+        let Ok(_place) = self.shared.verifications.try_acquire() else {
+            let detail = "the audit log is being verified for somebody else: try again in a minute";
+            return Err(Refusal::Busy(detail.to_owned()));
+        };
+        let signer = self.store().signer();
+        let mut pages = self.pages()?;
+        let mut verifier = Verifier::new(Expected {
+            checkpoints: signer.is_some(),
+            keys: signer.iter().map(|signer| signer.public_key()).collect(),
+            head: known,
+        });
+        loop {
+            let lines = match pages.next().await {
+                Ok(Some(lines)) => lines,
+                Ok(None) => break,
+                // One of them is none: those before it first.
+                Err(Refusal::Store(StoreError::Corrupt(_))) if pages.size > 1 => {
+                    pages.size = 1;
+                    continue;
+                }
+                Err(Refusal::Store(StoreError::Corrupt(reason))) => {
+                    verifier.unreadable(&format!("it cannot be read ({reason})"));
+                    return Ok(verifier.finish());
+                }
+                Err(other) => return Err(other),
+            };
+            let seen = tokio::task::spawn_blocking(move || {
+                let sound = lines.iter().all(|line| verifier.line(line));
+                (verifier, sound)
+            });
+            let sound;
+            (verifier, sound) = seen
+                .await
+                .map_err(|error| Refusal::Internal(format!("a verification was interrupted: {error}")))?;
+            if !sound {
+                return Ok(verifier.finish());
+            }
+        }
+        verifier.ends_at(pages.beginning.head);
+        if let Some(mark) = pages.newest_mark.filter(|mark| mark.id > pages.beginning.head.id) {
+            // Whoever cut the log off may have left it behind.
+            verifier.checkpoint(&mark);
+        }
+        Ok(verifier.finish())
+    }
+
+    /// What the log's checkpoints are signed with.
+    pub fn audit_key(&self) -> Result<AuditPublicKey, Refusal> {
+        let signer = self.store().signer();
+        let public_key = signer.map(|signer| signer.public_key());
+        public_key
+            .map(|public_key| AuditPublicKey { public_key })
+            .ok_or_else(|| Refusal::NotFound {
+                what: "key of the audit log".to_owned(),
+            })
+    }
+}

@@ -1,0 +1,205 @@
+//! How much strangers and agents may write into the audit log by being refused.
+//!
+//! Owns the bound: so many a minute are told one by one, the rest of the minute in one record with
+//! its number. In memory: it protects the disk, and a restart gives nobody more than another burst.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use uuid::Uuid;
+use wgctl::ServerId;
+
+use super::logins::customer;
+use crate::fleet::{Caller, Fleet, Refusal};
+use crate::model::caller::{Action, Actor, Entry};
+use crate::store::{Changing, Done};
+
+/// Records of one kind that are told one by one at once …
+const BURST: NonZeroU32 = match NonZeroU32::new(60) {
+    Some(burst) => burst,
+    None => NonZeroU32::MIN,
+};
+/// … and one more after each of these.
+const REFILL: Duration = Duration::from_secs(6);
+/// The same for failed logins, of each share: for all of them together it is `REFILL` again.
+const REFILL_OF_SHARE: Duration = Duration::from_secs(6 * SHARES);
+
+/// Into how many shares addresses are dealt out: a flood hides the failures of its share alone.
+const SHARES: u64 = 16;
+
+/// A share of all addresses. Which ones are in it is another secret in each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Share(u64);
+
+/// What may come in floods.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Flood {
+    /// Failed logins from the addresses of one share.
+    Logins(Share),
+    /// Agent tokens that are not valid.
+    Strangers,
+    /// What one server's agent asks for that is not its own.
+    Agent(ServerId),
+}
+
+impl Flood {
+    const fn action(&self) -> Action {
+        match self {
+            Self::Logins(_) => Action::LoginFailed,
+            Self::Strangers | Self::Agent(_) => Action::AgentRefused,
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        match self {
+            Self::Logins(_) => Actor::Nobody("many".to_owned()),
+            Self::Strangers => Actor::Nobody(NO_AGENT.to_owned()),
+            Self::Agent(server) => Actor::Agent(server.clone()),
+        }
+    }
+}
+
+/// Who shows an agent token that is nobody's.
+const NO_AGENT: &str = "agent:?";
+
+/// What each flood may still write now, and what it could not.
+pub(crate) struct Floods {
+    allowed: DefaultKeyedRateLimiter<Flood>,
+    logins: DefaultKeyedRateLimiter<Flood>,
+    left_out: Mutex<HashMap<Flood, u64>>,
+    deal: RandomState,
+}
+
+impl Default for Floods {
+    fn default() -> Self {
+        let every = |refill| {
+            let quota = Quota::with_period(refill).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+            RateLimiter::dashmap(quota.allow_burst(BURST))
+        };
+        Self {
+            allowed: every(REFILL),
+            logins: every(REFILL_OF_SHARE),
+            left_out: Mutex::default(),
+            deal: RandomState::new(),
+        }
+    }
+}
+
+impl Floods {
+    /// Failed logins from there.
+    pub(crate) fn logins(&self, ip: Option<IpAddr>) -> Flood {
+        Flood::Logins(Share(self.deal.hash_one(ip.map(customer)) % SHARES))
+    }
+
+    /// Whether one more may be told by itself. One that may not is counted.
+    pub(crate) fn admits(&self, flood: &Flood) -> bool {
+        let limiter = match flood {
+            Flood::Logins(_) => &self.logins,
+            Flood::Strangers | Flood::Agent(_) => &self.allowed,
+        };
+        let allowed = limiter.check_key(flood).is_ok();
+        if !allowed {
+            // What is left out of all shares is told together.
+            let flood = match flood {
+                Flood::Logins(_) => Flood::Logins(Share(0)),
+                other => other.clone(),
+            };
+            *self.counted().entry(flood).or_default() += 1;
+        }
+        allowed
+    }
+
+    /// What was counted since this was last asked.
+    fn take(&self) -> HashMap<Flood, u64> {
+        std::mem::take(&mut self.counted())
+    }
+
+    /// What could not be told yet is still to be told.
+    fn give_back(&self, flood: Flood, count: u64) {
+        *self.counted().entry(flood).or_default() += count;
+    }
+
+    fn counted(&self) -> MutexGuard<'_, HashMap<Flood, u64>> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fleet {
+    /// Records that an agent asked for what is not its own.
+    pub async fn agent_refused(&self, caller: &Caller, target: &str) -> Result<(), Refusal> {
+        let flood = match &caller.actor {
+            Actor::Agent(server) => Flood::Agent(server.clone()),
+            _ => Flood::Strangers,
+        };
+        if !self.shared.floods.admits(&flood) {
+            return Ok(());
+        }
+        let entry = Entry::new(Action::AgentRefused, target);
+        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+            .await
+    }
+
+    /// Records that somebody showed an agent token that is not valid.
+    pub async fn agent_token_refused(
+        &self,
+        target: &str,
+        ip: Option<IpAddr>,
+        request: Option<Uuid>,
+    ) -> Result<(), Refusal> {
+        let caller = Caller {
+            request,
+            ..Caller::standing(Actor::Nobody(NO_AGENT.to_owned()), ip)
+        };
+        self.agent_refused(&caller, target).await
+    }
+
+    /// Records how many were left out, one record for each flood.
+    pub(crate) async fn tell_floods(&self) -> Result<(), Refusal> {
+        let mut outcome = Ok(());
+        for (flood, count) in self.shared.floods.take() {
+            if outcome.is_err() {
+                self.shared.floods.give_back(flood, count);
+                continue;
+            }
+            let caller = Caller::standing(flood.actor(), None);
+            let detail = format!("{count} more, too many in a short time to be told one by one");
+            let entry = Entry::new(flood.action(), "many").with_detail(detail);
+            outcome = self
+                .change(&caller, async move |_: &Changing| Ok(Done::new((), entry)))
+                .await;
+            if outcome.is_err() {
+                self.shared.floods.give_back(flood, count);
+            }
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn one_flood_does_not_use_up_anothers_allowance() {
+        let floods = Floods::default();
+        let told = |flood: &Flood| (0..1000).filter(|_| floods.admits(flood)).count();
+        let one = Flood::Agent("one".parse().unwrap());
+        let from = |last| floods.logins(Some(Ipv4Addr::new(192, 0, 2, last).into()));
+        assert_eq!(from(1), from(1));
+        assert!((60..70).contains(&told(&from(1))));
+        let other = (2..=255).map(from).find(|flood| *flood != from(1)).unwrap();
+        assert!(floods.admits(&other));
+        assert!((60..70).contains(&told(&one)));
+        assert!(floods.admits(&Flood::Agent("other".parse().unwrap())));
+        let left_out = floods.take();
+        assert!((930..=940).contains(&left_out[&one]), "{left_out:?}");
+        assert!(floods.take().is_empty());
+    }
+}

@@ -1,0 +1,248 @@
+//! How often an account's password may be guessed.
+//!
+//! Owns the arithmetic of penalties, and the bound on guesses that are under way. An account that
+//! does not exist is treated like one that does. The wait is capped: at the cap an account allows 60
+//! guesses an hour. Somebody who never stops guessing would still take every turn there is, so an
+//! address from which the account was logged in to lately has turns of its own.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use wgctl::Timestamp;
+use wgctl::name::Email;
+
+use crate::fleet::Refusal;
+use crate::model::records::Penalty;
+use crate::store::prelude::*;
+
+/// Failures that cost nothing yet.
+const FREE: u32 = 5;
+
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(60);
+
+const TOO_MANY: &str = "too many failed logins for this account";
+
+/// How many addresses an account knows.
+const KNOWN: usize = 4;
+
+/// Failures are forgotten after this long without another.
+pub(crate) const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// An account by what was typed as its email: of any length, existing or not.
+pub(crate) fn account(email: &str) -> [u8; 32] {
+    Sha256::digest(email.trim().to_lowercase().as_bytes()).into()
+}
+
+/// The same from one address that the account knows.
+fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(account);
+    hash.update(known.to_string().as_bytes());
+    hash.finalize().into()
+}
+
+/// Whose failures a login of `email` from `ip` meets, and adds to.
+pub(crate) async fn counted(tx: &impl Read, email: &str, ip: Option<IpAddr>) -> Result<[u8; 32], Refusal> {
+    let account = account(email);
+    let user = match email.parse::<Email>() {
+        Ok(email) => tx.user_by_email(&email).await?,
+        Err(_) => None,
+    };
+    let known = ip
+        .map(customer)
+        .filter(|ip| user.is_some_and(|user| user.known_addresses.contains(ip)));
+    Ok(known.map_or(account, |known| account_from(&account, known)))
+}
+
+/// The addresses an account knows, after a login from `ip`.
+pub(crate) fn remember(known: &mut Vec<IpAddr>, ip: IpAddr) {
+    let ip = customer(ip);
+    known.retain(|other| *other != ip);
+    known.insert(0, ip);
+    known.truncate(KNOWN);
+}
+
+/// Whose address it is: an IPv4 address is one customer's, however it is written, and so is a /64 of
+/// IPv6.
+#[must_use]
+pub fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
+/// How long after its last failure an account waits.
+fn wait(penalty: &Penalty) -> Duration {
+    match penalty.failures.checked_sub(FREE) {
+        None => Duration::ZERO,
+        Some(over) => Duration::from_secs(1u64 << over.min(16)).min(LONGEST),
+    }
+}
+
+/// Refuses while an account must wait.
+pub(crate) fn check(penalty: &Penalty, now: Timestamp) -> Result<(), Refusal> {
+    let wait = wait(penalty);
+    // A clock that was set back must not make anybody wait longer than the longest.
+    let passed = if now < penalty.last {
+        LONGEST
+    } else {
+        now.since(penalty.last)
+    };
+    if passed >= wait {
+        return Ok(());
+    }
+    Err(Refusal::TooManyRequests {
+        what: TOO_MANY,
+        retry_after: (wait - passed).as_secs().max(1),
+    })
+}
+
+/// A penalty after one more failure.
+pub(crate) fn lengthened(penalty: &Penalty, now: Timestamp) -> Penalty {
+    let forgotten = now.since(penalty.last) >= FORGOTTEN;
+    Penalty {
+        failures: if forgotten {
+            1
+        } else {
+            penalty.failures.saturating_add(1)
+        },
+        last: now,
+    }
+}
+
+type UnderWay = Arc<Mutex<HashMap<[u8; 32], u32>>>;
+
+/// Logins that are being checked now, by account: else a thousand at once would all be tried
+/// before the first has failed.
+#[derive(Default)]
+pub(crate) struct Logins(UnderWay);
+
+impl Logins {
+    /// Begins a login, where it and those under way could all fail without going past what is free.
+    pub(crate) fn begin(&self, account: [u8; 32], penalty: &Penalty) -> Result<LoginPermit, Refusal> {
+        let mut logins = lock(&self.0);
+        let under_way = logins.get(&account).copied().unwrap_or(0);
+        if under_way > 0 && penalty.failures.saturating_add(under_way) >= FREE {
+            return Err(Refusal::TooManyRequests {
+                what: TOO_MANY,
+                retry_after: 1,
+            });
+        }
+        logins.insert(account, under_way + 1);
+        Ok(LoginPermit {
+            account,
+            logins: Arc::clone(&self.0),
+        })
+    }
+}
+
+/// Leave to try one login. Hold it until the outcome is recorded.
+#[must_use = "the login is under way while this is held"]
+pub struct LoginPermit {
+    account: [u8; 32],
+    logins: UnderWay,
+}
+
+impl Drop for LoginPermit {
+    fn drop(&mut self) {
+        let mut logins = lock(&self.logins);
+        let left = logins
+            .get(&self.account)
+            .map_or(0, |under_way| under_way.saturating_sub(1));
+        if left == 0 {
+            logins.remove(&self.account);
+        } else {
+            logins.insert(self.account, left);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(failures: u32) -> Penalty {
+        Penalty {
+            failures,
+            last: Timestamp::from_unix(1000),
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_minute() {
+        let waits: Vec<u64> = [0, 4, 5, 6, 10, 11, 1000].map(|n| wait(&after(n)).as_secs()).into();
+        assert_eq!(waits, [0, 0, 1, 2, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_refusal_says_how_long_to_wait() {
+        let refused = check(&after(11), Timestamp::from_unix(1020)).unwrap_err();
+        assert_eq!(refused.retry_after(), Some(40));
+        let at_once = check(&after(11), Timestamp::from_unix(1000)).unwrap_err();
+        assert_eq!(at_once.retry_after(), Some(60));
+        assert!(check(&after(11), Timestamp::from_unix(1060)).is_ok());
+        assert!(
+            check(&after(1000), Timestamp::from_unix(0)).is_ok(),
+            "the clock was set back"
+        );
+    }
+
+    #[test]
+    fn each_account_has_its_own_failures_and_so_has_each_address_it_knows() {
+        let (one, other) = (account("ops@example.com"), account("other@example.com"));
+        let address = |text: &str| text.parse().unwrap();
+        let all = std::collections::BTreeSet::from([
+            one,
+            other,
+            account_from(&one, address("192.0.2.1")),
+            account_from(&one, address("192.0.2.2")),
+            account_from(&other, address("192.0.2.1")),
+        ]);
+        assert_eq!(all.len(), 5);
+    }
+
+    #[test]
+    fn an_hour_without_a_failure_forgets_them() {
+        assert_eq!(lengthened(&after(50), Timestamp::from_unix(1000 + 3600)).failures, 1);
+        assert_eq!(lengthened(&after(50), Timestamp::from_unix(1000 + 3599)).failures, 51);
+    }
+
+    #[test]
+    fn guesses_at_once_are_bounded_by_what_is_free() {
+        let logins = Logins::default();
+        let mut held = Vec::new();
+        while let Ok(permit) = logins.begin(account("ops@example.com"), &after(0)) {
+            held.push(permit);
+        }
+        assert_eq!(held.len(), 5);
+        assert!(logins.begin(account("other@example.com"), &after(0)).is_ok());
+        held.clear();
+        assert!(lock(&logins.0).is_empty());
+        let _one = logins.begin(account(" OPS@example.com"), &after(100)).unwrap();
+        assert!(logins.begin(account("ops@example.com"), &after(100)).is_err());
+    }
+
+    #[test]
+    fn an_account_knows_its_latest_few_addresses() {
+        let mut known = Vec::new();
+        for last in [1, 2, 3, 4, 1, 5] {
+            remember(&mut known, IpAddr::from([192, 0, 2, last]));
+        }
+        assert_eq!(known, [5, 1, 4, 3].map(|last| IpAddr::from([192, 0, 2, last])));
+        remember(&mut known, "::ffff:192.0.2.3".parse().unwrap());
+        assert_eq!(known.first(), Some(&IpAddr::from([192, 0, 2, 3])));
+        assert_eq!(
+            customer("2001:db8::1:2:3:4".parse().unwrap()),
+            "2001:db8::".parse::<IpAddr>().unwrap()
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! Waiting until an agent has made a change true.
+//!
+//! Owns the wait. Whether it is true stands in the store; the relay only says when to look.
+
+use tokio::time::{Instant, timeout_at};
+use wgctl::ServerId;
+
+use crate::fleet::{Fleet, Refusal};
+use crate::store::prelude::*;
+
+impl Fleet {
+    /// Waits until the server's agent has confirmed `revision`, as long as the settings allow and
+    /// the agent is connected. Says whether it has.
+    pub(super) async fn confirmed(&self, server: &ServerId, revision: u64) -> Result<bool, Refusal> {
+        let deadline = Instant::now() + self.settings().apply_timeout;
+        let line = self.shared.relay.line(server);
+        loop {
+            let mut news = line.people_news();
+            if line.is_cut() {
+                // Removed, or replaced by a backup: the store no longer speaks of this revision.
+                return Ok(false);
+            }
+            if self
+                .applied_revision(server)?
+                .is_some_and(|applied| applied >= revision)
+            {
+                return Ok(true);
+            }
+            if !line.connected() {
+                return Ok(false);
+            }
+            if timeout_at(deadline, news.changed()).await.is_err() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// What the server's agent has confirmed.
+    pub(crate) fn applied_revision(&self, server: &ServerId) -> Result<Option<u64>, Refusal> {
+        self.store().read(async |tx| Ok(applied(tx, server).await?))
+    }
+}
+
+async fn applied(tx: &impl Read, server: &ServerId) -> Result<Option<u64>, Refusal> {
+    Ok(tx.agent_state(server).await?.applied_revision)
+}

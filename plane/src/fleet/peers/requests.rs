@@ -1,0 +1,396 @@
+//! Clients (peers) of a server: listed, made, changed, removed, and their configurations.
+//!
+//! Owns what a request about clients waits for. It must not decide what may be: `peers` does.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use wgctl::address::host;
+use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::config::{ClientConfig, ClientConfigError};
+use wgctl::name::NameError;
+use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
+use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId, Timestamp};
+use zeroize::Zeroizing;
+
+use super::rules;
+use super::rules::{Made, no_client};
+use crate::fleet::agents::messages::one_line;
+use crate::fleet::servers::rules::{existing, no_server};
+use crate::fleet::views::api_objects;
+use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::{AgentState, PeerRecord, ServerRecord};
+use crate::relay::{Asked, Line, Wanting};
+use crate::store::prelude::*;
+use crate::store::{Changing, Done, Reading};
+
+/// Which clients to list.
+#[derive(Debug, Clone, Default)]
+pub struct ClientsQuery {
+    /// Only those whose name contains this, whatever the case; or with exactly this address, key or id.
+    pub q: Option<String>,
+    /// At most this many; all when absent.
+    pub limit: Option<usize>,
+    /// Only those made after this one: the `next` of the page before.
+    pub after: Option<After>,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// After this client, which must exist.
+    Client(PeerId),
+    /// After this place in the order of creation, also when who had it was removed meanwhile.
+    Place(u64),
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "{id}"),
+            Self::Place(place) => write!(f, "{place}"),
+        }
+    }
+}
+
+impl FromStr for After {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.parse() {
+            Ok(place) => Ok(Self::Place(place)),
+            Err(_) => text.parse().map(Self::Client),
+        }
+    }
+}
+
+/// Clients in the order they were made.
+#[derive(Debug, Clone)]
+pub struct ClientPage {
+    /// The clients.
+    pub clients: Vec<Client>,
+    /// What to give as `after` for the next page; none when this was the last.
+    pub next: Option<After>,
+}
+
+/// What a configuration is wanted for; the audit log tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The file.
+    Configuration,
+    /// The QR code: only of a client whose private key the agent holds.
+    Qrcode,
+}
+
+/// A client's wg-quick configuration. Secret.
+pub struct ConfigurationText {
+    /// The client's name, for the file name.
+    pub name: PeerName,
+    /// The text.
+    pub text: Zeroizing<String>,
+}
+
+impl Fleet {
+    /// The clients of a server, in the order they were made.
+    pub async fn clients(&self, server: &ServerId, query: ClientsQuery) -> Result<ClientPage, Refusal> {
+        let (server, now) = (server.clone(), self.now());
+        self.store()
+            .scan(async move |tx: &Reading| list(tx, &server, &query, now).await)
+            .await
+    }
+
+    /// One client.
+    pub async fn client(&self, server: &ServerId, id: &PeerId) -> Result<Client, Refusal> {
+        let now = self.now();
+        self.store().read(async |tx| {
+            existing(tx, server).await?;
+            let peer = tx.peer(server, id).await?.ok_or_else(|| no_client(id))?;
+            api_objects::client(tx, server, peer, &tx.agent_state(server).await?, now).await
+        })
+    }
+
+    /// Makes a client. Waits for the agent's confirmation as long as the settings allow.
+    pub async fn create_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        new: NewClient,
+        once: Option<Idempotency>,
+    ) -> Result<Client, Refusal> {
+        let (client, revision) = self.make_client(caller, server, new, once).await?;
+        self.confirmed(server, revision).await?;
+        match self.client(server, &client.id).await {
+            // It was removed meanwhile; it was made all the same.
+            Err(Refusal::NotFound { .. }) => Ok(client),
+            shown => shown,
+        }
+    }
+
+    /// Tries until there is a prekey, or it is clear that none will come.
+    async fn make_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        new: NewClient,
+        once: Option<Idempotency>,
+    ) -> Result<(Client, u64), Refusal> {
+        let deadline = Instant::now() + self.settings().apply_timeout;
+        let mut waiting = None;
+        loop {
+            // Wakes that come while the attempt is made are seen after it.
+            let mut news = waiting
+                .as_ref()
+                .map(|(line, _): &(Arc<Line>, Wanting)| line.people_news());
+            let (id, new, once, now) = (server.clone(), new.clone(), once.clone(), self.now());
+            let attempt = self.change_desired(caller, server, async move |tx: &Changing| {
+                rules::create(tx, &id, new, once, now).await
+            });
+            if let Made::Peer(client, revision) = attempt.await? {
+                return Ok((*client, revision));
+            }
+            let line = self.shared.relay.line(server);
+            if !line.connected() {
+                return Err(offline(
+                    server,
+                    "is not connected, and its stock of prekeys is empty: start it, or give a publicKey and \"presharedKey\": false",
+                ));
+            }
+            match &mut news {
+                None => {
+                    let wanting = line.want_prekey();
+                    waiting = Some((line, wanting));
+                }
+                Some(news) => {
+                    if tokio::time::timeout_at(deadline, news.changed()).await.is_err() {
+                        return Err(offline(
+                            server,
+                            "did not send prekeys in time: try again, and look at its log if this stays",
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Enables or disables a client; waits likewise. Idempotent.
+    pub async fn enable_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        id: &PeerId,
+        enabled: bool,
+    ) -> Result<Client, Refusal> {
+        let patch = ClientPatch {
+            enabled: Some(enabled),
+            ..ClientPatch::default()
+        };
+        self.update_client(caller, server, id, patch).await
+    }
+
+    /// Changes a client; waits likewise.
+    pub async fn update_client(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        id: &PeerId,
+        patch: ClientPatch,
+    ) -> Result<Client, Refusal> {
+        let (server_id, peer, now) = (server.clone(), *id, self.now());
+        let change = async move |tx: &Changing| rules::update(tx, &server_id, &peer, patch, now).await;
+        if let Some(revision) = self.change_desired(caller, server, change).await? {
+            self.confirmed(server, revision).await?;
+        }
+        self.client(server, id).await
+    }
+
+    /// Removes a client; waits likewise. Says whether the agent confirmed it in time.
+    pub async fn remove_client(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
+        let (server_id, peer) = (server.clone(), *id);
+        let change = async move |tx: &Changing| rules::remove(tx, &server_id, &peer).await;
+        let revision = self.change_desired(caller, server, change).await?;
+        self.confirmed(server, revision).await
+    }
+
+    /// A client's configuration, as its server's agent renders it.
+    pub async fn configuration(
+        &self,
+        caller: &Caller,
+        server: &ServerId,
+        id: &PeerId,
+        view: View,
+    ) -> Result<ConfigurationText, Refusal> {
+        let (record, peer) = self.store().read(async |tx| {
+            let (record, _) = existing(tx, server).await?;
+            let peer = tx.peer(server, id).await?.ok_or_else(|| no_client(id))?;
+            Ok::<_, Refusal>((record, peer))
+        })?;
+        if view == View::Qrcode && peer.private_key.is_none() {
+            return Err(Refusal::PrivateKeyNotHeld(peer.name.to_string()));
+        }
+        let line = self.shared.relay.line(server);
+        if !line.connected() {
+            return Err(offline(
+                server,
+                "is not connected, and configurations are written there: start it and try again",
+            ));
+        }
+        let name = peer.name.clone();
+        let asked = question(&record, peer);
+        let answer = line.ask(Ask::Configuration(asked.clone()));
+        let text = match answer.wait(self.settings().request_timeout).await {
+            Asked::Replied(Reply::Configuration { text }) => {
+                let text = Zeroizing::new(text);
+                let answered = answered(&text, asked, record.public_key);
+                answered.map_err(|reason| {
+                    tracing::error!(%server, client = %name, "the agent's configuration is not what was asked for: {reason}");
+                    offline(server, &format!("gave another configuration than was asked for ({reason}): look at its host"))
+                })?
+            }
+            Asked::Replied(Reply::Failed { reason }) => {
+                let reason = one_line(&reason);
+                return Err(offline(server, &format!("could not write the configuration: {reason}")));
+            }
+            Asked::Silent => {
+                return Err(offline(
+                    server,
+                    "did not answer in time: try again, and look at its log if this stays",
+                ));
+            }
+        };
+        self.note_view(caller, server, &name, view).await?;
+        Ok(ConfigurationText { name, text })
+    }
+
+    /// Writes down who sees a secret, before they do.
+    async fn note_view(&self, caller: &Caller, server: &ServerId, name: &PeerName, view: View) -> Result<(), Refusal> {
+        let action = match view {
+            View::Configuration => Action::ClientConfigViewed,
+            View::Qrcode => Action::ClientQrcodeViewed,
+        };
+        let entry = Entry::new(action, format!("{server}/{name}"));
+        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+            .await
+    }
+}
+
+fn offline(server: &ServerId, detail: &str) -> Refusal {
+    Refusal::AgentOffline {
+        server: server.to_string(),
+        detail: detail.to_owned(),
+    }
+}
+
+fn question(server: &ServerRecord, peer: PeerRecord) -> ClientConfiguration {
+    ClientConfiguration {
+        id: peer.id,
+        name: peer.name,
+        public_key: peer.public_key,
+        private_key: peer.private_key,
+        preshared_key: peer.preshared_key,
+        addresses: peer.addresses.into_iter().map(host).collect(),
+        dns: peer.dns,
+        mtu: peer.mtu,
+        allowed_ips: peer.allowed_ips,
+        endpoint: server.endpoint.clone(),
+        persistent_keepalive: peer.persistent_keepalive,
+    }
+}
+
+/// The configuration anew, from an agent's text that says just what was asked and the keys. An agent whose
+/// host or token is in other hands must not write what a device runs or where it dials. The reason goes to
+/// the log: it repeats nothing of the text, which may hold a key in any place.
+fn answered(
+    text: &str,
+    asked: ClientConfiguration,
+    server_key: Option<PublicKey>,
+) -> Result<Zeroizing<String>, String> {
+    let theirs: ClientConfig = text
+        .parse()
+        .map_err(|_: ClientConfigError| "it is none of a device".to_owned())?;
+    let opened = theirs.private_key.as_ref().map(PrivateKey::public_key);
+    if opened != asked.private_key.as_ref().map(|_| asked.public_key) {
+        return Err("its private key is not this client's".to_owned());
+    }
+    if theirs.preshared_key.is_some() != asked.preshared_key.is_some() {
+        return Err("its preshared key is missing, or one too many".to_owned());
+    }
+    let ours = ClientConfig {
+        name: asked.name,
+        addresses: asked.addresses,
+        dns: asked.dns,
+        mtu: asked.mtu,
+        public_key: server_key.ok_or("the host has shown no key yet")?,
+        allowed_ips: asked.allowed_ips,
+        endpoint: asked.endpoint,
+        // Off is written as nothing.
+        persistent_keepalive: asked.persistent_keepalive.filter(|seconds| *seconds > 0),
+        private_key: theirs.private_key.clone(),
+        preshared_key: theirs.preshared_key.clone(),
+    };
+    if ours.public_key != theirs.public_key {
+        return Err(format!(
+            "it is of a host with the key {}, on record is {}: did a second host enroll for this server?",
+            theirs.public_key, ours.public_key
+        ));
+    }
+    if ours != theirs {
+        return Err("it has other addresses, networks or settings".to_owned());
+    }
+    Ok(ours.render())
+}
+
+async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) -> Result<ClientPage, Refusal> {
+    tx.server(server).await?.ok_or_else(|| no_server(server))?;
+    let limit = query.limit.unwrap_or(usize::MAX);
+    if limit == 0 {
+        return Err(Refusal::field_value("limit", "0 clients are no page: give 1 or more"));
+    }
+    let after = match &query.after {
+        Some(After::Client(id)) => tx.peer(server, id).await?.ok_or_else(|| no_client(id))?.place,
+        Some(After::Place(place)) => *place,
+        None => 0,
+    };
+    let wanted = query.q.as_deref().map(str::to_lowercase);
+    let mut found: Vec<PeerRecord> = Vec::new();
+    let mut more = false;
+    tx.each_peer(server, after, |peer| {
+        if wanted.as_deref().is_none_or(|text| matches(&peer, text)) {
+            if found.len() == limit {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            found.push(peer);
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    let next = found.last().filter(|_| more).map(|peer| After::Place(peer.place));
+    let clients = shown(tx, server, found, &tx.agent_state(server).await?, now).await?;
+    Ok(ClientPage { clients, next })
+}
+
+async fn shown(
+    tx: &impl Read,
+    server: &ServerId,
+    peers: Vec<PeerRecord>,
+    state: &AgentState,
+    now: Timestamp,
+) -> Result<Vec<Client>, Refusal> {
+    let mut clients = Vec::with_capacity(peers.len());
+    for peer in peers {
+        clients.push(api_objects::client(tx, server, peer, state, now).await?);
+    }
+    Ok(clients)
+}
+
+/// Whether a peer is what somebody looks for; `text` is in lower case.
+fn matches(peer: &PeerRecord, text: &str) -> bool {
+    peer.name.as_str().to_lowercase().contains(text)
+        || peer.addresses.iter().any(|address| address.to_string() == text)
+        || peer.public_key.to_string().to_lowercase() == text
+        || peer.id.to_string() == text
+}

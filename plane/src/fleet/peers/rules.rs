@@ -1,0 +1,363 @@
+//! What may become of a server's peers, decided and written inside one transaction.
+//!
+//! Owns the rules of peers: unique names and keys, disjoint addresses, what a change means for the
+//! kernel. It must not wait for agents; `clients` does.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use wgctl::address::host;
+use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::pool::Pool;
+use wgctl::protocol::v1::Prekey;
+use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
+
+use crate::fleet::idempotency;
+use crate::fleet::idempotency::Before;
+use crate::fleet::servers::rules::existing;
+use crate::fleet::views::api_objects;
+use crate::fleet::{Idempotency, Refusal, field_checks};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::{AgentState, Ledger, PeerRecord, ServerRecord};
+use crate::store::prelude::*;
+use crate::store::{Done, SERVER_ITSELF};
+
+/// What came of an attempt to make a peer.
+pub(super) enum Made {
+    /// It is made, at this revision (or was, for a request that came again).
+    Peer(Box<Client>, u64),
+    /// The stock of prekeys is empty.
+    NoPrekey,
+}
+
+pub(super) fn no_client(id: &PeerId) -> Refusal {
+    Refusal::NotFound {
+        what: format!("client {id} on this server"),
+    }
+}
+
+fn target(server: &ServerId, name: &PeerName) -> String {
+    format!("{server}/{name}")
+}
+
+/// Makes a peer.
+pub(super) async fn create(
+    tx: &impl Change,
+    server_id: &ServerId,
+    new: NewClient,
+    once: Option<Idempotency>,
+    now: Timestamp,
+) -> Result<Done<Made>, Refusal> {
+    let (server, mut ledger) = existing(tx, server_id).await?;
+    let first = match idempotency::before::<Client>(tx, once, now).await? {
+        Before::Answered(client) => return replay(tx, server_id, client).await,
+        Before::New(first) => first,
+    };
+    let pools = api_objects::pools(&server);
+    let draft = Draft::of(new, &server, &pools, now)?;
+    check_unique(tx, &server, &draft).await?;
+    let prekey = match tx.next_prekey(server_id).await? {
+        None if draft.needs_prekey() => return Ok(Done::nothing(Made::NoPrekey)),
+        prekey => prekey.filter(|_| draft.needs_prekey()),
+    };
+    let addresses = choose_addresses(tx, server_id, &pools, &draft.wanted).await?;
+    check_networks(tx, server_id, &draft.server_allowed_ips, &addresses, None).await?;
+    let peer = draft.record(prekey.as_ref(), addresses, &ledger, now)?;
+    if prekey.is_some() {
+        check_key(tx, &server, &peer.public_key).await?;
+    }
+    let client = api_objects::client_with(peer.clone(), &AgentState::default(), Default::default(), None, now)?;
+    let kept = first.seal(&client)?;
+
+    if let Some(prekey) = &prekey {
+        tx.take_prekey(server_id, &prekey.id).await?;
+    }
+    for net in spans(&peer) {
+        tx.claim(server_id, &pools, &net, &peer.id).await?;
+    }
+    tx.put_peer(server_id, &peer, None).await?;
+    ledger.last_place = peer.place;
+    ledger.peers += 1;
+    tx.log_change(server_id, &mut ledger, Some(&peer.id)).await?;
+    kept.write(tx).await?;
+    let entry = Entry::new(Action::ClientCreated, target(server_id, &peer.name)).made(&peer);
+    Ok(Done::new(Made::Peer(Box::new(client), peer.revision), entry))
+}
+
+async fn replay(tx: &impl Read, server: &ServerId, client: Client) -> Result<Done<Made>, Refusal> {
+    // A peer that was removed since waits for nothing.
+    let revision = tx.peer(server, &client.id).await?.map_or(0, |peer| peer.revision);
+    Ok(Done::nothing(Made::Peer(Box::new(client), revision)))
+}
+
+/// A peer to be, before its key and addresses are known.
+struct Draft {
+    name: PeerName,
+    public_key: Option<PublicKey>,
+    preshared: bool,
+    wanted: Vec<IpAddr>,
+    allowed_ips: Vec<IpNet>,
+    server_allowed_ips: Vec<IpNet>,
+    dns: Vec<IpAddr>,
+    persistent_keepalive: Option<u16>,
+    mtu: Option<u16>,
+    expires_at: Option<Timestamp>,
+}
+
+impl Draft {
+    fn of(new: NewClient, server: &ServerRecord, pools: &[Pool], now: Timestamp) -> Result<Self, Refusal> {
+        let no_name = || {
+            Refusal::field_value(
+                "name",
+                "a client needs a name: 1 to 64 characters, unique on its server",
+            )
+        };
+        Ok(Self {
+            name: new.name.ok_or_else(no_name)?,
+            public_key: field_checks::public_key("publicKey", new.public_key)?,
+            preshared: new.preshared_key.unwrap_or(true),
+            wanted: field_checks::wanted_addresses(new.address, new.addresses, pools)?,
+            allowed_ips: match new.allowed_ips {
+                Some(nets) => field_checks::networks("allowedIPs", &nets)?,
+                None => server.allowed_ips.clone(),
+            },
+            server_allowed_ips: field_checks::networks_behind(
+                "serverAllowedIPs",
+                &new.server_allowed_ips.unwrap_or_default(),
+            )?,
+            dns: match new.dns {
+                Some(dns) => field_checks::dns("dns", dns)?,
+                None => server.dns.clone(),
+            },
+            persistent_keepalive: field_checks::keepalive(new.persistent_keepalive.or(server.persistent_keepalive)),
+            mtu: field_checks::mtu("mtu", new.mtu.or(server.mtu))?,
+            expires_at: field_checks::future("expiresAt", new.expires_at, now)?,
+        })
+    }
+
+    /// Keys are made and sealed by the agent, and sealed to the peer's id.
+    const fn needs_prekey(&self) -> bool {
+        self.public_key.is_none() || self.preshared
+    }
+
+    fn record(
+        self,
+        prekey: Option<&Prekey>,
+        addresses: Vec<IpAddr>,
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> Result<PeerRecord, Refusal> {
+        let own_key = self.public_key.is_some();
+        let public_key = self.public_key.or(prekey.map(|prekey| prekey.public_key));
+        Ok(PeerRecord {
+            id: prekey.map_or_else(PeerId::random, |prekey| prekey.id),
+            place: ledger.last_place + 1,
+            name: self.name,
+            enabled: true,
+            public_key: public_key.ok_or_else(|| Refusal::Internal("a client without a key".to_owned()))?,
+            private_key: prekey.filter(|_| !own_key).map(|prekey| prekey.private_key.clone()),
+            preshared_key: prekey
+                .filter(|_| self.preshared)
+                .map(|prekey| prekey.preshared_key.clone()),
+            addresses,
+            allowed_ips: self.allowed_ips,
+            server_allowed_ips: self.server_allowed_ips,
+            dns: self.dns,
+            persistent_keepalive: self.persistent_keepalive,
+            mtu: self.mtu,
+            host_keepalive: None,
+            expires_at: self.expires_at,
+            created_at: now,
+            updated_at: now,
+            revision: ledger.revision + 1,
+            changed_at: now,
+        })
+    }
+}
+
+async fn check_unique(tx: &impl Read, server: &ServerRecord, draft: &Draft) -> Result<(), Refusal> {
+    if tx.peer_named(&server.id, &draft.name).await?.is_some() {
+        return Err(Refusal::NameTaken(draft.name.to_string()));
+    }
+    match &draft.public_key {
+        Some(key) => check_key(tx, server, key).await,
+        None => Ok(()),
+    }
+}
+
+/// A peer with the host's own key is ignored by its kernel; two with one key are one to it.
+async fn check_key(tx: &impl Read, server: &ServerRecord, key: &PublicKey) -> Result<(), Refusal> {
+    if server.public_key.as_ref() == Some(key) || tx.peer_with_key(&server.id, key).await?.is_some() {
+        return Err(Refusal::PublicKeyTaken(key.to_string()));
+    }
+    Ok(())
+}
+
+/// One address of every pool: the wanted one, or the lowest that is free.
+async fn choose_addresses(
+    tx: &impl Read,
+    server: &ServerId,
+    pools: &[Pool],
+    wanted: &[IpAddr],
+) -> Result<Vec<IpAddr>, Refusal> {
+    let mut chosen = Vec::with_capacity(pools.len());
+    for pool in pools {
+        let address = match wanted.iter().find(|address| pool.net().contains(*address)) {
+            Some(address) if tx.owner_within(server, &host(*address), None).await?.is_some() => {
+                return Err(Refusal::AddressTaken(address.to_string()));
+            }
+            Some(address) => *address,
+            None => {
+                let free = tx.next_free(server, pool).await?;
+                free.ok_or_else(|| Refusal::PoolExhausted(pool.net().to_string()))?
+            }
+        };
+        chosen.push(address);
+    }
+    Ok(chosen)
+}
+
+/// Networks behind a peer lead to nobody else: not to another peer, the server, or its own address.
+async fn check_networks(
+    tx: &impl Read,
+    server: &ServerId,
+    nets: &[IpNet],
+    own: &[IpAddr],
+    except: Option<&PeerId>,
+) -> Result<(), Refusal> {
+    for net in nets {
+        let other = if let Some(address) = own.iter().find(|address| net.contains(*address)) {
+            format!("the client's own address {address}")
+        } else {
+            match tx.owner_within(server, net, except).await? {
+                None => continue,
+                Some(SERVER_ITSELF) => "the server's own address".to_owned(),
+                Some(owner) => match tx.peer(server, &owner).await? {
+                    Some(peer) => format!("what leads to the client {:?}", peer.name),
+                    None => format!("what leads to the client {owner}"),
+                },
+            }
+        };
+        return Err(Refusal::OverlappingNetworks {
+            network: net.to_string(),
+            other,
+        });
+    }
+    Ok(())
+}
+
+/// Everything that leads to a peer.
+pub(crate) fn spans(peer: &PeerRecord) -> Vec<IpNet> {
+    let addresses = peer.addresses.iter().copied().map(host);
+    addresses.chain(peer.server_allowed_ips.iter().copied()).collect()
+}
+
+/// Changes a peer. Gives the revision to wait for, where the kernel is concerned.
+pub(super) async fn update(
+    tx: &impl Change,
+    server_id: &ServerId,
+    id: &PeerId,
+    patch: ClientPatch,
+    now: Timestamp,
+) -> Result<Done<Option<u64>>, Refusal> {
+    let (server, mut ledger) = existing(tx, server_id).await?;
+    let old = tx.peer(server_id, id).await?.ok_or_else(|| no_client(id))?;
+    let mut peer = patched(&old, patch, now)?;
+    if peer == old {
+        return Ok(Done::nothing(None));
+    }
+    if peer.name != old.name && tx.peer_named(server_id, &peer.name).await?.is_some() {
+        return Err(Refusal::NameTaken(peer.name.to_string()));
+    }
+    let moved = peer.server_allowed_ips != old.server_allowed_ips;
+    if moved {
+        check_networks(tx, server_id, &peer.server_allowed_ips, &peer.addresses, Some(id)).await?;
+    }
+    let entries = entries(server_id, &old, &peer);
+    let concerns_kernel = moved || (peer.enabled, peer.expires_at) != (old.enabled, old.expires_at);
+    peer.updated_at = now;
+    if concerns_kernel {
+        peer.revision = ledger.revision + 1;
+        peer.changed_at = now;
+    }
+
+    if moved {
+        let pools = api_objects::pools(&server);
+        for net in &old.server_allowed_ips {
+            tx.release(server_id, &pools, net).await?;
+        }
+        for net in &peer.server_allowed_ips {
+            tx.claim(server_id, &pools, net, id).await?;
+        }
+    }
+    tx.put_peer(server_id, &peer, Some(&old)).await?;
+    if concerns_kernel {
+        tx.log_change(server_id, &mut ledger, Some(id)).await?;
+    }
+    Ok(Done::all(concerns_kernel.then_some(peer.revision), entries))
+}
+
+fn patched(old: &PeerRecord, patch: ClientPatch, now: Timestamp) -> Result<PeerRecord, Refusal> {
+    let mut peer = old.clone();
+    if let Some(name) = patch.name {
+        peer.name = name;
+    }
+    if let Some(enabled) = patch.enabled {
+        peer.enabled = enabled;
+    }
+    if let Some(expires_at) = patch.expires_at {
+        peer.expires_at = field_checks::future("expiresAt", expires_at, now)?;
+    }
+    if let Some(nets) = patch.allowed_ips {
+        peer.allowed_ips = field_checks::networks("allowedIPs", &nets)?;
+    }
+    if let Some(nets) = patch.server_allowed_ips {
+        peer.server_allowed_ips = field_checks::networks_behind("serverAllowedIPs", &nets)?;
+    }
+    if let Some(dns) = patch.dns {
+        peer.dns = field_checks::dns("dns", dns)?;
+    }
+    if let Some(seconds) = patch.persistent_keepalive {
+        peer.persistent_keepalive = field_checks::keepalive(seconds);
+    }
+    if let Some(mtu) = patch.mtu {
+        peer.mtu = field_checks::mtu("mtu", mtu)?;
+    }
+    Ok(peer)
+}
+
+/// What the audit log says of a change: switching on or off is named as such.
+fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let switched = PeerRecord {
+        enabled: new.enabled,
+        ..old.clone()
+    };
+    if new.enabled != old.enabled {
+        let action = if new.enabled {
+            Action::ClientEnabled
+        } else {
+            Action::ClientDisabled
+        };
+        entries.push(Entry::new(action, target(server, &old.name)).changed(old, &switched));
+    }
+    if *new != switched {
+        entries.push(Entry::new(Action::ClientUpdated, target(server, &new.name)).changed(&switched, new));
+    }
+    entries
+}
+
+/// Removes a peer. Gives the revision to wait for.
+pub(super) async fn remove(tx: &impl Change, server_id: &ServerId, id: &PeerId) -> Result<Done<u64>, Refusal> {
+    let (server, mut ledger) = existing(tx, server_id).await?;
+    let peer = tx.peer(server_id, id).await?.ok_or_else(|| no_client(id))?;
+    let pools = api_objects::pools(&server);
+    for net in spans(&peer) {
+        tx.release(server_id, &pools, &net).await?;
+    }
+    tx.erase_peer(server_id, &peer).await?;
+    ledger.peers = ledger.peers.saturating_sub(1);
+    tx.log_change(server_id, &mut ledger, Some(id)).await?;
+    let entry = Entry::new(Action::ClientDeleted, target(server_id, &peer.name)).removed(&peer);
+    Ok(Done::new(ledger.revision, entry))
+}

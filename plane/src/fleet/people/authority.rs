@@ -1,0 +1,75 @@
+//! Whether a caller may still do what they began, asked inside the transaction that does it.
+//!
+//! Owns the second look: a role that was lowered, a user that was disabled, a session that ended or
+//! a token that was revoked while the request was on its way refuses the change, and nothing is
+//! written. The first look, at the edge, only saves the work. It must not know what is changed.
+
+use wgctl::api::Role;
+use wgctl::{ServerId, Timestamp};
+
+use crate::fleet::{Refusal, no_server};
+use crate::model::authority::Authority;
+use crate::store::prelude::*;
+
+/// Refuses where `authority` holds no more.
+pub(crate) async fn check(tx: &impl Read, authority: &Authority, now: Timestamp) -> Result<(), Refusal> {
+    let (role, needed) = match authority {
+        Authority::Standing => return Ok(()),
+        Authority::Agent { server, token_hash } => {
+            return match agent(tx, token_hash, now).await? {
+                Some(whose) if whose == *server => Ok(()),
+                _ => Err(ended(
+                    "this agent token is not valid any more: ask an admin for a new one",
+                )),
+            };
+        }
+        Authority::Session { user, epoch, role } => {
+            let user = tx.user(user).await?;
+            let user = user.filter(|user| user.enabled && user.session_epoch == *epoch);
+            let user =
+                user.ok_or_else(|| ended("this session has ended meanwhile: log in again at POST /api/login"))?;
+            (user.role, *role)
+        }
+        Authority::Token { id, role, server } => {
+            let token = tx.token(id).await?;
+            let token = token.filter(|token| token.is_good(now));
+            let token =
+                token.ok_or_else(|| ended("this API token is not valid any more: ask an admin for a new one"))?;
+            // A server that was removed took the token's leave for it along, also where a new one has its name.
+            if let Some(server) = server
+                && token.servers.as_ref().is_some_and(|servers| !servers.contains(server))
+            {
+                return Err(no_server(server));
+            }
+            (token.role, *role)
+        }
+    };
+    require(role, needed)
+}
+
+/// Refuses a role that is not enough.
+pub fn require(role: Role, needed: Role) -> Result<(), Refusal> {
+    if role >= needed {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(
+        "this needs the role admin: ask an admin to do it".to_owned(),
+    ))
+}
+
+/// Whose agent token this is, if it is good now.
+pub(crate) async fn agent(tx: &impl Read, hash: &[u8; 32], now: Timestamp) -> Result<Option<ServerId>, Refusal> {
+    let Some(id) = tx.server_by_token(hash).await? else {
+        return Ok(None);
+    };
+    let Some(server) = tx.server(&id).await? else {
+        return Ok(None);
+    };
+    let old = server.old_token.filter(|old| now < old.until);
+    let is_good = server.token_hash == *hash || old.is_some_and(|old| old.hash == *hash);
+    Ok(is_good.then_some(id))
+}
+
+fn ended(detail: &str) -> Refusal {
+    Refusal::Unauthorized(detail.to_owned())
+}

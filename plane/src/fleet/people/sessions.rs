@@ -1,0 +1,200 @@
+//! Logging in and out: what a login must know, what is remembered of it, and when a session is over.
+//!
+//! Owns the account as auth sees it. It must not see a password or a token.
+
+use std::net::IpAddr;
+
+use uuid::Uuid;
+use wgctl::Timestamp;
+use wgctl::api::Role;
+use wgctl::name::{Email, UserId};
+
+use super::users::no_user;
+use crate::fleet::limits::logins;
+use crate::fleet::{Actor, Authority, Caller, Fleet, LoginPermit, Refusal};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::{Penalty, UserRecord};
+use crate::store::prelude::*;
+use crate::store::{Changing, Done, Recording};
+
+/// What decides on a login or a session.
+#[derive(Clone)]
+pub struct Account {
+    /// The user.
+    pub id: UserId,
+    /// What they log in with.
+    pub email: Email,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they may log in.
+    pub enabled: bool,
+    /// A PHC string. Secret.
+    pub password_hash: String,
+    /// Sessions of another epoch are over.
+    pub session_epoch: u64,
+}
+
+impl Account {
+    /// This person, as the audit log names them.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::User {
+            id: self.id,
+            email: self.email.clone(),
+        }
+    }
+
+    /// What a session of this account rests on, for what needs `role`.
+    #[must_use]
+    pub const fn authority(&self, role: Role) -> Authority {
+        Authority::Session {
+            user: self.id,
+            epoch: self.session_epoch,
+            role,
+        }
+    }
+}
+
+impl From<UserRecord> for Account {
+    fn from(user: UserRecord) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            role: user.role,
+            enabled: user.enabled,
+            password_hash: user.password_hash,
+            session_epoch: user.session_epoch,
+        }
+    }
+}
+
+impl Fleet {
+    /// The account behind an email somebody typed; none for an unknown one or no email at all.
+    pub async fn account_by_email(&self, email: &str) -> Result<Option<Account>, Refusal> {
+        let Ok(email) = email.parse::<Email>() else {
+            return Ok(None);
+        };
+        self.store()
+            .read(async |tx| Ok(tx.user_by_email(&email).await?.map(Account::from)))
+    }
+
+    /// The account of a session, at every request: cheap, without a thread hop.
+    pub async fn account(&self, id: &UserId) -> Result<Option<Account>, Refusal> {
+        self.store().read(async |tx| Ok(tx.user(id).await?.map(Account::from)))
+    }
+
+    /// Whether a login of this email may be tried now from there: `TooManyRequests` when not. The same
+    /// for emails that do not exist. The permit is to be held until the outcome is recorded.
+    pub async fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
+        let (account, penalty) = self.store().read(async |tx| {
+            let account = logins::counted(tx, email, ip).await?;
+            Ok::<_, Refusal>((account, tx.penalty(&account).await?))
+        })?;
+        let penalty = penalty.unwrap_or_default();
+        logins::check(&penalty, self.now())?;
+        self.shared.logins.begin(account, &penalty)
+    }
+
+    /// Records a login and clears the account's penalty. `account` is what the password was checked
+    /// against: where it was disabled, or its password changed, since then, there is no login.
+    /// `rehashed` takes the place of the hash that was checked.
+    pub async fn login_succeeded(
+        &self,
+        account: &Account,
+        rehashed: Option<String>,
+        ip: Option<IpAddr>,
+        request: Option<Uuid>,
+    ) -> Result<(), Refusal> {
+        let caller = Caller {
+            authority: account.authority(Role::Viewer),
+            request,
+            ..Caller::standing(account.actor(), ip)
+        };
+        let (id, checked, now) = (account.id, account.password_hash.clone(), self.now());
+        let rehashed = rehashed.map(|new| (checked, new));
+        let change = async move |tx: &Changing| succeeded(tx, &id, rehashed, ip, now).await;
+        self.change(&caller, change).await
+    }
+
+    /// Records a refused login and lengthens the account's penalty. In a flood only the penalty: the
+    /// audit log gets a count of the rest.
+    pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>, request: Option<Uuid>) -> Result<(), Refusal> {
+        let caller = Caller {
+            request,
+            ..Caller::standing(Actor::Nobody(email.to_owned()), ip)
+        };
+        let (email, now) = (email.to_owned(), self.now());
+        if !self.shared.floods.admits(&self.shared.floods.logins(ip)) {
+            return self
+                .store()
+                .record_durably(async move |tx: &Recording<'_>| {
+                    let account = logins::counted(tx, &email, ip).await?;
+                    lengthen(tx, &account, now).await
+                })
+                .await;
+        }
+        let entry = Entry::new(Action::LoginFailed, &caller.actor);
+        self.change(&caller, async move |tx: &Changing| {
+            let account = logins::counted(tx, &email, ip).await?;
+            failed(tx, &account, entry, now).await
+        })
+        .await
+    }
+
+    /// Says in the log that sessions are signed with the new key `kid`; to be called before they are.
+    pub async fn signing_key_rotated(&self, caller: &Caller, kid: &str) -> Result<(), Refusal> {
+        let entry = Entry::new(Action::SigningKeyRotated, kid);
+        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+            .await
+    }
+
+    /// Ends all sessions of a user.
+    pub async fn logout(&self, caller: &Caller, id: &UserId) -> Result<(), Refusal> {
+        let id = *id;
+        self.change(caller, async move |tx: &Changing| end_sessions(tx, &id).await)
+            .await
+    }
+}
+
+/// `rehashed` is the hash that was checked and a stronger one of the same password.
+async fn succeeded(
+    tx: &impl Change,
+    id: &UserId,
+    rehashed: Option<(String, String)>,
+    ip: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Done<()>, Refusal> {
+    let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    let account = logins::account(user.email.as_str());
+    if let Some((checked, new)) = rehashed
+        && user.password_hash == checked
+    {
+        user.password_hash = new;
+    }
+    let counted = logins::counted(tx, user.email.as_str(), ip).await?;
+    if let Some(ip) = ip {
+        logins::remember(&mut user.known_addresses, ip);
+    }
+    user.last_login_at = Some(now);
+    tx.put_user(&user).await?;
+    tx.clear_penalty(&account).await?;
+    tx.clear_penalty(&counted).await?;
+    Ok(Done::new((), Entry::new(Action::LoginSucceeded, &user.email)))
+}
+
+async fn failed(tx: &impl Change, account: &[u8; 32], entry: Entry, now: Timestamp) -> Result<Done<()>, Refusal> {
+    lengthen(tx, account, now).await?;
+    Ok(Done::new((), entry))
+}
+
+async fn lengthen(tx: &impl Record, account: &[u8; 32], now: Timestamp) -> Result<(), Refusal> {
+    let before: Penalty = tx.penalty(account).await?.unwrap_or_default();
+    Ok(tx.put_penalty(account, &logins::lengthened(&before, now)).await?)
+}
+
+async fn end_sessions(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {
+    let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    user.session_epoch += 1;
+    tx.put_user(&user).await?;
+    Ok(Done::new((), Entry::new(Action::Logout, &user.email)))
+}

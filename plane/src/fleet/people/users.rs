@@ -1,0 +1,191 @@
+//! The people who may use the plane, and what they may do.
+//!
+//! Owns the rules of accounts: one an email, never without an enabled admin, and sessions that end
+//! with what they rested on. It must not see a password.
+
+use wgctl::Timestamp;
+use wgctl::api::{Role, User};
+use wgctl::name::{Email, UserId};
+
+use crate::fleet::idempotency;
+use crate::fleet::idempotency::Before;
+use crate::fleet::views::api_objects;
+use crate::fleet::{Account, Caller, Fleet, Idempotency, Refusal};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::UserRecord;
+use crate::store::prelude::*;
+use crate::store::{Changing, Done, Reading};
+
+/// A user to be. The password is hashed already.
+pub struct NewAccount {
+    /// What they log in with.
+    pub email: Email,
+    /// A PHC string.
+    pub password_hash: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// What changes of a user; what is absent stays.
+#[derive(Default)]
+pub struct UserChange {
+    /// A new role.
+    pub role: Option<Role>,
+    /// Enable or disable.
+    pub enabled: Option<bool>,
+    /// A new password's PHC string.
+    pub password_hash: Option<String>,
+}
+
+pub(super) fn no_user(id: &UserId) -> Refusal {
+    Refusal::NotFound {
+        what: format!("user {id}"),
+    }
+}
+
+impl Fleet {
+    /// All users, by creation.
+    pub async fn users(&self) -> Result<Vec<User>, Refusal> {
+        let read = async |tx: &Reading| Ok::<_, Refusal>(tx.users().await?);
+        let mut users = self.store().scan(read).await?;
+        users.sort_by(|a, b| (a.created_at, &a.email).cmp(&(b.created_at, &b.email)));
+        Ok(users.into_iter().map(api_objects::user).collect())
+    }
+
+    /// Makes a user.
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        new: NewAccount,
+        once: Option<Idempotency>,
+    ) -> Result<User, Refusal> {
+        let now = self.now();
+        self.change(caller, async move |tx: &Changing| create(tx, new, once, now).await)
+            .await
+    }
+
+    /// Changes a user; whatever was changed ends their sessions.
+    pub async fn update_user(&self, caller: &Caller, id: &UserId, change: UserChange) -> Result<User, Refusal> {
+        let id = *id;
+        self.change(caller, async move |tx: &Changing| update(tx, &id, change).await)
+            .await
+    }
+
+    /// Removes a user.
+    pub async fn remove_user(&self, caller: &Caller, id: &UserId) -> Result<(), Refusal> {
+        let id = *id;
+        self.change(caller, async move |tx: &Changing| remove(tx, &id).await)
+            .await
+    }
+
+    /// Somebody's own new password; ends all their sessions. `account` is what their old password was
+    /// checked against: one that was changed since refuses.
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        account: &Account,
+        password_hash: String,
+    ) -> Result<(), Refusal> {
+        let (id, epoch) = (account.id, account.session_epoch);
+        let change = async move |tx: &Changing| change_password(tx, &id, epoch, password_hash).await;
+        self.change(caller, change).await
+    }
+}
+
+async fn create(
+    tx: &impl Change,
+    new: NewAccount,
+    once: Option<Idempotency>,
+    now: Timestamp,
+) -> Result<Done<User>, Refusal> {
+    let first = match idempotency::before(tx, once, now).await? {
+        Before::Answered(user) => return Ok(Done::nothing(user)),
+        Before::New(first) => first,
+    };
+    if tx.user_by_email(&new.email).await?.is_some() {
+        return Err(Refusal::UserExists(new.email.to_string()));
+    }
+    let record = UserRecord {
+        id: UserId::random(),
+        email: new.email,
+        role: new.role,
+        enabled: true,
+        password_hash: new.password_hash,
+        session_epoch: 1,
+        created_at: now,
+        last_login_at: None,
+        known_addresses: Vec::new(),
+    };
+    let user = api_objects::user(record.clone());
+    let kept = first.seal(&user)?;
+
+    tx.put_user(&record).await?;
+    kept.write(tx).await?;
+    let entry = Entry::new(Action::UserCreated, &user.email).made(&record);
+    Ok(Done::new(user, entry))
+}
+
+async fn update(tx: &impl Change, id: &UserId, change: UserChange) -> Result<Done<User>, Refusal> {
+    let old = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    let mut user = old.clone();
+    user.role = change.role.unwrap_or(old.role);
+    user.enabled = change.enabled.unwrap_or(old.enabled);
+    let new_password = change.password_hash.is_some();
+    if let Some(hash) = change.password_hash {
+        user.password_hash = hash;
+    }
+    if !new_password && (user.role, user.enabled) == (old.role, old.enabled) {
+        return Ok(Done::nothing(api_objects::user(old)));
+    }
+    if is_admin(&old) && !is_admin(&user) {
+        keep_an_admin(tx, &old).await?;
+    }
+    user.session_epoch += 1;
+    tx.put_user(&user).await?;
+    let entry = Entry::new(Action::UserUpdated, &user.email).changed(&old, &user);
+    Ok(Done::new(api_objects::user(user), entry))
+}
+
+async fn remove(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {
+    let user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    if is_admin(&user) {
+        keep_an_admin(tx, &user).await?;
+    }
+    tx.erase_user(&user).await?;
+    Ok(Done::new(
+        (),
+        Entry::new(Action::UserDeleted, &user.email).removed(&user),
+    ))
+}
+
+async fn change_password(
+    tx: &impl Change,
+    id: &UserId,
+    epoch: u64,
+    password_hash: String,
+) -> Result<Done<()>, Refusal> {
+    let old = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+    let mut user = old.clone();
+    if user.session_epoch != epoch {
+        let detail = "the account was changed or logged out meanwhile: log in again";
+        return Err(Refusal::field_value("current_password", detail));
+    }
+    user.password_hash = password_hash;
+    user.session_epoch += 1;
+    tx.put_user(&user).await?;
+    let entry = Entry::new(Action::PasswordChanged, &user.email).changed(&old, &user);
+    Ok(Done::new((), entry))
+}
+
+fn is_admin(user: &UserRecord) -> bool {
+    user.enabled && user.role == Role::Admin
+}
+
+/// Refuses where nobody but `leaving` is an enabled admin.
+async fn keep_an_admin(tx: &impl Read, leaving: &UserRecord) -> Result<(), Refusal> {
+    let users = tx.users().await?;
+    if users.iter().any(|user| user.id != leaving.id && is_admin(user)) {
+        return Ok(());
+    }
+    Err(Refusal::LastAdmin(leaving.email.to_string()))
+}

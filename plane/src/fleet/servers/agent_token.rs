@@ -1,0 +1,167 @@
+//! Agents' tokens: whose one is, and how the next takes its place.
+//!
+//! Owns the grace of the one before, and that a poll ends with its token. A token is kept as its hash.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use uuid::Uuid;
+use wgctl::api::{AgentToken, TokenRotation};
+use wgctl::{ServerId, Timestamp};
+
+use super::rules::existing;
+use crate::fleet::people::api_tokens::{new_token, token_hash};
+use crate::fleet::people::authority;
+use crate::fleet::{Actor, Authority, Caller, Fleet, Refusal, to_its_end};
+use crate::model::caller::{Action, Entry};
+use crate::model::records::OldToken;
+use crate::store::prelude::*;
+use crate::store::{Changing, Done};
+
+/// What agents' tokens begin with.
+pub const AGENT_PREFIX: &str = "szagent_";
+
+/// The longest that an agent's old token may work beside the new one: a week, seconds.
+const LONGEST_GRACE: u32 = 7 * 24 * 3600;
+
+impl Fleet {
+    /// The agent whose token this is, calling from `ip`; none for a token that is not (or no more)
+    /// one. Cheap.
+    pub async fn agent_by_token(
+        &self,
+        token: &str,
+        ip: Option<IpAddr>,
+        request: Option<Uuid>,
+    ) -> Result<Option<(ServerId, Caller)>, Refusal> {
+        let (token_hash, now) = (token_hash(token), self.now());
+        let known = self
+            .store()
+            .read(async |tx| authority::agent(tx, &token_hash, now).await)?;
+        let Some(server) = known else {
+            return Ok(None);
+        };
+        let caller = Caller {
+            authority: Authority::Agent {
+                server: server.clone(),
+                token_hash,
+            },
+            request,
+            ..Caller::standing(Actor::Agent(server.clone()), ip)
+        };
+        Ok(Some((server, caller)))
+    }
+
+    /// The agent runs with this token: the one before it, if it has a grace still, is dead. To look
+    /// around with the new one, as enrolling does, ends nothing.
+    pub async fn took_token(&self, caller: &Caller, server: &ServerId) {
+        let taken = async {
+            let replaces = self.store().read(async |tx| replaces(tx, &caller.authority).await)?;
+            match replaces {
+                true => self.retire_agent_token(caller, server).await,
+                false => Ok(()),
+            }
+        };
+        if let Err(error) = taken.await {
+            tracing::warn!(%server, %error, "the agent's old token could not be retired; its next poll tries again");
+        }
+    }
+
+    /// A new agent token. The old one dies at once, or after its grace at the latest.
+    pub async fn rotate_agent_token(
+        &self,
+        caller: &Caller,
+        id: &ServerId,
+        rotation: TokenRotation,
+    ) -> Result<AgentToken, Refusal> {
+        let grace = rotation.grace_seconds;
+        if grace > LONGEST_GRACE {
+            let detail = format!("{grace} s: give 0 (the old token dies at once) to {LONGEST_GRACE} (a week)");
+            return Err(Refusal::field_value("grace_seconds", detail));
+        }
+        let (agent_token, hash) = new_token(AGENT_PREFIX)?;
+        let (server, now) = (id.clone(), self.now());
+        let until = (grace > 0).then(|| now.after(Duration::from_secs(grace.into())));
+        let (fleet, caller) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            let id = server.clone();
+            let rotated = async move |tx: &Changing| rotate(tx, &id, hash, until, now).await;
+            fleet.change(&caller, rotated).await?;
+            if until.is_none() {
+                // A poll that is held under the old token ends with it.
+                fleet.shared.relay.cut(&server);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(AgentToken {
+            agent_token,
+            pin: None,
+            previous_valid_until: until,
+        })
+    }
+
+    /// The agent has its new token: the old one is dead.
+    pub(crate) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
+        let (fleet, caller, server) = (self.clone(), caller.clone(), id.clone());
+        to_its_end(async move {
+            let (id, authority) = (server.clone(), caller.authority.clone());
+            let retired = async move |tx: &Changing| retire(tx, &id, &authority).await;
+            // Else another request was first, and what hangs on the line is the new token's.
+            if fleet.change(&caller, retired).await? {
+                fleet.shared.relay.cut(&server);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whether an agent's token is the newer of two.
+async fn replaces(tx: &impl Read, authority: &Authority) -> Result<bool, Refusal> {
+    let Authority::Agent { server, token_hash } = authority else {
+        return Ok(false);
+    };
+    let server = tx.server(server).await?;
+    Ok(server.is_some_and(|server| server.old_token.is_some() && server.token_hash == *token_hash))
+}
+
+async fn rotate(
+    tx: &impl Change,
+    id: &ServerId,
+    hash: [u8; 32],
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Done<()>, Refusal> {
+    let (before, _) = existing(tx, id).await?;
+    let mut server = before.clone();
+    // Of a rotation before this one: two old tokens at once would be one too many.
+    let older = server.old_token.take();
+    let replaced = std::mem::replace(&mut server.token_hash, hash);
+    server.old_token = until.map(|until| OldToken { hash: replaced, until });
+    server.updated_at = now;
+    let dead = match until {
+        None => Some(replaced),
+        Some(_) => None,
+    };
+    tx.put_server(&server, dead.as_ref()).await?;
+    if until.is_none() {
+        // Whoever had the old token may have filled the stock with keys of their own.
+        tx.erase_prekeys(id).await?;
+    }
+    if let Some(older) = older {
+        tx.put_server(&server, Some(&older.hash)).await?;
+    }
+    let entry = Entry::new(Action::ServerTokenRotated, id).changed(&before, &server);
+    Ok(Done::new((), entry))
+}
+
+async fn retire(tx: &impl Change, id: &ServerId, authority: &Authority) -> Result<Done<bool>, Refusal> {
+    let (mut server, _) = existing(tx, id).await?;
+    // Another rotation may have come between: then theirs is the old one.
+    let is_newest = matches!(authority, Authority::Agent { token_hash, .. } if *token_hash == server.token_hash);
+    let Some(old) = server.old_token.take().filter(|_| is_newest) else {
+        return Ok(Done::nothing(false));
+    };
+    tx.put_server(&server, Some(&old.hash)).await?;
+    Ok(Done::new(true, Entry::new(Action::ServerTokenRetired, id)))
+}

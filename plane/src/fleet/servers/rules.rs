@@ -1,0 +1,331 @@
+//! Servers: registered, changed, removed.
+//!
+//! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use wgctl::api::{NewServer, Server, ServerCreated, ServerPatch};
+use wgctl::{ServerId, Timestamp};
+
+use super::agent_token::AGENT_PREFIX;
+use crate::fleet::idempotency;
+use crate::fleet::idempotency::Before;
+use crate::fleet::people::api_tokens::{new_token, token_hash};
+use crate::fleet::people::authority;
+use crate::fleet::views::api_objects;
+use crate::fleet::{Caller, Fleet, Idempotency, Refusal, field_checks, to_its_end};
+use crate::history;
+use crate::model::caller::{Action, Entry};
+use crate::model::records::{AgentState, Ledger, ServerRecord};
+use crate::store::prelude::*;
+use crate::store::{Changing, Done, Reading, Recording};
+
+/// The seconds that keep most NATs' bindings open (`wg(8)`).
+const KEEPALIVE: u16 = 25;
+
+/// The refusal for a server that does not exist, or is not to be known of.
+#[must_use]
+pub fn no_server(id: &ServerId) -> Refusal {
+    Refusal::NotFound {
+        what: format!("server {:?}", id.as_str()),
+    }
+}
+
+/// A server and its ledger.
+pub(crate) async fn existing(tx: &impl Read, id: &ServerId) -> Result<(ServerRecord, Ledger), Refusal> {
+    let server = tx.server(id).await?.ok_or_else(|| no_server(id))?;
+    let ledger = tx.ledger(id).await?.ok_or_else(|| no_server(id))?;
+    Ok((server, ledger))
+}
+
+impl Fleet {
+    /// All servers, by id.
+    pub async fn servers(&self) -> Result<Vec<Server>, Refusal> {
+        self.store()
+            .scan(async |tx: &Reading| {
+                let mut shown = Vec::new();
+                for server in tx.servers().await? {
+                    let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
+                    shown.push(api_objects::server(
+                        &server,
+                        &ledger,
+                        &tx.agent_state(&server.id).await?,
+                    ));
+                }
+                Ok(shown)
+            })
+            .await
+    }
+
+    /// One server.
+    pub async fn server(&self, id: &ServerId) -> Result<Server, Refusal> {
+        self.store().read(async |tx| {
+            let (server, ledger) = existing(tx, id).await?;
+            Ok(api_objects::server(&server, &ledger, &tx.agent_state(id).await?))
+        })
+    }
+
+    /// Registers a server and makes its agent's token.
+    pub async fn create_server(
+        &self,
+        caller: &Caller,
+        new: NewServer,
+        once: Option<Idempotency>,
+    ) -> Result<ServerCreated, Refusal> {
+        let (token, token_hash) = new_token(AGENT_PREFIX)?;
+        let now = self.now();
+        let record = record(new, token_hash, now)?;
+        self.change(caller, async move |tx: &Changing| {
+            create(tx, record, token, once, now).await
+        })
+        .await
+    }
+
+    /// Changes a server.
+    pub async fn update_server(&self, caller: &Caller, id: &ServerId, patch: ServerPatch) -> Result<Server, Refusal> {
+        let (now, server) = (self.now(), id.clone());
+        self.change_desired(caller, id, async move |tx: &Changing| {
+            update(tx, &server, patch, now).await
+        })
+        .await
+    }
+
+    /// Removes a server with its peers, prekeys and history, even if the caller goes away meanwhile.
+    pub async fn remove_server(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
+        let (fleet, caller, id) = (self.clone(), caller.clone(), id.clone());
+        to_its_end(async move { fleet.remove_wholly(&caller, &id).await }).await
+    }
+
+    async fn remove_wholly(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
+        let server = id.clone();
+        self.change(caller, async move |tx: &Changing| remove(tx, &server).await)
+            .await?;
+        self.shared.relay.cut(id);
+        let (server, now) = (id.clone(), self.now());
+        let forgotten = self
+            .store()
+            .record(async move |tx: &Recording<'_>| forget_history(tx, &server, now).await);
+        // History alone is metrics: should this be lost, it ends by its age. The server is gone.
+        if let Err::<(), Refusal>(error) = forgotten.await {
+            tracing::warn!(server = %id, "the history of a removed server stays until it is 72 h old: {error}");
+        }
+        Ok(())
+    }
+}
+
+fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<ServerRecord, Refusal> {
+    let address_pool = field_checks::address_pool(&new.address_pool)?;
+    let allowed_ips = match &new.allowed_ips {
+        Some(nets) => field_checks::networks("allowed_ips", nets)?,
+        None => address_pool.iter().filter_map(everything).collect(),
+    };
+    let listen_port = new.listen_port.unwrap_or(new.endpoint.port());
+    check_port(listen_port)?;
+    let interface = match new.interface {
+        Some(interface) => interface,
+        None => "wg0"
+            .parse()
+            .map_err(|error| Refusal::Internal(format!("wg0: {error}")))?,
+    };
+    Ok(ServerRecord {
+        id: new.id,
+        endpoint: new.endpoint,
+        address_pool,
+        dns: field_checks::dns("dns", new.dns)?,
+        allowed_ips,
+        mtu: field_checks::mtu("mtu", new.mtu)?,
+        persistent_keepalive: field_checks::keepalive(Some(new.persistent_keepalive.unwrap_or(KEEPALIVE))),
+        interface,
+        listen_port,
+        masquerade: new.masquerade,
+        ping_target: field_checks::ping_target(new.ping_target)?,
+        drift_policy: new.drift_policy,
+        public_key: None,
+        adopt: new.adopt,
+        token_hash,
+        old_token: None,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+/// All addresses of a network's family.
+fn everything(net: &IpNet) -> Option<IpNet> {
+    let all = if net.addr().is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    all.parse().ok()
+}
+
+fn check_port(port: u16) -> Result<(), Refusal> {
+    if port == 0 {
+        return Err(Refusal::field_value(
+            "listen_port",
+            "0 is no port to listen on: give 1 to 65535",
+        ));
+    }
+    Ok(())
+}
+
+async fn create(
+    tx: &impl Change,
+    record: ServerRecord,
+    agent_token: String,
+    once: Option<Idempotency>,
+    now: Timestamp,
+) -> Result<Done<ServerCreated>, Refusal> {
+    let first = match idempotency::before(tx, once, now).await? {
+        Before::Answered(created) => return replay(tx, &record.id, created, now).await,
+        Before::New(first) => first,
+    };
+    if tx.server(&record.id).await?.is_some() {
+        return Err(Refusal::ServerExists(record.id.to_string()));
+    }
+    // Revisions of a server that had this id before must not come again.
+    let revision = tx.retired_revision(&record.id).await?.unwrap_or(0) + 1;
+    let ledger = Ledger {
+        revision,
+        floor: revision,
+        last_place: 0,
+        peers: 0,
+    };
+    let created = ServerCreated {
+        server: api_objects::server(&record, &ledger, &AgentState::default()),
+        agent_token,
+        // Not the fleet's to know.
+        pin: None,
+    };
+    let kept = first.seal(&created)?;
+
+    tx.put_server(&record, None).await?;
+    tx.put_ledger(&record.id, &ledger).await?;
+    for pool in api_objects::pools(&record) {
+        tx.open_pool(&record.id, &pool).await?;
+    }
+    kept.write(tx).await?;
+    let entry = Entry::new(Action::ServerCreated, &record.id).made(&record);
+    Ok(Done::new(created, entry))
+}
+
+/// The first answer again, for as long as the token in it is good. Nothing is made, but a secret is seen.
+async fn replay(
+    tx: &impl Read,
+    id: &ServerId,
+    created: ServerCreated,
+    now: Timestamp,
+) -> Result<Done<ServerCreated>, Refusal> {
+    let whose = authority::agent(tx, &token_hash(&created.agent_token), now).await?;
+    if whose.as_ref() != Some(id) {
+        return Err(Refusal::AnswerOutlived(format!("server {:?}", id.as_str())));
+    }
+    Ok(Done::new(created, Entry::new(Action::ServerTokenViewed, id)))
+}
+
+async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Done<Server>, Refusal> {
+    let (old, mut ledger) = existing(tx, id).await?;
+    let mut server = patched(&old, patch)?;
+    let state = tx.agent_state(id).await?;
+    if same(&old, &server) {
+        return Ok(Done::nothing(api_objects::server(&old, &ledger, &state)));
+    }
+    server.updated_at = now;
+    tx.put_server(&server, None).await?;
+    if concerns_host(&old, &server) {
+        tx.log_change(id, &mut ledger, None).await?;
+    }
+    let shown = api_objects::server(&server, &ledger, &state);
+    let entry = Entry::new(Action::ServerUpdated, id).changed(&old, &server);
+    Ok(Done::new(shown, entry))
+}
+
+fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refusal> {
+    let mut server = old.clone();
+    if let Some(endpoint) = patch.endpoint {
+        server.endpoint = endpoint;
+    }
+    if let Some(dns) = patch.dns {
+        server.dns = field_checks::dns("dns", dns)?;
+    }
+    if let Some(nets) = patch.allowed_ips {
+        server.allowed_ips = field_checks::networks("allowed_ips", &nets)?;
+    }
+    if let Some(mtu) = patch.mtu {
+        server.mtu = field_checks::mtu("mtu", mtu)?;
+    }
+    if let Some(seconds) = patch.persistent_keepalive {
+        server.persistent_keepalive = field_checks::keepalive(seconds);
+    }
+    if let Some(port) = patch.listen_port {
+        check_port(port)?;
+        server.listen_port = port;
+    }
+    if let Some(masquerade) = patch.masquerade {
+        server.masquerade = masquerade;
+    }
+    if let Some(target) = patch.ping_target {
+        server.ping_target = field_checks::ping_target(target)?;
+    }
+    if let Some(policy) = patch.drift_policy {
+        server.drift_policy = policy;
+    }
+    if let Some(adopt) = patch.adopt {
+        server.adopt = adopt;
+    }
+    Ok(server)
+}
+
+/// Whether a change must reach the host.
+fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
+    let host = |s: &ServerRecord| {
+        (
+            s.listen_port,
+            s.mtu,
+            s.masquerade,
+            s.ping_target.clone(),
+            s.drift_policy,
+        )
+    };
+    host(old) != host(new)
+}
+
+fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
+    let clients = |s: &ServerRecord| {
+        (
+            s.endpoint.clone(),
+            s.dns.clone(),
+            s.allowed_ips.clone(),
+            s.persistent_keepalive,
+        )
+    };
+    !concerns_host(old, new) && clients(old) == clients(new) && old.adopt == new.adopt
+}
+
+async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
+    let (server, ledger) = existing(tx, id).await?;
+    let tokens = tx.tokens().await?;
+    let mut entries = vec![Entry::new(Action::ServerDeleted, id).removed(&server)];
+    tx.erase_server(&server, ledger.revision).await?;
+    // A token for this server must not be one for the next server of that id.
+    for token in tokens {
+        let mut left = token.clone();
+        if !left.servers.as_mut().is_some_and(|servers| servers.remove(id)) {
+            continue;
+        }
+        if left.servers.as_ref().is_some_and(BTreeSet::is_empty) {
+            tx.erase_token(&token).await?;
+            entries.push(Entry::new(Action::TokenDeleted, &token.name).removed(&token));
+        } else {
+            tx.put_token(&left).await?;
+            entries.push(Entry::new(Action::TokenUpdated, &token.name).changed(&token, &left));
+        }
+    }
+    Ok(Done::all((), entries))
+}
+
+async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Result<(), Refusal> {
+    let (last, _) = history::place(now);
+    let (first, _) = history::place(now.before(history::RETENTION));
+    for hour in first..=last {
+        tx.erase_hour(hour, id).await?;
+    }
+    Ok(())
+}

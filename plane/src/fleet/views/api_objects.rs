@@ -1,0 +1,131 @@
+//! Records as the API shows them.
+//!
+//! Owns the translation, with what agents told mixed in. It must not show a secret.
+
+use wgctl::api::{Client, PeerCounters, Server, Status, User};
+use wgctl::pool::Pool;
+use wgctl::{ServerId, Timestamp};
+
+use crate::fleet::Refusal;
+use crate::model::records::{AgentState, Ledger, PeerRecord, ServerRecord, UserRecord};
+use crate::store::prelude::*;
+
+/// Seconds between reports where the agent does not say.
+const REPORT_INTERVAL: u32 = 15;
+
+pub(crate) fn pools(server: &ServerRecord) -> Vec<Pool> {
+    server.address_pool.iter().copied().map(Pool::new).collect()
+}
+
+pub(crate) fn server(record: &ServerRecord, ledger: &Ledger, state: &AgentState) -> Server {
+    Server {
+        id: record.id.clone(),
+        endpoint: record.endpoint.clone(),
+        address_pool: record.address_pool.clone(),
+        addresses: pools(record).iter().map(Pool::server_address).collect(),
+        dns: record.dns.clone(),
+        allowed_ips: record.allowed_ips.clone(),
+        mtu: record.mtu,
+        persistent_keepalive: record.persistent_keepalive,
+        interface: record.interface.clone(),
+        listen_port: record.listen_port,
+        masquerade: record.masquerade,
+        ping_target: record.ping_target.clone(),
+        adopt: record.adopt,
+        public_key: record.public_key,
+        peers: ledger.peers,
+        created_at: record.created_at,
+        updated_at: record.updated_at,
+        desired_revision: ledger.revision,
+        applied_revision: state.applied_revision,
+        failed: state.interface_failed.clone(),
+        drift_policy: record.drift_policy,
+        drift: state.drift.clone(),
+        drift_repaired: state.drift_repaired,
+    }
+}
+
+pub(super) fn status(id: ServerId, ledger: &Ledger, state: &AgentState, now: Timestamp) -> Status {
+    let interval = u64::from(state.report_interval.unwrap_or(REPORT_INTERVAL));
+    let heard = |at: Timestamp| now.since(at).as_secs() < interval * 3;
+    Status {
+        server_id: id,
+        online: state.reported_at.is_some_and(heard),
+        ping_ms: state.ping_ms,
+        peers: state.peers,
+        transfer_rx: state.transfer_rx,
+        transfer_tx: state.transfer_tx,
+        reported_at: state.reported_at,
+        desired_revision: ledger.revision,
+        applied_revision: state.applied_revision,
+        failed: state.interface_failed.clone(),
+        drift: state.drift.clone(),
+        drift_repaired: state.drift_repaired,
+    }
+}
+
+/// A peer with what its server's agent told of it.
+pub(crate) async fn client(
+    tx: &impl Read,
+    server: &ServerId,
+    peer: PeerRecord,
+    state: &AgentState,
+    now: Timestamp,
+) -> Result<Client, Refusal> {
+    let counters = tx.counters(server, &peer.id).await?;
+    let failed = tx.failure(server, &peer.id).await?;
+    client_with(peer, state, counters, failed, now)
+}
+
+pub(crate) fn client_with(
+    peer: PeerRecord,
+    state: &AgentState,
+    counters: PeerCounters,
+    failed: Option<String>,
+    now: Timestamp,
+) -> Result<Client, Refusal> {
+    let address = *peer
+        .addresses
+        .first()
+        .ok_or_else(|| Refusal::Internal(format!("the client {} has no address", peer.id)))?;
+    let confirmed = state.applied_revision.is_some_and(|applied| applied >= peer.revision);
+    let applied = confirmed && failed.is_none();
+    // Without its interface no client can be there.
+    let failed = failed.or_else(|| state.interface_failed.clone().filter(|_| !confirmed));
+    Ok(Client {
+        id: peer.id,
+        name: peer.name,
+        enabled: peer.enabled,
+        address,
+        addresses: peer.addresses,
+        public_key: peer.public_key,
+        private_key_held: peer.private_key.is_some(),
+        preshared_key: peer.preshared_key.is_some(),
+        latest_handshake_at: counters.latest_handshake_at,
+        transfer_rx: counters.rx,
+        transfer_tx: counters.tx,
+        allowed_ips: peer.allowed_ips,
+        server_allowed_ips: peer.server_allowed_ips,
+        dns: peer.dns,
+        persistent_keepalive: peer.persistent_keepalive,
+        mtu: peer.mtu,
+        expires_at: peer.expires_at,
+        expired: peer.expires_at.is_some_and(|end| end <= now),
+        created_at: peer.created_at,
+        updated_at: peer.updated_at,
+        applied,
+        pending_since: (!applied).then_some(peer.changed_at),
+        failed,
+    })
+}
+
+pub(crate) fn user(record: UserRecord) -> User {
+    User {
+        id: record.id,
+        email: record.email,
+        role: record.role,
+        enabled: record.enabled,
+        created_at: record.created_at,
+        last_login_at: record.last_login_at,
+    }
+}

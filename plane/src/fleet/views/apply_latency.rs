@@ -1,0 +1,62 @@
+//! What the fleet measures as it goes.
+//!
+//! Owns the time that a change takes from its commit to its agent's confirmation. What is read of the
+//! store while somebody looks is `numbers`'.
+
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use wgctl::ServerId;
+
+use crate::fleet::Fleet;
+use crate::store::Reading;
+use crate::store::prelude::*;
+
+/// The numbers.
+pub(crate) struct Measured {
+    applied: Histogram,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            applied: Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
+        }
+    }
+}
+
+impl Fleet {
+    /// Shows what the fleet and its store measure.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.store().register(registry);
+        registry.register(
+            "sentrazone_apply_latency_seconds",
+            "From a change's commit to the confirmation that the kernel has it, of changes to servers whose agent was there",
+            self.shared.measured.applied.clone(),
+        );
+    }
+
+    /// A change of this server was committed just now. Changes of an agent that is away wait for it,
+    /// which says nothing of how quick the two are.
+    pub(crate) fn was_committed(&self, server: &ServerId) {
+        let line = self.shared.relay.line(server);
+        if !line.connected() {
+            return;
+        }
+        let revision = self
+            .store()
+            .read(async |tx: &Reading| tx.ledger(server).await)
+            .ok()
+            .flatten()
+            .map(|ledger| ledger.revision);
+        if let Some(revision) = revision {
+            line.note_commit(revision);
+        }
+    }
+
+    /// The server's agent has confirmed this revision.
+    pub(crate) fn was_applied(&self, server: &ServerId, revision: u64) {
+        for latency in self.shared.relay.line(server).confirm(revision) {
+            self.shared.measured.applied.observe(latency.as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The fleet in numbers, as it is recorded at the moment somebody looks.
+//!
+//! Owns what is read for that, in one view of the store on a thread of its own, and what the numbers
+//! are called. Labels are ids and names, never secrets. What it costs grows with the servers; with the
+//! peers only where that is asked for.
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use wgctl::api::{PeerCounters, Status};
+use wgctl::metrics::{Kind, number};
+use wgctl::{PeerId, PeerName, ServerId};
+
+use super::api_objects;
+use crate::fleet::servers::rules::no_server;
+use crate::fleet::{Fleet, Refusal};
+use crate::store::Reading;
+use crate::store::prelude::*;
+
+/// Peers that get series of their own; with more, Prometheus would suffer more than it would help.
+const MOST_PEERS: usize = 100_000;
+
+/// The numbers of one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    servers: Vec<OfServer>,
+    peers: Vec<OfPeer>,
+    peers_left_out: u64,
+    audit_records: u64,
+}
+
+#[derive(Debug)]
+struct OfServer {
+    status: Status,
+    connected: bool,
+    clients: u64,
+    prekeys: u32,
+}
+
+#[derive(Debug)]
+struct OfPeer {
+    server: ServerId,
+    id: PeerId,
+    name: PeerName,
+    counters: PeerCounters,
+}
+
+/// One kind of number, and how it is read off.
+type Column<T> = (&'static str, &'static str, Kind, fn(&T) -> Option<f64>);
+
+const OF_FLEET: &[Column<Numbers>] = &[
+    (
+        "sentrazone_servers",
+        "Servers that are registered",
+        Kind::Gauge,
+        |fleet| Some(number(fleet.servers.len() as u64)),
+    ),
+    (
+        "sentrazone_agents_online",
+        "Servers whose agent reported within its last three intervals",
+        Kind::Gauge,
+        |fleet| Some(fleet.count(|server| server.status.online)),
+    ),
+    (
+        "sentrazone_agents_connected",
+        "Servers whose agent waits for news now",
+        Kind::Gauge,
+        |fleet| Some(fleet.count(|server| server.connected)),
+    ),
+    (
+        "sentrazone_audit_records",
+        "Records in the audit log, of all time",
+        Kind::Counter,
+        |fleet| Some(number(fleet.audit_records)),
+    ),
+];
+
+const OF_SERVER: &[Column<OfServer>] = &[
+    (
+        "sentrazone_server_online",
+        "Whether the server's agent reported within its last three intervals",
+        Kind::Gauge,
+        |server| Some(truth(server.status.online)),
+    ),
+    (
+        "sentrazone_server_connected",
+        "Whether the server's agent waits for news now",
+        Kind::Gauge,
+        |server| Some(truth(server.connected)),
+    ),
+    (
+        "sentrazone_server_last_report_timestamp_seconds",
+        "When the server's agent reported last, in seconds since 1970",
+        Kind::Gauge,
+        |server| Some(server.status.reported_at?.unix() as f64),
+    ),
+    (
+        "sentrazone_server_desired_revision",
+        "The revision that is recorded",
+        Kind::Gauge,
+        |server| Some(number(server.status.desired_revision)),
+    ),
+    (
+        "sentrazone_server_applied_revision",
+        "The revision that the agent has confirmed",
+        Kind::Gauge,
+        |server| Some(number(server.status.applied_revision.unwrap_or_default())),
+    ),
+    (
+        "sentrazone_server_interface_failed",
+        "Whether the agent could not set the interface up",
+        Kind::Gauge,
+        |server| Some(truth(server.status.failed.is_some())),
+    ),
+    (
+        "sentrazone_server_clients",
+        "Clients that are recorded, enabled or not",
+        Kind::Gauge,
+        |server| Some(number(server.clients)),
+    ),
+    (
+        "sentrazone_server_peers",
+        "Clients that are on the interface, as the agent reported",
+        Kind::Gauge,
+        |server| Some(number(server.status.peers)),
+    ),
+    (
+        "sentrazone_server_received_bytes",
+        "Bytes that the server received from its clients",
+        Kind::Counter,
+        |server| Some(number(server.status.transfer_rx)),
+    ),
+    (
+        "sentrazone_server_sent_bytes",
+        "Bytes that the server sent to its clients",
+        Kind::Counter,
+        |server| Some(number(server.status.transfer_tx)),
+    ),
+    (
+        "sentrazone_server_ping_seconds",
+        "The smoothed round trip that the agent measured",
+        Kind::Gauge,
+        |server| Some(server.status.ping_ms? / 1000.0),
+    ),
+    (
+        "sentrazone_server_drift_repaired",
+        "Changes of others that the agent undid",
+        Kind::Counter,
+        |server| Some(number(server.status.drift_repaired)),
+    ),
+    (
+        "sentrazone_server_drift_standing",
+        "Changes of others that are left as they are",
+        Kind::Gauge,
+        |server| Some(number(server.status.drift.len() as u64)),
+    ),
+    (
+        "sentrazone_server_prekeys",
+        "Keys in stock for clients to come",
+        Kind::Gauge,
+        |server| Some(f64::from(server.prekeys)),
+    ),
+];
+
+const OF_PEER: &[Column<OfPeer>] = &[
+    (
+        "sentrazone_peer_latest_handshake_timestamp_seconds",
+        "When the peer's latest handshake was, in seconds since 1970",
+        Kind::Gauge,
+        |peer| Some(peer.counters.latest_handshake_at?.unix() as f64),
+    ),
+    (
+        "sentrazone_peer_received_bytes",
+        "Bytes that the server received from the peer",
+        Kind::Counter,
+        |peer| Some(number(peer.counters.rx)),
+    ),
+    (
+        "sentrazone_peer_sent_bytes",
+        "Bytes that the server sent to the peer",
+        Kind::Counter,
+        |peer| Some(number(peer.counters.tx)),
+    ),
+];
+
+const LEFT_OUT: Column<Numbers> = (
+    "sentrazone_peers_left_out",
+    "Peers without series of their own, because there are too many",
+    Kind::Gauge,
+    |fleet| Some(number(fleet.peers_left_out)),
+);
+
+const fn truth(is: bool) -> f64 {
+    if is { 1.0 } else { 0.0 }
+}
+
+impl Numbers {
+    fn count(&self, which: impl Fn(&OfServer) -> bool) -> f64 {
+        number(self.servers.iter().filter(|server| which(server)).count() as u64)
+    }
+}
+
+/// The numbers, and whether peers are among them.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    numbers: Numbers,
+    per_peer: bool,
+}
+
+impl Collector for Shown {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let numbers = &self.numbers;
+        let left_out = [LEFT_OUT];
+        let of_fleet = OF_FLEET.iter().chain(left_out.iter().filter(|_| self.per_peer));
+        for (name, help, kind, value) in of_fleet {
+            let metric = encoder.encode_descriptor(name, help, None, kind.metric_type())?;
+            kind.write(metric, value(numbers).unwrap_or_default())?;
+        }
+        write_each(&mut encoder, OF_SERVER, &numbers.servers, |server| {
+            [("server", server.status.server_id.to_string())]
+        })?;
+        write_each(&mut encoder, OF_PEER, &numbers.peers, |peer| {
+            let (server, id) = (peer.server.to_string(), peer.id.to_string());
+            [("server", server), ("client", id), ("name", peer.name.to_string())]
+        })
+    }
+}
+
+fn write_each<T, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    columns: &[Column<T>],
+    all: &[T],
+    labels: impl Fn(&T) -> [(&'static str, String); N],
+) -> fmt::Result {
+    for (name, help, kind, value) in columns {
+        if !all.iter().any(|one| value(one).is_some()) {
+            continue;
+        }
+        let mut metric = encoder.encode_descriptor(name, help, None, kind.metric_type())?;
+        for one in all {
+            if let Some(value) = value(one) {
+                kind.write(metric.encode_family(&labels(one))?, value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Fleet {
+    /// The fleet in numbers; with `per_peer` each peer's too.
+    pub(crate) async fn numbers(&self, per_peer: bool) -> Result<Shown, Refusal> {
+        let (fleet, now) = (self.clone(), self.now());
+        let look = async move |tx: &Reading| {
+            let mut numbers = Numbers {
+                audit_records: tx.audit_beginning().await?.head.id,
+                ..Numbers::default()
+            };
+            for server in tx.servers().await? {
+                let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
+                let state = tx.agent_state(&server.id).await?;
+                if per_peer {
+                    add_peers(tx, &server.id, &mut numbers).await?;
+                }
+                numbers.servers.push(OfServer {
+                    connected: fleet.shared.relay.connected(&server.id),
+                    clients: ledger.peers,
+                    prekeys: tx.prekey_stock(&server.id).await?,
+                    status: api_objects::status(server.id, &ledger, &state, now),
+                });
+            }
+            Ok::<_, Refusal>(Shown { numbers, per_peer })
+        };
+        self.store().scan(look).await
+    }
+}
+
+async fn add_peers(tx: &impl Read, server: &ServerId, numbers: &mut Numbers) -> Result<(), Refusal> {
+    let mut peers = Vec::new();
+    let room = MOST_PEERS.saturating_sub(numbers.peers.len());
+    let left_out = &mut numbers.peers_left_out;
+    tx.each_peer(server, 0, |peer| {
+        if peers.len() < room {
+            peers.push((peer.id, peer.name));
+        } else {
+            *left_out += 1;
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    for (id, name) in peers {
+        let (server, counters) = (server.clone(), tx.counters(server, &id).await?);
+        numbers.peers.push(OfPeer {
+            server,
+            id,
+            name,
+            counters,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_the_text_are_escaped() {
+        let peer = |name: &str| OfPeer {
+            server: "los-angeles".parse().unwrap(),
+            id: PeerId::random(),
+            name: name.parse().unwrap(),
+            counters: PeerCounters::default(),
+        };
+        let shown = Shown {
+            numbers: Numbers {
+                peers: vec![peer(r#"a\n"} 1"#), peer(r"back\slash\"), peer("日本 \"x\"")],
+                ..Numbers::default()
+            },
+            per_peer: true,
+        };
+        let mut text = String::new();
+        wgctl::metrics::write_once(&mut text, shown).unwrap();
+        for name in [
+            r#"name="a\\n\"} 1"}"#,
+            r#"name="back\\slash\\"}"#,
+            r#"name="日本 \"x\""}"#,
+        ] {
+            assert_eq!(text.matches(name).count(), 2, "{name}: {text}");
+        }
+        assert!(text.contains("sentrazone_peers_left_out 0.0\n"), "{text}");
+    }
+}

@@ -1,0 +1,155 @@
+//! What the fleet looks like now, and looked like in the last 72 hours.
+//!
+//! Owns the reading of both. History is read hour by hour, each in a read transaction of its own.
+
+use wgctl::api::{HistoryPoint, Status};
+use wgctl::{ServerId, Timestamp};
+
+use super::api_objects;
+use crate::fleet::servers::rules::no_server;
+use crate::fleet::{Fleet, Refusal, Scope};
+use crate::history::{self, Steps};
+use crate::store::Reading;
+use crate::store::prelude::*;
+
+/// Seconds a point, where the query does not say: 864 points in 72 hours.
+const STEP: u32 = 300;
+
+/// The longest step: a day.
+const LONGEST_STEP: u32 = 24 * 3600;
+
+/// A page is full with this many points, or a little more.
+const PAGE: usize = 2000;
+
+/// Which history to read.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryQuery {
+    /// Of this server only.
+    pub server_id: Option<ServerId>,
+    /// From this moment; default and at most 72 hours ago.
+    pub since: Option<Timestamp>,
+    /// Before this moment; default now.
+    pub until: Option<Timestamp>,
+    /// Seconds a point; 60 to 259,200; default 300.
+    pub step: Option<u32>,
+    /// Of these servers at most.
+    pub scope: Scope,
+}
+
+/// History in pages, oldest first. What is held does not grow with the history.
+pub struct HistoryPages {
+    fleet: Fleet,
+    server: Option<ServerId>,
+    scope: Scope,
+    reading: Option<Reader>,
+}
+
+/// How far the reading is.
+struct Reader {
+    hour: u64,
+    last: u64,
+    steps: Steps,
+}
+
+impl HistoryPages {
+    /// The next points; none at the end. A page is never empty.
+    pub async fn next(&mut self) -> Result<Option<Vec<HistoryPoint>>, Refusal> {
+        while let Some(reader) = self.reading.take() {
+            let (server, scope) = (self.server.clone(), self.scope.clone());
+            let read = async move |tx: &Reading| page(tx, server.as_ref(), &scope, reader).await;
+            let (points, reader) = self.fleet.store().scan(read).await?;
+            self.reading = reader;
+            if !points.is_empty() {
+                return Ok(Some(points));
+            }
+        }
+        Ok(None)
+    }
+}
+
+async fn page(
+    tx: &impl Read,
+    server: Option<&ServerId>,
+    scope: &Scope,
+    mut reader: Reader,
+) -> Result<(Vec<HistoryPoint>, Option<Reader>), Refusal> {
+    let mut points = Vec::new();
+    while reader.hour <= reader.last {
+        let hours = match server {
+            Some(id) => tx
+                .hour(reader.hour, id)
+                .await?
+                .map(|packed| (id.clone(), packed))
+                .into_iter()
+                .collect(),
+            None => tx.hour_of_all(reader.hour).await?,
+        };
+        for (id, packed) in hours.into_iter().filter(|(id, _)| scope.admits(id)) {
+            match history::unpack(&packed) {
+                Ok(samples) => reader.steps.add(reader.hour, &id, &samples),
+                Err(error) => tracing::error!(server = %id, hour = reader.hour, "an hour of history is lost: {error}"),
+            }
+        }
+        reader.hour += 1;
+        points.extend(reader.steps.before(reader.hour));
+        if points.len() >= PAGE {
+            return Ok((points, Some(reader)));
+        }
+    }
+    points.extend(reader.steps.finish());
+    Ok((points, None))
+}
+
+impl Fleet {
+    /// The latest status of every server, by id.
+    pub async fn statuses(&self) -> Result<Vec<Status>, Refusal> {
+        let now = self.now();
+        self.store()
+            .scan(async move |tx: &Reading| {
+                let mut statuses = Vec::new();
+                for server in tx.servers().await? {
+                    let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
+                    let state = tx.agent_state(&server.id).await?;
+                    statuses.push(api_objects::status(server.id, &ledger, &state, now));
+                }
+                Ok(statuses)
+            })
+            .await
+    }
+
+    /// History, after the query is checked.
+    pub async fn history(&self, query: HistoryQuery) -> Result<HistoryPages, Refusal> {
+        let step = query.step.unwrap_or(STEP);
+        if !(60..=LONGEST_STEP).contains(&step) {
+            let detail = format!("{step} s: give 60 (the finest that is kept) to {LONGEST_STEP}");
+            return Err(Refusal::field_value("step", detail));
+        }
+        if let Some(id) = &query.server_id {
+            if !query.scope.admits(id) {
+                return Err(no_server(id));
+            }
+            self.server(id).await?;
+        }
+        let now = self.now();
+        let oldest = now.before(history::RETENTION);
+        let since = query.since.unwrap_or(oldest).max(oldest);
+        // The minute that is under way counts.
+        let until = query
+            .until
+            .map_or(Timestamp::from_unix(now.unix() + 1), |until| until.min(now));
+        if query.since.zip(query.until).is_some_and(|(since, until)| since > until) {
+            return Err(Refusal::field_value("since", "it is after \"until\": swap them"));
+        }
+        let reader = Reader {
+            hour: history::place(since).0,
+            last: history::place(until).0,
+            steps: Steps::new(since, until, step),
+        };
+        Ok(HistoryPages {
+            fleet: self.clone(),
+            server: query.server_id,
+            scope: query.scope,
+            reading: Some(reader),
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! `/api/wg-clients/…`: the peers of a server.
+
+pub(super) mod configuration;
+pub(super) mod qrcode;
+
+use axum::Json as Answer;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::{PeerId, ServerId};
+
+use crate::fleet::ClientsQuery;
+use crate::http::extractors::{Ids, Json, Parameters};
+use crate::http::idempotent_body::Creation;
+use crate::http::middleware::{client_path, created};
+use crate::http::principal::Admin;
+use crate::http::problem::{Failure, Kind};
+
+pub(crate) async fn list(
+    admin: Admin,
+    Ids(server): Ids<ServerId>,
+    mut parameters: Parameters,
+) -> Result<Response, Failure> {
+    let query = ClientsQuery {
+        q: parameters.take("q")?,
+        limit: parameters.take("limit")?,
+        after: parameters.take("after")?,
+    };
+    parameters.finish()?;
+    let (limit, q) = (query.limit, query.q.clone());
+    let page = admin.fleet().clients(&server, query).await?;
+    let mut response = Answer(page.clients).into_response();
+    if let (Some(next), Some(limit)) = (page.next, limit) {
+        let filter = q.map(|q| format!("&q={}", percent_encoded(&q))).unwrap_or_default();
+        let link = format!("</api/wg-clients/{server}?limit={limit}&after={next}{filter}>; rel=\"next\"");
+        if let Ok(link) = HeaderValue::try_from(link) {
+            response.headers_mut().insert(header::LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+pub(crate) async fn create(
+    admin: Admin,
+    Ids(server): Ids<ServerId>,
+    Creation { new, once }: Creation<NewClient>,
+) -> Result<Response, Failure> {
+    let client = admin.fleet().create_client(&admin.caller, &server, new, once).await?;
+    Ok(created(client_path(&server, &client.id), Answer(client)))
+}
+
+pub(crate) async fn show(
+    admin: Admin,
+    Ids((server, client)): Ids<(ServerId, PeerId)>,
+) -> Result<Answer<Client>, Failure> {
+    Ok(Answer(admin.fleet().client(&server, &client).await?))
+}
+
+pub(crate) async fn update(
+    admin: Admin,
+    Ids((server, client)): Ids<(ServerId, PeerId)>,
+    Json(patch, ..): Json<ClientPatch>,
+) -> Result<Answer<Client>, Failure> {
+    Ok(Answer(
+        admin
+            .fleet()
+            .update_client(&admin.caller, &server, &client, patch)
+            .await?,
+    ))
+}
+
+pub(crate) async fn remove(
+    admin: Admin,
+    Ids((server, client)): Ids<(ServerId, PeerId)>,
+) -> Result<StatusCode, Failure> {
+    // Gone from the record either way; whether the host has confirmed it shows in the statuses.
+    admin.fleet().remove_client(&admin.caller, &server, &client).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn act(
+    admin: Admin,
+    Ids((server, client, action)): Ids<(String, String, String)>,
+) -> Result<Answer<Client>, Failure> {
+    let enabled = match action.as_str() {
+        "enable" => true,
+        "disable" => false,
+        _ => return Err(invalid_action(&action)),
+    };
+    let (Ok(server), Ok(client)) = (server.parse::<ServerId>(), client.parse::<PeerId>()) else {
+        return Err(Kind::NotFound.because("there is no such client: list the server's clients for their ids"));
+    };
+    Ok(Answer(
+        admin
+            .fleet()
+            .enable_client(&admin.caller, &server, &client, enabled)
+            .await?,
+    ))
+}
+
+/// For the names under a client that are seen and not done.
+pub(crate) async fn no_such_action(_: Admin) -> Failure {
+    invalid_action("this")
+}
+
+fn invalid_action(action: &str) -> Failure {
+    Kind::InvalidAction.because(format!("{action:?} is no action: it is enable or disable"))
+}
+
+/// RFC 3986's unreserved characters as they are, every other byte as `%XX`.
+pub(super) fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

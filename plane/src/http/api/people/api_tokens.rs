@@ -1,0 +1,27 @@
+//! `/api/tokens…`: the tokens of programs. A token's text is in the answer that makes it, and nowhere else.
+
+use axum::Json as Answer;
+use axum::http::StatusCode;
+use axum::response::Response;
+use wgctl::api::{ApiToken, NewApiToken};
+use wgctl::name::TokenId;
+
+use crate::http::extractors::Ids;
+use crate::http::idempotent_body::Creation;
+use crate::http::middleware::created;
+use crate::http::principal::Keeper;
+use crate::http::problem::Failure;
+
+pub(crate) async fn list(keeper: Keeper) -> Result<Answer<Vec<ApiToken>>, Failure> {
+    Ok(Answer(keeper.fleet().tokens().await?))
+}
+
+pub(crate) async fn create(keeper: Keeper, Creation { new, once }: Creation<NewApiToken>) -> Result<Response, Failure> {
+    let made = keeper.fleet().create_token(&keeper.caller, new, once).await?;
+    Ok(created(format!("/api/tokens/{}", made.api_token.id), Answer(made)))
+}
+
+pub(crate) async fn remove(keeper: Keeper, Ids(token): Ids<TokenId>) -> Result<StatusCode, Failure> {
+    keeper.fleet().remove_token(&keeper.caller, &token).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

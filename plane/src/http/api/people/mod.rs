@@ -1,0 +1,7 @@
+//! People and programs: users, one's own account, logins, API tokens, and the keys of sessions.
+
+pub(super) mod api_tokens;
+pub(super) mod login;
+pub(super) mod own_account;
+pub(super) mod session_keys;
+pub(super) mod users;

@@ -1,0 +1,24 @@
+//! `POST /api/keys/rotate`: a new key for signing sessions.
+
+use axum::Json as Answer;
+use wgctl::Timestamp;
+use wgctl::api::KeyRotated;
+
+use crate::fleet::Refusal;
+use crate::http::principal::Keeper;
+use crate::http::problem::Failure;
+
+/// First the log, then the key. It goes on to its end even if the caller goes away between the two.
+pub(crate) async fn rotate(keeper: Keeper) -> Result<Answer<KeyRotated>, Failure> {
+    let rotated = tokio::spawn(async move {
+        let (shared, fleet) = (keeper.app.shared(), keeper.fleet());
+        let note = async |kid: &str| Ok::<_, Failure>(fleet.signing_key_rotated(&keeper.caller, kid).await?);
+        shared.tokens.rotate(Timestamp::now(), note).await
+    });
+    let interrupted = |error| Refusal::Internal(format!("a rotation was interrupted: {error}"));
+    let (kid, previous_valid_until) = rotated.await.map_err(interrupted)??;
+    Ok(Answer(KeyRotated {
+        kid,
+        previous_valid_until,
+    }))
+}

@@ -1,0 +1,185 @@
+//! What holds for every request and every answer.
+//!
+//! Owns the caller's address, the request id, the log line, the security headers, the last net
+//! under a panic, and that no error leaves as anything but a problem report.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+use uuid::Uuid;
+use wgctl::PeerId;
+
+use super::app::App;
+use super::metrics::Asked;
+use super::problem::{Failure, Kind, MEDIA_TYPE};
+use super::serve::connection_limits::Standing;
+use super::serve::host_header;
+use super::serve::origin::Peer;
+
+const A_YEAR: &str = "max-age=31536000";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a request is called in its answer, the log and the audit records.
+#[derive(Clone, Copy)]
+struct RequestId(Uuid);
+
+/// What the request with these extensions is called.
+pub(super) fn request_id(extensions: &Extensions) -> Option<Uuid> {
+    extensions.get::<RequestId>().map(|RequestId(id)| *id)
+}
+
+/// Puts the edge around `routes`, outermost last.
+pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
+    routes
+        .layer(from_fn(problems_only))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), receive))
+}
+
+/// For paths that do not exist, whoever asks.
+pub(super) async fn no_such_path() -> Failure {
+    Kind::NotFound.because("there is nothing at this path: check its spelling against the API reference")
+}
+
+async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let id = Uuid::new_v4();
+    let asked = Asked::of(&request);
+    request.extensions_mut().insert(RequestId(id));
+    if let Some(peer) = request.extensions().get::<Peer>() {
+        let caller = peer.caller(request.headers(), &app.shared().trusted_proxies);
+        request.extensions_mut().insert(caller);
+    }
+    let is_local = matches!(request.extensions().get(), Some(Peer::Local(_)));
+    let checked = host_header::check(request.extensions().get(), &request, app.shared().limits.max_url);
+    let span =
+        tracing::info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
+    let began = Instant::now();
+    let standing = request.extensions().get::<Standing>().cloned();
+    if let Some(connection) = &standing {
+        connection.begin_request();
+    }
+    let mut response = match checked {
+        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Err(failure) => failure.into_response(),
+    };
+    if let Some(connection) = &standing {
+        connection.end_request();
+    }
+    let (code, took) = (response.status(), began.elapsed());
+    app.shared().measured.answered(&asked, code, took);
+    let (status, milliseconds) = (code.as_u16(), took.as_millis());
+    let is_worth_it = code.is_server_error() || (code.is_success() && asked.is_change());
+    // Within the span: not every writer of lines looks at a parent that is named.
+    span.in_scope(|| match is_worth_it {
+        true => tracing::info!(status, milliseconds, "answered with {status}"),
+        false => tracing::debug!(status, milliseconds, "answered with {status}"),
+    });
+    set_headers(&mut response, id, app.shared().is_secure && !is_local);
+    response
+}
+
+/// The headers of every answer. Over TLS, callers are told to keep to it.
+pub(super) fn set_headers(response: &mut Response, id: Uuid, over_tls: bool) {
+    let headers = response.headers_mut();
+    if over_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(A_YEAR));
+    }
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in [
+        // Nearly every answer is somebody's alone, and some are secret.
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Rewrites the framework's own errors (a method that is not there, a header that is not text).
+async fn problems_only(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || media_type.is_some_and(|value| value == MEDIA_TYPE) {
+        return response;
+    }
+    let detail = match status {
+        // The router adds the header when we are done.
+        StatusCode::METHOD_NOT_ALLOWED => "this path does not take this method: the Allow header names those it takes",
+        status => status.canonical_reason().unwrap_or("the request was refused"),
+    };
+    Kind::of_status(status).because(detail).into_response()
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!("a handler panicked: {message}");
+    Kind::Internal
+        .because("the plane failed at this: its log says where, under this answer's X-Request-Id")
+        .into_response()
+}
+
+/// `Location` of something that was made.
+pub(super) fn created(path: String, body: impl axum::response::IntoResponse) -> Response {
+    let mut response = (StatusCode::CREATED, body).into_response();
+    if let Ok(location) = HeaderValue::try_from(path) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// The path of a client.
+pub(super) fn client_path(server: &wgctl::ServerId, client: &PeerId) -> String {
+    format!("/api/wg-clients/{server}/{client}")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn answer(routes: Router) -> Response {
+        let routes = routes
+            .layer(from_fn(problems_only))
+            .layer(CatchPanicLayer::custom(panicked));
+        let request = axum::http::Request::get("/").body(Body::empty()).unwrap();
+        routes.oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_report_without_its_message() {
+        let response = answer(Router::new().route("/", get(async || -> () { panic!("row 7 of table x") }))).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("row 7"));
+    }
+
+    #[tokio::test]
+    async fn an_error_that_is_no_problem_report_becomes_one() {
+        let response = answer(Router::new().route("/", get(async || (StatusCode::NOT_FOUND, "plain text")))).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+    }
+}

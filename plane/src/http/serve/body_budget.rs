@@ -1,0 +1,161 @@
+//! How much memory bodies on their way in may take.
+//!
+//! Owns the bound of all of them together, and of each caller: whoever has one agent's token and many
+//! connections must not fill the memory of a plane that others need. The first kilobytes of a body are
+//! not counted, because the number of connections bounds them; so what is small always gets in.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+
+/// What is not counted of each body, bytes: nearly all of them are shorter.
+const SMALL: usize = 16 << 10;
+
+/// All that is in memory.
+pub(crate) struct Bodies {
+    most: usize,
+    most_of_one: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    all: usize,
+    by_caller: HashMap<Arc<str>, usize>,
+}
+
+impl Bodies {
+    /// `longest` is that of one body, bytes: eight of them fit at once, two of one caller.
+    pub(crate) fn new(longest: usize) -> Arc<Self> {
+        Arc::new(Self {
+            most: longest.saturating_mul(8),
+            most_of_one: longest.saturating_mul(2),
+            held: Mutex::default(),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A body of `caller`'s, of which nothing has come.
+    pub(crate) fn begin(self: &Arc<Self>, caller: Arc<str>) -> Incoming {
+        Incoming {
+            bodies: Arc::clone(self),
+            caller,
+            counted: 0,
+            content: Vec::new(),
+        }
+    }
+}
+
+/// A body in memory. It counts until it is dropped.
+pub(crate) struct Incoming {
+    bodies: Arc<Bodies>,
+    caller: Arc<str>,
+    counted: usize,
+    content: Vec<u8>,
+}
+
+impl Incoming {
+    /// Takes more of it up; false where there is no room for that now.
+    pub(crate) fn take(&mut self, piece: &Bytes) -> bool {
+        let length = self.content.len() + piece.len();
+        let more = length.saturating_sub(SMALL) - self.counted;
+        if more > 0 && !self.count(more) {
+            return false;
+        }
+        self.content.extend_from_slice(piece);
+        true
+    }
+
+    fn count(&mut self, more: usize) -> bool {
+        let mut held = self.bodies.held();
+        let own = held.by_caller.get(&self.caller).copied().unwrap_or_default();
+        if held.all + more > self.bodies.most || own + more > self.bodies.most_of_one {
+            return false;
+        }
+        held.all += more;
+        held.by_caller.insert(Arc::clone(&self.caller), own + more);
+        drop(held);
+        self.counted += more;
+        true
+    }
+
+    /// Lets the bytes go: what was made of them takes their room.
+    pub(crate) fn forget_content(&mut self) {
+        self.content = Vec::new();
+    }
+
+    /// How much has come, bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.content.len()
+    }
+
+    /// What has come.
+    pub(crate) fn content(&self) -> &[u8] {
+        &self.content
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if self.counted == 0 {
+            return;
+        }
+        let mut held = self.bodies.held();
+        held.all -= self.counted;
+        if let Some(own) = held.by_caller.get_mut(&self.caller) {
+            *own -= self.counted;
+            if *own == 0 {
+                held.by_caller.remove(&self.caller);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: usize = 1 << 20;
+
+    fn piece(length: usize) -> Bytes {
+        vec![b' '; length].into()
+    }
+
+    #[test]
+    fn one_caller_fills_its_share_and_all_together_the_whole() {
+        let bodies = Bodies::new(LONGEST);
+        let mut kept = Vec::new();
+        let mut come = |who: &str, length: usize| {
+            let mut body = bodies.begin(who.into());
+            let taken = body.take(&piece(length));
+            kept.push(body);
+            taken
+        };
+        assert!(come("a", LONGEST) && come("a", LONGEST));
+        assert!(!come("a", LONGEST / 2));
+        assert!(come("a", SMALL), "what is small always gets in");
+        for who in ["b", "c", "d"] {
+            assert!(come(who, LONGEST) && come(who, LONGEST));
+        }
+        // What was not counted of each leaves a little.
+        assert!(!come("e", LONGEST));
+        kept.clear();
+        assert!(bodies.held().all == 0 && bodies.held().by_caller.is_empty());
+    }
+
+    #[test]
+    fn a_body_counts_as_it_comes() {
+        let bodies = Bodies::new(LONGEST);
+        let mut body = bodies.begin("a".into());
+        for _ in 0..4 {
+            assert!(body.take(&piece(SMALL)));
+        }
+        assert_eq!((body.len(), bodies.held().all), (4 * SMALL, 3 * SMALL));
+        drop(body);
+        assert_eq!(bodies.held().all, 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! How long a body may take.
+//!
+//! Owns the deadline: a fixed time, and more of it for every byte that came, so that a long body over
+//! a slow line arrives and one that trickles does not hold its connection. It must not know what the
+//! bytes mean.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::Limits;
+use crate::http::problem::{Failure, Kind};
+
+/// A body on its way in.
+pub(crate) struct Pace {
+    began: Instant,
+    patience: Duration,
+    rate: usize,
+    received: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            began: Instant::now(),
+            patience: limits.body_timeout,
+            rate: limits.min_body_rate.max(1),
+            received: 0,
+        }
+    }
+
+    /// The next bytes; none at the end.
+    pub(crate) async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let earned = Duration::from_secs(self.received / self.rate as u64);
+            let Ok(frame) = timeout_at(self.began + self.patience + earned, body.frame()).await else {
+                let (patience, rate) = (self.patience.as_secs(), self.rate);
+                return Err(Kind::RequestTimeout.because(format!(
+                    "a body comes within {patience} s here, a long one with {rate} bytes a second at least: send it again"
+                )));
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|_| Kind::BadRequest.because("the body broke off: send it again"))?;
+            // Trailers say nothing here.
+            if let Ok(bytes) = frame.into_data() {
+                self.received += bytes.len() as u64;
+                return Ok(Some(bytes));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Whether a body of `pieces` of `length` bytes, one a second, arrives.
+    async fn arrives(pieces: usize, length: usize) -> bool {
+        let pieces = stream::unfold(pieces, move |left| async move {
+            let left = left.checked_sub(1)?;
+            sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from(vec![b' '; length])), left))
+        });
+        let mut body = Body::from_stream(pieces);
+        let mut pace = Pace::new(&Limits::default());
+        loop {
+            match pace.next(&mut body).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_is_cut_and_a_slow_line_is_not() {
+        assert!(arrives(20, 1).await);
+        assert!(!arrives(40, 1).await);
+        assert!(!arrives(600, 2048).await);
+        assert!(arrives(600, 4096).await);
+    }
+}

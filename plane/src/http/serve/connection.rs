@@ -1,0 +1,147 @@
+//! One connection from its first byte to its last, driven by hyper.
+//!
+//! Owns the TLS handshake, the head's limits and timeouts, what a request is told of its connection,
+//! and how a connection ends: by itself, dropped for another, or with the plane. It must not know
+//! what is said over it: that is the router's.
+
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use super::connection_limits::Place;
+use super::origin::Peer;
+use super::unreadable_requests::{Refused, Worded};
+use crate::config::Limits;
+use crate::http::app::Phase;
+use crate::http::metrics::Measured;
+
+/// What is read and written at once at most, bytes. A request's head has a limit of its own.
+const MOST_BUFFERED: usize = 64 << 10;
+/// Headers of a request.
+const MOST_HEADERS: usize = 100;
+
+/// What every connection is driven with.
+#[derive(Clone)]
+pub(super) struct Driver {
+    pub(super) router: Router,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) limits: Limits,
+    /// Whether answers over TCP say that the plane is to be reached over TLS.
+    pub(super) is_secure: bool,
+    pub(super) measured: Measured,
+    /// Nothing is ever sent: the channel closes when the last task drops its end.
+    pub(super) guard: mpsc::Sender<Infallible>,
+}
+
+impl Driver {
+    /// Drives a connection over TCP, with the handshake first where there is TLS.
+    pub(super) async fn drive_tcp(self, stream: TcpStream, peer: Peer, place: Place, tls: Option<TlsAcceptor>) {
+        let Some(tls) = tls else {
+            return self.drive(stream, peer, Some(place)).await;
+        };
+        let mut phase = self.phase.clone();
+        let shaken = tokio::select! {
+            shaken = timeout(self.limits.header_timeout, tls.accept(stream)) => shaken,
+            () = place.dropped() => return,
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.drive(stream, peer, Some(place)).await,
+            Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    /// Drives a connection; without a place where its number is limited elsewhere.
+    pub(super) async fn drive<S>(self, stream: S, peer: Peer, place: Option<Place>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self {
+            router,
+            mut phase,
+            limits,
+            is_secure,
+            measured,
+            guard: _guard,
+        } = self;
+        let _open = measured.connected(&peer);
+        let (stream, refused) = Worded::new(stream, is_secure && place.is_some());
+        let standing = place.as_ref().map(Place::standing);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            if let Some(standing) = &standing {
+                request.extensions_mut().insert(standing.clone());
+            }
+            answer(router.clone(), request, Refused::clone(&refused))
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.header_timeout)
+                .max_buf_size(MOST_BUFFERED)
+                .max_header_size(limits.max_head)
+                .max_headers(MOST_HEADERS)
+                // What hyper says by itself comes in one write then: see `unread`.
+                .writev(false)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let dropped = async {
+            match &place {
+                Some(place) => place.dropped().await,
+                None => pending().await,
+            }
+        };
+        let mut dropped = pin!(dropped);
+        loop {
+            let now = *phase.borrow_and_update();
+            match now {
+                Phase::Serving => {}
+                Phase::Draining => connection.as_mut().graceful_shutdown(),
+                Phase::Over => return,
+            }
+            tokio::select! {
+                ended = poll_fn(|context| connection.as_mut().poll(context)) => {
+                    if let Err(error) = ended {
+                        tracing::debug!("a connection broke: {error}");
+                    }
+                    return;
+                }
+                () = &mut dropped => {
+                    tracing::debug!("a connection without a valid token made way for another");
+                    return;
+                }
+                changed = phase.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// Has the request answered; a refusal may come before the body has.
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    refused: Refused,
+) -> Result<axum::response::Response, Infallible> {
+    let has_body = !request.body().is_end_stream();
+    let response = router.oneshot(request.map(Body::new)).await?;
+    if has_body && !response.status().is_success() {
+        refused.store(true, Ordering::Relaxed);
+    }
+    Ok(response)
+}

@@ -1,0 +1,92 @@
+//! Where a request comes from: the connection's other end, and whom a trusted proxy speaks for.
+//!
+//! Owns reading `X-Forwarded-For`, believed only from configured proxies and only as far as their
+//! own entries reach. It must not decide what anybody may do.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+
+/// A connection's other end.
+#[derive(Debug, Clone)]
+pub(crate) enum Peer {
+    /// Over TCP.
+    Tcp(IpAddr),
+    /// Over the local socket: a user of this host, by name or by uid in digits.
+    Local(Arc<str>),
+}
+
+/// The caller's address; none over the local socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallerAddress(pub(crate) Option<IpAddr>);
+
+impl Peer {
+    /// Who calls: the TCP peer, or, when that is a trusted proxy, the right-most untrusted entry of
+    /// `X-Forwarded-For`. Everything left of it the caller may have written.
+    pub(crate) fn caller(&self, headers: &HeaderMap, trusted: &[IpNet]) -> CallerAddress {
+        let Self::Tcp(peer) = self else {
+            return CallerAddress(None);
+        };
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+        let mut caller = peer.to_canonical();
+        // Bytes, not text: one odd entry to the left must not take the proxy's own entry with it.
+        let entries: Vec<&[u8]> = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .collect();
+        for entry in entries.iter().rev() {
+            if !is_trusted(&caller) {
+                break;
+            }
+            match forwarded_address(entry) {
+                Some(address) => caller = address,
+                None => break,
+            }
+        }
+        CallerAddress(Some(caller))
+    }
+}
+
+/// An address, bare or with a port (`192.0.2.1:4711`, `[2001:db8::1]:4711`).
+fn forwarded_address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
+    let bare = entry.parse().ok();
+    let with_port = || entry.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
+    bare.or_else(with_port).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(peer: &str, forwarded: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            let value = axum::http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append("x-forwarded-for", value);
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let address = Peer::Tcp(peer.parse().unwrap()).caller(&headers, &trusted);
+        address.0.unwrap().to_string()
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed() {
+        assert_eq!(caller("192.0.2.9", &["198.51.100.1"]), "192.0.2.9");
+        assert_eq!(caller("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(caller("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(caller("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_the_caller_wrote_left_of_the_proxys_entry_counts_for_nothing() {
+        assert_eq!(caller("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+        assert_eq!(caller("10.0.0.1", &["1.1.1.1", "198.51.100.1:443"]), "198.51.100.1");
+        assert_eq!(caller("10.0.0.1", &["1.1.1.1, garbage"]), "10.0.0.1");
+        assert_eq!(caller("10.0.0.1", &["\u{fc}, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(caller("::1", &["[2001:db8::7]:443"]), "2001:db8::7");
+    }
+}

@@ -1,0 +1,167 @@
+//! Where the database and its copies lie, and how they are opened.
+//!
+//! Owns the files (private, replaced whole) and the check that a database is whole before anything
+//! of it is believed. It must not know what is in a database. [`Medium`] is what a failing disk is
+//! to the rest of the store; there is a second one only in the tests, which cannot break a real
+//! disk at every one of its operations.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError, StorageError};
+
+use crate::store::error::StoreError;
+
+/// How much is copied at once.
+const CHUNK: usize = 1 << 20;
+
+/// Files, as far as the store needs them.
+pub(crate) trait Medium: Send + Sync {
+    /// Whether there is such a file.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Makes a file, for its owner alone, and a database in it. There must be none.
+    fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
+    /// Opens the database in a file.
+    fn open(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
+    /// Removes a file, which need not exist.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another's name, whose file is gone then; durable.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// How many bytes may still be written beside a file.
+    fn room(&self, path: &Path) -> io::Result<u64>;
+    /// Writes again to the disk what a file seems to hold.
+    fn rewrite(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The host's file systems.
+pub(crate) struct Files;
+
+impl Medium for Files {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        fs::exists(path)
+    }
+
+    fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+        // It holds password hashes.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options
+            .open(path)
+            .map_err(|error| DatabaseError::Storage(StorageError::Io(error)))?;
+        builder.create_with_backend(FileBackend::new(file)?)
+    }
+
+    fn open(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+        builder.open(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        let folder = to.parent().unwrap_or_else(|| Path::new("."));
+        File::open(folder)?.sync_all()
+    }
+
+    fn room(&self, path: &Path) -> io::Result<u64> {
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        let disk = nix::sys::statvfs::statvfs(folder)?;
+        Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+    }
+
+    /// Holes stay holes: to fill them would take room that a full disk does not have.
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut buffer = vec![0; CHUNK];
+        let mut end = 0;
+        while let Some((begin, hole)) = next_data(&file, end)? {
+            let mut at = begin;
+            while at < hole {
+                let length = usize::try_from(hole - at).unwrap_or(CHUNK).min(CHUNK);
+                let chunk = buffer.get_mut(..length).unwrap_or_default();
+                file.read_exact_at(chunk, at)?;
+                file.write_all_at(chunk, at)?;
+                at += length as u64;
+            }
+            end = hole;
+        }
+        file.sync_all()
+    }
+}
+
+/// The next part of a file that is no hole.
+fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
+    let offset = |at: u64| i64::try_from(at).map_err(io::Error::other);
+    let begin = match lseek(file, offset(from)?, Whence::SeekData) {
+        Err(Errno::ENXIO) => return Ok(None),
+        found => found?,
+    };
+    let end = lseek(file, begin, Whence::SeekHole)?;
+    let offset = |at: i64| u64::try_from(at).map_err(io::Error::other);
+    Ok(Some((offset(begin)?, offset(end)?)))
+}
+
+/// Opens a database after every page of it has been verified.
+pub(crate) fn open(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    opened(path, cache_bytes, |builder| medium.open(builder, path))
+}
+
+/// Makes an empty database, in place of what an interrupted attempt left.
+pub(super) fn create(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    opened(path, cache_bytes, |builder| {
+        medium
+            .remove(path)
+            .map_err(|error| DatabaseError::Storage(StorageError::Io(error)))?;
+        medium.create(builder, path)
+    })
+}
+
+fn opened(
+    path: &Path,
+    cache_bytes: usize,
+    open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
+) -> Result<Database, StoreError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    // redb verifies checksums only here, and trusts what it reads later: a flipped bit would be
+    // served as if it had been written.
+    builder.set_check_integrity_on_open(true);
+    let (path_of_damaged, path_of_refused) = (path.to_owned(), path.to_owned());
+    let damaged = |reason| StoreError::Damaged {
+        path: path_of_damaged,
+        reason,
+    };
+    let refused = |reason| StoreError::Open {
+        path: path_of_refused,
+        reason,
+    };
+    match catch_unwind(AssertUnwindSafe(|| open(&builder))) {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::Locked(path.to_owned())),
+        Ok(Err(DatabaseError::UpgradeRequired(format))) => {
+            Err(damaged(format!("its file format is {format}, which no release wrote")))
+        }
+        Ok(Err(DatabaseError::Storage(StorageError::Corrupted(reason)))) => Err(damaged(reason)),
+        Ok(Err(DatabaseError::Storage(StorageError::Io(error)))) if is_cut_short(&error) => {
+            Err(damaged(error.to_string()))
+        }
+        Ok(Err(other)) => Err(refused(format!("{other}: check the file, its folder and their owner"))),
+        Err(_) => Err(damaged("it cannot be read".to_owned())),
+    }
+}
+
+/// What redb says of a file that is too short, or no database.
+fn is_cut_short(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}

@@ -1,0 +1,219 @@
+//! From a path to a database of this release's schema.
+//!
+//! Owns the order at the start: a new database gets its name when it is complete; a newer schema is
+//! refused; an older one is copied beside itself, verified, and then taken forward step by step. It
+//! must not know the steps (`schema`). Whatever it is interrupted at, the next start finishes it.
+
+use std::path::{Path, PathBuf};
+
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+    TableError, TableHandle as _, WriteTransaction,
+};
+use wgctl::name::Incarnation;
+
+use super::disk;
+use super::disk::Medium;
+use super::rows::storage;
+use super::schema::{INCARNATION, META, SCHEMA, Schema, Step, fixed};
+use crate::store::error::StoreError;
+
+/// The page cache of what is open for a moment only.
+const CACHE: usize = 16 << 20;
+
+/// Opens the database at `path`, or makes it, and brings it to `schema`.
+pub(crate) fn open(
+    medium: &dyn Medium,
+    path: &Path,
+    cache_bytes: usize,
+    schema: &Schema,
+) -> Result<(Database, Incarnation), StoreError> {
+    let unusable = |error: std::io::Error| StoreError::Open {
+        path: path.to_owned(),
+        reason: format!("{error}: check its folder and the folder's owner"),
+    };
+    if !medium.exists(path).map_err(unusable)? {
+        // Under its own name an empty file can only be one that lost what it held.
+        let fresh = beside(path, "new");
+        let database = disk::create(medium, &fresh, CACHE)?;
+        begin(&database, schema)?;
+        drop(database);
+        medium.rename(&fresh, path).map_err(unusable)?;
+    }
+    let database = disk::open(medium, path, cache_bytes)?;
+    let found = version(&database)?;
+    if found > schema.version {
+        return Err(StoreError::TooNew {
+            path: path.to_owned(),
+            found,
+            known: schema.version,
+        });
+    }
+    if found < schema.version {
+        migrate(medium, &database, path, found, schema)?;
+    }
+    let incarnation = begin(&database, schema)?;
+    Ok((database, incarnation))
+}
+
+/// A file beside `path`.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{end}"));
+    path.with_file_name(name)
+}
+
+/// Sees that all tables are there. Gives the database's incarnation.
+fn begin(database: &Database, schema: &Schema) -> Result<Incarnation, StoreError> {
+    let tx = database.begin_write().map_err(storage)?;
+    for table in schema.tables {
+        tx.open_table(*table).map_err(storage)?;
+    }
+    put_version(&tx, schema.version)?;
+    let incarnation = {
+        let mut meta = tx.open_table(META).map_err(storage)?;
+        let known = meta.get(INCARNATION).map_err(storage)?.map(|row| row.value().to_vec());
+        match known {
+            Some(bytes) => Incarnation::from_bytes(fixed(&bytes)?),
+            None => {
+                let fresh = Incarnation::random();
+                meta.insert(INCARNATION, fresh.as_bytes().as_slice()).map_err(storage)?;
+                fresh
+            }
+        }
+    };
+    tx.commit().map_err(storage)?;
+    Ok(incarnation)
+}
+
+fn put_version(tx: &WriteTransaction, version: u64) -> Result<(), StoreError> {
+    let mut meta = tx.open_table(META).map_err(storage)?;
+    meta.insert(SCHEMA, version.to_be_bytes().as_slice()).map_err(storage)?;
+    Ok(())
+}
+
+fn version(database: &Database) -> Result<u64, StoreError> {
+    let tx = database.begin_read().map_err(storage)?;
+    let meta = match tx.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) => {
+            return Err(StoreError::Corrupt(
+                "it has no schema: it is not the plane's".to_owned(),
+            ));
+        }
+        Err(error) => return Err(storage(error)),
+    };
+    let row = meta.get(SCHEMA).map_err(storage)?;
+    let row = row.ok_or_else(|| StoreError::Corrupt("meta: no schema".to_owned()))?;
+    Ok(u64::from_be_bytes(fixed(row.value())?))
+}
+
+fn migrate(
+    medium: &dyn Medium,
+    database: &Database,
+    path: &Path,
+    found: u64,
+    schema: &Schema,
+) -> Result<(), StoreError> {
+    let failed = |to: u64, reason: String| StoreError::Migration {
+        path: path.to_owned(),
+        from: found,
+        to,
+        reason,
+    };
+    let steps: Vec<&Step> = schema.steps.iter().filter(|step| step.to > found).collect();
+    if steps.first().is_none_or(|step| step.to != found + 1) {
+        return Err(failed(found + 1, "no release wrote it: restore a backup".to_owned()));
+    }
+    let copied = beside(path, &format!("schema-{found}"));
+    tracing::info!(copy = %copied.display(), "copying the database before its schema changes");
+    copy(medium, database, &copied).map_err(|error| {
+        let reason = format!(
+            "its copy {} could not be made ({error}): make room on the disk",
+            copied.display()
+        );
+        failed(found + 1, reason)
+    })?;
+    for step in steps {
+        let stepped = take(database, step);
+        stepped.map_err(|error| failed(step.to, error.to_string()))?;
+        tracing::info!(schema = step.to, "the database has a new schema");
+    }
+    Ok(())
+}
+
+fn take(database: &Database, step: &Step) -> Result<(), StoreError> {
+    let mut tx = database.begin_write().map_err(storage)?;
+    tx.set_two_phase_commit(true);
+    (step.run)(&tx)?;
+    put_version(&tx, step.to)?;
+    tx.commit().map_err(storage)
+}
+
+/// Copies all rows (a copy of a live file's bytes would be broken) and verifies them. The copy gets
+/// its name when it is whole.
+fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), StoreError> {
+    let partial = beside(to, "partial");
+    let copied = copy_rows(medium, database, &partial).and_then(|()| {
+        medium
+            .rename(&partial, to)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))
+    });
+    if copied.is_err() {
+        // Half a copy on a full disk is in the way of everything.
+        let _ = medium.remove(&partial);
+    }
+    copied
+}
+
+fn copy_rows(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), StoreError> {
+    let from = database.begin_read().map_err(storage)?;
+    let target = disk::create(medium, to, CACHE)?;
+    let tx = target.begin_write().map_err(storage)?;
+    for name in names(&from)? {
+        let rows = from.open_table(table(&name)).map_err(storage)?;
+        let mut into = tx.open_table(table(&name)).map_err(storage)?;
+        for row in rows.range::<&[u8]>(..).map_err(storage)? {
+            let (key, value) = row.map_err(storage)?;
+            into.insert(key.value(), value.value()).map_err(storage)?;
+        }
+    }
+    tx.commit().map_err(storage)?;
+    drop(target);
+    // Opened again, its pages are verified as they are on the disk.
+    let target = disk::open(medium, to, CACHE)?;
+    let copied = target.begin_read().map_err(storage)?;
+    for name in names(&from)? {
+        same_rows(&from, &copied, &name)?;
+    }
+    Ok(())
+}
+
+fn names(tx: &ReadTransaction) -> Result<Vec<String>, StoreError> {
+    let tables = tx.list_tables().map_err(storage)?;
+    Ok(tables.map(|table| table.name().to_owned()).collect())
+}
+
+fn table(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
+    TableDefinition::new(name)
+}
+
+fn same_rows(from: &ReadTransaction, copied: &ReadTransaction, name: &str) -> Result<(), StoreError> {
+    let differs = || StoreError::Corrupt(format!("{name}: the copy is not what was copied"));
+    let rows = from.open_table(table(name)).map_err(storage)?;
+    let copies = copied.open_table(table(name)).map_err(storage)?;
+    if rows.len().map_err(storage)? != copies.len().map_err(storage)? {
+        return Err(differs());
+    }
+    let pairs = rows
+        .range::<&[u8]>(..)
+        .map_err(storage)?
+        .zip(copies.range::<&[u8]>(..).map_err(storage)?);
+    for (row, copy) in pairs {
+        let (row, copy) = (row.map_err(storage)?, copy.map_err(storage)?);
+        if (row.0.value(), row.1.value()) != (copy.0.value(), copy.1.value()) {
+            return Err(differs());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! The store in one redb file: everything that knows redb.
+//!
+//! Owns the engine: the open file, its schema and migrations, rows of bytes, the one writer with its jobs, and
+//! backups. What the rows of an entity are is [`tables`]'. It must not hold business rules.
+
+pub(crate) mod backup;
+pub(crate) mod database;
+pub(crate) mod disk;
+pub(crate) mod job;
+pub(crate) mod migration;
+pub(crate) mod row_key;
+pub(crate) mod rows;
+pub(crate) mod schema;
+pub(crate) mod tables;
+pub(crate) mod writer;
+pub(crate) mod writer_metrics;

@@ -1,0 +1,206 @@
+//! Who has which addresses of a server, and which of its pools are free.
+//!
+//! Owns two tables: the spans in use, by their first address, each with its owner (they never
+//! overlap), and the free runs of the pools. Both answer in logarithmic time.
+
+use ipnet::IpNet;
+use wgctl::pool::{self, Pool, Run, Runs};
+use wgctl::{PeerId, ServerId};
+
+use crate::store::error::StoreError;
+use crate::store::redb::row_key;
+use crate::store::redb::rows::{ChangeRows, Order, RecordRows, Rows};
+use crate::store::redb::schema;
+use crate::store::redb::schema::{Table, fixed};
+
+/// The owner of the server's own addresses.
+pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
+
+/// Reading who has what.
+pub(crate) trait ReadSpans {
+    /// Somebody but `except` who has an address of `net`.
+    async fn owner_within(
+        &self,
+        server: &ServerId,
+        net: &IpNet,
+        except: Option<&PeerId>,
+    ) -> Result<Option<PeerId>, StoreError>;
+    /// The lowest free address of a pool.
+    async fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError>;
+}
+
+/// Taking and giving back.
+pub(crate) trait ChangeSpans: ReadSpans {
+    /// Opens a new server's pool: the server's own address is its own, the rest is free.
+    async fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError>;
+    /// Gives `net` to `owner`. Nobody may have any of it.
+    async fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError>;
+    /// Takes `net` back.
+    async fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError>;
+}
+
+const fn family(net: &IpNet) -> u8 {
+    match net {
+        IpNet::V4(_) => 4,
+        IpNet::V6(_) => 6,
+    }
+}
+
+/// A family's rows of a server.
+fn family_key(server: &ServerId, family: u8) -> Vec<u8> {
+    row_key::of(server, &[family])
+}
+
+fn span_key(server: &ServerId, family: u8, first: u128) -> Vec<u8> {
+    let mut key = family_key(server, family);
+    key.extend_from_slice(&first.to_be_bytes());
+    key
+}
+
+fn first_of(key: &[u8]) -> u128 {
+    u128::from_be_bytes(row_key::tail(key))
+}
+
+/// The row with the highest first address that is not above `first`.
+fn at_or_below(
+    rows: &impl Rows,
+    table: Table,
+    server: &ServerId,
+    family: u8,
+    first: u128,
+) -> Result<Option<(u128, Vec<u8>)>, StoreError> {
+    let span = crate::store::redb::rows::Span::under(&family_key(server, family)).to(span_key(server, family, first));
+    let found = rows.some(table, span, Order::Down, 1)?;
+    Ok(found.into_iter().next().map(|(key, value)| (first_of(&key), value)))
+}
+
+/// The free runs of one pool, as `wgctl::pool` wants them.
+struct FreeRuns<'a, R> {
+    rows: &'a R,
+    server: &'a ServerId,
+    family: u8,
+}
+
+impl<R: RecordRows> Runs for FreeRuns<'_, R> {
+    type Error = StoreError;
+
+    fn at_or_below(&self, number: u128) -> Result<Option<Run>, StoreError> {
+        let found = at_or_below(self.rows, schema::FREE_RUNS, self.server, self.family, number)?;
+        found.map(|(first, last)| run(first, &last)).transpose()
+    }
+
+    fn beginning_at(&self, number: u128) -> Result<Option<Run>, StoreError> {
+        let key = span_key(self.server, self.family, number);
+        self.rows.look(schema::FREE_RUNS, &key, |last| run(number, last))
+    }
+
+    fn insert(&mut self, run: Run) -> Result<(), StoreError> {
+        let key = span_key(self.server, self.family, run.first);
+        self.rows.put(schema::FREE_RUNS, &key, &run.last.to_be_bytes())
+    }
+
+    fn remove(&mut self, first: u128) -> Result<(), StoreError> {
+        self.rows
+            .erase(schema::FREE_RUNS, &span_key(self.server, self.family, first))
+    }
+}
+
+fn run(first: u128, last: &[u8]) -> Result<Run, StoreError> {
+    Ok(Run {
+        first,
+        last: u128::from_be_bytes(fixed(last)?),
+    })
+}
+
+impl<R: Rows> ReadSpans for R {
+    async fn owner_within(
+        &self,
+        server: &ServerId,
+        net: &IpNet,
+        except: Option<&PeerId>,
+    ) -> Result<Option<PeerId>, StoreError> {
+        let wanted = Run::of(net);
+        let family = family(net);
+        let mut from = wanted.last;
+        // Downwards from the network's end: spans never overlap, so the first that ends before it
+        // begins is the last one to look at. Only `except`'s own spans make this go on.
+        while let Some((first, value)) = at_or_below(self, schema::SPANS, server, family, from)? {
+            let (last, owner) = value.split_at_checked(16).unwrap_or_default();
+            let owner = PeerId::from_bytes(fixed(owner)?);
+            if u128::from_be_bytes(fixed(last)?) < wanted.first {
+                return Ok(None);
+            }
+            if except != Some(&owner) {
+                return Ok(Some(owner));
+            }
+            match first.checked_sub(1) {
+                Some(below) => from = below,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError> {
+        let span = crate::store::redb::rows::Span::under(&family_key(server, family(&pool.net())));
+        let lowest = self.some(schema::FREE_RUNS, span, Order::Up, 1)?;
+        Ok(lowest.first().map(|(key, _)| pool.address(first_of(key))))
+    }
+}
+
+impl<R: ChangeRows> ChangeSpans for R {
+    async fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError> {
+        let family = family(&pool.net());
+        if let Some(all) = pool.assignable() {
+            let mut free = FreeRuns {
+                rows: self,
+                server,
+                family,
+            };
+            free.insert(all)?;
+        }
+        let own = wgctl::address::host(pool.server_address());
+        put_span(self, server, &own, &SERVER_ITSELF)
+    }
+
+    async fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
+        for common in in_pools(pools, net) {
+            let mut free = FreeRuns {
+                rows: self,
+                server,
+                family: family(net),
+            };
+            if !pool::take(&mut free, common)? {
+                return Err(StoreError::Broken("an address was given that is not free"));
+            }
+        }
+        put_span(self, server, net, owner)
+    }
+
+    async fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError> {
+        for common in in_pools(pools, net) {
+            let mut free = FreeRuns {
+                rows: self,
+                server,
+                family: family(net),
+            };
+            pool::give_back(&mut free, common)?;
+        }
+        self.erase(schema::SPANS, &span_key(server, family(net), Run::of(net).first))
+    }
+}
+
+/// The part of `net` that lies in what a pool may give.
+fn in_pools(pools: &[Pool], net: &IpNet) -> impl Iterator<Item = Run> {
+    let wanted = Run::of(net);
+    pools
+        .iter()
+        .filter(|pool| family(&pool.net()) == family(net))
+        .filter_map(move |pool| pool.assignable()?.common(wanted))
+}
+
+fn put_span(rows: &impl RecordRows, server: &ServerId, net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
+    let span = Run::of(net);
+    let value = [span.last.to_be_bytes().as_slice(), owner.as_bytes()].concat();
+    rows.put(schema::SPANS, &span_key(server, family(net), span.first), &value)
+}

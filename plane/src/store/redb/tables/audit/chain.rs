@@ -1,0 +1,77 @@
+//! Where the chain of hashes has come to, and the checkpoints beside it.
+//!
+//! Owns the head's row, and what "the clock was set back" means. It must not hash: that is the
+//! shared library's.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wgctl::Timestamp;
+use wgctl::api::{AuditRecord, Head};
+use wgctl::audit::{KeyRefused, Signer};
+
+use crate::store::error::StoreError;
+use crate::store::redb::rows::{Order, RecordRows, Rows, Span, parse};
+use crate::store::redb::schema;
+
+/// In [`schema::AUDIT_CHAIN`].
+pub(crate) const HEAD: &[u8] = b"head";
+pub(crate) const PRUNED: &[u8] = b"pruned";
+
+/// Records of one commit are seconds apart in any order; what is farther back than this is of a clock
+/// that was set back. Within a run no record is older than one before it by more.
+pub(super) const DISORDER: Duration = Duration::from_secs(300);
+
+/// The newest record, and the latest time of its run.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Chain {
+    pub(crate) head: Head,
+    latest: Timestamp,
+}
+
+impl Chain {
+    /// Takes a record up. Says whether it begins a run.
+    pub(super) fn grow(&mut self, record: &AuditRecord) -> bool {
+        let begins = self.head.id > 0 && record.created_at.after(DISORDER) < self.latest;
+        self.latest = match begins {
+            true => record.created_at,
+            false => self.latest.max(record.created_at),
+        };
+        self.head = Head {
+            id: record.id,
+            hash: record.hash,
+        };
+        begins
+    }
+}
+
+/// Where the chain has come to.
+pub(super) fn chain(rows: &impl Rows) -> Result<Chain, StoreError> {
+    if let Some(chain) = rows.json(schema::AUDIT_CHAIN, HEAD)? {
+        return Ok(chain);
+    }
+    let newest = rows.some(schema::AUDIT, Span::under(&[]), Order::Down, 1)?;
+    let Some((_, value)) = newest.first() else {
+        return Ok(Chain::default());
+    };
+    // No number is given twice, whatever became of the head's row.
+    let record: AuditRecord = parse(schema::AUDIT, value)?;
+    let mut chain = Chain::default();
+    chain.grow(&record);
+    Ok(chain)
+}
+
+/// Writes the plane's word for the log at `head`.
+pub(super) fn put_checkpoint(
+    tx: &impl RecordRows,
+    signer: &Signer,
+    head: Head,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let checkpoint = signer.checkpoint(head, now).map_err(unsigned)?;
+    tx.put_json(schema::AUDIT_CHECKPOINTS, &head.id.to_be_bytes(), &checkpoint)
+}
+
+pub(super) fn unsigned(error: KeyRefused) -> StoreError {
+    StoreError::Unavailable(format!("the audit log's checkpoint cannot be signed: {error}"))
+}

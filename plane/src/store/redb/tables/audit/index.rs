@@ -1,0 +1,101 @@
+//! Which records an actor, an action or a target has.
+//!
+//! Owns the indexes' keys: a text, a zero byte, the record's number. A target is found under itself
+//! and under what it is below, to a depth that no stranger's text can exceed.
+
+use wgctl::api::AuditRecord;
+
+use super::number;
+use crate::store::error::StoreError;
+use crate::store::redb::rows::{Order, RecordRows, Rows, Span};
+use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
+
+/// How many parts of a target are indexed; what is deeper is found by what it is below.
+const DEPTH: usize = 3;
+
+/// Numbers of records in an index, under one text.
+pub(super) struct Index {
+    table: Table,
+    prefix: Vec<u8>,
+}
+
+impl Index {
+    pub(super) fn of(table: Table, text: &str) -> Self {
+        Self {
+            table,
+            prefix: prefix(text),
+        }
+    }
+
+    /// Of all targets that `target` may be asked for by; there may be others among them.
+    pub(super) fn of_target(target: &str) -> Self {
+        Self::of(schema::AUDIT_TARGETS, ancestors(target).last().unwrap_or(target))
+    }
+
+    /// The greatest number that is not above `most`.
+    pub(super) fn at_most(&self, rows: &impl Rows, most: u64) -> Result<Option<u64>, StoreError> {
+        let span = Span::under(&self.prefix).to(key(&self.prefix, most));
+        let found = rows.some(self.table, span, Order::Down, 1)?;
+        Ok(found.first().map(|(key, _)| number(key)))
+    }
+}
+
+fn prefix(text: &str) -> Vec<u8> {
+    let mut prefix = text.as_bytes().to_vec();
+    // Texts of the log hold no control character; whoever asks may.
+    prefix.retain(|byte| *byte != 0);
+    prefix.push(0);
+    prefix
+}
+
+fn key(prefix: &[u8], number: u64) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// What a target is indexed under: `a`, `a/b`, `a/b/c` for `a/b/c/d`.
+fn ancestors(target: &str) -> impl Iterator<Item = &str> {
+    let cuts = target.match_indices('/').map(|(at, _)| at).chain([target.len()]);
+    cuts.take(DEPTH).filter_map(|at| target.get(..at))
+}
+
+fn keys(record: &AuditRecord) -> impl Iterator<Item = (Table, Vec<u8>)> {
+    let texts = [
+        (schema::AUDIT_ACTORS, record.actor.as_str()),
+        (schema::AUDIT_ACTIONS, record.action.as_str()),
+    ];
+    let targets = ancestors(&record.target).map(|text| (schema::AUDIT_TARGETS, text));
+    let id = record.id;
+    texts
+        .into_iter()
+        .chain(targets)
+        .map(move |(table, text)| (table, key(&prefix(text), id)))
+}
+
+/// Writes a record's rows in the indexes.
+pub(super) fn put(tx: &impl RecordRows, record: &AuditRecord) -> Result<(), StoreError> {
+    keys(record).try_for_each(|(table, key)| tx.put(table, &key, &[]))
+}
+
+/// Removes them.
+pub(super) fn erase(tx: &impl RecordRows, record: &AuditRecord) -> Result<(), StoreError> {
+    keys(record).try_for_each(|(table, key)| tx.erase(table, &key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_found_by_what_it_is_below() {
+        let of = |target| ancestors(target).collect::<Vec<_>>();
+        assert_eq!(of("la"), ["la"]);
+        assert_eq!(of("la/alice"), ["la", "la/alice"]);
+        assert_eq!(of("a/b/c/d"), ["a", "a/b", "a/b/c"]);
+        let slashes = "/".repeat(200);
+        assert_eq!(of(&slashes), ["", "/", "//"]);
+        assert_eq!(of(""), [""]);
+    }
+}

@@ -1,0 +1,275 @@
+//! The audit log. Rows are appended by the store itself, in the transaction of what they tell.
+//!
+//! Owns the log's primitives: the chain of hashes, checkpoints and what was pruned (`chain`), the
+//! indexes (`index`) and reading through them (`walk`). It must not decide what is told, nor when.
+
+pub(crate) mod chain;
+mod index;
+mod query;
+
+use std::ops::ControlFlow;
+
+use wgctl::Timestamp;
+use wgctl::api::{AuditLine, AuditRecord, Checkpoint, Head, Pruned};
+use wgctl::audit::{CHECKPOINT_EVERY, Signer, follow};
+
+use crate::model::caller::Entry;
+use crate::store::error::StoreError;
+use crate::store::redb::job::Author;
+use crate::store::redb::row_key;
+use crate::store::redb::rows::{ChangeRows, Order, RecordRows, Rows, Span, parse};
+use crate::store::redb::schema;
+use chain::{chain, put_checkpoint};
+
+/// Which records to read; what is absent excludes nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AuditFilter {
+    pub(crate) actor: Option<String>,
+    pub(crate) action: Option<String>,
+    /// Exactly this, or everything below it.
+    pub(crate) target: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl AuditFilter {
+    fn admits(&self, record: &AuditRecord) -> bool {
+        let same = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        let below = |wanted: &String| {
+            let rest = record.target.strip_prefix(wanted.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        same(&self.actor, &record.actor)
+            && same(&self.action, &record.action)
+            && self.target.as_ref().is_none_or(below)
+            && self.since.is_none_or(|since| record.created_at >= since)
+            && self.until.is_none_or(|until| record.created_at < until)
+    }
+}
+
+/// Where the log begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// What was removed before the first record.
+    pub(crate) pruned: Option<Pruned>,
+    /// The newest record.
+    pub(crate) head: Head,
+}
+
+impl Beginning {
+    /// The first record's number.
+    pub(crate) fn first(&self) -> u64 {
+        self.pruned.map_or(1, |stub| stub.id + 1)
+    }
+}
+
+/// Reading the log.
+pub(crate) trait ReadAudit {
+    /// Matching records, newest first.
+    async fn audit_newest(
+        &self,
+        filter: &AuditFilter,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError>;
+    /// Records from number `from` to `to` (both included), oldest first, at most `limit`, each followed
+    /// by its checkpoint where it has one; and the number of the last.
+    async fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError>;
+    /// Where the log begins and ends.
+    async fn audit_beginning(&self) -> Result<Beginning, StoreError>;
+    /// The newest checkpoint.
+    async fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError>;
+}
+
+/// Writing the word for what is recorded.
+pub(crate) trait RecordAudit: ReadAudit {
+    /// Signs what the log is now, if that is news. Says whether it was.
+    async fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError>;
+}
+
+/// Changing what is recorded: the oldest records may go, and nothing else.
+pub(crate) trait ChangeAudit: RecordAudit {
+    /// Removes records from the oldest on that are older than `before`, at most `limit`, and signs a
+    /// word for them. Gives it, and how many were removed now; none when the oldest may stay.
+    async fn prune_audit(
+        &self,
+        before: Timestamp,
+        limit: usize,
+        signer: &Signer,
+        now: Timestamp,
+    ) -> Result<Option<(Pruned, u64)>, StoreError>;
+    /// Signs anew the word for what was removed, with this plane's key.
+    async fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError>;
+}
+
+impl<R: Rows> ReadAudit for R {
+    async fn audit_newest(
+        &self,
+        filter: &AuditFilter,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        query::newest(self, filter, offset, limit)
+    }
+
+    async fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError> {
+        let span = |to: u64| {
+            Span::under(&[])
+                .from(from.to_be_bytes().to_vec())
+                .to(to.to_be_bytes().to_vec())
+        };
+        // What a record says of its own number is not yet proven: its place counts.
+        let records = self.some(schema::AUDIT, span(to), Order::Up, limit)?;
+        let Some(last) = records.last().map(|(key, _)| number(key)) else {
+            return Ok((Vec::new(), None));
+        };
+        let marks = self.some(schema::AUDIT_CHECKPOINTS, span(last), Order::Up, usize::MAX)?;
+        let mut marks = marks.iter().peekable();
+        let mut lines = Vec::with_capacity(records.len() + marks.len());
+        for (key, value) in &records {
+            lines.push(AuditLine::Record(parse(schema::AUDIT, value)?));
+            while let Some((_, mark)) = marks.next_if(|(of, _)| of <= key) {
+                lines.push(AuditLine::Checkpoint(parse(schema::AUDIT_CHECKPOINTS, mark)?));
+            }
+        }
+        Ok((lines, Some(last)))
+    }
+
+    async fn audit_beginning(&self) -> Result<Beginning, StoreError> {
+        Ok(Beginning {
+            pruned: self.json(schema::AUDIT_CHAIN, chain::PRUNED)?,
+            head: chain(self)?.head,
+        })
+    }
+
+    async fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let newest = self.some(schema::AUDIT_CHECKPOINTS, Span::under(&[]), Order::Down, 1)?;
+        let newest = newest.first();
+        newest
+            .map(|(_, value)| parse(schema::AUDIT_CHECKPOINTS, value))
+            .transpose()
+    }
+}
+
+impl<R: RecordRows> RecordAudit for R {
+    async fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError> {
+        let head = chain(self)?.head;
+        let covered = self.audit_checkpoint().await?;
+        let known = covered.is_some_and(|mark| mark.id == head.id && mark.public_key == signer.public_key());
+        if head.id == 0 || known {
+            return Ok(false);
+        }
+        put_checkpoint(self, signer, head, now)?;
+        Ok(true)
+    }
+}
+
+impl<R: ChangeRows> ChangeAudit for R {
+    async fn prune_audit(
+        &self,
+        before: Timestamp,
+        limit: usize,
+        signer: &Signer,
+        now: Timestamp,
+    ) -> Result<Option<(Pruned, u64)>, StoreError> {
+        let known: Option<Pruned> = self.json(schema::AUDIT_CHAIN, chain::PRUNED)?;
+        let mut head = known.map_or_else(Head::default, |stub| Head {
+            id: stub.id,
+            hash: stub.hash,
+        });
+        let mut old: Vec<AuditRecord> = Vec::new();
+        let from = Span::under(&[]).from((head.id + 1).to_be_bytes().to_vec());
+        self.visit(schema::AUDIT, from, Order::Up, |key, value| {
+            if old.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            let record = parse::<AuditRecord>(schema::AUDIT, value).ok();
+            if record.as_ref().is_some_and(|record| record.created_at >= before) {
+                return Ok(ControlFlow::Break(()));
+            }
+            let following = record.and_then(|record| Some((next(&head, number(key), &record)?, record)));
+            let Some((here, record)) = following else {
+                return match old.is_empty() {
+                    true => Err(StoreError::AuditFault(head.id + 1)),
+                    // First what comes before it.
+                    false => Ok(ControlFlow::Break(())),
+                };
+            };
+            head = here;
+            old.push(record);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if old.is_empty() {
+            return Ok(None);
+        }
+        let removed = u64::try_from(old.len()).unwrap_or(u64::MAX);
+        let count = known.map_or(0, |stub| stub.count) + removed;
+        let stub = signer.pruned(head, count, now).map_err(chain::unsigned)?;
+
+        let gone = || Span::under(&[]).to(head.id.to_be_bytes().to_vec());
+        for table in [schema::AUDIT, schema::AUDIT_CHECKPOINTS, schema::AUDIT_RUNS] {
+            self.erase_all(table, gone())?;
+        }
+        for record in &old {
+            index::erase(self, record)?;
+        }
+        self.put_json(schema::AUDIT_CHAIN, chain::PRUNED, &stub)?;
+        Ok(Some((stub, removed)))
+    }
+
+    async fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError> {
+        let Some(stub) = self.json::<Pruned>(schema::AUDIT_CHAIN, chain::PRUNED)? else {
+            return Ok(());
+        };
+        let (id, hash) = (stub.id, stub.hash);
+        let ours = signer.pruned(Head { id, hash }, stub.count, now);
+        self.put_json(schema::AUDIT_CHAIN, chain::PRUNED, &ours.map_err(chain::unsigned)?)
+    }
+}
+
+/// Appends records, each chained to the one before it.
+pub(crate) fn append(tx: &impl ChangeRows, author: &Author, entries: &[Entry]) -> Result<(), StoreError> {
+    let mut chain = chain(tx)?;
+    for entry in entries {
+        let mut record = AuditRecord {
+            id: chain.head.id + 1,
+            actor: author.actor.clone(),
+            action: entry.action.as_str().to_owned(),
+            target: entry.target.clone(),
+            ip: author.ip.clone(),
+            created_at: author.now,
+            detail: entry.detail.clone(),
+            request_id: author.request,
+            changes: entry.changes.clone(),
+            hash: Default::default(),
+        };
+        record.hash = follow(&chain.head.hash, &record);
+        let number = record.id.to_be_bytes();
+        tx.put_json(schema::AUDIT, &number, &record)?;
+        index::put(tx, &record)?;
+        if chain.grow(&record) {
+            tx.put(schema::AUDIT_RUNS, &number, &[])?;
+        }
+        if let Some(signer) = author
+            .signer
+            .as_ref()
+            .filter(|_| record.id.is_multiple_of(CHECKPOINT_EVERY))
+        {
+            put_checkpoint(tx, signer, chain.head, author.now)?;
+        }
+    }
+    tx.put_json(schema::AUDIT_CHAIN, chain::HEAD, &chain)
+}
+
+/// Where the chain is after `record`, which stands at `place`; none where it is not as it was written,
+/// which is not signed for, and not removed.
+fn next(head: &Head, place: u64, record: &AuditRecord) -> Option<Head> {
+    let (due, hash) = (head.id + 1, record.hash);
+    let as_written = (place, record.id) == (due, due) && follow(&head.hash, record) == hash;
+    as_written.then_some(Head { id: due, hash })
+}
+
+/// The number at the end of a key.
+fn number(key: &[u8]) -> u64 {
+    u64::from_be_bytes(row_key::tail(key))
+}

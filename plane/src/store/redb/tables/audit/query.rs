@@ -1,0 +1,168 @@
+//! Reading the newest records that match, without looking at the others.
+//!
+//! Owns the walk: every filter is a sorted set of numbers, and all are walked at once, from the
+//! highest number down, each skipping to where the others are. So the smallest set decides how much
+//! is looked at. Times are searched by halving, in runs: a clock that was set back begins another.
+
+use std::ops::ControlFlow;
+
+use serde::Deserialize;
+use wgctl::Timestamp;
+use wgctl::api::AuditRecord;
+
+use super::chain::{self, DISORDER};
+use super::index::Index;
+use super::{AuditFilter, number};
+use crate::store::error::StoreError;
+use crate::store::redb::rows::{Order, Rows, Span};
+use crate::store::redb::schema;
+
+/// A sorted set of numbers of records.
+enum Numbers {
+    Indexed(Index),
+    /// Ranges, the highest first: first and last number, both included.
+    Between(Vec<(u64, u64)>),
+}
+
+impl Numbers {
+    /// The greatest number that is not above `most`.
+    fn at_most(&self, rows: &impl Rows, most: u64) -> Result<Option<u64>, StoreError> {
+        match self {
+            Self::Indexed(index) => index.at_most(rows, most),
+            Self::Between(ranges) => {
+                let at = ranges.partition_point(|(first, _)| *first > most);
+                Ok(ranges.get(at).map(|(_, last)| most.min(*last)))
+            }
+        }
+    }
+}
+
+/// Matching records, newest first.
+pub(super) fn newest(
+    rows: &impl Rows,
+    filter: &AuditFilter,
+    offset: usize,
+    limit: usize,
+) -> Result<Vec<AuditRecord>, StoreError> {
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    let last = chain::chain(rows)?.head.id;
+    let first = rows
+        .json::<wgctl::api::Pruned>(schema::AUDIT_CHAIN, chain::PRUNED)?
+        .map_or(1, |stub| stub.id + 1);
+    let sets = sets(rows, filter, first, last)?;
+    let mut skip = offset as u64;
+    let mut next = last;
+    if sets.is_empty() {
+        // Numbers have no gaps: the offset is a place.
+        next = last.saturating_sub(skip);
+        skip = 0;
+    }
+    while next >= first
+        && let Some(id) = agreed(rows, &sets, next)?.filter(|id| *id >= first)
+    {
+        let record: Option<AuditRecord> = rows.json(schema::AUDIT, &id.to_be_bytes())?;
+        match record.filter(|record| filter.admits(record)) {
+            Some(_) if skip > 0 => skip -= 1,
+            Some(record) => found.push(record),
+            None => {}
+        }
+        if found.len() >= limit {
+            break;
+        }
+        next = id - 1;
+    }
+    Ok(found)
+}
+
+/// The greatest number that is in all sets and not above `most`.
+fn agreed(rows: &impl Rows, sets: &[Numbers], most: u64) -> Result<Option<u64>, StoreError> {
+    let (mut candidate, mut agreeing) = (most, 0);
+    for set in sets.iter().cycle() {
+        if agreeing == sets.len() {
+            break;
+        }
+        match set.at_most(rows, candidate)? {
+            None => return Ok(None),
+            Some(id) if id == candidate => agreeing += 1,
+            Some(id) => (candidate, agreeing) = (id, 1),
+        }
+    }
+    Ok(Some(candidate))
+}
+
+fn sets(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result<Vec<Numbers>, StoreError> {
+    let actor = filter
+        .actor
+        .as_deref()
+        .map(|text| Index::of(schema::AUDIT_ACTORS, text));
+    let action = filter
+        .action
+        .as_deref()
+        .map(|text| Index::of(schema::AUDIT_ACTIONS, text));
+    let target = filter.target.as_deref().map(Index::of_target);
+    let indexes = [actor, action, target].into_iter().flatten();
+    let mut sets: Vec<Numbers> = indexes.map(Numbers::Indexed).collect();
+    if filter.since.is_some() || filter.until.is_some() {
+        sets.push(Numbers::Between(between(rows, filter, first, last)?));
+    }
+    Ok(sets)
+}
+
+/// Where records of the time that is asked for can be; there may be others among them.
+fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+    let mut begins = vec![first];
+    let later = Span::under(&[]).after(first.to_be_bytes().to_vec());
+    rows.visit(schema::AUDIT_RUNS, later, Order::Up, |key, _| {
+        begins.push(number(key));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let mut ranges = Vec::new();
+    let mut end = last + 1;
+    for begin in begins.into_iter().rev() {
+        // No record of a run is older than one before it by more than the disorder.
+        let from = match filter.since {
+            Some(since) => halve(begin, end, |id| {
+                Ok(time(rows, id)?.is_some_and(|at| at.after(DISORDER) < since))
+            })?,
+            None => begin,
+        };
+        let to = match filter.until {
+            Some(until) => halve(begin, end, |id| {
+                Ok(time(rows, id)?.is_none_or(|at| at.before(DISORDER) < until))
+            })?,
+            None => end,
+        };
+        if from < to {
+            ranges.push((from, to - 1));
+        }
+        end = begin;
+    }
+    Ok(ranges)
+}
+
+/// The end of the numbers from `low` on for which all that come before it can be passed over, as far
+/// as `passed` tells of a few.
+fn halve(mut low: u64, mut high: u64, passed: impl Fn(u64) -> Result<bool, StoreError>) -> Result<u64, StoreError> {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if passed(middle)? {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+#[derive(Deserialize)]
+struct Dated {
+    created_at: Timestamp,
+}
+
+fn time(rows: &impl Rows, id: u64) -> Result<Option<Timestamp>, StoreError> {
+    let dated: Option<Dated> = rows.json(schema::AUDIT, &id.to_be_bytes())?;
+    Ok(dated.map(|dated| dated.created_at))
+}

@@ -1,0 +1,74 @@
+//! History: one packed hour a row, by time first, so that the fleet is read in order of time.
+
+use wgctl::ServerId;
+
+use crate::store::error::StoreError;
+use crate::store::redb::rows::{Order, RecordRows, Rows, Span};
+use crate::store::redb::schema;
+
+/// Reading history. An hour is counted from the Unix epoch.
+pub(crate) trait ReadHistory {
+    /// One server's hour, packed.
+    async fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError>;
+    /// All servers' hours of one hour, packed, by server.
+    async fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError>;
+}
+
+/// Recording history.
+pub(crate) trait RecordHistory: ReadHistory {
+    async fn put_hour(&self, hour: u64, server: &ServerId, packed: &[u8]) -> Result<(), StoreError>;
+    async fn erase_hour(&self, hour: u64, server: &ServerId) -> Result<(), StoreError>;
+    /// Removes all hours before `hour`.
+    async fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError>;
+}
+
+fn hour_key(hour: u64, server: &ServerId) -> Vec<u8> {
+    [hour.to_be_bytes().as_slice(), server.as_str().as_bytes()].concat()
+}
+
+impl<R: Rows> ReadHistory for R {
+    async fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bytes(schema::HISTORY, &hour_key(hour, server))
+    }
+
+    async fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError> {
+        let span = Span::under(&[])
+            .from(hour.to_be_bytes().to_vec())
+            .before(hour.saturating_add(1).to_be_bytes().to_vec());
+        let rows = self.some(schema::HISTORY, span, Order::Up, usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, packed)| {
+                let id = key.get(8..).and_then(|id| std::str::from_utf8(id).ok());
+                let id = id.and_then(|id| id.parse().ok());
+                let id = id.ok_or_else(|| StoreError::Corrupt("history: not a server id".to_owned()))?;
+                Ok((id, packed))
+            })
+            .collect()
+    }
+}
+
+impl<R: RecordRows> RecordHistory for R {
+    async fn put_hour(&self, hour: u64, server: &ServerId, packed: &[u8]) -> Result<(), StoreError> {
+        self.put(schema::HISTORY, &hour_key(hour, server), packed)
+    }
+
+    async fn erase_hour(&self, hour: u64, server: &ServerId) -> Result<(), StoreError> {
+        self.erase(schema::HISTORY, &hour_key(hour, server))
+    }
+
+    async fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError> {
+        let span = Span::under(&[]).before(hour.to_be_bytes().to_vec());
+        if self
+            .some(
+                schema::HISTORY,
+                Span::under(&[]).before(hour.to_be_bytes().to_vec()),
+                Order::Up,
+                1,
+            )?
+            .is_empty()
+        {
+            return Ok(());
+        }
+        self.erase_all(schema::HISTORY, span)
+    }
+}

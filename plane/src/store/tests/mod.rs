@@ -1,0 +1,279 @@
+//! What the store promises, whatever is in it and whatever the disk does.
+
+mod audit;
+mod damage;
+mod disk;
+mod errors;
+mod migration;
+mod power;
+mod queue;
+mod rows;
+mod workload;
+
+use std::sync::Arc;
+
+use wgctl::api::Role;
+use wgctl::name::UserId;
+
+use crate::model::caller::{Action, Actor, Entry};
+use crate::model::records::{Ledger, UserRecord};
+
+use super::prelude::*;
+use super::redb::tables::history::ReadHistory as _;
+use super::redb::tables::revisions::{ChangeRevisions as _, ReadChanges as _};
+use super::redb::tables::users::ChangeUsers as _;
+use super::*;
+
+const CACHE: usize = 8 << 20;
+
+/// Whether `SENTRAZONE_FAULTS=full` asks for everything.
+fn full() -> bool {
+    std::env::var_os("SENTRAZONE_FAULTS").is_some_and(|value| value == "full")
+}
+
+/// Twenty times as many in full.
+fn rounds(few: u64) -> u64 {
+    if full() { few * 20 } else { few }
+}
+
+/// Which of `total` moments to try: about a hundred, all in full.
+fn moments(total: u64) -> impl Iterator<Item = u64> {
+    let step = if full() { 1 } else { total.div_ceil(100) };
+    (1..=total).step_by(usize::try_from(step.max(1)).unwrap())
+}
+
+/// A line of the table of faults: a loss fails the test before it comes here.
+fn say(name: &str, runs: u64, figure: &str) {
+    println!("fault: {name} | runs {runs} | lost 0 | {figure}");
+}
+
+fn caller() -> Caller {
+    Caller::standing(Actor::Local("root".to_owned()), None)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(seconds)
+}
+
+fn user(n: usize) -> UserRecord {
+    UserRecord {
+        id: UserId::random(),
+        email: format!("user{n}@example.com").parse().unwrap(),
+        role: Role::Viewer,
+        enabled: true,
+        password_hash: String::new(),
+        session_epoch: 1,
+        created_at: at(0),
+        last_login_at: None,
+        known_addresses: Vec::new(),
+    }
+}
+
+async fn add(store: &Store, user: UserRecord) -> Result<(), StoreError> {
+    let entry = Entry::new(Action::UserCreated, &user.email);
+    store
+        .change(&caller(), at(1), async move |tx: &Changing| {
+            tx.put_user(&user).await?;
+            Ok(Done::new((), entry))
+        })
+        .await
+}
+
+fn users(store: &Store) -> usize {
+    let all = store.read(async |tx| tx.users().await);
+    all.unwrap().len()
+}
+
+fn audit_rows(store: &Store) -> u64 {
+    let beginning = store.read(async |tx| tx.audit_beginning().await);
+    beginning.unwrap().head.id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_many_callers_are_all_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    let store = Store::open(&path, CACHE).unwrap();
+    let incarnation = store.incarnation().unwrap();
+    let writers: Vec<_> = (0..200)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { add(&store, user(n)).await })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
+    assert_eq!((users(&store), audit_rows(&store)), (200, 200));
+    drop(store);
+    let store = Store::open(&path, CACHE).unwrap();
+    assert_eq!((users(&store), audit_rows(&store)), (200, 200));
+    assert_eq!(store.incarnation().unwrap(), incarnation);
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_why_it_cannot_open_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    let _store = Store::open(&path, CACHE).unwrap();
+    let error = Store::open(&path, CACHE).err().unwrap();
+    assert!(error.to_string().contains("another process"), "{error}");
+}
+
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    let _store = Store::open(&path, CACHE).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn what_is_refused_has_written_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let refused = store
+        .change(&caller(), at(1), async |_: &Changing| {
+            Err::<Done<()>, _>(StoreError::Corrupt("no".to_owned()))
+        })
+        .await;
+    assert!(matches!(refused, Err(StoreError::Corrupt(_))));
+    assert_eq!((users(&store), audit_rows(&store)), (0, 0));
+}
+
+#[tokio::test]
+async fn a_change_that_writes_and_then_fails_is_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let failed = store
+        .change(&caller(), at(1), async |tx: &Changing| {
+            tx.put_user(&user(1)).await?;
+            Err::<Done<()>, _>(StoreError::Corrupt("too late".to_owned()))
+        })
+        .await;
+    assert!(matches!(failed, Err(StoreError::Corrupt(_))));
+    assert_eq!((users(&store), audit_rows(&store)), (0, 0));
+    add(&store, user(2)).await.unwrap();
+    assert_eq!((users(&store), audit_rows(&store)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_change_without_an_audit_record_is_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let silent = store
+        .change(&caller(), at(1), async |tx: &Changing| {
+            tx.put_user(&user(1)).await?;
+            Ok::<_, StoreError>(Done::nothing(()))
+        })
+        .await;
+    assert!(matches!(silent, Err(StoreError::Broken(_))));
+    assert_eq!(users(&store), 0);
+}
+
+#[tokio::test]
+async fn a_change_that_panics_is_undone_and_the_writer_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let panicked = store
+        .change(&caller(), at(1), async |tx: &Changing| {
+            tx.put_user(&user(1)).await?;
+            if users_of(tx).await? == 1 {
+                panic!("a bug");
+            }
+            Ok::<_, StoreError>(Done::new((), Entry::new(Action::UserCreated, "x")))
+        })
+        .await;
+    assert!(panicked.is_err());
+    assert_eq!(users(&store), 0);
+    add(&store, user(2)).await.unwrap();
+    assert_eq!(users(&store), 1);
+}
+
+async fn users_of(tx: &impl Read) -> Result<usize, StoreError> {
+    Ok(tx.users().await?.len())
+}
+
+#[tokio::test]
+async fn the_audit_record_says_who_from_where_and_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let stranger = Caller::standing(
+        Actor::Nobody("ev\nil@example.com".to_owned()),
+        Some("192.0.2.7".parse().unwrap()),
+    );
+    store
+        .change(&stranger, at(5), async |_: &Changing| {
+            Ok::<_, StoreError>(Done::new((), Entry::new(Action::LoginFailed, "a\nb")))
+        })
+        .await
+        .unwrap();
+    let filter = AuditFilter::default();
+    let records = store.read(async |tx| tx.audit_newest(&filter, 0, 10).await).unwrap();
+    let record = records.first().unwrap();
+    assert_eq!((record.id, record.actor.as_str()), (1, "evil@example.com"));
+    assert_eq!((record.action.as_str(), record.target.as_str()), ("login_failed", "ab"));
+    assert_eq!((record.ip.as_str(), record.created_at), ("192.0.2.7", at(5)));
+}
+
+#[tokio::test]
+async fn metrics_are_seen_at_once_and_kept_when_the_store_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    let server: wgctl::ServerId = "a".parse().unwrap();
+    let store = Store::open(&path, CACHE).unwrap();
+    let id = server.clone();
+    store
+        .record(async move |tx: &Recording<'_>| tx.put_hour(7, &id, b"x").await)
+        .await
+        .unwrap();
+    let hour = |store: &Store| store.read(async |tx| tx.hour(7, &server).await).unwrap();
+    assert_eq!(hour(&store).as_deref(), Some(b"x".as_slice()));
+    drop(store);
+    let store = Store::open(&path, CACHE).unwrap();
+    assert_eq!(hour(&store).as_deref(), Some(b"x".as_slice()));
+}
+
+#[tokio::test]
+async fn the_store_is_shared_between_tasks() {
+    fn is_shared<T: Send + Sync + 'static>(_: &T) {}
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    is_shared(&store);
+    is_shared(&Arc::new(store));
+}
+
+#[tokio::test]
+async fn the_log_of_changes_keeps_the_last_ten_thousand() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let server: wgctl::ServerId = "a".parse().unwrap();
+    let id = server.clone();
+    let ledger = store
+        .change(&caller(), at(1), async move |tx: &Changing| {
+            let mut ledger = Ledger {
+                revision: 1,
+                floor: 1,
+                last_place: 0,
+                peers: 0,
+            };
+            for n in 0..10_050u64 {
+                let peer = wgctl::PeerId::from_bytes(u128::from(n).to_be_bytes());
+                tx.log_change(&id, &mut ledger, Some(&peer)).await?;
+            }
+            Ok::<_, StoreError>(Done::new(ledger, Entry::new(Action::ServerUpdated, &id)))
+        })
+        .await
+        .unwrap();
+    assert_eq!((ledger.revision, ledger.floor), (10_051, 51));
+    let since = async |revision| {
+        let changes = store.read(async |tx| tx.changes_after(&server, revision).await);
+        changes.unwrap().peers.len()
+    };
+    assert_eq!(
+        (since(0).await, since(51).await, since(10_050).await),
+        (10_000, 10_000, 1)
+    );
+}
