@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::store::{Recording, Store, StoreError};
+use crate::store::{LossyWrite, Store, StoreError};
 
 /// Sends signs of life until it is dropped; ends at once where nobody waits for them.
 pub(crate) async fn watch(store: Store) {
@@ -25,7 +25,7 @@ pub(crate) async fn watch(store: Store) {
 
 async fn tell(store: Store, every: Duration, alive: impl Fn()) {
     loop {
-        let mut asked = pin!(store.record(async |_: &Recording<'_>| Ok::<(), StoreError>(())));
+        let mut asked = pin!(store.record(|_: &dyn LossyWrite| Ok::<(), StoreError>(())));
         // An error is an answer too.
         while tokio::time::timeout(every, &mut asked).await.is_err() {
             if store.is_at_length() {
@@ -59,7 +59,7 @@ mod tests {
         let (release, released) = mpsc::channel();
         let hung = store.clone();
         let hanging = tokio::spawn(async move {
-            let hang = async move |_: &Recording<'_>| {
+            let hang = move |_: &dyn LossyWrite| {
                 began.send(()).unwrap();
                 released.recv().unwrap();
                 Ok::<(), StoreError>(())

@@ -25,7 +25,6 @@ pub mod log;
 pub mod metrics;
 pub mod name;
 pub mod pin;
-pub mod pool;
 pub mod protocol;
 #[cfg(feature = "qr")]
 pub mod qr;

@@ -15,8 +15,8 @@ use wgctl::backup::Summary;
 
 use super::{Caller, Fleet, Refusal, to_its_end};
 use crate::model::caller::{Action, Entry};
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, StoreError, check};
+use crate::store::DurableWrite;
+use crate::store::{Change, StoreError, check};
 
 /// How many copies of everything may lie on the disk at once, on their way out or in.
 pub(super) const COPIES: usize = 2;
@@ -35,7 +35,7 @@ impl Fleet {
     pub async fn back_up(&self, caller: &Caller) -> Result<Copy, Refusal> {
         let (place, at) = (self.place()?, self.now());
         let entry = Entry::new(Action::BackupCreated, "everything");
-        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+        self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
             .await?;
         let file = self.store().back_up(at).await?;
         Ok(Copy {
@@ -72,14 +72,14 @@ impl Fleet {
             let ((summary, taken_over), copy) = checked.await.unwrap_or(Err(StoreError::Broken("a check panicked")))?;
             let (epoch, of, now) = (unused_epoch()?, summary.clone(), fleet.now());
             let signer = fleet.store().signer();
-            let change = async move |tx: &Changing| {
-                let replaced = tx.audit_beginning().await?.head;
-                replace(tx, copy, epoch).await?;
+            let change = move |tx: &dyn DurableWrite| {
+                let replaced = tx.audit_beginning()?.head;
+                replace(tx, copy, epoch)?;
                 if let Some(signer) = signer {
-                    tx.vouch_for_audit(&signer, now).await?;
+                    tx.vouch_for_audit(&signer, now)?;
                 }
                 let entry = entry(&of, replaced, &taken_over);
-                Ok(Done::new(taken_over.fault, entry))
+                Ok(Change::new(taken_over.fault, entry))
             };
             let at_length = fleet.store().at_length();
             let audit_fault = fleet.change(&caller, change).await?;
@@ -120,22 +120,22 @@ fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry 
     entry.with_detail(detail)
 }
 
-async fn replace(tx: &impl Change, mut copy: Copy, epoch: u64) -> Result<(), Refusal> {
+fn replace(tx: &dyn DurableWrite, mut copy: Copy, epoch: u64) -> Result<(), Refusal> {
     copy.file
         .rewind()
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    tx.replace_by(&mut BufReader::new(&copy.file)).await?;
-    for mut user in tx.users().await? {
+    tx.replace_by(&mut BufReader::new(&copy.file))?;
+    for mut user in tx.users()? {
         user.session_epoch = epoch;
-        tx.put_user(&user).await?;
+        tx.put_user(&user)?;
     }
-    for server in tx.servers().await? {
-        let mut state = tx.agent_state(&server.id).await?;
+    for server in tx.servers()? {
+        let mut state = tx.agent_state(&server.id)?;
         // What was confirmed was another life's.
         state.applied_revision = None;
         state.interface_failed = None;
-        tx.put_agent_state(&server.id, &state).await?;
-        tx.put_failures(&server.id, &[]).await?;
+        tx.put_agent_state(&server.id, &state)?;
+        tx.put_failures(&server.id, &[])?;
     }
     Ok(())
 }

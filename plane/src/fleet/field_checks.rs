@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use crate::model::pool::Pool;
 use ipnet::IpNet;
 use wgctl::address::{Endpoint, leads_off_host, normal};
-use wgctl::pool::Pool;
 use wgctl::{PublicKey, Timestamp};
 
 use super::Refusal;

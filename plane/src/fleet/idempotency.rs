@@ -12,7 +12,7 @@ use wgctl::protocol::v1::Sealed;
 
 use super::Refusal;
 use crate::model::records::Answer;
-use crate::store::prelude::*;
+use crate::store::{DurableWrite, Read};
 
 /// How long an answer is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -51,15 +51,15 @@ pub(super) struct First {
 }
 
 /// Looks whether a request was answered before; one without a key never was.
-pub(super) async fn before<T: DeserializeOwned>(
-    tx: &impl Read,
+pub(super) fn before<T: DeserializeOwned>(
+    tx: &dyn Read,
     once: Option<Idempotency>,
     now: Timestamp,
 ) -> Result<Before<T>, Refusal> {
     let Some(once) = once else {
         return Ok(Before::New(First { once: None, now }));
     };
-    match tx.answer(&once.scope).await? {
+    match tx.answer(&once.scope)? {
         Some(answer) if now.since(answer.at) < KEPT => {
             if answer.body != once.body {
                 return Err(Refusal::IdempotencyConflict);
@@ -103,9 +103,9 @@ impl First {
 
 impl Kept {
     /// Keeps the answer with the change that it answers.
-    pub(super) async fn write(&self, tx: &impl Change) -> Result<(), Refusal> {
+    pub(super) fn write(&self, tx: &dyn DurableWrite) -> Result<(), Refusal> {
         if let Some((once, old, answer)) = &self.0 {
-            tx.put_answer(&once.scope, answer, old.as_ref()).await?;
+            tx.put_answer(&once.scope, answer, old.as_ref())?;
         }
         Ok(())
     }

@@ -41,8 +41,8 @@ use crate::history;
 pub use crate::model::authority::Authority;
 pub use crate::model::caller::{Action, Actor, Caller};
 use crate::relay::Relay;
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Reading, Recording, Store, StoreError};
+use crate::store::{Change, Store, StoreError};
+use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// How many outlived rows are removed in one transaction.
 const SWEEP: usize = 1000;
@@ -117,7 +117,7 @@ impl Fleet {
 
     /// Whether changes can be made now, for `/readyz`.
     pub async fn ready(&self) -> Result<(), Refusal> {
-        let idle = self.store().record(async |_: &Recording<'_>| Ok::<(), Refusal>(()));
+        let idle = self.store().record(|_: &dyn LossyWrite| Ok::<(), Refusal>(()));
         match tokio::time::timeout(Duration::from_secs(5), idle).await {
             Ok(outcome) => outcome,
             Err(_) => Err(StoreError::Unavailable("the writer did not answer within 5 s".to_owned()).into()),
@@ -151,13 +151,13 @@ impl Fleet {
         let now = self.now();
         let (oldest, _) = history::place(now.before(history::RETENTION));
         self.store()
-            .record(async move |tx: &Recording<'_>| tx.erase_hours_before(oldest).await)
+            .record(move |tx: &dyn LossyWrite| tx.erase_hours_before(oldest))
             .await
             .map_err(Refusal::Store)?;
         loop {
             let swept = self
                 .store()
-                .record(async move |tx: &Recording<'_>| sweep_some(tx, now).await)
+                .record(move |tx: &dyn LossyWrite| sweep_some(tx, now))
                 .await;
             if swept? < SWEEP {
                 return Ok(());
@@ -181,12 +181,12 @@ impl Fleet {
     async fn change<T: Send + 'static>(
         &self,
         caller: &Caller,
-        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
+        change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (authority, now) = (caller.authority.clone(), self.now());
-        let permitted = async move |tx: &Changing| {
-            people::authority::check(tx, &authority, now).await?;
-            change(tx).await
+        let permitted = move |tx: &dyn DurableWrite| {
+            people::authority::check(tx, &authority, now)?;
+            change(tx)
         };
         self.store().change(caller, now, permitted).await
     }
@@ -197,14 +197,14 @@ impl Fleet {
         caller: &Caller,
         server: &ServerId,
         durability: Durability,
-        record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, Refusal> + Send + 'static,
+        record: impl FnOnce(&dyn LossyWrite) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let turn = self.shared.relay.line(server).turn().await;
         let (authority, now) = (caller.authority.clone(), self.now());
-        let permitted = async move |tx: &Recording<'_>| {
+        let permitted = move |tx: &dyn LossyWrite| {
             let _turn = turn;
-            people::authority::check(tx, &authority, now).await?;
-            record(tx).await
+            people::authority::check(tx, &authority, now)?;
+            record(tx)
         };
         match durability {
             Durability::Lazy => self.store().record(permitted).await,
@@ -217,12 +217,12 @@ impl Fleet {
         &self,
         caller: &Caller,
         server: &ServerId,
-        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
+        change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let turn = self.shared.relay.line(server).turn().await;
-        let in_turn = async move |tx: &Changing| {
+        let in_turn = move |tx: &dyn DurableWrite| {
             let _turn = turn;
-            change(tx).await
+            change(tx)
         };
         self.change(caller, in_turn).await
     }
@@ -231,12 +231,12 @@ impl Fleet {
     async fn scan_for_agent<T: Send + 'static>(
         &self,
         server: &ServerId,
-        read: impl AsyncFnOnce(&Reading) -> Result<T, Refusal> + Send + 'static,
+        read: impl FnOnce(&dyn Read) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let turn = self.shared.relay.line(server).look().await;
-        let in_turn = async move |tx: &Reading| {
+        let in_turn = move |tx: &dyn Read| {
             let _turn = turn;
-            read(tx).await
+            read(tx)
         };
         self.store().scan(in_turn).await
     }
@@ -247,7 +247,7 @@ impl Fleet {
         &self,
         caller: &Caller,
         server: &ServerId,
-        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, Refusal> + Send + 'static,
+        change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (fleet, caller, server) = (self.clone(), caller.clone(), server.clone());
         let told = async move {
@@ -279,9 +279,9 @@ async fn to_its_end<T: Send + 'static>(
         .unwrap_or_else(|error| Err(Refusal::Internal(format!("it was interrupted: {error}"))))
 }
 
-async fn sweep_some(tx: &impl Record, now: Timestamp) -> Result<usize, Refusal> {
-    let answers = tx.sweep_answers(now.before(idempotency::KEPT), SWEEP).await?;
-    let penalties = tx.sweep_penalties(now.before(limits::logins::FORGOTTEN), SWEEP).await?;
+fn sweep_some(tx: &dyn LossyWrite, now: Timestamp) -> Result<usize, Refusal> {
+    let answers = tx.sweep_answers(now.before(idempotency::KEPT), SWEEP)?;
+    let penalties = tx.sweep_penalties(now.before(limits::logins::FORGOTTEN), SWEEP)?;
     Ok(answers.max(penalties))
 }
 

@@ -135,7 +135,7 @@ permission!(
 async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
     mark(parts, None);
     // An agent that takes the time of a round trip comes as itself.
-    if parts.headers.contains_key(header::AUTHORIZATION) && prove(parts, app.shared()).await.is_ok() {
+    if parts.headers.contains_key(header::AUTHORIZATION) && prove(parts, app.shared()).is_ok() {
         stand(parts);
     }
     let (app, address, request) = (app.clone(), address(parts), request_id(&parts.extensions));
@@ -326,7 +326,7 @@ impl Human {
 
 /// Who the request's token, or else its connection, proves it is from.
 async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
-    let identity = prove(parts, shared).await;
+    let identity = prove(parts, shared);
     match &identity {
         Ok(_) => stand(parts),
         Err(failure) if failure.kind() == Kind::Unauthorized && is_an_agents(bearer(parts)?) => {
@@ -348,7 +348,7 @@ fn is_an_agents(token: Option<&str>) -> bool {
     token.is_some_and(|token| token.starts_with(fleet::AGENT_PREFIX))
 }
 
-async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
+fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
     let Some(token) = bearer(parts)? else {
         return match parts.extensions.get::<Peer>() {
             Some(Peer::Local(user)) => Ok(Identity::Local(Arc::clone(user))),
@@ -358,8 +358,7 @@ async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
     if token.starts_with(fleet::AGENT_PREFIX) {
         let agent = shared
             .fleet
-            .agent_by_token(token, address(parts).0, request_id(&parts.extensions))
-            .await?;
+            .agent_by_token(token, address(parts).0, request_id(&parts.extensions))?;
         let Some((server, caller)) = agent else {
             return Err(Kind::Unauthorized
                 .because("this agent token is not valid (any more): `wgctl server token SERVER` makes a new one"));
@@ -367,7 +366,7 @@ async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
         return Ok(Identity::Agent(server, Box::new(caller)));
     }
     if token.starts_with(fleet::TOKEN_PREFIX) {
-        let grant = shared.fleet.token_grant(token).await?;
+        let grant = shared.fleet.token_grant(token)?;
         let grant = grant.ok_or_else(|| {
             Kind::Unauthorized.because("this API token is not valid (any more): ask an admin for a new one")
         })?;
@@ -375,7 +374,7 @@ async fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
     }
     let over = || Kind::Unauthorized.because("this token is not valid (any more): log in again at POST /api/login");
     let claims = shared.tokens.verify(token, Timestamp::now()).map_err(|_| over())?;
-    let account = shared.fleet.account(&claims.sub).await?.ok_or_else(over)?;
+    let account = shared.fleet.account(&claims.sub)?.ok_or_else(over)?;
     if !account.enabled || account.session_epoch != claims.epoch || account.role != claims.role {
         return Err(over());
     }

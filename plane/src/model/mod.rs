@@ -6,4 +6,5 @@
 pub(crate) mod audit_fields;
 pub(crate) mod authority;
 pub(crate) mod caller;
+pub(crate) mod pool;
 pub(crate) mod records;

@@ -15,6 +15,9 @@ use wgctl::name::{Email, Incarnation, InterfaceName, TokenId, TokenName, UserId}
 use wgctl::protocol::v1::Sealed;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
+/// The owner of the server's own addresses.
+pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
+
 /// A server as it was registered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ServerRecord {

@@ -9,6 +9,7 @@
 //! `Store::change`, which is durable before it answers and cannot be made without its audit
 //! record, and `Store::record` for metrics.
 
+mod change;
 mod error;
 pub(crate) mod redb;
 pub(crate) mod transaction;
@@ -18,41 +19,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use self::redb::backup::ReadEverything as _;
 use self::redb::writer::Verdict;
 use crate::model::caller::Caller;
-use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use wgctl::Timestamp;
 use wgctl::audit::Signer;
 use wgctl::name::Incarnation;
 
+use self::redb::rows::ReadTx;
+pub(crate) use change::Change;
 pub use error::StoreError;
+pub(crate) use transaction::{AuditFilter, Beginning, Changes, DurableWrite, LossyWrite, Read};
 
 pub(crate) use self::redb::backup::check;
-pub(crate) use self::redb::job::Done;
-pub(crate) use self::redb::rows::{Changing, Reading, Recording};
-pub(crate) use self::redb::tables::addresses::SERVER_ITSELF;
-pub(crate) use self::redb::tables::audit::{AuditFilter, Beginning};
-pub(crate) use self::redb::tables::revisions::Changes;
-
-/// The primitives' names, for who holds a transaction. Behind `impl Read`, `impl Record` and
-/// `impl Change` all primitives are there by themselves; the others are for the transactions' own
-/// types.
-pub(crate) mod prelude {
-    pub(crate) use crate::store::redb::backup::ReadEverything as _;
-    pub(crate) use crate::store::redb::tables::agents::ReadAgents as _;
-    pub(crate) use crate::store::redb::tables::api_tokens::ReadTokens as _;
-    pub(crate) use crate::store::redb::tables::audit::{ChangeAudit as _, ReadAudit as _, RecordAudit as _};
-    pub(crate) use crate::store::redb::tables::history::RecordHistory as _;
-    pub(crate) use crate::store::redb::tables::login_penalties::ReadPenalties as _;
-    pub(crate) use crate::store::redb::tables::peers::ReadPeers as _;
-    pub(crate) use crate::store::redb::tables::prekeys::ReadPrekeys as _;
-    pub(crate) use crate::store::redb::tables::servers::ReadServers as _;
-    pub(crate) use crate::store::redb::tables::users::ReadUsers as _;
-    pub(crate) use crate::store::transaction::{Change, Read, Record};
-}
 
 /// How many changes may wait for the writer; more wait for a place among them.
 const QUEUE: usize = 4096;
@@ -145,20 +125,19 @@ impl Store {
     /// The database's life: revisions of two incarnations cannot be compared. What is said together
     /// with a revision is read together with it: a restore begins another life.
     pub fn incarnation(&self) -> Result<Incarnation, StoreError> {
-        self.read(async |tx| tx.incarnation().await)
+        self.read(|tx| tx.incarnation())
     }
 
     /// Reads a few rows, of one moment, on the caller's thread.
-    pub(crate) fn read<T, E: From<StoreError>>(
-        &self,
-        read: impl AsyncFnOnce(&Reading) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub(crate) fn read<T, E: From<StoreError>>(&self, read: impl FnOnce(&dyn Read) -> Result<T, E>) -> Result<T, E> {
+        self.read_rows(|tx| read(tx))
+    }
+
+    fn read_rows<T, E: From<StoreError>>(&self, read: impl FnOnce(&ReadTx) -> Result<T, E>) -> Result<T, E> {
         let generation = self.shared.handle.generation();
         let view = self.shared.handle.begin_read();
-        let tx = Reading::new(view.inspect_err(|_| self.wake_writer(generation))?);
-        let outcome = read(&tx)
-            .now_or_never()
-            .unwrap_or(Err(StoreError::Broken("a read waited").into()));
+        let tx = ReadTx::new(view.inspect_err(|_| self.wake_writer(generation))?);
+        let outcome = read(&tx);
         if tx.has_failed() {
             self.wake_writer(generation);
         }
@@ -177,10 +156,7 @@ impl Store {
     }
 
     /// Reads many rows, of one moment, on a thread where that disturbs nobody.
-    pub(crate) async fn scan<T, E>(
-        &self,
-        read: impl AsyncFnOnce(&Reading) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+    pub(crate) async fn scan<T, E>(&self, read: impl FnOnce(&dyn Read) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -197,39 +173,49 @@ impl Store {
         &self,
         caller: &Caller,
         now: Timestamp,
-        change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, E> + Send + 'static,
+        change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let author = redb::job::Author::new(caller, now, self.signer.clone());
+        let author = change::Author::new(caller, now, self.signer.clone());
         self.send(move |reply| redb::job::change(author, change, reply)).await
     }
 
     /// Records metrics: atomic, seen by the next read, on disk within seconds.
     pub(crate) async fn record<T, E>(
         &self,
-        record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
+        record: impl FnOnce(&dyn LossyWrite) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.send(move |reply| redb::job::record(Verdict::Lazy, record, reply))
+        self.send(move |reply| redb::job::record(Verdict::Lazy, |tx| record(tx), reply))
             .await
     }
 
     /// Records metrics that nobody could tell again: on disk before this answers.
     pub(crate) async fn record_durably<T, E>(
         &self,
-        record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
+        record: impl FnOnce(&dyn LossyWrite) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.send(move |reply| redb::job::record(Verdict::Durable, record, reply))
+        self.send(move |reply| redb::job::record(Verdict::Durable, |tx| record(tx), reply))
+            .await
+    }
+
+    /// The same as [`Self::record`], with the rows of all tables.
+    #[cfg(test)]
+    async fn record_rows<T: Send + 'static>(
+        &self,
+        record: impl FnOnce(&redb::rows::WriteTx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.send(move |reply| redb::job::record(Verdict::Lazy, record, reply))
             .await
     }
 

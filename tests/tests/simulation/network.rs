@@ -322,7 +322,6 @@ fn brief(message: &Message) -> String {
 async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
     let Some((server, caller)) = fleet
         .agent_by_token(token, None, None)
-        .await
         .map_err(|refusal| Box::new(problem(refusal)))?
     else {
         return Err(Box::new(problem_of(401, "the token is not valid")));

@@ -60,7 +60,7 @@ fn version(client: &Client) -> (PublicKey, Version) {
 
 /// The server's revision and clients now.
 pub(crate) async fn read(fleet: &Fleet, server: &ServerId) -> (u64, Vec<Client>) {
-    let revision = fleet.server(server).await.unwrap().desired_revision;
+    let revision = fleet.server(server).unwrap().desired_revision;
     let page = fleet.clients(server, ClientsQuery::default()).await.unwrap();
     (revision, page.clients)
 }

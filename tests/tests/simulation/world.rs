@@ -303,7 +303,7 @@ impl World {
             let clients = record::read(&fleet, &id).await.1;
             let statuses = fleet.statuses().await.unwrap();
             let status = statuses.into_iter().find(|status| status.server_id == id).unwrap();
-            (fleet.server(&id).await.unwrap(), clients, status)
+            (fleet.server(&id).unwrap(), clients, status)
         })?;
         let mut record = record::Record::default();
         record.note(server.desired_revision, &clients);

@@ -3,6 +3,7 @@
 //! Owns the times and values of such samples, and the hours that a report writes to. A late sample
 //! only fills minutes that have none. It must not touch status: an agent that was away was away.
 
+use crate::store::{LossyWrite, Read};
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -11,7 +12,6 @@ use wgctl::{ServerId, Timestamp};
 
 use crate::fleet::Refusal;
 use crate::history::{self, Measure, Sample};
-use crate::store::prelude::*;
 
 /// A batch's samples as measures of the plane's own time and totals. `now` is what the report that
 /// brings them measures, `sent_at` the agent's clock at that moment: only differences of its clock
@@ -57,38 +57,38 @@ impl<'a> Hours<'a> {
     }
 
     /// Folds in what was just reported.
-    pub(super) async fn fold(&mut self, tx: &impl Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
+    pub(super) fn fold(&mut self, tx: &dyn Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
         let (hour, minute) = history::place(at);
-        history::fold(self.open(tx, hour).await?, minute, measure);
+        history::fold(self.open(tx, hour)?, minute, measure);
         Ok(())
     }
 
     /// Fills a minute of which nothing was reported.
-    pub(super) async fn fill(&mut self, tx: &impl Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
+    pub(super) fn fill(&mut self, tx: &dyn Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
         let (hour, minute) = history::place(at);
-        let taken = self.open(tx, hour).await?.iter().any(|sample| sample.minute == minute);
+        let taken = self.open(tx, hour)?.iter().any(|sample| sample.minute == minute);
         if taken && !self.filled.contains(&(hour, minute)) {
             return Ok(());
         }
         self.filled.insert((hour, minute));
-        history::fold(self.open(tx, hour).await?, minute, measure);
+        history::fold(self.open(tx, hour)?, minute, measure);
         Ok(())
     }
 
-    async fn open(&mut self, tx: &impl Read, hour: u64) -> Result<&mut Vec<Sample>, Refusal> {
+    fn open(&mut self, tx: &dyn Read, hour: u64) -> Result<&mut Vec<Sample>, Refusal> {
         match self.open.entry(hour) {
             Entry::Occupied(open) => Ok(open.into_mut()),
             Entry::Vacant(vacant) => {
-                let packed = tx.hour(hour, self.server).await?.unwrap_or_default();
+                let packed = tx.hour(hour, self.server)?.unwrap_or_default();
                 Ok(vacant.insert(unpacked(self.server, hour, &packed)))
             }
         }
     }
 
     /// Writes them back.
-    pub(super) async fn write(self, tx: &impl Record) -> Result<(), Refusal> {
+    pub(super) fn write(self, tx: &dyn LossyWrite) -> Result<(), Refusal> {
         for (hour, samples) in self.open {
-            tx.put_hour(hour, self.server, &history::pack(&samples)).await?;
+            tx.put_hour(hour, self.server, &history::pack(&samples))?;
         }
         Ok(())
     }

@@ -21,8 +21,7 @@ use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::records::{PeerRecord, ServerRecord};
 use crate::relay::{Line, Turn};
-use crate::store::prelude::*;
-use crate::store::{Changes, Reading};
+use crate::store::{Changes, Read};
 
 /// The longest a poll is held: proxies cut what is silent longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -41,11 +40,10 @@ impl Fleet {
         server: &ServerId,
         mut query: DesiredQuery,
     ) -> Result<Desired, Refusal> {
-        self.store().read(async |tx| existing(tx, server).await)?;
+        self.store().read(|tx| existing(tx, server))?;
         let line = self.shared.relay.line(server);
         let now = self.now();
-        self.store()
-            .read(async |tx| authority::check(tx, &caller.authority, now).await)?;
+        self.store().read(|tx| authority::check(tx, &caller.authority, now))?;
         if line.is_first_poll() {
             // Confirmations may be lost in a crash of the plane: what is not known to be applied is
             // told again, and confirmed again.
@@ -60,10 +58,10 @@ impl Fleet {
                 // The token this poll came with may be dead: it learns no more, and the next one tells.
                 return self.unchanged(&query);
             }
-            let (here, stock) = self.store().read(async |tx| {
-                let (_, ledger) = existing(tx, server).await?;
-                let here = (tx.incarnation().await?, ledger.revision);
-                Ok::<_, Refusal>((here, tx.prekey_stock(server).await?))
+            let (here, stock) = self.store().read(|tx| {
+                let (_, ledger) = existing(tx, server)?;
+                let here = (tx.incarnation()?, ledger.revision);
+                Ok::<_, Refusal>((here, tx.prekey_stock(server)?))
             })?;
             let moved = (query.incarnation, query.revision) != (Some(here.0), here.1);
             let prekeys = self.lack(&line, stock);
@@ -75,7 +73,7 @@ impl Fleet {
                 }
                 let told = self.answer(server, &query, moved, &line, prekeys.wanted, here).await?;
                 // Looked at after all that would be told: it was known while the token was good, then.
-                return match self.is_good(caller).await? {
+                return match self.is_good(caller)? {
                     true => Ok(told),
                     false => self.unchanged(&query),
                 };
@@ -97,11 +95,9 @@ impl Fleet {
     }
 
     /// Whether what a caller came with is good still.
-    async fn is_good(&self, caller: &Caller) -> Result<bool, Refusal> {
+    fn is_good(&self, caller: &Caller) -> Result<bool, Refusal> {
         let now = self.now();
-        let checked = self
-            .store()
-            .read(async |tx| authority::check(tx, &caller.authority, now).await);
+        let checked = self.store().read(|tx| authority::check(tx, &caller.authority, now));
         match checked {
             Ok(()) => Ok(true),
             Err(Refusal::Unauthorized(_)) => Ok(false),
@@ -154,7 +150,7 @@ impl Fleet {
             false => News::none(here),
             true => {
                 let (id, query) = (server.clone(), query.clone());
-                let look = async move |tx: &Reading| change(tx, &id, &query).await;
+                let look = move |tx: &dyn Read| change(tx, &id, &query);
                 self.scan_for_agent(server, look).await?
             }
         };
@@ -202,31 +198,31 @@ impl News {
 }
 
 /// From what the agent has to what is recorded now.
-async fn change(tx: &impl Read, server_id: &ServerId, query: &DesiredQuery) -> Result<News, Refusal> {
-    let (server, ledger) = existing(tx, server_id).await?;
-    let here = (tx.incarnation().await?, ledger.revision);
+fn change(tx: &dyn Read, server_id: &ServerId, query: &DesiredQuery) -> Result<News, Refusal> {
+    let (server, ledger) = existing(tx, server_id)?;
+    let here = (tx.incarnation()?, ledger.revision);
     let known =
         query.incarnation == Some(here.0) && query.revision >= ledger.floor.max(1) && query.revision <= ledger.revision;
     if !known {
-        return Ok(News::of(here, snapshot(tx, &server).await?));
+        return Ok(News::of(here, snapshot(tx, &server)?));
     }
     if query.revision == ledger.revision {
         return Ok(News::none(here));
     }
-    let mut changes = tx.changes_after(server_id, query.revision).await?;
+    let mut changes = tx.changes_after(server_id, query.revision)?;
     let mut caused_by = std::mem::take(&mut changes.requests);
     caused_by.drain(..caused_by.len().saturating_sub(CAUSES_AT_ONCE));
     Ok(News {
         here,
-        change: delta(tx, &server, changes).await?,
+        change: delta(tx, &server, changes)?,
         caused_by,
     })
 }
 
-async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes) -> Result<Change, Refusal> {
+fn delta(tx: &dyn Read, server: &ServerRecord, changes: Changes) -> Result<Change, Refusal> {
     let (mut upsert, mut remove) = (Vec::new(), Vec::new());
     for id in changes.peers {
-        match tx.peer(&server.id, &id).await?.filter(|peer| peer.enabled) {
+        match tx.peer(&server.id, &id)?.filter(|peer| peer.enabled) {
             Some(peer) => upsert.push(wire(peer)),
             None => remove.push(id),
         }
@@ -238,15 +234,14 @@ async fn delta(tx: &impl Read, server: &ServerRecord, changes: Changes) -> Resul
     })
 }
 
-async fn snapshot(tx: &impl Read, server: &ServerRecord) -> Result<Change, Refusal> {
+fn snapshot(tx: &dyn Read, server: &ServerRecord) -> Result<Change, Refusal> {
     let mut peers = Vec::new();
-    tx.each_peer(&server.id, 0, |peer| {
+    tx.each_peer(&server.id, 0, &mut |peer| {
         if peer.enabled {
             peers.push(wire(peer));
         }
         Ok(ControlFlow::Continue(()))
-    })
-    .await?;
+    })?;
     Ok(Change::Snapshot {
         interface: interface(server),
         peers,
@@ -268,7 +263,7 @@ pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
 }
 
 pub(super) fn interface(server: &ServerRecord) -> Interface {
-    let address = |pool: &wgctl::pool::Pool| {
+    let address = |pool: &crate::model::pool::Pool| {
         let own = pool.server_address();
         IpNet::new(own, pool.net().prefix_len()).unwrap_or_else(|_| host(own))
     };

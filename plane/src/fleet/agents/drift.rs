@@ -17,8 +17,8 @@ use crate::fleet::servers::rules::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::AgentState;
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Recording};
+use crate::store::Change;
+use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// The most events in a list of a message.
 const EVENTS_AT_ONCE: usize = 64;
@@ -78,9 +78,9 @@ impl Fleet {
                 return Err(Refusal::field_value(field, detail));
             }
         }
-        let state = self.store().read(async |tx| {
-            existing(tx, server).await?;
-            Ok::<_, Refusal>(tx.agent_state(server).await?)
+        let state = self.store().read(|tx| {
+            existing(tx, server)?;
+            Ok::<_, Refusal>(tx.agent_state(server)?)
         })?;
         if is_counted(&state, &report) {
             return Ok(());
@@ -96,7 +96,7 @@ impl Fleet {
             return Ok(());
         }
         let (id, told) = (server.clone(), Told { allowed: 0, ..told });
-        let record = async move |tx: &Recording<'_>| keep(tx, &id, told).await.map(drop);
+        let record = move |tx: &dyn LossyWrite| keep(tx, &id, told).map(drop);
         self.record_of_agent(caller, server, Durability::Lazy, record).await
     }
 
@@ -104,9 +104,9 @@ impl Fleet {
     /// message may have told it meanwhile.
     async fn audited(&self, caller: &Caller, server: &ServerId, told: Told) -> Result<bool, Refusal> {
         let id = server.clone();
-        self.change_of_agent(caller, server, async move |tx: &Changing| {
-            let entries = keep(tx, &id, told).await?;
-            Ok(Done::all(!entries.is_empty(), entries))
+        self.change_of_agent(caller, server, move |tx: &dyn DurableWrite| {
+            let entries = keep(tx, &id, told)?;
+            Ok(Change::all(!entries.is_empty(), entries))
         })
         .await
     }
@@ -121,9 +121,9 @@ fn is_counted(state: &AgentState, report: &DriftReport) -> bool {
 
 /// Writes down what is told. Gives what the audit log is to say; where it may say something and has
 /// nothing to say, nothing is written.
-async fn keep(tx: &impl Record, id: &ServerId, told: Told) -> Result<Vec<Entry>, Refusal> {
-    existing(tx, id).await?;
-    let mut state = tx.agent_state(id).await?;
+fn keep(tx: &dyn LossyWrite, id: &ServerId, told: Told) -> Result<Vec<Entry>, Refusal> {
+    existing(tx, id)?;
+    let mut state = tx.agent_state(id)?;
     let Told { report, now, allowed } = told;
     if is_counted(&state, &report) {
         return Ok(Vec::new());
@@ -139,7 +139,7 @@ async fn keep(tx: &impl Record, id: &ServerId, told: Told) -> Result<Vec<Entry>,
     let (told_one_by_one, left_out) = share(events.collect(), state.drift_left_out, allowed);
     let mut entries = Vec::new();
     for event in told_one_by_one {
-        entries.push(entry(tx, id, event, now).await?);
+        entries.push(entry(tx, id, event, now)?);
     }
     state.drift_left_out = left_out;
     if left_out > 0 && allowed > 0 {
@@ -150,7 +150,7 @@ async fn keep(tx: &impl Record, id: &ServerId, told: Told) -> Result<Vec<Entry>,
     if allowed > 0 && entries.is_empty() {
         return Ok(entries);
     }
-    tx.put_agent_state(id, &state).await?;
+    tx.put_agent_state(id, &state)?;
     Ok(entries)
 }
 
@@ -165,10 +165,10 @@ fn share(mut events: Vec<Event>, left_out: u64, allowed: usize) -> (Vec<Event>, 
     (events, left_out.saturating_add(u64::try_from(rest).unwrap_or(u64::MAX)))
 }
 
-async fn entry(tx: &impl Read, server: &ServerId, event: Event, now: Timestamp) -> Result<Entry, Refusal> {
+fn entry(tx: &dyn Read, server: &ServerId, event: Event, now: Timestamp) -> Result<Entry, Refusal> {
     let drift = cleaned(event.drift, now);
     let peer = match &drift.peer {
-        Some(id) => tx.peer(server, id).await?,
+        Some(id) => tx.peer(server, id)?,
         None => None,
     };
     let target = match (peer, drift.public_key) {

@@ -17,9 +17,10 @@ use crate::fleet::people::authority;
 use crate::fleet::servers::rules::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
+use crate::model::records::SERVER_ITSELF;
 use crate::model::records::ServerRecord;
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Reading, Recording, SERVER_ITSELF};
+use crate::store::Change;
+use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// How many prekeys one message may bring.
 const PREKEYS_AT_ONCE: usize = 256;
@@ -71,10 +72,10 @@ impl Fleet {
             ));
         }
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
-        let known = self.store().read(async |tx| existing(tx, server).await)?.0.public_key;
+        let known = self.store().read(|tx| existing(tx, server))?.0.public_key;
         if known != Some(key) {
             let fleet = self.clone();
-            let record = async move |tx: &Changing| record_key(tx, &id, key, now, &fleet.shared.keys).await;
+            let record = move |tx: &dyn DurableWrite| record_key(tx, &id, key, now, &fleet.shared.keys);
             self.change_of_agent(caller, server, record).await?;
         }
         Ok(Welcome {
@@ -88,7 +89,7 @@ impl Fleet {
     pub async fn applied(&self, caller: &Caller, server: &ServerId, mut applied: Applied) -> Result<(), Refusal> {
         let (id, revision) = (server.clone(), applied.revision);
         applied.failed = self.failed(server, applied.failed).await?;
-        let record = async move |tx: &Recording<'_>| record_applied(tx, &id, applied).await;
+        let record = move |tx: &dyn LossyWrite| record_applied(tx, &id, applied);
         let taken = self.record_of_agent(caller, server, Durability::Lazy, record).await?;
         if taken {
             self.was_applied(server, revision);
@@ -112,10 +113,10 @@ impl Fleet {
     /// is everybody's.
     pub(super) async fn known(&self, server: &ServerId, named: BTreeSet<PeerId>) -> Result<BTreeSet<PeerId>, Refusal> {
         let id = server.clone();
-        self.scan_for_agent(server, async move |tx: &Reading| {
+        self.scan_for_agent(server, move |tx: &dyn Read| {
             let mut known = BTreeSet::new();
             for client in named {
-                if tx.peer(&id, &client).await?.is_some() {
+                if tx.peer(&id, &client)?.is_some() {
                     known.insert(client);
                 }
             }
@@ -144,23 +145,16 @@ impl Fleet {
             return Err(Refusal::field_value(format!("prekeys[{at}]"), detail));
         }
         let id = server.clone();
-        let record = async move |tx: &Recording<'_>| stock(tx, &id, prekeys).await;
+        let record = move |tx: &dyn LossyWrite| stock(tx, &id, prekeys);
         self.record_of_agent(caller, server, Durability::Lazy, record).await?;
         self.shared.relay.line(server).note_prekeys_came();
         Ok(())
     }
 
     /// An agent answers a request. An answer nobody waits for any more is let go.
-    pub async fn reply(
-        &self,
-        caller: &Caller,
-        server: &ServerId,
-        request: RequestId,
-        reply: Reply,
-    ) -> Result<(), Refusal> {
+    pub fn reply(&self, caller: &Caller, server: &ServerId, request: RequestId, reply: Reply) -> Result<(), Refusal> {
         let now = self.now();
-        self.store()
-            .read(async |tx| authority::check(tx, &caller.authority, now).await)?;
+        self.store().read(|tx| authority::check(tx, &caller.authority, now))?;
         self.shared.relay.line(server).reply(&request, reply);
         Ok(())
     }
@@ -168,18 +162,18 @@ impl Fleet {
 
 /// A host showed a key that is not the one on record. What was sealed on a host before it had this
 /// key cannot be counted on: the stock is thrown away and filled again.
-async fn record_key(
-    tx: &impl Change,
+fn record_key(
+    tx: &dyn DurableWrite,
     id: &ServerId,
     key: PublicKey,
     now: Timestamp,
     keys: &Keys,
-) -> Result<Done<()>, Refusal> {
-    let (old, _) = existing(tx, id).await?;
+) -> Result<Change<()>, Refusal> {
+    let (old, _) = existing(tx, id)?;
     if old.public_key == Some(key) {
-        return Ok(Done::nothing(()));
+        return Ok(Change::none(()));
     }
-    if tx.peer_with_key(id, &key).await?.is_some() {
+    if tx.peer_with_key(id, &key)?.is_some() {
         return Err(Refusal::PublicKeyTaken(key.to_string()));
     }
     keys.take(id)?;
@@ -188,24 +182,24 @@ async fn record_key(
         updated_at: now,
         ..old.clone()
     };
-    tx.put_server(&server, None).await?;
-    tx.erase_prekeys(id).await?;
+    tx.put_server(&server, None)?;
+    tx.erase_prekeys(id)?;
     let entry = Entry::new(Action::ServerKeyRecorded, id).changed(&old, &server);
-    Ok(Done::new((), entry))
+    Ok(Change::new((), entry))
 }
 
 /// Says whether it counts.
-async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Result<bool, Refusal> {
-    if applied.incarnation != tx.incarnation().await? {
+fn record_applied(tx: &dyn LossyWrite, id: &ServerId, applied: Applied) -> Result<bool, Refusal> {
+    if applied.incarnation != tx.incarnation()? {
         // It speaks of another database; its next poll gets a snapshot of this one.
         return Ok(false);
     }
-    let (_, ledger) = existing(tx, id).await?;
+    let (_, ledger) = existing(tx, id)?;
     if applied.revision > ledger.revision {
         let detail = format!("{} is past {}, the newest there is", applied.revision, ledger.revision);
         return Err(Refusal::field_value("revision", detail));
     }
-    let mut state = tx.agent_state(id).await?;
+    let mut state = tx.agent_state(id)?;
     let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
     if goes_back && applied.interface_failed.is_none() {
         // Overtaken on the way by a later one. Only a lost interface takes back what was applied.
@@ -213,15 +207,15 @@ async fn record_applied(tx: &impl Record, id: &ServerId, applied: Applied) -> Re
     }
     let mut failures = Vec::new();
     for failure in applied.failed {
-        if tx.peer(id, &failure.client).await?.is_some() {
+        if tx.peer(id, &failure.client)?.is_some() {
             let reason = one_line(&failure.reason);
             failures.push(Failure { reason, ..failure });
         }
     }
     state.applied_revision = Some(applied.revision);
     state.interface_failed = applied.interface_failed.as_deref().map(one_line);
-    tx.put_agent_state(id, &state).await?;
-    tx.put_failures(id, &failures).await?;
+    tx.put_agent_state(id, &state)?;
+    tx.put_failures(id, &failures)?;
     Ok(true)
 }
 
@@ -232,14 +226,14 @@ pub(crate) fn one_line(reason: &str) -> String {
     line.take(LONGEST_REASON).collect()
 }
 
-async fn stock(tx: &impl Record, id: &ServerId, prekeys: Vec<Prekey>) -> Result<(), Refusal> {
-    let (server, _) = existing(tx, id).await?;
-    let mut room = MOST_PREKEYS.saturating_sub(tx.prekey_stock(id).await?);
+fn stock(tx: &dyn LossyWrite, id: &ServerId, prekeys: Vec<Prekey>) -> Result<(), Refusal> {
+    let (server, _) = existing(tx, id)?;
+    let mut room = MOST_PREKEYS.saturating_sub(tx.prekey_stock(id)?);
     let mut fresh = Vec::new();
     for prekey in prekeys {
-        let used = tx.is_spent(id, &prekey.id).await?
-            || tx.peer(id, &prekey.id).await?.is_some()
-            || tx.peer_with_key(id, &prekey.public_key).await?.is_some()
+        let used = tx.is_spent(id, &prekey.id)?
+            || tx.peer(id, &prekey.id)?.is_some()
+            || tx.peer_with_key(id, &prekey.public_key)?.is_some()
             || server.public_key == Some(prekey.public_key);
         if !used && room > 0 {
             room -= 1;
@@ -247,7 +241,7 @@ async fn stock(tx: &impl Record, id: &ServerId, prekeys: Vec<Prekey>) -> Result<
         }
     }
     for prekey in &fresh {
-        tx.put_prekey(id, prekey).await?;
+        tx.put_prekey(id, prekey)?;
     }
     Ok(())
 }

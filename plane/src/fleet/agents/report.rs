@@ -2,6 +2,7 @@
 //!
 //! Owns the counting. Each batch of increments counts once, however often it is sent.
 
+use crate::store::LossyWrite;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wgctl::api::{Counters, PeerCounters, Report, SAMPLES_AT_ONCE};
@@ -12,8 +13,6 @@ use crate::fleet::servers::rules::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::history::Measure;
 use crate::model::records::AgentState;
-use crate::store::Recording;
-use crate::store::prelude::*;
 
 impl Fleet {
     /// An agent (or anything with its token) reports metrics. `report.server_id` must be `server`:
@@ -30,35 +29,35 @@ impl Fleet {
         let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
         let durability = if is_late { Durability::Durable } else { Durability::Lazy };
         let known = match &report.counters {
-            Some(batch) if self.names_more_than_there_are(server, batch.peers.len()).await? => {
+            Some(batch) if self.names_more_than_there_are(server, batch.peers.len())? => {
                 Some(self.known(server, batch.peers.keys().copied().collect()).await?)
             }
             _ => None,
         };
         let (id, now) = (server.clone(), self.now());
-        let record = async move |tx: &Recording<'_>| record(tx, &id, report, known.as_ref(), now).await;
+        let record = move |tx: &dyn LossyWrite| record(tx, &id, report, known.as_ref(), now);
         self.record_of_agent(caller, server, durability, record).await
     }
 
-    async fn names_more_than_there_are(&self, server: &ServerId, named: usize) -> Result<bool, Refusal> {
-        let (_, ledger) = self.store().read(async |tx| existing(tx, server).await)?;
+    fn names_more_than_there_are(&self, server: &ServerId, named: usize) -> Result<bool, Refusal> {
+        let (_, ledger) = self.store().read(|tx| existing(tx, server))?;
         Ok(u64::try_from(named).is_ok_and(|named| named > ledger.peers))
     }
 }
 
 /// `known` are those of the named peers that there are, where that was looked up before.
-async fn record(
-    tx: &impl Record,
+fn record(
+    tx: &dyn LossyWrite,
     id: &ServerId,
     report: Report,
     known: Option<&BTreeSet<PeerId>>,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    existing(tx, id).await?;
-    let mut state = tx.agent_state(id).await?;
+    existing(tx, id)?;
+    let mut state = tx.agent_state(id)?;
     let fresh = report.counters.as_ref().filter(|batch| !is_counted(&state, batch));
     let grown = match fresh {
-        Some(batch) => count(tx, id, &mut state, batch, known).await?,
+        Some(batch) => count(tx, id, &mut state, batch, known)?,
         None => BTreeMap::new(),
     };
     // Who counts in batches and has nothing new leaves the counters out: the totals stay.
@@ -77,16 +76,16 @@ async fn record(
         transfer_rx: state.transfer_rx,
         transfer_tx: state.transfer_tx,
     };
-    hours.fold(tx, now, &measure).await?;
+    hours.fold(tx, now, &measure)?;
     if let Some((batch, sent_at)) = fresh.zip(report.sent_at) {
         for (at, measure) in backfill::measures(batch, &measure, sent_at, now) {
-            hours.fill(tx, at, &measure).await?;
+            hours.fill(tx, at, &measure)?;
         }
     }
 
-    tx.put_counters(id, &grown).await?;
-    tx.put_agent_state(id, &state).await?;
-    hours.write(tx).await
+    tx.put_counters(id, &grown)?;
+    tx.put_agent_state(id, &state)?;
+    hours.write(tx)
 }
 
 /// Whether this batch was counted before.
@@ -97,8 +96,8 @@ fn is_counted(state: &AgentState, batch: &Counters) -> bool {
 }
 
 /// Adds a batch to the server's totals. Gives the peers' new totals.
-async fn count(
-    tx: &impl Record,
+fn count(
+    tx: &dyn LossyWrite,
     id: &ServerId,
     state: &mut AgentState,
     batch: &Counters,
@@ -110,8 +109,8 @@ async fn count(
         state.transfer_rx = state.transfer_rx.saturating_add(increment.rx);
         state.transfer_tx = state.transfer_tx.saturating_add(increment.tx);
         let may_be_there = known.is_none_or(|known| known.contains(peer));
-        if may_be_there && tx.peer(id, peer).await?.is_some() {
-            let before = tx.counters(id, peer).await?;
+        if may_be_there && tx.peer(id, peer)?.is_some() {
+            let before = tx.counters(id, peer)?;
             grown.insert(*peer, sum(&before, increment));
         }
     }

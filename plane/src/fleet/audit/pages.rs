@@ -8,8 +8,7 @@ use wgctl::audit::{Expected, Verifier};
 use wgctl::name::Incarnation;
 
 use crate::fleet::{Fleet, Refusal};
-use crate::store::prelude::*;
-use crate::store::{AuditFilter, Beginning, Reading, StoreError};
+use crate::store::{AuditFilter, Beginning, Read, StoreError};
 
 /// Records in a page of the whole log, and the most that one query gives.
 const PAGE: usize = 1000;
@@ -53,10 +52,10 @@ impl AuditPages {
     pub async fn next(&mut self) -> Result<Option<Vec<AuditLine>>, Refusal> {
         let (from, to, size) = (self.next, self.beginning.head.id, self.size);
         let (life, pruned) = (self.life, self.beginning.pruned);
-        let read = async move |tx: &Reading| {
-            let is_same = tx.incarnation().await? == life && tx.audit_beginning().await?.pruned == pruned;
+        let read = move |tx: &dyn Read| {
+            let is_same = tx.incarnation()? == life && tx.audit_beginning()?.pruned == pruned;
             Ok::<_, Refusal>(match is_same {
-                true => Some(tx.audit_lines(from, to, size).await?),
+                true => Some(tx.audit_lines(from, to, size)?),
                 false => None,
             })
         };
@@ -92,7 +91,7 @@ impl Fleet {
             until: query.until,
         };
         self.store()
-            .scan(async move |tx: &Reading| Ok(tx.audit_newest(&filter, offset, limit).await?))
+            .scan(move |tx: &dyn Read| Ok(tx.audit_newest(&filter, offset, limit)?))
             .await
     }
 
@@ -106,9 +105,9 @@ impl Fleet {
     }
 
     fn pages(&self) -> Result<AuditPages, Refusal> {
-        let (life, beginning, newest_mark) = self.store().read(async |tx| {
-            let beginning = tx.audit_beginning().await?;
-            Ok::<_, Refusal>((tx.incarnation().await?, beginning, tx.audit_checkpoint().await?))
+        let (life, beginning, newest_mark) = self.store().read(|tx| {
+            let beginning = tx.audit_beginning()?;
+            Ok::<_, Refusal>((tx.incarnation()?, beginning, tx.audit_checkpoint()?))
         })?;
         Ok(AuditPages {
             fleet: self.clone(),

@@ -9,8 +9,8 @@ use wgctl::Timestamp;
 
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Actor, Entry};
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Recording};
+use crate::store::Change;
+use crate::store::{DurableWrite, LossyWrite};
 
 /// How long news may be without a checkpoint.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -33,18 +33,18 @@ impl Fleet {
             return Ok(());
         };
         let key = signer.public_key();
-        let (pruned, newest) = self.store().read(async |tx| {
-            let pruned = tx.audit_beginning().await?.pruned;
-            Ok::<_, Refusal>((pruned, tx.audit_checkpoint().await?))
+        let (pruned, newest) = self.store().read(|tx| {
+            let pruned = tx.audit_beginning()?.pruned;
+            Ok::<_, Refusal>((pruned, tx.audit_checkpoint()?))
         })?;
         let keys = [newest.map(|mark| mark.public_key), pruned.map(|stub| stub.public_key)];
         if let Some(other) = keys.into_iter().flatten().find(|other| *other != key) {
             let detail = format!("from {other} to {key}");
             let entry = Entry::new(Action::AuditKeyChanged, "audit").with_detail(detail);
             let now = self.now();
-            self.change(&plane(), async move |tx: &Changing| {
-                tx.vouch_for_audit(&signer, now).await?;
-                Ok(Done::new((), entry))
+            self.change(&plane(), move |tx: &dyn DurableWrite| {
+                tx.vouch_for_audit(&signer, now)?;
+                Ok(Change::new((), entry))
             })
             .await?;
         }
@@ -63,8 +63,8 @@ impl Fleet {
             return Ok(());
         };
         self.store()
-            .record_durably(async move |tx: &Recording<'_>| {
-                tx.mark_audit(&signer, now).await?;
+            .record_durably(move |tx: &dyn LossyWrite| {
+                tx.mark_audit(&signer, now)?;
                 Ok(())
             })
             .await
@@ -75,9 +75,7 @@ impl Fleet {
         self.tell_floods().await?;
         // A log of which nothing can be removed is signed as before.
         let pruned = self.prune_audit().await;
-        let newest = self
-            .store()
-            .read(async |tx| Ok::<_, Refusal>(tx.audit_checkpoint().await?))?;
+        let newest = self.store().read(|tx| Ok::<_, Refusal>(tx.audit_checkpoint()?))?;
         let now = self.now();
         // A clock that was set back makes it due.
         let recent = newest.is_some_and(|mark| mark.created_at <= now && now.since(mark.created_at) < EVERY);
@@ -98,13 +96,13 @@ impl Fleet {
         let plane = plane();
         loop {
             let signer = signer.clone();
-            let removed = self.change(&plane, async move |tx: &Changing| {
-                let Some((stub, removed)) = tx.prune_audit(before, AT_ONCE, &signer, now).await? else {
-                    return Ok(Done::nothing(0));
+            let removed = self.change(&plane, move |tx: &dyn DurableWrite| {
+                let Some((stub, removed)) = tx.prune_audit(before, AT_ONCE, &signer, now)? else {
+                    return Ok(Change::none(0));
                 };
                 let detail = format!("{removed} records from before {before}, the last of them {}", stub.id);
                 let entry = Entry::new(Action::AuditPruned, "audit").with_detail(detail);
-                Ok(Done::new(removed, entry))
+                Ok(Change::new(removed, entry))
             });
             if removed.await? < AT_ONCE as u64 {
                 return Ok(());

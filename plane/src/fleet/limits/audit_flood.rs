@@ -17,7 +17,7 @@ use wgctl::ServerId;
 use super::logins::customer;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Actor, Entry};
-use crate::store::{Changing, Done};
+use crate::store::{Change, DurableWrite};
 
 /// Records of one kind that are told one by one at once …
 const BURST: NonZeroU32 = match NonZeroU32::new(60) {
@@ -140,7 +140,7 @@ impl Fleet {
             return Ok(());
         }
         let entry = Entry::new(Action::AgentRefused, target);
-        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+        self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
             .await
     }
 
@@ -170,7 +170,7 @@ impl Fleet {
             let detail = format!("{count} more, too many in a short time to be told one by one");
             let entry = Entry::new(flood.action(), "many").with_detail(detail);
             outcome = self
-                .change(&caller, async move |_: &Changing| Ok(Done::new((), entry)))
+                .change(&caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
                 .await;
             if outcome.is_err() {
                 self.shared.floods.give_back(flood, count);

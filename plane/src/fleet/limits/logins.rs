@@ -5,6 +5,7 @@
 //! guesses an hour. Somebody who never stops guessing would still take every turn there is, so an
 //! address from which the account was logged in to lately has turns of its own.
 
+use crate::store::Read;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,6 @@ use wgctl::name::Email;
 
 use crate::fleet::Refusal;
 use crate::model::records::Penalty;
-use crate::store::prelude::*;
 
 /// Failures that cost nothing yet.
 const FREE: u32 = 5;
@@ -46,10 +46,10 @@ fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
 }
 
 /// Whose failures a login of `email` from `ip` meets, and adds to.
-pub(crate) async fn counted(tx: &impl Read, email: &str, ip: Option<IpAddr>) -> Result<[u8; 32], Refusal> {
+pub(crate) fn counted(tx: &dyn Read, email: &str, ip: Option<IpAddr>) -> Result<[u8; 32], Refusal> {
     let account = account(email);
     let user = match email.parse::<Email>() {
-        Ok(email) => tx.user_by_email(&email).await?,
+        Ok(email) => tx.user_by_email(&email)?,
         Err(_) => None,
     };
     let known = ip

@@ -2,11 +2,11 @@
 //!
 //! Owns the wait. Whether it is true stands in the store; the relay only says when to look.
 
+use crate::store::Read;
 use tokio::time::{Instant, timeout_at};
 use wgctl::ServerId;
 
 use crate::fleet::{Fleet, Refusal};
-use crate::store::prelude::*;
 
 impl Fleet {
     /// Waits until the server's agent has confirmed `revision`, as long as the settings allow and
@@ -37,10 +37,10 @@ impl Fleet {
 
     /// What the server's agent has confirmed.
     pub(crate) fn applied_revision(&self, server: &ServerId) -> Result<Option<u64>, Refusal> {
-        self.store().read(async |tx| Ok(applied(tx, server).await?))
+        self.store().read(|tx| applied(tx, server))
     }
 }
 
-async fn applied(tx: &impl Read, server: &ServerId) -> Result<Option<u64>, Refusal> {
-    Ok(tx.agent_state(server).await?.applied_revision)
+fn applied(tx: &dyn Read, server: &ServerId) -> Result<Option<u64>, Refusal> {
+    Ok(tx.agent_state(server)?.applied_revision)
 }

@@ -25,8 +25,8 @@ use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{AgentState, PeerRecord, ServerRecord};
 use crate::relay::{Asked, Line, Wanting};
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Reading};
+use crate::store::DurableWrite;
+use crate::store::{Change, Read};
 
 /// Which clients to list.
 #[derive(Debug, Clone, Default)]
@@ -99,17 +99,17 @@ impl Fleet {
     pub async fn clients(&self, server: &ServerId, query: ClientsQuery) -> Result<ClientPage, Refusal> {
         let (server, now) = (server.clone(), self.now());
         self.store()
-            .scan(async move |tx: &Reading| list(tx, &server, &query, now).await)
+            .scan(move |tx: &dyn Read| list(tx, &server, &query, now))
             .await
     }
 
     /// One client.
-    pub async fn client(&self, server: &ServerId, id: &PeerId) -> Result<Client, Refusal> {
+    pub fn client(&self, server: &ServerId, id: &PeerId) -> Result<Client, Refusal> {
         let now = self.now();
-        self.store().read(async |tx| {
-            existing(tx, server).await?;
-            let peer = tx.peer(server, id).await?.ok_or_else(|| no_client(id))?;
-            api_objects::client(tx, server, peer, &tx.agent_state(server).await?, now).await
+        self.store().read(|tx| {
+            existing(tx, server)?;
+            let peer = tx.peer(server, id)?.ok_or_else(|| no_client(id))?;
+            api_objects::client(tx, server, peer, &tx.agent_state(server)?, now)
         })
     }
 
@@ -123,7 +123,7 @@ impl Fleet {
     ) -> Result<Client, Refusal> {
         let (client, revision) = self.make_client(caller, server, new, once).await?;
         self.confirmed(server, revision).await?;
-        match self.client(server, &client.id).await {
+        match self.client(server, &client.id) {
             // It was removed meanwhile; it was made all the same.
             Err(Refusal::NotFound { .. }) => Ok(client),
             shown => shown,
@@ -146,8 +146,8 @@ impl Fleet {
                 .as_ref()
                 .map(|(line, _): &(Arc<Line>, Wanting)| line.people_news());
             let (id, new, once, now) = (server.clone(), new.clone(), once.clone(), self.now());
-            let attempt = self.change_desired(caller, server, async move |tx: &Changing| {
-                rules::create(tx, &id, new, once, now).await
+            let attempt = self.change_desired(caller, server, move |tx: &dyn DurableWrite| {
+                rules::create(tx, &id, new, once, now)
             });
             if let Made::Peer(client, revision) = attempt.await? {
                 return Ok((*client, revision));
@@ -200,17 +200,17 @@ impl Fleet {
         patch: ClientPatch,
     ) -> Result<Client, Refusal> {
         let (server_id, peer, now) = (server.clone(), *id, self.now());
-        let change = async move |tx: &Changing| rules::update(tx, &server_id, &peer, patch, now).await;
+        let change = move |tx: &dyn DurableWrite| rules::update(tx, &server_id, &peer, patch, now);
         if let Some(revision) = self.change_desired(caller, server, change).await? {
             self.confirmed(server, revision).await?;
         }
-        self.client(server, id).await
+        self.client(server, id)
     }
 
     /// Removes a client; waits likewise. Says whether the agent confirmed it in time.
     pub async fn remove_client(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
         let (server_id, peer) = (server.clone(), *id);
-        let change = async move |tx: &Changing| rules::remove(tx, &server_id, &peer).await;
+        let change = move |tx: &dyn DurableWrite| rules::remove(tx, &server_id, &peer);
         let revision = self.change_desired(caller, server, change).await?;
         self.confirmed(server, revision).await
     }
@@ -223,9 +223,9 @@ impl Fleet {
         id: &PeerId,
         view: View,
     ) -> Result<ConfigurationText, Refusal> {
-        let (record, peer) = self.store().read(async |tx| {
-            let (record, _) = existing(tx, server).await?;
-            let peer = tx.peer(server, id).await?.ok_or_else(|| no_client(id))?;
+        let (record, peer) = self.store().read(|tx| {
+            let (record, _) = existing(tx, server)?;
+            let peer = tx.peer(server, id)?.ok_or_else(|| no_client(id))?;
             Ok::<_, Refusal>((record, peer))
         })?;
         if view == View::Qrcode && peer.private_key.is_none() {
@@ -272,7 +272,7 @@ impl Fleet {
             View::Qrcode => Action::ClientQrcodeViewed,
         };
         let entry = Entry::new(action, format!("{server}/{name}"));
-        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+        self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
             .await
     }
 }
@@ -343,21 +343,21 @@ fn answered(
     Ok(ours.render())
 }
 
-async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) -> Result<ClientPage, Refusal> {
-    tx.server(server).await?.ok_or_else(|| no_server(server))?;
+fn list(tx: &dyn Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) -> Result<ClientPage, Refusal> {
+    tx.server(server)?.ok_or_else(|| no_server(server))?;
     let limit = query.limit.unwrap_or(usize::MAX);
     if limit == 0 {
         return Err(Refusal::field_value("limit", "0 clients are no page: give 1 or more"));
     }
     let after = match &query.after {
-        Some(After::Client(id)) => tx.peer(server, id).await?.ok_or_else(|| no_client(id))?.place,
+        Some(After::Client(id)) => tx.peer(server, id)?.ok_or_else(|| no_client(id))?.place,
         Some(After::Place(place)) => *place,
         None => 0,
     };
     let wanted = query.q.as_deref().map(str::to_lowercase);
     let mut found: Vec<PeerRecord> = Vec::new();
     let mut more = false;
-    tx.each_peer(server, after, |peer| {
+    tx.each_peer(server, after, &mut |peer| {
         if wanted.as_deref().is_none_or(|text| matches(&peer, text)) {
             if found.len() == limit {
                 more = true;
@@ -366,15 +366,14 @@ async fn list(tx: &impl Read, server: &ServerId, query: &ClientsQuery, now: Time
             found.push(peer);
         }
         Ok(ControlFlow::Continue(()))
-    })
-    .await?;
+    })?;
     let next = found.last().filter(|_| more).map(|peer| After::Place(peer.place));
-    let clients = shown(tx, server, found, &tx.agent_state(server).await?, now).await?;
+    let clients = shown(tx, server, found, &tx.agent_state(server)?, now)?;
     Ok(ClientPage { clients, next })
 }
 
-async fn shown(
-    tx: &impl Read,
+fn shown(
+    tx: &dyn Read,
     server: &ServerId,
     peers: Vec<PeerRecord>,
     state: &AgentState,
@@ -382,7 +381,7 @@ async fn shown(
 ) -> Result<Vec<Client>, Refusal> {
     let mut clients = Vec::with_capacity(peers.len());
     for peer in peers {
-        clients.push(api_objects::client(tx, server, peer, state, now).await?);
+        clients.push(api_objects::client(tx, server, peer, state, now)?);
     }
     Ok(clients)
 }

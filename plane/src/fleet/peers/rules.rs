@@ -5,10 +5,10 @@
 
 use std::net::IpAddr;
 
+use crate::model::pool::Pool;
 use ipnet::IpNet;
 use wgctl::address::host;
 use wgctl::api::{Client, ClientPatch, NewClient};
-use wgctl::pool::Pool;
 use wgctl::protocol::v1::Prekey;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
@@ -18,9 +18,10 @@ use crate::fleet::servers::rules::existing;
 use crate::fleet::views::api_objects;
 use crate::fleet::{Idempotency, Refusal, field_checks};
 use crate::model::caller::{Action, Entry};
+use crate::model::records::SERVER_ITSELF;
 use crate::model::records::{AgentState, Ledger, PeerRecord, ServerRecord};
-use crate::store::prelude::*;
-use crate::store::{Done, SERVER_ITSELF};
+use crate::store::DurableWrite;
+use crate::store::{Change, Read};
 
 /// What came of an attempt to make a peer.
 pub(super) enum Made {
@@ -41,53 +42,53 @@ fn target(server: &ServerId, name: &PeerName) -> String {
 }
 
 /// Makes a peer.
-pub(super) async fn create(
-    tx: &impl Change,
+pub(super) fn create(
+    tx: &dyn DurableWrite,
     server_id: &ServerId,
     new: NewClient,
     once: Option<Idempotency>,
     now: Timestamp,
-) -> Result<Done<Made>, Refusal> {
-    let (server, mut ledger) = existing(tx, server_id).await?;
-    let first = match idempotency::before::<Client>(tx, once, now).await? {
-        Before::Answered(client) => return replay(tx, server_id, client).await,
+) -> Result<Change<Made>, Refusal> {
+    let (server, mut ledger) = existing(tx, server_id)?;
+    let first = match idempotency::before::<Client>(tx, once, now)? {
+        Before::Answered(client) => return replay(tx, server_id, client),
         Before::New(first) => first,
     };
     let pools = api_objects::pools(&server);
     let draft = Draft::of(new, &server, &pools, now)?;
-    check_unique(tx, &server, &draft).await?;
-    let prekey = match tx.next_prekey(server_id).await? {
-        None if draft.needs_prekey() => return Ok(Done::nothing(Made::NoPrekey)),
+    check_unique(tx, &server, &draft)?;
+    let prekey = match tx.next_prekey(server_id)? {
+        None if draft.needs_prekey() => return Ok(Change::none(Made::NoPrekey)),
         prekey => prekey.filter(|_| draft.needs_prekey()),
     };
-    let addresses = choose_addresses(tx, server_id, &pools, &draft.wanted).await?;
-    check_networks(tx, server_id, &draft.server_allowed_ips, &addresses, None).await?;
+    let addresses = choose_addresses(tx, server_id, &pools, &draft.wanted)?;
+    check_networks(tx, server_id, &draft.server_allowed_ips, &addresses, None)?;
     let peer = draft.record(prekey.as_ref(), addresses, &ledger, now)?;
     if prekey.is_some() {
-        check_key(tx, &server, &peer.public_key).await?;
+        check_key(tx, &server, &peer.public_key)?;
     }
     let client = api_objects::client_with(peer.clone(), &AgentState::default(), Default::default(), None, now)?;
     let kept = first.seal(&client)?;
 
     if let Some(prekey) = &prekey {
-        tx.take_prekey(server_id, &prekey.id).await?;
+        tx.take_prekey(server_id, &prekey.id)?;
     }
     for net in spans(&peer) {
-        tx.claim(server_id, &pools, &net, &peer.id).await?;
+        tx.claim(server_id, &pools, &net, &peer.id)?;
     }
-    tx.put_peer(server_id, &peer, None).await?;
+    tx.put_peer(server_id, &peer, None)?;
     ledger.last_place = peer.place;
     ledger.peers += 1;
-    tx.log_change(server_id, &mut ledger, Some(&peer.id)).await?;
-    kept.write(tx).await?;
+    tx.log_change(server_id, &mut ledger, Some(&peer.id))?;
+    kept.write(tx)?;
     let entry = Entry::new(Action::ClientCreated, target(server_id, &peer.name)).made(&peer);
-    Ok(Done::new(Made::Peer(Box::new(client), peer.revision), entry))
+    Ok(Change::new(Made::Peer(Box::new(client), peer.revision), entry))
 }
 
-async fn replay(tx: &impl Read, server: &ServerId, client: Client) -> Result<Done<Made>, Refusal> {
+fn replay(tx: &dyn Read, server: &ServerId, client: Client) -> Result<Change<Made>, Refusal> {
     // A peer that was removed since waits for nothing.
-    let revision = tx.peer(server, &client.id).await?.map_or(0, |peer| peer.revision);
-    Ok(Done::nothing(Made::Peer(Box::new(client), revision)))
+    let revision = tx.peer(server, &client.id)?.map_or(0, |peer| peer.revision);
+    Ok(Change::none(Made::Peer(Box::new(client), revision)))
 }
 
 /// A peer to be, before its key and addresses are known.
@@ -175,27 +176,27 @@ impl Draft {
     }
 }
 
-async fn check_unique(tx: &impl Read, server: &ServerRecord, draft: &Draft) -> Result<(), Refusal> {
-    if tx.peer_named(&server.id, &draft.name).await?.is_some() {
+fn check_unique(tx: &dyn Read, server: &ServerRecord, draft: &Draft) -> Result<(), Refusal> {
+    if tx.peer_named(&server.id, &draft.name)?.is_some() {
         return Err(Refusal::NameTaken(draft.name.to_string()));
     }
     match &draft.public_key {
-        Some(key) => check_key(tx, server, key).await,
+        Some(key) => check_key(tx, server, key),
         None => Ok(()),
     }
 }
 
 /// A peer with the host's own key is ignored by its kernel; two with one key are one to it.
-async fn check_key(tx: &impl Read, server: &ServerRecord, key: &PublicKey) -> Result<(), Refusal> {
-    if server.public_key.as_ref() == Some(key) || tx.peer_with_key(&server.id, key).await?.is_some() {
+fn check_key(tx: &dyn Read, server: &ServerRecord, key: &PublicKey) -> Result<(), Refusal> {
+    if server.public_key.as_ref() == Some(key) || tx.peer_with_key(&server.id, key)?.is_some() {
         return Err(Refusal::PublicKeyTaken(key.to_string()));
     }
     Ok(())
 }
 
 /// One address of every pool: the wanted one, or the lowest that is free.
-async fn choose_addresses(
-    tx: &impl Read,
+fn choose_addresses(
+    tx: &dyn Read,
     server: &ServerId,
     pools: &[Pool],
     wanted: &[IpAddr],
@@ -203,12 +204,12 @@ async fn choose_addresses(
     let mut chosen = Vec::with_capacity(pools.len());
     for pool in pools {
         let address = match wanted.iter().find(|address| pool.net().contains(*address)) {
-            Some(address) if tx.owner_within(server, &host(*address), None).await?.is_some() => {
+            Some(address) if tx.owner_within(server, &host(*address), None)?.is_some() => {
                 return Err(Refusal::AddressTaken(address.to_string()));
             }
             Some(address) => *address,
             None => {
-                let free = tx.next_free(server, pool).await?;
+                let free = tx.next_free(server, pool)?;
                 free.ok_or_else(|| Refusal::PoolExhausted(pool.net().to_string()))?
             }
         };
@@ -218,8 +219,8 @@ async fn choose_addresses(
 }
 
 /// Networks behind a peer lead to nobody else: not to another peer, the server, or its own address.
-async fn check_networks(
-    tx: &impl Read,
+fn check_networks(
+    tx: &dyn Read,
     server: &ServerId,
     nets: &[IpNet],
     own: &[IpAddr],
@@ -229,10 +230,10 @@ async fn check_networks(
         let other = if let Some(address) = own.iter().find(|address| net.contains(*address)) {
             format!("the client's own address {address}")
         } else {
-            match tx.owner_within(server, net, except).await? {
+            match tx.owner_within(server, net, except)? {
                 None => continue,
                 Some(SERVER_ITSELF) => "the server's own address".to_owned(),
-                Some(owner) => match tx.peer(server, &owner).await? {
+                Some(owner) => match tx.peer(server, &owner)? {
                     Some(peer) => format!("what leads to the client {:?}", peer.name),
                     None => format!("what leads to the client {owner}"),
                 },
@@ -253,25 +254,25 @@ pub(crate) fn spans(peer: &PeerRecord) -> Vec<IpNet> {
 }
 
 /// Changes a peer. Gives the revision to wait for, where the kernel is concerned.
-pub(super) async fn update(
-    tx: &impl Change,
+pub(super) fn update(
+    tx: &dyn DurableWrite,
     server_id: &ServerId,
     id: &PeerId,
     patch: ClientPatch,
     now: Timestamp,
-) -> Result<Done<Option<u64>>, Refusal> {
-    let (server, mut ledger) = existing(tx, server_id).await?;
-    let old = tx.peer(server_id, id).await?.ok_or_else(|| no_client(id))?;
+) -> Result<Change<Option<u64>>, Refusal> {
+    let (server, mut ledger) = existing(tx, server_id)?;
+    let old = tx.peer(server_id, id)?.ok_or_else(|| no_client(id))?;
     let mut peer = patched(&old, patch, now)?;
     if peer == old {
-        return Ok(Done::nothing(None));
+        return Ok(Change::none(None));
     }
-    if peer.name != old.name && tx.peer_named(server_id, &peer.name).await?.is_some() {
+    if peer.name != old.name && tx.peer_named(server_id, &peer.name)?.is_some() {
         return Err(Refusal::NameTaken(peer.name.to_string()));
     }
     let moved = peer.server_allowed_ips != old.server_allowed_ips;
     if moved {
-        check_networks(tx, server_id, &peer.server_allowed_ips, &peer.addresses, Some(id)).await?;
+        check_networks(tx, server_id, &peer.server_allowed_ips, &peer.addresses, Some(id))?;
     }
     let entries = entries(server_id, &old, &peer);
     let concerns_kernel = moved || (peer.enabled, peer.expires_at) != (old.enabled, old.expires_at);
@@ -284,17 +285,17 @@ pub(super) async fn update(
     if moved {
         let pools = api_objects::pools(&server);
         for net in &old.server_allowed_ips {
-            tx.release(server_id, &pools, net).await?;
+            tx.release(server_id, &pools, net)?;
         }
         for net in &peer.server_allowed_ips {
-            tx.claim(server_id, &pools, net, id).await?;
+            tx.claim(server_id, &pools, net, id)?;
         }
     }
-    tx.put_peer(server_id, &peer, Some(&old)).await?;
+    tx.put_peer(server_id, &peer, Some(&old))?;
     if concerns_kernel {
-        tx.log_change(server_id, &mut ledger, Some(id)).await?;
+        tx.log_change(server_id, &mut ledger, Some(id))?;
     }
-    Ok(Done::all(concerns_kernel.then_some(peer.revision), entries))
+    Ok(Change::all(concerns_kernel.then_some(peer.revision), entries))
 }
 
 fn patched(old: &PeerRecord, patch: ClientPatch, now: Timestamp) -> Result<PeerRecord, Refusal> {
@@ -348,16 +349,16 @@ fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> 
 }
 
 /// Removes a peer. Gives the revision to wait for.
-pub(super) async fn remove(tx: &impl Change, server_id: &ServerId, id: &PeerId) -> Result<Done<u64>, Refusal> {
-    let (server, mut ledger) = existing(tx, server_id).await?;
-    let peer = tx.peer(server_id, id).await?.ok_or_else(|| no_client(id))?;
+pub(super) fn remove(tx: &dyn DurableWrite, server_id: &ServerId, id: &PeerId) -> Result<Change<u64>, Refusal> {
+    let (server, mut ledger) = existing(tx, server_id)?;
+    let peer = tx.peer(server_id, id)?.ok_or_else(|| no_client(id))?;
     let pools = api_objects::pools(&server);
     for net in spans(&peer) {
-        tx.release(server_id, &pools, &net).await?;
+        tx.release(server_id, &pools, &net)?;
     }
-    tx.erase_peer(server_id, &peer).await?;
+    tx.erase_peer(server_id, &peer)?;
     ledger.peers = ledger.peers.saturating_sub(1);
-    tx.log_change(server_id, &mut ledger, Some(id)).await?;
+    tx.log_change(server_id, &mut ledger, Some(id))?;
     let entry = Entry::new(Action::ClientDeleted, target(server_id, &peer.name)).removed(&peer);
-    Ok(Done::new(ledger.revision, entry))
+    Ok(Change::new(ledger.revision, entry))
 }

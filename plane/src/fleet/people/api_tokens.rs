@@ -19,8 +19,8 @@ use crate::fleet::idempotency::Before;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::TokenRecord;
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Reading, Recording};
+use crate::store::Change;
+use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// What API tokens begin with, so that scanners and people know one.
 pub const PREFIX: &str = "szapi_";
@@ -90,11 +90,9 @@ fn no_token(id: &TokenId) -> Refusal {
 
 impl Fleet {
     /// What an API token stands for; none for one that is not (or no more) valid. Cheap.
-    pub async fn token_grant(&self, token: &str) -> Result<Option<Grant>, Refusal> {
+    pub fn token_grant(&self, token: &str) -> Result<Option<Grant>, Refusal> {
         let (hash, now) = (token_hash(token), self.now());
-        let record = self
-            .store()
-            .read(async |tx| Ok::<_, Refusal>(tx.token_by_hash(&hash).await?))?;
+        let record = self.store().read(|tx| Ok::<_, Refusal>(tx.token_by_hash(&hash)?))?;
         let Some(record) = record.filter(|token| token.is_good(now)) else {
             return Ok(None);
         };
@@ -113,9 +111,7 @@ impl Fleet {
     fn note_use(&self, id: TokenId, now: Timestamp) {
         let fleet = self.clone();
         tokio::spawn(async move {
-            let noted = fleet
-                .store()
-                .record(async move |tx: &Recording<'_>| used(tx, &id, now).await);
+            let noted = fleet.store().record(move |tx: &dyn LossyWrite| used(tx, &id, now));
             if let Err::<(), Refusal>(error) = noted.await {
                 tracing::debug!(token = %id, %error, "the use of an API token could not be noted");
             }
@@ -124,10 +120,10 @@ impl Fleet {
 
     /// All API tokens, by creation.
     pub async fn tokens(&self) -> Result<Vec<ApiToken>, Refusal> {
-        let read = async |tx: &Reading| {
+        let read = |tx: &dyn Read| {
             let mut shown = Vec::new();
-            for record in tx.tokens().await? {
-                let used_at = tx.token_used_at(&record.id).await?;
+            for record in tx.tokens()? {
+                let used_at = tx.token_used_at(&record.id)?;
                 shown.push(show(&record, used_at));
             }
             Ok::<_, Refusal>(shown)
@@ -147,8 +143,8 @@ impl Fleet {
         let now = self.now();
         let (token, hash) = new_token(PREFIX)?;
         let record = record(new, hash, caller.actor.to_string(), now)?;
-        self.change(caller, async move |tx: &Changing| {
-            create(tx, record, token, once, now).await
+        self.change(caller, move |tx: &dyn DurableWrite| {
+            create(tx, record, token, once, now)
         })
         .await
     }
@@ -156,7 +152,7 @@ impl Fleet {
     /// Removes an API token: whoever has it is nobody from now on.
     pub async fn remove_token(&self, caller: &Caller, id: &TokenId) -> Result<(), Refusal> {
         let token = *id;
-        self.change(caller, async move |tx: &Changing| remove(tx, &token).await)
+        self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &token))
             .await?;
         self.shared.token_uses.forget(id);
         Ok(())
@@ -212,22 +208,22 @@ fn show(record: &TokenRecord, last_used_at: Option<Timestamp>) -> ApiToken {
     }
 }
 
-async fn create(
-    tx: &impl Change,
+fn create(
+    tx: &dyn DurableWrite,
     record: TokenRecord,
     token: String,
     once: Option<Idempotency>,
     now: Timestamp,
-) -> Result<Done<ApiTokenCreated>, Refusal> {
-    let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => return replay(tx, created, now).await,
+) -> Result<Change<ApiTokenCreated>, Refusal> {
+    let first = match idempotency::before(tx, once, now)? {
+        Before::Answered(created) => return replay(tx, created, now),
         Before::New(first) => first,
     };
-    if tx.token_by_name(&record.name).await?.is_some() {
+    if tx.token_by_name(&record.name)?.is_some() {
         return Err(Refusal::TokenExists(record.name.to_string()));
     }
     for server in record.servers.iter().flatten() {
-        if tx.server(server).await?.is_none() {
+        if tx.server(server)?.is_none() {
             let detail = format!(
                 "there is no server {:?}: list what exists and check the spelling",
                 server.as_str()
@@ -241,36 +237,36 @@ async fn create(
     };
     let kept = first.seal(&created)?;
 
-    tx.put_token(&record).await?;
-    kept.write(tx).await?;
+    tx.put_token(&record)?;
+    kept.write(tx)?;
     let entry = Entry::new(Action::TokenCreated, &record.name).made(&record);
-    Ok(Done::new(created, entry))
+    Ok(Change::new(created, entry))
 }
 
 /// The first answer again, for as long as there is the token in it. Nothing is made, but a secret is seen.
-async fn replay(tx: &impl Read, created: ApiTokenCreated, now: Timestamp) -> Result<Done<ApiTokenCreated>, Refusal> {
+fn replay(tx: &dyn Read, created: ApiTokenCreated, now: Timestamp) -> Result<Change<ApiTokenCreated>, Refusal> {
     let name = &created.api_token.name;
-    let token = tx.token_by_hash(&token_hash(&created.token)).await?;
+    let token = tx.token_by_hash(&token_hash(&created.token))?;
     if token.filter(|token| token.is_good(now)).is_none() {
         return Err(Refusal::AnswerOutlived(format!("API token {:?}", name.as_str())));
     }
     let entry = Entry::new(Action::TokenViewed, name);
-    Ok(Done::new(created, entry))
+    Ok(Change::new(created, entry))
 }
 
-async fn remove(tx: &impl Change, id: &TokenId) -> Result<Done<()>, Refusal> {
-    let token = tx.token(id).await?.ok_or_else(|| no_token(id))?;
-    tx.erase_token(&token).await?;
-    Ok(Done::new(
+fn remove(tx: &dyn DurableWrite, id: &TokenId) -> Result<Change<()>, Refusal> {
+    let token = tx.token(id)?.ok_or_else(|| no_token(id))?;
+    tx.erase_token(&token)?;
+    Ok(Change::new(
         (),
         Entry::new(Action::TokenDeleted, &token.name).removed(&token),
     ))
 }
 
-async fn used(tx: &impl Record, id: &TokenId, now: Timestamp) -> Result<(), Refusal> {
+fn used(tx: &dyn LossyWrite, id: &TokenId, now: Timestamp) -> Result<(), Refusal> {
     // One that was removed meanwhile must leave nothing behind.
-    if tx.token(id).await?.is_some() {
-        tx.put_token_use(id, now).await?;
+    if tx.token(id)?.is_some() {
+        tx.put_token_use(id, now)?;
     }
     Ok(())
 }

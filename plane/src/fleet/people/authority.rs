@@ -4,19 +4,19 @@
 //! a token that was revoked while the request was on its way refuses the change, and nothing is
 //! written. The first look, at the edge, only saves the work. It must not know what is changed.
 
+use crate::store::Read;
 use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
 use crate::fleet::{Refusal, no_server};
 use crate::model::authority::Authority;
-use crate::store::prelude::*;
 
 /// Refuses where `authority` holds no more.
-pub(crate) async fn check(tx: &impl Read, authority: &Authority, now: Timestamp) -> Result<(), Refusal> {
+pub(crate) fn check(tx: &dyn Read, authority: &Authority, now: Timestamp) -> Result<(), Refusal> {
     let (role, needed) = match authority {
         Authority::Standing => return Ok(()),
         Authority::Agent { server, token_hash } => {
-            return match agent(tx, token_hash, now).await? {
+            return match agent(tx, token_hash, now)? {
                 Some(whose) if whose == *server => Ok(()),
                 _ => Err(ended(
                     "this agent token is not valid any more: ask an admin for a new one",
@@ -24,14 +24,14 @@ pub(crate) async fn check(tx: &impl Read, authority: &Authority, now: Timestamp)
             };
         }
         Authority::Session { user, epoch, role } => {
-            let user = tx.user(user).await?;
+            let user = tx.user(user)?;
             let user = user.filter(|user| user.enabled && user.session_epoch == *epoch);
             let user =
                 user.ok_or_else(|| ended("this session has ended meanwhile: log in again at POST /api/login"))?;
             (user.role, *role)
         }
         Authority::Token { id, role, server } => {
-            let token = tx.token(id).await?;
+            let token = tx.token(id)?;
             let token = token.filter(|token| token.is_good(now));
             let token =
                 token.ok_or_else(|| ended("this API token is not valid any more: ask an admin for a new one"))?;
@@ -58,11 +58,11 @@ pub fn require(role: Role, needed: Role) -> Result<(), Refusal> {
 }
 
 /// Whose agent token this is, if it is good now.
-pub(crate) async fn agent(tx: &impl Read, hash: &[u8; 32], now: Timestamp) -> Result<Option<ServerId>, Refusal> {
-    let Some(id) = tx.server_by_token(hash).await? else {
+pub(crate) fn agent(tx: &dyn Read, hash: &[u8; 32], now: Timestamp) -> Result<Option<ServerId>, Refusal> {
+    let Some(id) = tx.server_by_token(hash)? else {
         return Ok(None);
     };
-    let Some(server) = tx.server(&id).await? else {
+    let Some(server) = tx.server(&id)? else {
         return Ok(None);
     };
     let old = server.old_token.filter(|old| now < old.until);

@@ -14,8 +14,8 @@ use crate::fleet::limits::logins;
 use crate::fleet::{Actor, Authority, Caller, Fleet, LoginPermit, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{Penalty, UserRecord};
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Recording};
+use crate::store::Change;
+use crate::store::{DurableWrite, LossyWrite};
 
 /// What decides on a login or a session.
 #[derive(Clone)]
@@ -70,25 +70,24 @@ impl From<UserRecord> for Account {
 
 impl Fleet {
     /// The account behind an email somebody typed; none for an unknown one or no email at all.
-    pub async fn account_by_email(&self, email: &str) -> Result<Option<Account>, Refusal> {
+    pub fn account_by_email(&self, email: &str) -> Result<Option<Account>, Refusal> {
         let Ok(email) = email.parse::<Email>() else {
             return Ok(None);
         };
-        self.store()
-            .read(async |tx| Ok(tx.user_by_email(&email).await?.map(Account::from)))
+        self.store().read(|tx| Ok(tx.user_by_email(&email)?.map(Account::from)))
     }
 
     /// The account of a session, at every request: cheap, without a thread hop.
-    pub async fn account(&self, id: &UserId) -> Result<Option<Account>, Refusal> {
-        self.store().read(async |tx| Ok(tx.user(id).await?.map(Account::from)))
+    pub fn account(&self, id: &UserId) -> Result<Option<Account>, Refusal> {
+        self.store().read(|tx| Ok(tx.user(id)?.map(Account::from)))
     }
 
     /// Whether a login of this email may be tried now from there: `TooManyRequests` when not. The same
     /// for emails that do not exist. The permit is to be held until the outcome is recorded.
-    pub async fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
-        let (account, penalty) = self.store().read(async |tx| {
-            let account = logins::counted(tx, email, ip).await?;
-            Ok::<_, Refusal>((account, tx.penalty(&account).await?))
+    pub fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
+        let (account, penalty) = self.store().read(|tx| {
+            let account = logins::counted(tx, email, ip)?;
+            Ok::<_, Refusal>((account, tx.penalty(&account)?))
         })?;
         let penalty = penalty.unwrap_or_default();
         logins::check(&penalty, self.now())?;
@@ -112,7 +111,7 @@ impl Fleet {
         };
         let (id, checked, now) = (account.id, account.password_hash.clone(), self.now());
         let rehashed = rehashed.map(|new| (checked, new));
-        let change = async move |tx: &Changing| succeeded(tx, &id, rehashed, ip, now).await;
+        let change = move |tx: &dyn DurableWrite| succeeded(tx, &id, rehashed, ip, now);
         self.change(&caller, change).await
     }
 
@@ -127,16 +126,16 @@ impl Fleet {
         if !self.shared.floods.admits(&self.shared.floods.logins(ip)) {
             return self
                 .store()
-                .record_durably(async move |tx: &Recording<'_>| {
-                    let account = logins::counted(tx, &email, ip).await?;
-                    lengthen(tx, &account, now).await
+                .record_durably(move |tx: &dyn LossyWrite| {
+                    let account = logins::counted(tx, &email, ip)?;
+                    lengthen(tx, &account, now)
                 })
                 .await;
         }
         let entry = Entry::new(Action::LoginFailed, &caller.actor);
-        self.change(&caller, async move |tx: &Changing| {
-            let account = logins::counted(tx, &email, ip).await?;
-            failed(tx, &account, entry, now).await
+        self.change(&caller, move |tx: &dyn DurableWrite| {
+            let account = logins::counted(tx, &email, ip)?;
+            failed(tx, &account, entry, now)
         })
         .await
     }
@@ -144,57 +143,57 @@ impl Fleet {
     /// Says in the log that sessions are signed with the new key `kid`; to be called before they are.
     pub async fn signing_key_rotated(&self, caller: &Caller, kid: &str) -> Result<(), Refusal> {
         let entry = Entry::new(Action::SigningKeyRotated, kid);
-        self.change(caller, async move |_: &Changing| Ok(Done::new((), entry)))
+        self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
             .await
     }
 
     /// Ends all sessions of a user.
     pub async fn logout(&self, caller: &Caller, id: &UserId) -> Result<(), Refusal> {
         let id = *id;
-        self.change(caller, async move |tx: &Changing| end_sessions(tx, &id).await)
+        self.change(caller, move |tx: &dyn DurableWrite| end_sessions(tx, &id))
             .await
     }
 }
 
 /// `rehashed` is the hash that was checked and a stronger one of the same password.
-async fn succeeded(
-    tx: &impl Change,
+fn succeeded(
+    tx: &dyn DurableWrite,
     id: &UserId,
     rehashed: Option<(String, String)>,
     ip: Option<IpAddr>,
     now: Timestamp,
-) -> Result<Done<()>, Refusal> {
-    let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+) -> Result<Change<()>, Refusal> {
+    let mut user = tx.user(id)?.ok_or_else(|| no_user(id))?;
     let account = logins::account(user.email.as_str());
     if let Some((checked, new)) = rehashed
         && user.password_hash == checked
     {
         user.password_hash = new;
     }
-    let counted = logins::counted(tx, user.email.as_str(), ip).await?;
+    let counted = logins::counted(tx, user.email.as_str(), ip)?;
     if let Some(ip) = ip {
         logins::remember(&mut user.known_addresses, ip);
     }
     user.last_login_at = Some(now);
-    tx.put_user(&user).await?;
-    tx.clear_penalty(&account).await?;
-    tx.clear_penalty(&counted).await?;
-    Ok(Done::new((), Entry::new(Action::LoginSucceeded, &user.email)))
+    tx.put_user(&user)?;
+    tx.clear_penalty(&account)?;
+    tx.clear_penalty(&counted)?;
+    Ok(Change::new((), Entry::new(Action::LoginSucceeded, &user.email)))
 }
 
-async fn failed(tx: &impl Change, account: &[u8; 32], entry: Entry, now: Timestamp) -> Result<Done<()>, Refusal> {
-    lengthen(tx, account, now).await?;
-    Ok(Done::new((), entry))
+fn failed(tx: &dyn DurableWrite, account: &[u8; 32], entry: Entry, now: Timestamp) -> Result<Change<()>, Refusal> {
+    lengthen(tx, account, now)?;
+    Ok(Change::new((), entry))
 }
 
-async fn lengthen(tx: &impl Record, account: &[u8; 32], now: Timestamp) -> Result<(), Refusal> {
-    let before: Penalty = tx.penalty(account).await?.unwrap_or_default();
-    Ok(tx.put_penalty(account, &logins::lengthened(&before, now)).await?)
+fn lengthen(tx: &dyn LossyWrite, account: &[u8; 32], now: Timestamp) -> Result<(), Refusal> {
+    let before: Penalty = tx.penalty(account)?.unwrap_or_default();
+    Ok(tx.put_penalty(account, &logins::lengthened(&before, now))?)
 }
 
-async fn end_sessions(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {
-    let mut user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+fn end_sessions(tx: &dyn DurableWrite, id: &UserId) -> Result<Change<()>, Refusal> {
+    let mut user = tx.user(id)?.ok_or_else(|| no_user(id))?;
     user.session_epoch += 1;
-    tx.put_user(&user).await?;
-    Ok(Done::new((), Entry::new(Action::Logout, &user.email)))
+    tx.put_user(&user)?;
+    Ok(Change::new((), Entry::new(Action::Logout, &user.email)))
 }

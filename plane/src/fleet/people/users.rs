@@ -13,8 +13,8 @@ use crate::fleet::views::api_objects;
 use crate::fleet::{Account, Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::UserRecord;
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Reading};
+use crate::store::DurableWrite;
+use crate::store::{Change, Read};
 
 /// A user to be. The password is hashed already.
 pub struct NewAccount {
@@ -46,7 +46,7 @@ pub(super) fn no_user(id: &UserId) -> Refusal {
 impl Fleet {
     /// All users, by creation.
     pub async fn users(&self) -> Result<Vec<User>, Refusal> {
-        let read = async |tx: &Reading| Ok::<_, Refusal>(tx.users().await?);
+        let read = |tx: &dyn Read| Ok::<_, Refusal>(tx.users()?);
         let mut users = self.store().scan(read).await?;
         users.sort_by(|a, b| (a.created_at, &a.email).cmp(&(b.created_at, &b.email)));
         Ok(users.into_iter().map(api_objects::user).collect())
@@ -60,22 +60,21 @@ impl Fleet {
         once: Option<Idempotency>,
     ) -> Result<User, Refusal> {
         let now = self.now();
-        self.change(caller, async move |tx: &Changing| create(tx, new, once, now).await)
+        self.change(caller, move |tx: &dyn DurableWrite| create(tx, new, once, now))
             .await
     }
 
     /// Changes a user; whatever was changed ends their sessions.
     pub async fn update_user(&self, caller: &Caller, id: &UserId, change: UserChange) -> Result<User, Refusal> {
         let id = *id;
-        self.change(caller, async move |tx: &Changing| update(tx, &id, change).await)
+        self.change(caller, move |tx: &dyn DurableWrite| update(tx, &id, change))
             .await
     }
 
     /// Removes a user.
     pub async fn remove_user(&self, caller: &Caller, id: &UserId) -> Result<(), Refusal> {
         let id = *id;
-        self.change(caller, async move |tx: &Changing| remove(tx, &id).await)
-            .await
+        self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &id)).await
     }
 
     /// Somebody's own new password; ends all their sessions. `account` is what their old password was
@@ -87,22 +86,22 @@ impl Fleet {
         password_hash: String,
     ) -> Result<(), Refusal> {
         let (id, epoch) = (account.id, account.session_epoch);
-        let change = async move |tx: &Changing| change_password(tx, &id, epoch, password_hash).await;
+        let change = move |tx: &dyn DurableWrite| change_password(tx, &id, epoch, password_hash);
         self.change(caller, change).await
     }
 }
 
-async fn create(
-    tx: &impl Change,
+fn create(
+    tx: &dyn DurableWrite,
     new: NewAccount,
     once: Option<Idempotency>,
     now: Timestamp,
-) -> Result<Done<User>, Refusal> {
-    let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(user) => return Ok(Done::nothing(user)),
+) -> Result<Change<User>, Refusal> {
+    let first = match idempotency::before(tx, once, now)? {
+        Before::Answered(user) => return Ok(Change::none(user)),
         Before::New(first) => first,
     };
-    if tx.user_by_email(&new.email).await?.is_some() {
+    if tx.user_by_email(&new.email)?.is_some() {
         return Err(Refusal::UserExists(new.email.to_string()));
     }
     let record = UserRecord {
@@ -119,14 +118,14 @@ async fn create(
     let user = api_objects::user(record.clone());
     let kept = first.seal(&user)?;
 
-    tx.put_user(&record).await?;
-    kept.write(tx).await?;
+    tx.put_user(&record)?;
+    kept.write(tx)?;
     let entry = Entry::new(Action::UserCreated, &user.email).made(&record);
-    Ok(Done::new(user, entry))
+    Ok(Change::new(user, entry))
 }
 
-async fn update(tx: &impl Change, id: &UserId, change: UserChange) -> Result<Done<User>, Refusal> {
-    let old = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+fn update(tx: &dyn DurableWrite, id: &UserId, change: UserChange) -> Result<Change<User>, Refusal> {
+    let old = tx.user(id)?.ok_or_else(|| no_user(id))?;
     let mut user = old.clone();
     user.role = change.role.unwrap_or(old.role);
     user.enabled = change.enabled.unwrap_or(old.enabled);
@@ -135,36 +134,36 @@ async fn update(tx: &impl Change, id: &UserId, change: UserChange) -> Result<Don
         user.password_hash = hash;
     }
     if !new_password && (user.role, user.enabled) == (old.role, old.enabled) {
-        return Ok(Done::nothing(api_objects::user(old)));
+        return Ok(Change::none(api_objects::user(old)));
     }
     if is_admin(&old) && !is_admin(&user) {
-        keep_an_admin(tx, &old).await?;
+        keep_an_admin(tx, &old)?;
     }
     user.session_epoch += 1;
-    tx.put_user(&user).await?;
+    tx.put_user(&user)?;
     let entry = Entry::new(Action::UserUpdated, &user.email).changed(&old, &user);
-    Ok(Done::new(api_objects::user(user), entry))
+    Ok(Change::new(api_objects::user(user), entry))
 }
 
-async fn remove(tx: &impl Change, id: &UserId) -> Result<Done<()>, Refusal> {
-    let user = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+fn remove(tx: &dyn DurableWrite, id: &UserId) -> Result<Change<()>, Refusal> {
+    let user = tx.user(id)?.ok_or_else(|| no_user(id))?;
     if is_admin(&user) {
-        keep_an_admin(tx, &user).await?;
+        keep_an_admin(tx, &user)?;
     }
-    tx.erase_user(&user).await?;
-    Ok(Done::new(
+    tx.erase_user(&user)?;
+    Ok(Change::new(
         (),
         Entry::new(Action::UserDeleted, &user.email).removed(&user),
     ))
 }
 
-async fn change_password(
-    tx: &impl Change,
+fn change_password(
+    tx: &dyn DurableWrite,
     id: &UserId,
     epoch: u64,
     password_hash: String,
-) -> Result<Done<()>, Refusal> {
-    let old = tx.user(id).await?.ok_or_else(|| no_user(id))?;
+) -> Result<Change<()>, Refusal> {
+    let old = tx.user(id)?.ok_or_else(|| no_user(id))?;
     let mut user = old.clone();
     if user.session_epoch != epoch {
         let detail = "the account was changed or logged out meanwhile: log in again";
@@ -172,9 +171,9 @@ async fn change_password(
     }
     user.password_hash = password_hash;
     user.session_epoch += 1;
-    tx.put_user(&user).await?;
+    tx.put_user(&user)?;
     let entry = Entry::new(Action::PasswordChanged, &user.email).changed(&old, &user);
-    Ok(Done::new((), entry))
+    Ok(Change::new((), entry))
 }
 
 fn is_admin(user: &UserRecord) -> bool {
@@ -182,8 +181,8 @@ fn is_admin(user: &UserRecord) -> bool {
 }
 
 /// Refuses where nobody but `leaving` is an enabled admin.
-async fn keep_an_admin(tx: &impl Read, leaving: &UserRecord) -> Result<(), Refusal> {
-    let users = tx.users().await?;
+fn keep_an_admin(tx: &dyn Read, leaving: &UserRecord) -> Result<(), Refusal> {
+    let users = tx.users()?;
     if users.iter().any(|user| user.id != leaving.id && is_admin(user)) {
         return Ok(());
     }

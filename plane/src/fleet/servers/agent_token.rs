@@ -15,8 +15,8 @@ use crate::fleet::people::authority;
 use crate::fleet::{Actor, Authority, Caller, Fleet, Refusal, to_its_end};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::OldToken;
-use crate::store::prelude::*;
-use crate::store::{Changing, Done};
+use crate::store::DurableWrite;
+use crate::store::{Change, Read};
 
 /// What agents' tokens begin with.
 pub const AGENT_PREFIX: &str = "szagent_";
@@ -27,16 +27,14 @@ const LONGEST_GRACE: u32 = 7 * 24 * 3600;
 impl Fleet {
     /// The agent whose token this is, calling from `ip`; none for a token that is not (or no more)
     /// one. Cheap.
-    pub async fn agent_by_token(
+    pub fn agent_by_token(
         &self,
         token: &str,
         ip: Option<IpAddr>,
         request: Option<Uuid>,
     ) -> Result<Option<(ServerId, Caller)>, Refusal> {
         let (token_hash, now) = (token_hash(token), self.now());
-        let known = self
-            .store()
-            .read(async |tx| authority::agent(tx, &token_hash, now).await)?;
+        let known = self.store().read(|tx| authority::agent(tx, &token_hash, now))?;
         let Some(server) = known else {
             return Ok(None);
         };
@@ -55,7 +53,7 @@ impl Fleet {
     /// around with the new one, as enrolling does, ends nothing.
     pub async fn took_token(&self, caller: &Caller, server: &ServerId) {
         let taken = async {
-            let replaces = self.store().read(async |tx| replaces(tx, &caller.authority).await)?;
+            let replaces = self.store().read(|tx| replaces(tx, &caller.authority))?;
             match replaces {
                 true => self.retire_agent_token(caller, server).await,
                 false => Ok(()),
@@ -84,7 +82,7 @@ impl Fleet {
         let (fleet, caller) = (self.clone(), caller.clone());
         to_its_end(async move {
             let id = server.clone();
-            let rotated = async move |tx: &Changing| rotate(tx, &id, hash, until, now).await;
+            let rotated = move |tx: &dyn DurableWrite| rotate(tx, &id, hash, until, now);
             fleet.change(&caller, rotated).await?;
             if until.is_none() {
                 // A poll that is held under the old token ends with it.
@@ -105,7 +103,7 @@ impl Fleet {
         let (fleet, caller, server) = (self.clone(), caller.clone(), id.clone());
         to_its_end(async move {
             let (id, authority) = (server.clone(), caller.authority.clone());
-            let retired = async move |tx: &Changing| retire(tx, &id, &authority).await;
+            let retired = move |tx: &dyn DurableWrite| retire(tx, &id, &authority);
             // Else another request was first, and what hangs on the line is the new token's.
             if fleet.change(&caller, retired).await? {
                 fleet.shared.relay.cut(&server);
@@ -117,22 +115,22 @@ impl Fleet {
 }
 
 /// Whether an agent's token is the newer of two.
-async fn replaces(tx: &impl Read, authority: &Authority) -> Result<bool, Refusal> {
+fn replaces(tx: &dyn Read, authority: &Authority) -> Result<bool, Refusal> {
     let Authority::Agent { server, token_hash } = authority else {
         return Ok(false);
     };
-    let server = tx.server(server).await?;
+    let server = tx.server(server)?;
     Ok(server.is_some_and(|server| server.old_token.is_some() && server.token_hash == *token_hash))
 }
 
-async fn rotate(
-    tx: &impl Change,
+fn rotate(
+    tx: &dyn DurableWrite,
     id: &ServerId,
     hash: [u8; 32],
     until: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Done<()>, Refusal> {
-    let (before, _) = existing(tx, id).await?;
+) -> Result<Change<()>, Refusal> {
+    let (before, _) = existing(tx, id)?;
     let mut server = before.clone();
     // Of a rotation before this one: two old tokens at once would be one too many.
     let older = server.old_token.take();
@@ -143,25 +141,25 @@ async fn rotate(
         None => Some(replaced),
         Some(_) => None,
     };
-    tx.put_server(&server, dead.as_ref()).await?;
+    tx.put_server(&server, dead.as_ref())?;
     if until.is_none() {
         // Whoever had the old token may have filled the stock with keys of their own.
-        tx.erase_prekeys(id).await?;
+        tx.erase_prekeys(id)?;
     }
     if let Some(older) = older {
-        tx.put_server(&server, Some(&older.hash)).await?;
+        tx.put_server(&server, Some(&older.hash))?;
     }
     let entry = Entry::new(Action::ServerTokenRotated, id).changed(&before, &server);
-    Ok(Done::new((), entry))
+    Ok(Change::new((), entry))
 }
 
-async fn retire(tx: &impl Change, id: &ServerId, authority: &Authority) -> Result<Done<bool>, Refusal> {
-    let (mut server, _) = existing(tx, id).await?;
+fn retire(tx: &dyn DurableWrite, id: &ServerId, authority: &Authority) -> Result<Change<bool>, Refusal> {
+    let (mut server, _) = existing(tx, id)?;
     // Another rotation may have come between: then theirs is the old one.
     let is_newest = matches!(authority, Authority::Agent { token_hash, .. } if *token_hash == server.token_hash);
     let Some(old) = server.old_token.take().filter(|_| is_newest) else {
-        return Ok(Done::nothing(false));
+        return Ok(Change::none(false));
     };
-    tx.put_server(&server, Some(&old.hash)).await?;
-    Ok(Done::new(true, Entry::new(Action::ServerTokenRetired, id)))
+    tx.put_server(&server, Some(&old.hash))?;
+    Ok(Change::new(true, Entry::new(Action::ServerTokenRetired, id)))
 }

@@ -18,8 +18,8 @@ use crate::fleet::{Caller, Fleet, Idempotency, Refusal, field_checks, to_its_end
 use crate::history;
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{AgentState, Ledger, ServerRecord};
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Reading, Recording};
+use crate::store::Change;
+use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// The seconds that keep most NATs' bindings open (`wg(8)`).
 const KEEPALIVE: u16 = 25;
@@ -33,9 +33,9 @@ pub fn no_server(id: &ServerId) -> Refusal {
 }
 
 /// A server and its ledger.
-pub(crate) async fn existing(tx: &impl Read, id: &ServerId) -> Result<(ServerRecord, Ledger), Refusal> {
-    let server = tx.server(id).await?.ok_or_else(|| no_server(id))?;
-    let ledger = tx.ledger(id).await?.ok_or_else(|| no_server(id))?;
+pub(crate) fn existing(tx: &dyn Read, id: &ServerId) -> Result<(ServerRecord, Ledger), Refusal> {
+    let server = tx.server(id)?.ok_or_else(|| no_server(id))?;
+    let ledger = tx.ledger(id)?.ok_or_else(|| no_server(id))?;
     Ok((server, ledger))
 }
 
@@ -43,15 +43,11 @@ impl Fleet {
     /// All servers, by id.
     pub async fn servers(&self) -> Result<Vec<Server>, Refusal> {
         self.store()
-            .scan(async |tx: &Reading| {
+            .scan(|tx: &dyn Read| {
                 let mut shown = Vec::new();
-                for server in tx.servers().await? {
-                    let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
-                    shown.push(api_objects::server(
-                        &server,
-                        &ledger,
-                        &tx.agent_state(&server.id).await?,
-                    ));
+                for server in tx.servers()? {
+                    let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
+                    shown.push(api_objects::server(&server, &ledger, &tx.agent_state(&server.id)?));
                 }
                 Ok(shown)
             })
@@ -59,10 +55,10 @@ impl Fleet {
     }
 
     /// One server.
-    pub async fn server(&self, id: &ServerId) -> Result<Server, Refusal> {
-        self.store().read(async |tx| {
-            let (server, ledger) = existing(tx, id).await?;
-            Ok(api_objects::server(&server, &ledger, &tx.agent_state(id).await?))
+    pub fn server(&self, id: &ServerId) -> Result<Server, Refusal> {
+        self.store().read(|tx| {
+            let (server, ledger) = existing(tx, id)?;
+            Ok(api_objects::server(&server, &ledger, &tx.agent_state(id)?))
         })
     }
 
@@ -76,8 +72,8 @@ impl Fleet {
         let (token, token_hash) = new_token(AGENT_PREFIX)?;
         let now = self.now();
         let record = record(new, token_hash, now)?;
-        self.change(caller, async move |tx: &Changing| {
-            create(tx, record, token, once, now).await
+        self.change(caller, move |tx: &dyn DurableWrite| {
+            create(tx, record, token, once, now)
         })
         .await
     }
@@ -85,10 +81,8 @@ impl Fleet {
     /// Changes a server.
     pub async fn update_server(&self, caller: &Caller, id: &ServerId, patch: ServerPatch) -> Result<Server, Refusal> {
         let (now, server) = (self.now(), id.clone());
-        self.change_desired(caller, id, async move |tx: &Changing| {
-            update(tx, &server, patch, now).await
-        })
-        .await
+        self.change_desired(caller, id, move |tx: &dyn DurableWrite| update(tx, &server, patch, now))
+            .await
     }
 
     /// Removes a server with its peers, prekeys and history, even if the caller goes away meanwhile.
@@ -99,13 +93,13 @@ impl Fleet {
 
     async fn remove_wholly(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let server = id.clone();
-        self.change(caller, async move |tx: &Changing| remove(tx, &server).await)
+        self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &server))
             .await?;
         self.shared.relay.cut(id);
         let (server, now) = (id.clone(), self.now());
         let forgotten = self
             .store()
-            .record(async move |tx: &Recording<'_>| forget_history(tx, &server, now).await);
+            .record(move |tx: &dyn LossyWrite| forget_history(tx, &server, now));
         // History alone is metrics: should this be lost, it ends by its age. The server is gone.
         if let Err::<(), Refusal>(error) = forgotten.await {
             tracing::warn!(server = %id, "the history of a removed server stays until it is 72 h old: {error}");
@@ -166,22 +160,22 @@ fn check_port(port: u16) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn create(
-    tx: &impl Change,
+fn create(
+    tx: &dyn DurableWrite,
     record: ServerRecord,
     agent_token: String,
     once: Option<Idempotency>,
     now: Timestamp,
-) -> Result<Done<ServerCreated>, Refusal> {
-    let first = match idempotency::before(tx, once, now).await? {
-        Before::Answered(created) => return replay(tx, &record.id, created, now).await,
+) -> Result<Change<ServerCreated>, Refusal> {
+    let first = match idempotency::before(tx, once, now)? {
+        Before::Answered(created) => return replay(tx, &record.id, created, now),
         Before::New(first) => first,
     };
-    if tx.server(&record.id).await?.is_some() {
+    if tx.server(&record.id)?.is_some() {
         return Err(Refusal::ServerExists(record.id.to_string()));
     }
     // Revisions of a server that had this id before must not come again.
-    let revision = tx.retired_revision(&record.id).await?.unwrap_or(0) + 1;
+    let revision = tx.retired_revision(&record.id)?.unwrap_or(0) + 1;
     let ledger = Ledger {
         revision,
         floor: revision,
@@ -196,45 +190,45 @@ async fn create(
     };
     let kept = first.seal(&created)?;
 
-    tx.put_server(&record, None).await?;
-    tx.put_ledger(&record.id, &ledger).await?;
+    tx.put_server(&record, None)?;
+    tx.put_ledger(&record.id, &ledger)?;
     for pool in api_objects::pools(&record) {
-        tx.open_pool(&record.id, &pool).await?;
+        tx.open_pool(&record.id, &pool)?;
     }
-    kept.write(tx).await?;
+    kept.write(tx)?;
     let entry = Entry::new(Action::ServerCreated, &record.id).made(&record);
-    Ok(Done::new(created, entry))
+    Ok(Change::new(created, entry))
 }
 
 /// The first answer again, for as long as the token in it is good. Nothing is made, but a secret is seen.
-async fn replay(
-    tx: &impl Read,
+fn replay(
+    tx: &dyn Read,
     id: &ServerId,
     created: ServerCreated,
     now: Timestamp,
-) -> Result<Done<ServerCreated>, Refusal> {
-    let whose = authority::agent(tx, &token_hash(&created.agent_token), now).await?;
+) -> Result<Change<ServerCreated>, Refusal> {
+    let whose = authority::agent(tx, &token_hash(&created.agent_token), now)?;
     if whose.as_ref() != Some(id) {
         return Err(Refusal::AnswerOutlived(format!("server {:?}", id.as_str())));
     }
-    Ok(Done::new(created, Entry::new(Action::ServerTokenViewed, id)))
+    Ok(Change::new(created, Entry::new(Action::ServerTokenViewed, id)))
 }
 
-async fn update(tx: &impl Change, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Done<Server>, Refusal> {
-    let (old, mut ledger) = existing(tx, id).await?;
+fn update(tx: &dyn DurableWrite, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Change<Server>, Refusal> {
+    let (old, mut ledger) = existing(tx, id)?;
     let mut server = patched(&old, patch)?;
-    let state = tx.agent_state(id).await?;
+    let state = tx.agent_state(id)?;
     if same(&old, &server) {
-        return Ok(Done::nothing(api_objects::server(&old, &ledger, &state)));
+        return Ok(Change::none(api_objects::server(&old, &ledger, &state)));
     }
     server.updated_at = now;
-    tx.put_server(&server, None).await?;
+    tx.put_server(&server, None)?;
     if concerns_host(&old, &server) {
-        tx.log_change(id, &mut ledger, None).await?;
+        tx.log_change(id, &mut ledger, None)?;
     }
     let shown = api_objects::server(&server, &ledger, &state);
     let entry = Entry::new(Action::ServerUpdated, id).changed(&old, &server);
-    Ok(Done::new(shown, entry))
+    Ok(Change::new(shown, entry))
 }
 
 fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refusal> {
@@ -299,11 +293,11 @@ fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
     !concerns_host(old, new) && clients(old) == clients(new) && old.adopt == new.adopt
 }
 
-async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
-    let (server, ledger) = existing(tx, id).await?;
-    let tokens = tx.tokens().await?;
+fn remove(tx: &dyn DurableWrite, id: &ServerId) -> Result<Change<()>, Refusal> {
+    let (server, ledger) = existing(tx, id)?;
+    let tokens = tx.tokens()?;
     let mut entries = vec![Entry::new(Action::ServerDeleted, id).removed(&server)];
-    tx.erase_server(&server, ledger.revision).await?;
+    tx.erase_server(&server, ledger.revision)?;
     // A token for this server must not be one for the next server of that id.
     for token in tokens {
         let mut left = token.clone();
@@ -311,21 +305,21 @@ async fn remove(tx: &impl Change, id: &ServerId) -> Result<Done<()>, Refusal> {
             continue;
         }
         if left.servers.as_ref().is_some_and(BTreeSet::is_empty) {
-            tx.erase_token(&token).await?;
+            tx.erase_token(&token)?;
             entries.push(Entry::new(Action::TokenDeleted, &token.name).removed(&token));
         } else {
-            tx.put_token(&left).await?;
+            tx.put_token(&left)?;
             entries.push(Entry::new(Action::TokenUpdated, &token.name).changed(&token, &left));
         }
     }
-    Ok(Done::all((), entries))
+    Ok(Change::all((), entries))
 }
 
-async fn forget_history(tx: &impl Record, id: &ServerId, now: Timestamp) -> Result<(), Refusal> {
+fn forget_history(tx: &dyn LossyWrite, id: &ServerId, now: Timestamp) -> Result<(), Refusal> {
     let (last, _) = history::place(now);
     let (first, _) = history::place(now.before(history::RETENTION));
     for hour in first..=last {
-        tx.erase_hour(hour, id).await?;
+        tx.erase_hour(hour, id)?;
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ async fn a_server_made_again_continues_the_revisions_of_its_name() {
     let before = scene.poll(0).await.revision;
     scene.fleet.remove_server(&admin(), &scene.server).await.unwrap();
     assert_eq!(scene.whose(&scene.token).await, None);
-    assert_eq!(scene.fleet.server(&scene.server).await.unwrap_err().code(), "not_found");
+    assert_eq!(scene.fleet.server(&scene.server).unwrap_err().code(), "not_found");
     scene
         .fleet
         .create_server(&admin(), new_server(&["10.8.0.0/24"]), None)
@@ -154,7 +154,7 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
             .collect(),
         interface_failed: None,
     };
-    let show = async || scene.fleet.client(&scene.server, &alice.id).await.unwrap();
+    let show = async || scene.fleet.client(&scene.server, &alice.id).unwrap();
     scene
         .fleet
         .applied(&scene.caller(), &scene.server, failed(revision, Some("no\nspace")))
@@ -205,10 +205,7 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
     assert_eq!(scene.poll(0).await.prekeys_wanted, 27);
     let too_many = scene.fleet.prekeys(&scene.caller(), &scene.server, prekeys(257)).await;
     assert_eq!(too_many.unwrap_err().field(), Some("prekeys"));
-    assert_eq!(
-        scene.fleet.server(&scene.server).await.unwrap().public_key,
-        Some(key(1))
-    );
+    assert_eq!(scene.fleet.server(&scene.server).unwrap().public_key, Some(key(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,7 +229,6 @@ async fn a_configuration_comes_from_the_agent_and_its_sight_is_written_down() {
                 let text = opened(asked.clone()).render().to_string();
                 return fleet
                     .reply(&scene.caller(), server, request.id, Reply::Configuration { text })
-                    .await
                     .unwrap();
             }
             tokio::task::yield_now().await;
@@ -316,7 +312,7 @@ async fn a_report_of_the_original_fields_sets_status_and_history() {
         (status.ping_ms, status.peers, status.transfer_rx, status.transfer_tx),
         (Some(12.4), 5, 1_048_576, 524_288)
     );
-    let mut pages = scene.fleet.history(HistoryQuery::default()).await.unwrap();
+    let mut pages = scene.fleet.history(HistoryQuery::default()).unwrap();
     let points = pages.next().await.unwrap().unwrap();
     assert_eq!(
         (points.len(), points[0].ping_ms, points[0].transfer_rx),
@@ -328,7 +324,6 @@ async fn a_report_of_the_original_fields_sets_status_and_history() {
         scene
             .fleet
             .history(HistoryQuery::default())
-            .await
             .unwrap()
             .next()
             .await
@@ -340,7 +335,6 @@ async fn a_report_of_the_original_fields_sets_status_and_history() {
         scene
             .fleet
             .history(HistoryQuery::default())
-            .await
             .unwrap()
             .next()
             .await
@@ -420,7 +414,7 @@ async fn a_batch_of_counters_counts_once() {
         let sent = report(&scene.server, Some(batch(life, sequence, at)));
         scene.fleet.report(&scene.caller(), &scene.server, sent).await.unwrap();
     }
-    let shown = scene.fleet.client(&scene.server, &alice.id).await.unwrap();
+    let shown = scene.fleet.client(&scene.server, &alice.id).unwrap();
     assert_eq!(
         (shown.transfer_rx, shown.transfer_tx, shown.latest_handshake_at),
         (300, 30, handshake)
@@ -441,8 +435,8 @@ async fn a_removal_is_whole_though_the_caller_went_away() {
     let caller = admin();
     assert!(fleet.remove_server(&caller, server).now_or_never().is_none());
     let gone = async || {
-        let mut pages = fleet.history(HistoryQuery::default()).await.unwrap();
-        fleet.server(server).await.is_err() && pages.next().await.unwrap().is_none()
+        let mut pages = fleet.history(HistoryQuery::default()).unwrap();
+        fleet.server(server).is_err() && pages.next().await.unwrap().is_none()
     };
     let whole = async {
         while !gone().await {

@@ -126,12 +126,7 @@ async fn a_flood_of_failed_logins_is_counted_and_still_slows_the_account_down() 
         fleet.login_failed("ops@example.com", Some(ip), None).await.unwrap();
     }
     assert_eq!(
-        fleet
-            .login_permitted("ops@example.com", None)
-            .await
-            .err()
-            .unwrap()
-            .code(),
+        fleet.login_permitted("ops@example.com", None).err().unwrap().code(),
         "too_many_requests"
     );
     let one_by_one = records(fleet)

@@ -15,7 +15,7 @@ async fn add(scene: &Scene, email: &str) -> User {
 
 /// A caller as the edge made them when the request came.
 async fn session(scene: &Scene, user: &User) -> Caller {
-    let account = scene.fleet.account(&user.id).await.unwrap().unwrap();
+    let account = scene.fleet.account(&user.id).unwrap().unwrap();
     Caller {
         authority: account.authority(Role::Admin),
         ..Caller::standing(account.actor(), None)
@@ -257,7 +257,7 @@ async fn an_agent_whose_token_was_replaced_meanwhile_changes_nothing() {
     let (fleet, server) = (&scene.fleet, &scene.server);
     let refused = fleet.hello(&caller, server, hello).await.unwrap_err();
     assert_eq!(refused.code(), "unauthorized");
-    assert_eq!(fleet.server(server).await.unwrap().public_key, None);
+    assert_eq!(fleet.server(server).unwrap().public_key, None);
     let refused = fleet.prekeys(&caller, server, prekeys(3)).await.unwrap_err();
     assert_eq!(refused.code(), "unauthorized");
     assert_eq!(scene.poll(0).await.prekeys_wanted, 32);

@@ -90,7 +90,7 @@ impl Counting {
             step: Some(60),
             ..HistoryQuery::default()
         };
-        let mut pages = self.scene.fleet.history(query).await.unwrap();
+        let mut pages = self.scene.fleet.history(query).unwrap();
         let mut points = Vec::new();
         while let Some(page) = pages.next().await.unwrap() {
             points.extend(page);
@@ -145,12 +145,7 @@ async fn an_outage_of_three_days_leaves_no_hole() {
     );
     assert!(points.is_sorted_by_key(|point| point.transfer_rx));
     assert_eq!((points[0].transfer_rx, points[4319].transfer_rx), (1_000, last));
-    let peer = agent
-        .scene
-        .fleet
-        .client(&agent.scene.server, &agent.peer)
-        .await
-        .unwrap();
+    let peer = agent.scene.fleet.client(&agent.scene.server, &agent.peer).unwrap();
     assert_eq!(peer.transfer_rx, last, "counted once");
 }
 

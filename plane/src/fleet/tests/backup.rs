@@ -77,10 +77,7 @@ async fn what_was_confirmed_in_another_life_counts_no_more() {
         .await
         .unwrap();
     assert_eq!(applied(), Some(2));
-    let stock = scene
-        .fleet
-        .store()
-        .read(async |tx| tx.prekey_stock(&scene.server).await);
+    let stock = scene.fleet.store().read(|tx| tx.prekey_stock(&scene.server));
     assert_eq!(stock.unwrap(), 0, "no prekey comes back");
     assert_eq!(scene.actions().await[..2], ["database_restored", "backup_created"]);
 }

@@ -43,7 +43,7 @@ impl Scene {
     }
 
     async fn repaired(&self) -> u64 {
-        self.fleet.server(&self.server).await.unwrap().drift_repaired
+        self.fleet.server(&self.server).unwrap().drift_repaired
     }
 }
 
@@ -104,7 +104,7 @@ async fn each_event_is_one_record_however_often_it_is_sent() {
 
     let cleared = message(report.incarnation, 2, Vec::new());
     scene.tell(cleared).await.unwrap();
-    assert!(scene.fleet.server(&scene.server).await.unwrap().drift.is_empty());
+    assert!(scene.fleet.server(&scene.server).unwrap().drift.is_empty());
     assert_eq!(scene.of_drift().await.len(), 5, "what stands no more is no event");
 }
 

@@ -127,7 +127,7 @@ impl Scene {
 
     /// Whose agent token this is.
     pub(super) async fn whose(&self, token: &str) -> Option<ServerId> {
-        let agent = self.fleet.agent_by_token(token, None, None).await.unwrap();
+        let agent = self.fleet.agent_by_token(token, None, None).unwrap();
         agent.map(|(server, _)| server)
     }
 

@@ -15,7 +15,7 @@ async fn add(scene: &Scene, email: &str, role: Role) -> Result<User, Refusal> {
 
 /// A login whose password was right.
 async fn log_in(scene: &Scene, user: &User, rehashed: Option<&str>) -> Result<(), Refusal> {
-    let account = scene.fleet.account(&user.id).await.unwrap().unwrap();
+    let account = scene.fleet.account(&user.id).unwrap().unwrap();
     let rehashed = rehashed.map(str::to_owned);
     scene.fleet.login_succeeded(&account, rehashed, None, None).await
 }
@@ -65,19 +65,13 @@ async fn sessions_end_with_what_they_rest_on() {
     let user = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
     add(&scene, "second@example.com", Role::Admin).await.unwrap();
     let fleet = &scene.fleet;
-    let epoch = async || {
-        fleet
-            .account(&user.id)
-            .await
-            .unwrap()
-            .map(|account| account.session_epoch)
-    };
+    let epoch = async || fleet.account(&user.id).unwrap().map(|account| account.session_epoch);
     assert_eq!(epoch().await, Some(1));
     log_in(&scene, &user, None).await.unwrap();
     assert_eq!(epoch().await, Some(1));
     fleet.logout(&admin(), &user.id).await.unwrap();
     assert_eq!(epoch().await, Some(2));
-    let account = fleet.account(&user.id).await.unwrap().unwrap();
+    let account = fleet.account(&user.id).unwrap().unwrap();
     fleet
         .change_password(&admin(), &account, "new".to_owned())
         .await
@@ -114,13 +108,13 @@ async fn failed_logins_slow_an_account_down_whether_it_exists_or_not() {
                 .await
                 .unwrap();
         }
-        refusals.push(fleet.login_permitted(email, None).await.err().unwrap().code());
+        refusals.push(fleet.login_permitted(email, None).err().unwrap().code());
     }
     assert_eq!(refusals, ["too_many_requests"; 2]);
-    assert!(fleet.login_permitted("other@example.com", None).await.is_ok());
+    assert!(fleet.login_permitted("other@example.com", None).is_ok());
     log_in(&scene, &user, None).await.unwrap();
-    assert!(fleet.login_permitted(" Ops@example.com", None).await.is_ok());
-    assert!(fleet.login_permitted("nobody@example.com", None).await.is_err());
+    assert!(fleet.login_permitted(" Ops@example.com", None).is_ok());
+    assert!(fleet.login_permitted("nobody@example.com", None).is_err());
     let query = AuditQuery {
         action: Some("login_failed".to_owned()),
         actor: Some("nobody@example.com".to_owned()),
@@ -219,8 +213,8 @@ async fn what_the_http_layer_awaits_may_move_between_threads() {
         .await
         .unwrap();
     moves(fleet.clients(server, ClientsQuery::default())).await.unwrap();
-    moves(fleet.account_by_email("a@b")).await.unwrap();
-    let _permit = moves(fleet.login_permitted("a@b", None)).await.unwrap();
+    fleet.account_by_email("a@b").unwrap();
+    let _permit = fleet.login_permitted("a@b", None).unwrap();
     moves(fleet.ready()).await.unwrap();
     drop(moves(fleet.clone().housekeep()));
 }
@@ -234,7 +228,7 @@ async fn a_password_is_not_changed_after_the_account_was() {
         role: Role::Admin,
     };
     let id = scene.fleet.create_user(&admin(), new, None).await.unwrap().id;
-    let account = scene.fleet.account(&id).await.unwrap().unwrap();
+    let account = scene.fleet.account(&id).unwrap().unwrap();
     // While the old password is being checked, an admin sets another one.
     let reset = UserChange {
         password_hash: Some("reset".to_owned()),
@@ -246,7 +240,7 @@ async fn a_password_is_not_changed_after_the_account_was() {
         .change_password(&admin(), &account, "thief's".to_owned())
         .await;
     assert_eq!(late.unwrap_err().field(), Some("current_password"));
-    assert_eq!(scene.fleet.account(&id).await.unwrap().unwrap().password_hash, "reset");
+    assert_eq!(scene.fleet.account(&id).unwrap().unwrap().password_hash, "reset");
 }
 
 #[tokio::test]
@@ -254,7 +248,7 @@ async fn a_login_that_was_overtaken_is_none() {
     let scene = scene().await;
     let user = add(&scene, "ops@example.com", Role::Viewer).await.unwrap();
     let fleet = &scene.fleet;
-    let account = fleet.account(&user.id).await.unwrap().unwrap();
+    let account = fleet.account(&user.id).unwrap().unwrap();
     // While the password is being checked, an admin disables the account.
     let disable = UserChange {
         enabled: Some(false),
@@ -270,8 +264,8 @@ async fn a_login_that_was_overtaken_is_none() {
 async fn a_weak_hash_is_replaced_at_login_unless_the_password_was_changed_meanwhile() {
     let scene = scene().await;
     let user = add(&scene, "ops@example.com", Role::Viewer).await.unwrap();
-    let hash = async || scene.fleet.account(&user.id).await.unwrap().unwrap().password_hash;
-    let checked = scene.fleet.account(&user.id).await.unwrap().unwrap();
+    let hash = async || scene.fleet.account(&user.id).unwrap().unwrap().password_hash;
+    let checked = scene.fleet.account(&user.id).unwrap().unwrap();
     log_in(&scene, &user, Some("stronger")).await.unwrap();
     assert_eq!(hash().await, "stronger");
     // Another login checked the password against the hash of before.
@@ -319,13 +313,13 @@ async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
     let fleet = &scene.fleet;
     let home: Option<std::net::IpAddr> = Some("2001:db8::7".parse().unwrap());
     let same_home = Some("2001:db8::8".parse().unwrap());
-    let account = fleet.account(&user.id).await.unwrap().unwrap();
+    let account = fleet.account(&user.id).unwrap().unwrap();
     fleet.login_succeeded(&account, None, home, None).await.unwrap();
     for n in 0..20 {
         let away = Some(std::net::IpAddr::from([192, 0, 2, n]));
         fleet.login_failed("ops@example.com", away, None).await.unwrap();
     }
-    let permitted = async |ip| fleet.login_permitted("OPS@example.com", ip).await.is_ok();
+    let permitted = async |ip| fleet.login_permitted("OPS@example.com", ip).is_ok();
     assert!(!permitted(Some("192.0.2.99".parse().unwrap())).await);
     assert!(!permitted(None).await);
     assert!(permitted(home).await && permitted(same_home).await);

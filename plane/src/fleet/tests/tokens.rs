@@ -40,7 +40,7 @@ async fn a_token_is_shown_once_and_kept_as_its_hash() {
     assert_eq!(scene.actions().await[..2], ["token_viewed", "token_created"]);
     let taken = fleet.create_token(&admin(), new("ci"), None).await.err().unwrap();
     assert_eq!((taken.code(), taken.field()), ("token_exists", Some("name")));
-    let grant = fleet.token_grant(&made.token).await.unwrap().unwrap();
+    let grant = fleet.token_grant(&made.token).unwrap().unwrap();
     assert_eq!((grant.id, grant.role), (made.api_token.id, Role::Admin));
     assert!(grant.scope.is_everything());
     let listed = serde_json::to_string(&fleet.tokens().await.unwrap()).unwrap();
@@ -48,7 +48,7 @@ async fn a_token_is_shown_once_and_kept_as_its_hash() {
     let file = std::fs::read(scene._folder.path().join("plane.redb")).unwrap();
     assert!(!file.windows(made.token.len()).any(|part| part == made.token.as_bytes()));
     fleet.remove_token(&admin(), &made.api_token.id).await.unwrap();
-    assert!(fleet.token_grant(&made.token).await.unwrap().is_none());
+    assert!(fleet.token_grant(&made.token).unwrap().is_none());
     let gone = fleet.remove_token(&admin(), &made.api_token.id).await.unwrap_err();
     assert_eq!(gone.code(), "not_found");
     fleet.create_token(&admin(), new("ci"), None).await.unwrap();
@@ -69,9 +69,9 @@ async fn a_token_ends_when_it_was_said_to() {
     assert_eq!(refused.field(), Some("expires_at"));
     let made = fleet.create_token(&admin(), ending(end), None).await.unwrap();
     NOW.store(1_800_000_099, Ordering::Relaxed);
-    assert!(fleet.token_grant(&made.token).await.unwrap().is_some());
+    assert!(fleet.token_grant(&made.token).unwrap().is_some());
     NOW.store(1_800_000_100, Ordering::Relaxed);
-    assert!(fleet.token_grant(&made.token).await.unwrap().is_none());
+    assert!(fleet.token_grant(&made.token).unwrap().is_none());
     let caller = Caller {
         authority: Authority::Token {
             id: made.api_token.id,
@@ -100,7 +100,7 @@ async fn a_tokens_servers_exist_when_it_is_made() {
         .create_token(&admin(), of(&["los-angeles"]), None)
         .await
         .unwrap();
-    let scope = scene.fleet.token_grant(&made.token).await.unwrap().unwrap().scope;
+    let scope = scene.fleet.token_grant(&made.token).unwrap().unwrap().scope;
     assert!(scope.admits(&scene.server) && !scope.admits(&"nowhere".parse().unwrap()));
 }
 
@@ -112,7 +112,7 @@ async fn the_last_use_is_noted_once_a_minute() {
     let made = fleet.create_token(&admin(), new("ci"), None).await.unwrap();
     let use_at = async |seconds: i64| {
         NOW.store(1_800_000_000 + seconds, Ordering::Relaxed);
-        fleet.token_grant(&made.token).await.unwrap().unwrap();
+        fleet.token_grant(&made.token).unwrap().unwrap();
     };
     let noted = async |seconds: i64| {
         let wanted = Some(Timestamp::from_unix(1_800_000_000 + seconds));
@@ -147,11 +147,7 @@ async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
     }
     fleet.took_token(&scene.caller(), server).await;
     // To look around with the new one ends nothing.
-    let (_, caller) = fleet
-        .agent_by_token(&rotated.agent_token, None, None)
-        .await
-        .unwrap()
-        .unwrap();
+    let (_, caller) = fleet.agent_by_token(&rotated.agent_token, None, None).unwrap().unwrap();
     assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
     assert_eq!(scene.actions().await[0], "server_token_rotated");
     for _ in 0..2 {
@@ -171,7 +167,7 @@ async fn a_token_that_was_replaced_meanwhile_retires_nobody() {
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
     let second = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
-    let agent = fleet.agent_by_token(&second.agent_token, None, None).await.unwrap();
+    let agent = fleet.agent_by_token(&second.agent_token, None, None).unwrap();
     let (_, caller) = agent.unwrap();
     let third = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
     fleet.retire_agent_token(&caller, server).await.unwrap();

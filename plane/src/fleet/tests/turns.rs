@@ -17,7 +17,7 @@ async fn busy(fleet: &Fleet) -> mpsc::Sender<()> {
     let (begin, begun) = tokio::sync::oneshot::channel();
     let store = fleet.store().clone();
     tokio::spawn(async move {
-        let work = async move |_: &Recording<'_>| {
+        let work = move |_: &dyn LossyWrite| {
             let _ = begin.send(());
             let _ = ended.recv();
             Ok::<_, Refusal>(())
@@ -170,7 +170,7 @@ async fn a_host_shows_new_keys_only_so_often() {
     );
     // The key that it has is no new one.
     fleet.hello(&caller, server, hello(last)).await.unwrap();
-    assert_eq!(fleet.server(server).await.unwrap().public_key, Some(last));
+    assert_eq!(fleet.server(server).unwrap().public_key, Some(last));
 }
 
 #[tokio::test]

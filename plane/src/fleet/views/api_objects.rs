@@ -2,13 +2,13 @@
 //!
 //! Owns the translation, with what agents told mixed in. It must not show a secret.
 
+use crate::model::pool::Pool;
+use crate::store::Read;
 use wgctl::api::{Client, PeerCounters, Server, Status, User};
-use wgctl::pool::Pool;
 use wgctl::{ServerId, Timestamp};
 
 use crate::fleet::Refusal;
 use crate::model::records::{AgentState, Ledger, PeerRecord, ServerRecord, UserRecord};
-use crate::store::prelude::*;
 
 /// Seconds between reports where the agent does not say.
 const REPORT_INTERVAL: u32 = 15;
@@ -65,15 +65,15 @@ pub(super) fn status(id: ServerId, ledger: &Ledger, state: &AgentState, now: Tim
 }
 
 /// A peer with what its server's agent told of it.
-pub(crate) async fn client(
-    tx: &impl Read,
+pub(crate) fn client(
+    tx: &dyn Read,
     server: &ServerId,
     peer: PeerRecord,
     state: &AgentState,
     now: Timestamp,
 ) -> Result<Client, Refusal> {
-    let counters = tx.counters(server, &peer.id).await?;
-    let failed = tx.failure(server, &peer.id).await?;
+    let counters = tx.counters(server, &peer.id)?;
+    let failed = tx.failure(server, &peer.id)?;
     client_with(peer, state, counters, failed, now)
 }
 

@@ -3,13 +3,12 @@
 //! Owns the time that a change takes from its commit to its agent's confirmation. What is read of the
 //! store while somebody looks is `numbers`'.
 
+use crate::store::Read;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use wgctl::ServerId;
 
 use crate::fleet::Fleet;
-use crate::store::Reading;
-use crate::store::prelude::*;
 
 /// The numbers.
 pub(crate) struct Measured {
@@ -44,7 +43,7 @@ impl Fleet {
         }
         let revision = self
             .store()
-            .read(async |tx: &Reading| tx.ledger(server).await)
+            .read(|tx: &dyn Read| tx.ledger(server))
             .ok()
             .flatten()
             .map(|ledger| ledger.revision);

@@ -4,6 +4,7 @@
 //! are called. Labels are ids and names, never secrets. What it costs grows with the servers; with the
 //! peers only where that is asked for.
 
+use crate::store::Read;
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -16,8 +17,6 @@ use wgctl::{PeerId, PeerName, ServerId};
 use super::api_objects;
 use crate::fleet::servers::rules::no_server;
 use crate::fleet::{Fleet, Refusal};
-use crate::store::Reading;
-use crate::store::prelude::*;
 
 /// Peers that get series of their own; with more, Prometheus would suffer more than it would help.
 const MOST_PEERS: usize = 100_000;
@@ -252,21 +251,21 @@ impl Fleet {
     /// The fleet in numbers; with `per_peer` each peer's too.
     pub(crate) async fn numbers(&self, per_peer: bool) -> Result<Shown, Refusal> {
         let (fleet, now) = (self.clone(), self.now());
-        let look = async move |tx: &Reading| {
+        let look = move |tx: &dyn Read| {
             let mut numbers = Numbers {
-                audit_records: tx.audit_beginning().await?.head.id,
+                audit_records: tx.audit_beginning()?.head.id,
                 ..Numbers::default()
             };
-            for server in tx.servers().await? {
-                let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
-                let state = tx.agent_state(&server.id).await?;
+            for server in tx.servers()? {
+                let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
+                let state = tx.agent_state(&server.id)?;
                 if per_peer {
-                    add_peers(tx, &server.id, &mut numbers).await?;
+                    add_peers(tx, &server.id, &mut numbers)?;
                 }
                 numbers.servers.push(OfServer {
                     connected: fleet.shared.relay.connected(&server.id),
                     clients: ledger.peers,
-                    prekeys: tx.prekey_stock(&server.id).await?,
+                    prekeys: tx.prekey_stock(&server.id)?,
                     status: api_objects::status(server.id, &ledger, &state, now),
                 });
             }
@@ -276,21 +275,20 @@ impl Fleet {
     }
 }
 
-async fn add_peers(tx: &impl Read, server: &ServerId, numbers: &mut Numbers) -> Result<(), Refusal> {
+fn add_peers(tx: &dyn Read, server: &ServerId, numbers: &mut Numbers) -> Result<(), Refusal> {
     let mut peers = Vec::new();
     let room = MOST_PEERS.saturating_sub(numbers.peers.len());
     let left_out = &mut numbers.peers_left_out;
-    tx.each_peer(server, 0, |peer| {
+    tx.each_peer(server, 0, &mut |peer| {
         if peers.len() < room {
             peers.push((peer.id, peer.name));
         } else {
             *left_out += 1;
         }
         Ok(ControlFlow::Continue(()))
-    })
-    .await?;
+    })?;
     for (id, name) in peers {
-        let (server, counters) = (server.clone(), tx.counters(server, &id).await?);
+        let (server, counters) = (server.clone(), tx.counters(server, &id)?);
         numbers.peers.push(OfPeer {
             server,
             id,

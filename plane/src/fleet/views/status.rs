@@ -2,6 +2,7 @@
 //!
 //! Owns the reading of both. History is read hour by hour, each in a read transaction of its own.
 
+use crate::store::Read;
 use wgctl::api::{HistoryPoint, Status};
 use wgctl::{ServerId, Timestamp};
 
@@ -9,8 +10,6 @@ use super::api_objects;
 use crate::fleet::servers::rules::no_server;
 use crate::fleet::{Fleet, Refusal, Scope};
 use crate::history::{self, Steps};
-use crate::store::Reading;
-use crate::store::prelude::*;
 
 /// Seconds a point, where the query does not say: 864 points in 72 hours.
 const STEP: u32 = 300;
@@ -56,7 +55,7 @@ impl HistoryPages {
     pub async fn next(&mut self) -> Result<Option<Vec<HistoryPoint>>, Refusal> {
         while let Some(reader) = self.reading.take() {
             let (server, scope) = (self.server.clone(), self.scope.clone());
-            let read = async move |tx: &Reading| page(tx, server.as_ref(), &scope, reader).await;
+            let read = move |tx: &dyn Read| page(tx, server.as_ref(), &scope, reader);
             let (points, reader) = self.fleet.store().scan(read).await?;
             self.reading = reader;
             if !points.is_empty() {
@@ -67,8 +66,8 @@ impl HistoryPages {
     }
 }
 
-async fn page(
-    tx: &impl Read,
+fn page(
+    tx: &dyn Read,
     server: Option<&ServerId>,
     scope: &Scope,
     mut reader: Reader,
@@ -77,12 +76,11 @@ async fn page(
     while reader.hour <= reader.last {
         let hours = match server {
             Some(id) => tx
-                .hour(reader.hour, id)
-                .await?
+                .hour(reader.hour, id)?
                 .map(|packed| (id.clone(), packed))
                 .into_iter()
                 .collect(),
-            None => tx.hour_of_all(reader.hour).await?,
+            None => tx.hour_of_all(reader.hour)?,
         };
         for (id, packed) in hours.into_iter().filter(|(id, _)| scope.admits(id)) {
             match history::unpack(&packed) {
@@ -105,11 +103,11 @@ impl Fleet {
     pub async fn statuses(&self) -> Result<Vec<Status>, Refusal> {
         let now = self.now();
         self.store()
-            .scan(async move |tx: &Reading| {
+            .scan(move |tx: &dyn Read| {
                 let mut statuses = Vec::new();
-                for server in tx.servers().await? {
-                    let ledger = tx.ledger(&server.id).await?.ok_or_else(|| no_server(&server.id))?;
-                    let state = tx.agent_state(&server.id).await?;
+                for server in tx.servers()? {
+                    let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
+                    let state = tx.agent_state(&server.id)?;
                     statuses.push(api_objects::status(server.id, &ledger, &state, now));
                 }
                 Ok(statuses)
@@ -118,7 +116,7 @@ impl Fleet {
     }
 
     /// History, after the query is checked.
-    pub async fn history(&self, query: HistoryQuery) -> Result<HistoryPages, Refusal> {
+    pub fn history(&self, query: HistoryQuery) -> Result<HistoryPages, Refusal> {
         let step = query.step.unwrap_or(STEP);
         if !(60..=LONGEST_STEP).contains(&step) {
             let detail = format!("{step} s: give 60 (the finest that is kept) to {LONGEST_STEP}");
@@ -128,7 +126,7 @@ impl Fleet {
             if !query.scope.admits(id) {
                 return Err(no_server(id));
             }
-            self.server(id).await?;
+            self.server(id)?;
         }
         let now = self.now();
         let oldest = now.before(history::RETENTION);

@@ -122,10 +122,7 @@ pub(super) async fn reply(
     Ids(request): Ids<RequestId>,
     Json(reply, ..): Json<Reply>,
 ) -> Result<StatusCode, Failure> {
-    agent
-        .fleet()
-        .reply(&agent.caller, &agent.server, request, reply)
-        .await?;
+    agent.fleet().reply(&agent.caller, &agent.server, request, reply)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn list(viewer: ScopedViewer, mut parameters: Parameters) -> Re
     };
     parameters.finish()?;
     // What can be refused is refused before the status line.
-    let pages = viewer.fleet().history(query).await?;
+    let pages = viewer.fleet().history(query)?;
     let chunks = stream::try_unfold(Progress::Opening(pages), |progress| async {
         progress
             .advance()

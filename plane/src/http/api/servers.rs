@@ -19,7 +19,7 @@ pub(super) async fn list(viewer: ScopedViewer) -> Result<Answer<Vec<Server>>, Fa
 }
 
 pub(super) async fn show(viewer: Viewer, Ids(server): Ids<ServerId>) -> Result<Answer<Server>, Failure> {
-    Ok(Answer(viewer.fleet().server(&server).await?))
+    Ok(Answer(viewer.fleet().server(&server)?))
 }
 
 pub(super) async fn create(admin: Admin, Creation { new, once }: Creation<NewServer>) -> Result<Response, Failure> {

@@ -7,8 +7,9 @@
 //! agents' tokens and secrets sealed under keys that only the agents have; never a VPN key in clear,
 //! nor the key that signs sessions, which is no row at all.
 
+use crate::store::transaction::{ReadEverything, WriteEverything};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek as _, Write};
+use std::io::{self, BufReader, BufWriter, Seek as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use wgctl::audit::{Expected, Verifier};
 use wgctl::backup::{Error, Header, Item, Reader, Summary, Writer};
 use wgctl::name::Incarnation;
 
-use super::rows::{ChangeRows, Order, Rows, Span, parse};
+use super::rows::{Order, Rows, Span, WriteRows, parse};
 use super::schema::{self, Table, fixed, name};
 use super::tables::audit::chain;
 use super::tables::audit::chain::Chain;
@@ -36,31 +37,17 @@ const LEFT_OUT: [Table; 4] = [
     schema::PENALTIES,
 ];
 
-/// Reading everything.
-pub(crate) trait ReadEverything {
-    /// The database's life.
-    async fn incarnation(&self) -> Result<Incarnation, StoreError>;
-    /// Writes a backup, of the moment that is seen.
-    async fn back_up(&self, now: Timestamp, output: &mut (impl Write + Send)) -> Result<(), StoreError>;
-}
-
-/// Replacing everything.
-pub(crate) trait ChangeEverything: ReadEverything {
-    /// Replaces all rows by those of a backup, and begins a new life of the database.
-    async fn replace_by(&self, backup: &mut (impl Read + Send)) -> Result<(), StoreError>;
-}
-
 impl<R: Rows> ReadEverything for R {
-    async fn incarnation(&self) -> Result<Incarnation, StoreError> {
+    fn incarnation(&self) -> Result<Incarnation, StoreError> {
         let bytes = self.bytes(schema::META, schema::INCARNATION)?;
         let bytes = bytes.ok_or_else(|| StoreError::Corrupt("it has no incarnation".to_owned()))?;
         Ok(Incarnation::from_bytes(fixed(&bytes)?))
     }
 
-    async fn back_up(&self, now: Timestamp, output: &mut (impl Write + Send)) -> Result<(), StoreError> {
+    fn back_up(&self, now: Timestamp, output: &mut dyn io::Write) -> Result<(), StoreError> {
         let header = Header {
             schema: schema::VERSION,
-            incarnation: self.incarnation().await?,
+            incarnation: self.incarnation()?,
             created_at: now,
         };
         let mut writer = Writer::begin(output, &header).map_err(failed)?;
@@ -75,8 +62,8 @@ impl<R: Rows> ReadEverything for R {
     }
 }
 
-impl<R: ChangeRows> ChangeEverything for R {
-    async fn replace_by(&self, backup: &mut (impl Read + Send)) -> Result<(), StoreError> {
+impl<R: WriteRows> WriteEverything for R {
+    fn replace_by(&self, backup: &mut dyn io::Read) -> Result<(), StoreError> {
         for table in schema::ALL {
             self.clear(*table)?;
         }
@@ -107,9 +94,9 @@ impl Store {
     /// transaction.
     pub(crate) async fn back_up(&self, now: Timestamp) -> Result<File, StoreError> {
         let file = self.scratch()?;
-        self.scan(async move |tx| {
+        self.scan(move |tx| {
             let mut output = BufWriter::new(file);
-            tx.back_up(now, &mut output).await?;
+            tx.back_up(now, &mut output)?;
             let mut file = output.into_inner().map_err(|error| failed(error.into_error().into()))?;
             file.sync_all()
                 .and_then(|()| file.rewind())

@@ -3,70 +3,14 @@
 //! Owns the rule that nothing is changed without its audit record, and that what is refused has
 //! written nothing. It must not know what is changed.
 
-use std::sync::Arc;
-
-use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use uuid::Uuid;
-use wgctl::Timestamp;
-use wgctl::audit::Signer;
 
-use super::rows::{Changing, Recording};
+use super::rows::WriteTx;
 use super::tables::audit;
 use super::writer::{Job, Verdict};
-use crate::model::caller::{Caller, Entry, one_line};
+use crate::store::change::{Author, Change};
 use crate::store::error::StoreError;
-
-/// A change that was made, and what the audit log says of it.
-pub(crate) struct Done<T> {
-    value: T,
-    audit: Vec<Entry>,
-}
-
-impl<T> Done<T> {
-    /// Something was done.
-    pub(crate) fn new(value: T, entry: Entry) -> Self {
-        Self {
-            value,
-            audit: vec![entry],
-        }
-    }
-
-    /// Several things were done at once.
-    pub(crate) const fn all(value: T, audit: Vec<Entry>) -> Self {
-        Self { value, audit }
-    }
-
-    /// Nothing was written: it was so already.
-    pub(crate) fn nothing(value: T) -> Self {
-        Self {
-            value,
-            audit: Vec::new(),
-        }
-    }
-}
-
-/// Who makes a change, and when.
-pub(crate) struct Author {
-    pub(super) actor: String,
-    pub(super) ip: String,
-    pub(super) request: Option<Uuid>,
-    pub(super) now: Timestamp,
-    /// Signs the log's checkpoints.
-    pub(super) signer: Option<Arc<Signer>>,
-}
-
-impl Author {
-    pub(crate) fn new(caller: &Caller, now: Timestamp, signer: Option<Arc<Signer>>) -> Self {
-        Self {
-            actor: one_line(&caller.actor.to_string()),
-            ip: caller.ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            request: caller.request,
-            now,
-            signer,
-        }
-    }
-}
+use crate::store::transaction::DurableWrite;
 
 /// Where a job's answer goes, and its place in the queue: that is the job's and not its caller's, who may
 /// hang up while the job still waits.
@@ -96,11 +40,11 @@ struct Waiting<F, T, E> {
 
 impl<F, T, E> Job for Waiting<F, T, E>
 where
-    F: FnOnce(&Changing) -> (Result<T, E>, Verdict) + Send,
+    F: FnOnce(&WriteTx) -> (Result<T, E>, Verdict) + Send,
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn run(&mut self, tx: &Changing) -> Verdict {
+    fn run(&mut self, tx: &WriteTx) -> Verdict {
         let Some(run) = self.run.take() else {
             return Verdict::Broken("it ran twice");
         };
@@ -122,7 +66,7 @@ where
 
 fn waiting<F, T, E>(run: F, reply: Reply<Result<T, E>>) -> Box<dyn Job>
 where
-    F: FnOnce(&Changing) -> (Result<T, E>, Verdict) + Send + 'static,
+    F: FnOnce(&WriteTx) -> (Result<T, E>, Verdict) + Send + 'static,
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
 {
@@ -135,28 +79,27 @@ where
 
 pub(crate) fn change<T, E>(
     author: Author,
-    change: impl AsyncFnOnce(&Changing) -> Result<Done<T>, E> + Send + 'static,
+    change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, E> + Send + 'static,
     reply: Reply<Result<T, E>>,
 ) -> Box<dyn Job>
 where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
 {
-    let run = move |tx: &Changing| {
+    let run = move |tx: &WriteTx| {
         tx.begin(author.request);
-        let outcome = change(tx).now_or_never();
+        let outcome = change(tx);
         let wrote = tx.take_dirty();
         match outcome {
-            None => broken("it waited inside the transaction"),
-            Some(Err(error)) if wrote => (Err(error), Verdict::Broken("it wrote, then failed")),
-            Some(Err(error)) => (Err(error), Verdict::Nothing),
-            Some(Ok(done)) if done.audit.is_empty() && wrote => broken("it wrote without an audit record"),
-            Some(Ok(done)) if done.audit.is_empty() => (Ok(done.value), Verdict::Nothing),
-            Some(Ok(done)) => {
-                let appended = audit::append(tx, &author, &done.audit);
+            Err(error) if wrote => (Err(error), Verdict::Broken("it wrote, then failed")),
+            Err(error) => (Err(error), Verdict::Nothing),
+            Ok(change) if change.audit.is_empty() && wrote => broken("it wrote without an audit record"),
+            Ok(change) if change.audit.is_empty() => (Ok(change.value), Verdict::Nothing),
+            Ok(change) => {
+                let appended = audit::append(tx, &author, &change.audit);
                 tx.take_dirty();
                 match appended {
-                    Ok(()) => (Ok(done.value), Verdict::Durable),
+                    Ok(()) => (Ok(change.value), Verdict::Durable),
                     Err(error) => (
                         Err(error.into()),
                         Verdict::Broken("its audit record could not be written"),
@@ -170,21 +113,20 @@ where
 
 pub(crate) fn record<T, E>(
     durability: Verdict,
-    record: impl AsyncFnOnce(&Recording<'_>) -> Result<T, E> + Send + 'static,
+    record: impl FnOnce(&WriteTx) -> Result<T, E> + Send + 'static,
     reply: Reply<Result<T, E>>,
 ) -> Box<dyn Job>
 where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
 {
-    let run = move |tx: &Changing| {
-        let outcome = record(&Recording(tx)).now_or_never();
+    let run = move |tx: &WriteTx| {
+        let outcome = record(tx);
         let wrote = tx.take_dirty();
         match outcome {
-            None => broken("it waited inside the transaction"),
-            Some(Err(error)) if wrote => (Err(error), Verdict::Broken("it wrote, then failed")),
-            Some(outcome) if wrote => (outcome, durability),
-            Some(outcome) => (outcome, Verdict::Nothing),
+            Err(error) if wrote => (Err(error), Verdict::Broken("it wrote, then failed")),
+            outcome if wrote => (outcome, durability),
+            outcome => (outcome, Verdict::Nothing),
         }
     };
     waiting(run, reply)

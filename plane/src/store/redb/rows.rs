@@ -140,8 +140,14 @@ pub(crate) trait Rows {
     }
 }
 
-/// Writes rows of what may be lost in a crash: metrics.
-pub(crate) trait RecordRows: Rows {
+/// Writes rows.
+pub(crate) trait WriteRows: Rows {
+    /// The request that the change is part of.
+    fn request(&self) -> Option<Uuid>;
+
+    /// Removes all rows of a table, whatever they cost to walk.
+    fn clear(&self, table: Table) -> Result<(), StoreError>;
+
     /// Writes a row.
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
@@ -157,15 +163,6 @@ pub(crate) trait RecordRows: Rows {
             serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))?;
         self.put(table, key, &bytes)
     }
-}
-
-/// Writes rows that must not be lost.
-pub(crate) trait ChangeRows: RecordRows {
-    /// The request that the change is part of.
-    fn request(&self) -> Option<Uuid>;
-
-    /// Removes all rows of a table, whatever they cost to walk.
-    fn clear(&self, table: Table) -> Result<(), StoreError>;
 }
 
 pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
@@ -196,13 +193,13 @@ impl Failure {
 }
 
 /// A view of one moment.
-pub(crate) struct Reading {
+pub(crate) struct ReadTx {
     tx: ReadTransaction,
     open: RefCell<HashMap<String, OpenTable>>,
     failure: Failure,
 }
 
-impl Reading {
+impl ReadTx {
     pub(crate) fn new(tx: ReadTransaction) -> Self {
         Self {
             tx,
@@ -226,7 +223,7 @@ impl Reading {
     }
 }
 
-impl Rows for Reading {
+impl Rows for ReadTx {
     fn look<T>(
         &self,
         table: Table,
@@ -292,14 +289,14 @@ fn visit(
 }
 
 /// A change under way, one of a batch.
-pub(crate) struct Changing {
+pub(crate) struct WriteTx {
     tx: WriteTransaction,
     dirty: Cell<bool>,
     request: Cell<Option<Uuid>>,
     failure: Failure,
 }
 
-impl Changing {
+impl WriteTx {
     pub(super) fn new(tx: WriteTransaction) -> Self {
         Self {
             tx,
@@ -333,7 +330,7 @@ impl Changing {
     }
 }
 
-impl Rows for Changing {
+impl Rows for WriteTx {
     fn look<T>(
         &self,
         table: Table,
@@ -354,7 +351,7 @@ impl Rows for Changing {
     }
 }
 
-impl RecordRows for Changing {
+impl WriteRows for WriteTx {
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
         let written = self.open_table(table)?.insert(key, value).map(drop).map_err(storage);
@@ -376,9 +373,7 @@ impl RecordRows for Changing {
         let removed = table.retain_in::<&[u8], _>(span.bounds(), |_, _| false);
         self.failure.note(removed.map_err(storage))
     }
-}
 
-impl ChangeRows for Changing {
     fn request(&self) -> Option<Uuid> {
         self.request.get()
     }
@@ -389,43 +384,5 @@ impl ChangeRows for Changing {
         self.failure.note(deleted)?;
         let opened = self.tx.open_table(table).map(drop).map_err(storage);
         self.failure.note(opened)
-    }
-}
-
-/// A recording of metrics under way: a [`Changing`] that can write nothing else.
-pub(crate) struct Recording<'a>(pub(super) &'a Changing);
-
-impl Rows for Recording<'_> {
-    fn look<T>(
-        &self,
-        table: Table,
-        key: &[u8],
-        see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        self.0.look(table, key, see)
-    }
-
-    fn visit(
-        &self,
-        table: Table,
-        span: Span,
-        order: Order,
-        see: impl FnMut(&[u8], &[u8]) -> Step,
-    ) -> Result<(), StoreError> {
-        self.0.visit(table, span, order, see)
-    }
-}
-
-impl RecordRows for Recording<'_> {
-    fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.0.put(table, key, value)
-    }
-
-    fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.0.erase(table, key)
-    }
-
-    fn erase_all(&self, table: Table, span: Span) -> Result<(), StoreError> {
-        self.0.erase_all(table, span)
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use redb::{Durability, WriteTransaction};
 
 use super::database::Handle;
-use super::rows::{Changing, storage};
+use super::rows::{WriteTx, storage};
 use super::writer_metrics::{Ended, Measured};
 use crate::store::error::StoreError;
 
@@ -44,7 +44,7 @@ pub(crate) enum Verdict {
 /// Something to write.
 pub(crate) trait Job: Send {
     /// Decides and writes.
-    fn run(&mut self, tx: &Changing) -> Verdict;
+    fn run(&mut self, tx: &WriteTx) -> Verdict;
     /// Tells who waits, after the commit or its failure.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -53,7 +53,7 @@ pub(crate) trait Job: Send {
 pub(crate) struct Wake;
 
 impl Job for Wake {
-    fn run(&mut self, _: &Changing) -> Verdict {
+    fn run(&mut self, _: &WriteTx) -> Verdict {
         Verdict::Nothing
     }
 
@@ -143,16 +143,16 @@ fn attempt(handle: &Handle, batch: &mut [Box<dyn Job>], overdue: bool) -> Result
 }
 
 /// A transaction. That the disk failed after the last commit shows only now, and is nobody's fault.
-fn begin(handle: &Handle) -> Result<Changing, StoreError> {
+fn begin(handle: &Handle) -> Result<WriteTx, StoreError> {
     let begun = handle.begin_write();
     if matches!(begun, Err(StoreError::Unavailable(_))) {
         handle.reopen()?;
-        return handle.begin_write().map(Changing::new);
+        return handle.begin_write().map(WriteTx::new);
     }
-    begun.map(Changing::new)
+    begun.map(WriteTx::new)
 }
 
-fn write(tx: Changing, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdict, StoreError> {
+fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdict, StoreError> {
     let mut verdict = if overdue { Verdict::Durable } else { Verdict::Nothing };
     for job in batch {
         if tx.has_failed() {

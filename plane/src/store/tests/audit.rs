@@ -7,7 +7,7 @@ use wgctl::audit::{Expected, Signer, Verifier, follow};
 
 use super::*;
 use crate::model::caller::{Action, Actor, Entry};
-use crate::store::redb::rows::{ChangeRows as _, Order, RecordRows as _, Rows as _, SEEN, Span};
+use crate::store::redb::rows::{Order, Rows as _, SEEN, Span, WriteRows as _};
 use crate::store::redb::schema;
 
 fn signer() -> Signer {
@@ -29,21 +29,21 @@ fn actor(name: &str) -> Caller {
 /// Appends records, many to a commit.
 async fn write(store: &Store, who: &str, now: Timestamp, entries: Vec<Entry>) {
     store
-        .change(&actor(who), now, async move |_: &Changing| {
-            Ok::<_, StoreError>(Done::all((), entries))
+        .change(&actor(who), now, move |_: &dyn DurableWrite| {
+            Ok::<_, StoreError>(Change::all((), entries))
         })
         .await
         .unwrap();
 }
 
 fn verified(store: &Store, expected: Expected) -> Verification {
-    let read = store.read(async |tx| {
-        let beginning = tx.audit_beginning().await?;
+    let read = store.read(|tx| {
+        let beginning = tx.audit_beginning()?;
         let mut verifier = Verifier::new(expected);
         if let Some(stub) = &beginning.pruned {
             verifier.pruned(stub);
         }
-        for line in tx.audit_lines(beginning.first(), u64::MAX, usize::MAX).await?.0 {
+        for line in tx.audit_lines(beginning.first(), u64::MAX, usize::MAX)?.0 {
             verifier.line(&line);
         }
         verifier.ends_at(beginning.head);
@@ -61,9 +61,7 @@ fn ours() -> Expected {
 }
 
 fn ids(store: &Store, filter: &AuditFilter, offset: usize, limit: usize) -> Vec<u64> {
-    let found = store
-        .read(async |tx| tx.audit_newest(filter, offset, limit).await)
-        .unwrap();
+    let found = store.read(|tx| tx.audit_newest(filter, offset, limit)).unwrap();
     found.iter().map(|record| record.id).collect()
 }
 
@@ -84,9 +82,7 @@ fn naive(all: &[AuditRecord], filter: &AuditFilter, offset: usize, limit: usize)
 }
 
 async fn all(store: &Store) -> Vec<AuditRecord> {
-    let lines = store
-        .read(async |tx| tx.audit_lines(0, u64::MAX, usize::MAX).await)
-        .unwrap();
+    let lines = store.read(|tx| tx.audit_lines(0, u64::MAX, usize::MAX)).unwrap();
     let records = lines.0.into_iter().filter_map(|line| match line {
         wgctl::api::AuditLine::Record(record) => Some(record),
         _ => None,
@@ -274,7 +270,7 @@ async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
 /// Changes rows behind the store's back, as whoever has the file could.
 async fn tamper(store: &Store, rows: BTreeMap<u64, Option<AuditRecord>>) {
     store
-        .record_durably(async move |tx: &Recording<'_>| {
+        .record_rows(move |tx| {
             for (id, record) in rows {
                 match record {
                     Some(record) => tx.put_json(schema::AUDIT, &id.to_be_bytes(), &record)?,
@@ -352,13 +348,13 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
     }
     let prune = async |before: i64, limit: usize| {
         store
-            .change(&caller(), at(500_000), async move |tx: &Changing| {
-                Ok::<_, StoreError>(match tx.prune_audit(at(before), limit, &signer(), at(500_000)).await? {
-                    Some((stub, removed)) => Done::new(
+            .change(&caller(), at(500_000), move |tx: &dyn DurableWrite| {
+                Ok::<_, StoreError>(match tx.prune_audit(at(before), limit, &signer(), at(500_000))? {
+                    Some((stub, removed)) => Change::new(
                         Some((stub.id, stub.count, removed)),
                         Entry::new(Action::AuditPruned, "audit"),
                     ),
-                    None => Done::nothing(None),
+                    None => Change::none(None),
                 })
             })
             .await
@@ -374,9 +370,9 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
     tamper(&store, BTreeMap::from([(1001, Some(other))])).await;
     let faulty = async || {
         let caller = caller();
-        let refused = store.change(&caller, at(500_000), async |tx: &Changing| {
-            tx.prune_audit(at(86_400 * 2), 1000, &signer(), at(500_000)).await?;
-            Ok::<_, StoreError>(Done::nothing(()))
+        let refused = store.change(&caller, at(500_000), |tx: &dyn DurableWrite| {
+            tx.prune_audit(at(86_400 * 2), 1000, &signer(), at(500_000))?;
+            Ok::<_, StoreError>(Change::none(()))
         });
         match refused.await {
             Err(StoreError::AuditFault(id)) => id,
@@ -386,7 +382,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
     assert_eq!(faulty().await, 1001);
     // Nor what cannot even be read; what comes before it goes.
     let spoil = async |id: u64| {
-        let spoilt = store.record_durably(async move |tx: &Recording<'_>| {
+        let spoilt = store.record_rows(move |tx| {
             tx.put(schema::AUDIT, &id.to_be_bytes(), b"no record")?;
             Ok::<_, StoreError>(())
         });
@@ -419,7 +415,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
     assert_eq!(verified(&store, ours()).fault.unwrap().id, 1401);
     let thief = Signer::from_seed(&[8; 32]).unwrap();
     store
-        .record_durably(async move |tx: &Recording<'_>| {
+        .record_rows(move |tx| {
             let stub: Pruned = tx.json(schema::AUDIT_CHAIN, b"pruned")?.unwrap();
             let head = wgctl::api::Head {
                 id: stub.id,
@@ -442,7 +438,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
     let store = signed(&folder);
     let mark = async || {
         store
-            .record_durably(async |tx: &Recording<'_>| tx.mark_audit(&signer(), at(9)).await)
+            .record(|tx: &dyn LossyWrite| tx.mark_audit(&signer(), at(9)))
             .await
             .unwrap()
     };
@@ -451,7 +447,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
     write(&store, "root", at(1), entries.collect()).await;
     assert_eq!([mark().await, mark().await], [true, false]);
     let marks: Vec<u64> = store
-        .read(async |tx| {
+        .read_rows(|tx| {
             let rows = tx.some(schema::AUDIT_CHECKPOINTS, Span::under(&[]), Order::Up, usize::MAX)?;
             let marks = rows
                 .iter()
@@ -462,7 +458,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
     assert_eq!(marks, [1000, 1500]);
     // Without its checkpoint a log is not whole.
     store
-        .record_durably(async |tx: &Recording<'_>| tx.erase(schema::AUDIT_CHECKPOINTS, &1000u64.to_be_bytes()))
+        .record_rows(|tx| tx.erase(schema::AUDIT_CHECKPOINTS, &1000u64.to_be_bytes()))
         .await
         .unwrap();
     assert_eq!(verified(&store, ours()).fault.unwrap().id, 1000);
@@ -475,7 +471,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
     add(&store, user(1)).await.unwrap();
     // The chain's head is not to be read any more: no record can follow it.
     store
-        .record_durably(async |tx: &Recording<'_>| tx.put(schema::AUDIT_CHAIN, b"head", b"garbage"))
+        .record_rows(|tx| tx.put(schema::AUDIT_CHAIN, b"head", b"garbage"))
         .await
         .unwrap();
     let refused = add(&store, user(2)).await;
@@ -484,10 +480,10 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
         "{refused:?}"
     );
     assert_eq!(users(&store), 1);
+    store.record_rows(|tx| tx.clear(schema::AUDIT_CHAIN)).await.unwrap();
     store
-        .change(&caller(), at(1), async |tx: &Changing| {
-            tx.clear(schema::AUDIT_CHAIN)?;
-            Ok::<_, StoreError>(Done::new((), Entry::new(Action::ServerUpdated, "x")))
+        .change(&caller(), at(1), |_| {
+            Ok::<_, StoreError>(Change::new((), Entry::new(Action::ServerUpdated, "x")))
         })
         .await
         .unwrap();
@@ -500,7 +496,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
 impl Store {
     /// What whoever has the file could do to a row of the log; the head goes with one that is removed.
     pub(crate) async fn spoil_audit(&self, id: u64, row: Option<&'static [u8]>) {
-        self.record_durably(async move |tx: &Recording<'_>| {
+        self.record_rows(move |tx| {
             let key = id.to_be_bytes();
             match row {
                 Some(row) => tx.put(schema::AUDIT, &key, row),

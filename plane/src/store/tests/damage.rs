@@ -14,17 +14,16 @@ use super::workload::{self, PATH};
 use super::{CACHE, add, at, caller, rounds, say, user};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::Ledger;
-use crate::store::prelude::*;
+use crate::store::DurableWrite;
 use crate::store::redb::rows::{Order, Rows as _, Span};
 use crate::store::redb::schema;
-use crate::store::redb::tables::revisions::ChangeRevisions as _;
-use crate::store::{Changing, Done, Store, StoreError};
+use crate::store::{Change, Store, StoreError};
 
 type Content = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
 
 /// Every row of every table.
 fn content(store: &Store) -> Result<Content, StoreError> {
-    store.read(async |tx| {
+    store.read_rows(|tx| {
         let mut all = Content::new();
         for table in schema::CURRENT.tables {
             let rows = all.entry(schema::name(table).to_owned()).or_default();
@@ -47,13 +46,12 @@ async fn filled() -> (Vec<u8>, Content) {
     }
     let server: wgctl::ServerId = "oslo".parse().unwrap();
     let me = caller();
-    let changed = store.change(&me, at(1), async move |tx: &Changing| {
-        let mut ledger: Ledger = tx.ledger(&server).await?.expect("a ledger");
+    let changed = store.change(&me, at(1), move |tx: &dyn DurableWrite| {
+        let mut ledger: Ledger = tx.ledger(&server)?.expect("a ledger");
         for n in 0..4000u128 {
-            tx.log_change(&server, &mut ledger, Some(&PeerId::from_bytes(n.to_be_bytes())))
-                .await?;
+            tx.log_change(&server, &mut ledger, Some(&PeerId::from_bytes(n.to_be_bytes())))?;
         }
-        Ok::<_, StoreError>(Done::new((), Entry::new(Action::ServerUpdated, &server)))
+        Ok::<_, StoreError>(Change::new((), Entry::new(Action::ServerUpdated, &server)))
     });
     changed.await.unwrap();
     let before = content(store).unwrap();

@@ -7,7 +7,6 @@ use super::workload::{self, Failure, Log, SCRIPT, Step};
 use super::{CACHE, moments, say};
 use crate::fleet::Refusal;
 use crate::store::StoreError;
-use crate::store::prelude::*;
 
 /// Caches: none, so that every read can fail too, and one that holds everything.
 const CACHES: [usize; 2] = [0, CACHE];
@@ -128,11 +127,11 @@ async fn a_view_that_is_held_does_not_keep_the_database_from_being_opened_again(
     let held = {
         let store = fleet.store().clone();
         std::thread::spawn(move || {
-            store.read(async |tx| {
-                tx.users().await?;
+            store.read(|tx| {
+                tx.users()?;
                 began.send(()).unwrap();
                 released.recv().unwrap();
-                tx.servers().await.map(|servers| servers.len())
+                tx.servers().map(|servers| servers.len())
             })
         })
     };

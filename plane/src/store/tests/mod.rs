@@ -18,10 +18,6 @@ use wgctl::name::UserId;
 use crate::model::caller::{Action, Actor, Entry};
 use crate::model::records::{Ledger, UserRecord};
 
-use super::prelude::*;
-use super::redb::tables::history::ReadHistory as _;
-use super::redb::tables::revisions::{ChangeRevisions as _, ReadChanges as _};
-use super::redb::tables::users::ChangeUsers as _;
 use super::*;
 
 const CACHE: usize = 8 << 20;
@@ -72,20 +68,20 @@ fn user(n: usize) -> UserRecord {
 async fn add(store: &Store, user: UserRecord) -> Result<(), StoreError> {
     let entry = Entry::new(Action::UserCreated, &user.email);
     store
-        .change(&caller(), at(1), async move |tx: &Changing| {
-            tx.put_user(&user).await?;
-            Ok(Done::new((), entry))
+        .change(&caller(), at(1), move |tx: &dyn DurableWrite| {
+            tx.put_user(&user)?;
+            Ok(Change::new((), entry))
         })
         .await
 }
 
 fn users(store: &Store) -> usize {
-    let all = store.read(async |tx| tx.users().await);
+    let all = store.read(|tx| tx.users());
     all.unwrap().len()
 }
 
 fn audit_rows(store: &Store) -> u64 {
-    let beginning = store.read(async |tx| tx.audit_beginning().await);
+    let beginning = store.read(|tx| tx.audit_beginning());
     beginning.unwrap().head.id
 }
 
@@ -135,8 +131,8 @@ async fn what_is_refused_has_written_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let refused = store
-        .change(&caller(), at(1), async |_: &Changing| {
-            Err::<Done<()>, _>(StoreError::Corrupt("no".to_owned()))
+        .change(&caller(), at(1), |_: &dyn DurableWrite| {
+            Err::<Change<()>, _>(StoreError::Corrupt("no".to_owned()))
         })
         .await;
     assert!(matches!(refused, Err(StoreError::Corrupt(_))));
@@ -148,9 +144,9 @@ async fn a_change_that_writes_and_then_fails_is_undone() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let failed = store
-        .change(&caller(), at(1), async |tx: &Changing| {
-            tx.put_user(&user(1)).await?;
-            Err::<Done<()>, _>(StoreError::Corrupt("too late".to_owned()))
+        .change(&caller(), at(1), |tx: &dyn DurableWrite| {
+            tx.put_user(&user(1))?;
+            Err::<Change<()>, _>(StoreError::Corrupt("too late".to_owned()))
         })
         .await;
     assert!(matches!(failed, Err(StoreError::Corrupt(_))));
@@ -164,9 +160,9 @@ async fn a_change_without_an_audit_record_is_undone() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let silent = store
-        .change(&caller(), at(1), async |tx: &Changing| {
-            tx.put_user(&user(1)).await?;
-            Ok::<_, StoreError>(Done::nothing(()))
+        .change(&caller(), at(1), |tx: &dyn DurableWrite| {
+            tx.put_user(&user(1))?;
+            Ok::<_, StoreError>(Change::none(()))
         })
         .await;
     assert!(matches!(silent, Err(StoreError::Broken(_))));
@@ -178,12 +174,12 @@ async fn a_change_that_panics_is_undone_and_the_writer_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let panicked = store
-        .change(&caller(), at(1), async |tx: &Changing| {
-            tx.put_user(&user(1)).await?;
-            if users_of(tx).await? == 1 {
+        .change(&caller(), at(1), |tx: &dyn DurableWrite| {
+            tx.put_user(&user(1))?;
+            if users_of(tx)? == 1 {
                 panic!("a bug");
             }
-            Ok::<_, StoreError>(Done::new((), Entry::new(Action::UserCreated, "x")))
+            Ok::<_, StoreError>(Change::new((), Entry::new(Action::UserCreated, "x")))
         })
         .await;
     assert!(panicked.is_err());
@@ -192,8 +188,8 @@ async fn a_change_that_panics_is_undone_and_the_writer_goes_on() {
     assert_eq!(users(&store), 1);
 }
 
-async fn users_of(tx: &impl Read) -> Result<usize, StoreError> {
-    Ok(tx.users().await?.len())
+fn users_of(tx: &dyn Read) -> Result<usize, StoreError> {
+    Ok(tx.users()?.len())
 }
 
 #[tokio::test]
@@ -205,13 +201,13 @@ async fn the_audit_record_says_who_from_where_and_when() {
         Some("192.0.2.7".parse().unwrap()),
     );
     store
-        .change(&stranger, at(5), async |_: &Changing| {
-            Ok::<_, StoreError>(Done::new((), Entry::new(Action::LoginFailed, "a\nb")))
+        .change(&stranger, at(5), |_: &dyn DurableWrite| {
+            Ok::<_, StoreError>(Change::new((), Entry::new(Action::LoginFailed, "a\nb")))
         })
         .await
         .unwrap();
     let filter = AuditFilter::default();
-    let records = store.read(async |tx| tx.audit_newest(&filter, 0, 10).await).unwrap();
+    let records = store.read(|tx| tx.audit_newest(&filter, 0, 10)).unwrap();
     let record = records.first().unwrap();
     assert_eq!((record.id, record.actor.as_str()), (1, "evil@example.com"));
     assert_eq!((record.action.as_str(), record.target.as_str()), ("login_failed", "ab"));
@@ -226,10 +222,10 @@ async fn metrics_are_seen_at_once_and_kept_when_the_store_is_closed() {
     let store = Store::open(&path, CACHE).unwrap();
     let id = server.clone();
     store
-        .record(async move |tx: &Recording<'_>| tx.put_hour(7, &id, b"x").await)
+        .record(move |tx: &dyn LossyWrite| tx.put_hour(7, &id, b"x"))
         .await
         .unwrap();
-    let hour = |store: &Store| store.read(async |tx| tx.hour(7, &server).await).unwrap();
+    let hour = |store: &Store| store.read(|tx| tx.hour(7, &server)).unwrap();
     assert_eq!(hour(&store).as_deref(), Some(b"x".as_slice()));
     drop(store);
     let store = Store::open(&path, CACHE).unwrap();
@@ -252,7 +248,7 @@ async fn the_log_of_changes_keeps_the_last_ten_thousand() {
     let server: wgctl::ServerId = "a".parse().unwrap();
     let id = server.clone();
     let ledger = store
-        .change(&caller(), at(1), async move |tx: &Changing| {
+        .change(&caller(), at(1), move |tx: &dyn DurableWrite| {
             let mut ledger = Ledger {
                 revision: 1,
                 floor: 1,
@@ -261,15 +257,15 @@ async fn the_log_of_changes_keeps_the_last_ten_thousand() {
             };
             for n in 0..10_050u64 {
                 let peer = wgctl::PeerId::from_bytes(u128::from(n).to_be_bytes());
-                tx.log_change(&id, &mut ledger, Some(&peer)).await?;
+                tx.log_change(&id, &mut ledger, Some(&peer))?;
             }
-            Ok::<_, StoreError>(Done::new(ledger, Entry::new(Action::ServerUpdated, &id)))
+            Ok::<_, StoreError>(Change::new(ledger, Entry::new(Action::ServerUpdated, &id)))
         })
         .await
         .unwrap();
     assert_eq!((ledger.revision, ledger.floor), (10_051, 51));
     let since = async |revision| {
-        let changes = store.read(async |tx| tx.changes_after(&server, revision).await);
+        let changes = store.read(|tx| tx.changes_after(&server, revision));
         changes.unwrap().peers.len()
     };
     assert_eq!(

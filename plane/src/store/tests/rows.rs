@@ -5,21 +5,21 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use crate::model::pool::Run;
 use wgctl::address::host;
 use wgctl::api::{AuditLine, AuditRecord};
 use wgctl::audit::{Expected, Verifier};
-use wgctl::pool::Run;
 
 use crate::model::records::{PeerRecord, ServerRecord};
-use crate::store::prelude::*;
 use crate::store::redb::row_key;
+use crate::store::redb::rows::ReadTx;
 use crate::store::redb::rows::{Order, Rows as _, Span};
 use crate::store::redb::schema;
 use crate::store::redb::schema::Table;
-use crate::store::redb::tables::addresses::ReadSpans as _;
-use crate::store::{Reading, Store, StoreError};
+use crate::store::transaction::*;
+use crate::store::{Store, StoreError};
 
-fn count(tx: &Reading, table: Table) -> usize {
+fn count(tx: &ReadTx, table: Table) -> usize {
     let mut rows = 0;
     tx.visit(table, Span::under(&[]), Order::Up, |_, _| {
         rows += 1;
@@ -31,11 +31,11 @@ fn count(tx: &Reading, table: Table) -> usize {
 
 /// Panics where tables disagree.
 pub(super) fn verify(store: &Store, when: &str) {
-    let verified = store.read(async |tx| {
-        let servers = tx.servers().await?;
+    let verified = store.read_rows(|tx| {
+        let servers = tx.servers()?;
         let mut peers = 0;
         for server in &servers {
-            peers += verify_server(tx, server, when).await?;
+            peers += verify_server(tx, server, when)?;
         }
         let same = |table, rows| assert_eq!(count(tx, table), rows, "{when}: {}", schema::name(&table));
         same(schema::LEDGERS, servers.len());
@@ -50,7 +50,7 @@ pub(super) fn verify(store: &Store, when: &str) {
         }
         same(schema::USER_EMAILS, count(tx, schema::USERS));
         same(schema::ANSWER_TIMES, count(tx, schema::ANSWERS));
-        let records = verify_log(tx, when).await?;
+        let records = verify_log(tx, when)?;
         same(schema::AUDIT, records.len());
         same(schema::AUDIT_ACTORS, records.len());
         same(schema::AUDIT_ACTIONS, records.len());
@@ -65,14 +65,14 @@ pub(super) fn verify(store: &Store, when: &str) {
 }
 
 /// The log's chain holds from its beginning to its head.
-pub(super) async fn verify_log(tx: &Reading, when: &str) -> Result<Vec<AuditRecord>, StoreError> {
-    let beginning = tx.audit_beginning().await?;
+pub(super) fn verify_log(tx: &ReadTx, when: &str) -> Result<Vec<AuditRecord>, StoreError> {
+    let beginning = tx.audit_beginning()?;
     let mut verifier = Verifier::new(Expected::default());
     if let Some(stub) = &beginning.pruned {
         verifier.pruned(stub);
     }
     let mut records = Vec::new();
-    for line in tx.audit_lines(0, u64::MAX, usize::MAX).await?.0 {
+    for line in tx.audit_lines(0, u64::MAX, usize::MAX)?.0 {
         verifier.line(&line);
         if let AuditLine::Record(record) = line {
             records.push(record);
@@ -85,40 +85,35 @@ pub(super) async fn verify_log(tx: &Reading, when: &str) -> Result<Vec<AuditReco
     Ok(records)
 }
 
-async fn verify_server(tx: &Reading, server: &ServerRecord, when: &str) -> Result<usize, StoreError> {
+fn verify_server(tx: &ReadTx, server: &ServerRecord, when: &str) -> Result<usize, StoreError> {
     let id = &server.id;
-    assert_eq!(
-        tx.server_by_token(&server.token_hash).await?.as_ref(),
-        Some(id),
-        "{when}"
-    );
-    let ledger = tx.ledger(id).await?.expect("a ledger");
+    assert_eq!(tx.server_by_token(&server.token_hash)?.as_ref(), Some(id), "{when}");
+    let ledger = tx.ledger(id)?.expect("a ledger");
     let mut peers: Vec<PeerRecord> = Vec::new();
-    tx.each_peer(id, 0, |peer| {
+    tx.each_peer(id, 0, &mut |peer| {
         peers.push(peer);
         Ok(ControlFlow::Continue(()))
-    })
-    .await?;
+    })?;
     assert_eq!(ledger.peers, peers.len() as u64, "{when}: {id}'s peers");
     let mut spans = BTreeSet::new();
     for pool in &server.address_pool {
-        let own = wgctl::pool::Pool::new(*pool).server_address();
-        spans.insert((host(own), crate::store::SERVER_ITSELF));
+        let own = crate::model::pool::Pool::new(*pool).server_address();
+        spans.insert((host(own), crate::model::records::SERVER_ITSELF));
     }
     for peer in &peers {
         assert!(
             peer.place <= ledger.last_place && peer.revision <= ledger.revision,
             "{when}: {peer:?}"
         );
-        assert_eq!(tx.peer(id, &peer.id).await?.as_ref(), Some(peer), "{when}");
-        assert_eq!(tx.peer_named(id, &peer.name).await?, Some(peer.id), "{when}");
-        assert_eq!(tx.peer_with_key(id, &peer.public_key).await?, Some(peer.id), "{when}");
+        assert_eq!(tx.peer(id, &peer.id)?.as_ref(), Some(peer), "{when}");
+        assert_eq!(tx.peer_named(id, &peer.name)?, Some(peer.id), "{when}");
+        assert_eq!(tx.peer_with_key(id, &peer.public_key)?, Some(peer.id), "{when}");
         for address in &peer.addresses {
             assert!(spans.insert((host(*address), peer.id)), "{when}: {address} twice");
         }
     }
     for (net, owner) in &spans {
-        assert_eq!(tx.owner_within(id, net, None).await?, Some(*owner), "{when}: {net}");
+        assert_eq!(tx.owner_within(id, net, None)?, Some(*owner), "{when}: {net}");
     }
     let rows = |table| tx.some(table, row_key::all(id), Order::Up, usize::MAX);
     assert_eq!(rows(schema::SPANS)?.len(), spans.len(), "{when}: {id}'s spans");
@@ -133,7 +128,7 @@ async fn verify_server(tx: &Reading, server: &ServerRecord, when: &str) -> Resul
 }
 
 /// Used and free addresses are all there are.
-fn verify_free(tx: &Reading, server: &ServerRecord, used: usize, when: &str) -> Result<(), StoreError> {
+fn verify_free(tx: &ReadTx, server: &ServerRecord, used: usize, when: &str) -> Result<(), StoreError> {
     let mut free = 0;
     for (key, last) in tx.some(schema::FREE_RUNS, row_key::all(&server.id), Order::Up, usize::MAX)? {
         let last = u128::from_be_bytes(schema::fixed(&last)?);
@@ -141,7 +136,7 @@ fn verify_free(tx: &Reading, server: &ServerRecord, used: usize, when: &str) -> 
     }
     let mut all = 0;
     for pool in &server.address_pool {
-        let Run { first, last } = wgctl::pool::Pool::new(*pool).assignable().expect("room");
+        let Run { first, last } = crate::model::pool::Pool::new(*pool).assignable().expect("room");
         all += last - first + 1;
     }
     // The servers' own addresses are spans, but were never free.

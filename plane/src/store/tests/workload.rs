@@ -14,7 +14,6 @@ use wgctl::{PrivateKey, ServerId};
 use super::disk::Disk;
 use super::{CACHE, at, caller, rows};
 use crate::fleet::{ClientsQuery, Fleet, Idempotency, NewAccount, Refusal, Settings, Vault};
-use crate::store::prelude::*;
 use crate::store::redb::disk;
 use crate::store::{Store, StoreError};
 
@@ -291,7 +290,7 @@ impl Log {
         rows::verify(fleet.store(), when);
         let records = fleet
             .store()
-            .read(async |tx| tx.audit_lines(1, u64::MAX, usize::MAX).await)
+            .read(|tx| tx.audit_lines(1, u64::MAX, usize::MAX))
             .unwrap();
         let records = records.0.into_iter().filter_map(|line| match line {
             AuditLine::Record(record) => Some(record),

@@ -19,8 +19,8 @@ use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{Ledger, PeerRecord, ServerRecord};
-use crate::store::prelude::*;
-use crate::store::{Changing, Done, Reading};
+use crate::store::DurableWrite;
+use crate::store::{Change, Read};
 use decision::{Decision, client, decide};
 
 /// How many peers one interface may bring.
@@ -34,8 +34,8 @@ impl Fleet {
     pub async fn terms(&self, server: &ServerId) -> Result<Terms, Refusal> {
         let id = server.clone();
         let life = self.store().incarnation()?;
-        self.scan_for_agent(server, async move |tx: &Reading| {
-            let scene = Scene::read(tx, &id).await?;
+        self.scan_for_agent(server, move |tx: &dyn Read| {
+            let scene = Scene::read(tx, &id)?;
             Ok(Terms {
                 server_id: id,
                 adopt: scene.server.adopt,
@@ -63,8 +63,8 @@ impl Fleet {
         check(&adoption)?;
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
-        self.scan_for_agent(server, async move |tx: &Reading| {
-            let scene = Scene::read(tx, &id).await?;
+        self.scan_for_agent(server, move |tx: &dyn Read| {
+            let scene = Scene::read(tx, &id)?;
             Ok(match scene.before(&adoption)? {
                 Before::Done(clients) => Planned::Done(scene.answer(clients, life)),
                 Before::Awaited => {
@@ -88,17 +88,17 @@ impl Fleet {
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
         let turn = self.shared.relay.line(server).turn().await;
-        self.change_desired(caller, server, async move |tx: &Changing| {
+        self.change_desired(caller, server, move |tx: &dyn DurableWrite| {
             let _turn = turn;
-            let scene = Scene::read(tx, &id).await?;
+            let scene = Scene::read(tx, &id)?;
             if let Before::Done(clients) = scene.before(&adoption)? {
-                return Ok(Done::nothing(scene.answer(clients, life)));
+                return Ok(Change::none(scene.answer(clients, life)));
             }
             let decision = decide(&scene.server, &scene.ledger, &scene.peers, &adoption, now);
             if !decision.obstacles.is_empty() {
                 return Err(refused(&decision.obstacles));
             }
-            write(tx, scene.after(decision)).await.map(|after| after.done(life))
+            write(tx, scene.after(decision)).map(|after| after.done(life))
         })
         .await
     }
@@ -164,14 +164,13 @@ enum Before {
 }
 
 impl Scene {
-    async fn read(tx: &impl Read, id: &ServerId) -> Result<Self, Refusal> {
-        let (server, ledger) = existing(tx, id).await?;
+    fn read(tx: &dyn Read, id: &ServerId) -> Result<Self, Refusal> {
+        let (server, ledger) = existing(tx, id)?;
         let mut peers = Vec::new();
-        tx.each_peer(id, 0, |peer| {
+        tx.each_peer(id, 0, &mut |peer| {
             peers.push(peer);
             Ok(ControlFlow::Continue(()))
-        })
-        .await?;
+        })?;
         Ok(Self { server, ledger, peers })
     }
 
@@ -253,7 +252,7 @@ impl After {
         answer
     }
 
-    fn done(self, incarnation: Incarnation) -> Done<Adopted> {
+    fn done(self, incarnation: Incarnation) -> Change<Adopted> {
         let id = self.scene.server.id.clone();
         let imported = self
             .imports
@@ -261,29 +260,29 @@ impl After {
             .map(|peer| Entry::new(Action::ClientImported, format!("{id}/{}", peer.name)).made(peer));
         let mut entries: Vec<Entry> = imported.collect();
         entries.push(Entry::new(Action::ServerAdopted, &id).changed(&self.replaced, &self.scene.server));
-        Done::all(self.answered(incarnation), entries)
+        Change::all(self.answered(incarnation), entries)
     }
 }
 
-async fn write(tx: &impl Change, after: After) -> Result<After, Refusal> {
+fn write(tx: &dyn DurableWrite, after: After) -> Result<After, Refusal> {
     let server = &after.scene.server;
     let (id, pools) = (&server.id, api_objects::pools(server));
-    tx.put_server(server, None).await?;
+    tx.put_server(server, None)?;
     // What was sealed on a host before it had this key cannot be counted on; nor may a prekey have
     // the id of a peer. The stock is filled again.
-    tx.erase_prekeys(id).await?;
+    tx.erase_prekeys(id)?;
     let mut ledger = after.before;
     for peer in &after.imports {
         for net in rules::spans(peer) {
-            tx.claim(id, &pools, &net, &peer.id).await?;
+            tx.claim(id, &pools, &net, &peer.id)?;
         }
-        tx.put_peer(id, peer, None).await?;
+        tx.put_peer(id, peer, None)?;
         ledger.last_place = peer.place;
         ledger.peers += 1;
-        tx.log_change(id, &mut ledger, Some(&peer.id)).await?;
+        tx.log_change(id, &mut ledger, Some(&peer.id))?;
     }
     if after.port_moved {
-        tx.log_change(id, &mut ledger, None).await?;
+        tx.log_change(id, &mut ledger, None)?;
     }
     Ok(after)
 }

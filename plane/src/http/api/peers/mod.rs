@@ -53,7 +53,7 @@ pub(crate) async fn show(
     admin: Admin,
     Ids((server, client)): Ids<(ServerId, PeerId)>,
 ) -> Result<Answer<Client>, Failure> {
-    Ok(Answer(admin.fleet().client(&server, &client).await?))
+    Ok(Answer(admin.fleet().client(&server, &client)?))
 }
 
 pub(crate) async fn update(

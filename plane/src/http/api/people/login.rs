@@ -20,8 +20,8 @@ pub(crate) async fn login(anyone: Anyone, Json(body, ..): Json<Login>) -> Result
         let detail = format!("too many logins from this address: try again in {seconds} s");
         return Err(Kind::TooManyRequests.because(detail).retry_after(seconds));
     }
-    let _permit = fleet.login_permitted(&email, ip).await?;
-    let account = fleet.account_by_email(&email).await?;
+    let _permit = fleet.login_permitted(&email, ip)?;
+    let account = fleet.account_by_email(&email)?;
     let stored = account.as_ref().map(|account| account.password_hash.as_str());
     let matches = shared.passwords.verify(password.clone(), stored).await?;
     let Some(account) = account.filter(|account| matches && account.enabled) else {

@@ -25,7 +25,7 @@ pub(crate) async fn change_password(
     let passwords = &person.app.shared().passwords;
     let email = account.email.as_str();
     check_policy(&new, email).map_err(|reason| Kind::InvalidField.field("new_password", reason))?;
-    let _permit = fleet.login_permitted(email, person.caller.ip).await?;
+    let _permit = fleet.login_permitted(email, person.caller.ip)?;
     if !passwords.verify(current, Some(&account.password_hash)).await? {
         fleet
             .login_failed(email, person.caller.ip, person.caller.request)

@@ -23,7 +23,7 @@ pub(crate) async fn list(keeper: Keeper) -> Result<Answer<Vec<User>>, Failure> {
 pub(crate) async fn create(keeper: Keeper, Creation { new, once }: Creation<NewUser>) -> Result<Response, Failure> {
     let password = checked(new.password, new.email.as_str())?;
     // The transaction decides; this only saves a hash, which is dear.
-    if once.is_none() && keeper.fleet().account_by_email(new.email.as_str()).await?.is_some() {
+    if once.is_none() && keeper.fleet().account_by_email(new.email.as_str())?.is_some() {
         return Err(Refusal::UserExists(new.email.to_string()).into());
     }
     let account = NewAccount {
@@ -43,7 +43,7 @@ pub(crate) async fn update(
     let password_hash = match patch.password {
         None => None,
         Some(password) => {
-            let account = keeper.fleet().account(&user).await?;
+            let account = keeper.fleet().account(&user)?;
             let email = account.map(|account| account.email.to_string()).unwrap_or_default();
             let password = checked(password, &email)?;
             Some(keeper.app.shared().passwords.hash(password).await?)

@@ -3,41 +3,17 @@
 //! Owns two tables: the spans in use, by their first address, each with its owner (they never
 //! overlap), and the free runs of the pools. Both answer in logarithmic time.
 
+use crate::model::pool::{self, Pool, Run, Runs};
+use crate::model::records::SERVER_ITSELF;
+use crate::store::transaction::{ReadSpans, WriteSpans};
 use ipnet::IpNet;
-use wgctl::pool::{self, Pool, Run, Runs};
 use wgctl::{PeerId, ServerId};
 
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
-use crate::store::redb::rows::{ChangeRows, Order, RecordRows, Rows};
+use crate::store::redb::rows::{Order, Rows, WriteRows};
 use crate::store::redb::schema;
 use crate::store::redb::schema::{Table, fixed};
-
-/// The owner of the server's own addresses.
-pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
-
-/// Reading who has what.
-pub(crate) trait ReadSpans {
-    /// Somebody but `except` who has an address of `net`.
-    async fn owner_within(
-        &self,
-        server: &ServerId,
-        net: &IpNet,
-        except: Option<&PeerId>,
-    ) -> Result<Option<PeerId>, StoreError>;
-    /// The lowest free address of a pool.
-    async fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError>;
-}
-
-/// Taking and giving back.
-pub(crate) trait ChangeSpans: ReadSpans {
-    /// Opens a new server's pool: the server's own address is its own, the rest is free.
-    async fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError>;
-    /// Gives `net` to `owner`. Nobody may have any of it.
-    async fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError>;
-    /// Takes `net` back.
-    async fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError>;
-}
 
 const fn family(net: &IpNet) -> u8 {
     match net {
@@ -74,14 +50,14 @@ fn at_or_below(
     Ok(found.into_iter().next().map(|(key, value)| (first_of(&key), value)))
 }
 
-/// The free runs of one pool, as `wgctl::pool` wants them.
+/// The free runs of one pool, as `crate::model::pool` wants them.
 struct FreeRuns<'a, R> {
     rows: &'a R,
     server: &'a ServerId,
     family: u8,
 }
 
-impl<R: RecordRows> Runs for FreeRuns<'_, R> {
+impl<R: WriteRows> Runs for FreeRuns<'_, R> {
     type Error = StoreError;
 
     fn at_or_below(&self, number: u128) -> Result<Option<Run>, StoreError> {
@@ -113,7 +89,7 @@ fn run(first: u128, last: &[u8]) -> Result<Run, StoreError> {
 }
 
 impl<R: Rows> ReadSpans for R {
-    async fn owner_within(
+    fn owner_within(
         &self,
         server: &ServerId,
         net: &IpNet,
@@ -141,15 +117,15 @@ impl<R: Rows> ReadSpans for R {
         Ok(None)
     }
 
-    async fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError> {
+    fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError> {
         let span = crate::store::redb::rows::Span::under(&family_key(server, family(&pool.net())));
         let lowest = self.some(schema::FREE_RUNS, span, Order::Up, 1)?;
         Ok(lowest.first().map(|(key, _)| pool.address(first_of(key))))
     }
 }
 
-impl<R: ChangeRows> ChangeSpans for R {
-    async fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError> {
+impl<R: WriteRows> WriteSpans for R {
+    fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError> {
         let family = family(&pool.net());
         if let Some(all) = pool.assignable() {
             let mut free = FreeRuns {
@@ -163,7 +139,7 @@ impl<R: ChangeRows> ChangeSpans for R {
         put_span(self, server, &own, &SERVER_ITSELF)
     }
 
-    async fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
+    fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
         for common in in_pools(pools, net) {
             let mut free = FreeRuns {
                 rows: self,
@@ -177,7 +153,7 @@ impl<R: ChangeRows> ChangeSpans for R {
         put_span(self, server, net, owner)
     }
 
-    async fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError> {
+    fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError> {
         for common in in_pools(pools, net) {
             let mut free = FreeRuns {
                 rows: self,
@@ -199,7 +175,7 @@ fn in_pools(pools: &[Pool], net: &IpNet) -> impl Iterator<Item = Run> {
         .filter_map(move |pool| pool.assignable()?.common(wanted))
 }
 
-fn put_span(rows: &impl RecordRows, server: &ServerId, net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
+fn put_span(rows: &impl WriteRows, server: &ServerId, net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
     let span = Run::of(net);
     let value = [span.last.to_be_bytes().as_slice(), owner.as_bytes()].concat();
     rows.put(schema::SPANS, &span_key(server, family(net), span.first), &value)

@@ -1,37 +1,22 @@
 //! History: one packed hour a row, by time first, so that the fleet is read in order of time.
 
+use crate::store::transaction::{LossyWriteHistory, ReadHistory};
 use wgctl::ServerId;
 
 use crate::store::error::StoreError;
-use crate::store::redb::rows::{Order, RecordRows, Rows, Span};
+use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::redb::schema;
-
-/// Reading history. An hour is counted from the Unix epoch.
-pub(crate) trait ReadHistory {
-    /// One server's hour, packed.
-    async fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError>;
-    /// All servers' hours of one hour, packed, by server.
-    async fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError>;
-}
-
-/// Recording history.
-pub(crate) trait RecordHistory: ReadHistory {
-    async fn put_hour(&self, hour: u64, server: &ServerId, packed: &[u8]) -> Result<(), StoreError>;
-    async fn erase_hour(&self, hour: u64, server: &ServerId) -> Result<(), StoreError>;
-    /// Removes all hours before `hour`.
-    async fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError>;
-}
 
 fn hour_key(hour: u64, server: &ServerId) -> Vec<u8> {
     [hour.to_be_bytes().as_slice(), server.as_str().as_bytes()].concat()
 }
 
 impl<R: Rows> ReadHistory for R {
-    async fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError> {
+    fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError> {
         self.bytes(schema::HISTORY, &hour_key(hour, server))
     }
 
-    async fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError> {
+    fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError> {
         let span = Span::under(&[])
             .from(hour.to_be_bytes().to_vec())
             .before(hour.saturating_add(1).to_be_bytes().to_vec());
@@ -47,16 +32,16 @@ impl<R: Rows> ReadHistory for R {
     }
 }
 
-impl<R: RecordRows> RecordHistory for R {
-    async fn put_hour(&self, hour: u64, server: &ServerId, packed: &[u8]) -> Result<(), StoreError> {
+impl<R: WriteRows> LossyWriteHistory for R {
+    fn put_hour(&self, hour: u64, server: &ServerId, packed: &[u8]) -> Result<(), StoreError> {
         self.put(schema::HISTORY, &hour_key(hour, server), packed)
     }
 
-    async fn erase_hour(&self, hour: u64, server: &ServerId) -> Result<(), StoreError> {
+    fn erase_hour(&self, hour: u64, server: &ServerId) -> Result<(), StoreError> {
         self.erase(schema::HISTORY, &hour_key(hour, server))
     }
 
-    async fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError> {
+    fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError> {
         let span = Span::under(&[]).before(hour.to_be_bytes().to_vec());
         if self
             .some(

@@ -1,29 +1,13 @@
 //! First answers to creating requests, kept so that a request sent again gets the same one.
 
+use crate::store::transaction::{LossyWriteAnswers, ReadAnswers, WriteAnswers};
 use wgctl::Timestamp;
 
 use crate::model::records::Answer;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
-use crate::store::redb::rows::{ChangeRows, Order, RecordRows, Rows, Span};
+use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::redb::schema;
-
-/// Reading answers.
-pub(crate) trait ReadAnswers {
-    async fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError>;
-}
-
-/// Forgetting answers that are outlived; a crash may bring some back.
-pub(crate) trait RecordAnswers: ReadAnswers {
-    /// Removes at most `limit` answers from before `before`. Says how many.
-    async fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
-}
-
-/// Writing answers.
-pub(crate) trait ChangeAnswers: ReadAnswers {
-    /// Keeps an answer; `old` is the outlived one of the same scope.
-    async fn put_answer(&self, scope: &[u8; 32], answer: &Answer, old: Option<&Answer>) -> Result<(), StoreError>;
-}
 
 /// A moment as a key: moments before 1970 count as 1970.
 fn moment(at: Timestamp) -> [u8; 8] {
@@ -35,13 +19,13 @@ fn time_key(at: Timestamp, scope: &[u8; 32]) -> Vec<u8> {
 }
 
 impl<R: Rows> ReadAnswers for R {
-    async fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError> {
+    fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError> {
         self.json(schema::ANSWERS, scope)
     }
 }
 
-impl<R: ChangeRows> ChangeAnswers for R {
-    async fn put_answer(&self, scope: &[u8; 32], answer: &Answer, old: Option<&Answer>) -> Result<(), StoreError> {
+impl<R: WriteRows> WriteAnswers for R {
+    fn put_answer(&self, scope: &[u8; 32], answer: &Answer, old: Option<&Answer>) -> Result<(), StoreError> {
         if let Some(old) = old {
             self.erase(schema::ANSWER_TIMES, &time_key(old.at, scope))?;
         }
@@ -50,8 +34,8 @@ impl<R: ChangeRows> ChangeAnswers for R {
     }
 }
 
-impl<R: RecordRows> RecordAnswers for R {
-    async fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+impl<R: WriteRows> LossyWriteAnswers for R {
+    fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let span = Span::under(&[]).before(moment(before).to_vec());
         let old = self.some(schema::ANSWER_TIMES, span, Order::Up, limit)?;
         for (key, _) in &old {

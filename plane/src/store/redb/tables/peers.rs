@@ -1,5 +1,6 @@
 //! Peers, in the order they were made, and the indexes that keep names and keys unique.
 
+use crate::store::transaction::{ReadPeers, WritePeers};
 use std::ops::ControlFlow;
 
 use wgctl::{PeerId, PeerName, PublicKey, ServerId};
@@ -7,55 +8,33 @@ use wgctl::{PeerId, PeerName, PublicKey, ServerId};
 use crate::model::records::PeerRecord;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
-use crate::store::redb::rows::{ChangeRows, Order, Rows, parse};
+use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
 use crate::store::redb::schema;
 use crate::store::redb::schema::fixed;
 
-/// Reading peers.
-pub(crate) trait ReadPeers {
-    async fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError>;
-    async fn peer_named(&self, server: &ServerId, name: &PeerName) -> Result<Option<PeerId>, StoreError>;
-    async fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError>;
-    /// Hands the peers after a place in the order of creation to `see`, until it has enough.
-    async fn each_peer(
-        &self,
-        server: &ServerId,
-        after: u64,
-        see: impl FnMut(PeerRecord) -> Result<ControlFlow<()>, StoreError>,
-    ) -> Result<(), StoreError>;
-}
-
-/// Writing peers.
-pub(crate) trait ChangePeers: ReadPeers {
-    /// Writes a peer; `old` is what it was.
-    async fn put_peer(&self, server: &ServerId, peer: &PeerRecord, old: Option<&PeerRecord>) -> Result<(), StoreError>;
-    /// Removes a peer with its counters and its failure.
-    async fn erase_peer(&self, server: &ServerId, peer: &PeerRecord) -> Result<(), StoreError>;
-}
-
 impl<R: Rows> ReadPeers for R {
-    async fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError> {
+    fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError> {
         match self.bytes(schema::PEER_PLACES, &row_key::of(server, id.as_bytes()))? {
             Some(place) => self.json(schema::PEERS, &row_key::of(server, &place)),
             None => Ok(None),
         }
     }
 
-    async fn peer_named(&self, server: &ServerId, name: &PeerName) -> Result<Option<PeerId>, StoreError> {
+    fn peer_named(&self, server: &ServerId, name: &PeerName) -> Result<Option<PeerId>, StoreError> {
         let key = row_key::of(server, name.as_str().as_bytes());
         self.look(schema::PEER_NAMES, &key, |id| Ok(PeerId::from_bytes(fixed(id)?)))
     }
 
-    async fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError> {
+    fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError> {
         let key = row_key::of(server, key.as_bytes());
         self.look(schema::PEER_KEYS, &key, |id| Ok(PeerId::from_bytes(fixed(id)?)))
     }
 
-    async fn each_peer(
+    fn each_peer(
         &self,
         server: &ServerId,
         after: u64,
-        mut see: impl FnMut(PeerRecord) -> Result<ControlFlow<()>, StoreError>,
+        see: &mut dyn FnMut(PeerRecord) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
         let span = row_key::all(server).after(row_key::numbered(server, after));
         self.visit(schema::PEERS, span, Order::Up, |_, value| {
@@ -64,8 +43,8 @@ impl<R: Rows> ReadPeers for R {
     }
 }
 
-impl<R: ChangeRows> ChangePeers for R {
-    async fn put_peer(&self, server: &ServerId, peer: &PeerRecord, old: Option<&PeerRecord>) -> Result<(), StoreError> {
+impl<R: WriteRows> WritePeers for R {
+    fn put_peer(&self, server: &ServerId, peer: &PeerRecord, old: Option<&PeerRecord>) -> Result<(), StoreError> {
         if let Some(old) = old.filter(|old| old.name != peer.name) {
             self.erase(schema::PEER_NAMES, &row_key::of(server, old.name.as_str().as_bytes()))?;
         }
@@ -80,7 +59,7 @@ impl<R: ChangeRows> ChangePeers for R {
         self.put_json(schema::PEERS, &row_key::numbered(server, peer.place), peer)
     }
 
-    async fn erase_peer(&self, server: &ServerId, peer: &PeerRecord) -> Result<(), StoreError> {
+    fn erase_peer(&self, server: &ServerId, peer: &PeerRecord) -> Result<(), StoreError> {
         let id = row_key::of(server, peer.id.as_bytes());
         self.erase(schema::PEER_NAMES, &row_key::of(server, peer.name.as_str().as_bytes()))?;
         self.erase(schema::PEER_KEYS, &row_key::of(server, peer.public_key.as_bytes()))?;

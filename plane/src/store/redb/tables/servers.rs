@@ -1,53 +1,34 @@
 //! Servers, their ledgers and their agents' tokens.
 
+use crate::store::transaction::{ReadServers, WriteServers};
 use wgctl::ServerId;
 
 use crate::model::records::{Ledger, ServerRecord};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
-use crate::store::redb::rows::{ChangeRows, Order, Rows, Span, parse};
+use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
 use crate::store::redb::schema;
 use crate::store::redb::schema::fixed;
-
-/// Reading servers.
-pub(crate) trait ReadServers {
-    async fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError>;
-    /// All servers, by id.
-    async fn servers(&self) -> Result<Vec<ServerRecord>, StoreError>;
-    async fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError>;
-    async fn server_by_token(&self, hash: &[u8; 32]) -> Result<Option<ServerId>, StoreError>;
-    /// The last revision of a server of this id that was removed.
-    async fn retired_revision(&self, id: &ServerId) -> Result<Option<u64>, StoreError>;
-}
-
-/// Writing servers.
-pub(crate) trait ChangeServers: ReadServers {
-    /// Writes a server; `dead_token` is the hash that is good no more.
-    async fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError>;
-    async fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError>;
-    /// Removes a server and everything that is its own but its history.
-    async fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError>;
-}
 
 fn id_key(id: &ServerId) -> &[u8] {
     id.as_str().as_bytes()
 }
 
 impl<R: Rows> ReadServers for R {
-    async fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError> {
+    fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError> {
         self.json(schema::SERVERS, id_key(id))
     }
 
-    async fn servers(&self) -> Result<Vec<ServerRecord>, StoreError> {
+    fn servers(&self) -> Result<Vec<ServerRecord>, StoreError> {
         let rows = self.some(schema::SERVERS, Span::under(&[]), Order::Up, usize::MAX)?;
         rows.iter().map(|(_, value)| parse(schema::SERVERS, value)).collect()
     }
 
-    async fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError> {
+    fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError> {
         self.json(schema::LEDGERS, id_key(id))
     }
 
-    async fn server_by_token(&self, hash: &[u8; 32]) -> Result<Option<ServerId>, StoreError> {
+    fn server_by_token(&self, hash: &[u8; 32]) -> Result<Option<ServerId>, StoreError> {
         self.look(schema::AGENT_TOKENS, hash, |value| {
             std::str::from_utf8(value)
                 .ok()
@@ -56,15 +37,15 @@ impl<R: Rows> ReadServers for R {
         })
     }
 
-    async fn retired_revision(&self, id: &ServerId) -> Result<Option<u64>, StoreError> {
+    fn retired_revision(&self, id: &ServerId) -> Result<Option<u64>, StoreError> {
         self.look(schema::RETIRED, id_key(id), |value| {
             Ok(u64::from_be_bytes(fixed(value)?))
         })
     }
 }
 
-impl<R: ChangeRows> ChangeServers for R {
-    async fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError> {
+impl<R: WriteRows> WriteServers for R {
+    fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError> {
         if let Some(dead) = dead_token {
             self.erase(schema::AGENT_TOKENS, dead)?;
         }
@@ -72,11 +53,11 @@ impl<R: ChangeRows> ChangeServers for R {
         self.put_json(schema::SERVERS, id_key(&server.id), server)
     }
 
-    async fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError> {
+    fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError> {
         self.put_json(schema::LEDGERS, id_key(id), ledger)
     }
 
-    async fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError> {
+    fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError> {
         let id = &server.id;
         self.put(schema::RETIRED, id_key(id), &revision.to_be_bytes())?;
         self.erase(schema::AGENT_TOKENS, &server.token_hash)?;

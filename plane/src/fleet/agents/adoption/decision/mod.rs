@@ -7,9 +7,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::model::pool::{Pool, Run};
 use ipnet::IpNet;
 use wgctl::address::{host, normal};
-use wgctl::pool::{Pool, Run};
 use wgctl::protocol::v1::{AdoptedClient, AdoptedPeer, Adoption, Obstacle};
 use wgctl::{PeerId, PeerName, PublicKey, Timestamp};
 
@@ -17,8 +17,8 @@ use crate::fleet::agents::messages;
 use crate::fleet::field_checks;
 use crate::fleet::peers::rules;
 use crate::fleet::views::api_objects;
+use crate::model::records::SERVER_ITSELF;
 use crate::model::records::{Ledger, PeerRecord, ServerRecord};
-use crate::store::SERVER_ITSELF;
 
 /// Characters of the public key in the name of a peer that nothing names.
 const SHORT: usize = 8;

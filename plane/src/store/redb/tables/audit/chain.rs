@@ -11,7 +11,7 @@ use wgctl::api::{AuditRecord, Head};
 use wgctl::audit::{KeyRefused, Signer};
 
 use crate::store::error::StoreError;
-use crate::store::redb::rows::{Order, RecordRows, Rows, Span, parse};
+use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
 use crate::store::redb::schema;
 
 /// In [`schema::AUDIT_CHAIN`].
@@ -63,7 +63,7 @@ pub(super) fn chain(rows: &impl Rows) -> Result<Chain, StoreError> {
 
 /// Writes the plane's word for the log at `head`.
 pub(super) fn put_checkpoint(
-    tx: &impl RecordRows,
+    tx: &impl WriteRows,
     signer: &Signer,
     head: Head,
     now: Timestamp,

@@ -7,7 +7,7 @@ use wgctl::api::AuditRecord;
 
 use super::number;
 use crate::store::error::StoreError;
-use crate::store::redb::rows::{Order, RecordRows, Rows, Span};
+use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::redb::schema;
 use crate::store::redb::schema::Table;
 
@@ -75,12 +75,12 @@ fn keys(record: &AuditRecord) -> impl Iterator<Item = (Table, Vec<u8>)> {
 }
 
 /// Writes a record's rows in the indexes.
-pub(super) fn put(tx: &impl RecordRows, record: &AuditRecord) -> Result<(), StoreError> {
+pub(super) fn put(tx: &impl WriteRows, record: &AuditRecord) -> Result<(), StoreError> {
     keys(record).try_for_each(|(table, key)| tx.put(table, &key, &[]))
 }
 
 /// Removes them.
-pub(super) fn erase(tx: &impl RecordRows, record: &AuditRecord) -> Result<(), StoreError> {
+pub(super) fn erase(tx: &impl WriteRows, record: &AuditRecord) -> Result<(), StoreError> {
     keys(record).try_for_each(|(table, key)| tx.erase(table, &key))
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod chain;
 mod index;
 mod query;
 
+use crate::store::transaction::{AuditFilter, Beginning, LossyWriteAudit, ReadAudit, WriteAudit};
 use std::ops::ControlFlow;
 
 use wgctl::Timestamp;
@@ -14,105 +15,19 @@ use wgctl::api::{AuditLine, AuditRecord, Checkpoint, Head, Pruned};
 use wgctl::audit::{CHECKPOINT_EVERY, Signer, follow};
 
 use crate::model::caller::Entry;
+use crate::store::change::Author;
 use crate::store::error::StoreError;
-use crate::store::redb::job::Author;
 use crate::store::redb::row_key;
-use crate::store::redb::rows::{ChangeRows, Order, RecordRows, Rows, Span, parse};
+use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
 use crate::store::redb::schema;
 use chain::{chain, put_checkpoint};
 
-/// Which records to read; what is absent excludes nothing.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct AuditFilter {
-    pub(crate) actor: Option<String>,
-    pub(crate) action: Option<String>,
-    /// Exactly this, or everything below it.
-    pub(crate) target: Option<String>,
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
-}
-
-impl AuditFilter {
-    fn admits(&self, record: &AuditRecord) -> bool {
-        let same = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
-        let below = |wanted: &String| {
-            let rest = record.target.strip_prefix(wanted.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        same(&self.actor, &record.actor)
-            && same(&self.action, &record.action)
-            && self.target.as_ref().is_none_or(below)
-            && self.since.is_none_or(|since| record.created_at >= since)
-            && self.until.is_none_or(|until| record.created_at < until)
-    }
-}
-
-/// Where the log begins and ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Beginning {
-    /// What was removed before the first record.
-    pub(crate) pruned: Option<Pruned>,
-    /// The newest record.
-    pub(crate) head: Head,
-}
-
-impl Beginning {
-    /// The first record's number.
-    pub(crate) fn first(&self) -> u64 {
-        self.pruned.map_or(1, |stub| stub.id + 1)
-    }
-}
-
-/// Reading the log.
-pub(crate) trait ReadAudit {
-    /// Matching records, newest first.
-    async fn audit_newest(
-        &self,
-        filter: &AuditFilter,
-        offset: usize,
-        limit: usize,
-    ) -> Result<Vec<AuditRecord>, StoreError>;
-    /// Records from number `from` to `to` (both included), oldest first, at most `limit`, each followed
-    /// by its checkpoint where it has one; and the number of the last.
-    async fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError>;
-    /// Where the log begins and ends.
-    async fn audit_beginning(&self) -> Result<Beginning, StoreError>;
-    /// The newest checkpoint.
-    async fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError>;
-}
-
-/// Writing the word for what is recorded.
-pub(crate) trait RecordAudit: ReadAudit {
-    /// Signs what the log is now, if that is news. Says whether it was.
-    async fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError>;
-}
-
-/// Changing what is recorded: the oldest records may go, and nothing else.
-pub(crate) trait ChangeAudit: RecordAudit {
-    /// Removes records from the oldest on that are older than `before`, at most `limit`, and signs a
-    /// word for them. Gives it, and how many were removed now; none when the oldest may stay.
-    async fn prune_audit(
-        &self,
-        before: Timestamp,
-        limit: usize,
-        signer: &Signer,
-        now: Timestamp,
-    ) -> Result<Option<(Pruned, u64)>, StoreError>;
-    /// Signs anew the word for what was removed, with this plane's key.
-    async fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError>;
-}
-
 impl<R: Rows> ReadAudit for R {
-    async fn audit_newest(
-        &self,
-        filter: &AuditFilter,
-        offset: usize,
-        limit: usize,
-    ) -> Result<Vec<AuditRecord>, StoreError> {
+    fn audit_newest(&self, filter: &AuditFilter, offset: usize, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
         query::newest(self, filter, offset, limit)
     }
 
-    async fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError> {
+    fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError> {
         let span = |to: u64| {
             Span::under(&[])
                 .from(from.to_be_bytes().to_vec())
@@ -135,14 +50,14 @@ impl<R: Rows> ReadAudit for R {
         Ok((lines, Some(last)))
     }
 
-    async fn audit_beginning(&self) -> Result<Beginning, StoreError> {
+    fn audit_beginning(&self) -> Result<Beginning, StoreError> {
         Ok(Beginning {
             pruned: self.json(schema::AUDIT_CHAIN, chain::PRUNED)?,
             head: chain(self)?.head,
         })
     }
 
-    async fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+    fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         let newest = self.some(schema::AUDIT_CHECKPOINTS, Span::under(&[]), Order::Down, 1)?;
         let newest = newest.first();
         newest
@@ -151,10 +66,10 @@ impl<R: Rows> ReadAudit for R {
     }
 }
 
-impl<R: RecordRows> RecordAudit for R {
-    async fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError> {
+impl<R: WriteRows> LossyWriteAudit for R {
+    fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError> {
         let head = chain(self)?.head;
-        let covered = self.audit_checkpoint().await?;
+        let covered = self.audit_checkpoint()?;
         let known = covered.is_some_and(|mark| mark.id == head.id && mark.public_key == signer.public_key());
         if head.id == 0 || known {
             return Ok(false);
@@ -164,8 +79,8 @@ impl<R: RecordRows> RecordAudit for R {
     }
 }
 
-impl<R: ChangeRows> ChangeAudit for R {
-    async fn prune_audit(
+impl<R: WriteRows> WriteAudit for R {
+    fn prune_audit(
         &self,
         before: Timestamp,
         limit: usize,
@@ -217,7 +132,7 @@ impl<R: ChangeRows> ChangeAudit for R {
         Ok(Some((stub, removed)))
     }
 
-    async fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError> {
+    fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError> {
         let Some(stub) = self.json::<Pruned>(schema::AUDIT_CHAIN, chain::PRUNED)? else {
             return Ok(());
         };
@@ -228,7 +143,7 @@ impl<R: ChangeRows> ChangeAudit for R {
 }
 
 /// Appends records, each chained to the one before it.
-pub(crate) fn append(tx: &impl ChangeRows, author: &Author, entries: &[Entry]) -> Result<(), StoreError> {
+pub(crate) fn append(tx: &impl WriteRows, author: &Author, entries: &[Entry]) -> Result<(), StoreError> {
     let mut chain = chain(tx)?;
     for entry in entries {
         let mut record = AuditRecord {

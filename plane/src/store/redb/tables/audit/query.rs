@@ -1,4 +1,4 @@
-//! Reading the newest records that match, without looking at the others.
+//! ReadTx the newest records that match, without looking at the others.
 //!
 //! Owns the walk: every filter is a sorted set of numbers, and all are walked at once, from the
 //! highest number down, each skipping to where the others are. So the smallest set decides how much
@@ -12,10 +12,11 @@ use wgctl::api::AuditRecord;
 
 use super::chain::{self, DISORDER};
 use super::index::Index;
-use super::{AuditFilter, number};
+use super::number;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span};
 use crate::store::redb::schema;
+use crate::store::transaction::AuditFilter;
 
 /// A sorted set of numbers of records.
 enum Numbers {
