@@ -28,9 +28,9 @@ struct Setting {
 pub fn configuration(examples: &[Example<'_>]) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         Every setting of plane and agent with its default; those without one have an example. This page is made from\n\
-         the packaged examples by `make docs`.\n\n\
-         A setting that is not known is an error, which names its line. Each can be overridden by an environment\n\
+         Every setting of plane and agent with its default; settings without a default have an example. This page is\n\
+         generated from the packaged examples by `make docs`.\n\n\
+         An unknown setting is an error, and the message names its line. Each setting can be overridden by an environment\n\
          variable. Secrets are files, never settings or variables.\n",
     );
     for example in examples {
