@@ -1,4 +1,4 @@
-# What people type. Every target installs what it needs (Debian packages, once, saying so).
+# The commands that people type. Every target installs the Debian packages it needs, once, and says so.
 
 CARGO ?= cargo
 GUEST := tests/guest/run
@@ -9,23 +9,23 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: build guest ## Show it work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
+demo: build guest ## Show Sentrazone work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
 	@$(GUEST) $(if $(KEEP),--forward 8080:8080 --timeout 86400) -- target/debug/demo $(if $(KEEP),--keep)
 
-test: build guest ## Run every test there is
+test: build guest ## Run every test
 	$(CARGO) test --workspace --quiet
 	$(CARGO) kernel-test --quiet --test device --test end_to_end
 	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test userspace
 	$(CARGO) machine-test --quiet --test reboot
 	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test faults
 
-faults: build guest ## Try every fault as often as is promised (some hours), and print the table
+faults: build guest ## Inject every fault as often as docs/reliability.md says (several hours), and print the table
 	@SENTRAZONE_CARGO="$(CARGO)" tests/faults
 
 sim: tools ## Simulate plane and agents over a bad network: make sim [SEEDS=10000] [SEED=n replays one]
 	$(if $(SEED),SEED=$(SEED),SEEDS=$(or $(SEEDS),10000)) $(CARGO) test -p sentrazone-tests --test simulation --quiet -- whatever --nocapture
 
-hostile: build ## Attack a release build while clients work (some minutes): make hostile [T=part_of_a_name]
+hostile: build ## Attack a release build while clients work (several minutes): make hostile [T=part_of_a_name]
 	$(CARGO) build --release --quiet -p sentrazone-plane
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/hostile $(if $(T),"$(T)")
 	$(if $(T),,tests/hostile/schemathesis --plane target/release/sentrazone-plane)
@@ -48,29 +48,29 @@ check: tools ## Check formatting, lints, documentation, licences
 	$(CARGO) deny --log-level error check bans licenses sources
 	@if $(CARGO) deny --log-level error fetch db 2>/dev/null; \
 	  then $(CARGO) deny --log-level error check advisories; \
-	  else echo "advisories: not checked, their database cannot be reached from here"; fi
+	  else echo "advisories: not checked, because their database cannot be reached"; fi
 
-docs: build ## Make the generated documents anew
+docs: build ## Regenerate the generated documents
 	$(CARGO) run --quiet -p sentrazone-tests --bin api-reference
 	SENTRAZONE_WRITE_DOCS=1 $(CARGO) test --quiet -p sentrazone-tests --test documents
 
-bench: build guest ## Measure, beside what one would otherwise use (in one emulated host, then on wireguard-go here)
+bench: build guest ## Measure performance next to the usual tools (in an emulated host, then on wireguard-go here)
 	$(CARGO) build --release --quiet -p sentrazone-plane
 	$(CARGO) build --release --quiet -p sentrazone-agent
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release $(GUEST) --timeout 1800 -- target/debug/bench
 	@echo; echo "On this machine, wireguard-go instead of the kernel's WireGuard"
 	@$(AS_ROOT) env SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/bench --userspace
 
-deb: tools ## Make the Debian packages, in target/packages
+deb: tools ## Build the Debian packages, in target/packages
 	@tests/tools --for-packages
 	@SENTRAZONE_CARGO="$(CARGO)" packaging/build
 
-deb-test: deb guest ## Try the packages: lintian, their whole life in a bare system and in emulated machines
+deb-test: deb guest ## Test the packages: lintian, their whole life in a bare system and in emulated machines
 	@packaging/test
 	SENTRAZONE_PACKAGES=$(CURDIR)/target/packages $(CARGO) machine-test --quiet --test packages
 
 build: tools ## Build the programs for tests and demo
-	@echo "Building (the first time takes some minutes)"
+	@echo "Building (the first build takes several minutes)"
 	@$(CARGO) build --workspace --quiet
 
 tools:

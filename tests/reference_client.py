@@ -28,7 +28,7 @@ class Mismatch(Exception):
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A token must not follow a redirect to somewhere else."""
+    """Refuses redirects, so that the token is not sent elsewhere."""
 
     def redirect_request(self, *_):
         return None
@@ -53,7 +53,7 @@ def require(condition, message):
         raise Mismatch(message)
 
 
-# The types of the reference's examples. A boolean is an int to Python, and never meant as one here.
+# The types in the reference's examples. In Python a bool is also an int, but is never meant as one here.
 
 
 def is_text(value):
@@ -173,7 +173,7 @@ class Plane:
 
 
 class Run:
-    """One pass through the reference, in an order in which each call has what it needs."""
+    """One pass through the reference, in an order in which each call finds what it needs."""
 
     def __init__(self, arguments):
         self.plane = Plane(arguments.url)
@@ -299,7 +299,7 @@ class Run:
         require(any(record["target"] == target for record in created), f"no wg_client_created of {target}")
         record = next(record for record in created if record["target"] == target)
         require(record["actor"] == self.email.lower(), f"its actor is {record['actor']!r}, not {self.email!r}")
-        # Newest first, as a log is read: pages of one follow each other.
+        # Newest first, as a log is read: pages of one record follow each other.
         first = self.audit_page("?limit=1")
         second = self.audit_page("?limit=1&offset=1")
         require(len(first) == 1, f"limit=1 gives {len(first)} records")

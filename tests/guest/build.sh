@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Owns how the parts of an emulated machine are made: Debian packages, and an initramfs of busybox
-# with modules. Sourced by `prepare` and `machine/prepare` after `lib.sh`, never run.
+# Owns how the parts of an emulated machine are built: Debian packages, and an initramfs of busybox
+# and kernel modules. Sourced by `prepare` and `machine/prepare` after `lib.sh`, never run.
 # shellcheck disable=SC2154  # names of lib.sh
 
 refresh_lists() {
@@ -9,7 +9,7 @@ refresh_lists() {
 }
 
 install_packages() { # install_packages PACKAGE...
-    have apt-get || fail "missing: $*; only apt is known here, please install them"
+    have apt-get || fail "missing: $*; they can be installed automatically only with apt, so please install them"
     say "installing $* (to run the tests on a kernel with WireGuard)"
     local -a command=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
         install -y --no-install-recommends "$@")
@@ -28,8 +28,8 @@ unpack_module() {
     esac
 }
 
-# pack_initramfs FOLDER INIT MODULE...: leaves FOLDER/initramfs, which runs INIT with busybox and
-# finds what to load, in order, in /modules.load. A module whose name ends in `?` may be missing.
+# pack_initramfs FOLDER INIT MODULE...: creates FOLDER/initramfs, which runs INIT with busybox and lists
+# the modules to load, in order, in /modules.load. A module whose name ends in `?` may be missing.
 pack_initramfs() {
     local release folder=$1 init=$2 name line path file
     shift 2

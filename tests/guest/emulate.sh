@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # names shared with `run`
 # Owns the emulated machine itself: its devices, the daemons that share files with it, its two
-# output streams, and what is said when it fails. Sourced by `run`, which owns the arguments, the
-# temporary folder and the cleaning up. Must not print anything when all goes well.
+# output streams, and the messages when it fails. Sourced by `run`, which owns the arguments, the
+# temporary folder and the cleanup. Must not print anything on success.
 
 "$guest_dir/prepare" || exit 125
 accelerator=${SENTRAZONE_GUEST_ACCEL:-$(cut -d ' ' -f 1 "$cache/accelerator")}
@@ -9,7 +9,7 @@ accelerator=${SENTRAZONE_GUEST_ACCEL:-$(cut -d ' ' -f 1 "$cache/accelerator")}
 kind=$accelerator
 
 # Settings for process 1 of the guest (`stage2`). /tmp is fresh there unless the run needs
-# something that lies below it.
+# something inside it.
 write_settings() { # write_settings PROGRAM ARG...
     local fresh_tmp=yes merge=no network=no path
     for path in "$PWD" "$guest_dir" "$cache" "$out_dir" "$@"; do
@@ -61,7 +61,7 @@ listening() { # waits for the sockets of the daemons
     fail "virtiofsd did not start: $(tail -n 3 "$work"/*.log)"
 }
 
-machine() { # prints QEMU's arguments, one a line
+machine() { # prints QEMU's arguments, one per line
     local smp forward hosts=
     smp=$(nproc)
     ((smp > 2)) && smp=2
@@ -131,7 +131,7 @@ emulate() { # emulate PROGRAM ARG...: leaves the program's exit code in `result`
     explain "$ended" "$qemu" "$reader"
 }
 
-# How long the machine may take until its files are there. Under emulation a kernel now and then
+# How long the machine may take until its files are available. Under emulation, a kernel occasionally
 # locks up before that (both processors spin, and nothing is on the console).
 boot_seconds=${SENTRAZONE_GUEST_BOOT_SECONDS:-90}
 
@@ -142,14 +142,14 @@ started() { # started QEMU: waits until the machine has started; fails when it d
             rm -f "$out_dir/.$mark.up"
             return 0
         fi
-        # One that has ended is explained where its end is noticed.
+        # If QEMU has ended, the caller reports it.
         kill -0 "$1" 2>/dev/null || return 0
         sleep 0.1
     done
     return 1
 }
 
-start_again() { # ends this run and begins it anew, at most twice; nothing of the program has run yet
+start_again() { # ends this run and starts it again, at most twice; the program has not run yet
     local attempt=$((${SENTRAZONE_GUEST_ATTEMPT:-1} + 1))
     say "the emulated machine did not start within $boot_seconds s"
     save_log
@@ -169,11 +169,11 @@ save_log() {
     say "console log: $log"
 }
 
-explain() { # one line on what went wrong, the last console lines, and where the rest is
+explain() { # prints what went wrong, the last console lines, and where the rest is
     if [[ $result == timeout ]]; then
         say "the program did not end within $seconds s (--timeout)"
     elif [[ $1 == "$3" ]]; then
-        exit 141 # nobody reads the output any more
+        exit 141 # nobody reads the output any longer
     else
         say "the emulated machine stopped before the program ended"
     fi

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Owns the names that `prepare` and `run` share: where things lie, how they speak, how they
-# become root. Sourced, never run. Must not create anything or change the machine.
+# Owns what `prepare` and `run` share: where files are, how messages are printed, how commands are run
+# as root. Sourced, never run. Must not create anything or change the machine.
 
 guest_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 cache=${SENTRAZONE_GUEST_CACHE:-$(dirname -- "$(dirname -- "$guest_dir")")/target/guest}
@@ -27,7 +27,7 @@ as_root() {
     fi
 }
 
-# Prints the path of the virtiofs daemon: QEMU's own in older distributions, its own package later.
+# Prints the path of the virtiofs daemon: part of QEMU in older distributions, a package of its own later.
 virtiofsd_path() {
     local path
     for path in /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd; do
@@ -36,14 +36,14 @@ virtiofsd_path() {
     return 1
 }
 
-# The initramfs depends on the kernel and on these files only.
+# The initramfs depends only on the kernel and on these files.
 initramfs_path() {
     local sum
     sum=$(cat -- "$guest_dir/init" "$guest_dir/prepare" "$guest_dir/build.sh" "$kernel_dir/release" | sha256sum)
     printf '%s/initramfs-%s\n' "$cache" "${sum:0:16}"
 }
 
-# Kernel arguments that only make it start sooner.
+# Kernel arguments that only make it boot faster.
 # shellcheck disable=SC2034  # used by the scripts that source this file
 quick="tsc=reliable random.trust_cpu=on mitigations=off cryptomgr.notests nokaslr lsm=capability"
 quick+=" rcupdate.rcu_expedited=1 8250.nr_uarts=1 i8042.noaux i8042.nokbd"

@@ -6,9 +6,9 @@ import random
 import schemathesis
 from schemathesis import GenerationMode
 
-# Who asks. An admin who demotes or locks out themself would be refused from then on.
+# The caller itself. An admin who demotes or disables their own account would be refused from then on.
 ONESELF = os.environ.get("SENTRAZONE_USER")
-# What is there, for requests that would else all be about what is not.
+# Existing objects, because otherwise all requests would be about objects that do not exist.
 THERE = {"server": "los-angeles", "client": os.environ.get("SENTRAZONE_CLIENT")}
 CHANCE = random.Random(1)
 
@@ -24,7 +24,7 @@ def before_call(ctx, case, kwargs):
     if ONESELF and str(named.get("user")).lower() == ONESELF:
         named["user"] = "11111111-2222-4333-8444-555555555555"
     is_meant = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
-    # A key that comes again gets its first answer, also of what was removed since: nothing to go on from.
+    # A repeated key gets its first answer again, even for objects removed since, so nothing can follow from it.
     if is_meant and case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"{CHANCE.getrandbits(128):032x}"
     if case.method.upper() == "DELETE":
