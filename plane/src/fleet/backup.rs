@@ -130,11 +130,11 @@ fn replace(tx: &dyn DurableWrite, mut copy: Copy, epoch: u64) -> Result<(), Refu
         tx.put_user(&user)?;
     }
     for server in tx.servers()? {
-        let mut state = tx.agent_state(&server.id)?;
+        let mut confirmation = tx.confirmation(&server.id)?;
         // What was confirmed was another life's.
-        state.applied_revision = None;
-        state.interface_failed = None;
-        tx.put_agent_state(&server.id, &state)?;
+        confirmation.applied_revision = None;
+        confirmation.interface_failed = None;
+        tx.put_confirmation(&server.id, &confirmation)?;
         tx.put_failures(&server.id, &[])?;
     }
     Ok(())

@@ -75,21 +75,13 @@ pub(crate) struct Ledger {
     pub(crate) peers: u64,
 }
 
-/// What a server's agent told last. May be seconds old after a crash.
+/// What a server's agent confirmed: what its kernel has, and what others changed there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct AgentState {
-    pub(crate) reported_at: Option<Timestamp>,
-    pub(crate) report_interval: Option<u32>,
-    pub(crate) ping_ms: Option<f64>,
-    pub(crate) peers: u64,
-    pub(crate) transfer_rx: u64,
-    pub(crate) transfer_tx: u64,
+pub(crate) struct Confirmation {
     pub(crate) applied_revision: Option<u64>,
     pub(crate) interface_failed: Option<String>,
-    /// The agent's counting life and the last batch of it that was counted.
-    pub(crate) counted: Option<(Incarnation, u64)>,
-    /// The same for what it tells of drift.
+    /// The agent's counting life and the last message about drift that was counted.
     pub(crate) drift_counted: Option<(Incarnation, u64)>,
     /// What others changed and is left as it is.
     pub(crate) drift: Vec<Drift>,
@@ -97,6 +89,20 @@ pub(crate) struct AgentState {
     pub(crate) drift_repaired: u64,
     /// How many events have no audit record of their own yet: there were too many at once.
     pub(crate) drift_left_out: u64,
+}
+
+/// What a server's agent measured last. May be seconds old after a crash.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Measurement {
+    pub(crate) reported_at: Option<Timestamp>,
+    pub(crate) report_interval: Option<u32>,
+    pub(crate) ping_ms: Option<f64>,
+    pub(crate) peers: u64,
+    pub(crate) transfer_rx: u64,
+    pub(crate) transfer_tx: u64,
+    /// The agent's counting life and the last batch of it that was counted.
+    pub(crate) counted: Option<(Incarnation, u64)>,
 }
 
 /// A peer.

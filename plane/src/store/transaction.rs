@@ -19,7 +19,9 @@ use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
 use super::error::StoreError;
 use crate::model::pool::Pool;
-use crate::model::records::{AgentState, Answer, Ledger, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord};
+use crate::model::records::{
+    Answer, Confirmation, Ledger, Measurement, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord,
+};
 
 /// Everything that can be read.
 pub(crate) trait Read:
@@ -137,8 +139,10 @@ pub(crate) trait WriteServers: ReadServers {
 
 /// Reading what agents told.
 pub(crate) trait ReadAgents {
-    /// What a server's agent told last; nothing but defaults before it ever did.
-    fn agent_state(&self, server: &ServerId) -> Result<AgentState, StoreError>;
+    /// What a server's agent confirmed last; defaults before its first confirmation.
+    fn confirmation(&self, server: &ServerId) -> Result<Confirmation, StoreError>;
+    /// What a server's agent measured last; defaults before its first report.
+    fn measurement(&self, server: &ServerId) -> Result<Measurement, StoreError>;
     fn counters(&self, server: &ServerId, peer: &PeerId) -> Result<PeerCounters, StoreError>;
     /// Why the kernel refused a peer.
     fn failure(&self, server: &ServerId, peer: &PeerId) -> Result<Option<String>, StoreError>;
@@ -146,7 +150,8 @@ pub(crate) trait ReadAgents {
 
 /// Recording what agents tell.
 pub(crate) trait LossyWriteAgents: ReadAgents {
-    fn put_agent_state(&self, server: &ServerId, state: &AgentState) -> Result<(), StoreError>;
+    fn put_confirmation(&self, server: &ServerId, confirmation: &Confirmation) -> Result<(), StoreError>;
+    fn put_measurement(&self, server: &ServerId, measurement: &Measurement) -> Result<(), StoreError>;
     fn put_counters(&self, server: &ServerId, peers: &BTreeMap<PeerId, PeerCounters>) -> Result<(), StoreError>;
     /// Replaces all failures of a server.
     fn put_failures(&self, server: &ServerId, failures: &[Failure]) -> Result<(), StoreError>;

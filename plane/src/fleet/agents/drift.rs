@@ -16,7 +16,7 @@ use super::messages::one_line;
 use crate::fleet::servers::rules::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
-use crate::model::records::AgentState;
+use crate::model::records::Confirmation;
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
@@ -80,7 +80,7 @@ impl Fleet {
         }
         let state = self.store().read(|tx| {
             existing(tx, server)?;
-            Ok::<_, Refusal>(tx.agent_state(server)?)
+            Ok::<_, Refusal>(tx.confirmation(server)?)
         })?;
         if is_counted(&state, &report) {
             return Ok(());
@@ -113,7 +113,7 @@ impl Fleet {
 }
 
 /// Whether this message was counted before.
-fn is_counted(state: &AgentState, report: &DriftReport) -> bool {
+fn is_counted(state: &Confirmation, report: &DriftReport) -> bool {
     state
         .drift_counted
         .is_some_and(|(incarnation, last)| incarnation == report.incarnation && report.sequence <= last)
@@ -123,7 +123,7 @@ fn is_counted(state: &AgentState, report: &DriftReport) -> bool {
 /// nothing to say, nothing is written.
 fn keep(tx: &dyn LossyWrite, id: &ServerId, told: Told) -> Result<Vec<Entry>, Refusal> {
     existing(tx, id)?;
-    let mut state = tx.agent_state(id)?;
+    let mut state = tx.confirmation(id)?;
     let Told { report, now, allowed } = told;
     if is_counted(&state, &report) {
         return Ok(Vec::new());
@@ -150,7 +150,7 @@ fn keep(tx: &dyn LossyWrite, id: &ServerId, told: Told) -> Result<Vec<Entry>, Re
     if allowed > 0 && entries.is_empty() {
         return Ok(entries);
     }
-    tx.put_agent_state(id, &state)?;
+    tx.put_confirmation(id, &state)?;
     Ok(entries)
 }
 

@@ -199,7 +199,7 @@ fn record_applied(tx: &dyn LossyWrite, id: &ServerId, applied: Applied) -> Resul
         let detail = format!("{} is past {}, the newest there is", applied.revision, ledger.revision);
         return Err(Refusal::field_value("revision", detail));
     }
-    let mut state = tx.agent_state(id)?;
+    let mut state = tx.confirmation(id)?;
     let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
     if goes_back && applied.interface_failed.is_none() {
         // Overtaken on the way by a later one. Only a lost interface takes back what was applied.
@@ -214,7 +214,7 @@ fn record_applied(tx: &dyn LossyWrite, id: &ServerId, applied: Applied) -> Resul
     }
     state.applied_revision = Some(applied.revision);
     state.interface_failed = applied.interface_failed.as_deref().map(one_line);
-    tx.put_agent_state(id, &state)?;
+    tx.put_confirmation(id, &state)?;
     tx.put_failures(id, &failures)?;
     Ok(true)
 }

@@ -12,7 +12,7 @@ use super::backfill::{self, Hours};
 use crate::fleet::servers::rules::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::history::Measure;
-use crate::model::records::AgentState;
+use crate::model::records::Measurement;
 
 impl Fleet {
     /// An agent (or anything with its token) reports metrics. `report.server_id` must be `server`:
@@ -54,7 +54,7 @@ fn record(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     existing(tx, id)?;
-    let mut state = tx.agent_state(id)?;
+    let mut state = tx.measurement(id)?;
     let fresh = report.counters.as_ref().filter(|batch| !is_counted(&state, batch));
     let grown = match fresh {
         Some(batch) => count(tx, id, &mut state, batch, known)?,
@@ -84,12 +84,12 @@ fn record(
     }
 
     tx.put_counters(id, &grown)?;
-    tx.put_agent_state(id, &state)?;
+    tx.put_measurement(id, &state)?;
     hours.write(tx)
 }
 
 /// Whether this batch was counted before.
-fn is_counted(state: &AgentState, batch: &Counters) -> bool {
+fn is_counted(state: &Measurement, batch: &Counters) -> bool {
     state
         .counted
         .is_some_and(|(incarnation, last)| incarnation == batch.incarnation && batch.sequence <= last)
@@ -99,7 +99,7 @@ fn is_counted(state: &AgentState, batch: &Counters) -> bool {
 fn count(
     tx: &dyn LossyWrite,
     id: &ServerId,
-    state: &mut AgentState,
+    state: &mut Measurement,
     batch: &Counters,
     known: Option<&BTreeSet<PeerId>>,
 ) -> Result<BTreeMap<PeerId, PeerCounters>, Refusal> {

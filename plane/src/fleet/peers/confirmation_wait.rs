@@ -42,5 +42,5 @@ impl Fleet {
 }
 
 fn applied(tx: &dyn Read, server: &ServerId) -> Result<Option<u64>, Refusal> {
-    Ok(tx.agent_state(server)?.applied_revision)
+    Ok(tx.confirmation(server)?.applied_revision)
 }

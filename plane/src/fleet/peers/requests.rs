@@ -23,7 +23,7 @@ use crate::fleet::servers::rules::{existing, no_server};
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
-use crate::model::records::{AgentState, PeerRecord, ServerRecord};
+use crate::model::records::{Confirmation, PeerRecord, ServerRecord};
 use crate::relay::{Asked, Line, Wanting};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
@@ -109,7 +109,7 @@ impl Fleet {
         self.store().read(|tx| {
             existing(tx, server)?;
             let peer = tx.peer(server, id)?.ok_or_else(|| no_client(id))?;
-            api_objects::client(tx, server, peer, &tx.agent_state(server)?, now)
+            api_objects::client(tx, server, peer, &tx.confirmation(server)?, now)
         })
     }
 
@@ -368,7 +368,7 @@ fn list(tx: &dyn Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) 
         Ok(ControlFlow::Continue(()))
     })?;
     let next = found.last().filter(|_| more).map(|peer| After::Place(peer.place));
-    let clients = shown(tx, server, found, &tx.agent_state(server)?, now)?;
+    let clients = shown(tx, server, found, &tx.confirmation(server)?, now)?;
     Ok(ClientPage { clients, next })
 }
 
@@ -376,7 +376,7 @@ fn shown(
     tx: &dyn Read,
     server: &ServerId,
     peers: Vec<PeerRecord>,
-    state: &AgentState,
+    state: &Confirmation,
     now: Timestamp,
 ) -> Result<Vec<Client>, Refusal> {
     let mut clients = Vec::with_capacity(peers.len());

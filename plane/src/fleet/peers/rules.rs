@@ -19,7 +19,7 @@ use crate::fleet::views::api_objects;
 use crate::fleet::{Idempotency, Refusal, field_checks};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::SERVER_ITSELF;
-use crate::model::records::{AgentState, Ledger, PeerRecord, ServerRecord};
+use crate::model::records::{Confirmation, Ledger, PeerRecord, ServerRecord};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
@@ -67,7 +67,7 @@ pub(super) fn create(
     if prekey.is_some() {
         check_key(tx, &server, &peer.public_key)?;
     }
-    let client = api_objects::client_with(peer.clone(), &AgentState::default(), Default::default(), None, now)?;
+    let client = api_objects::client_with(peer.clone(), &Confirmation::default(), Default::default(), None, now)?;
     let kept = first.seal(&client)?;
 
     if let Some(prekey) = &prekey {

@@ -17,7 +17,7 @@ use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal, field_checks, to_its_end};
 use crate::history;
 use crate::model::caller::{Action, Entry};
-use crate::model::records::{AgentState, Ledger, ServerRecord};
+use crate::model::records::{Confirmation, Ledger, ServerRecord};
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
@@ -47,7 +47,7 @@ impl Fleet {
                 let mut shown = Vec::new();
                 for server in tx.servers()? {
                     let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
-                    shown.push(api_objects::server(&server, &ledger, &tx.agent_state(&server.id)?));
+                    shown.push(api_objects::server(&server, &ledger, &tx.confirmation(&server.id)?));
                 }
                 Ok(shown)
             })
@@ -58,7 +58,7 @@ impl Fleet {
     pub fn server(&self, id: &ServerId) -> Result<Server, Refusal> {
         self.store().read(|tx| {
             let (server, ledger) = existing(tx, id)?;
-            Ok(api_objects::server(&server, &ledger, &tx.agent_state(id)?))
+            Ok(api_objects::server(&server, &ledger, &tx.confirmation(id)?))
         })
     }
 
@@ -183,7 +183,7 @@ fn create(
         peers: 0,
     };
     let created = ServerCreated {
-        server: api_objects::server(&record, &ledger, &AgentState::default()),
+        server: api_objects::server(&record, &ledger, &Confirmation::default()),
         agent_token,
         // Not the fleet's to know.
         pin: None,
@@ -217,7 +217,7 @@ fn replay(
 fn update(tx: &dyn DurableWrite, id: &ServerId, patch: ServerPatch, now: Timestamp) -> Result<Change<Server>, Refusal> {
     let (old, mut ledger) = existing(tx, id)?;
     let mut server = patched(&old, patch)?;
-    let state = tx.agent_state(id)?;
+    let state = tx.confirmation(id)?;
     if same(&old, &server) {
         return Ok(Change::none(api_objects::server(&old, &ledger, &state)));
     }

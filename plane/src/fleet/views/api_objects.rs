@@ -8,7 +8,7 @@ use wgctl::api::{Client, PeerCounters, Server, Status, User};
 use wgctl::{ServerId, Timestamp};
 
 use crate::fleet::Refusal;
-use crate::model::records::{AgentState, Ledger, PeerRecord, ServerRecord, UserRecord};
+use crate::model::records::{Confirmation, Ledger, Measurement, PeerRecord, ServerRecord, UserRecord};
 
 /// Seconds between reports where the agent does not say.
 const REPORT_INTERVAL: u32 = 15;
@@ -17,7 +17,7 @@ pub(crate) fn pools(server: &ServerRecord) -> Vec<Pool> {
     server.address_pool.iter().copied().map(Pool::new).collect()
 }
 
-pub(crate) fn server(record: &ServerRecord, ledger: &Ledger, state: &AgentState) -> Server {
+pub(crate) fn server(record: &ServerRecord, ledger: &Ledger, state: &Confirmation) -> Server {
     Server {
         id: record.id.clone(),
         endpoint: record.endpoint.clone(),
@@ -45,22 +45,28 @@ pub(crate) fn server(record: &ServerRecord, ledger: &Ledger, state: &AgentState)
     }
 }
 
-pub(super) fn status(id: ServerId, ledger: &Ledger, state: &AgentState, now: Timestamp) -> Status {
-    let interval = u64::from(state.report_interval.unwrap_or(REPORT_INTERVAL));
+pub(super) fn status(
+    id: ServerId,
+    ledger: &Ledger,
+    confirmation: &Confirmation,
+    measurement: &Measurement,
+    now: Timestamp,
+) -> Status {
+    let interval = u64::from(measurement.report_interval.unwrap_or(REPORT_INTERVAL));
     let heard = |at: Timestamp| now.since(at).as_secs() < interval * 3;
     Status {
         server_id: id,
-        online: state.reported_at.is_some_and(heard),
-        ping_ms: state.ping_ms,
-        peers: state.peers,
-        transfer_rx: state.transfer_rx,
-        transfer_tx: state.transfer_tx,
-        reported_at: state.reported_at,
+        online: measurement.reported_at.is_some_and(heard),
+        ping_ms: measurement.ping_ms,
+        peers: measurement.peers,
+        transfer_rx: measurement.transfer_rx,
+        transfer_tx: measurement.transfer_tx,
+        reported_at: measurement.reported_at,
         desired_revision: ledger.revision,
-        applied_revision: state.applied_revision,
-        failed: state.interface_failed.clone(),
-        drift: state.drift.clone(),
-        drift_repaired: state.drift_repaired,
+        applied_revision: confirmation.applied_revision,
+        failed: confirmation.interface_failed.clone(),
+        drift: confirmation.drift.clone(),
+        drift_repaired: confirmation.drift_repaired,
     }
 }
 
@@ -69,7 +75,7 @@ pub(crate) fn client(
     tx: &dyn Read,
     server: &ServerId,
     peer: PeerRecord,
-    state: &AgentState,
+    state: &Confirmation,
     now: Timestamp,
 ) -> Result<Client, Refusal> {
     let counters = tx.counters(server, &peer.id)?;
@@ -79,7 +85,7 @@ pub(crate) fn client(
 
 pub(crate) fn client_with(
     peer: PeerRecord,
-    state: &AgentState,
+    state: &Confirmation,
     counters: PeerCounters,
     failed: Option<String>,
     now: Timestamp,

@@ -258,7 +258,7 @@ impl Fleet {
             };
             for server in tx.servers()? {
                 let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
-                let state = tx.agent_state(&server.id)?;
+                let (confirmation, measurement) = (tx.confirmation(&server.id)?, tx.measurement(&server.id)?);
                 if per_peer {
                     add_peers(tx, &server.id, &mut numbers)?;
                 }
@@ -266,7 +266,7 @@ impl Fleet {
                     connected: fleet.shared.relay.connected(&server.id),
                     clients: ledger.peers,
                     prekeys: tx.prekey_stock(&server.id)?,
-                    status: api_objects::status(server.id, &ledger, &state, now),
+                    status: api_objects::status(server.id, &ledger, &confirmation, &measurement, now),
                 });
             }
             Ok::<_, Refusal>(Shown { numbers, per_peer })

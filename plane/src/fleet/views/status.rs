@@ -107,8 +107,14 @@ impl Fleet {
                 let mut statuses = Vec::new();
                 for server in tx.servers()? {
                     let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
-                    let state = tx.agent_state(&server.id)?;
-                    statuses.push(api_objects::status(server.id, &ledger, &state, now));
+                    let (confirmation, measurement) = (tx.confirmation(&server.id)?, tx.measurement(&server.id)?);
+                    statuses.push(api_objects::status(
+                        server.id,
+                        &ledger,
+                        &confirmation,
+                        &measurement,
+                        now,
+                    ));
                 }
                 Ok(statuses)
             })

@@ -19,27 +19,26 @@ use wgctl::api::{AuditRecord, Checkpoint, Head, PeerCounters, Pruned, Verificati
 use wgctl::audit::{Expected, Verifier};
 use wgctl::backup::{Error, Header, Item, Reader, Summary, Writer};
 use wgctl::name::Incarnation;
+use wgctl::protocol::v1::Prekey;
 
+use super::older_schemas;
 use super::rows::{Order, Rows, Span, WriteRows, parse};
-use super::schema::{self, Table, fixed, name};
+use super::schema::{self, Table, fixed};
 use super::tables::audit::chain;
 use super::tables::audit::chain::Chain;
-use crate::model::records::{AgentState, Ledger, PeerRecord, ServerRecord, TokenRecord, UserRecord};
+use crate::model::records::{
+    Answer, Confirmation, Ledger, Measurement, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord,
+};
 use crate::store::Store;
 use crate::store::error::StoreError;
 
 /// What no backup holds and every restore drops. A stock of prekeys would come back with those that
 /// were given out since: two devices would have one key. Answers and penalties are of the moment.
-const LEFT_OUT: [Table; 4] = [
-    schema::PREKEYS,
-    schema::ANSWERS,
-    schema::ANSWER_TIMES,
-    schema::PENALTIES,
-];
+const LEFT_OUT: [Table; 4] = [Table::Prekeys, Table::Answers, Table::AnswerTimes, Table::Penalties];
 
 impl<R: Rows> ReadEverything for R {
     fn incarnation(&self) -> Result<Incarnation, StoreError> {
-        let bytes = self.bytes(schema::META, schema::INCARNATION)?;
+        let bytes = self.bytes(Table::Meta, schema::INCARNATION)?;
         let bytes = bytes.ok_or_else(|| StoreError::Corrupt("it has no incarnation".to_owned()))?;
         Ok(Incarnation::from_bytes(fixed(&bytes)?))
     }
@@ -52,7 +51,7 @@ impl<R: Rows> ReadEverything for R {
         };
         let mut writer = Writer::begin(output, &header).map_err(failed)?;
         for table in kept() {
-            writer.table(name(&table)).map_err(failed)?;
+            writer.table(table.name()).map_err(failed)?;
             self.visit(table, Span::under(&[]), Order::Up, |key, value| {
                 writer.row(key, value).map_err(failed)?;
                 Ok(ControlFlow::Continue(()))
@@ -64,20 +63,13 @@ impl<R: Rows> ReadEverything for R {
 
 impl<R: WriteRows> WriteEverything for R {
     fn replace_by(&self, backup: &mut dyn io::Read) -> Result<(), StoreError> {
-        for table in schema::ALL {
+        for table in Table::ALL {
             self.clear(*table)?;
         }
         let mut reader = Reader::begin(backup).map_err(refused)?;
-        let mut table = None;
-        while let Some(item) = reader.item().map_err(refused)? {
-            match (item, table) {
-                (Item::Table(name), _) => table = Some(known(name)?),
-                (Item::Row { key, value }, Some(table)) => self.put(table, key, value)?,
-                (Item::Row { .. }, None) => return Err(StoreError::Corrupt("a row without a table".to_owned())),
-            }
-        }
-        self.put(schema::META, schema::SCHEMA, &schema::VERSION.to_be_bytes())?;
-        self.put(schema::META, schema::INCARNATION, Incarnation::random().as_bytes())
+        rows(&mut reader, &mut |table, key, value| self.put(table, key, value))?;
+        self.put(Table::Meta, schema::SCHEMA, &schema::VERSION.to_be_bytes())?;
+        self.put(Table::Meta, schema::INCARNATION, Incarnation::random().as_bytes())
     }
 }
 
@@ -119,7 +111,7 @@ pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError
     let mut proof = log.begin();
     let mut marks = log.marks.iter().peekable();
     read(backup, |table, key, value| {
-        if name(&table) == name(&schema::AUDIT) {
+        if table == Table::Audit {
             proof.record(&parse(table, value)?);
             while let Some((_, mark)) = marks.next_if(|(of, _)| of.as_slice() <= key) {
                 proof.checkpoint(mark);
@@ -137,6 +129,29 @@ pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError
     Ok((summary, proof.finish()))
 }
 
+/// Hands all rows of a backup to `row`, as the present schema has them.
+fn rows<R: io::Read>(
+    reader: &mut Reader<R>,
+    row: &mut dyn FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let found = reader.header().schema;
+    let mut table = String::new();
+    while let Some(item) = reader.item().map_err(refused)? {
+        match item {
+            Item::Table(name) => name.clone_into(&mut table),
+            Item::Row { key, value } => match older_schemas::forward(found, &table, key, value) {
+                Some(present) => {
+                    for (table, key, value) in present? {
+                        row(table, &key, &value)?;
+                    }
+                }
+                None => row(known(&table)?, key, value)?,
+            },
+        }
+    }
+    Ok(())
+}
+
 /// Reads a backup from its beginning to its end, row by row.
 fn read(
     mut backup: &File,
@@ -145,14 +160,7 @@ fn read(
     backup.rewind().map_err(|error| failed(error.into()))?;
     let mut reader = Reader::begin(BufReader::new(backup)).map_err(refused)?;
     fits(reader.header().schema)?;
-    let mut table = None;
-    while let Some(item) = reader.item().map_err(refused)? {
-        match (item, table) {
-            (Item::Table(name), _) => table = Some(known(name)?),
-            (Item::Row { key, value }, Some(table)) => row(table, key, value)?,
-            (Item::Row { .. }, None) => {}
-        }
-    }
+    rows(&mut reader, &mut row)?;
     reader.finish().map_err(refused)
 }
 
@@ -167,10 +175,10 @@ struct Log {
 
 impl Log {
     fn note(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        if name(&table) == name(&schema::AUDIT_CHECKPOINTS) {
+        if table == Table::AuditCheckpoints {
             self.marks.push((key.to_owned(), parse(table, value)?));
         }
-        if name(&table) == name(&schema::AUDIT_CHAIN) {
+        if table == Table::AuditChain {
             match key {
                 chain::PRUNED => self.pruned = Some(legible(table, value)?),
                 chain::HEAD => self.head = Some(legible::<Chain>(table, value)?.head),
@@ -192,17 +200,15 @@ impl Log {
     }
 }
 
-/// Schema 1 is the first: there is no older one to come from yet.
+/// Refuses a backup of a schema that this release does not know.
 fn fits(found: u64) -> Result<(), StoreError> {
     let known = schema::VERSION;
     match found {
-        found if found == known => Ok(()),
+        0 => Err(StoreError::BadBackup("no release made backups of schema 0".to_owned())),
         found if found > known => Err(StoreError::BadBackup(format!(
             "the backup has schema {found}, this release knows up to {known}: install the release that made it, or a later one"
         ))),
-        found => Err(StoreError::BadBackup(format!(
-            "no release made backups of schema {found}"
-        ))),
+        _ => Ok(()),
     }
 }
 
@@ -211,17 +217,43 @@ fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
     fn is<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<(), StoreError> {
         legible::<T>(table, value).map(drop)
     }
-    match name(&table) {
-        "servers" => is::<ServerRecord>(table, value),
-        "ledgers" => is::<Ledger>(table, value),
-        "agent_states" => is::<AgentState>(table, value),
-        "peers" => is::<PeerRecord>(table, value),
-        "counters" => is::<PeerCounters>(table, value),
-        "users" => is::<UserRecord>(table, value),
-        "api_tokens" => is::<TokenRecord>(table, value),
-        "audit" => is::<AuditRecord>(table, value),
-        "audit_checkpoints" => is::<Checkpoint>(table, value),
-        _ => Ok(()),
+    match table {
+        Table::Servers => is::<ServerRecord>(table, value),
+        Table::Ledgers => is::<Ledger>(table, value),
+        Table::Confirmations => is::<Confirmation>(table, value),
+        Table::Measurements => is::<Measurement>(table, value),
+        Table::Peers => is::<PeerRecord>(table, value),
+        Table::Counters => is::<PeerCounters>(table, value),
+        Table::Prekeys => is::<Prekey>(table, value),
+        Table::Users => is::<UserRecord>(table, value),
+        Table::ApiTokens => is::<TokenRecord>(table, value),
+        Table::Audit => is::<AuditRecord>(table, value),
+        Table::AuditCheckpoints => is::<Checkpoint>(table, value),
+        Table::Answers => is::<Answer>(table, value),
+        Table::Penalties => is::<Penalty>(table, value),
+        // Bytes, texts and indexes: their readers name what they cannot read.
+        Table::Meta
+        | Table::RetiredServers
+        | Table::AgentTokens
+        | Table::PeerPlaces
+        | Table::PeerNames
+        | Table::PeerKeys
+        | Table::Spans
+        | Table::FreeRuns
+        | Table::Changes
+        | Table::Failures
+        | Table::SpentPrekeys
+        | Table::UserEmails
+        | Table::ApiTokenHashes
+        | Table::ApiTokenNames
+        | Table::ApiTokenUses
+        | Table::AuditChain
+        | Table::AuditActors
+        | Table::AuditActions
+        | Table::AuditTargets
+        | Table::AuditRuns
+        | Table::AnswerTimes
+        | Table::History => Ok(()),
     }
 }
 
@@ -232,14 +264,14 @@ fn legible<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreEr
 
 /// The tables of a backup, in its order.
 fn kept() -> Vec<Table> {
-    let left_out = |table: &Table| LEFT_OUT.iter().any(|other| name(other) == name(table));
-    let mut tables: Vec<Table> = schema::ALL.iter().filter(|table| !left_out(table)).copied().collect();
-    tables.sort_by(|a, b| name(a).cmp(name(b)));
+    let left_out = |table: &Table| LEFT_OUT.contains(table);
+    let mut tables: Vec<Table> = Table::ALL.iter().filter(|table| !left_out(table)).copied().collect();
+    tables.sort_by_key(|table| table.name());
     tables
 }
 
 fn known(wanted: &str) -> Result<Table, StoreError> {
-    let found = kept().into_iter().find(|table| name(table) == wanted);
+    let found = kept().into_iter().find(|table| table.name() == wanted);
     found.ok_or_else(|| {
         StoreError::BadBackup(format!(
             "the backup has a table {wanted:?} that this release does not know"

@@ -15,7 +15,10 @@ use wgctl::name::Incarnation;
 use super::disk;
 use super::disk::Medium;
 use super::rows::storage;
-use super::schema::{INCARNATION, META, SCHEMA, Schema, Step, fixed};
+use super::schema::{Definition, INCARNATION, SCHEMA, Schema, Step, Table, fixed};
+
+/// The table that every schema has.
+const META: Definition = Table::Meta.definition();
 use crate::store::error::StoreError;
 
 /// The page cache of what is open for a moment only.

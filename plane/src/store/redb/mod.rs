@@ -8,6 +8,7 @@ pub(crate) mod database;
 pub(crate) mod disk;
 pub(crate) mod job;
 pub(crate) mod migration;
+pub(crate) mod older_schemas;
 pub(crate) mod row_key;
 pub(crate) mod rows;
 pub(crate) mod schema;

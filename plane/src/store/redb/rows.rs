@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableHandle as _, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::schema::{Table, name};
+use super::schema::Table;
 use crate::store::error::StoreError;
 
 /// What a visitor of rows answers: go on, or enough.
@@ -160,13 +160,13 @@ pub(crate) trait WriteRows: Rows {
     /// Writes a row of JSON.
     fn put_json<T: Serialize>(&self, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
         let bytes =
-            serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))?;
+            serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", table.name())))?;
         self.put(table, key, &bytes)
     }
 }
 
 pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", name(&table))))
+    serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", table.name())))
 }
 
 /// Any of redb's errors.
@@ -195,7 +195,7 @@ impl Failure {
 /// A view of one moment.
 pub(crate) struct ReadTx {
     tx: ReadTransaction,
-    open: RefCell<HashMap<String, OpenTable>>,
+    open: RefCell<HashMap<Table, OpenTable>>,
     failure: Failure,
 }
 
@@ -214,11 +214,11 @@ impl ReadTx {
     }
 
     fn table(&self, table: Table) -> Result<OpenTable, StoreError> {
-        if let Some(open) = self.open.borrow().get(table.name()) {
+        if let Some(open) = self.open.borrow().get(&table) {
             return Ok(Rc::clone(open));
         }
-        let open = Rc::new(self.tx.open_table(table).map_err(storage)?);
-        self.open.borrow_mut().insert(table.name().to_owned(), Rc::clone(&open));
+        let open = Rc::new(self.tx.open_table(table.definition()).map_err(storage)?);
+        self.open.borrow_mut().insert(table, Rc::clone(&open));
         Ok(open)
     }
 }
@@ -312,7 +312,8 @@ impl WriteTx {
     }
 
     fn open_table(&self, table: Table) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, StoreError> {
-        self.failure.note(self.tx.open_table(table).map_err(storage))
+        self.failure
+            .note(self.tx.open_table(table.definition()).map_err(storage))
     }
 
     /// What comes now is part of this request.
@@ -380,9 +381,9 @@ impl WriteRows for WriteTx {
 
     fn clear(&self, table: Table) -> Result<(), StoreError> {
         self.dirty.set(true);
-        let deleted = self.tx.delete_table(table).map_err(storage);
+        let deleted = self.tx.delete_table(table.definition()).map_err(storage);
         self.failure.note(deleted)?;
-        let opened = self.tx.open_table(table).map(drop).map_err(storage);
+        let opened = self.tx.open_table(table.definition()).map(drop).map_err(storage);
         self.failure.note(opened)
     }
 }

@@ -8,7 +8,7 @@ use wgctl::audit::{Expected, Signer, Verifier, follow};
 use super::*;
 use crate::model::caller::{Action, Actor, Entry};
 use crate::store::redb::rows::{Order, Rows as _, SEEN, Span, WriteRows as _};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 
 fn signer() -> Signer {
     Signer::from_seed(&[7; 32]).unwrap()
@@ -273,8 +273,8 @@ async fn tamper(store: &Store, rows: BTreeMap<u64, Option<AuditRecord>>) {
         .record_rows(move |tx| {
             for (id, record) in rows {
                 match record {
-                    Some(record) => tx.put_json(schema::AUDIT, &id.to_be_bytes(), &record)?,
-                    None => tx.erase(schema::AUDIT, &id.to_be_bytes())?,
+                    Some(record) => tx.put_json(Table::Audit, &id.to_be_bytes(), &record)?,
+                    None => tx.erase(Table::Audit, &id.to_be_bytes())?,
                 }
             }
             Ok::<_, StoreError>(())
@@ -383,7 +383,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
     // Nor what cannot even be read; what comes before it goes.
     let spoil = async |id: u64| {
         let spoilt = store.record_rows(move |tx| {
-            tx.put(schema::AUDIT, &id.to_be_bytes(), b"no record")?;
+            tx.put(Table::Audit, &id.to_be_bytes(), b"no record")?;
             Ok::<_, StoreError>(())
         });
         spoilt.await.unwrap();
@@ -416,16 +416,12 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
     let thief = Signer::from_seed(&[8; 32]).unwrap();
     store
         .record_rows(move |tx| {
-            let stub: Pruned = tx.json(schema::AUDIT_CHAIN, b"pruned")?.unwrap();
+            let stub: Pruned = tx.json(Table::AuditChain, b"pruned")?.unwrap();
             let head = wgctl::api::Head {
                 id: stub.id,
                 hash: stub.hash,
             };
-            tx.put_json(
-                schema::AUDIT_CHAIN,
-                b"pruned",
-                &thief.pruned(head, 1400, at(1)).unwrap(),
-            )
+            tx.put_json(Table::AuditChain, b"pruned", &thief.pruned(head, 1400, at(1)).unwrap())
         })
         .await
         .unwrap();
@@ -448,7 +444,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
     assert_eq!([mark().await, mark().await], [true, false]);
     let marks: Vec<u64> = store
         .read_rows(|tx| {
-            let rows = tx.some(schema::AUDIT_CHECKPOINTS, Span::under(&[]), Order::Up, usize::MAX)?;
+            let rows = tx.some(Table::AuditCheckpoints, Span::under(&[]), Order::Up, usize::MAX)?;
             let marks = rows
                 .iter()
                 .map(|(_, value)| serde_json::from_slice::<Checkpoint>(value).unwrap().id);
@@ -458,7 +454,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
     assert_eq!(marks, [1000, 1500]);
     // Without its checkpoint a log is not whole.
     store
-        .record_rows(|tx| tx.erase(schema::AUDIT_CHECKPOINTS, &1000u64.to_be_bytes()))
+        .record_rows(|tx| tx.erase(Table::AuditCheckpoints, &1000u64.to_be_bytes()))
         .await
         .unwrap();
     assert_eq!(verified(&store, ours()).fault.unwrap().id, 1000);
@@ -471,7 +467,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
     add(&store, user(1)).await.unwrap();
     // The chain's head is not to be read any more: no record can follow it.
     store
-        .record_rows(|tx| tx.put(schema::AUDIT_CHAIN, b"head", b"garbage"))
+        .record_rows(|tx| tx.put(Table::AuditChain, b"head", b"garbage"))
         .await
         .unwrap();
     let refused = add(&store, user(2)).await;
@@ -480,7 +476,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
         "{refused:?}"
     );
     assert_eq!(users(&store), 1);
-    store.record_rows(|tx| tx.clear(schema::AUDIT_CHAIN)).await.unwrap();
+    store.record_rows(|tx| tx.clear(Table::AuditChain)).await.unwrap();
     store
         .change(&caller(), at(1), |_| {
             Ok::<_, StoreError>(Change::new((), Entry::new(Action::ServerUpdated, "x")))
@@ -499,10 +495,10 @@ impl Store {
         self.record_rows(move |tx| {
             let key = id.to_be_bytes();
             match row {
-                Some(row) => tx.put(schema::AUDIT, &key, row),
+                Some(row) => tx.put(Table::Audit, &key, row),
                 None => {
-                    tx.erase(schema::AUDIT, &key)?;
-                    tx.erase(schema::AUDIT_CHAIN, b"head")
+                    tx.erase(Table::Audit, &key)?;
+                    tx.erase(Table::AuditChain, b"head")
                 }
             }
         })

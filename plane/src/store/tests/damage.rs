@@ -16,7 +16,7 @@ use crate::model::caller::{Action, Entry};
 use crate::model::records::Ledger;
 use crate::store::DurableWrite;
 use crate::store::redb::rows::{Order, Rows as _, Span};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 use crate::store::{Change, Store, StoreError};
 
 type Content = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
@@ -25,8 +25,8 @@ type Content = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
 fn content(store: &Store) -> Result<Content, StoreError> {
     store.read_rows(|tx| {
         let mut all = Content::new();
-        for table in schema::CURRENT.tables {
-            let rows = all.entry(schema::name(table).to_owned()).or_default();
+        for table in Table::ALL {
+            let rows = all.entry(table.name().to_owned()).or_default();
             tx.visit(*table, Span::under(&[]), Order::Up, |key, value| {
                 rows.push((key.to_vec(), value.to_vec()));
                 Ok(ControlFlow::Continue(()))

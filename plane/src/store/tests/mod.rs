@@ -7,6 +7,7 @@ mod errors;
 mod migration;
 mod power;
 mod queue;
+mod released;
 mod rows;
 mod workload;
 

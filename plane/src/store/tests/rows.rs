@@ -37,26 +37,21 @@ pub(super) fn verify(store: &Store, when: &str) {
         for server in &servers {
             peers += verify_server(tx, server, when)?;
         }
-        let same = |table, rows| assert_eq!(count(tx, table), rows, "{when}: {}", schema::name(&table));
-        same(schema::LEDGERS, servers.len());
-        same(schema::AGENT_TOKENS, servers.len());
-        for table in [
-            schema::PEERS,
-            schema::PEER_PLACES,
-            schema::PEER_NAMES,
-            schema::PEER_KEYS,
-        ] {
+        let same = |table, rows| assert_eq!(count(tx, table), rows, "{when}: {}", table.name());
+        same(Table::Ledgers, servers.len());
+        same(Table::AgentTokens, servers.len());
+        for table in [Table::Peers, Table::PeerPlaces, Table::PeerNames, Table::PeerKeys] {
             same(table, peers);
         }
-        same(schema::USER_EMAILS, count(tx, schema::USERS));
-        same(schema::ANSWER_TIMES, count(tx, schema::ANSWERS));
+        same(Table::UserEmails, count(tx, Table::Users));
+        same(Table::AnswerTimes, count(tx, Table::Answers));
         let records = verify_log(tx, when)?;
-        same(schema::AUDIT, records.len());
-        same(schema::AUDIT_ACTORS, records.len());
-        same(schema::AUDIT_ACTIONS, records.len());
+        same(Table::Audit, records.len());
+        same(Table::AuditActors, records.len());
+        same(Table::AuditActions, records.len());
         let parts = |target: &str| 1 + target.matches('/').count().min(2);
         same(
-            schema::AUDIT_TARGETS,
+            Table::AuditTargets,
             records.iter().map(|record| parts(&record.target)).sum(),
         );
         Ok::<_, StoreError>(())
@@ -116,9 +111,9 @@ fn verify_server(tx: &ReadTx, server: &ServerRecord, when: &str) -> Result<usize
         assert_eq!(tx.owner_within(id, net, None)?, Some(*owner), "{when}: {net}");
     }
     let rows = |table| tx.some(table, row_key::all(id), Order::Up, usize::MAX);
-    assert_eq!(rows(schema::SPANS)?.len(), spans.len(), "{when}: {id}'s spans");
+    assert_eq!(rows(Table::Spans)?.len(), spans.len(), "{when}: {id}'s spans");
     verify_free(tx, server, spans.len(), when)?;
-    let changes: Vec<u64> = rows(schema::CHANGES)?
+    let changes: Vec<u64> = rows(Table::Changes)?
         .iter()
         .map(|(key, _)| u64::from_be_bytes(row_key::tail(key)))
         .collect();
@@ -130,7 +125,7 @@ fn verify_server(tx: &ReadTx, server: &ServerRecord, when: &str) -> Result<usize
 /// Used and free addresses are all there are.
 fn verify_free(tx: &ReadTx, server: &ServerRecord, used: usize, when: &str) -> Result<(), StoreError> {
     let mut free = 0;
-    for (key, last) in tx.some(schema::FREE_RUNS, row_key::all(&server.id), Order::Up, usize::MAX)? {
+    for (key, last) in tx.some(Table::FreeRuns, row_key::all(&server.id), Order::Up, usize::MAX)? {
         let last = u128::from_be_bytes(schema::fixed(&last)?);
         free += last - u128::from_be_bytes(row_key::tail(&key)) + 1;
     }

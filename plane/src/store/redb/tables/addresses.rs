@@ -12,7 +12,6 @@ use wgctl::{PeerId, ServerId};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows};
-use crate::store::redb::schema;
 use crate::store::redb::schema::{Table, fixed};
 
 const fn family(net: &IpNet) -> u8 {
@@ -61,23 +60,23 @@ impl<R: WriteRows> Runs for FreeRuns<'_, R> {
     type Error = StoreError;
 
     fn at_or_below(&self, number: u128) -> Result<Option<Run>, StoreError> {
-        let found = at_or_below(self.rows, schema::FREE_RUNS, self.server, self.family, number)?;
+        let found = at_or_below(self.rows, Table::FreeRuns, self.server, self.family, number)?;
         found.map(|(first, last)| run(first, &last)).transpose()
     }
 
     fn beginning_at(&self, number: u128) -> Result<Option<Run>, StoreError> {
         let key = span_key(self.server, self.family, number);
-        self.rows.look(schema::FREE_RUNS, &key, |last| run(number, last))
+        self.rows.look(Table::FreeRuns, &key, |last| run(number, last))
     }
 
     fn insert(&mut self, run: Run) -> Result<(), StoreError> {
         let key = span_key(self.server, self.family, run.first);
-        self.rows.put(schema::FREE_RUNS, &key, &run.last.to_be_bytes())
+        self.rows.put(Table::FreeRuns, &key, &run.last.to_be_bytes())
     }
 
     fn remove(&mut self, first: u128) -> Result<(), StoreError> {
         self.rows
-            .erase(schema::FREE_RUNS, &span_key(self.server, self.family, first))
+            .erase(Table::FreeRuns, &span_key(self.server, self.family, first))
     }
 }
 
@@ -100,7 +99,7 @@ impl<R: Rows> ReadSpans for R {
         let mut from = wanted.last;
         // Downwards from the network's end: spans never overlap, so the first that ends before it
         // begins is the last one to look at. Only `except`'s own spans make this go on.
-        while let Some((first, value)) = at_or_below(self, schema::SPANS, server, family, from)? {
+        while let Some((first, value)) = at_or_below(self, Table::Spans, server, family, from)? {
             let (last, owner) = value.split_at_checked(16).unwrap_or_default();
             let owner = PeerId::from_bytes(fixed(owner)?);
             if u128::from_be_bytes(fixed(last)?) < wanted.first {
@@ -119,7 +118,7 @@ impl<R: Rows> ReadSpans for R {
 
     fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError> {
         let span = crate::store::redb::rows::Span::under(&family_key(server, family(&pool.net())));
-        let lowest = self.some(schema::FREE_RUNS, span, Order::Up, 1)?;
+        let lowest = self.some(Table::FreeRuns, span, Order::Up, 1)?;
         Ok(lowest.first().map(|(key, _)| pool.address(first_of(key))))
     }
 }
@@ -162,7 +161,7 @@ impl<R: WriteRows> WriteSpans for R {
             };
             pool::give_back(&mut free, common)?;
         }
-        self.erase(schema::SPANS, &span_key(server, family(net), Run::of(net).first))
+        self.erase(Table::Spans, &span_key(server, family(net), Run::of(net).first))
     }
 }
 
@@ -178,5 +177,5 @@ fn in_pools(pools: &[Pool], net: &IpNet) -> impl Iterator<Item = Run> {
 fn put_span(rows: &impl WriteRows, server: &ServerId, net: &IpNet, owner: &PeerId) -> Result<(), StoreError> {
     let span = Run::of(net);
     let value = [span.last.to_be_bytes().as_slice(), owner.as_bytes()].concat();
-    rows.put(schema::SPANS, &span_key(server, family(net), span.first), &value)
+    rows.put(Table::Spans, &span_key(server, family(net), span.first), &value)
 }

@@ -7,55 +7,58 @@ use wgctl::name::{TokenId, TokenName};
 use crate::model::records::TokenRecord;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema;
-use crate::store::redb::schema::fixed;
+use crate::store::redb::schema::{Table, fixed};
 
 impl<R: Rows> ReadTokens for R {
     fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
-        self.json(schema::TOKENS, id.as_bytes())
+        self.json(Table::ApiTokens, id.as_bytes())
     }
 
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRecord>, StoreError> {
-        match self.bytes(schema::TOKEN_HASHES, hash)? {
+        match self.bytes(Table::ApiTokenHashes, hash)? {
             Some(id) => self.token(&TokenId::from_bytes(fixed(&id)?)),
             None => Ok(None),
         }
     }
 
     fn token_by_name(&self, name: &TokenName) -> Result<Option<TokenRecord>, StoreError> {
-        match self.bytes(schema::TOKEN_NAMES, name.as_str().as_bytes())? {
+        match self.bytes(Table::ApiTokenNames, name.as_str().as_bytes())? {
             Some(id) => self.token(&TokenId::from_bytes(fixed(&id)?)),
             None => Ok(None),
         }
     }
 
     fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        let rows = self.some(schema::TOKENS, Span::under(&[]), Order::Up, usize::MAX)?;
-        rows.iter().map(|(_, value)| parse(schema::TOKENS, value)).collect()
+        let rows = self.some(Table::ApiTokens, Span::under(&[]), Order::Up, usize::MAX)?;
+        rows.iter().map(|(_, value)| parse(Table::ApiTokens, value)).collect()
     }
 
     fn token_used_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StoreError> {
-        self.json(schema::TOKEN_USES, id.as_bytes())
+        self.json(Table::ApiTokenUses, id.as_bytes())
     }
 }
 
 impl<R: WriteRows> LossyWriteTokens for R {
     fn put_token_use(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError> {
-        self.put_json(schema::TOKEN_USES, id.as_bytes(), &at)
+        self.put_json(Table::ApiTokenUses, id.as_bytes(), &at)
     }
 }
 
 impl<R: WriteRows> WriteTokens for R {
     fn put_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.put(schema::TOKEN_HASHES, &token.hash, token.id.as_bytes())?;
-        self.put(schema::TOKEN_NAMES, token.name.as_str().as_bytes(), token.id.as_bytes())?;
-        self.put_json(schema::TOKENS, token.id.as_bytes(), token)
+        self.put(Table::ApiTokenHashes, &token.hash, token.id.as_bytes())?;
+        self.put(
+            Table::ApiTokenNames,
+            token.name.as_str().as_bytes(),
+            token.id.as_bytes(),
+        )?;
+        self.put_json(Table::ApiTokens, token.id.as_bytes(), token)
     }
 
     fn erase_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.erase(schema::TOKEN_HASHES, &token.hash)?;
-        self.erase(schema::TOKEN_NAMES, token.name.as_str().as_bytes())?;
-        self.erase(schema::TOKEN_USES, token.id.as_bytes())?;
-        self.erase(schema::TOKENS, token.id.as_bytes())
+        self.erase(Table::ApiTokenHashes, &token.hash)?;
+        self.erase(Table::ApiTokenNames, token.name.as_str().as_bytes())?;
+        self.erase(Table::ApiTokenUses, token.id.as_bytes())?;
+        self.erase(Table::ApiTokens, token.id.as_bytes())
     }
 }

@@ -5,7 +5,7 @@ use wgctl::ServerId;
 
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 
 fn hour_key(hour: u64, server: &ServerId) -> Vec<u8> {
     [hour.to_be_bytes().as_slice(), server.as_str().as_bytes()].concat()
@@ -13,14 +13,14 @@ fn hour_key(hour: u64, server: &ServerId) -> Vec<u8> {
 
 impl<R: Rows> ReadHistory for R {
     fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.bytes(schema::HISTORY, &hour_key(hour, server))
+        self.bytes(Table::History, &hour_key(hour, server))
     }
 
     fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError> {
         let span = Span::under(&[])
             .from(hour.to_be_bytes().to_vec())
             .before(hour.saturating_add(1).to_be_bytes().to_vec());
-        let rows = self.some(schema::HISTORY, span, Order::Up, usize::MAX)?;
+        let rows = self.some(Table::History, span, Order::Up, usize::MAX)?;
         rows.into_iter()
             .map(|(key, packed)| {
                 let id = key.get(8..).and_then(|id| std::str::from_utf8(id).ok());
@@ -34,18 +34,18 @@ impl<R: Rows> ReadHistory for R {
 
 impl<R: WriteRows> LossyWriteHistory for R {
     fn put_hour(&self, hour: u64, server: &ServerId, packed: &[u8]) -> Result<(), StoreError> {
-        self.put(schema::HISTORY, &hour_key(hour, server), packed)
+        self.put(Table::History, &hour_key(hour, server), packed)
     }
 
     fn erase_hour(&self, hour: u64, server: &ServerId) -> Result<(), StoreError> {
-        self.erase(schema::HISTORY, &hour_key(hour, server))
+        self.erase(Table::History, &hour_key(hour, server))
     }
 
     fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError> {
         let span = Span::under(&[]).before(hour.to_be_bytes().to_vec());
         if self
             .some(
-                schema::HISTORY,
+                Table::History,
                 Span::under(&[]).before(hour.to_be_bytes().to_vec()),
                 Order::Up,
                 1,
@@ -54,6 +54,6 @@ impl<R: WriteRows> LossyWriteHistory for R {
         {
             return Ok(());
         }
-        self.erase_all(schema::HISTORY, span)
+        self.erase_all(Table::History, span)
     }
 }

@@ -7,7 +7,7 @@ use crate::model::records::Answer;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 
 /// A moment as a key: moments before 1970 count as 1970.
 fn moment(at: Timestamp) -> [u8; 8] {
@@ -20,27 +20,27 @@ fn time_key(at: Timestamp, scope: &[u8; 32]) -> Vec<u8> {
 
 impl<R: Rows> ReadAnswers for R {
     fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError> {
-        self.json(schema::ANSWERS, scope)
+        self.json(Table::Answers, scope)
     }
 }
 
 impl<R: WriteRows> WriteAnswers for R {
     fn put_answer(&self, scope: &[u8; 32], answer: &Answer, old: Option<&Answer>) -> Result<(), StoreError> {
         if let Some(old) = old {
-            self.erase(schema::ANSWER_TIMES, &time_key(old.at, scope))?;
+            self.erase(Table::AnswerTimes, &time_key(old.at, scope))?;
         }
-        self.put(schema::ANSWER_TIMES, &time_key(answer.at, scope), &[])?;
-        self.put_json(schema::ANSWERS, scope, answer)
+        self.put(Table::AnswerTimes, &time_key(answer.at, scope), &[])?;
+        self.put_json(Table::Answers, scope, answer)
     }
 }
 
 impl<R: WriteRows> LossyWriteAnswers for R {
     fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let span = Span::under(&[]).before(moment(before).to_vec());
-        let old = self.some(schema::ANSWER_TIMES, span, Order::Up, limit)?;
+        let old = self.some(Table::AnswerTimes, span, Order::Up, limit)?;
         for (key, _) in &old {
-            self.erase(schema::ANSWERS, &row_key::tail::<32>(key))?;
-            self.erase(schema::ANSWER_TIMES, key)?;
+            self.erase(Table::Answers, &row_key::tail::<32>(key))?;
+            self.erase(Table::AnswerTimes, key)?;
         }
         Ok(old.len())
     }

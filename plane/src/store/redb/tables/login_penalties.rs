@@ -9,29 +9,29 @@ use wgctl::Timestamp;
 use crate::model::records::Penalty;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 
 impl<R: Rows> ReadPenalties for R {
     fn penalty(&self, account: &[u8; 32]) -> Result<Option<Penalty>, StoreError> {
-        self.json(schema::PENALTIES, account)
+        self.json(Table::Penalties, account)
     }
 }
 
 impl<R: WriteRows> WritePenalties for R {
     fn clear_penalty(&self, account: &[u8; 32]) -> Result<(), StoreError> {
-        self.erase(schema::PENALTIES, account)
+        self.erase(Table::Penalties, account)
     }
 }
 
 impl<R: WriteRows> LossyWritePenalties for R {
     fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError> {
-        self.put_json(schema::PENALTIES, account, penalty)
+        self.put_json(Table::Penalties, account, penalty)
     }
 
     fn sweep_penalties(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut old = Vec::new();
-        self.visit(schema::PENALTIES, Span::under(&[]), Order::Up, |key, value| {
-            if parse::<Penalty>(schema::PENALTIES, value)?.last < before {
+        self.visit(Table::Penalties, Span::under(&[]), Order::Up, |key, value| {
+            if parse::<Penalty>(Table::Penalties, value)?.last < before {
                 old.push(key.to_vec());
             }
             Ok(if old.len() >= limit {
@@ -41,7 +41,7 @@ impl<R: WriteRows> LossyWritePenalties for R {
             })
         })?;
         for key in &old {
-            self.erase(schema::PENALTIES, key)?;
+            self.erase(Table::Penalties, key)?;
         }
         Ok(old.len())
     }

@@ -9,20 +9,17 @@ use wgctl::{PeerId, ServerId};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 
 impl<R: Rows> ReadPrekeys for R {
     fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError> {
-        let first = self.some(schema::PREKEYS, row_key::all(server), Order::Up, 1)?;
-        first
-            .first()
-            .map(|(_, value)| parse(schema::PREKEYS, value))
-            .transpose()
+        let first = self.some(Table::Prekeys, row_key::all(server), Order::Up, 1)?;
+        first.first().map(|(_, value)| parse(Table::Prekeys, value)).transpose()
     }
 
     fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError> {
         let mut stock = 0u32;
-        self.visit(schema::PREKEYS, row_key::all(server), Order::Up, |_, _| {
+        self.visit(Table::Prekeys, row_key::all(server), Order::Up, |_, _| {
             stock = stock.saturating_add(1);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -30,23 +27,23 @@ impl<R: Rows> ReadPrekeys for R {
     }
 
     fn is_spent(&self, server: &ServerId, id: &PeerId) -> Result<bool, StoreError> {
-        let spent = self.look(schema::SPENT_PREKEYS, &row_key::of(server, id.as_bytes()), |_| Ok(()))?;
+        let spent = self.look(Table::SpentPrekeys, &row_key::of(server, id.as_bytes()), |_| Ok(()))?;
         Ok(spent.is_some())
     }
 }
 
 impl<R: WriteRows> LossyWritePrekeys for R {
     fn put_prekey(&self, server: &ServerId, prekey: &Prekey) -> Result<(), StoreError> {
-        self.put_json(schema::PREKEYS, &row_key::of(server, prekey.id.as_bytes()), prekey)
+        self.put_json(Table::Prekeys, &row_key::of(server, prekey.id.as_bytes()), prekey)
     }
 
     fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError> {
         let key = row_key::of(server, id.as_bytes());
-        self.put(schema::SPENT_PREKEYS, &key, &[])?;
-        self.erase(schema::PREKEYS, &key)
+        self.put(Table::SpentPrekeys, &key, &[])?;
+        self.erase(Table::Prekeys, &key)
     }
 
     fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError> {
-        self.erase_all(schema::PREKEYS, row_key::all(server))
+        self.erase_all(Table::Prekeys, row_key::all(server))
     }
 }

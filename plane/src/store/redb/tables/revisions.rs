@@ -10,7 +10,7 @@ use crate::model::records::Ledger;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 
 /// How many changes a server's log keeps; an agent that is further behind gets a snapshot.
 const KEPT: u64 = 10_000;
@@ -40,7 +40,7 @@ impl<R: Rows> ReadChanges for R {
     fn changes_after(&self, server: &ServerId, revision: u64) -> Result<Changes, StoreError> {
         let mut changes = Changes::default();
         let span = row_key::all(server).after(row_key::numbered(server, revision));
-        self.visit(schema::CHANGES, span, Order::Up, |_, value| {
+        self.visit(Table::Changes, span, Order::Up, |_, value| {
             add(&mut changes, value)?;
             Ok(ControlFlow::Continue(()))
         })?;
@@ -53,10 +53,10 @@ impl<R: WriteRows> WriteRevisions for R {
         ledger.revision += 1;
         let mut row = peer.map_or(&INTERFACE, PeerId::as_bytes).to_vec();
         row.extend(self.request().iter().flat_map(Uuid::as_bytes));
-        self.put(schema::CHANGES, &row_key::numbered(server, ledger.revision), &row)?;
+        self.put(Table::Changes, &row_key::numbered(server, ledger.revision), &row)?;
         while ledger.revision - ledger.floor > KEPT {
             ledger.floor += 1;
-            self.erase(schema::CHANGES, &row_key::numbered(server, ledger.floor))?;
+            self.erase(Table::Changes, &row_key::numbered(server, ledger.floor))?;
         }
         self.put_ledger(server, ledger)
     }

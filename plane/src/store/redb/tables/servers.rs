@@ -7,8 +7,7 @@ use crate::model::records::{Ledger, ServerRecord};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema;
-use crate::store::redb::schema::fixed;
+use crate::store::redb::schema::{Table, fixed};
 
 fn id_key(id: &ServerId) -> &[u8] {
     id.as_str().as_bytes()
@@ -16,20 +15,20 @@ fn id_key(id: &ServerId) -> &[u8] {
 
 impl<R: Rows> ReadServers for R {
     fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError> {
-        self.json(schema::SERVERS, id_key(id))
+        self.json(Table::Servers, id_key(id))
     }
 
     fn servers(&self) -> Result<Vec<ServerRecord>, StoreError> {
-        let rows = self.some(schema::SERVERS, Span::under(&[]), Order::Up, usize::MAX)?;
-        rows.iter().map(|(_, value)| parse(schema::SERVERS, value)).collect()
+        let rows = self.some(Table::Servers, Span::under(&[]), Order::Up, usize::MAX)?;
+        rows.iter().map(|(_, value)| parse(Table::Servers, value)).collect()
     }
 
     fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError> {
-        self.json(schema::LEDGERS, id_key(id))
+        self.json(Table::Ledgers, id_key(id))
     }
 
     fn server_by_token(&self, hash: &[u8; 32]) -> Result<Option<ServerId>, StoreError> {
-        self.look(schema::AGENT_TOKENS, hash, |value| {
+        self.look(Table::AgentTokens, hash, |value| {
             std::str::from_utf8(value)
                 .ok()
                 .and_then(|text| text.parse().ok())
@@ -38,7 +37,7 @@ impl<R: Rows> ReadServers for R {
     }
 
     fn retired_revision(&self, id: &ServerId) -> Result<Option<u64>, StoreError> {
-        self.look(schema::RETIRED, id_key(id), |value| {
+        self.look(Table::RetiredServers, id_key(id), |value| {
             Ok(u64::from_be_bytes(fixed(value)?))
         })
     }
@@ -47,38 +46,43 @@ impl<R: Rows> ReadServers for R {
 impl<R: WriteRows> WriteServers for R {
     fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError> {
         if let Some(dead) = dead_token {
-            self.erase(schema::AGENT_TOKENS, dead)?;
+            self.erase(Table::AgentTokens, dead)?;
         }
-        self.put(schema::AGENT_TOKENS, &server.token_hash, id_key(&server.id))?;
-        self.put_json(schema::SERVERS, id_key(&server.id), server)
+        self.put(Table::AgentTokens, &server.token_hash, id_key(&server.id))?;
+        self.put_json(Table::Servers, id_key(&server.id), server)
     }
 
     fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError> {
-        self.put_json(schema::LEDGERS, id_key(id), ledger)
+        self.put_json(Table::Ledgers, id_key(id), ledger)
     }
 
     fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError> {
         let id = &server.id;
-        self.put(schema::RETIRED, id_key(id), &revision.to_be_bytes())?;
-        self.erase(schema::AGENT_TOKENS, &server.token_hash)?;
+        self.put(Table::RetiredServers, id_key(id), &revision.to_be_bytes())?;
+        self.erase(Table::AgentTokens, &server.token_hash)?;
         if let Some(old) = &server.old_token {
-            self.erase(schema::AGENT_TOKENS, &old.hash)?;
+            self.erase(Table::AgentTokens, &old.hash)?;
         }
-        for table in [schema::SERVERS, schema::LEDGERS, schema::AGENT_STATES] {
+        for table in [
+            Table::Servers,
+            Table::Ledgers,
+            Table::Confirmations,
+            Table::Measurements,
+        ] {
             self.erase(table, id_key(id))?;
         }
         for table in [
-            schema::PEERS,
-            schema::PEER_PLACES,
-            schema::PEER_NAMES,
-            schema::PEER_KEYS,
-            schema::SPANS,
-            schema::FREE_RUNS,
-            schema::CHANGES,
-            schema::COUNTERS,
-            schema::FAILURES,
-            schema::PREKEYS,
-            schema::SPENT_PREKEYS,
+            Table::Peers,
+            Table::PeerPlaces,
+            Table::PeerNames,
+            Table::PeerKeys,
+            Table::Spans,
+            Table::FreeRuns,
+            Table::Changes,
+            Table::Counters,
+            Table::Failures,
+            Table::Prekeys,
+            Table::SpentPrekeys,
         ] {
             self.erase_all(table, row_key::all(id))?;
         }

@@ -6,35 +6,34 @@ use wgctl::name::{Email, UserId};
 use crate::model::records::UserRecord;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema;
-use crate::store::redb::schema::fixed;
+use crate::store::redb::schema::{Table, fixed};
 
 impl<R: Rows> ReadUsers for R {
     fn user(&self, id: &UserId) -> Result<Option<UserRecord>, StoreError> {
-        self.json(schema::USERS, id.as_bytes())
+        self.json(Table::Users, id.as_bytes())
     }
 
     fn user_by_email(&self, email: &Email) -> Result<Option<UserRecord>, StoreError> {
-        match self.bytes(schema::USER_EMAILS, email.as_str().as_bytes())? {
+        match self.bytes(Table::UserEmails, email.as_str().as_bytes())? {
             Some(id) => self.user(&UserId::from_bytes(fixed(&id)?)),
             None => Ok(None),
         }
     }
 
     fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
-        let rows = self.some(schema::USERS, Span::under(&[]), Order::Up, usize::MAX)?;
-        rows.iter().map(|(_, value)| parse(schema::USERS, value)).collect()
+        let rows = self.some(Table::Users, Span::under(&[]), Order::Up, usize::MAX)?;
+        rows.iter().map(|(_, value)| parse(Table::Users, value)).collect()
     }
 }
 
 impl<R: WriteRows> WriteUsers for R {
     fn put_user(&self, user: &UserRecord) -> Result<(), StoreError> {
-        self.put(schema::USER_EMAILS, user.email.as_str().as_bytes(), user.id.as_bytes())?;
-        self.put_json(schema::USERS, user.id.as_bytes(), user)
+        self.put(Table::UserEmails, user.email.as_str().as_bytes(), user.id.as_bytes())?;
+        self.put_json(Table::Users, user.id.as_bytes(), user)
     }
 
     fn erase_user(&self, user: &UserRecord) -> Result<(), StoreError> {
-        self.erase(schema::USER_EMAILS, user.email.as_str().as_bytes())?;
-        self.erase(schema::USERS, user.id.as_bytes())
+        self.erase(Table::UserEmails, user.email.as_str().as_bytes())?;
+        self.erase(Table::Users, user.id.as_bytes())
     }
 }

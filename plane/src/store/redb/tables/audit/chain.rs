@@ -12,9 +12,9 @@ use wgctl::audit::{KeyRefused, Signer};
 
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 
-/// In [`schema::AUDIT_CHAIN`].
+/// In [`Table::AuditChain`].
 pub(crate) const HEAD: &[u8] = b"head";
 pub(crate) const PRUNED: &[u8] = b"pruned";
 
@@ -47,15 +47,15 @@ impl Chain {
 
 /// Where the chain has come to.
 pub(super) fn chain(rows: &impl Rows) -> Result<Chain, StoreError> {
-    if let Some(chain) = rows.json(schema::AUDIT_CHAIN, HEAD)? {
+    if let Some(chain) = rows.json(Table::AuditChain, HEAD)? {
         return Ok(chain);
     }
-    let newest = rows.some(schema::AUDIT, Span::under(&[]), Order::Down, 1)?;
+    let newest = rows.some(Table::Audit, Span::under(&[]), Order::Down, 1)?;
     let Some((_, value)) = newest.first() else {
         return Ok(Chain::default());
     };
     // No number is given twice, whatever became of the head's row.
-    let record: AuditRecord = parse(schema::AUDIT, value)?;
+    let record: AuditRecord = parse(Table::Audit, value)?;
     let mut chain = Chain::default();
     chain.grow(&record);
     Ok(chain)
@@ -69,7 +69,7 @@ pub(super) fn put_checkpoint(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let checkpoint = signer.checkpoint(head, now).map_err(unsigned)?;
-    tx.put_json(schema::AUDIT_CHECKPOINTS, &head.id.to_be_bytes(), &checkpoint)
+    tx.put_json(Table::AuditCheckpoints, &head.id.to_be_bytes(), &checkpoint)
 }
 
 pub(super) fn unsigned(error: KeyRefused) -> StoreError {

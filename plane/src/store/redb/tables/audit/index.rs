@@ -8,7 +8,6 @@ use wgctl::api::AuditRecord;
 use super::number;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
-use crate::store::redb::schema;
 use crate::store::redb::schema::Table;
 
 /// How many parts of a target are indexed; what is deeper is found by what it is below.
@@ -30,7 +29,7 @@ impl Index {
 
     /// Of all targets that `target` may be asked for by; there may be others among them.
     pub(super) fn of_target(target: &str) -> Self {
-        Self::of(schema::AUDIT_TARGETS, ancestors(target).last().unwrap_or(target))
+        Self::of(Table::AuditTargets, ancestors(target).last().unwrap_or(target))
     }
 
     /// The greatest number that is not above `most`.
@@ -63,10 +62,10 @@ fn ancestors(target: &str) -> impl Iterator<Item = &str> {
 
 fn keys(record: &AuditRecord) -> impl Iterator<Item = (Table, Vec<u8>)> {
     let texts = [
-        (schema::AUDIT_ACTORS, record.actor.as_str()),
-        (schema::AUDIT_ACTIONS, record.action.as_str()),
+        (Table::AuditActors, record.actor.as_str()),
+        (Table::AuditActions, record.action.as_str()),
     ];
-    let targets = ancestors(&record.target).map(|text| (schema::AUDIT_TARGETS, text));
+    let targets = ancestors(&record.target).map(|text| (Table::AuditTargets, text));
     let id = record.id;
     texts
         .into_iter()

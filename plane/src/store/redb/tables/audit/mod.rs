@@ -19,7 +19,7 @@ use crate::store::change::Author;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 use chain::{chain, put_checkpoint};
 
 impl<R: Rows> ReadAudit for R {
@@ -34,17 +34,17 @@ impl<R: Rows> ReadAudit for R {
                 .to(to.to_be_bytes().to_vec())
         };
         // What a record says of its own number is not yet proven: its place counts.
-        let records = self.some(schema::AUDIT, span(to), Order::Up, limit)?;
+        let records = self.some(Table::Audit, span(to), Order::Up, limit)?;
         let Some(last) = records.last().map(|(key, _)| number(key)) else {
             return Ok((Vec::new(), None));
         };
-        let marks = self.some(schema::AUDIT_CHECKPOINTS, span(last), Order::Up, usize::MAX)?;
+        let marks = self.some(Table::AuditCheckpoints, span(last), Order::Up, usize::MAX)?;
         let mut marks = marks.iter().peekable();
         let mut lines = Vec::with_capacity(records.len() + marks.len());
         for (key, value) in &records {
-            lines.push(AuditLine::Record(parse(schema::AUDIT, value)?));
+            lines.push(AuditLine::Record(parse(Table::Audit, value)?));
             while let Some((_, mark)) = marks.next_if(|(of, _)| of <= key) {
-                lines.push(AuditLine::Checkpoint(parse(schema::AUDIT_CHECKPOINTS, mark)?));
+                lines.push(AuditLine::Checkpoint(parse(Table::AuditCheckpoints, mark)?));
             }
         }
         Ok((lines, Some(last)))
@@ -52,16 +52,16 @@ impl<R: Rows> ReadAudit for R {
 
     fn audit_beginning(&self) -> Result<Beginning, StoreError> {
         Ok(Beginning {
-            pruned: self.json(schema::AUDIT_CHAIN, chain::PRUNED)?,
+            pruned: self.json(Table::AuditChain, chain::PRUNED)?,
             head: chain(self)?.head,
         })
     }
 
     fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        let newest = self.some(schema::AUDIT_CHECKPOINTS, Span::under(&[]), Order::Down, 1)?;
+        let newest = self.some(Table::AuditCheckpoints, Span::under(&[]), Order::Down, 1)?;
         let newest = newest.first();
         newest
-            .map(|(_, value)| parse(schema::AUDIT_CHECKPOINTS, value))
+            .map(|(_, value)| parse(Table::AuditCheckpoints, value))
             .transpose()
     }
 }
@@ -87,18 +87,18 @@ impl<R: WriteRows> WriteAudit for R {
         signer: &Signer,
         now: Timestamp,
     ) -> Result<Option<(Pruned, u64)>, StoreError> {
-        let known: Option<Pruned> = self.json(schema::AUDIT_CHAIN, chain::PRUNED)?;
+        let known: Option<Pruned> = self.json(Table::AuditChain, chain::PRUNED)?;
         let mut head = known.map_or_else(Head::default, |stub| Head {
             id: stub.id,
             hash: stub.hash,
         });
         let mut old: Vec<AuditRecord> = Vec::new();
         let from = Span::under(&[]).from((head.id + 1).to_be_bytes().to_vec());
-        self.visit(schema::AUDIT, from, Order::Up, |key, value| {
+        self.visit(Table::Audit, from, Order::Up, |key, value| {
             if old.len() >= limit {
                 return Ok(ControlFlow::Break(()));
             }
-            let record = parse::<AuditRecord>(schema::AUDIT, value).ok();
+            let record = parse::<AuditRecord>(Table::Audit, value).ok();
             if record.as_ref().is_some_and(|record| record.created_at >= before) {
                 return Ok(ControlFlow::Break(()));
             }
@@ -122,23 +122,23 @@ impl<R: WriteRows> WriteAudit for R {
         let stub = signer.pruned(head, count, now).map_err(chain::unsigned)?;
 
         let gone = || Span::under(&[]).to(head.id.to_be_bytes().to_vec());
-        for table in [schema::AUDIT, schema::AUDIT_CHECKPOINTS, schema::AUDIT_RUNS] {
+        for table in [Table::Audit, Table::AuditCheckpoints, Table::AuditRuns] {
             self.erase_all(table, gone())?;
         }
         for record in &old {
             index::erase(self, record)?;
         }
-        self.put_json(schema::AUDIT_CHAIN, chain::PRUNED, &stub)?;
+        self.put_json(Table::AuditChain, chain::PRUNED, &stub)?;
         Ok(Some((stub, removed)))
     }
 
     fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError> {
-        let Some(stub) = self.json::<Pruned>(schema::AUDIT_CHAIN, chain::PRUNED)? else {
+        let Some(stub) = self.json::<Pruned>(Table::AuditChain, chain::PRUNED)? else {
             return Ok(());
         };
         let (id, hash) = (stub.id, stub.hash);
         let ours = signer.pruned(Head { id, hash }, stub.count, now);
-        self.put_json(schema::AUDIT_CHAIN, chain::PRUNED, &ours.map_err(chain::unsigned)?)
+        self.put_json(Table::AuditChain, chain::PRUNED, &ours.map_err(chain::unsigned)?)
     }
 }
 
@@ -160,10 +160,10 @@ pub(crate) fn append(tx: &impl WriteRows, author: &Author, entries: &[Entry]) ->
         };
         record.hash = follow(&chain.head.hash, &record);
         let number = record.id.to_be_bytes();
-        tx.put_json(schema::AUDIT, &number, &record)?;
+        tx.put_json(Table::Audit, &number, &record)?;
         index::put(tx, &record)?;
         if chain.grow(&record) {
-            tx.put(schema::AUDIT_RUNS, &number, &[])?;
+            tx.put(Table::AuditRuns, &number, &[])?;
         }
         if let Some(signer) = author
             .signer
@@ -173,7 +173,7 @@ pub(crate) fn append(tx: &impl WriteRows, author: &Author, entries: &[Entry]) ->
             put_checkpoint(tx, signer, chain.head, author.now)?;
         }
     }
-    tx.put_json(schema::AUDIT_CHAIN, chain::HEAD, &chain)
+    tx.put_json(Table::AuditChain, chain::HEAD, &chain)
 }
 
 /// Where the chain is after `record`, which stands at `place`; none where it is not as it was written,

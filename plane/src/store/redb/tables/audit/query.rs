@@ -15,7 +15,7 @@ use super::index::Index;
 use super::number;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span};
-use crate::store::redb::schema;
+use crate::store::redb::schema::Table;
 use crate::store::transaction::AuditFilter;
 
 /// A sorted set of numbers of records.
@@ -51,7 +51,7 @@ pub(super) fn newest(
     }
     let last = chain::chain(rows)?.head.id;
     let first = rows
-        .json::<wgctl::api::Pruned>(schema::AUDIT_CHAIN, chain::PRUNED)?
+        .json::<wgctl::api::Pruned>(Table::AuditChain, chain::PRUNED)?
         .map_or(1, |stub| stub.id + 1);
     let sets = sets(rows, filter, first, last)?;
     let mut skip = offset as u64;
@@ -64,7 +64,7 @@ pub(super) fn newest(
     while next >= first
         && let Some(id) = agreed(rows, &sets, next)?.filter(|id| *id >= first)
     {
-        let record: Option<AuditRecord> = rows.json(schema::AUDIT, &id.to_be_bytes())?;
+        let record: Option<AuditRecord> = rows.json(Table::Audit, &id.to_be_bytes())?;
         match record.filter(|record| filter.admits(record)) {
             Some(_) if skip > 0 => skip -= 1,
             Some(record) => found.push(record),
@@ -95,14 +95,11 @@ fn agreed(rows: &impl Rows, sets: &[Numbers], most: u64) -> Result<Option<u64>, 
 }
 
 fn sets(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result<Vec<Numbers>, StoreError> {
-    let actor = filter
-        .actor
-        .as_deref()
-        .map(|text| Index::of(schema::AUDIT_ACTORS, text));
+    let actor = filter.actor.as_deref().map(|text| Index::of(Table::AuditActors, text));
     let action = filter
         .action
         .as_deref()
-        .map(|text| Index::of(schema::AUDIT_ACTIONS, text));
+        .map(|text| Index::of(Table::AuditActions, text));
     let target = filter.target.as_deref().map(Index::of_target);
     let indexes = [actor, action, target].into_iter().flatten();
     let mut sets: Vec<Numbers> = indexes.map(Numbers::Indexed).collect();
@@ -116,7 +113,7 @@ fn sets(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result
 fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result<Vec<(u64, u64)>, StoreError> {
     let mut begins = vec![first];
     let later = Span::under(&[]).after(first.to_be_bytes().to_vec());
-    rows.visit(schema::AUDIT_RUNS, later, Order::Up, |key, _| {
+    rows.visit(Table::AuditRuns, later, Order::Up, |key, _| {
         begins.push(number(key));
         Ok(ControlFlow::Continue(()))
     })?;
@@ -164,6 +161,6 @@ struct Dated {
 }
 
 fn time(rows: &impl Rows, id: u64) -> Result<Option<Timestamp>, StoreError> {
-    let dated: Option<Dated> = rows.json(schema::AUDIT, &id.to_be_bytes())?;
+    let dated: Option<Dated> = rows.json(Table::Audit, &id.to_be_bytes())?;
     Ok(dated.map(|dated| dated.created_at))
 }

@@ -1,0 +1,85 @@
+//! Databases and backups that earlier releases wrote.
+//!
+//! Owns what this release must make of them: the same servers, states and peers, from files that the old code made.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{CACHE, caller};
+use crate::fleet::{ClientsQuery, Fleet, Settings};
+use crate::store::Store;
+
+const SCHEMA_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tests/schema_1");
+
+fn expected() -> Value {
+    serde_json::from_slice(&fs::read(Path::new(SCHEMA_1).join("expected.json")).unwrap()).unwrap()
+}
+
+/// The same lists as in `expected.json`.
+async fn lists(fleet: &Fleet) -> Value {
+    let servers = fleet.servers().await.unwrap();
+    let mut peers = serde_json::Map::new();
+    for server in &servers {
+        let page = fleet.clients(&server.id, ClientsQuery::default()).await.unwrap();
+        peers.insert(server.id.to_string(), serde_json::to_value(page.clients).unwrap());
+    }
+    json!({"servers": servers, "status": fleet.statuses().await.unwrap(), "peers": peers})
+}
+
+/// Without what depends on the moment of reading.
+fn timeless(mut lists: Value) -> Value {
+    for status in lists["status"].as_array_mut().unwrap() {
+        status["online"].take();
+    }
+    lists
+}
+
+#[tokio::test]
+async fn a_database_of_schema_1_is_taken_forward_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plane.redb");
+    fs::copy(Path::new(SCHEMA_1).join("plane.redb"), &path).unwrap();
+    let store = Store::open(&path, CACHE).unwrap();
+    super::rows::verify(&store, "after the migration");
+    let fleet = Fleet::new(store, Settings::default());
+    assert_eq!(timeless(lists(&fleet).await), timeless(expected()));
+    assert!(folder.path().join("plane.redb.schema-1").exists(), "no copy was made");
+    // A second start finds the new schema.
+    drop(fleet);
+    let fleet = Fleet::new(Store::open(&path, CACHE).unwrap(), Settings::default());
+    assert_eq!(timeless(lists(&fleet).await), timeless(expected()));
+}
+
+#[tokio::test]
+async fn a_backup_of_schema_1_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
+    let fleet = Fleet::new(store.clone(), Settings::default());
+    let mut copy = fleet.receive().unwrap();
+    let mut backup = File::open(Path::new(SCHEMA_1).join("plane.backup")).unwrap();
+    std::io::copy(&mut backup, &mut copy.file).unwrap();
+    fleet.restore(&caller(), copy).await.unwrap();
+    super::rows::verify(&store, "after the restore");
+    let (mut wanted, mut found) = (timeless(expected()), timeless(lists(&fleet).await));
+    for lists in [&mut wanted, &mut found] {
+        // A restore begins another life of the database: nothing is confirmed in it yet.
+        for server in lists["servers"].as_array_mut().unwrap() {
+            server["applied_revision"].take();
+        }
+        for status in lists["status"].as_array_mut().unwrap() {
+            status["applied_revision"].take();
+        }
+        for peers in lists["peers"].as_object_mut().unwrap().values_mut() {
+            for peer in peers.as_array_mut().unwrap() {
+                for field in ["applied", "pendingSince", "failed"] {
+                    peer.as_object_mut().unwrap().remove(field);
+                }
+            }
+        }
+    }
+    assert_eq!(found, wanted);
+    let drift = &found["status"].as_array().unwrap()[2]["drift"];
+    assert_eq!(drift[0]["kind"], "link_down", "what was confirmed of drift came along");
+}
