@@ -93,8 +93,6 @@ impl Fleet {
             }
             // The log of what was there before went with it: this line stays.
             tracing::warn!(by = %caller.actor, "everything was replaced by the backup of {}", summary.created_at);
-            // Who waits, waits for what is no more.
-            fleet.shared.relay.cut_all();
             Ok(Summary { audit_fault, ..summary })
         })
         .await

@@ -98,10 +98,13 @@ impl Fleet {
     /// The fleet that `store` records.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Self {
+        let relay = Relay::default();
+        let follower = relay.clone();
+        store.follow(move |writes| follower.follow(&writes.effects()));
         Self {
             shared: Arc::new(Shared {
                 store,
-                relay: Relay::default(),
+                relay,
                 logins: limits::logins::Logins::default(),
                 drift_log: agents::drift::Allowance::default(),
                 keys: agents::messages::Keys::default(),
@@ -239,24 +242,6 @@ impl Fleet {
             read(tx)
         };
         self.store().scan(in_turn).await
-    }
-
-    /// Makes a change to a server's desired state and tells its agent, even if the caller goes away
-    /// between the two.
-    async fn change_desired<T: Send + 'static>(
-        &self,
-        caller: &Caller,
-        server: &ServerId,
-        change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let (fleet, caller, server) = (self.clone(), caller.clone(), server.clone());
-        let told = async move {
-            let made = fleet.change(&caller, change).await?;
-            fleet.was_committed(&server);
-            fleet.shared.relay.line(&server).wake_agent();
-            Ok(made)
-        };
-        to_its_end(told).await
     }
 }
 

@@ -6,5 +6,6 @@
 pub(crate) mod audit_fields;
 pub(crate) mod authority;
 pub(crate) mod caller;
+pub(crate) mod effect;
 pub(crate) mod pool;
 pub(crate) mod records;

@@ -6,7 +6,7 @@
 
 mod questions;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use wgctl::ServerId;
 
+use crate::model::effect::Effect;
 pub use questions::{Answer, Asked};
 
 /// An agent is still taken for connected this long after its last poll: it is on its way back.
@@ -51,9 +52,41 @@ impl Relay {
         }
     }
 
+    /// Follows a commit: wakes or cuts those who wait for what it changed. Wakes come from here alone, so that a rule
+    /// cannot forget one.
+    pub fn follow(&self, effects: &BTreeSet<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::DesiredStateMoved { server, revision } => {
+                    if let Some(line) = self.known_line(server) {
+                        line.note_commit(*revision);
+                        line.wake_agent();
+                    }
+                }
+                Effect::Confirmed { server } => {
+                    if let Some(line) = self.known_line(server) {
+                        line.wake_people();
+                    }
+                }
+                Effect::PrekeysCame { server } => {
+                    if let Some(line) = self.known_line(server) {
+                        line.note_prekeys_came();
+                    }
+                }
+                Effect::AgentCutOff { server } => self.cut(server),
+                Effect::EverythingReplaced => self.cut_all(),
+            }
+        }
+    }
+
+    /// A server's line, where anybody has one: else nobody waits.
+    fn known_line(&self, server: &ServerId) -> Option<Arc<Line>> {
+        lock(&self.lines).get(server).map(Arc::clone)
+    }
+
     /// Cuts a server's line: the server was removed, or its agent's token died. Polls that are held
     /// end, questions stay unanswered; who comes next gets a line of their own.
-    pub fn cut(&self, server: &ServerId) {
+    fn cut(&self, server: &ServerId) {
         let line = lock(&self.lines).remove(server);
         if let Some(line) = line {
             line.cut();
@@ -61,7 +94,7 @@ impl Relay {
     }
 
     /// Cuts all lines: what is recorded was replaced, and with it what anybody waits for.
-    pub fn cut_all(&self) {
+    fn cut_all(&self) {
         let lines = std::mem::take(&mut *lock(&self.lines));
         lines.values().for_each(|line| line.cut());
     }
@@ -69,8 +102,7 @@ impl Relay {
     /// Whether a server's agent is connected. Makes no line.
     #[must_use]
     pub fn connected(&self, server: &ServerId) -> bool {
-        let line = lock(&self.lines).get(server).map(Arc::clone);
-        line.is_some_and(|line| line.connected())
+        self.known_line(server).is_some_and(|line| line.connected())
     }
 
     /// How many agents hold a poll now.
@@ -144,12 +176,12 @@ impl Line {
     }
 
     /// Tells the agent's poll to look again.
-    pub fn wake_agent(&self) {
+    fn wake_agent(&self) {
         self.agent.send_replace(());
     }
 
     /// Tells the people who wait for the agent to look again.
-    pub fn wake_people(&self) {
+    fn wake_people(&self) {
         self.people.send_replace(());
     }
 
@@ -188,8 +220,12 @@ impl Line {
         state.polls > 0 || state.last_poll.is_some_and(|last| last.elapsed() < GRACE)
     }
 
-    /// Notes that this revision was committed now.
-    pub fn note_commit(&self, revision: u64) {
+    /// Notes that this revision was committed now. Changes of an agent that is away wait for it, which says nothing of
+    /// how quick the two are.
+    fn note_commit(&self, revision: u64) {
+        if !self.connected() {
+            return;
+        }
         let mut state = lock(&self.state);
         let known = state.committed.back().map_or(state.confirmed, |(last, _)| *last);
         if revision > known.max(state.confirmed) {
@@ -258,7 +294,7 @@ impl Line {
     }
 
     /// Notes that prekeys came: the next want may ask at once.
-    pub fn note_prekeys_came(&self) {
+    fn note_prekeys_came(&self) {
         lock(&self.state).prekeys_asked = None;
         self.wake_people();
     }
@@ -351,7 +387,10 @@ mod tests {
 
     #[test]
     fn each_commit_is_timed_once_and_none_after_its_confirmation() {
-        let line = Line::default();
+        let line = Arc::new(Line::default());
+        line.note_commit(2);
+        assert_eq!(line.confirm(2).len(), 0, "the agent was away");
+        let _poll = line.begin_poll();
         for revision in [3, 4, 4, 6] {
             line.note_commit(revision);
         }

@@ -12,7 +12,9 @@
 mod change;
 mod error;
 pub(crate) mod redb;
+mod table;
 pub(crate) mod transaction;
+mod write_set;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use self::redb::rows::ReadTx;
 pub(crate) use change::Change;
 pub use error::StoreError;
 pub(crate) use transaction::{AuditFilter, Beginning, Changes, DurableWrite, LossyWrite, Read};
+pub(crate) use write_set::WriteSet;
 
 pub(crate) use self::redb::backup::check;
 
@@ -50,6 +53,7 @@ struct Shared {
     jobs: Option<Sender<Box<dyn redb::writer::Job>>>,
     thread: Option<JoinHandle<()>>,
     measured: redb::writer_metrics::Measured,
+    followers: Arc<redb::writer::Followers>,
 }
 
 impl Drop for Shared {
@@ -84,11 +88,12 @@ impl Store {
         let handle = Arc::new(redb::database::Handle::new(medium, path, cache_bytes, database));
         let (jobs, queue) = channel();
         let measured = redb::writer_metrics::Measured::default();
+        let followers = Arc::<redb::writer::Followers>::default();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn({
-                let (handle, measured) = (Arc::clone(&handle), measured.clone());
-                move || redb::writer::run(&handle, &queue, &measured)
+                let (handle, measured, followers) = (Arc::clone(&handle), measured.clone(), Arc::clone(&followers));
+                move || redb::writer::run(&handle, &queue, &measured, &followers)
             })
             .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
         Ok(Self {
@@ -98,6 +103,7 @@ impl Store {
                 jobs: Some(jobs),
                 thread: Some(thread),
                 measured,
+                followers,
             }),
             signer: None,
         })
@@ -115,6 +121,12 @@ impl Store {
     /// What signs the audit log's checkpoints, where there is a key.
     pub(crate) fn signer(&self) -> Option<Arc<Signer>> {
         self.signer.clone()
+    }
+
+    /// Hands the write set of every commit from now on to `follower`, before its callers are answered. It runs on the
+    /// writer's thread: it must be quick and must not wait.
+    pub(crate) fn follow(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
+        self.shared.followers.add(follower);
     }
 
     /// Shows what the writer measures.

@@ -94,7 +94,6 @@ impl Fleet {
         if taken {
             self.was_applied(server, revision);
         }
-        self.shared.relay.line(server).wake_people();
         Ok(())
     }
 
@@ -147,7 +146,6 @@ impl Fleet {
         let id = server.clone();
         let record = move |tx: &dyn LossyWrite| stock(tx, &id, prekeys);
         self.record_of_agent(caller, server, Durability::Lazy, record).await?;
-        self.shared.relay.line(server).note_prekeys_came();
         Ok(())
     }
 

@@ -146,7 +146,7 @@ impl Fleet {
                 .as_ref()
                 .map(|(line, _): &(Arc<Line>, Wanting)| line.people_news());
             let (id, new, once, now) = (server.clone(), new.clone(), once.clone(), self.now());
-            let attempt = self.change_desired(caller, server, move |tx: &dyn DurableWrite| {
+            let attempt = self.change(caller, move |tx: &dyn DurableWrite| {
                 rules::create(tx, &id, new, once, now)
             });
             if let Made::Peer(client, revision) = attempt.await? {
@@ -201,7 +201,7 @@ impl Fleet {
     ) -> Result<Client, Refusal> {
         let (server_id, peer, now) = (server.clone(), *id, self.now());
         let change = move |tx: &dyn DurableWrite| rules::update(tx, &server_id, &peer, patch, now);
-        if let Some(revision) = self.change_desired(caller, server, change).await? {
+        if let Some(revision) = self.change(caller, change).await? {
             self.confirmed(server, revision).await?;
         }
         self.client(server, id)
@@ -211,7 +211,7 @@ impl Fleet {
     pub async fn remove_client(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
         let (server_id, peer) = (server.clone(), *id);
         let change = move |tx: &dyn DurableWrite| rules::remove(tx, &server_id, &peer);
-        let revision = self.change_desired(caller, server, change).await?;
+        let revision = self.change(caller, change).await?;
         self.confirmed(server, revision).await
     }
 

@@ -12,7 +12,7 @@ use wgctl::{ServerId, Timestamp};
 use super::rules::existing;
 use crate::fleet::people::api_tokens::{new_token, token_hash};
 use crate::fleet::people::authority;
-use crate::fleet::{Actor, Authority, Caller, Fleet, Refusal, to_its_end};
+use crate::fleet::{Actor, Authority, Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::OldToken;
 use crate::store::DurableWrite;
@@ -79,18 +79,8 @@ impl Fleet {
         let (agent_token, hash) = new_token(AGENT_PREFIX)?;
         let (server, now) = (id.clone(), self.now());
         let until = (grace > 0).then(|| now.after(Duration::from_secs(grace.into())));
-        let (fleet, caller) = (self.clone(), caller.clone());
-        to_its_end(async move {
-            let id = server.clone();
-            let rotated = move |tx: &dyn DurableWrite| rotate(tx, &id, hash, until, now);
-            fleet.change(&caller, rotated).await?;
-            if until.is_none() {
-                // A poll that is held under the old token ends with it.
-                fleet.shared.relay.cut(&server);
-            }
-            Ok(())
-        })
-        .await?;
+        let rotated = move |tx: &dyn DurableWrite| rotate(tx, &server, hash, until, now);
+        self.change(caller, rotated).await?;
         Ok(AgentToken {
             agent_token,
             pin: None,
@@ -100,17 +90,9 @@ impl Fleet {
 
     /// The agent has its new token: the old one is dead.
     pub(crate) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
-        let (fleet, caller, server) = (self.clone(), caller.clone(), id.clone());
-        to_its_end(async move {
-            let (id, authority) = (server.clone(), caller.authority.clone());
-            let retired = move |tx: &dyn DurableWrite| retire(tx, &id, &authority);
-            // Else another request was first, and what hangs on the line is the new token's.
-            if fleet.change(&caller, retired).await? {
-                fleet.shared.relay.cut(&server);
-            }
-            Ok(())
-        })
-        .await
+        let (id, authority) = (id.clone(), caller.authority.clone());
+        let retired = move |tx: &dyn DurableWrite| retire(tx, &id, &authority);
+        self.change(caller, retired).await
     }
 }
 
@@ -153,13 +135,13 @@ fn rotate(
     Ok(Change::new((), entry))
 }
 
-fn retire(tx: &dyn DurableWrite, id: &ServerId, authority: &Authority) -> Result<Change<bool>, Refusal> {
+fn retire(tx: &dyn DurableWrite, id: &ServerId, authority: &Authority) -> Result<Change<()>, Refusal> {
     let (mut server, _) = existing(tx, id)?;
     // Another rotation may have come between: then theirs is the old one.
     let is_newest = matches!(authority, Authority::Agent { token_hash, .. } if *token_hash == server.token_hash);
     let Some(old) = server.old_token.take().filter(|_| is_newest) else {
-        return Ok(Change::none(false));
+        return Ok(Change::none(()));
     };
     tx.put_server(&server, Some(&old.hash))?;
-    Ok(Change::new(true, Entry::new(Action::ServerTokenRetired, id)))
+    Ok(Change::new((), Entry::new(Action::ServerTokenRetired, id)))
 }

@@ -81,7 +81,7 @@ impl Fleet {
     /// Changes a server.
     pub async fn update_server(&self, caller: &Caller, id: &ServerId, patch: ServerPatch) -> Result<Server, Refusal> {
         let (now, server) = (self.now(), id.clone());
-        self.change_desired(caller, id, move |tx: &dyn DurableWrite| update(tx, &server, patch, now))
+        self.change(caller, move |tx: &dyn DurableWrite| update(tx, &server, patch, now))
             .await
     }
 
@@ -95,7 +95,6 @@ impl Fleet {
         let server = id.clone();
         self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &server))
             .await?;
-        self.shared.relay.cut(id);
         let (server, now) = (id.clone(), self.now());
         let forgotten = self
             .store()

@@ -1,6 +1,6 @@
 //! The agents' side: what a poll answers, what is confirmed, what is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wgctl::api::{Counters, PeerCounters, Report, ServerPatch};
 use wgctl::config::ClientConfig;
@@ -9,6 +9,7 @@ use wgctl::protocol::v1::{Ask, ClientConfiguration, Failure, Hello, Reply, Seale
 use wgctl::{PresharedKey, PublicKey};
 
 use super::*;
+use crate::model::effect::Effect;
 
 fn ids(change: &Change) -> (Vec<PeerId>, Vec<PeerId>) {
     match change {
@@ -85,7 +86,9 @@ async fn what_is_not_known_to_be_applied_is_told_again_after_a_restart() {
     let second = scene.poll(first).await.revision;
     assert_eq!(scene.poll(second).await.change, Change::Unchanged);
     // The confirmation of the second is lost with the plane.
-    scene.fleet.shared.relay.cut(&scene.server);
+    scene.fleet.shared.relay.follow(&BTreeSet::from([Effect::AgentCutOff {
+        server: scene.server.clone(),
+    }]));
     assert_eq!(ids(&scene.poll(second).await.change).0, [alice.id]);
     assert_eq!(scene.poll(second).await.change, Change::Unchanged);
 }

@@ -44,6 +44,9 @@ fn rewritten(bytes: &[u8], schema: u64, change: impl Fn(&str, &[u8]) -> Option<V
     writer.end().unwrap()
 }
 
+/// The schema of the backups that this release makes.
+const SCHEMA: u64 = crate::store::redb::schema::VERSION;
+
 #[tokio::test]
 async fn what_was_confirmed_in_another_life_counts_no_more() {
     let scene = scene().await;
@@ -89,7 +92,7 @@ async fn a_backup_of_another_schema_or_with_unreadable_records_is_refused() {
     let backup = bytes(&scene).await;
     let life = scene.fleet.store().incarnation().unwrap();
     let actions = scene.actions().await;
-    for schema in [0, 2, u64::MAX] {
+    for schema in [0, SCHEMA + 1, u64::MAX] {
         let error = restore(&scene, &rewritten(&backup, schema, |_, _| None))
             .await
             .unwrap_err();
@@ -97,14 +100,16 @@ async fn a_backup_of_another_schema_or_with_unreadable_records_is_refused() {
         assert!(error.to_string().contains("schema"), "{error}");
     }
     for table in ["servers", "ledgers", "peers", "audit"] {
-        let spoilt = rewritten(&backup, 1, |name, _| (name == table).then(|| b"{\"id\":7}".to_vec()));
+        let spoilt = rewritten(&backup, SCHEMA, |name, _| {
+            (name == table).then(|| b"{\"id\":7}".to_vec())
+        });
         let error = restore(&scene, &spoilt).await.unwrap_err();
         assert_eq!(error.code(), "invalid_backup");
         assert!(error.to_string().contains(table), "{error}");
     }
     assert_eq!(scene.fleet.store().incarnation().unwrap(), life, "nothing was changed");
     assert_eq!(scene.actions().await, actions);
-    restore(&scene, &rewritten(&backup, 1, |_, _| None)).await.unwrap();
+    restore(&scene, &rewritten(&backup, SCHEMA, |_, _| None)).await.unwrap();
 }
 
 #[tokio::test]

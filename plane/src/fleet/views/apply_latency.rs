@@ -3,7 +3,6 @@
 //! Owns the time that a change takes from its commit to its agent's confirmation. What is read of the
 //! store while somebody looks is `numbers`'.
 
-use crate::store::Read;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use wgctl::ServerId;
@@ -32,24 +31,6 @@ impl Fleet {
             "From a change's commit to the confirmation that the kernel has it, of changes to servers whose agent was there",
             self.shared.measured.applied.clone(),
         );
-    }
-
-    /// A change of this server was committed just now. Changes of an agent that is away wait for it,
-    /// which says nothing of how quick the two are.
-    pub(crate) fn was_committed(&self, server: &ServerId) {
-        let line = self.shared.relay.line(server);
-        if !line.connected() {
-            return;
-        }
-        let revision = self
-            .store()
-            .read(|tx: &dyn Read| tx.ledger(server))
-            .ok()
-            .flatten()
-            .map(|ledger| ledger.revision);
-        if let Some(revision) = revision {
-            line.note_commit(revision);
-        }
     }
 
     /// The server's agent has confirmed this revision.

@@ -23,7 +23,7 @@ use wgctl::protocol::v1::Prekey;
 
 use super::older_schemas;
 use super::rows::{Order, Rows, Span, WriteRows, parse};
-use super::schema::{self, Table, fixed};
+use super::schema::{self, fixed};
 use super::tables::audit::chain;
 use super::tables::audit::chain::Chain;
 use crate::model::records::{
@@ -31,6 +31,7 @@ use crate::model::records::{
 };
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::table::Table;
 
 /// What no backup holds and every restore drops. A stock of prekeys would come back with those that
 /// were given out since: two devices would have one key. Answers and penalties are of the moment.
@@ -63,9 +64,7 @@ impl<R: Rows> ReadEverything for R {
 
 impl<R: WriteRows> WriteEverything for R {
     fn replace_by(&self, backup: &mut dyn io::Read) -> Result<(), StoreError> {
-        for table in Table::ALL {
-            self.clear(*table)?;
-        }
+        self.replace_everything()?;
         let mut reader = Reader::begin(backup).map_err(refused)?;
         rows(&mut reader, &mut |table, key, value| self.put(table, key, value))?;
         self.put(Table::Meta, schema::SCHEMA, &schema::VERSION.to_be_bytes())?;
@@ -132,7 +131,7 @@ pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError
 /// Hands all rows of a backup to `row`, as the present schema has them.
 fn rows<R: io::Read>(
     reader: &mut Reader<R>,
-    row: &mut dyn FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError>,
+    row: &mut impl FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let found = reader.header().schema;
     let mut table = String::new();

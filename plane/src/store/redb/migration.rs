@@ -15,7 +15,8 @@ use wgctl::name::Incarnation;
 use super::disk;
 use super::disk::Medium;
 use super::rows::storage;
-use super::schema::{Definition, INCARNATION, SCHEMA, Schema, Step, Table, fixed};
+use super::schema::{Definition, INCARNATION, SCHEMA, Schema, Step, fixed};
+use crate::store::table::Table;
 
 /// The table that every schema has.
 const META: Definition = Table::Meta.definition();
@@ -70,7 +71,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 fn begin(database: &Database, schema: &Schema) -> Result<Incarnation, StoreError> {
     let tx = database.begin_write().map_err(storage)?;
     for table in schema.tables {
-        tx.open_table(*table).map_err(storage)?;
+        tx.open_table(table.definition()).map_err(storage)?;
     }
     put_version(&tx, schema.version)?;
     let incarnation = {

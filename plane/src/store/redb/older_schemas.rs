@@ -8,8 +8,9 @@ use redb::{ReadableTable as _, WriteTransaction};
 use serde_json::{Map, Value};
 
 use super::rows::storage;
-use super::schema::{Definition, Table};
+use super::schema::Definition;
 use crate::store::error::StoreError;
+use crate::store::table::Table;
 
 /// Schema 1 kept in one row what an agent confirmed and what it measured: id → state.
 const AGENT_STATES: Definition = Definition::new("agent_states");

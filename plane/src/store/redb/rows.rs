@@ -13,8 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::schema::Table;
 use crate::store::error::StoreError;
+use crate::store::table::Table;
+use crate::store::write_set::WriteSet;
 
 /// What a visitor of rows answers: go on, or enough.
 pub(super) type Step = Result<ControlFlow<()>, StoreError>;
@@ -145,8 +146,8 @@ pub(crate) trait WriteRows: Rows {
     /// The request that the change is part of.
     fn request(&self) -> Option<Uuid>;
 
-    /// Removes all rows of a table, whatever they cost to walk.
-    fn clear(&self, table: Table) -> Result<(), StoreError>;
+    /// Removes all rows of all tables, to be followed by those that replace them.
+    fn replace_everything(&self) -> Result<(), StoreError>;
 
     /// Writes a row.
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
@@ -293,6 +294,7 @@ pub(crate) struct WriteTx {
     tx: WriteTransaction,
     dirty: Cell<bool>,
     request: Cell<Option<Uuid>>,
+    writes: RefCell<WriteSet>,
     failure: Failure,
 }
 
@@ -302,6 +304,7 @@ impl WriteTx {
             tx,
             dirty: Cell::new(false),
             request: Cell::new(None),
+            writes: RefCell::default(),
             failure: Failure::default(),
         }
     }
@@ -326,8 +329,9 @@ impl WriteTx {
         self.dirty.replace(false)
     }
 
-    pub(super) fn into_inner(self) -> WriteTransaction {
-        self.tx
+    /// The transaction itself, and what was written in it.
+    pub(super) fn into_parts(self) -> (WriteTransaction, WriteSet) {
+        (self.tx, self.writes.into_inner())
     }
 }
 
@@ -356,13 +360,21 @@ impl WriteRows for WriteTx {
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
         let written = self.open_table(table)?.insert(key, value).map(drop).map_err(storage);
-        self.failure.note(written)
+        self.failure.note(written)?;
+        self.writes.borrow_mut().put(table, key, value);
+        Ok(())
     }
 
     fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
-        let removed = self.open_table(table)?.remove(key).map(drop).map_err(storage);
-        self.failure.note(removed)
+        let mut open = self.open_table(table)?;
+        let removed = open
+            .remove(key)
+            .map(|row| row.map(|row| row.value().to_vec()))
+            .map_err(storage);
+        let last = self.failure.note(removed)?;
+        self.writes.borrow_mut().erase(table, key, last);
+        Ok(())
     }
 
     fn erase_all(&self, table: Table, span: Span) -> Result<(), StoreError> {
@@ -370,8 +382,12 @@ impl WriteRows for WriteTx {
             return Ok(());
         }
         self.dirty.set(true);
-        let mut table = self.open_table(table)?;
-        let removed = table.retain_in::<&[u8], _>(span.bounds(), |_, _| false);
+        let mut open = self.open_table(table)?;
+        let mut writes = self.writes.borrow_mut();
+        let removed = open.retain_in::<&[u8], _>(span.bounds(), |key, value| {
+            writes.erase(table, key, Some(value.to_vec()));
+            false
+        });
         self.failure.note(removed.map_err(storage))
     }
 
@@ -379,11 +395,15 @@ impl WriteRows for WriteTx {
         self.request.get()
     }
 
-    fn clear(&self, table: Table) -> Result<(), StoreError> {
+    fn replace_everything(&self) -> Result<(), StoreError> {
         self.dirty.set(true);
-        let deleted = self.tx.delete_table(table.definition()).map_err(storage);
-        self.failure.note(deleted)?;
-        let opened = self.tx.open_table(table.definition()).map(drop).map_err(storage);
-        self.failure.note(opened)
+        self.writes.borrow_mut().replace_everything();
+        for table in Table::ALL {
+            let deleted = self.tx.delete_table(table.definition()).map_err(storage);
+            self.failure.note(deleted)?;
+            let opened = self.tx.open_table(table.definition()).map(drop).map_err(storage);
+            self.failure.note(opened)?;
+        }
+        Ok(())
     }
 }

@@ -7,9 +7,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use redb::{Durability, WriteTransaction};
+
+use crate::store::write_set::WriteSet;
 
 use super::database::Handle;
 use super::rows::{WriteTx, storage};
@@ -60,8 +63,32 @@ impl Job for Wake {
     fn finish(self: Box<Self>, _: Result<(), StoreError>) {}
 }
 
+/// Someone who follows the commits.
+type Follower = Box<dyn Fn(&WriteSet) + Send + Sync>;
+
+/// Those who follow the commits, in the order of the commits.
+#[derive(Default)]
+pub(crate) struct Followers(RwLock<Vec<Follower>>);
+
+impl Followers {
+    /// Hands every commit from now on to `follower`, on the writer's thread: it must be quick and must not wait.
+    pub(crate) fn add(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
+        let mut followers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        followers.push(Box::new(follower));
+    }
+
+    fn tell(&self, writes: &WriteSet) {
+        for follower in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            // A panic must not take the writer with it.
+            if catch_unwind(AssertUnwindSafe(|| follower(writes))).is_err() {
+                tracing::error!("a follower of the commits panicked; it may have missed one");
+            }
+        }
+    }
+}
+
 /// Runs until all senders are gone; then makes durable what is not yet.
-pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &Measured) {
+pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &Measured, followers: &Followers) {
     let mut lazy_since: Option<Instant> = None;
     loop {
         let patience = patience(handle.is_open(), lazy_since);
@@ -77,10 +104,14 @@ pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &Mea
             }
             continue;
         }
-        lazy_since = lazy_after(commit(handle, batch, overdue, measured), lazy_since, Instant::now());
+        lazy_since = lazy_after(
+            commit(handle, batch, overdue, measured, followers),
+            lazy_since,
+            Instant::now(),
+        );
     }
     if lazy_since.is_some() {
-        commit(handle, Vec::new(), true, measured);
+        commit(handle, Vec::new(), true, measured, followers);
     }
 }
 
@@ -102,11 +133,21 @@ fn lazy_after(committed: Verdict, since: Option<Instant>, now: Instant) -> Optio
 }
 
 /// Runs a batch in one transaction and tells everybody. Says what was committed.
-fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool, measured: &Measured) -> Verdict {
+fn commit(
+    handle: &Handle,
+    mut batch: Vec<Box<dyn Job>>,
+    overdue: bool,
+    measured: &Measured,
+    followers: &Followers,
+) -> Verdict {
     let began = Instant::now();
     let outcome = attempt(handle, &mut batch, overdue);
     let (verdict, told) = match outcome {
-        Ok(verdict) => (verdict, Ok(())),
+        Ok((verdict, writes)) => {
+            // Before anybody is answered: whoever was answered finds that the others were woken.
+            followers.tell(&writes);
+            (verdict, Ok(()))
+        }
         Err(error) => {
             tracing::error!("a commit failed: {error}");
             // redb refuses everything after an I/O error until the database is opened again.
@@ -131,7 +172,7 @@ fn commit(handle: &Handle, mut batch: Vec<Box<dyn Job>>, overdue: bool, measured
     verdict
 }
 
-fn attempt(handle: &Handle, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdict, StoreError> {
+fn attempt(handle: &Handle, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verdict, WriteSet), StoreError> {
     if !handle.is_open() {
         handle.reopen()?;
     }
@@ -152,7 +193,7 @@ fn begin(handle: &Handle) -> Result<WriteTx, StoreError> {
     begun.map(WriteTx::new)
 }
 
-fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdict, StoreError> {
+fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verdict, WriteSet), StoreError> {
     let mut verdict = if overdue { Verdict::Durable } else { Verdict::Nothing };
     for job in batch {
         if tx.has_failed() {
@@ -169,7 +210,7 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdi
                     return Err(failed());
                 }
                 tracing::error!("a change broke the store's rules ({rule}); its batch was undone");
-                tx.into_inner().abort().map_err(storage)?;
+                tx.into_parts().0.abort().map_err(storage)?;
                 return Err(StoreError::Broken(rule));
             }
         }
@@ -177,8 +218,9 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<Verdi
     if tx.has_failed() {
         return Err(failed());
     }
-    settle(tx.into_inner(), verdict)?;
-    Ok(verdict)
+    let (tx, writes) = tx.into_parts();
+    settle(tx, verdict)?;
+    Ok((verdict, writes))
 }
 
 /// The disk failed while a change was decided or written; its own answer says how.

@@ -8,7 +8,7 @@ use wgctl::audit::{Expected, Signer, Verifier, follow};
 use super::*;
 use crate::model::caller::{Action, Actor, Entry};
 use crate::store::redb::rows::{Order, Rows as _, SEEN, Span, WriteRows as _};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 fn signer() -> Signer {
     Signer::from_seed(&[7; 32]).unwrap()
@@ -476,7 +476,10 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
         "{refused:?}"
     );
     assert_eq!(users(&store), 1);
-    store.record_rows(|tx| tx.clear(Table::AuditChain)).await.unwrap();
+    store
+        .record_rows(|tx| tx.erase_all(Table::AuditChain, Span::under(&[])))
+        .await
+        .unwrap();
     store
         .change(&caller(), at(1), |_| {
             Ok::<_, StoreError>(Change::new((), Entry::new(Action::ServerUpdated, "x")))

@@ -16,7 +16,7 @@ use crate::model::caller::{Action, Entry};
 use crate::model::records::Ledger;
 use crate::store::DurableWrite;
 use crate::store::redb::rows::{Order, Rows as _, Span};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 use crate::store::{Change, Store, StoreError};
 
 type Content = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;

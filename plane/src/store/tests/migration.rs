@@ -14,7 +14,8 @@ use crate::store::StoreError;
 use crate::store::redb::disk;
 use crate::store::redb::migration;
 use crate::store::redb::rows::storage;
-use crate::store::redb::schema::{CURRENT, Definition, Schema, Step, Table};
+use crate::store::redb::schema::{CURRENT, Definition, Schema, Step};
+use crate::store::table::Table;
 
 const NOTES: Definition = Definition::new("notes");
 
@@ -92,8 +93,8 @@ fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
     let all = |disk: &Disk, path: &Path| {
         let database = disk::open(disk, path, CACHE).unwrap_or_else(|error| panic!("{when}: {error}"));
         let tx = database.begin_read().unwrap();
-        let rows = |table: &Definition| {
-            let rows = tx.open_table(*table).unwrap();
+        let rows = |table: &Table| {
+            let rows = tx.open_table(table.definition()).unwrap();
             let rows = rows.range::<&[u8]>(..).unwrap().map(|row| {
                 let (key, value) = row.unwrap();
                 (key.value().to_vec(), value.value().to_vec())

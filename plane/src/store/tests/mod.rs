@@ -10,6 +10,7 @@ mod queue;
 mod released;
 mod rows;
 mod workload;
+mod write_sets;
 
 use std::sync::Arc;
 

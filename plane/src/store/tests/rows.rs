@@ -15,7 +15,7 @@ use crate::store::redb::row_key;
 use crate::store::redb::rows::ReadTx;
 use crate::store::redb::rows::{Order, Rows as _, Span};
 use crate::store::redb::schema;
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 use crate::store::transaction::*;
 use crate::store::{Store, StoreError};
 

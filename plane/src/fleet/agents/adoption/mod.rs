@@ -88,7 +88,7 @@ impl Fleet {
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
         let turn = self.shared.relay.line(server).turn().await;
-        self.change_desired(caller, server, move |tx: &dyn DurableWrite| {
+        self.change(caller, move |tx: &dyn DurableWrite| {
             let _turn = turn;
             let scene = Scene::read(tx, &id)?;
             if let Before::Done(clients) = scene.before(&adoption)? {

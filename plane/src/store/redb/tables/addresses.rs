@@ -12,7 +12,8 @@ use wgctl::{PeerId, ServerId};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows};
-use crate::store::redb::schema::{Table, fixed};
+use crate::store::redb::schema::fixed;
+use crate::store::table::Table;
 
 const fn family(net: &IpNet) -> u8 {
     match net {

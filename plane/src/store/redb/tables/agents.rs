@@ -11,7 +11,7 @@ use crate::model::records::{Confirmation, Measurement};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Rows, WriteRows};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 impl<R: Rows> ReadAgents for R {
     fn confirmation(&self, server: &ServerId) -> Result<Confirmation, StoreError> {

@@ -7,7 +7,8 @@ use wgctl::name::{TokenId, TokenName};
 use crate::model::records::TokenRecord;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema::{Table, fixed};
+use crate::store::redb::schema::fixed;
+use crate::store::table::Table;
 
 impl<R: Rows> ReadTokens for R {
     fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {

@@ -5,7 +5,7 @@ use wgctl::ServerId;
 
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 fn hour_key(hour: u64, server: &ServerId) -> Vec<u8> {
     [hour.to_be_bytes().as_slice(), server.as_str().as_bytes()].concat()

@@ -7,7 +7,7 @@ use crate::model::records::Answer;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 /// A moment as a key: moments before 1970 count as 1970.
 fn moment(at: Timestamp) -> [u8; 8] {

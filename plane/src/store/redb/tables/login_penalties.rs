@@ -9,7 +9,7 @@ use wgctl::Timestamp;
 use crate::model::records::Penalty;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 impl<R: Rows> ReadPenalties for R {
     fn penalty(&self, account: &[u8; 32]) -> Result<Option<Penalty>, StoreError> {

@@ -9,7 +9,8 @@ use crate::model::records::PeerRecord;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
-use crate::store::redb::schema::{Table, fixed};
+use crate::store::redb::schema::fixed;
+use crate::store::table::Table;
 
 impl<R: Rows> ReadPeers for R {
     fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError> {

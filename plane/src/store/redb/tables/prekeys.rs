@@ -9,7 +9,7 @@ use wgctl::{PeerId, ServerId};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 impl<R: Rows> ReadPrekeys for R {
     fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError> {

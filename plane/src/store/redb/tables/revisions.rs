@@ -10,7 +10,7 @@ use crate::model::records::Ledger;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 /// How many changes a server's log keeps; an agent that is further behind gets a snapshot.
 const KEPT: u64 = 10_000;

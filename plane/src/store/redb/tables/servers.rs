@@ -7,7 +7,8 @@ use crate::model::records::{Ledger, ServerRecord};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema::{Table, fixed};
+use crate::store::redb::schema::fixed;
+use crate::store::table::Table;
 
 fn id_key(id: &ServerId) -> &[u8] {
     id.as_str().as_bytes()

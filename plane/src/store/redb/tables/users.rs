@@ -6,7 +6,8 @@ use wgctl::name::{Email, UserId};
 use crate::model::records::UserRecord;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema::{Table, fixed};
+use crate::store::redb::schema::fixed;
+use crate::store::table::Table;
 
 impl<R: Rows> ReadUsers for R {
     fn user(&self, id: &UserId) -> Result<Option<UserRecord>, StoreError> {

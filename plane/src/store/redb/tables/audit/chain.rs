@@ -12,7 +12,7 @@ use wgctl::audit::{KeyRefused, Signer};
 
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 /// In [`Table::AuditChain`].
 pub(crate) const HEAD: &[u8] = b"head";

@@ -8,7 +8,7 @@ use wgctl::api::AuditRecord;
 use super::number;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 
 /// How many parts of a target are indexed; what is deeper is found by what it is below.
 const DEPTH: usize = 3;

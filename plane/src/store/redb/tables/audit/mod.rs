@@ -19,7 +19,7 @@ use crate::store::change::Author;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 use chain::{chain, put_checkpoint};
 
 impl<R: Rows> ReadAudit for R {

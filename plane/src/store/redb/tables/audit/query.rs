@@ -15,7 +15,7 @@ use super::index::Index;
 use super::number;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span};
-use crate::store::redb::schema::Table;
+use crate::store::table::Table;
 use crate::store::transaction::AuditFilter;
 
 /// A sorted set of numbers of records.

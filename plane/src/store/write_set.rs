@@ -1,0 +1,178 @@
+//! The write set of a commit: which rows of which tables it put or erased.
+//!
+//! Owns the collecting, and what a commit means for those who wait ([`WriteSet::effects`]). Replayed in the order of
+//! the commits, write sets give the same rows. It must not know who waits, nor how rows are kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wgctl::ServerId;
+
+use super::table::Table;
+use crate::model::effect::Effect;
+use crate::model::records::Ledger;
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RowWrite {
+    /// It has this value now.
+    Put(Vec<u8>),
+    /// It is gone; with its last value, where it was there.
+    Erased(Option<Vec<u8>>),
+}
+
+/// The rows that one commit wrote, each as it was left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WriteSet {
+    rows: BTreeMap<(Table, Vec<u8>), RowWrite>,
+    replaced: bool,
+}
+
+impl WriteSet {
+    /// Notes that a row was put.
+    pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        self.note(table, key, || RowWrite::Put(value.to_vec()));
+    }
+
+    /// Notes that a row was erased; `last` is the value it had.
+    pub(super) fn erase(&mut self, table: Table, key: &[u8], last: Option<Vec<u8>>) {
+        self.note(table, key, || RowWrite::Erased(last));
+    }
+
+    fn note(&mut self, table: Table, key: &[u8], write: impl FnOnce() -> RowWrite) {
+        if !self.replaced {
+            self.rows.insert((table, key.to_vec()), write());
+        }
+    }
+
+    /// Notes that all rows of all tables are replaced. They are not listed one by one, so that memory does not grow
+    /// with the database: whoever follows reads everything again.
+    pub(super) fn replace_everything(&mut self) {
+        self.rows.clear();
+        self.replaced = true;
+    }
+
+    /// Whether everything was replaced, and no row is listed.
+    #[cfg(test)]
+    pub(crate) const fn is_replacement(&self) -> bool {
+        self.replaced
+    }
+
+    /// The rows, by table and key.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (Table, &[u8], &RowWrite)> {
+        self.rows
+            .iter()
+            .map(|((table, key), write)| (*table, key.as_slice(), write))
+    }
+
+    /// What the commit means for those who wait. An effect stands for any number of rows.
+    pub(crate) fn effects(&self) -> BTreeSet<Effect> {
+        if self.replaced {
+            return BTreeSet::from([Effect::EverythingReplaced]);
+        }
+        let rows = self.rows.iter();
+        rows.filter_map(|((table, key), write)| effect(*table, key, write))
+            .collect()
+    }
+}
+
+/// The one place that says which row concerns whom.
+fn effect(table: Table, key: &[u8], write: &RowWrite) -> Option<Effect> {
+    match (table, write) {
+        (Table::Ledgers, RowWrite::Put(ledger)) => {
+            let ledger: Ledger = serde_json::from_slice(ledger).ok()?;
+            Some(Effect::DesiredStateMoved {
+                server: server(key)?,
+                revision: ledger.revision,
+            })
+        }
+        (Table::Confirmations | Table::Failures, _) => Some(Effect::Confirmed { server: server(key)? }),
+        (Table::Prekeys, RowWrite::Put(_)) => Some(Effect::PrekeysCame { server: server(key)? }),
+        (Table::AgentTokens, RowWrite::Erased(Some(whose))) => Some(Effect::AgentCutOff { server: server(whose)? }),
+        (Table::Servers, RowWrite::Erased(_)) => Some(Effect::AgentCutOff { server: server(key)? }),
+        (
+            Table::Meta
+            | Table::Servers
+            | Table::Ledgers
+            | Table::RetiredServers
+            | Table::AgentTokens
+            | Table::Measurements
+            | Table::Peers
+            | Table::PeerPlaces
+            | Table::PeerNames
+            | Table::PeerKeys
+            | Table::Spans
+            | Table::FreeRuns
+            | Table::Changes
+            | Table::Counters
+            | Table::Prekeys
+            | Table::SpentPrekeys
+            | Table::Users
+            | Table::UserEmails
+            | Table::ApiTokens
+            | Table::ApiTokenHashes
+            | Table::ApiTokenNames
+            | Table::ApiTokenUses
+            | Table::Audit
+            | Table::AuditChain
+            | Table::AuditCheckpoints
+            | Table::AuditActors
+            | Table::AuditActions
+            | Table::AuditTargets
+            | Table::AuditRuns
+            | Table::Answers
+            | Table::AnswerTimes
+            | Table::Penalties
+            | Table::History,
+            _,
+        ) => None,
+    }
+}
+
+/// The server whose id a key or a value begins with, up to its end or a zero byte.
+fn server(bytes: &[u8]) -> Option<ServerId> {
+    let id = bytes.split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(id).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(server: &str) -> ServerId {
+        server.parse().unwrap()
+    }
+
+    #[test]
+    fn each_row_concerns_those_who_wait_for_it() {
+        let mut writes = WriteSet::default();
+        let ledger = br#"{"revision":7,"floor":0,"last_place":3,"peers":3}"#;
+        writes.put(Table::Ledgers, b"la", ledger);
+        writes.put(Table::Failures, b"la\0peer", b"no");
+        writes.put(Table::Prekeys, b"oslo\0key", b"{}");
+        writes.erase(Table::Prekeys, b"paris\0key", None);
+        writes.erase(Table::AgentTokens, b"hash", Some(b"rome".to_vec()));
+        writes.erase(Table::AgentTokens, b"unknown", None);
+        writes.put(Table::Audit, b"1", b"{}");
+        let expected = BTreeSet::from([
+            Effect::DesiredStateMoved {
+                server: of("la"),
+                revision: 7,
+            },
+            Effect::Confirmed { server: of("la") },
+            Effect::PrekeysCame { server: of("oslo") },
+            Effect::AgentCutOff { server: of("rome") },
+        ]);
+        assert_eq!(writes.effects(), expected);
+    }
+
+    #[test]
+    fn a_replacement_lists_no_row_and_concerns_everybody() {
+        let mut writes = WriteSet::default();
+        writes.put(Table::Prekeys, b"oslo\0key", b"{}");
+        writes.replace_everything();
+        writes.put(Table::Prekeys, b"oslo\0key", b"{}");
+        assert_eq!(writes.rows().count(), 0);
+        assert_eq!(writes.effects(), BTreeSet::from([Effect::EverythingReplaced]));
+    }
+}
