@@ -12,8 +12,8 @@ use url::{Host, Url};
 use wgctl::Pin;
 use wgctl::api::base_url;
 use wgctl::client::Trust;
-use wgctl::log::Filter;
-use wgctl::metrics::check_listen;
+use wgctl::program::log::Filter;
+use wgctl::program::metrics::check_listen;
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
@@ -144,7 +144,7 @@ mod address {
 /// What is logged, as text.
 mod filter {
     use serde::{Deserialize as _, Deserializer, Serializer};
-    use wgctl::log::Filter;
+    use wgctl::program::log::Filter;
 
     pub(super) fn serialize<S: Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(filter.as_str())

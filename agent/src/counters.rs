@@ -16,8 +16,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wgctl::api::{Counters as Batch, PastSample, PeerCounters, Transfer};
 use wgctl::device::Device;
-use wgctl::file;
 use wgctl::name::Incarnation;
+use wgctl::program::private_file;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
 use past::Past;
@@ -107,7 +107,7 @@ impl Counters {
     /// Writes everything down.
     pub fn save(&mut self, folder: &Path, uptime: Duration) -> io::Result<()> {
         self.uptime = uptime;
-        file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)?;
+        private_file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)?;
         self.unsaved = false;
         Ok(())
     }

@@ -15,9 +15,9 @@ use wgctl::client::{Client, Target};
 use wgctl::device::kernel::Kernel;
 use wgctl::device::userspace::Userspace;
 use wgctl::device::{Backend as _, Device};
-use wgctl::file;
+use wgctl::program::private_file;
+use wgctl::program::terminal::ask_hidden;
 use wgctl::protocol::v1::{Hello, Terms, VERSION};
-use wgctl::terminal::ask_hidden;
 use wgctl::{PeerName, Pin, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -268,9 +268,9 @@ impl NewHost<'_> {
             std::fs::create_dir_all(folder).map_err(at(folder))?;
         }
         let (path, token_file, folder) = (self.path, &self.config.token_file, &self.config.state_dir);
-        file::write_private(token_file, format!("{}\n", self.token).as_bytes()).map_err(at(token_file))?;
+        private_file::write_private(token_file, format!("{}\n", self.token).as_bytes()).map_err(at(token_file))?;
         let text = toml::to_string(self.config)?;
-        file::write_private(path, text.as_bytes()).map_err(at(path))?;
+        private_file::write_private(path, text.as_bytes()).map_err(at(path))?;
         // No secret is in it. The token stays root's: the unit passes it on (`LoadCredential=`).
         std::fs::set_permissions(path, Permissions::from_mode(0o644)).map_err(at(path))?;
         let mut files = vec![folder.clone()];

@@ -1,14 +1,14 @@
 //! The state folder: private, and one agent's at a time.
 //!
 //! Owns its making, its lock, and the mark that the host was released. What is written in it goes
-//! through `wgctl::file`.
+//! through `wgctl::program::private_file`.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use wgctl::file;
+use wgctl::program::private_file;
 
 /// Says that the interface was handed back: no agent may take it up until the host is enrolled again.
 const RELEASED: &str = "released";
@@ -42,7 +42,7 @@ pub(crate) fn is_released(folder: &Path) -> bool {
 
 /// Notes that the host was released.
 pub(crate) fn mark_released(folder: &Path) -> io::Result<()> {
-    file::write_private(&folder.join(RELEASED), b"`sentrazone-agent enroll` takes this away\n")
+    private_file::write_private(&folder.join(RELEASED), b"`sentrazone-agent enroll` takes this away\n")
 }
 
 /// Notes that the host is enrolled.

@@ -40,7 +40,7 @@ use tokio::sync::{oneshot, watch as shared};
 use tokio::task::JoinSet;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::userspace::Userspace;
-use wgctl::metrics::Listening;
+use wgctl::program::metrics::Listening;
 use wgctl::{Clock, ServerId};
 
 use config::{Backend, Config};

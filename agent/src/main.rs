@@ -14,7 +14,7 @@ use sentrazone_agent::plane::Planes;
 use sentrazone_agent::release::release;
 use sentrazone_agent::{Error, run};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wgctl::log::{self, Log};
+use wgctl::program::log::{self, Log};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

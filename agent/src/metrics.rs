@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use wgctl::Timestamp;
 use wgctl::api::Transfer;
 use wgctl::drift::DriftKind;
-use wgctl::metrics::{Page, seconds};
+use wgctl::program::metrics::{Page, seconds};
 
 /// What was compared with what should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

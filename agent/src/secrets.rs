@@ -13,8 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
-use wgctl::file;
 use wgctl::key::{KEY_LEN, KeyError};
+use wgctl::program::private_file;
 use wgctl::protocol::v1::{Prekey, Sealed};
 use wgctl::{PeerId, PresharedKey, PrivateKey, PublicKey, ServerId};
 use zeroize::Zeroizing;
@@ -268,7 +268,7 @@ fn make(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
 
 fn write(path: &Path, key: &PrivateKey) -> Result<(), Error> {
     let text = Zeroizing::new(format!("{}\n", key.to_base64().as_str()));
-    file::write_private(path, text.as_bytes()).map_err(|source| Error::File {
+    private_file::write_private(path, text.as_bytes()).map_err(|source| Error::File {
         path: path.to_owned(),
         source,
     })

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use wgctl::log;
+use wgctl::program::log;
 
 pub use limits::Limits;
 pub use metrics::Metrics;

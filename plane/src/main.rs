@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use sentrazone_plane::arguments::{Arguments, Command};
 use sentrazone_plane::{Config, Error, Plane, TlsError, tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wgctl::log::{self, Log};
+use wgctl::program::log::{self, Log};
 
 /// `EX_CONFIG` of sysexits.h; the other codes are [`Error::exit_code`]'s.
 const EXIT_CONFIGURATION: u8 = 78;

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinSet;
-use wgctl::metrics::Listening;
+use wgctl::program::metrics::Listening;
 
 use crate::auth::{KeyError, PasswordError, Passwords, SigningKey, TokenError, Tokens};
 use crate::config::Config;

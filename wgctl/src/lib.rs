@@ -17,22 +17,14 @@ pub mod client;
 pub mod config;
 pub mod device;
 pub mod drift;
-pub mod file;
 pub mod key;
-#[cfg(feature = "log")]
-pub mod log;
-#[cfg(feature = "metrics")]
-pub mod metrics;
 pub mod name;
 pub mod pin;
 pub mod pool;
+pub mod program;
 pub mod protocol;
-#[cfg(feature = "qr")]
-pub mod qr;
 #[cfg(feature = "openapi")]
 pub mod schema;
-#[cfg(feature = "terminal")]
-pub mod terminal;
 pub mod time;
 
 pub use key::{PresharedKey, PrivateKey, PublicKey};

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use wgctl::file;
+use wgctl::program::private_file;
 
 use crate::desired::{Delta, State};
 use format::Chain;
@@ -167,7 +167,7 @@ fn append(mut end: End, delta: &Delta) -> io::Result<End> {
 
 fn replace(path: &Path, state: &State) -> io::Result<End> {
     let (content, chain) = format::snapshot(state)?;
-    file::write_private(path, &content)?;
+    private_file::write_private(path, &content)?;
     Ok(End {
         file: OpenOptions::new().write(true).open(path)?,
         chain,

@@ -14,8 +14,8 @@ use std::path::Path;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wgctl::drift::{Drift, DriftKind};
-use wgctl::file;
 use wgctl::name::Incarnation;
+use wgctl::program::private_file;
 use wgctl::protocol::v1::DriftReport;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
@@ -137,7 +137,7 @@ impl Ledger {
     /// Writes it down where it has changed. To be called before a report is sent.
     pub fn save(&mut self, folder: &Path) -> io::Result<()> {
         if self.changed {
-            file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)?;
+            private_file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)?;
             self.changed = false;
         }
         Ok(())

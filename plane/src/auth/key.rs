@@ -84,7 +84,7 @@ impl SigningKey {
         let path = state_dir.join(FILE);
         let Some(bytes) = read_private(&path)? else {
             let key = random()?;
-            wgctl::file::write_private(&path, key.as_slice()).map_err(io_error("make", path))?;
+            wgctl::program::private_file::write_private(&path, key.as_slice()).map_err(io_error("make", path))?;
             return Ok(Self(key));
         };
         match bytes.as_slice().try_into() {

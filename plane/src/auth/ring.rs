@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use wgctl::Timestamp;
-use wgctl::file::Prepared;
+use wgctl::program::private_file::Prepared;
 use zeroize::Zeroizing;
 
 use super::key::{KeyError, io_error, random, read_private};

@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 use wgctl::Timestamp;
 use wgctl::api::Role;
-use wgctl::file::Prepared;
 use wgctl::name::UserId;
+use wgctl::program::private_file::Prepared;
 
 use super::key::KeyError;
 use super::ring::{Key, LIFETIME, Ring, SKEW};

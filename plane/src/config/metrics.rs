@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use wgctl::metrics::check_listen;
+use wgctl::program::metrics::check_listen;
 
 use super::settings::{SettingError, Settings};
 

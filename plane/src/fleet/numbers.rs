@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use wgctl::api::{PeerCounters, Status};
-use wgctl::metrics::{Kind, number};
+use wgctl::program::metrics::{Kind, number};
 use wgctl::{PeerId, PeerName, ServerId};
 
 use super::servers::no_server;
@@ -320,7 +320,7 @@ mod tests {
             per_peer: true,
         };
         let mut text = String::new();
-        wgctl::metrics::write_once(&mut text, shown).unwrap();
+        wgctl::program::metrics::write_once(&mut text, shown).unwrap();
         for name in [
             r#"name="a\\n\"} 1"}"#,
             r#"name="back\\slash\\"}"#,

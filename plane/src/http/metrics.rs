@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Mutex;
-use wgctl::metrics::{CONTENT_TYPE, Page, seconds, write_once};
+use wgctl::program::metrics::{CONTENT_TYPE, Page, seconds, write_once};
 use wgctl::protocol::path;
 
 use super::peer::Peer;

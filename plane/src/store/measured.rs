@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wgctl::metrics::seconds;
+use wgctl::program::metrics::seconds;
 
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

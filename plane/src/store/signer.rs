@@ -89,7 +89,7 @@ pub(crate) fn load_or_make(state_dir: &Path) -> Result<Signer, SignerError> {
 fn make(path: PathBuf) -> Result<Signer, SignerError> {
     let mut seed = Zeroizing::new([0; LENGTH]);
     getrandom::fill(seed.as_mut_slice()).map_err(|error| SignerError::Random(error.to_string()))?;
-    wgctl::file::write_private(&path, seed.as_slice()).map_err(io_error("make", path))?;
+    wgctl::program::private_file::write_private(&path, seed.as_slice()).map_err(io_error("make", path))?;
     Ok(Signer::from_seed(&seed)?)
 }
 

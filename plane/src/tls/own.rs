@@ -14,7 +14,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use wgctl::file::write_private;
+use wgctl::program::private_file::write_private;
 use zeroize::Zeroizing;
 
 use super::{TlsError, files};

@@ -45,7 +45,7 @@ fn a_hangup_reads_the_planes_level_again() {
         reload(&plane.process, answer);
     }
     let log = plane.process.log();
-    assert_eq!(log.matches("wgctl::log: ").count(), 4, "once each: {log}");
+    assert_eq!(log.matches("wgctl::program::log: ").count(), 4, "once each: {log}");
 }
 
 #[test]

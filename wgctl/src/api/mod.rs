@@ -6,11 +6,11 @@
 //! but for [`Report`], where newer agents may send more.
 
 mod audit;
-mod clients;
-mod people;
+mod peers;
 mod reports;
 mod servers;
 mod tokens;
+mod users;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -19,13 +19,13 @@ pub use audit::{
     AuditKey, AuditLine, AuditPublicKey, Changes, Checkpoint, Fault, FieldChange, FormatError, Hash, Head, Pruned,
     Signature, Verification,
 };
-pub use clients::{Client, ClientPatch, NewClient};
-pub use people::{Login, NewUser, PasswordChange, Role, Session, User, UserPatch};
+pub use peers::{Client, ClientPatch, NewClient};
 pub use reports::{
     AuditRecord, Counters, Health, HistoryPoint, PastSample, PeerCounters, Report, SAMPLES_AT_ONCE, Status, Transfer,
 };
 pub use servers::{AgentToken, NewServer, Server, ServerCreated, ServerPatch};
 pub use tokens::{ApiToken, ApiTokenCreated, KeyRotated, NewApiToken, TokenRotation};
+pub use users::{Login, NewUser, PasswordChange, Role, Session, User, UserPatch};
 
 /// A problem report (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,8 @@
 //! parsed into its type before, so that no name, address or endpoint can begin a line of its own.
 
 mod parse;
+#[cfg(feature = "qr")]
+pub mod qr_code;
 mod render;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 use wgctl::client;
 
-use crate::output::plain;
-use crate::words;
+use crate::plane_refusal;
+use crate::terminal::output::plain;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ impl Failure {
                 Some("is the URL right, and sentrazone-plane running there?".to_owned())
             }
             client::Error::Refused(problem)
-                if problem.code == "unauthorized" && !words::told(problem).contains("wgctl login") =>
+                if problem.code == "unauthorized" && !plane_refusal::told(problem).contains("wgctl login") =>
             {
                 Some("log in with `wgctl login URL`, or give a token with --token-file".to_owned())
             }
@@ -108,7 +108,7 @@ impl Failure {
 
 fn describe(error: &client::Error) -> String {
     match error {
-        client::Error::Refused(problem) => words::told(problem),
+        client::Error::Refused(problem) => plane_refusal::told(problem),
         other => other.to_string(),
     }
 }

@@ -1,47 +1,29 @@
 //! `wgctl`: the command people type.
 //!
 //! Owns the command tree, the exit codes (0 done, 1 refused or failed, 2 usage) and the one place
-//! where a failure is printed. Each command group is a file of its own; what they share is
-//! `connection` (which plane), `output` (JSON or text on stdout) and `values` (arguments' types).
+//! where a failure is printed. Each command group is a file or folder of `commands`; they share
+//! `connection` (the plane to talk to), `terminal` (output and questions) and `argument_types`.
 
-mod audit;
-mod backup;
-mod bulk;
-mod complete;
+mod argument_types;
+mod commands;
+mod completion;
 mod connection;
-mod credentials;
 #[cfg(test)]
-mod document;
+mod documentation;
 mod failure;
-mod file;
-mod keys;
-mod output;
-mod peer;
-mod peer_args;
-mod progress;
-mod prompt;
-mod qr;
-mod screen;
-mod server;
-mod server_args;
-mod session;
-mod show;
-mod status;
-mod table;
-mod token;
-mod user;
-mod values;
-mod watch;
-mod words;
+mod output_file;
+mod plane_refusal;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::commands::{audit, backup, key_generation, login, peer, server, show_interfaces, status, token, user};
 use crate::connection::Options;
 use crate::failure::Failure;
-use crate::output::{Output, Style};
+use crate::terminal::output::{Output, Style};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
@@ -87,7 +69,7 @@ enum Command {
     /// Replace everything a plane has recorded by a backup
     Restore(backup::Restore),
     /// Log in to a plane and keep the token in ~/.config/wgctl
-    Login(session::Login),
+    Login(login::Login),
     /// End the login, here and on the plane
     Logout,
     /// Print a fresh private key
@@ -97,7 +79,7 @@ enum Command {
     /// Print a fresh preshared key
     Genpsk,
     /// Show the WireGuard interfaces of this machine
-    Show(show::Show),
+    Show(show_interfaces::Show),
     /// Print what a shell has to read to complete wgctl, names included
     Completions {
         /// Which shell
@@ -112,7 +94,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = complete::answer(Cli::command) {
+    if let Some(code) = completion::answer(Cli::command) {
         return code;
     }
     let cli = match Cli::try_parse() {
@@ -147,12 +129,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let out = Output::new(cli.style);
     let options = cli.options;
     match cli.command {
-        Command::Genkey => keys::genkey(&out),
-        Command::Pubkey => keys::pubkey(&out),
-        Command::Genpsk => keys::genpsk(&out),
+        Command::Genkey => key_generation::genkey(&out),
+        Command::Pubkey => key_generation::pubkey(&out),
+        Command::Genpsk => key_generation::genpsk(&out),
         Command::Show(show) => show.run(&out),
         Command::Completions { shell } => {
-            let script = complete::script(shell);
+            let script = completion::script(shell);
             let script = script.map_err(|error| Failure::Local(format!("cannot write the completions: {error}")))?;
             out.bytes(&script)
         }
@@ -172,7 +154,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 async fn call(command: Command, options: &Options, out: &Output) -> Result<(), Failure> {
     match command {
         Command::Login(login) => login.run(options, out).await,
-        Command::Logout => session::logout(out).await,
+        Command::Logout => login::logout(out).await,
         Command::User(command) => command.run(&options.connect()?, out).await,
         Command::Token(command) => command.run(&options.connect()?, out).await,
         Command::Key(command) => command.run(&options.connect()?, out).await,

@@ -1,0 +1,199 @@
+//! `audit`: who did what, and whether the log of it is as it was written.
+//!
+//! Owns the words of these commands. The export is passed on as it comes, however long it is.
+
+mod table;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use wgctl::Timestamp;
+use wgctl::api::AuditRecord;
+use wgctl::client::{self, AuditFormat, AuditQuery, Client};
+
+use crate::argument_types::Moment;
+use crate::connection::Options;
+use crate::failure::Failure;
+use crate::output_file::Draft;
+use crate::terminal::output::Output;
+use crate::terminal::progress::Progress;
+
+/// The most that one query gives.
+const PAGE: u32 = 1000;
+
+/// How many records `--follow` begins with.
+const BEGIN_WITH: u32 = 10;
+
+/// How often `--follow` asks.
+const EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Save the whole log, as CSV or with its checkpoints as JSON Lines
+    Export {
+        /// The file to write [default: stdout]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Rows for spreadsheets, or one JSON object a line
+        #[arg(long, value_enum, default_value_t = Format::Csv)]
+        format: Format,
+    },
+    /// Check that no record was changed, removed or moved
+    Verify(verify::Verify),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Csv,
+    Jsonl,
+}
+
+#[derive(Args)]
+struct Filter {
+    /// Go on and show new records as they come
+    #[arg(long, short, conflicts_with_all = ["offset", "until"])]
+    follow: bool,
+    /// At most so many records, newest first [default: 100]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: Option<u32>,
+    /// Leave out so many of the newest
+    #[arg(long, value_name = "COUNT")]
+    offset: Option<u64>,
+    /// Only what this actor did (an email, agent:SERVER, token:NAME, local:USER)
+    #[arg(long)]
+    actor: Option<String>,
+    /// Only this action, like wg_client_created
+    #[arg(long)]
+    action: Option<String>,
+    /// Only what was done on this target, like los-angeles/alice-iphone, or below it
+    #[arg(long)]
+    target: Option<String>,
+    /// From when on: 24h, or a time like 2026-05-06T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Moment>,
+    /// Until when
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Moment>,
+}
+
+impl Audit {
+    pub(crate) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
+        match self.command {
+            Some(Command::Export { output, format }) => {
+                export(&options.connect()?, out, output.as_deref(), format).await
+            }
+            Some(Command::Verify(verify)) => verify.run(options, out).await,
+            None if self.filter.follow => follow(&options.connect()?, out, self.filter).await,
+            None => list(&options.connect()?, out, self.filter).await,
+        }
+    }
+}
+
+impl Filter {
+    fn query(self) -> AuditQuery {
+        let now = Timestamp::now();
+        AuditQuery {
+            limit: self.limit,
+            offset: self.offset,
+            actor: self.actor,
+            action: self.action,
+            target: self.target,
+            since: self.since.map(|when| when.back_from(now)),
+            until: self.until.map(|when| when.back_from(now)),
+        }
+    }
+}
+
+async fn list(plane: &Client, out: &Output, filter: Filter) -> Result<(), Failure> {
+    let records = plane.audit(&filter.query()).await?;
+    out.answer(&records, || out.table(table::table(&records)))
+}
+
+/// Shows the newest records, then those that come, oldest first, until it is stopped.
+async fn follow(plane: &Client, out: &Output, filter: Filter) -> Result<(), Failure> {
+    let query = filter.query();
+    let begin = AuditQuery {
+        limit: Some(query.limit.unwrap_or(BEGIN_WITH)),
+        ..query.clone()
+    };
+    let mut news = plane.audit(&begin).await?;
+    let mut last = 0;
+    loop {
+        for record in news.iter().rev() {
+            out.text(&table::line(record, out.json())?)?;
+            last = record.id;
+        }
+        tokio::time::sleep(EVERY).await;
+        news = newer(plane, &query, last).await?;
+    }
+}
+
+/// Matching records after number `last`, newest first.
+async fn newer(plane: &Client, query: &AuditQuery, last: u64) -> Result<Vec<AuditRecord>, Failure> {
+    let mut news: Vec<AuditRecord> = Vec::new();
+    loop {
+        let page = AuditQuery {
+            limit: Some(PAGE),
+            offset: Some(news.len() as u64),
+            ..query.clone()
+        };
+        let page = plane.audit(&page).await?;
+        let lowest = news.last().map_or(u64::MAX, |record| record.id);
+        let (found, count) = (page.len(), news.len());
+        // What came between two pages moved the second: it has some of the first again.
+        news.extend(page.into_iter().filter(|record| record.id > last && record.id < lowest));
+        if found < PAGE as usize || news.len() == count || news.last().is_some_and(|record| record.id == last + 1) {
+            return Ok(news);
+        }
+    }
+}
+
+async fn export(plane: &Client, out: &Output, path: Option<&Path>, format: Format) -> Result<(), Failure> {
+    let format = match format {
+        Format::Csv if out.json() => {
+            return Err(Failure::Usage(
+                "the export is CSV: give --format jsonl, or use `wgctl audit --json`".to_owned(),
+            ));
+        }
+        Format::Csv => AuditFormat::Csv,
+        Format::Jsonl => AuditFormat::JsonLines,
+    };
+    let mut response = plane.audit_export(format).await?;
+    let mut draft = path
+        .filter(|path| *path != Path::new("-"))
+        .map(Draft::create)
+        .transpose()?;
+    let broken = |error| {
+        Failure::Call(client::Error::Unreachable {
+            target: plane.target().to_string(),
+            reason: format!("the export broke off: {error}"),
+        })
+    };
+    let progress = Progress::of_bytes(out, response.content_length());
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        progress.more(chunk.len());
+        match &mut draft {
+            Some(draft) => draft.write(&chunk)?,
+            None => out.bytes(&chunk)?,
+        }
+    }
+    drop(progress);
+    match (draft, path) {
+        (Some(draft), Some(path)) => {
+            draft.finish()?;
+            out.done(&format!("The audit log is in {}.\n", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

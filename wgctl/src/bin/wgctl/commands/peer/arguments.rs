@@ -1,0 +1,130 @@
+//! What `peer add` and `peer set` are told.
+//!
+//! Owns the arguments and what they become in the API. It must not talk to a plane or ask the clock.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ipnet::IpNet;
+use wgctl::api::{ClientPatch, NewClient};
+use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
+
+use crate::argument_types::{List, Moment, Nullable, entries};
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The server
+    pub(crate) server: ServerId,
+    /// The device's name, unique on its server
+    #[arg(required_unless_present = "from_file")]
+    name: Option<PeerName>,
+    /// Add a device for each line of this file ("-" for stdin): a name, or a name, a comma and its public key.
+    /// Names that are there already stay as they are, so that a broken run can be repeated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "public_key", "address"])]
+    from_file: Option<PathBuf>,
+    /// Write the configuration of each into this folder, readable by you alone
+    #[arg(long, value_name = "FOLDER", requires = "from_file", conflicts_with = "name")]
+    output_dir: Option<PathBuf>,
+    /// The device's own public key; it then keeps its private key
+    #[arg(long, value_name = "KEY")]
+    public_key: Option<PublicKey>,
+    /// A wanted address; one of each family at most [default: the next free one]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Vec<List<IpAddr>>,
+    /// When it stops working by itself: 90d, 12h, or a time like 2026-05-06T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Moment>,
+    /// What the device sends into the tunnel [default: the server's]
+    #[arg(long, value_name = "NET,...")]
+    allowed_ips: Vec<List<IpNet>>,
+    /// Networks behind the device, which the server accepts and routes
+    #[arg(long, value_name = "NET,...")]
+    server_allowed_ips: Vec<List<IpNet>>,
+    /// Resolvers of the device, or "none" [default: the server's]
+    #[arg(long, value_name = "ADDRESS,...")]
+    dns: Vec<List<IpAddr>>,
+    /// MTU of the device, bytes [default: the server's]
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u16>,
+    /// Seconds between keepalives, 0 for off [default: the server's]
+    #[arg(long, value_name = "SECONDS")]
+    keepalive: Option<u16>,
+    /// Do without a preshared key
+    #[arg(long)]
+    no_psk: bool,
+}
+
+/// Many devices at once.
+pub(crate) struct Many<'a> {
+    /// Their names, and where they have them their keys.
+    pub(crate) file: &'a Path,
+    /// Where their configurations are to be.
+    pub(crate) folder: Option<&'a Path>,
+}
+
+impl Add {
+    /// What to add where it is more than one device.
+    pub(crate) fn many(&self) -> Option<Many<'_>> {
+        self.from_file.as_deref().map(|file| Many {
+            file,
+            folder: self.output_dir.as_deref(),
+        })
+    }
+
+    /// The request, with distances in time counted from `now`.
+    pub(crate) fn request(&self, now: Timestamp) -> NewClient {
+        NewClient {
+            name: self.name.clone(),
+            public_key: self.public_key,
+            address: None,
+            addresses: entries(&self.address),
+            expires_at: self.expires.map(|when| when.ahead_of(now)),
+            allowed_ips: entries(&self.allowed_ips),
+            server_allowed_ips: entries(&self.server_allowed_ips),
+            dns: entries(&self.dns),
+            persistent_keepalive: self.keepalive,
+            mtu: self.mtu,
+            preshared_key: self.no_psk.then_some(false),
+        }
+    }
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Changes {
+    /// When it stops working by itself: 90d, a time like 2026-05-06T12:00:00Z, or "never"
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Nullable<Moment>>,
+    /// What the device sends into the tunnel
+    #[arg(long, value_name = "NET,...")]
+    allowed_ips: Vec<List<IpNet>>,
+    /// Networks behind the device, which the server accepts and routes, or "none"
+    #[arg(long, value_name = "NET,...")]
+    server_allowed_ips: Vec<List<IpNet>>,
+    /// Resolvers of the device, or "none"
+    #[arg(long, value_name = "ADDRESS,...")]
+    dns: Vec<List<IpAddr>>,
+    /// MTU of the device, bytes, or "default"
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<Nullable<u16>>,
+    /// Seconds between keepalives, or "off"
+    #[arg(long, value_name = "SECONDS")]
+    keepalive: Option<Nullable<u16>>,
+}
+
+impl Changes {
+    /// The request, with distances in time counted from `now`.
+    pub(crate) fn request(&self, now: Timestamp) -> ClientPatch {
+        ClientPatch {
+            name: None,
+            enabled: None,
+            expires_at: self.expires.as_ref().map(|when| when.0.map(|when| when.ahead_of(now))),
+            allowed_ips: entries(&self.allowed_ips),
+            server_allowed_ips: entries(&self.server_allowed_ips),
+            dns: entries(&self.dns),
+            persistent_keepalive: self.keepalive.as_ref().map(|seconds| seconds.0),
+            mtu: self.mtu.as_ref().map(|bytes| bytes.0),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! `peer add --from-file`: many devices at once.
+//!
+//! Owns how many requests are in flight, what is tried again, and what became of each name. A run that
+//! broke off is repeated: names that are there already stay as they are.
+
+mod name_list;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use wgctl::api::{Client as Peer, NewClient};
+use wgctl::client::Client;
+use wgctl::name::RequestId;
+use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::commands::peer::arguments::{Add, Many};
+use crate::failure::Failure;
+use crate::output_file::write_secret;
+use crate::terminal::output::{Output, Table, Tone, join, plain};
+use crate::terminal::progress::Progress;
+use crate::terminal::prompt::interrupt;
+use name_list::{Wanted, read};
+
+/// Requests in flight.
+const AT_ONCE: usize = 64;
+/// How often one is tried, and how long the first pause is; each is twice the one before.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often one is tried again because of all the others: for a minute.
+const TOO_MANY: u32 = 120;
+
+/// What became of a name.
+enum Outcome {
+    Made(Box<Peer>),
+    Exists(Box<Peer>),
+    Failed(Failure),
+}
+
+struct Done {
+    name: PeerName,
+    outcome: Outcome,
+    file: Option<PathBuf>,
+}
+
+/// Adds what the file names.
+pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
+    let wanted = read(many.file)?;
+    // From here on, and not only once it is waited for: the first name may be done by then. To read, which
+    // nothing follows yet, ends with the program.
+    let mut stopped = interrupt()?;
+    let count = wanted.len();
+    let asked = async {
+        // An unknown server, or somebody who may not, is said once and not for every name.
+        plane.server(&add.server).await?;
+        patiently(async || plane.peers(&add.server).await).await
+    };
+    let peers = tokio::select! {
+        peers = asked => peers?,
+        _ = stopped.recv() => return Err(Failure::Local("stopped by Ctrl-C: nothing was added".to_owned())),
+    };
+    if let Some(folder) = many.folder {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
+    }
+    let run = Run {
+        plane,
+        server: &add.server,
+        common: add.request(Timestamp::now()),
+        folder: many.folder,
+        present: peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect(),
+    };
+    // What is there comes first: a full pool ends only what is to be made.
+    let mut wanted: Vec<(usize, Wanted)> = wanted.into_iter().enumerate().collect();
+    wanted.sort_by_key(|(_, wanted)| !run.present.contains_key(&wanted.name));
+    let progress = Progress::of(out, count);
+    let ended = Cell::new(false);
+    let mut work = stream::iter(wanted)
+        .take_while(|_| std::future::ready(!ended.get()))
+        .map(|(place, wanted)| {
+            let run = &run;
+            async move { (place, run.one(wanted).await) }
+        })
+        .buffer_unordered(AT_ONCE);
+    let (mut done, mut end) = (Vec::with_capacity(count), None);
+    loop {
+        let next = tokio::select! {
+            biased;
+            _ = stopped.recv() => {
+                end = Some("stopped by Ctrl-C".to_owned());
+                break;
+            }
+            next = work.next() => next,
+        };
+        let Some((place, one)) = next else { break };
+        match &one.outcome {
+            // Said once, at the end. What is in flight is waited for: some of it may be done.
+            Outcome::Failed(failure) if ends_all(failure) => {
+                ended.set(true);
+                end = end.or_else(|| Some(failure.to_string()));
+            }
+            _ => {
+                progress.more(1);
+                done.push((place, one));
+            }
+        }
+    }
+    drop((work, progress));
+    done.sort_by_key(|(place, _)| *place);
+    let done: Vec<Done> = done.into_iter().map(|(_, done)| done).collect();
+    let failed = done
+        .iter()
+        .filter(|done| matches!(done.outcome, Outcome::Failed(_)))
+        .count();
+    out.changed(&done.iter().map(Done::json).collect::<Vec<_>>(), || table(&done, out))?;
+    let again = "run it again: names that are there already stay as they are";
+    match end {
+        Some(why) => Err(Failure::Local(format!(
+            "{} of {count} names were not done ({why}): {again}",
+            count - done.len()
+        ))),
+        None if failed > 0 => Err(Failure::Local(format!(
+            "{failed} of {count} names failed: mend what is said of them, and {again}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether the other names would fail alike.
+fn ends_all(failure: &Failure) -> bool {
+    use wgctl::client::Error;
+    let Failure::Call(error) = failure else { return false };
+    let for_all = matches!(error.status(), Some(401 | 403 | 404)) || error.code() == Some("pool_exhausted");
+    for_all || matches!(error, Error::Unreachable { .. })
+}
+
+struct Run<'a> {
+    plane: &'a Client,
+    server: &'a ServerId,
+    common: NewClient,
+    folder: Option<&'a Path>,
+    /// Who was there when the run began.
+    present: BTreeMap<PeerName, Peer>,
+}
+
+impl Run<'_> {
+    async fn one(&self, wanted: Wanted) -> Done {
+        let name = wanted.name.clone();
+        let outcome = self.make(wanted).await.unwrap_or_else(Outcome::Failed);
+        let peer = match &outcome {
+            Outcome::Made(peer) | Outcome::Exists(peer) => peer,
+            Outcome::Failed(_) => {
+                return Done {
+                    name,
+                    outcome,
+                    file: None,
+                };
+            }
+        };
+        match self.save(peer).await {
+            Ok(file) => Done { name, outcome, file },
+            Err(failure) => Done {
+                name,
+                outcome: Outcome::Failed(Failure::Local(format!("it is there, without a file: {failure}"))),
+                file: None,
+            },
+        }
+    }
+
+    async fn make(&self, Wanted { name, key }: Wanted) -> Result<Outcome, Failure> {
+        if let Some(peer) = self.present.get(&name) {
+            return existing(peer.clone(), key);
+        }
+        let new = NewClient {
+            name: Some(name.clone()),
+            public_key: key,
+            ..self.common.clone()
+        };
+        // The key is of this run: an answer that was lost is asked for again, and a device that somebody
+        // removed since the run before is made anew.
+        let once = RequestId::random().to_string();
+        match patiently(async || self.plane.create_peer(self.server, &new, Some(&once)).await).await {
+            Ok(peer) => Ok(Outcome::Made(Box::new(peer))),
+            // It was made since.
+            Err(error) if error.code() == Some("name_taken") => {
+                let found = patiently(async || self.plane.peers_like(self.server, name.as_str(), None).await).await?;
+                let peer = found.into_iter().find(|peer| peer.name == name);
+                let gone = || Failure::Local("the name was taken, and is free now: run it again".to_owned());
+                existing(peer.ok_or_else(gone)?, key)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the configuration, unless it is there.
+    async fn save(&self, peer: &Peer) -> Result<Option<PathBuf>, Failure> {
+        let Some(folder) = self.folder else { return Ok(None) };
+        let path = folder.join(file_name(peer));
+        if !path.exists() {
+            let text = patiently(async || self.plane.peer_configuration(self.server, peer.id).await).await?;
+            write_secret(&path, Zeroizing::new(text).as_bytes())?;
+        }
+        Ok(Some(path))
+    }
+}
+
+/// The peer that has the name already.
+fn existing(peer: Peer, key: Option<PublicKey>) -> Result<Outcome, Failure> {
+    if key.is_some_and(|key| key != peer.public_key) {
+        return Err(Failure::Local(
+            "a peer with this name has another public key".to_owned(),
+        ));
+    }
+    Ok(Outcome::Exists(Box::new(peer)))
+}
+
+/// Tries again what may pass, with the same key.
+async fn patiently<T>(call: impl AsyncFn() -> Result<T, wgctl::client::Error>) -> Result<T, wgctl::client::Error> {
+    let (mut pause, mut tries, mut refused) = (PAUSE, 1, 0);
+    loop {
+        match call().await {
+            // The plane counts what we do, and is well: 64 at once are more than it lets one principal do.
+            Err(error) if error.status() == Some(429) && refused < TOO_MANY => {
+                refused += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) if passing(&error) && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// An agent that is away comes back when it does: nobody waits for that here.
+fn passing(error: &wgctl::client::Error) -> bool {
+    let away = matches!(error, wgctl::client::Error::Unreachable { .. });
+    let busy = error.status().is_some_and(|status| status >= 500);
+    (away || busy) && error.code() != Some("agent_offline")
+}
+
+/// A name as a file's: no part of it can lead elsewhere or hide the file, and no two are one.
+fn file_name(peer: &Peer) -> String {
+    let mut name = String::new();
+    for (index, c) in peer.name.as_str().chars().enumerate() {
+        match c {
+            '/' | '%' => name.extend(format!("%{:02X}", u32::from(c)).chars()),
+            '.' if index == 0 => name.push_str("%2E"),
+            c => name.push(c),
+        }
+    }
+    // Longer than any file system takes (NAME_MAX is 255) with what a draft of it is called.
+    if name.len() > 200 {
+        name = peer.id.to_string();
+    }
+    name + ".conf"
+}
+
+impl Done {
+    fn json(&self) -> Value {
+        let (outcome, peer, error) = match &self.outcome {
+            Outcome::Made(peer) => ("made", Some(peer), None),
+            Outcome::Exists(peer) => ("exists", Some(peer), None),
+            Outcome::Failed(failure) => ("failed", None, Some(failure.to_json())),
+        };
+        json!({"name": self.name, "outcome": outcome, "client": peer, "file": self.file, "error": error})
+    }
+}
+
+fn table(done: &[Done], out: &Output) -> String {
+    let mut table = Table::new(&["…NAME", "OUTCOME", "…ADDRESS", "ID"]);
+    let (mut made, mut exist, mut failed) = (0, 0, 0);
+    let mut reasons = String::new();
+    for one in done {
+        let (tone, outcome, peer) = match &one.outcome {
+            Outcome::Made(peer) => (Tone::Plain, (&mut made, "made"), Some(peer)),
+            Outcome::Exists(peer) => (Tone::Quiet, (&mut exist, "exists"), Some(peer)),
+            Outcome::Failed(failure) => {
+                reasons.push_str(&format!("{}: {}\n", one.name, plain(&failure.to_string())));
+                (Tone::Bad, (&mut failed, "failed"), None)
+            }
+        };
+        let (count, outcome) = outcome;
+        *count += 1;
+        let address = peer.map_or_else(|| "-".to_owned(), |peer| join(&peer.addresses));
+        let id = peer.map_or_else(|| "-".to_owned(), |peer| peer.id.to_string());
+        table.row(tone, [one.name.as_str(), outcome, &address, &id]);
+    }
+    format!(
+        "{}{reasons}{made} made, {exist} there already, {failed} failed.\n",
+        out.table(table)
+    )
+}

@@ -1,0 +1,147 @@
+//! `token` and `key`: the tokens of programs, and the key that signs logins.
+//!
+//! Owns the words of these commands. A token is printed once and kept nowhere.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use wgctl::api::{ApiToken, NewApiToken};
+use wgctl::client::Client;
+use wgctl::name::TokenName;
+use wgctl::{ServerId, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::argument_types::Moment;
+use crate::commands::user::{RoleName, role_name};
+use crate::failure::Failure;
+use crate::terminal::output::{Output, Table, Tone, ago, join};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a token for a program and print it, once
+    Add(Add),
+    /// Show all tokens, with when they were last used
+    List,
+    /// Remove a token; it is good for nothing any more
+    Remove(Which),
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// What it is called, in the audit log too
+    name: TokenName,
+    /// What it may do
+    #[arg(long, value_enum)]
+    role: RoleName,
+    /// A server it is for; may be given again. Without it: all servers
+    #[arg(long = "server", value_name = "SERVER")]
+    servers: Vec<ServerId>,
+    /// When it ends: 90d, 12h, or 2026-05-06T12:00:00Z. Without it: never
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Moment>,
+}
+
+#[derive(Args)]
+pub(crate) struct Which {
+    /// The token's name
+    name: TokenName,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Sign logins with a new key from now on; nobody is logged out
+    Rotate,
+}
+
+impl Command {
+    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        match self {
+            Self::Add(add) => add.run(plane, out).await,
+            Self::List => list(plane, out).await,
+            Self::Remove(which) => {
+                plane.remove_api_token(find(plane, &which.name).await?.id).await?;
+                out.done(&format!("{} is removed: whoever has it is refused now.\n", which.name))
+            }
+        }
+    }
+}
+
+impl KeyCommand {
+    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let Self::Rotate = self;
+        let rotated = plane.rotate_signing_key().await?;
+        out.answer(&rotated, || {
+            format!(
+                "Logins are signed with the key {} now. Those of the key before it are good until they end, at the latest \
+                 at {}; then it is erased.\n",
+                rotated.kid, rotated.previous_valid_until
+            )
+        })
+    }
+}
+
+impl Add {
+    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+        let new = NewApiToken {
+            name: self.name,
+            role: self.role.into(),
+            servers: (!self.servers.is_empty()).then_some(self.servers),
+            expires_at: self.expires.map(|moment| moment.ahead_of(Timestamp::now())),
+        };
+        let made = plane.create_api_token(&new, None).await?;
+        let (record, token) = (made.api_token, Zeroizing::new(made.token));
+        let answer = json!({ "api_token": record, "token": token.as_str() });
+        out.answer(&answer, || {
+            let end = record
+                .expires_at
+                .map_or_else(String::new, |end| format!(", until {end}"));
+            format!(
+                "{} may act as {} on {}{end}.\n\nToken (shown this once):\n\n  {}\n",
+                record.name,
+                role_name(record.role),
+                servers(&record),
+                token.as_str()
+            )
+        })
+    }
+}
+
+fn servers(token: &ApiToken) -> String {
+    token
+        .servers
+        .as_ref()
+        .map_or_else(|| "all servers".to_owned(), |servers| join(servers))
+}
+
+async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
+    let tokens = plane.api_tokens().await?;
+    let now = Timestamp::now();
+    out.answer(&tokens, || {
+        let mut table = Table::new(&["NAME", "ROLE", "SERVERS", "EXPIRES", "LAST USED", "MADE BY"]);
+        for token in &tokens {
+            let over = token.expires_at.is_some_and(|end| end <= now);
+            let tone = if over { Tone::Quiet } else { Tone::Plain };
+            let end = match token.expires_at {
+                None => "never".to_owned(),
+                Some(end) if over => format!("expired {end}"),
+                Some(end) => end.to_string(),
+            };
+            table.row(
+                tone,
+                [
+                    token.name.as_str(),
+                    role_name(token.role),
+                    &servers(token),
+                    &end,
+                    &ago(token.last_used_at, now),
+                    &token.created_by,
+                ],
+            );
+        }
+        out.table(table)
+    })
+}
+
+async fn find(plane: &Client, name: &TokenName) -> Result<ApiToken, Failure> {
+    let found = plane.api_tokens().await?.into_iter().find(|token| token.name == *name);
+    found.ok_or_else(|| Failure::NotFound(format!("there is no token {name}: see `wgctl token list`")))
+}

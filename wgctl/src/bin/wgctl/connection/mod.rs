@@ -1,0 +1,355 @@
+//! Which plane a command talks to, and as whom.
+//!
+//! Owns the order of choice: `--socket`, `--plane`, `SENTRAZONE_URL`, the login, the local socket.
+//! A token goes only to the plane it belongs to, and not in clear over a network unless told to.
+
+pub(crate) mod credentials;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use url::{Host, Url};
+use wgctl::api::base_url;
+use wgctl::client::{Client, Target, Trust};
+use wgctl::{Pin, Timestamp};
+use zeroize::Zeroizing;
+
+use self::credentials::Credentials;
+use crate::failure::Failure;
+use crate::terminal::prompt;
+
+/// Where a plane listens for its own machine.
+const LOCAL_SOCKET: &str = "/run/sentrazone/plane.sock";
+
+/// The options that say which plane. Without any: the login's plane, else the one on this machine.
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// The plane to talk to
+    #[arg(long, global = true, help_heading = "Connection", value_name = "URL", value_parser = base_url, conflicts_with = "socket")]
+    pub(crate) plane: Option<Url>,
+    /// A file with the token to use ("-" for stdin)
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        value_name = "FILE",
+        conflicts_with = "socket"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The unix socket of a plane on this machine
+    #[arg(long, global = true, help_heading = "Connection", value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Certificates (PEM) to trust beside the system's
+    #[arg(long, global = true, help_heading = "Connection", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The plane's key, as `sentrazone-plane fingerprint` prints it: no authority is asked then
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        value_name = "sha256:…",
+        conflicts_with = "ca_file"
+    )]
+    pub(crate) pin: Option<Pin>,
+    /// Send tokens and passwords over plain http to another machine
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(crate) allow_plaintext: bool,
+}
+
+/// A maker of clients.
+type Make = fn(Target, &Trust) -> Result<Client, wgctl::client::Error>;
+
+/// How the plane is known: one or neither is there.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Known {
+    /// These, or where nothing was said, what the login of the same plane was made with.
+    pub(crate) fn or_by(self, login: &Credentials) -> Self {
+        match self {
+            Self {
+                ca_file: None,
+                pin: None,
+            } => login.known(),
+            said => said,
+        }
+    }
+
+    /// Reads the certificates.
+    pub(crate) fn trust(&self) -> Result<Trust, Failure> {
+        if let Some(pin) = self.pin {
+            return Ok(Trust::Pins(vec![pin]));
+        }
+        let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
+        Ok(Trust::Authorities(self.ca_file.as_deref().map(read).transpose()?))
+    }
+}
+
+/// What the environment says.
+#[derive(Default)]
+struct Environment {
+    url: Option<Url>,
+    token: Option<Zeroizing<String>>,
+}
+
+/// What was chosen.
+struct Choice {
+    target: Target,
+    token: Option<Zeroizing<String>>,
+    known: Known,
+}
+
+impl Options {
+    /// The client of the plane that was chosen.
+    pub(crate) fn connect(&self) -> Result<Client, Failure> {
+        self.connect_as(Client::trusting)
+    }
+
+    /// The same, for copies of everything.
+    pub(crate) fn connect_for_copies(&self) -> Result<Client, Failure> {
+        self.connect_as(Client::for_copies)
+    }
+
+    fn connect_as(&self, make: Make) -> Result<Client, Failure> {
+        let token = self.token_file.as_deref().map(read_token).transpose()?;
+        let login = match &self.socket {
+            Some(_) => None,
+            None => credentials::path()
+                .ok()
+                .map(|path| credentials::load(&path))
+                .transpose()?
+                .flatten(),
+        };
+        let choice = self.choose(token, environment()?, login, Timestamp::now())?;
+        let client = self.make(make, choice.target, &choice.known, choice.token.is_some())?;
+        Ok(match choice.token {
+            Some(token) => client.with_token(token),
+            None => client,
+        })
+    }
+
+    /// A client of `target`, known so; `secrets` says whether secrets will be sent there.
+    pub(crate) fn client(&self, target: Target, known: &Known, secrets: bool) -> Result<Client, Failure> {
+        self.make(Client::trusting, target, known, secrets)
+    }
+
+    /// How the plane is known, as far as was said.
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            ca_file: self.ca_file.clone(),
+            pin: self.pin,
+        }
+    }
+
+    fn make(&self, make: Make, target: Target, known: &Known, secrets: bool) -> Result<Client, Failure> {
+        if let Target::Url(url) = &target
+            && secrets
+            && !self.allow_plaintext
+            && readable_on_the_way(url)
+        {
+            return Err(Failure::Usage(format!(
+                "{url} is plain http, so that anyone on the way could read the token: use https, or --allow-plaintext"
+            )));
+        }
+        if let Target::Url(url) = &target
+            && known.pin.is_some()
+            && url.scheme() == "http"
+        {
+            return Err(Failure::Usage(format!(
+                "{url} is plain http and shows no key that --pin could be: use https"
+            )));
+        }
+        Ok(make(target, &known.trust()?)?)
+    }
+
+    fn choose(
+        &self,
+        given: Option<Zeroizing<String>>,
+        environment: Environment,
+        login: Option<Credentials>,
+        now: Timestamp,
+    ) -> Result<Choice, Failure> {
+        let known = self.known();
+        if let Some(path) = &self.socket {
+            return Ok(Choice {
+                target: Target::Socket(path.clone()),
+                token: None,
+                known,
+            });
+        }
+        let named = self.plane.clone().or_else(|| environment.url.clone());
+        let Some(url) = named.or_else(|| login.as_ref().map(|login| login.url.clone())) else {
+            if given.is_some() || environment.token.is_some() {
+                return Err(Failure::Usage(
+                    "a token, but no plane to use it on: add --plane URL".to_owned(),
+                ));
+            }
+            return Ok(Choice {
+                target: Target::Socket(LOCAL_SOCKET.into()),
+                token: None,
+                known,
+            });
+        };
+        // The environment's token belongs to the environment's plane, the login's to the login's.
+        let from_environment = environment
+            .token
+            .filter(|_| environment.url.as_ref().is_none_or(|of| *of == url));
+        if let Some(token) = given.or(from_environment) {
+            let known = match login.filter(|login| login.url == url) {
+                Some(login) => known.or_by(&login),
+                None => known,
+            };
+            return Ok(Choice {
+                target: Target::Url(url),
+                token: Some(token),
+                known,
+            });
+        }
+        let Some(login) = login.filter(|login| login.url == url) else {
+            return Ok(Choice {
+                target: Target::Url(url),
+                token: None,
+                known,
+            });
+        };
+        if login.expires_at <= now {
+            return Err(Failure::Local(format!(
+                "the login ended at {}: wgctl login {url}",
+                login.expires_at
+            )));
+        }
+        Ok(Choice {
+            target: Target::Url(url),
+            token: Some(Zeroizing::new(login.token.clone())),
+            known: known.or_by(&login),
+        })
+    }
+}
+
+fn environment() -> Result<Environment, Failure> {
+    let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = text("SENTRAZONE_URL").map(|url| base_url(&url)).transpose();
+    Ok(Environment {
+        url: url.map_err(|error| Failure::Usage(format!("SENTRAZONE_URL: {error}")))?,
+        token: text("SENTRAZONE_TOKEN").map(Zeroizing::new),
+    })
+}
+
+fn read_token(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    if path == Path::new("-") {
+        return prompt::line_of_stdin("token");
+    }
+    let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::file("read", path, &error))?;
+    let token = Zeroizing::new(text.trim().to_owned());
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(Failure::Local(format!("{} does not hold one token", path.display())));
+    }
+    Ok(token)
+}
+
+/// Whether what is sent there passes a network in clear.
+fn readable_on_the_way(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    fn login(at: &str) -> Option<Credentials> {
+        Some(Credentials {
+            url: url(at),
+            token: "from-login".into(),
+            expires_at: Timestamp::from_unix(100),
+            ca_file: None,
+            pin: None,
+        })
+    }
+
+    fn environment(at: Option<&str>) -> Environment {
+        Environment {
+            url: at.map(url),
+            token: Some(Zeroizing::new("from-environment".into())),
+        }
+    }
+
+    fn chosen(plane: Option<&str>, environment: Environment, login: Option<Credentials>) -> (String, Option<String>) {
+        let options = Options {
+            plane: plane.map(url),
+            ..Options::default()
+        };
+        let choice = options
+            .choose(None, environment, login, Timestamp::from_unix(0))
+            .ok()
+            .unwrap();
+        (choice.target.to_string(), choice.token.map(|token| token.to_string()))
+    }
+
+    #[test]
+    fn the_nearest_word_wins() {
+        let none = Environment::default;
+        assert_eq!(chosen(None, none(), None), (LOCAL_SOCKET.to_owned(), None));
+        assert_eq!(
+            chosen(None, none(), login("https://l")),
+            ("https://l".into(), Some("from-login".into()))
+        );
+        let both = chosen(None, environment(Some("https://e")), login("https://l"));
+        assert_eq!(both, ("https://e".into(), Some("from-environment".into())));
+        assert_eq!(
+            chosen(Some("https://p"), none(), login("https://l")),
+            ("https://p".into(), None)
+        );
+    }
+
+    #[test]
+    fn a_token_goes_only_to_the_plane_it_belongs_to() {
+        assert_eq!(
+            chosen(Some("https://p"), environment(Some("https://e")), login("https://l")),
+            ("https://p".into(), None)
+        );
+        let same = chosen(Some("https://l"), environment(Some("https://e")), login("https://l"));
+        assert_eq!(same, ("https://l".into(), Some("from-login".into())));
+        let unbound = chosen(Some("https://p"), environment(None), None);
+        assert_eq!(unbound, ("https://p".into(), Some("from-environment".into())));
+    }
+
+    #[test]
+    fn a_login_that_ended_says_so() {
+        let choice = Options::default().choose(
+            None,
+            Environment::default(),
+            login("https://l"),
+            Timestamp::from_unix(100),
+        );
+        assert!(choice.err().unwrap().to_string().contains("wgctl login https://l"));
+    }
+
+    #[test]
+    fn secrets_do_not_travel_in_clear() {
+        for (text, readable) in [
+            ("http://127.0.0.1:8080", false),
+            ("http://[::1]:8080", false),
+            ("http://localhost", false),
+            ("https://plane.example.com", false),
+            ("http://plane.example.com", true),
+            ("http://10.0.0.1", true),
+        ] {
+            assert_eq!(readable_on_the_way(&url(text)), readable, "{text}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Everything a person sees on the terminal or types there.
+//!
+//! Owns output, tables, screens that are redrawn, progress, questions and QR codes. It must not talk to a
+//! plane.
+
+pub(crate) mod output;
+pub(crate) mod progress;
+pub(crate) mod prompt;
+pub(crate) mod qr_code;
+pub(crate) mod screen;
+pub(crate) mod table;
+pub(crate) mod watch;

@@ -1,0 +1,264 @@
+//! What is printed on stdout: the plane's JSON, or text and tables for people.
+//!
+//! Owns the writing (one locked write, a reader that went away is no error), what is printed where,
+//! and the escaping of text that came from elsewhere. Colours only on a terminal or with
+//! `CLICOLOR_FORCE`, and never with `NO_COLOR` (no-color.org, bixense.com/clicolors). It must not talk
+//! to a plane.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use serde::Serialize;
+use wgctl::Timestamp;
+
+use crate::failure::Failure;
+use crate::terminal::table::Look;
+pub(crate) use crate::terminal::table::{Table, Tone};
+
+/// What was asked for on the command line.
+#[derive(clap::Args, Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// Print the answer as JSON
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Print no word about what was done, and no progress; answers and failures are printed
+    #[arg(long, short, global = true, help_heading = "Output")]
+    quiet: bool,
+    /// Leave out the headings of tables
+    #[arg(long, global = true, help_heading = "Output")]
+    no_header: bool,
+}
+
+/// Where and how answers are printed.
+pub(crate) struct Output {
+    style: Style,
+    colour: bool,
+    terminal: bool,
+    progress: bool,
+}
+
+impl Output {
+    pub(crate) fn new(style: Style) -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let able = set("TERM").is_some_and(|kind| kind != "dumb");
+        let terminal = able && std::io::stdout().is_terminal();
+        let wanted = if set("NO_COLOR").is_some() {
+            Some(false)
+        } else if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+            Some(true)
+        } else {
+            set("CLICOLOR").filter(|value| value == "0").map(|_| false)
+        };
+        Self {
+            style,
+            colour: wanted.unwrap_or(terminal),
+            terminal,
+            progress: able && std::io::stderr().is_terminal() && !style.json && !style.quiet,
+        }
+    }
+
+    /// Whether JSON was asked for.
+    pub(crate) const fn json(&self) -> bool {
+        self.style.json
+    }
+
+    /// Whether to use colours.
+    pub(crate) const fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Whether stdout is a terminal that can be drawn on.
+    pub(crate) const fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether somebody wants to see how far long work is.
+    pub(crate) const fn progress(&self) -> bool {
+        self.progress
+    }
+
+    /// Prints the answer as JSON where asked for, else as `human` words it.
+    pub(crate) fn answer<T: Serialize>(&self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
+        if !self.json() {
+            return self.text(&human());
+        }
+        let mut text = serde_json::to_string_pretty(value).map_err(|error| no_json(&error))?;
+        text.push('\n');
+        self.text(&text)
+    }
+
+    /// Prints the answer as JSON on one line.
+    pub(crate) fn line_of_json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
+        let mut text = serde_json::to_string(value).map_err(|error| no_json(&error))?;
+        text.push('\n');
+        self.text(&text)
+    }
+
+    /// Prints what a change led to, like [`answer`](Self::answer); nothing where quiet was asked for.
+    pub(crate) fn changed<T: Serialize>(&self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.style.quiet && !self.json() {
+            return Ok(());
+        }
+        self.answer(value, human)
+    }
+
+    /// Says that something was done which the API answers with no body.
+    pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
+        self.changed(&serde_json::json!({ "message": text.trim_end() }), || text.to_owned())
+    }
+
+    /// Draws a table.
+    pub(crate) fn table(&self, table: Table) -> String {
+        table.render(self.look(), None)
+    }
+
+    /// What tables are drawn on.
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            colour: self.colour,
+            header: !self.style.no_header,
+            width: self.size().map(|(_, columns)| columns),
+        }
+    }
+
+    /// Rows and columns of the terminal.
+    pub(crate) fn size(&self) -> Option<(usize, usize)> {
+        let size = Some(console::Term::stdout()).filter(|_| self.terminal)?.size_checked();
+        size.map(|(rows, columns)| (rows.into(), columns.into()))
+            .filter(|&(rows, columns)| rows > 0 && columns > 0)
+    }
+
+    /// Prints text as it is.
+    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints bytes as they are.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = std::io::stdout().lock();
+        stdout
+            .write_all(bytes)
+            .and_then(|()| stdout.flush())
+            .map_err(|error| match error.kind() {
+                ErrorKind::BrokenPipe => Failure::ReaderGone,
+                _ => Failure::Local(format!("cannot write to stdout: {error}")),
+            })
+    }
+
+    /// Says something beside the answer, on stderr.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json() {
+            // Nothing is left to tell when stderr is gone too.
+            let _ = writeln!(std::io::stderr().lock(), "{}", plain(text));
+        }
+    }
+
+    /// As wg(8) does: a secret redirected into a file that everybody may read is worth a word.
+    pub(crate) fn warn_of_open_file(&self) {
+        let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else {
+            return;
+        };
+        let open = std::fs::File::from(stdout)
+            .metadata()
+            .is_ok_and(|file| file.is_file() && file.mode() & 0o007 != 0);
+        if open {
+            self.note("wgctl: warning: others may read this file; set `umask 077` first");
+        }
+    }
+}
+
+fn no_json(error: &serde_json::Error) -> Failure {
+    Failure::Local(format!("cannot write the answer as JSON: {error}"))
+}
+
+/// Text from elsewhere on one line, without anything a terminal would obey.
+pub(crate) fn plain(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
+        if obeyed(c) {
+            plain.extend(c.escape_unicode())
+        } else {
+            plain.push(c)
+        }
+        plain
+    })
+}
+
+/// `a, b`, or a dash for none.
+pub(crate) fn join<T: ToString>(values: &[T]) -> String {
+    if values.is_empty() {
+        return "-".to_owned();
+    }
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The value, or a dash for none.
+pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// A number of bytes in binary units, as wg(8) writes them.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut scaled = count as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if scaled < 1024.0 {
+            break;
+        }
+        scaled /= 1024.0;
+        unit = next;
+    }
+    format!("{scaled:.2} {unit}")
+}
+
+/// How long ago, in its two largest units.
+pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
+    then.map_or_else(
+        || "never".to_owned(),
+        |then| format!("{} ago", duration(now.since(then))),
+    )
+}
+
+/// A duration in its two largest units.
+pub(crate) fn duration(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_elsewhere_reaches_the_terminal_as_a_command() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc\u{202e}"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}");
+        assert_eq!(plain("Zoë 日本"), "Zoë 日本");
+    }
+
+    #[test]
+    fn quantities_are_written_for_people() {
+        assert_eq!(
+            [bytes(0), bytes(1023), bytes(1024), bytes(u64::MAX)],
+            ["0 B", "1023 B", "1.00 KiB", "16.00 EiB"]
+        );
+        let at = Timestamp::from_unix;
+        assert_eq!(
+            [ago(None, at(0)), ago(Some(at(0)), at(59)), ago(Some(at(0)), at(90_000))],
+            ["never", "59 s ago", "1 d 1 h ago"]
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! How far long work is, for the eye.
+//!
+//! Owns the bars on stderr: there only on a terminal, and neither with `--json` nor with `--quiet`.
+//! They are gone when the work is.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::terminal::output::Output;
+
+/// How often a bar without news is drawn.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A bar that goes when it is dropped.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Of bytes; of how many, where that is known.
+    pub(crate) fn of_bytes(out: &Output, total: Option<u64>) -> Self {
+        let known = "{bar:30}  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+        Self::new(out, total, known, "{spinner}  {binary_bytes}, {binary_bytes_per_sec}")
+    }
+
+    /// Of things.
+    pub(crate) fn of(out: &Output, total: usize) -> Self {
+        let known = "{bar:30}  {pos} of {len}, {per_sec}, {eta} left";
+        Self::new(out, u64::try_from(total).ok(), known, "{spinner}  {pos}")
+    }
+
+    fn new(out: &Output, total: Option<u64>, known: &str, unknown: &str) -> Self {
+        if !out.progress() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        let template = if total.is_some() { known } else { unknown };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+
+    /// So much more is done.
+    pub(crate) fn more(&self, count: usize) {
+        self.0.inc(count as u64);
+    }
+
+    /// So much is done in all.
+    pub(crate) fn so_far(&self, count: u64) {
+        self.0.set_position(count);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bars_can_be_drawn() {
+        for template in [
+            "{bar:30}  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+            "{spinner}  {binary_bytes}, {binary_bytes_per_sec}",
+            "{bar:30}  {pos} of {len}, {per_sec}, {eta} left",
+        ] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+}

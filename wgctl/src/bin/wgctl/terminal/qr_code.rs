@@ -1,0 +1,127 @@
+//! A QR code drawn with characters.
+//!
+//! Owns the drawing: two modules a character, a quiet zone of four modules (ISO/IEC 18004), light
+//! modules as blocks. In colour the blocks are white on black, so that the code is dark on light
+//! whatever the terminal's own colours are.
+
+use qrcode::Color;
+use wgctl::config::qr_code::encode;
+use zeroize::Zeroizing;
+
+/// Light modules around the code.
+const QUIET_ZONE: usize = 4;
+
+/// Why there is no drawing.
+#[derive(Debug, thiserror::Error)]
+#[error("a configuration of {0} bytes is too long for a QR code (at most 2953)")]
+pub(crate) struct TooLong(usize);
+
+/// The code of `content`, at error correction level M, or L where M does not hold it. As secret as
+/// the content.
+pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, TooLong> {
+    let code = encode(content).ok_or(TooLong(content.len()))?;
+    let width = code.width();
+    let modules = code.into_colors();
+    let light = |x: usize, y: usize| -> bool {
+        let inside = |position: usize| position.checked_sub(QUIET_ZONE).filter(|&inner| inner < width);
+        match (inside(x), inside(y)) {
+            (Some(x), Some(y)) => modules.get(y * width + x) != Some(&Color::Dark),
+            _ => true,
+        }
+    };
+    let side = width + 2 * QUIET_ZONE;
+    let mut drawing = Zeroizing::new(String::with_capacity(side * side * 2));
+    for y in (0..side).step_by(2) {
+        if colour {
+            drawing.push_str("\u{1b}[97;40m");
+        }
+        for x in 0..side {
+            // Below the last row of an odd height there is nothing.
+            drawing.push(match (light(x, y), y + 1 < side && light(x, y + 1)) {
+                (true, true) => '█',
+                (true, false) => '▀',
+                (false, true) => '▄',
+                (false, false) => ' ',
+            });
+        }
+        drawing.push_str(if colour { "\u{1b}[0m\n" } else { "\n" });
+    }
+    Ok(drawing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drawing_is_the_code_with_its_quiet_zone() {
+        let content = b"[Interface]\nPrivateKey = x\n";
+        let code = encode(content).unwrap();
+        let (width, modules) = (code.width(), code.to_colors());
+        let drawing = draw(content, false).unwrap();
+        let rows: Vec<Vec<char>> = drawing.lines().map(|line| line.chars().collect()).collect();
+        assert_eq!(rows.len(), (width + 8).div_ceil(2));
+        assert!(rows.iter().all(|row| row.len() == width + 8));
+        for y in 0..width + 8 {
+            for x in 0..width + 8 {
+                let light = match rows[y / 2][x] {
+                    '█' => true,
+                    '▀' => y % 2 == 0,
+                    '▄' => y % 2 == 1,
+                    _ => false,
+                };
+                let inside = (4..width + 4).contains(&x) && (4..width + 4).contains(&y);
+                assert_eq!(
+                    light,
+                    !inside || modules[(y - 4) * width + x - 4] == Color::Light,
+                    "{x},{y}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_fits_no_code_is_refused_with_its_size() {
+        assert!(draw(&[b'x'; 2953], true).is_ok(), "level L holds 2,953 bytes");
+        assert!(
+            draw(&[b'x'; 2954], true)
+                .unwrap_err()
+                .to_string()
+                .contains("2954 bytes")
+        );
+    }
+
+    #[test]
+    fn zbar_reads_back_what_was_drawn() {
+        for content in ["# alice\n[Interface]", "# Zoë's laptop, 日本\n[Interface]"] {
+            let drawing = draw(content.as_bytes(), false).unwrap();
+            let path = std::env::temp_dir().join(format!("wgctl-{}.pgm", uuid::Uuid::new_v4()));
+            std::fs::write(&path, graymap(&drawing, 4)).unwrap();
+            let read = std::process::Command::new("zbarimg")
+                .args(["-q", "--raw"])
+                .arg(&path)
+                .output();
+            std::fs::remove_file(&path).unwrap();
+            let Ok(read) = read else {
+                eprintln!("not read back: zbarimg is not installed");
+                return;
+            };
+            assert_eq!(String::from_utf8_lossy(&read.stdout).trim_end(), content);
+        }
+    }
+
+    /// The drawing as a picture (PGM, the netpbm formats), `scale` dots a module.
+    fn graymap(drawing: &str, scale: usize) -> Vec<u8> {
+        let mut rows: Vec<Vec<u8>> = Vec::new();
+        for line in drawing.lines() {
+            for half in ["█▀", "█▄"] {
+                let row = line.chars().map(|c| if half.contains(c) { 255 } else { 0 });
+                let row: Vec<u8> = row.flat_map(|shade| std::iter::repeat_n(shade, scale)).collect();
+                rows.extend(std::iter::repeat_n(row, scale));
+            }
+        }
+        let mut picture = format!("P5 {} {} 255\n", rows[0].len(), rows.len()).into_bytes();
+        picture.extend(rows.into_iter().flatten());
+        picture
+    }
+}

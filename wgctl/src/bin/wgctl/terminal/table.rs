@@ -1,0 +1,270 @@
+//! Tables for people: columns two blanks apart, no borders.
+//!
+//! Owns the layout: widths in terminal columns (a Japanese name lines up too), what is cut where the
+//! terminal is narrow, how a row's tone and a changed cell look. Pure: where it is printed, and
+//! whether in colour, is `output`'s to say.
+
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
+
+use crate::terminal::output::plain;
+
+/// How a table's row looks on a terminal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    /// All is well.
+    Good,
+    /// Needs attention.
+    Bad,
+    /// Switched off.
+    Quiet,
+}
+
+impl Tone {
+    const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("32"),
+            Self::Bad => Some("31"),
+            Self::Quiet => Some("2"),
+        }
+    }
+}
+
+/// What a table is printed on.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) colour: bool,
+    /// Whether the headings are wanted.
+    pub(crate) header: bool,
+    /// The terminal's columns; none where lines may be as long as they like.
+    pub(crate) width: Option<usize>,
+}
+
+/// The least that is left of a cell that is cut.
+const LEAST: usize = 8;
+const GAP: &str = "  ";
+
+#[derive(Default)]
+struct Column {
+    heading: String,
+    right: bool,
+    may_be_cut: bool,
+    restless: bool,
+}
+
+struct Row {
+    tone: Tone,
+    cells: Vec<String>,
+}
+
+/// Rows of cells, with or without headings.
+#[derive(Default)]
+pub(crate) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+}
+
+impl Table {
+    /// A table with these headings. What a heading begins with says what its column is: `>`
+    /// right-aligned, `…` a text that may be cut, `~` one that changes by itself as time goes by.
+    pub(crate) fn new(headings: &[&str]) -> Self {
+        let column = |heading: &&str| {
+            let text = heading.trim_start_matches(['>', '…', '~']);
+            let marks = heading.strip_suffix(text).unwrap_or_default();
+            Column {
+                heading: text.to_owned(),
+                right: marks.contains('>'),
+                may_be_cut: marks.contains('…'),
+                restless: marks.contains('~'),
+            }
+        };
+        Self {
+            columns: headings.iter().map(column).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// A list of `name  value` lines.
+    pub(crate) fn without_header() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn row<S: AsRef<str>>(&mut self, tone: Tone, cells: impl IntoIterator<Item = S>) {
+        let cells = cells.into_iter().map(|cell| plain(cell.as_ref())).collect();
+        self.rows.push(Row { tone, cells });
+    }
+
+    /// One line of a list.
+    pub(crate) fn field(&mut self, name: &str, value: impl AsRef<str>) {
+        self.row(Tone::Plain, [name, value.as_ref()]);
+    }
+
+    /// The table as text, a line a row. What is not as in `before` is shown in reverse.
+    pub(crate) fn render(&self, look: Look, before: Option<&Self>) -> String {
+        let widths = self.widths(look);
+        let headings: Vec<_> = self.columns.iter().map(|column| column.heading.clone()).collect();
+        let mut text = String::new();
+        if look.header && !headings.is_empty() {
+            let line = self.line(&headings, &widths, &[]);
+            push_line(&mut text, &line, Some("1").filter(|_| look.colour));
+        }
+        for row in &self.rows {
+            let changed = before.map_or_else(Vec::new, |before| self.changes(row, before));
+            let line = self.line(&row.cells, &widths, &changed);
+            push_line(&mut text, &line, row.tone.code().filter(|_| look.colour));
+        }
+        text
+    }
+
+    /// The columns' widths. Cells are cut only where that makes the rows fit; else lines wrap, so that
+    /// nothing is lost.
+    fn widths(&self, look: Look) -> Vec<usize> {
+        let headings = self.columns.iter().map(|column| column.heading.as_str());
+        let mut widths: Vec<usize> = if look.header {
+            headings.map(measure_text_width).collect()
+        } else {
+            Vec::new()
+        };
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.cells.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(&row.cells) {
+                *width = measure_text_width(cell).max(*width);
+            }
+        }
+        let Some(room) = look.width else { return widths };
+        let mut cut = widths.clone();
+        let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
+        while total(&cut) > room {
+            let cuttable = cut
+                .iter_mut()
+                .zip(&self.columns)
+                .filter(|(_, column)| column.may_be_cut);
+            match cuttable.map(|(width, _)| width).max() {
+                Some(widest) if *widest > LEAST => *widest -= 1,
+                _ => return widths,
+            }
+        }
+        cut
+    }
+
+    fn line(&self, cells: &[String], widths: &[usize], changed: &[bool]) -> String {
+        let mut line = String::new();
+        for (index, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+            let cell = truncate_str(cell, width, "…");
+            let right = self.columns.get(index).is_some_and(|column| column.right);
+            let alignment = if right { Alignment::Right } else { Alignment::Left };
+            let mut padded = pad_str(&cell, width, alignment, None).into_owned();
+            if changed.get(index) == Some(&true) && !cell.is_empty() {
+                padded = padded.replacen(&*cell, &format!("\u{1b}[7m{cell}\u{1b}[27m"), 1);
+            }
+            if index > 0 {
+                line.push_str(GAP);
+            }
+            line.push_str(&padded);
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+
+    /// Which cells are not as they were in the row that begins alike; all of a new row.
+    fn changes(&self, row: &Row, before: &Self) -> Vec<bool> {
+        let was = before.rows.iter().find(|was| was.cells.first() == row.cells.first());
+        let restless = |index: usize| self.columns.get(index).is_some_and(|column| column.restless);
+        let changed = |(index, cell): (usize, &String)| match was {
+            Some(was) => !restless(index) && was.cells.get(index) != Some(cell),
+            None => true,
+        };
+        row.cells.iter().enumerate().map(changed).collect()
+    }
+}
+
+fn push_line(text: &mut String, line: &str, code: Option<&str>) {
+    match code {
+        Some(code) => text.push_str(&format!("\u{1b}[{code}m{line}\u{1b}[0m\n")),
+        None => text.push_str(&format!("{line}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Look = Look {
+        colour: false,
+        header: true,
+        width: None,
+    };
+
+    #[test]
+    fn tables_line_up_and_have_no_trailing_blanks() {
+        let mut table = Table::new(&["NAME", ">RX"]);
+        table.row(Tone::Bad, ["alice", "1 B"]);
+        table.row(Tone::Plain, ["b", "10 KiB"]);
+        assert_eq!(
+            table.render(PLAIN, None),
+            "NAME       RX\nalice     1 B\nb      10 KiB\n"
+        );
+        let bare = Look { header: false, ..PLAIN };
+        assert_eq!(table.render(bare, None), "alice     1 B\nb      10 KiB\n");
+    }
+
+    #[test]
+    fn wide_characters_take_the_room_they_take() {
+        let mut table = Table::new(&["NAME", "ID"]);
+        table.row(Tone::Plain, ["日本", "1"]);
+        table.row(Tone::Plain, ["Zoe\u{308}", "2"]);
+        assert_eq!(table.render(PLAIN, None), "NAME  ID\n日本  1\nZoe\u{308}   2\n");
+    }
+
+    #[test]
+    fn colours_stay_outside_the_columns() {
+        let mut table = Table::new(&["NAME"]);
+        table.row(Tone::Bad, ["alice"]);
+        let look = Look { colour: true, ..PLAIN };
+        assert_eq!(
+            table.render(look, None),
+            "\u{1b}[1mNAME\u{1b}[0m\n\u{1b}[31malice\u{1b}[0m\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_names_and_never_ids() {
+        let mut table = Table::new(&["…NAME", "STATE", "ID"]);
+        table.row(Tone::Plain, ["alice-the-first-of-her-name", "enabled", "5f0c2f0e"]);
+        let narrow = |width| {
+            table.render(
+                Look {
+                    width: Some(width),
+                    ..PLAIN
+                },
+                None,
+            )
+        };
+        assert_eq!(narrow(30), "NAME         STATE    ID\nalice-the-…  enabled  5f0c2f0e\n");
+        assert_eq!(
+            narrow(20),
+            narrow(100),
+            "where cutting does not help, nothing is cut: the terminal wraps"
+        );
+    }
+
+    #[test]
+    fn what_changed_is_shown_in_reverse_and_what_always_changes_is_not() {
+        let headings = &["NAME", ">RX", "~SEEN"];
+        let (mut before, mut after) = (Table::new(headings), Table::new(headings));
+        before.row(Tone::Plain, ["alice", "1", "1 s ago"]);
+        after.row(Tone::Plain, ["alice", "22", "2 s ago"]);
+        after.row(Tone::Plain, ["bob", "1", "never"]);
+        let reverse = |text: &str| format!("\u{1b}[7m{text}\u{1b}[27m");
+        let expected = format!(
+            "NAME   RX  SEEN\nalice  {}  2 s ago\n{}     {}  {}\n",
+            reverse("22"),
+            reverse("bob"),
+            reverse("1"),
+            reverse("never")
+        );
+        assert_eq!(after.render(PLAIN, Some(&before)), expected);
+        assert_eq!(before.render(PLAIN, Some(&before)), before.render(PLAIN, None));
+    }
+}

@@ -1,0 +1,165 @@
+//! `--watch`: an answer again and again.
+//!
+//! Owns the rounds: when to ask, what to do about a plane that is away for a moment, what is printed
+//! each time. On a terminal the `screen` is redrawn in place and what changed is shown in reverse;
+//! elsewhere each round is printed, and with `--json` it is one line.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
+use wgctl::Timestamp;
+
+use crate::failure::Failure;
+use crate::terminal::output::{Output, Table, plain};
+use crate::terminal::screen::{Event, Screen};
+
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Watch {
+    /// Show it again every so many seconds (2 unless told), until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    watch: Option<Duration>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "write 1 to 86400 seconds, or --watch at the end of the line".to_owned())
+}
+
+/// What people see of an answer.
+pub(crate) struct View {
+    pub(crate) table: Table,
+    /// Lines below it.
+    pub(crate) notes: String,
+}
+
+impl View {
+    fn render(&self, out: &Output, before: Option<&Self>) -> String {
+        self.table.render(out.look(), before.map(|before| &before.table)) + &self.notes
+    }
+}
+
+impl Watch {
+    /// Prints what `ask` answers, once, or again and again. `what` is the heading of the screen.
+    pub(crate) async fn show<T: Serialize>(
+        self,
+        out: &Output,
+        what: &str,
+        ask: impl AsyncFn() -> Result<T, Failure>,
+        view: impl Fn(&T) -> View,
+    ) -> Result<(), Failure> {
+        let Some(every) = self.watch else {
+            let answer = ask().await?;
+            return out.answer(&answer, || view(&answer).render(out, None));
+        };
+        if out.terminal() && !out.json() {
+            return on_screen(out, what, every, ask, view).await;
+        }
+        in_lines(out, every, ask, view).await
+    }
+}
+
+/// Each round below the last.
+async fn in_lines<T: Serialize>(
+    out: &Output,
+    every: Duration,
+    ask: impl AsyncFn() -> Result<T, Failure>,
+    view: impl Fn(&T) -> View,
+) -> Result<(), Failure> {
+    let mut away: Option<String> = None;
+    let mut first = true;
+    loop {
+        let next = Instant::now() + every;
+        match ask().await {
+            Ok(answer) if out.json() => out.line_of_json(&answer)?,
+            Ok(answer) => {
+                if away.take().is_some() {
+                    out.note("wgctl: the plane is back");
+                }
+                let apart = if first { "" } else { "\n" };
+                out.text(&format!("{apart}{}", view(&answer).render(out, None)))?;
+            }
+            Err(failure) if first || !failure.may_pass() => return Err(failure),
+            Err(failure) => {
+                let why = failure.to_string();
+                if away.as_ref() != Some(&why) {
+                    failure.tell(out.json(), "wgctl: going on: ");
+                }
+                away = Some(why);
+            }
+        }
+        first = false;
+        sleep_until(next).await;
+    }
+}
+
+/// In place of the last.
+async fn on_screen<T>(
+    out: &Output,
+    what: &str,
+    every: Duration,
+    ask: impl AsyncFn() -> Result<T, Failure>,
+    view: impl Fn(&T) -> View,
+) -> Result<(), Failure> {
+    let mut shown = Round {
+        view: view(&ask().await?),
+        at: Timestamp::now(),
+        before: None,
+        away: None,
+    };
+    let mut screen = Screen::open(out)?;
+    let head = format!("Every {} s: {what}", every.as_secs());
+    screen.draw(&shown.lines(out, &head))?;
+    let mut next = Instant::now() + every;
+    loop {
+        let round = async {
+            sleep_until(next).await;
+            ask().await
+        };
+        let answer = tokio::select! {
+            answer = round => answer,
+            event = screen.event() => match event? {
+                Event::Resized => {
+                    screen.draw(&shown.lines(out, &head))?;
+                    continue;
+                }
+                Event::Ended => return Ok(()),
+            },
+        };
+        next = Instant::now() + every;
+        match answer {
+            Ok(answer) => {
+                let before = std::mem::replace(&mut shown.view, view(&answer));
+                shown.before = Some(before);
+                shown.at = Timestamp::now();
+                shown.away = None;
+            }
+            Err(failure) if !failure.may_pass() => return Err(failure),
+            Err(failure) => shown.away = Some(failure.to_string()),
+        }
+        screen.draw(&shown.lines(out, &head))?;
+    }
+}
+
+/// What is on the screen.
+struct Round {
+    view: View,
+    at: Timestamp,
+    before: Option<View>,
+    /// Why there is nothing newer.
+    away: Option<String>,
+}
+
+impl Round {
+    fn lines(&self, out: &Output, head: &str) -> String {
+        let state = match &self.away {
+            None => self.at.to_string(),
+            Some(why) => format!("{} is the latest: {}", self.at, plain(why)),
+        };
+        let body = self.view.render(out, self.before.as_ref());
+        format!("{head}  {state}\n\n{body}")
+    }
+}
