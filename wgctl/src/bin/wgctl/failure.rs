@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wgctl::client;
 
 use crate::plane_refusal;
-use crate::terminal::output::plain;
+use crate::terminal::text::plain;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]

@@ -21,9 +21,11 @@ use zeroize::Zeroizing;
 use crate::commands::peer::arguments::{Add, Many};
 use crate::failure::Failure;
 use crate::output_file::write_secret;
-use crate::terminal::output::{Output, Table, Tone, join, plain};
+use crate::terminal::output::Output;
 use crate::terminal::progress::Progress;
 use crate::terminal::prompt::interrupt;
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::{join, plain};
 use name_list::{Wanted, read};
 
 /// Requests in flight.
