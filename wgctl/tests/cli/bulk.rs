@@ -208,6 +208,21 @@ fn a_wrong_line_is_named_before_anything_is_added() {
         stderr(&output)
     );
     assert!(plane.seen().is_empty());
+    for broken in [
+        "alice\nbob\n\"carol\n",
+        "alice\nbob\ncarol,a,b\n",
+        "alice\nbob\nca\trol\n",
+    ] {
+        std::fs::write(home.0.join("names.csv"), broken).unwrap();
+        let output = home.run(&format!("peer add la --from-file names.csv --plane {}", plane.url), "");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).starts_with("wgctl: names.csv:3: "),
+            "{}",
+            stderr(&output)
+        );
+        assert!(plane.seen().is_empty());
+    }
     for words in [
         "peer add la",
         "peer add la alice --from-file x",
