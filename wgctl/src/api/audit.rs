@@ -1,152 +1,48 @@
-//! What makes the audit log provable, as the API shows it.
+//! The audit log as the API shows it: records with what changed, signed checkpoints, and the outcome of
+//! a verification.
 //!
-//! Owns the values: hashes, what changed, signed checkpoints, and the outcome of a verification.
-//! It must not compute a hash or check a signature: that is `crate::audit`'s.
+//! Owns the bodies of `/api/audit` and the lines of the export. It must not compute a hash or check a
+//! signature: that is `crate::audit`'s.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::AuditRecord;
+use super::audit_values::{AuditKey, Hash, Head, Signature};
+use super::optional::given;
 use crate::time::Timestamp;
 
-/// A text that is no value of the audit log's chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not {0}")]
-pub struct FormatError(&'static str);
-
-macro_rules! as_text {
-    ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-    };
-}
-
-/// SHA-256 of a record and, through the record before it, of all before it: 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Hash(pub [u8; 32]);
-
-as_text!(Hash);
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl FromStr for Hash {
-    type Err = FormatError;
-
-    fn from_str(text: &str) -> Result<Self, FormatError> {
-        let wrong = FormatError("a hash: it has 64 hexadecimal digits");
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong);
-        }
-        let mut hash = [0; 32];
-        for (at, byte) in hash.iter_mut().enumerate() {
-            let digits = text.get(at * 2..at * 2 + 2).ok_or(wrong)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong)?;
-        }
-        Ok(Self(hash))
-    }
-}
-
-/// The public key that the log's checkpoints are checked with: `ed25519:` and base64.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct AuditKey(pub [u8; 32]);
-
-as_text!(AuditKey);
-
-impl fmt::Display for AuditKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ed25519:{}", BASE64.encode(self.0))
-    }
-}
-
-impl FromStr for AuditKey {
-    type Err = FormatError;
-
-    fn from_str(text: &str) -> Result<Self, FormatError> {
-        let bytes = text.strip_prefix("ed25519:").and_then(|text| BASE64.decode(text).ok());
-        let key = bytes.and_then(|bytes| bytes.try_into().ok());
-        key.map(Self).ok_or(FormatError(
-            "a key of the audit log: it is ed25519: and 44 characters of base64",
-        ))
-    }
-}
-
-/// An Ed25519 signature, in base64.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Signature(pub [u8; 64]);
-
-as_text!(Signature);
-
-impl fmt::Display for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64.encode(self.0))
-    }
-}
-
-impl FromStr for Signature {
-    type Err = FormatError;
-
-    fn from_str(text: &str) -> Result<Self, FormatError> {
-        let bytes = BASE64.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-        bytes
-            .map(Self)
-            .ok_or(FormatError("a signature: it is 88 characters of base64"))
-    }
-}
-
-/// A record by its number and its hash: `1234:` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Head {
-    /// The record's number; 0 before the first.
+/// One record of the audit log (`GET /api/audit`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct AuditRecord {
+    /// Counts up by one from 1.
     pub id: u64,
-    /// Its hash.
+    /// An email, `agent:<server>`, `token:<name>` or `local:<user>`.
+    pub actor: String,
+    /// What was done: `wg_client_created`, `login_failed`, …
+    pub action: String,
+    /// On what: `los-angeles/alice-iphone`, a server, a user.
+    pub target: String,
+    /// The caller's address; empty where there is none (the local socket).
+    pub ip: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// What was found, where action and target do not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The request that did it, as its answer's `X-Request-Id` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Uuid>,
+    /// What changed, field by field; never a secret.
+    #[serde(default, skip_serializing_if = "Changes::is_empty")]
+    pub changes: Changes,
+    /// SHA-256 over the record before this one and this one (`docs/audit.md` says how).
+    #[serde(default)]
     pub hash: Hash,
-}
-
-as_text!(Head);
-
-impl fmt::Display for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.id, self.hash)
-    }
-}
-
-impl FromStr for Head {
-    type Err = FormatError;
-
-    fn from_str(text: &str) -> Result<Self, FormatError> {
-        let parts = text
-            .split_once(':')
-            .and_then(|(id, hash)| Some((id.parse().ok()?, hash.parse().ok()?)));
-        parts
-            .map(|(id, hash)| Self { id, hash })
-            .ok_or(FormatError("a head: it is a record's number, a colon and its hash"))
-    }
 }
 
 /// What a field was, and what it is. A thing that was made has no before, one that was removed no
@@ -156,10 +52,10 @@ impl FromStr for Head {
 #[serde(deny_unknown_fields)]
 pub struct FieldChange {
     /// What it was.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub before: Option<Value>,
     /// What it is.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub after: Option<Value>,
 }
 
@@ -267,27 +163,6 @@ pub struct AuditPublicKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_are_text_that_reads_back() {
-        let hash = Hash([0xab; 32]);
-        assert_eq!(hash.to_string().parse::<Hash>(), Ok(hash));
-        let head = Head { id: 7, hash };
-        assert_eq!(head.to_string().parse::<Head>(), Ok(head));
-        let key = AuditKey([7; 32]);
-        assert_eq!(key.to_string().parse::<AuditKey>(), Ok(key));
-        let signature = Signature([9; 64]);
-        assert_eq!(signature.to_string().parse::<Signature>(), Ok(signature));
-        for bad in [
-            "",
-            "ab",
-            &"g".repeat(64),
-            &format!("+{}", "a".repeat(63)),
-            &"é".repeat(32),
-        ] {
-            assert!(bad.parse::<Hash>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn null_is_not_nothing() {

@@ -1,14 +1,11 @@
-//! What goes on: statuses, history, the audit log, and what agents report.
+//! Statuses, history, health, and the reports of agents.
 //!
-//! Owns the bodies of `/api/statuses`, `/api/history`, `/api/audit`, `/api/report` and the health
-//! checks.
+//! Owns the bodies of `/api/statuses`, `/api/history`, `/api/report` and the health checks.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::{Changes, Hash};
 use crate::drift::Drift;
 use crate::name::{Incarnation, PeerId, ServerId};
 use crate::time::Timestamp;
@@ -60,36 +57,6 @@ pub struct HistoryPoint {
     pub transfer_tx: u64,
     /// The beginning of the step.
     pub recorded_at: Timestamp,
-}
-
-/// One record of the audit log (`GET /api/audit`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-pub struct AuditRecord {
-    /// Counts up by one from 1.
-    pub id: u64,
-    /// An email, `agent:<server>`, `token:<name>` or `local:<user>`.
-    pub actor: String,
-    /// What was done: `wg_client_created`, `login_failed`, …
-    pub action: String,
-    /// On what: `los-angeles/alice-iphone`, a server, a user.
-    pub target: String,
-    /// The caller's address; empty where there is none (the local socket).
-    pub ip: String,
-    /// When.
-    pub created_at: Timestamp,
-    /// What was found, where action and target do not say it all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// The request that did it, as its answer's `X-Request-Id` says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<Uuid>,
-    /// What changed, field by field; never a secret.
-    #[serde(default, skip_serializing_if = "Changes::is_empty")]
-    pub changes: Changes,
-    /// SHA-256 over the record before this one and this one (`docs/audit.md` says how).
-    #[serde(default)]
-    pub hash: Hash,
 }
 
 /// `POST /api/report`. The first five fields are the original's; a report of those alone is

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{given, nullable};
+use super::optional::{given, nullable};
 use crate::address::Endpoint;
 use crate::drift::{Drift, DriftPolicy};
 use crate::key::PublicKey;

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Role, given};
+use super::optional::given;
+use super::users::Role;
 use crate::name::{ServerId, TokenId, TokenName};
 use crate::time::Timestamp;
 

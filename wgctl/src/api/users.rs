@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::given;
+use super::optional::given;
 use crate::name::{Email, UserId};
 use crate::time::Timestamp;
 

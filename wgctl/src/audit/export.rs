@@ -9,7 +9,7 @@ use super::verify::{Expected, Verifier};
 use crate::api::{AuditLine, Fault, Verification};
 
 /// No line of an export is longer.
-const LONGEST_LINE: u64 = 1 << 20;
+pub(super) const LONGEST_LINE: u64 = 1 << 20;
 
 /// Lines of the export as JSON Lines.
 pub fn lines<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Result<Vec<u8>, serde_json::Error> {

@@ -7,6 +7,7 @@
 mod chain;
 mod csv;
 mod export;
+mod recognition;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,6 @@ mod verify;
 pub use chain::{canonical, follow};
 pub use csv::{COLUMNS, rows};
 pub use export::{lines, require_signature, verify_file};
-pub use sign::{KeyRefused, Signer, is_genuine, is_genuine_stub};
+pub use recognition::ExportReader;
+pub use sign::{CHECKPOINT_EVERY, KeyRefused, Signer, is_genuine, is_genuine_stub};
 pub use verify::{Expected, Verifier};
-
-/// A checkpoint is made with every record whose number is a multiple of this, and at other times too.
-pub const CHECKPOINT_EVERY: u64 = 1000;

@@ -7,6 +7,9 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use crate::api::{AuditKey, Checkpoint, Head, Pruned, Signature};
 use crate::time::Timestamp;
 
+/// A checkpoint is made with every record whose number is a multiple of this, and at other times too.
+pub const CHECKPOINT_EVERY: u64 = 1000;
+
 /// The bytes are no key to sign with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the 32 bytes are no Ed25519 key")]

@@ -287,6 +287,46 @@ fn files_of_both_forms_are_verified_and_garbage_is_named_by_its_place() {
 }
 
 #[test]
+fn a_damaged_export_is_told_from_a_file_of_another_kind() {
+    let log = log();
+    let records: Vec<_> = log[..1000].iter().map(of).collect();
+    let jsonl = String::from_utf8(lines(&log).unwrap()).unwrap();
+    let csv = String::from_utf8(rows(&records, true).unwrap()).unwrap();
+    let (_, headless) = csv.split_once('\n').unwrap();
+    let late = format!("{}\n{jsonl}", "x".repeat(70_000));
+    let garbled = jsonl.replace("\"actor\":", "\"actor:");
+    for export in [
+        &jsonl,
+        &csv,
+        &jsonl[..40],
+        headless,
+        &late,
+        &garbled,
+        &format!("junk\n{jsonl}"),
+    ] {
+        assert!(
+            ExportReader::new(export.as_bytes()).is_export().unwrap(),
+            "{:?}",
+            &export[..40]
+        );
+    }
+    let others: [&[u8]; 9] = [
+        b"",
+        b"\n",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"\x89SZBK\r\n\x1a\0\x01",
+        b"[Interface]\nPrivateKey = x\n",
+        b"{\"records\": []}\n",
+        b"[{\"id\": 1, \"actor\": \"a\"}]\n",
+        b"name,public_key\nalice,x\n",
+        b"7,8,9\n",
+    ];
+    for other in others {
+        assert!(!ExportReader::new(other).is_export().unwrap(), "{other:?}");
+    }
+}
+
+#[test]
 fn a_file_that_no_given_key_has_signed_is_not_taken_for_genuine() {
     let log = log();
     let records: Vec<_> = log[..1000].iter().map(of).collect();

@@ -5,7 +5,8 @@
 
 use std::cmp::Ordering;
 
-use super::{CHECKPOINT_EVERY, chain, sign};
+use super::sign::CHECKPOINT_EVERY;
+use super::{chain, sign};
 use crate::api::{AuditKey, AuditLine, AuditRecord, Checkpoint, Fault, Head, Pruned, Verification};
 
 /// What a log must have beside a chain.

@@ -8,7 +8,9 @@ use std::io::{ErrorKind, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{END, Error, FORMAT, HASH, HEADER_LEN, Header, LONGEST_KEY, LONGEST_VALUE, MAGIC, ROW, Summary, TABLE};
+use super::format::{
+    END, Error, FORMAT, HASH, HEADER_LEN, Header, LONGEST_KEY, LONGEST_VALUE, MAGIC, ROW, Summary, TABLE,
+};
 use crate::Timestamp;
 use crate::name::Incarnation;
 

@@ -1,6 +1,9 @@
 //! What was written is read; what was not is refused.
 
+use super::format::*;
 use super::*;
+use crate::name::Incarnation;
+use crate::time::Timestamp;
 
 type Rows = Vec<(String, Vec<u8>, Vec<u8>)>;
 

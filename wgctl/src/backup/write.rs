@@ -6,7 +6,7 @@ use std::io::Write;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{END, Error, FORMAT, Header, LONGEST_KEY, LONGEST_VALUE, MAGIC, ROW, TABLE};
+use super::format::{END, Error, FORMAT, Header, LONGEST_KEY, LONGEST_VALUE, MAGIC, ROW, TABLE};
 
 /// A backup under way.
 pub struct Writer<W> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use super::{Client, Error};
+use super::error::Error;
+use super::plane_client::Client;
 use crate::name::RequestId;
 use crate::protocol::path;
 use crate::protocol::v1::{

@@ -5,7 +5,8 @@
 use reqwest::{Body, Method, Response, header};
 use tokio::fs::File;
 
-use super::{COPY_TIMEOUT, Client, Error};
+use super::error::Error;
+use super::plane_client::{COPY_TIMEOUT, Client};
 use crate::backup::{MEDIA_TYPE, Summary};
 
 impl Client {

@@ -2,10 +2,13 @@
 //!
 //! Owns paths and methods. It must not interpret the answers.
 
+use std::time::Duration;
+
 use reqwest::{Method, Response};
 use serde::Serialize;
 
-use super::{Client, Error, VERIFY_TIMEOUT};
+use super::error::Error;
+use super::plane_client::Client;
 use crate::api::{
     AgentToken, ApiToken, ApiTokenCreated, AuditPublicKey, AuditRecord, Client as Peer, ClientPatch, Head, Health,
     HistoryPoint, KeyRotated, Login, NewApiToken, NewClient, NewServer, NewUser, PasswordChange, Report, Server,
@@ -13,6 +16,9 @@ use crate::api::{
 };
 use crate::name::{PeerId, ServerId, TokenId, UserId};
 use crate::time::Timestamp;
+
+/// How long the whole audit log may take to be verified.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(85);
 
 /// What of the history to get; absent parts are the plane's defaults.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -1,10 +1,12 @@
 //! The client's patience, over real sockets and a clock that runs ahead.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use super::*;
+use super::{Client, Target};
 use crate::protocol::v1::DesiredQuery;
 
 /// Something that answers one request with a head and then these pieces, each after a pause.

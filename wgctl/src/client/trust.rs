@@ -19,7 +19,7 @@ use rustls::{
     RootCertStore, SignatureScheme,
 };
 
-use super::Error;
+use super::error::Error;
 use crate::pin::Pin;
 
 /// Whose certificates are taken.

@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 use zeroize::Zeroizing;
 
-use super::ClientConfig;
+use super::client_config::ClientConfig;
 
 /// Stands where the private key of a device that made its own would be.
 const OWN_KEY: &str = "# PrivateKey = the one this device made\n";

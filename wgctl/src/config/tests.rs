@@ -6,7 +6,14 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::*;
+use crate::address::Endpoint;
+use crate::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::name::PeerName;
 
 fn addresses() -> impl Strategy<Value = IpAddr> {
     prop_oneof![

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 
+use super::backend::{Backend, Error};
+use super::model::{Device, Peer};
 use super::plan::{ChangeKind, PeerChange, Plan};
-use super::{Backend, Device, Error, Peer};
 use crate::address;
 use crate::key::PublicKey;
 use crate::name::InterfaceName;

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use wireguard_control as control;
 
-use super::plan::{ChangeKind, PeerChange};
-use super::{Backend, Device, Error, Peer, Plan};
+use super::backend::{Backend, Error};
+use super::model::{Device, Peer};
+use super::plan::{ChangeKind, PeerChange, Plan};
 use crate::key::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::name::InterfaceName;
 use crate::time::Timestamp;

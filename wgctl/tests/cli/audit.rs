@@ -86,6 +86,39 @@ fn the_audit_log_is_verified_online_or_in_a_file_and_the_exit_code_says_it() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_told_from_a_tampered_log() {
+    let home = Home::new();
+    let record = r#"{"kind":"record","id":1,"actor":"a","action":"logout","target":"a","ip":"","created_at":"2026-05-06T12:00:00Z","hash":"HASH"}"#;
+    let record = record.replace("HASH", &"ab".repeat(32));
+    let tampered = format!("{record}\n");
+    let overwritten = format!("{}\n{record}\n", "\0".repeat(100_000));
+    let files: [(&str, &[u8], i32, &str); 9] = [
+        ("tampered.jsonl", tampered.as_bytes(), 1, "record 1: "),
+        ("overwritten.jsonl", overwritten.as_bytes(), 1, "record 1: "),
+        ("empty.jsonl", b"", 2, "is not an export"),
+        ("image.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 2, "is not an export"),
+        ("plane.backup", b"\x89SZBK\r\n\x1a\0\x01\0\0", 2, "is not an export"),
+        ("wg0.conf", b"[Interface]\nListenPort = 51820\n", 2, "is not an export"),
+        ("status.json", b"{\"server_id\": \"la\"}\n", 2, "is not an export"),
+        ("answer.json", b"[\n  {\n    \"id\": 1\n  }\n]\n", 2, "is not an export"),
+        ("names.csv", b"name,public_key\nalice,\n", 2, "is not an export"),
+    ];
+    for (name, content, code, said) in files {
+        std::fs::write(home.0.join(name), content).unwrap();
+        let output = home.run(&format!("audit verify --file {name}"), "");
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{name}: {text}");
+        assert!(text.contains(said) && text.contains(name), "{name}: {text}");
+    }
+    let output = home.run("audit verify --file image.png --json", "");
+    let failure: Value = serde_json::from_str(&stderr(&output)).unwrap();
+    assert_eq!(
+        (failure["code"].as_str(), stdout(&output)),
+        (Some("wrong_file"), String::new())
+    );
+}
+
+#[test]
 fn new_records_are_followed_one_object_a_line_each_once_and_in_their_order() {
     use std::io::BufRead as _;
     let home = Home::new();

@@ -143,6 +143,23 @@ fn a_full_pool_does_not_hide_what_is_there() {
 }
 
 #[test]
+fn names_that_another_run_made_are_there_when_the_pool_is_full() {
+    const LIST: &str = "GET /api/wg-clients/la";
+    let home = Home::new();
+    let plane = plane((409, &problem(409, "pool_exhausted", "no free address left")));
+    // Another run with the same names fills the pool while this one begins.
+    let others: Vec<String> = (0..200).map(|number| peer(&format!("device-{number}"))).collect();
+    plane.answer_after(1, LIST, 200, &format!("[{}]", others.join(",")));
+    let names: String = (0..300).map(|number| format!("device-{number}\n")).collect();
+    let words = format!("peer add la --from-file - --plane {}", plane.url);
+    let output = home.run(&words, &names);
+    assert_eq!(output.status.code(), Some(1));
+    let (text, said) = (stdout(&output), stderr(&output));
+    assert!(text.ends_with("0 made, 200 there already, 0 failed.\n"), "{text}");
+    assert!(said.starts_with("wgctl: 100 of 300 names were not done"), "{said}");
+}
+
+#[test]
 fn what_is_too_much_at_once_is_tried_until_it_is_not() {
     let home = Home::new();
     let plane = plane((429, &problem(429, "too_many_requests", "too many changes at once")));
@@ -191,6 +208,21 @@ fn a_wrong_line_is_named_before_anything_is_added() {
         stderr(&output)
     );
     assert!(plane.seen().is_empty());
+    for broken in [
+        "alice\nbob\n\"carol\n",
+        "alice\nbob\ncarol,a,b\n",
+        "alice\nbob\nca\trol\n",
+    ] {
+        std::fs::write(home.0.join("names.csv"), broken).unwrap();
+        let output = home.run(&format!("peer add la --from-file names.csv --plane {}", plane.url), "");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).starts_with("wgctl: names.csv:3: "),
+            "{}",
+            stderr(&output)
+        );
+        assert!(plane.seen().is_empty());
+    }
     for words in [
         "peer add la",
         "peer add la alice --from-file x",

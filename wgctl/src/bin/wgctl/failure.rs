@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wgctl::client;
 
 use crate::plane_refusal;
-use crate::terminal::output::plain;
+use crate::terminal::text::plain;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub(crate) enum Failure {
     /// What was named is not among what the plane has.
     #[error("{0} (not_found)")]
     NotFound(String),
+    /// A file that was named is of another kind.
+    #[error("{0}")]
+    WrongFile(String),
     /// Something on this machine failed: a file, the terminal, the kernel.
     #[error("{0}")]
     Local(String),
@@ -39,8 +42,8 @@ impl Failure {
 
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
-            _ => 1,
+            Self::Usage(_) | Self::WrongFile(_) => 2,
+            Self::Call(_) | Self::NotFound(_) | Self::Local(_) | Self::ReaderGone => 1,
         }
     }
 
@@ -76,6 +79,7 @@ impl Failure {
             Self::Call(client::Error::Unexpected { .. }) => "unexpected_answer",
             Self::NotFound(detail) => return json!({ "detail": detail, "code": "not_found" }),
             Self::Usage(_) => "usage",
+            Self::WrongFile(_) => "wrong_file",
             Self::Call(client::Error::Setup(_)) | Self::Local(_) | Self::ReaderGone => "local",
         };
         json!({ "detail": self.to_string(), "code": code })

@@ -1,6 +1,6 @@
 //! `wgctl`: the command people type.
 //!
-//! Owns the command tree, the exit codes (0 done, 1 refused or failed, 2 usage) and the one place
+//! Owns the command tree, the exit codes (0 done, 1 refused or failed, 2 wrong usage or wrong file) and the one place
 //! where a failure is printed. Each command group is a file or folder of `commands`; they share
 //! `connection` (the plane to talk to), `terminal` (output and questions) and `argument_types`.
 
@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::terminal::output::{Output, Style};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a file of another kind.
 Every command answers in JSON with --json, and then tells a failure in JSON on stderr.";
 
 /// Administers Sentrazone: servers, peers, people, and the WireGuard interfaces of this machine.

@@ -15,8 +15,9 @@ use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo
 use rtnetlink::{Handle, LinkUnspec, LinkWireguard};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Kernel, conversation};
-use crate::device::Error;
+use super::conversation;
+use super::wireguard::Kernel;
+use crate::device::backend::Error;
 use crate::name::InterfaceName;
 
 /// How long one request may take. Deleting a link waits for the kernel's grace periods.
@@ -202,7 +203,7 @@ fn refused(error: rtnetlink::Error, what: impl FnOnce() -> String) -> Error {
             let errno = error.raw_code().saturating_abs();
             let words = error.header.get(HEADER_LEN..).and_then(conversation::words);
             let message = words.unwrap_or_else(|| io::Error::from_raw_os_error(errno).to_string());
-            super::refused(conversation::Failure::Refused { errno, message }, what)
+            super::refusal::refused(conversation::Failure::Refused { errno, message }, what)
         }
         // Its text would print a whole message.
         rtnetlink::Error::UnexpectedMessage(_) => Error::Protocol {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use ipnet::IpNet;
 
-use super::{DesiredDevice, DesiredPeer, Device, Peer};
+use super::model::{DesiredDevice, DesiredPeer, Device, Peer};
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 
 /// Which peers a plan is about.

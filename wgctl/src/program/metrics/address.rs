@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::{CONTENT_TYPE, PATH};
+use super::page::{CONTENT_TYPE, PATH};
 
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 16;

@@ -11,7 +11,7 @@ use nix::sys::time::TimeValLike as _;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{Kind, number};
+use super::number::{Kind, number};
 
 /// This process.
 #[derive(Debug)]

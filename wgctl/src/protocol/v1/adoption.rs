@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Interface, Peer, Sealed};
+use super::interface::{Interface, Peer};
+use super::sealed::Sealed;
 use crate::address::Endpoint;
 use crate::key::PublicKey;
 use crate::name::{Incarnation, PeerId, PeerName, ServerId};

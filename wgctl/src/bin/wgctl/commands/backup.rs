@@ -17,9 +17,10 @@ use wgctl::client::{self, Client, Target};
 use crate::connection::Options;
 use crate::failure::Failure;
 use crate::output_file::Draft;
-use crate::terminal::output::{Output, bytes};
+use crate::terminal::output::Output;
 use crate::terminal::progress::Progress;
 use crate::terminal::prompt::{self, interrupt};
+use crate::terminal::text::bytes;
 
 /// How many pieces may wait to be checked.
 const PIECES: usize = 16;

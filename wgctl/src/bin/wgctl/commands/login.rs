@@ -37,11 +37,11 @@ impl Login {
             .ok()
             .flatten()
             .filter(|login| login.url == self.url);
-        let known = match &before {
-            Some(login) => options.known().or_by(login),
-            None => options.known(),
+        let anchor = match &before {
+            Some(login) => options.anchor().or(login.anchor()),
+            None => options.anchor(),
         };
-        let client = options.client(Target::Url(self.url.clone()), &known, true)?;
+        let client = options.client(Target::Url(self.url.clone()), &anchor, true)?;
         let email = match self.email {
             Some(email) => email,
             None => prompt::line("Email: ", "--email with --password-stdin")?,
@@ -54,7 +54,7 @@ impl Login {
         let answer = client.login(&login).await;
         login.password.zeroize();
         let api::Session { token, expires_at } = answer?;
-        let ca_file = known.ca_file.as_ref().map(std::path::absolute).transpose();
+        let ca_file = anchor.ca_file.as_ref().map(std::path::absolute).transpose();
         let ca_file = ca_file.map_err(|error| Failure::Local(format!("cannot find --ca-file: {error}")))?;
         credentials::store(
             &path,
@@ -63,7 +63,7 @@ impl Login {
                 token,
                 expires_at,
                 ca_file,
-                pin: known.pin,
+                pin: anchor.pin,
             },
         )?;
         let answer = json!({"url": self.url, "email": login.email, "expires_at": expires_at});
@@ -94,6 +94,6 @@ pub(crate) async fn logout(out: &Output) -> Result<(), Failure> {
 
 /// Ends the login on the plane.
 async fn end(login: &Credentials) -> Result<(), Failure> {
-    let client = Client::trusting(Target::Url(login.url.clone()), &login.known().trust()?)?;
+    let client = Client::trusting(Target::Url(login.url.clone()), &login.anchor().trust()?)?;
     Ok(client.with_token(Zeroizing::new(login.token.clone())).logout().await?)
 }

@@ -16,7 +16,8 @@ use wgctl::name::InterfaceName;
 use wgctl::{PublicKey, Timestamp};
 
 use crate::failure::Failure;
-use crate::terminal::output::{Output, bytes, duration, join};
+use crate::terminal::output::Output;
+use crate::terminal::text::{bytes, duration, join};
 
 /// Where the kernel lists the interfaces of our network namespace.
 pub(crate) const INTERFACES: &str = "/sys/class/net";

@@ -10,7 +10,9 @@ use wgctl::{ServerId, Timestamp};
 use crate::argument_types::Moment;
 use crate::commands::server::drifted;
 use crate::failure::Failure;
-use crate::terminal::output::{Output, Table, Tone, ago, bytes, or_dash, plain};
+use crate::terminal::output::Output;
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::{ago, bytes, or_dash, plain};
 use crate::terminal::watch::{View, Watch};
 
 #[derive(Args)]

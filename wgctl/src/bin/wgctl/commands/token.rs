@@ -13,7 +13,9 @@ use zeroize::Zeroizing;
 use crate::argument_types::Moment;
 use crate::commands::user::{RoleName, role_name};
 use crate::failure::Failure;
-use crate::terminal::output::{Output, Table, Tone, ago, join};
+use crate::terminal::output::Output;
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::{ago, join};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

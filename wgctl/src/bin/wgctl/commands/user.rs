@@ -10,8 +10,10 @@ use wgctl::name::Email;
 use zeroize::Zeroize as _;
 
 use crate::failure::Failure;
-use crate::terminal::output::{Output, Table, Tone, ago};
+use crate::terminal::output::Output;
 use crate::terminal::prompt;
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::ago;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

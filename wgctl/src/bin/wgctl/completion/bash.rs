@@ -10,7 +10,7 @@ use std::io;
 use clap::Command;
 use clap_complete::engine::complete;
 
-use super::with_names;
+use super::candidates::with_names;
 
 /// What bash has to read.
 pub(super) fn script(variable: &str) -> String {

@@ -11,7 +11,7 @@ use url::Url;
 use wgctl::{Pin, Timestamp};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::connection::Known;
+use crate::connection::trust_anchor::TrustAnchor;
 use crate::failure::Failure;
 use crate::output_file::write_secret;
 
@@ -34,9 +34,9 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// How the plane was known when the login was made.
-    pub(crate) fn known(&self) -> Known {
-        Known {
+    /// The trust anchor with which the login was made.
+    pub(crate) fn anchor(&self) -> TrustAnchor {
+        TrustAnchor {
             ca_file: self.ca_file.clone(),
             pin: self.pin,
         }

@@ -4,6 +4,7 @@
 //! A token goes only to the plane it belongs to, and not in clear over a network unless told to.
 
 pub(crate) mod credentials;
+pub(crate) mod trust_anchor;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use wgctl::{Pin, Timestamp};
 use zeroize::Zeroizing;
 
 use self::credentials::Credentials;
+use self::trust_anchor::TrustAnchor;
 use crate::failure::Failure;
 use crate::terminal::prompt;
 
@@ -59,35 +61,6 @@ pub(crate) struct Options {
 /// A maker of clients.
 type Make = fn(Target, &Trust) -> Result<Client, wgctl::client::Error>;
 
-/// How the plane is known: one or neither is there.
-#[derive(Clone, Default)]
-pub(crate) struct Known {
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) pin: Option<Pin>,
-}
-
-impl Known {
-    /// These, or where nothing was said, what the login of the same plane was made with.
-    pub(crate) fn or_by(self, login: &Credentials) -> Self {
-        match self {
-            Self {
-                ca_file: None,
-                pin: None,
-            } => login.known(),
-            said => said,
-        }
-    }
-
-    /// Reads the certificates.
-    pub(crate) fn trust(&self) -> Result<Trust, Failure> {
-        if let Some(pin) = self.pin {
-            return Ok(Trust::Pins(vec![pin]));
-        }
-        let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
-        Ok(Trust::Authorities(self.ca_file.as_deref().map(read).transpose()?))
-    }
-}
-
 /// What the environment says.
 #[derive(Default)]
 struct Environment {
@@ -99,7 +72,7 @@ struct Environment {
 struct Choice {
     target: Target,
     token: Option<Zeroizing<String>>,
-    known: Known,
+    anchor: TrustAnchor,
 }
 
 impl Options {
@@ -124,27 +97,27 @@ impl Options {
                 .flatten(),
         };
         let choice = self.choose(token, environment()?, login, Timestamp::now())?;
-        let client = self.make(make, choice.target, &choice.known, choice.token.is_some())?;
+        let client = self.make(make, choice.target, &choice.anchor, choice.token.is_some())?;
         Ok(match choice.token {
             Some(token) => client.with_token(token),
             None => client,
         })
     }
 
-    /// A client of `target`, known so; `secrets` says whether secrets will be sent there.
-    pub(crate) fn client(&self, target: Target, known: &Known, secrets: bool) -> Result<Client, Failure> {
-        self.make(Client::trusting, target, known, secrets)
+    /// A client of `target`, recognized by `anchor`; `secrets` tells whether secrets will be sent there.
+    pub(crate) fn client(&self, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<Client, Failure> {
+        self.make(Client::trusting, target, anchor, secrets)
     }
 
-    /// How the plane is known, as far as was said.
-    pub(crate) fn known(&self) -> Known {
-        Known {
+    /// The trust anchor that the options name.
+    pub(crate) fn anchor(&self) -> TrustAnchor {
+        TrustAnchor {
             ca_file: self.ca_file.clone(),
             pin: self.pin,
         }
     }
 
-    fn make(&self, make: Make, target: Target, known: &Known, secrets: bool) -> Result<Client, Failure> {
+    fn make(&self, make: Make, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<Client, Failure> {
         if let Target::Url(url) = &target
             && secrets
             && !self.allow_plaintext
@@ -155,14 +128,14 @@ impl Options {
             )));
         }
         if let Target::Url(url) = &target
-            && known.pin.is_some()
+            && anchor.pin.is_some()
             && url.scheme() == "http"
         {
             return Err(Failure::Usage(format!(
                 "{url} is plain http and shows no key that --pin could be: use https"
             )));
         }
-        Ok(make(target, &known.trust()?)?)
+        Ok(make(target, &anchor.trust()?)?)
     }
 
     fn choose(
@@ -172,12 +145,12 @@ impl Options {
         login: Option<Credentials>,
         now: Timestamp,
     ) -> Result<Choice, Failure> {
-        let known = self.known();
+        let anchor = self.anchor();
         if let Some(path) = &self.socket {
             return Ok(Choice {
                 target: Target::Socket(path.clone()),
                 token: None,
-                known,
+                anchor,
             });
         }
         let named = self.plane.clone().or_else(|| environment.url.clone());
@@ -190,7 +163,7 @@ impl Options {
             return Ok(Choice {
                 target: Target::Socket(LOCAL_SOCKET.into()),
                 token: None,
-                known,
+                anchor,
             });
         };
         // The environment's token belongs to the environment's plane, the login's to the login's.
@@ -198,21 +171,21 @@ impl Options {
             .token
             .filter(|_| environment.url.as_ref().is_none_or(|of| *of == url));
         if let Some(token) = given.or(from_environment) {
-            let known = match login.filter(|login| login.url == url) {
-                Some(login) => known.or_by(&login),
-                None => known,
+            let anchor = match login.filter(|login| login.url == url) {
+                Some(login) => anchor.or(login.anchor()),
+                None => anchor,
             };
             return Ok(Choice {
                 target: Target::Url(url),
                 token: Some(token),
-                known,
+                anchor,
             });
         }
         let Some(login) = login.filter(|login| login.url == url) else {
             return Ok(Choice {
                 target: Target::Url(url),
                 token: None,
-                known,
+                anchor,
             });
         };
         if login.expires_at <= now {
@@ -224,7 +197,7 @@ impl Options {
         Ok(Choice {
             target: Target::Url(url),
             token: Some(Zeroizing::new(login.token.clone())),
-            known: known.or_by(&login),
+            anchor: anchor.or(login.anchor()),
         })
     }
 }

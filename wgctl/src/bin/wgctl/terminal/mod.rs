@@ -9,4 +9,5 @@ pub(crate) mod prompt;
 pub(crate) mod qr_code;
 pub(crate) mod screen;
 pub(crate) mod table;
+pub(crate) mod text;
 pub(crate) mod watch;

@@ -6,7 +6,7 @@
 
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
-use crate::terminal::output::plain;
+use crate::terminal::text::plain;
 
 /// How a table's row looks on a terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,10 @@ use tokio::time::{Instant, sleep_until};
 use wgctl::Timestamp;
 
 use crate::failure::Failure;
-use crate::terminal::output::{Output, Table, plain};
+use crate::terminal::output::Output;
 use crate::terminal::screen::{Event, Screen};
+use crate::terminal::table::Table;
+use crate::terminal::text::plain;
 
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Watch {

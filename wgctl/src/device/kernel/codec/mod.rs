@@ -15,8 +15,8 @@ use netlink_packet_wireguard::{
 use zeroize::Zeroize as _;
 
 use super::conversation::Failure;
+use crate::device::model::{Device, Peer};
 use crate::device::plan::{ChangeKind, PeerChange, Plan};
-use crate::device::{Device, Peer};
 use crate::key::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::name::InterfaceName;
 use crate::time::Timestamp;

@@ -6,7 +6,8 @@ use serde_json::Value;
 use wgctl::api::{AuditRecord, FieldChange};
 
 use crate::failure::Failure;
-use crate::terminal::output::{Table, Tone, plain};
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::plain;
 
 /// How much of what changed is shown; `--json` shows all.
 const LONGEST: usize = 100;

@@ -4,11 +4,11 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wgctl::api::{AuditKey, Head, Verification};
-use wgctl::audit::{Expected, require_signature, verify_file};
+use wgctl::audit::{Expected, ExportReader, require_signature, verify_file};
 
 use crate::connection::Options;
 use crate::failure::Failure;
@@ -47,7 +47,6 @@ impl Verify {
             let outcome = options.connect()?.audit_verify(self.expect_head).await?;
             return conclude(outcome, Source::Plane, "the audit log is not as it was written", out);
         };
-        let failed = |error| Failure::file("read", &path, &error);
         let pinned = !self.public_key.is_empty();
         let source = Source::File {
             pinned,
@@ -58,8 +57,7 @@ impl Verify {
             checkpoints: true,
             head: self.expect_head,
         };
-        let file = BufReader::new(File::open(&path).map_err(failed)?);
-        let mut outcome = verify_file(file, expected).map_err(failed)?;
+        let mut outcome = verify(&path, expected)?;
         let is_none = outcome.records == 0 && outcome.pruned.is_none() && outcome.fault.is_some();
         let shown = path.display();
         let wrong = if pinned && require_signature(&mut outcome) {
@@ -71,6 +69,23 @@ impl Verify {
         };
         conclude(outcome, source, &wrong, out)
     }
+}
+
+/// Verifies a file; one of another kind is refused.
+fn verify(path: &Path, expected: Expected) -> Result<Verification, Failure> {
+    let failed = |error| Failure::file("read", path, &error);
+    let file = File::open(path).map_err(failed)?;
+    let mut file = ExportReader::new(BufReader::new(file));
+    let outcome = verify_file(&mut file, expected).map_err(failed)?;
+    let has_any = outcome.records > 0 || outcome.pruned.is_some();
+    if has_any || file.is_export().map_err(failed)? {
+        return Ok(outcome);
+    }
+    Err(Failure::WrongFile(format!(
+        "{} is not an export of the audit log: it is empty or of another kind; make one with `wgctl audit export \
+         --format jsonl -o FILE`",
+        path.display()
+    )))
 }
 
 fn conclude(outcome: Verification, source: Source, wrong: &str, out: &Output) -> Result<(), Failure> {

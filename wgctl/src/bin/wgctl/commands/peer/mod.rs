@@ -19,8 +19,10 @@ use zeroize::Zeroizing;
 use self::arguments::{Add, Changes};
 use crate::failure::Failure;
 use crate::output_file::write_secret;
-use crate::terminal::output::{Output, Table, Tone, ago, bytes, duration, join, or_dash, plain};
+use crate::terminal::output::Output;
 use crate::terminal::qr_code;
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::{ago, bytes, duration, join, or_dash, plain};
 use crate::terminal::watch::{View, Watch};
 
 #[derive(Subcommand)]

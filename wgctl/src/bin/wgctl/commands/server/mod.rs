@@ -17,8 +17,10 @@ use zeroize::Zeroizing;
 use self::arguments::{Add, Changes};
 use crate::argument_types::length;
 use crate::failure::Failure;
-use crate::terminal::output::{Output, Table, Tone, join, or_dash, plain};
+use crate::terminal::output::Output;
 use crate::terminal::prompt;
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::{join, or_dash, plain};
 use crate::terminal::watch::{View, Watch};
 
 #[derive(Subcommand)]

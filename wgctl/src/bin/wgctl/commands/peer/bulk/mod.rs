@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
+use tokio::signal::unix::Signal;
 use wgctl::api::{Client as Peer, NewClient};
 use wgctl::client::Client;
 use wgctl::name::RequestId;
@@ -21,9 +22,11 @@ use zeroize::Zeroizing;
 use crate::commands::peer::arguments::{Add, Many};
 use crate::failure::Failure;
 use crate::output_file::write_secret;
-use crate::terminal::output::{Output, Table, Tone, join, plain};
+use crate::terminal::output::Output;
 use crate::terminal::progress::Progress;
 use crate::terminal::prompt::interrupt;
+use crate::terminal::table::{Table, Tone};
+use crate::terminal::text::{join, plain};
 use name_list::{Wanted, read};
 
 /// Requests in flight.
@@ -47,13 +50,26 @@ struct Done {
     file: Option<PathBuf>,
 }
 
+/// The names whose turn is over, and why the others had none.
+#[derive(Default)]
+struct Tally {
+    done: BTreeMap<usize, Done>,
+    end: Option<End>,
+}
+
+/// Why a run ended before its last name.
+enum End {
+    Interrupted,
+    /// This would be said of every other name too.
+    Refused(Failure),
+}
+
 /// Adds what the file names.
 pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
     let wanted = read(many.file)?;
     // From here on, and not only once it is waited for: the first name may be done by then. To read, which
     // nothing follows yet, ends with the program.
     let mut stopped = interrupt()?;
-    let count = wanted.len();
     let asked = async {
         // An unknown server, or somebody who may not, is said once and not for every name.
         plane.server(&add.server).await?;
@@ -66,66 +82,56 @@ pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>)
     if let Some(folder) = many.folder {
         std::fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
     }
-    let run = Run {
+    let mut run = Run {
         plane,
         server: &add.server,
         common: add.request(Timestamp::now()),
         folder: many.folder,
-        present: peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect(),
+        present: by_name(peers),
     };
-    // What is there comes first: a full pool ends only what is to be made.
-    let mut wanted: Vec<(usize, Wanted)> = wanted.into_iter().enumerate().collect();
-    wanted.sort_by_key(|(_, wanted)| !run.present.contains_key(&wanted.name));
-    let progress = Progress::of(out, count);
-    let ended = Cell::new(false);
-    let mut work = stream::iter(wanted)
-        .take_while(|_| std::future::ready(!ended.get()))
-        .map(|(place, wanted)| {
-            let run = &run;
-            async move { (place, run.one(wanted).await) }
-        })
-        .buffer_unordered(AT_ONCE);
-    let (mut done, mut end) = (Vec::with_capacity(count), None);
-    loop {
-        let next = tokio::select! {
-            biased;
-            _ = stopped.recv() => {
-                end = Some("stopped by Ctrl-C".to_owned());
-                break;
-            }
-            next = work.next() => next,
-        };
-        let Some((place, one)) = next else { break };
-        match &one.outcome {
-            // Said once, at the end. What is in flight is waited for: some of it may be done.
-            Outcome::Failed(failure) if ends_all(failure) => {
-                ended.set(true);
-                end = end.or_else(|| Some(failure.to_string()));
-            }
-            _ => {
-                progress.more(1);
-                done.push((place, one));
-            }
-        }
+    let progress = Progress::of(out, wanted.len());
+    let mut tally = Tally::default();
+    run.all(&wanted, &mut tally, &mut stopped, &progress).await;
+    if tally.pool_is_full() {
+        run.find_present(&wanted, &mut tally, &mut stopped, &progress).await;
     }
-    drop((work, progress));
-    done.sort_by_key(|(place, _)| *place);
-    let done: Vec<Done> = done.into_iter().map(|(_, done)| done).collect();
-    let failed = done
-        .iter()
-        .filter(|done| matches!(done.outcome, Outcome::Failed(_)))
-        .count();
-    out.changed(&done.iter().map(Done::json).collect::<Vec<_>>(), || table(&done, out))?;
-    let again = "run it again: names that are there already stay as they are";
-    match end {
-        Some(why) => Err(Failure::Local(format!(
+    drop(progress);
+    tally.report(wanted.len(), out)
+}
+
+fn by_name(peers: Vec<Peer>) -> BTreeMap<PeerName, Peer> {
+    peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect()
+}
+
+impl Tally {
+    fn pool_is_full(&self) -> bool {
+        matches!(&self.end, Some(End::Refused(Failure::Call(error))) if error.code() == Some("pool_exhausted"))
+    }
+
+    /// Prints what became of the names. Fails where not all of them are there now.
+    fn report(self, count: usize, out: &Output) -> Result<(), Failure> {
+        let Self { done, end } = self;
+        let done: Vec<Done> = done.into_values().collect();
+        let failed = done
+            .iter()
+            .filter(|done| matches!(done.outcome, Outcome::Failed(_)))
+            .count();
+        out.changed(&done.iter().map(Done::json).collect::<Vec<_>>(), || table(&done, out))?;
+        let again = "run it again: names that are there already stay as they are";
+        let why = match end {
+            Some(End::Interrupted) => "stopped by Ctrl-C".to_owned(),
+            Some(End::Refused(failure)) => failure.to_string(),
+            None if failed > 0 => {
+                return Err(Failure::Local(format!(
+                    "{failed} of {count} names failed: mend what is said of them, and {again}"
+                )));
+            }
+            None => return Ok(()),
+        };
+        Err(Failure::Local(format!(
             "{} of {count} names were not done ({why}): {again}",
             count - done.len()
-        ))),
-        None if failed > 0 => Err(Failure::Local(format!(
-            "{failed} of {count} names failed: mend what is said of them, and {again}"
-        ))),
-        None => Ok(()),
+        )))
     }
 }
 
@@ -142,12 +148,71 @@ struct Run<'a> {
     server: &'a ServerId,
     common: NewClient,
     folder: Option<&'a Path>,
-    /// Who was there when the run began.
+    /// Who was there when that was last asked.
     present: BTreeMap<PeerName, Peer>,
 }
 
 impl Run<'_> {
-    async fn one(&self, wanted: Wanted) -> Done {
+    /// Does all names that are not done yet, until one failure would be that of all the others too.
+    async fn all(&self, wanted: &[Wanted], tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
+        let mut left: Vec<_> = wanted
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| !tally.done.contains_key(place))
+            .collect();
+        // What is there comes first: a full pool ends only what is to be made.
+        left.sort_by_key(|(_, wanted)| !self.present.contains_key(&wanted.name));
+        self.each(left, tally, stopped, progress).await;
+    }
+
+    /// Asks again who is there, and does those names. Somebody else may have made them since this run began, and
+    /// filled the pool: they are not among what is left to make.
+    async fn find_present(&mut self, wanted: &[Wanted], tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
+        let asked = patiently(async || self.plane.peers(self.server).await);
+        let peers = tokio::select! {
+            // What is not known now is left for the next run.
+            peers = asked => peers.unwrap_or_default(),
+            _ = stopped.recv() => return,
+        };
+        self.present = by_name(peers);
+        let left = wanted.iter().enumerate();
+        let left =
+            left.filter(|(place, wanted)| !tally.done.contains_key(place) && self.present.contains_key(&wanted.name));
+        let left = left.collect();
+        self.each(left, tally, stopped, progress).await;
+    }
+
+    async fn each(&self, names: Vec<(usize, &Wanted)>, tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
+        let ended = Cell::new(false);
+        let mut work = stream::iter(names)
+            .take_while(|_| std::future::ready(!ended.get()))
+            .map(|(place, wanted)| async move { (place, self.one(wanted).await) })
+            .buffer_unordered(AT_ONCE);
+        loop {
+            let next = tokio::select! {
+                biased;
+                _ = stopped.recv() => {
+                    tally.end = Some(End::Interrupted);
+                    return;
+                }
+                next = work.next() => next,
+            };
+            let Some((place, one)) = next else { return };
+            match one.outcome {
+                // Said once, at the end. What is in flight is waited for: some of it may be done.
+                Outcome::Failed(failure) if ends_all(&failure) => {
+                    ended.set(true);
+                    tally.end.get_or_insert(End::Refused(failure));
+                }
+                outcome => {
+                    progress.more(1);
+                    tally.done.insert(place, Done { outcome, ..one });
+                }
+            }
+        }
+    }
+
+    async fn one(&self, wanted: &Wanted) -> Done {
         let name = wanted.name.clone();
         let outcome = self.make(wanted).await.unwrap_or_else(Outcome::Failed);
         let peer = match &outcome {
@@ -170,13 +235,13 @@ impl Run<'_> {
         }
     }
 
-    async fn make(&self, Wanted { name, key }: Wanted) -> Result<Outcome, Failure> {
-        if let Some(peer) = self.present.get(&name) {
-            return existing(peer.clone(), key);
+    async fn make(&self, Wanted { name, key }: &Wanted) -> Result<Outcome, Failure> {
+        if let Some(peer) = self.present.get(name) {
+            return existing(peer.clone(), *key);
         }
         let new = NewClient {
             name: Some(name.clone()),
-            public_key: key,
+            public_key: *key,
             ..self.common.clone()
         };
         // The key is of this run: an answer that was lost is asked for again, and a device that somebody
@@ -187,9 +252,9 @@ impl Run<'_> {
             // It was made since.
             Err(error) if error.code() == Some("name_taken") => {
                 let found = patiently(async || self.plane.peers_like(self.server, name.as_str(), None).await).await?;
-                let peer = found.into_iter().find(|peer| peer.name == name);
+                let peer = found.into_iter().find(|peer| peer.name == *name);
                 let gone = || Failure::Local("the name was taken, and is free now: run it again".to_owned());
-                existing(peer.ok_or_else(gone)?, key)
+                existing(peer.ok_or_else(gone)?, *key)
             }
             Err(error) => Err(error.into()),
         }

@@ -27,56 +27,90 @@ pub(super) fn read(path: &Path) -> Result<Vec<Wanted>, Failure> {
     parse(file, &shown)
 }
 
-/// RFC 4180: a name with a comma in it is quoted. Empty lines and lines that begin with `#` are skipped.
+/// RFC 4180, a record a line: a name with a comma in it is quoted. Empty lines and lines that begin with `#` are
+/// skipped, and so is a first line `name,public_key`. The whole file is read before there is any result.
 fn parse(mut input: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let failed = |error| Failure::Local(format!("{file}: {error}"));
-    input.read_to_string(&mut text).map_err(failed)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    // The reader would make something of it, over several lines.
-    if let Some(at) = text
-        .lines()
-        .position(|line| !line.starts_with('#') && !is_quoted_right(line))
-    {
-        return Err(Failure::Local(format!(
-            "{file}:{}: a double quote is not in its place: one opens a field and one ends it (\"Roe, Jane\"), and within \
-             it two stand for one; nothing was added",
-            at + 1
-        )));
-    }
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .comment(Some(b'#'))
-        .from_reader(text.as_bytes());
+    input.read_to_end(&mut bytes).map_err(failed)?;
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut seen = BTreeMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| Failure::Local(format!("{file}: {error}")))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let wrong = |what: &str| Failure::Local(format!("{file}:{line}: {what}; nothing was added"));
-        let fields: Vec<&str> = record.iter().collect();
-        let (name, key) = match fields.as_slice() {
-            ["name", "public_key"] if wanted.is_empty() => continue,
-            [name] | [name, ""] => (name, None),
-            [name, key] => (name, Some(key.parse().map_err(|error| wrong(&format!("{error}")))?)),
-            _ => {
-                return Err(wrong(
-                    "write NAME or NAME,PUBLIC-KEY (a name with a comma in double quotes)",
-                ));
-            }
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        let wrong = |what: String| Failure::Local(format!("{file}:{number}: {what}; nothing was added"));
+        let Some(one) = line_of(line, wanted.is_empty()).map_err(wrong)? else {
+            continue;
         };
-        let name: PeerName = name.parse().map_err(|error| wrong(&format!("{error}")))?;
-        if let Some(first) = seen.insert(name.clone(), line) {
-            return Err(wrong(&format!("{name} is in line {first} already")));
+        if let Some(first) = seen.insert(one.name.clone(), number) {
+            return Err(wrong(format!("{} is in line {first} already", one.name)));
         }
-        wanted.push(Wanted { name, key });
+        wanted.push(one);
     }
     if wanted.is_empty() {
         return Err(Failure::Local(format!("{file} holds no name")));
     }
     Ok(wanted)
+}
+
+/// One line; none of an empty line, a comment or the header.
+fn line_of(line: &[u8], is_first: bool) -> Result<Option<Wanted>, String> {
+    let line = std::str::from_utf8(line).map_err(|_| "this is not UTF-8 text".to_owned())?;
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    if line.trim_start().starts_with('#') {
+        return Err(
+            "a comment begins with # at the beginning of its line; put a name like this in double quotes".to_owned(),
+        );
+    }
+    // A line break or a tab within a line would become part of a name, or be passed over.
+    if line.contains(char::is_control) {
+        return Err("there is a control character in it (tabs are no separator: write NAME,PUBLIC-KEY)".to_owned());
+    }
+    if !is_quoted_right(line) {
+        return Err(
+            "a double quote is not in its place: one opens a field and one ends it (\"Roe, Jane\"), and within it two \
+             stand for one"
+                .to_owned(),
+        );
+    }
+    let fields = fields(line)?;
+    let fields: Vec<&str> = fields.iter().collect();
+    let (name, key) = match fields.as_slice() {
+        ["name", "public_key"] if is_first => return Ok(None),
+        [heading, ..] if is_first && !line.starts_with('"') && heading.eq_ignore_ascii_case("name") => {
+            return Err(
+                "this looks like a heading: remove the line, write it as name,public_key, or put the name in double \
+                 quotes if it is one"
+                    .to_owned(),
+            );
+        }
+        [name] | [name, ""] => (*name, None),
+        [name, key] => (*name, Some(key.parse().map_err(|error| format!("{error}"))?)),
+        _ => return Err("write NAME or NAME,PUBLIC-KEY (a name with a comma in double quotes)".to_owned()),
+    };
+    if holds_key(name) {
+        return Err("there is a public key in the name: write NAME,PUBLIC-KEY, with a comma between them".to_owned());
+    }
+    let name = name.parse().map_err(|error| format!("{error}"))?;
+    Ok(Some(Wanted { name, key }))
+}
+
+fn fields(line: &str) -> Result<csv::StringRecord, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(line.as_bytes());
+    let record = reader.records().next().unwrap_or_else(|| Ok(csv::StringRecord::new()));
+    record.map_err(|error| format!("{error}"))
+}
+
+/// True where another separator than a comma stands before a key, or the name is missing.
+fn holds_key(name: &str) -> bool {
+    let is_key = |word: &str| word.parse::<PublicKey>().is_ok();
+    name.split([' ', ';', '|', ':']).any(is_key)
 }
 
 /// Whether quotes stand where RFC 4180 has them, in a line that is a whole record: no name has a line
@@ -150,9 +184,36 @@ mod tests {
             ("alice\nbob\"\n", "names:2: a double quote"),
             ("\"Roe\" Jane\n", "names:1: a double quote"),
             ("a, \"b\"\n", "names:1: a double quote"),
+            ("# staff\n\nalice\n\nbob,short\n", "names:5: "),
+            ("alice\nbob,KEY,more\n", "names:2: write NAME"),
+            ("alice\nbob,KEY,\n", "names:2: write NAME"),
+            ("alice\n,KEY\n", "names:2: a peer name is"),
+            ("alice\n  \n", "names:2: a peer name is"),
+            ("alice\nbob;KEY\n", "names:2: there is a public key in the name"),
+            ("alice\nbob KEY\n", "names:2: there is a public key in the name"),
+            ("alice\nKEY\n", "names:2: there is a public key in the name"),
+            ("alice\nbob\tKEY\n", "names:2: there is a control character"),
+            ("alice\tsmith\n", "names:1: there is a control character"),
+            ("alice\rbob\n", "names:1: there is a control character"),
+            ("alice\nbob\u{0}\n", "names:2: there is a control character"),
+            ("alice\n # staff\n", "names:2: a comment begins"),
+            ("Name\nalice\n", "names:1: this looks like a heading"),
+            ("name\nalice\n", "names:1: this looks like a heading"),
+            ("Name,Public Key\nalice,KEY\n", "names:1: this looks like a heading"),
+            ("alice\nname,public_key\n", "names:2: "),
         ] {
-            let error = parsed(text).unwrap_err();
+            let text = text.replace("KEY", "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=");
+            let error = parsed(&text).unwrap_err();
             assert!(error.starts_with(expected), "{text:?}: {error}");
         }
+        let error = parse(b"alice\nbo\xffb\n".as_slice(), "names").unwrap_err().to_string();
+        assert!(error.starts_with("names:2: this is not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_quoted_name_may_look_like_anything() {
+        let names = ["name", "# staff", "Smith; Jane"];
+        let text: String = names.iter().map(|name| format!("\"{name}\"\n")).collect();
+        assert_eq!(parsed(&text).unwrap(), names.map(|name| (name.to_owned(), false)));
     }
 }

@@ -1,0 +1,90 @@
+//! Recognizing an export of the audit log among files of other kinds.
+//!
+//! Owns what a line of an export looks like, damaged ones included. It must not verify anything.
+
+use std::io::{self, BufRead, Read};
+
+use super::export::LONGEST_LINE;
+use crate::api::{AuditLine, Hash};
+
+/// A file as it is read, which remembers whether it is an export at all.
+///
+/// A file is an export, whole or damaged, if at least one of its lines can be recognized as a line of one. A
+/// tampered log is an export; an empty file, an image or a backup is none.
+pub struct ExportReader<R> {
+    input: R,
+    /// The beginning of the line that is being read; no longer than the longest there is.
+    line: Vec<u8>,
+    is_export: bool,
+}
+
+impl<R: BufRead> ExportReader<R> {
+    /// Begins at the beginning of the file.
+    pub const fn new(input: R) -> Self {
+        Self {
+            input,
+            line: Vec::new(),
+            is_export: false,
+        }
+    }
+
+    /// Reads on until a line is recognized, to the end if there is none.
+    pub fn is_export(mut self) -> io::Result<bool> {
+        while !self.is_export {
+            let count = self.fill_buf()?.len();
+            if count == 0 {
+                return Ok(is_recognizable(self.line.trim_ascii()));
+            }
+            self.consume(count);
+        }
+        Ok(true)
+    }
+}
+
+impl<R: BufRead> BufRead for ExportReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if !self.is_export {
+            let passing = self.input.fill_buf().ok().and_then(|bytes| bytes.get(..amount));
+            for piece in passing.unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
+                let room = (LONGEST_LINE as usize).saturating_sub(self.line.len());
+                self.line.extend(piece.iter().take(room));
+                if piece.ends_with(b"\n") {
+                    self.is_export |= is_recognizable(self.line.trim_ascii());
+                    self.line.clear();
+                }
+            }
+        }
+        self.input.consume(amount);
+    }
+}
+
+impl<R: BufRead> Read for ExportReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+/// A line as JSON Lines, or the beginning of one that cannot be read; the header of CSV, or a row: it
+/// begins with a number and ends with a hash.
+fn is_recognizable(line: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 4] = [
+        br#"{"kind":"record""#,
+        br#"{"kind":"checkpoint""#,
+        br#"{"kind":"pruned""#,
+        b"id,actor,action,",
+    ];
+    let is_row = || {
+        let text = std::str::from_utf8(line).ok()?;
+        let (id, hash) = (text.split(',').next()?, text.rsplit(',').next()?);
+        Some(id.parse::<u64>().is_ok() && hash.parse::<Hash>().is_ok())
+    };
+    BEGINNINGS.iter().any(|beginning| line.starts_with(beginning))
+        || serde_json::from_slice::<AuditLine>(line).is_ok()
+        || is_row().unwrap_or(false)
+}

@@ -1,0 +1,39 @@
+//! How a plane is recognized: certificates to trust, or the pin of its key.
+//!
+//! Owns reading them into the library's `Trust`. It must not decide which one is used.
+
+use std::path::{Path, PathBuf};
+
+use wgctl::Pin;
+use wgctl::client::Trust;
+
+use crate::failure::Failure;
+
+/// The means to recognize the plane: one of them or neither.
+#[derive(Clone, Default)]
+pub(crate) struct TrustAnchor {
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) pin: Option<Pin>,
+}
+
+impl TrustAnchor {
+    /// This one, or where none was given, the one that the login of the same plane was made with.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match self {
+            Self {
+                ca_file: None,
+                pin: None,
+            } => other,
+            given => given,
+        }
+    }
+
+    /// Reads the certificates.
+    pub(crate) fn trust(&self) -> Result<Trust, Failure> {
+        if let Some(pin) = self.pin {
+            return Ok(Trust::Pins(vec![pin]));
+        }
+        let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
+        Ok(Trust::Authorities(self.ca_file.as_deref().map(read).transpose()?))
+    }
+}

@@ -1,0 +1,135 @@
+//! One call: a request, and its answer read as JSON, text or a problem report.
+//!
+//! Owns the patience with an answer and the reading of problem reports. It must not retry.
+
+use std::time::Duration;
+
+use reqwest::{Response, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::cause::unreachable;
+use super::error::Error;
+use super::target::Target;
+
+/// How long an ordinary answer may take to begin; the long poll sets its own.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer that has begun may pause. There is no bound on the whole: a snapshot of a large
+/// server over a slow line must arrive at last.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One request under construction.
+pub(super) struct Call<'c> {
+    target: &'c Target,
+    pub(super) request: reqwest::RequestBuilder,
+    /// How long the answer may take to begin.
+    patience: Duration,
+}
+
+impl<'c> Call<'c> {
+    pub(super) const fn new(target: &'c Target, request: reqwest::RequestBuilder) -> Self {
+        Self {
+            target,
+            request,
+            patience: ANSWER_TIMEOUT,
+        }
+    }
+
+    pub(super) fn json<B: Serialize + ?Sized>(mut self, body: &B) -> Self {
+        self.request = self.request.json(body);
+        self
+    }
+
+    pub(super) fn query<Q: Serialize + ?Sized>(mut self, query: &Q) -> Self {
+        self.request = self.request.query(query);
+        self
+    }
+
+    pub(super) const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    pub(super) fn idempotency_key(mut self, key: Option<&str>) -> Self {
+        if let Some(key) = key {
+            self.request = self.request.header("Idempotency-Key", key);
+        }
+        self
+    }
+
+    /// Sends; anything but 2xx is an error.
+    pub(super) async fn send(self) -> Result<Response, Error> {
+        let target = self.target;
+        let response = timeout(self.patience, self.request.send())
+            .await
+            .map_err(|_| Error::silent(target, self.patience))?
+            .map_err(|error| unreachable(target, &error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let is_problem = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+        if !is_problem {
+            let reason = match redirected(&response) {
+                Some(place) => format!("it redirects to {place}: use that"),
+                None => "no problem report".to_owned(),
+            };
+            return Err(Error::unexpected(target, status, reason));
+        }
+        let problem = body(target, response).await?;
+        match serde_json::from_slice(&problem) {
+            Ok(problem) => Err(Error::Refused(Box::new(problem))),
+            Err(error) => Err(Error::unexpected(target, status, error.to_string())),
+        }
+    }
+
+    /// Sends and reads a JSON answer.
+    pub(super) async fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let target = self.target;
+        let response = self.send().await?;
+        let status = response.status();
+        let content = body(target, response).await?;
+        serde_json::from_slice(&content).map_err(|error| Error::unexpected(target, status, error.to_string()))
+    }
+
+    /// Sends and reads a text answer.
+    pub(super) async fn text(self) -> Result<String, Error> {
+        let target = self.target;
+        let response = self.send().await?;
+        let status = response.status();
+        let content = body(target, response).await?;
+        String::from_utf8(content).map_err(|error| Error::unexpected(target, status, error.to_string()))
+    }
+
+    /// Sends and expects no answer worth reading.
+    pub(super) async fn done(self) -> Result<(), Error> {
+        self.send().await.map(drop)
+    }
+}
+
+/// A whole body, however long it takes while it keeps coming.
+async fn body(target: &Target, mut response: Response) -> Result<Vec<u8>, Error> {
+    let mut content = Vec::new();
+    loop {
+        let chunk = timeout(STALL_TIMEOUT, response.chunk()).await;
+        let chunk = chunk.map_err(|_| Error::silent(target, STALL_TIMEOUT))?;
+        match chunk.map_err(|error| unreachable(target, &error))? {
+            Some(chunk) => content.extend_from_slice(&chunk),
+            None => return Ok(content),
+        }
+    }
+}
+
+/// The scheme and host that a redirection leads to.
+fn redirected(response: &Response) -> Option<String> {
+    let place = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    let place = response.url().join(place).ok()?;
+    response
+        .status()
+        .is_redirection()
+        .then(|| place.origin().ascii_serialization())
+}

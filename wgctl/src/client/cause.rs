@@ -1,0 +1,64 @@
+//! What lies behind an error of the HTTP library: a certificate that is not trusted, another scheme, or
+//! nobody there.
+//!
+//! Owns that judgement. It must not send anything.
+
+use super::error::Error;
+use super::target::Target;
+use super::trust::{self, Distrust};
+
+/// An answer that never began, by its cause.
+pub(super) fn unreachable(to: &Target, error: &reqwest::Error) -> Error {
+    let target = to.to_string();
+    if let Some(distrust) = Distrust::inside(error) {
+        return Error::Untrusted {
+            target,
+            reason: distrust.reason.clone(),
+            presented: distrust.presented,
+            pinned: distrust.pinned,
+        };
+    }
+    let asked = match to {
+        Target::Url(url) => target
+            .split_once("://")
+            .filter(|_| speaks_otherwise(error, url.scheme())),
+        Target::Socket(_) => None,
+    };
+    let (missing, instead) = match asked {
+        None => {
+            let reason = innermost(error);
+            return Error::Unreachable { target, reason };
+        }
+        Some(("https", place)) => ("TLS", format!("http://{place}")),
+        Some((_, place)) => ("plain http", format!("https://{place}")),
+    };
+    Error::WrongScheme {
+        target,
+        missing,
+        instead,
+    }
+}
+
+/// Whether what came is no TLS where that was asked for, or no HTTP: what begins a TLS connection is none.
+fn speaks_otherwise(error: &(dyn std::error::Error + 'static), scheme: &str) -> bool {
+    match scheme {
+        "https" => trust::is_no_tls(error),
+        _ => causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)),
+    }
+}
+
+/// An error and what it came from.
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// The innermost cause: "connection refused" rather than "error sending request".
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,110 @@
+//! The client of one plane: its address, how it is trusted, and the token.
+//!
+//! Owns the transport (TCP, TLS, the plane's unix socket). `rest`, `agent` and `backup` name the
+//! endpoints.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::call::Call;
+use super::cause::innermost;
+use super::error::Error;
+use super::target::Target;
+use super::trust::Trust;
+
+/// How long a plane may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer that is read in chunks may pause; longer than any poll is held.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long everything there is may take to be copied, or sent and put in place.
+#[cfg(feature = "backup")]
+pub(super) const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A plane, and who calls it. Cheap to clone; connections are kept and shared.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    target: Target,
+    base: Url,
+    token: Option<Zeroizing<String>>,
+}
+
+impl Client {
+    /// A client of the plane at `target`. `certificates` (PEM) are trusted beside the system's.
+    pub fn new(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
+        Self::trusting(target, &Trust::Authorities(certificates.map(<[u8]>::to_vec)))
+    }
+
+    /// A client of the plane at `target`, which is known by `trust`.
+    pub fn trusting(target: Target, trust: &Trust) -> Result<Self, Error> {
+        Self::build(target, trust, READ_TIMEOUT)
+    }
+
+    /// The same, for copies of everything: sending one may take longer than any answer may.
+    #[cfg(feature = "backup")]
+    pub fn for_copies(target: Target, trust: &Trust) -> Result<Self, Error> {
+        Self::build(target, trust, COPY_TIMEOUT)
+    }
+
+    fn build(target: Target, trust: &Trust, read_timeout: Duration) -> Result<Self, Error> {
+        let setup = |error: reqwest::Error| Error::Setup(innermost(&error));
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(read_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("sentrazone/", env!("CARGO_PKG_VERSION")));
+        let base = match &target {
+            Target::Url(url) => url.clone(),
+            Target::Socket(path) => {
+                builder = builder.unix_socket(path.as_path());
+                Url::parse("http://localhost").map_err(|error| Error::Setup(error.to_string()))?
+            }
+        };
+        builder = match base.scheme() {
+            // Without TLS the system's certificates are not asked for: a small host may have none.
+            // Nor does a proxy of the environment see what is not encrypted: nobody else is to read it.
+            "http" => builder.tls_certs_only([]).no_proxy(),
+            _ => builder.tls_backend_preconfigured(trust.tls()?),
+        };
+        let http = builder.build().map_err(setup)?;
+        Ok(Self {
+            http,
+            target,
+            base,
+            token: None,
+        })
+    }
+
+    /// The same plane, called with this bearer token.
+    #[must_use]
+    pub fn with_token(mut self, token: Zeroizing<String>) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Where it calls.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A call to be completed. `segments` are escaped one by one, so that no name can change the path.
+    pub(super) fn call(&self, method: Method, segments: &[&str]) -> Result<Call<'_>, Error> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| Error::Setup(format!("{} cannot be a base URL", self.base)))?
+            .pop_if_empty()
+            .extend(segments.iter().flat_map(|part| {
+                part.strip_prefix('/')
+                    .map_or_else(|| vec![*part], |path| path.split('/').collect())
+            }));
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.as_str());
+        }
+        Ok(Call::new(&self.target, request))
+    }
+}

@@ -1,0 +1,43 @@
+//! Numbers as Prometheus holds them.
+//!
+//! Owns the two kinds, counters and gauges.
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeMetric as _, MetricEncoder};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+/// A number as Prometheus holds it: exact up to 2^53.
+#[must_use]
+pub const fn number(number: u64) -> f64 {
+    number as f64
+}
+
+/// What a number is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows; its name gets `_total`.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    /// As the library calls it.
+    #[must_use]
+    pub const fn metric_type(self) -> prometheus_client::metrics::MetricType {
+        match self {
+            Self::Counter => prometheus_client::metrics::MetricType::Counter,
+            Self::Gauge => prometheus_client::metrics::MetricType::Gauge,
+        }
+    }
+
+    /// Writes one number of it.
+    pub fn write(self, encoder: MetricEncoder<'_>, value: f64) -> fmt::Result {
+        match self {
+            Self::Counter => ConstCounter::new(value).encode(encoder),
+            Self::Gauge => ConstGauge::new(value).encode(encoder),
+        }
+    }
+}
