@@ -11,7 +11,7 @@ use std::path::Path;
 use ipnet::IpNet;
 use wgctl::device::Device;
 use wgctl::name::InterfaceName;
-use wgctl::protocol::v1::{Adopted, AdoptedPeer, Adoption, Obstacle, Terms};
+use wgctl::protocol::v1::{Adopted, Adoption, FoundPeer, Obstacle, Terms};
 use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId};
 
 use crate::cache::Cache;
@@ -188,7 +188,7 @@ impl Found {
         let peers = self.device.peers.iter().map(|(key, peer)| {
             let id = PeerId::random();
             let sealed = peer.preshared_key.as_ref();
-            Ok(AdoptedPeer {
+            Ok(FoundPeer {
                 id,
                 public_key: *key,
                 name: self.names.get(key).cloned(),

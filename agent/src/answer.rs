@@ -3,8 +3,8 @@
 //! Owns the opening and the text. It must not send: the reply is `source`'s.
 
 use wgctl::ServerId;
-use wgctl::config::ClientConfig;
-use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
+use wgctl::config::PeerConfig;
+use wgctl::protocol::v1::{Ask, PeerConfiguration, Reply};
 
 use crate::secrets::{Error, Secrets};
 
@@ -23,8 +23,8 @@ pub fn answer(secrets: &Secrets, server: &ServerId, ask: Ask) -> Reply {
     }
 }
 
-fn configuration(secrets: &Secrets, server: &ServerId, wanted: ClientConfiguration) -> Result<ClientConfig, Error> {
-    let ClientConfiguration {
+fn configuration(secrets: &Secrets, server: &ServerId, wanted: PeerConfiguration) -> Result<PeerConfig, Error> {
+    let PeerConfiguration {
         id,
         name,
         public_key,
@@ -39,7 +39,7 @@ fn configuration(secrets: &Secrets, server: &ServerId, wanted: ClientConfigurati
     } = wanted;
     let open_private = |sealed| secrets.open_private_key(server, id, &public_key, sealed);
     let open_preshared = |sealed| secrets.open_preshared_key(server, id, sealed);
-    Ok(ClientConfig {
+    Ok(PeerConfig {
         name,
         private_key: private_key.as_ref().map(open_private).transpose()?,
         addresses,
@@ -63,7 +63,7 @@ mod tests {
         let secrets = Secrets::open(folder.path()).unwrap();
         let server: ServerId = "los-angeles".parse().unwrap();
         let prekey = secrets.prekey(&server).unwrap();
-        let wanted = ClientConfiguration {
+        let wanted = PeerConfiguration {
             id: prekey.id,
             name: "alice".parse().unwrap(),
             public_key: prekey.public_key,
@@ -79,7 +79,7 @@ mod tests {
         let Reply::Configuration { text } = answer(&secrets, &server, Ask::Configuration(wanted.clone())) else {
             panic!("a configuration");
         };
-        let config: ClientConfig = text.parse().unwrap();
+        let config: PeerConfig = text.parse().unwrap();
         assert_eq!(config.private_key.unwrap().public_key(), prekey.public_key);
         assert_eq!(config.public_key, secrets.private_key().public_key());
 

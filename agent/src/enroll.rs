@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use url::Url;
-use wgctl::client::{Client, Target};
+use wgctl::client::{PlaneClient, Target};
 use wgctl::device::kernel::Kernel;
 use wgctl::device::userspace::Userspace;
 use wgctl::device::{Backend as _, Device};
@@ -157,7 +157,7 @@ struct NewHost<'a> {
     dry_run: bool,
     config: &'a Config,
     token: &'a str,
-    client: &'a Client,
+    client: &'a PlaneClient,
     terms: &'a Terms,
     import: Option<&'a Import>,
 }
@@ -401,11 +401,11 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
 }
 
 /// Asks the first plane that answers what this host is to become.
-async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(Client, Terms), Error> {
+async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(PlaneClient, Terms), Error> {
     let trust = config.trust()?;
     let mut outcome = Err(Error::NoToken("the command line".to_owned()));
     for url in &config.plane {
-        let client = Client::trusting(Target::Url(url.clone()), &trust)?.with_token(token.clone());
+        let client = PlaneClient::trusting(Target::Url(url.clone()), &trust)?.with_token(token.clone());
         match client.terms().await {
             Ok(terms) => return Ok((client, terms)),
             Err(error) if error.code() == Some("unauthorized") => {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wgctl::api::Report;
-use wgctl::client::{Client, Error, Target};
+use wgctl::client::{Error, PlaneClient, Target};
 use wgctl::name::RequestId;
 use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
 use zeroize::Zeroizing;
@@ -81,7 +81,7 @@ pub trait Plane: Clone + Send + Sync + 'static {
     fn target(&self) -> &Target;
 }
 
-impl Plane for Client {
+impl Plane for PlaneClient {
     async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
         Self::hello(self, hello).await
     }
@@ -134,7 +134,7 @@ struct Turn {
     silent: Vec<Option<Instant>>,
 }
 
-impl Planes<Client> {
+impl Planes<PlaneClient> {
     /// The configured planes, called with the token in its file.
     pub fn configured(config: &Config) -> Result<Self, SetupError> {
         let path = &config.token_file;
@@ -155,7 +155,7 @@ impl Planes<Client> {
         }
         let trust = config.trust()?;
         let client = |url: &url::Url| {
-            let client = Client::trusting(Target::Url(url.clone()), &trust)?;
+            let client = PlaneClient::trusting(Target::Url(url.clone()), &trust)?;
             Ok(client.with_token(token.clone()))
         };
         let clients = config.plane.iter().map(client).collect::<Result<Vec<_>, Error>>()?;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wgctl::Clock;
 use wgctl::api::Report;
-use wgctl::client::{Client, Error, Target};
+use wgctl::client::{Error, PlaneClient, Target};
 use wgctl::device::memory::Memory;
 use wgctl::name::RequestId;
 use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
@@ -91,7 +91,7 @@ impl Log {
 /// A plane whose caller is noted.
 #[derive(Clone)]
 struct Noted {
-    client: Client,
+    client: PlaneClient,
     agent: usize,
     plane: usize,
     log: Log,
@@ -102,7 +102,7 @@ impl Noted {
         self.log.note(self.agent, self.plane, what);
     }
 
-    fn asks(&self) -> &Client {
+    fn asks(&self) -> &PlaneClient {
         self.notes(What::Asked);
         &self.client
     }
@@ -167,7 +167,7 @@ impl Herd {
         std::fs::create_dir_all(folder).expect("a folder");
         let secrets = Arc::new(Secrets::open(folder).expect("secrets"));
         let client = |(plane, url): (usize, &String)| Noted {
-            client: Client::new(Target::Url(url.parse().expect("a URL")), None)
+            client: PlaneClient::new(Target::Url(url.parse().expect("a URL")), None)
                 .expect("a client")
                 .with_token(token.to_owned().into()),
             agent,

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use wgctl::api::{NewServer, ServerCreated};
-use wgctl::client::{Client, Target};
+use wgctl::client::{PlaneClient, Target};
 use wgctl::{PublicKey, ServerId};
 
 use crate::device::Device;
@@ -166,8 +166,8 @@ impl Lab {
 
     /// A client of the plane over its unix socket: the local admin.
     #[must_use]
-    pub fn admin(&self) -> Client {
-        Client::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
+    pub fn admin(&self) -> PlaneClient {
+        PlaneClient::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
     }
 
     /// Runs a program beside the plane.

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::json;
 use wgctl::api::ServerCreated;
-use wgctl::client::{Client, Target};
+use wgctl::client::{PlaneClient, Target};
 
 use crate::process::{Process, binary};
 use crate::wait;
@@ -82,8 +82,8 @@ impl LoopbackPlane {
 
     /// A client over its unix socket: the local admin.
     #[must_use]
-    pub fn admin(&self) -> Client {
-        Client::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
+    pub fn admin(&self) -> PlaneClient {
+        PlaneClient::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
     }
 
     /// Where everything of it lies.

@@ -5,14 +5,14 @@
 use std::path::Path;
 
 use wgctl::api::{NewUser, Role};
-use wgctl::client::Client;
+use wgctl::client::PlaneClient;
 
 const EMAIL: &str = "ops@example.com";
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Makes the admin it logs in as, and gives the words of its command: for the plane at `url`, the
 /// server `server` and its agent's token. Secrets go into files in `folder`.
-pub async fn command(admin: &Client, url: &str, server: &str, agent_token: &str, folder: &Path) -> Vec<String> {
+pub async fn command(admin: &PlaneClient, url: &str, server: &str, agent_token: &str, folder: &Path) -> Vec<String> {
     let new = NewUser {
         email: EMAIL.parse().expect("an email"),
         password: PASSWORD.to_owned(),

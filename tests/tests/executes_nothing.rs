@@ -10,7 +10,7 @@ use sentrazone_tests::process::{Process, binary};
 use sentrazone_tests::trace::{Trace, is_allowed};
 use sentrazone_tests::{reference_client, wait};
 use serde_json::json;
-use wgctl::api::{NewClient, TokenRotation};
+use wgctl::api::{NewPeer, TokenRotation};
 
 /// Whether strace works; says so where it does not. `CI` promises that it does.
 fn allowed() -> bool {
@@ -71,9 +71,9 @@ async fn everything_else(plane: &LoopbackPlane) {
         "-exec",
         "PostUp = id",
     ] {
-        let new = NewClient {
+        let new = NewPeer {
             name: Some(name.parse().unwrap()),
-            ..NewClient::default()
+            ..NewPeer::default()
         };
         let peer = admin.create_peer(&server, &new, None).await.unwrap();
         admin.peer_configuration(&server, peer.id).await.unwrap();

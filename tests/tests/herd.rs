@@ -10,8 +10,8 @@ use sentrazone_tests::loopback::LoopbackPlane;
 use sentrazone_tests::netns::run;
 use sentrazone_tests::wait;
 use wgctl::ServerId;
-use wgctl::api::NewClient;
-use wgctl::client::Client;
+use wgctl::api::NewPeer;
+use wgctl::client::PlaneClient;
 
 /// What arrives together: the width of a bucket.
 const TOGETHER: Duration = Duration::from_millis(100);
@@ -96,17 +96,17 @@ fn most_together(events: &[Event], wanted: impl Fn(What) -> bool) -> usize {
 }
 
 /// A peer with a key of its own.
-fn stranger(name: &str) -> NewClient {
-    NewClient {
+fn stranger(name: &str) -> NewPeer {
+    NewPeer {
         name: Some(name.parse().unwrap()),
         public_key: Some(wgctl::PrivateKey::generate().unwrap().public_key()),
         preshared_key: Some(false),
-        ..NewClient::default()
+        ..NewPeer::default()
     }
 }
 
 /// What an admin's changes and questions take, until told to stop.
-async fn administrate(admin: Client, server: ServerId, stop: tokio::sync::watch::Receiver<bool>) -> Vec<Duration> {
+async fn administrate(admin: PlaneClient, server: ServerId, stop: tokio::sync::watch::Receiver<bool>) -> Vec<Duration> {
     let mut took = Vec::new();
     for number in 0.. {
         if *stop.borrow() {

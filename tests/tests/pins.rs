@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use wgctl::Pin;
-use wgctl::client::{Client, Error, Target, Trust};
+use wgctl::client::{Error, PlaneClient, Target, Trust};
 
 /// A plane, as a rule with a certificate of its own, and a home folder for who talks to it.
 struct Plane {
@@ -377,7 +377,7 @@ async fn a_stolen_certificate_without_its_key_is_not_taken() {
                     let _ = stream.shutdown().await;
                 }
             });
-            let client = Client::trusting(Target::Url(url), &Trust::Pins(vec![pin])).unwrap();
+            let client = PlaneClient::trusting(Target::Url(url), &Trust::Pins(vec![pin])).unwrap();
             let outcome = client.health().await;
             match taken {
                 true => assert!(outcome.is_ok(), "{:?}", outcome.err()),

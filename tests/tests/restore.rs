@@ -11,8 +11,8 @@ use sentrazone_tests::wait;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use wgctl::PrivateKey;
-use wgctl::api::{NewClient, NewServer};
-use wgctl::client::{Client, Target};
+use wgctl::api::{NewPeer, NewServer};
+use wgctl::client::{PlaneClient, Target};
 
 /// How often the plane is killed in the middle of a restore.
 const KILLS: u32 = 24;
@@ -52,8 +52,8 @@ impl Plane {
         self.folder.path().join(name)
     }
 
-    fn admin(&self) -> Client {
-        Client::new(Target::Socket(self.path("plane.sock")), None).unwrap()
+    fn admin(&self) -> PlaneClient {
+        PlaneClient::new(Target::Socket(self.path("plane.sock")), None).unwrap()
     }
 
     fn wgctl(&self) -> Command {
@@ -103,7 +103,7 @@ fn new_server(id: &str, pool: &str) -> NewServer {
     .unwrap()
 }
 
-fn new_peer(n: usize) -> NewClient {
+fn new_peer(n: usize) -> NewPeer {
     let key = PrivateKey::generate().unwrap().public_key().to_string();
     let name = format!("peer-{n}");
     serde_json::from_value(serde_json::json!({"name": name, "publicKey": key, "presharedKey": false})).unwrap()

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wgctl::address::Endpoint;
-use wgctl::api::{NewClient, NewServer, NewUser, Report};
-use wgctl::config::ClientConfig;
+use wgctl::api::{NewPeer, NewServer, NewUser, Report};
+use wgctl::config::PeerConfig;
 use wgctl::name::{Email, InterfaceName};
 use wgctl::{PeerId, PeerName, PresharedKey, PrivateKey, PublicKey, ServerId};
 
@@ -134,7 +134,7 @@ fn joined<T: ToString>(values: &[T]) -> String {
 }
 
 /// What a configuration of these values is meant to say.
-fn meant(config: &ClientConfig) -> Vec<(String, String, String)> {
+fn meant(config: &PeerConfig) -> Vec<(String, String, String)> {
     let settings = [
         (
             "[Interface]",
@@ -167,8 +167,8 @@ fn meant(config: &ClientConfig) -> Vec<(String, String, String)> {
 }
 
 /// What agent and plane make of a server and a client that were taken.
-fn configuration(server: NewServer, client: NewClient) -> Option<ClientConfig> {
-    Some(ClientConfig {
+fn configuration(server: NewServer, client: NewPeer) -> Option<PeerConfig> {
+    Some(PeerConfig {
         name: client.name?,
         private_key: client.public_key.is_none().then(|| PrivateKey::from_bytes([7; 32])),
         addresses: client
@@ -222,7 +222,7 @@ proptest! {
         let Some(config) = configuration(server, client) else { return Ok(()) };
         let text = config.render();
         prop_assert_eq!(as_wg_quick_reads(&text), meant(&config));
-        prop_assert_eq!(&text.parse::<ClientConfig>().unwrap(), &config);
+        prop_assert_eq!(&text.parse::<PeerConfig>().unwrap(), &config);
         for line in text.split(LINE_ENDS) {
             let key = line.trim_start().to_lowercase();
             for hook in ["preup", "postup", "predown", "postdown", "table", "saveconfig"] {
@@ -258,7 +258,7 @@ proptest! {
     #[test]
     fn a_name_is_what_was_typed_or_it_is_refused(name in hostile()) {
         let body = json!({"name": name});
-        if let Ok(NewClient { name: Some(taken), .. }) = serde_json::from_value(body) {
+        if let Ok(NewPeer { name: Some(taken), .. }) = serde_json::from_value(body) {
             prop_assert_eq!(taken.as_str(), &name);
         }
     }
@@ -306,7 +306,7 @@ fn fields_that_a_request_does_not_have_are_refused() {
     ] {
         let client = json!({"name": "alice"});
         assert!(
-            serde_json::from_value::<NewClient>(with(client, field)).is_err(),
+            serde_json::from_value::<NewPeer>(with(client, field)).is_err(),
             "{field}"
         );
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wgctl::device::Peer;
 use wgctl::name::Incarnation;
-use wgctl::protocol::v1::{AdoptedClient, Recorded};
+use wgctl::protocol::v1::{AdoptedPeer, Recorded};
 use wgctl::{PresharedKey, Timestamp};
 
 use super::*;
@@ -184,7 +184,7 @@ fn once_recorded_the_first_run_has_nothing_to_say_to_the_interface() {
     let adoption = found.describe(takeover.secrets(), &server()).unwrap();
     let mut recorded = recorded();
     recorded.interface.listen_port = adoption.listen_port.unwrap();
-    let wire = |peer: &AdoptedPeer| wgctl::protocol::v1::Peer {
+    let wire = |peer: &FoundPeer| wgctl::protocol::v1::Peer {
         id: peer.id,
         public_key: peer.public_key,
         preshared_key: peer.preshared_key.clone(),
@@ -197,7 +197,7 @@ fn once_recorded_the_first_run_has_nothing_to_say_to_the_interface() {
     let said = crate::preview::changes(&wanted, &found.device, &BTreeMap::new());
     assert!(said.is_empty(), "{said:?}");
 
-    let clients = adoption.peers.iter().map(|peer| AdoptedClient {
+    let clients = adoption.peers.iter().map(|peer| AdoptedPeer {
         id: peer.id,
         public_key: peer.public_key,
         name: "alice".parse().unwrap(),

@@ -27,7 +27,7 @@ pub use audit::pages::{AuditPages, AuditQuery};
 pub use backup::Copy;
 pub use idempotency::{Idempotency, Vault};
 pub use limits::logins::{LoginPermit, customer};
-pub use peers::requests::{After, ClientPage, ClientsQuery, ConfigurationText, View};
+pub use peers::requests::{After, ConfigurationText, PeerPage, PeersQuery, View};
 pub use people::api_tokens::{Grant, PREFIX as TOKEN_PREFIX, Scope};
 pub use people::authority::require;
 pub use people::sessions::Account;

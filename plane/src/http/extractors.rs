@@ -233,7 +233,7 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgctl::api::{NewClient, NewServer};
+    use wgctl::api::{NewPeer, NewServer};
 
     fn problem<T: DeserializeOwned>(json: &str) -> String {
         match parse_json::<T>(json.as_bytes()) {
@@ -258,7 +258,7 @@ mod tests {
             (r#"{"dns": ["1.1.1.1", "x"]}"#, "InvalidField", "dns[1]"),
             (r#"{"mtu": 70000}"#, "InvalidField", "mtu"),
         ] {
-            let shown = problem::<NewClient>(json);
+            let shown = problem::<NewPeer>(json);
             let wanted = if field.is_empty() {
                 "field: None".to_owned()
             } else {

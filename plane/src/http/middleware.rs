@@ -147,7 +147,7 @@ pub(super) fn created(path: String, body: impl axum::response::IntoResponse) -> 
 }
 
 /// The path of a client.
-pub(super) fn client_path(server: &wgctl::ServerId, client: &PeerId) -> String {
+pub(super) fn peer_path(server: &wgctl::ServerId, client: &PeerId) -> String {
     format!("/api/wg-clients/{server}/{client}")
 }
 

@@ -108,21 +108,21 @@ macro_rules! actions {
 
 actions! {
     /// A peer was made.
-    ClientCreated => "wg_client_created",
+    PeerCreated => "wg_client_created",
     /// A peer was enabled.
-    ClientEnabled => "wg_client_enabled",
+    PeerEnabled => "wg_client_enabled",
     /// A peer was disabled.
-    ClientDisabled => "wg_client_disabled",
+    PeerDisabled => "wg_client_disabled",
     /// A peer was changed.
-    ClientUpdated => "wg_client_updated",
+    PeerUpdated => "wg_client_updated",
     /// A peer was removed.
-    ClientDeleted => "wg_client_deleted",
+    PeerDeleted => "wg_client_deleted",
     /// A peer of an adopted interface was recorded.
-    ClientImported => "wg_client_imported",
+    PeerImported => "wg_client_imported",
     /// A peer's configuration was handed out.
-    ClientConfigViewed => "wg_client_config_viewed",
+    PeerConfigViewed => "wg_client_config_viewed",
     /// A peer's configuration was handed out as a QR code.
-    ClientQrcodeViewed => "wg_client_qrcode_viewed",
+    PeerQrcodeViewed => "wg_client_qrcode_viewed",
     /// Somebody logged in.
     LoginSucceeded => "login_succeeded",
     /// A login was refused.

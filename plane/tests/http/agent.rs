@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
-use wgctl::config::ClientConfig;
+use wgctl::config::PeerConfig;
 use wgctl::name::Incarnation;
 use wgctl::protocol::path;
-use wgctl::protocol::v1::{Ask, Change, ClientConfiguration, Desired, Peer, Prekey, Prekeys, Reply, Sealed};
+use wgctl::protocol::v1::{Ask, Change, Desired, Peer, PeerConfiguration, Prekey, Prekeys, Reply, Sealed};
 use wgctl::{PeerId, PresharedKey, PrivateKey, PublicKey};
 
 use crate::client::{Answer, request};
@@ -144,8 +144,8 @@ impl Link {
         (answer.status == 200).then(|| serde_json::from_slice(&answer.body).expect("a desired state"))
     }
 
-    fn configuration(&self, wanted: ClientConfiguration) -> ClientConfig {
-        ClientConfig {
+    fn configuration(&self, wanted: PeerConfiguration) -> PeerConfig {
+        PeerConfig {
             name: wanted.name,
             private_key: wanted.private_key.map(|sealed| PrivateKey::from_bytes(open(&sealed))),
             addresses: wanted.addresses,

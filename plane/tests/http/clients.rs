@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wgctl::PrivateKey;
-use wgctl::config::ClientConfig;
+use wgctl::config::PeerConfig;
 
 use crate::agent::FakeAgent;
 use crate::client::request;
@@ -177,7 +177,7 @@ fn a_configuration_is_a_file_and_a_code_and_each_sight_is_recorded() {
         file.header("content-disposition"),
         Some("attachment; filename=\"Zo--s--phone.conf\"; filename*=UTF-8''Zo%C3%AB%27s%20%22phone%22.conf")
     );
-    let written: ClientConfig = file.text().parse().unwrap();
+    let written: PeerConfig = file.text().parse().unwrap();
     let own_key = written.private_key.unwrap().public_key();
     assert_eq!(json!(own_key), client["publicKey"]);
     let code = plane.get(&format!("{}/qrcode", path(&client)), &admin);

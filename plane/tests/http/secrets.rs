@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use wgctl::config::ClientConfig;
+use wgctl::config::PeerConfig;
 
 use crate::agent::{FakeAgent, NONCE};
 use crate::client::request;
@@ -48,7 +48,7 @@ fn cve_2026_29196_no_answer_shows_a_secret_but_the_one_that_is_for_it() {
         .try_login(EMAIL, "canary wrong password")
         .problem(401, "invalid_credentials");
     let text = plane.get(&format!("/api/wg-clients/los-angeles/{id}/configuration"), &admin);
-    let written: ClientConfig = text.text().parse().unwrap();
+    let written: PeerConfig = text.text().parse().unwrap();
     let config = written.private_key.unwrap().to_base64().to_string();
 
     let mut canaries: Vec<(&str, Vec<u8>)> = Vec::new();

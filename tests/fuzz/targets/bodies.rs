@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wgctl::api::{
-    AuditRecord, Client, ClientPatch, HistoryPoint, Login, NewClient, NewServer, NewUser, PasswordChange, Problem,
+    AuditRecord, Peer, PeerPatch, HistoryPoint, Login, NewPeer, NewServer, NewUser, PasswordChange, Problem,
     Report, Server, ServerCreated, ServerPatch, Session, Status, User, UserPatch,
 };
 
@@ -35,9 +35,9 @@ fuzz_target!(|data: &[u8]| {
     same::<ServerPatch>(data);
     same::<Server>(data);
     same::<ServerCreated>(data);
-    same::<NewClient>(data);
-    same::<ClientPatch>(data);
-    same::<Client>(data);
+    same::<NewPeer>(data);
+    same::<PeerPatch>(data);
+    same::<Peer>(data);
     same::<AuditRecord>(data);
     same::<Problem>(data);
     // These have fractions of milliseconds, whose last digit may differ.

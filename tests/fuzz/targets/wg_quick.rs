@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sentrazone_agent::import::Import;
-use wgctl::config::{ClientConfig, WgQuick};
+use wgctl::config::{PeerConfig, WgQuick};
 
 static FILE: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
@@ -20,8 +20,8 @@ fuzz_target!(|text: &str| {
     match WgQuick::parse(text) {
         Err(error) => assert!((1..=text.lines().count()).contains(&error.line), "{error}"),
         Ok(file) => {
-            if let Ok(config) = ClientConfig::try_from(file) {
-                let again = config.render().parse::<ClientConfig>();
+            if let Ok(config) = PeerConfig::try_from(file) {
+                let again = config.render().parse::<PeerConfig>();
                 assert_eq!(again.expect("what was rendered can be read"), config);
             }
         }

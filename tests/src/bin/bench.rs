@@ -12,8 +12,8 @@ use sentrazone_tests::netns::{Netns, run};
 use sentrazone_tests::wait;
 use sentrazone_tests::wireguard_go::WireguardGo;
 use wgctl::PrivateKey;
-use wgctl::api::{NewClient, NewServer};
-use wgctl::client::Client;
+use wgctl::api::{NewPeer, NewServer};
+use wgctl::client::PlaneClient;
 
 const SAMPLES: usize = 200;
 
@@ -77,28 +77,28 @@ async fn main() {
 }
 
 /// Makes peers numbered `which`, eight at a time.
-async fn fill(admin: &Client, host: &Host, which: std::ops::Range<usize>) {
+async fn fill(admin: &PlaneClient, host: &Host, which: std::ops::Range<usize>) {
     let mut calls = tokio::task::JoinSet::new();
     for number in which {
         if calls.len() >= 8 {
             calls.join_next().await.expect("a call").expect("a peer");
         }
         let (admin, id) = (admin.clone(), host.id.clone());
-        let new = NewClient {
+        let new = NewPeer {
             name: Some(format!("peer-{number}").parse().expect("a name")),
-            ..NewClient::default()
+            ..NewPeer::default()
         };
         calls.spawn(async move { admin.create_peer(&id, &new, None).await.expect("a peer") });
     }
     calls.join_all().await;
 }
 
-async fn create_and_delete(admin: &Client, host: &Host) -> (Vec<Duration>, Vec<Duration>) {
+async fn create_and_delete(admin: &PlaneClient, host: &Host) -> (Vec<Duration>, Vec<Duration>) {
     let (mut created, mut deleted) = (Vec::new(), Vec::new());
     for _ in 0..SAMPLES {
-        let new = NewClient {
+        let new = NewPeer {
             name: Some("measured".parse().expect("a name")),
-            ..NewClient::default()
+            ..NewPeer::default()
         };
         let begin = Instant::now();
         let peer = admin.create_peer(&host.id, &new, None).await.expect("a peer");
@@ -111,7 +111,7 @@ async fn create_and_delete(admin: &Client, host: &Host) -> (Vec<Duration>, Vec<D
     (created, deleted)
 }
 
-async fn list(admin: &Client, host: &Host, peers: usize) -> Vec<Duration> {
+async fn list(admin: &PlaneClient, host: &Host, peers: usize) -> Vec<Duration> {
     let mut listed = Vec::new();
     for _ in 0..SAMPLES {
         let begin = Instant::now();

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use sentrazone_tests::lab::{Host, Lab, PLANE_PORT};
 use sentrazone_tests::wait;
-use wgctl::api::{Client as Peer, Login, NewClient, NewUser, Role, base_url};
-use wgctl::client::{Client, Target};
+use wgctl::api::{Login, NewPeer, NewUser, Peer, Role, base_url};
+use wgctl::client::{PlaneClient, Target};
 
 const EMAIL: &str = "ops@example.com";
 
@@ -95,9 +95,9 @@ async fn first_user(lab: &Lab) -> String {
     password
 }
 
-async fn login(password: &str) -> Client {
+async fn login(password: &str) -> PlaneClient {
     let url = base_url(&format!("http://127.0.0.1:{PLANE_PORT}")).expect("a URL");
-    let anonymous = Client::new(Target::Url(url), None).expect("a client");
+    let anonymous = PlaneClient::new(Target::Url(url), None).expect("a client");
     let login = Login {
         email: EMAIL.to_owned(),
         password: password.to_owned(),
@@ -107,10 +107,10 @@ async fn login(password: &str) -> Client {
     anonymous.with_token(session.token.into())
 }
 
-async fn create(admin: &Client, host: &Host) -> Peer {
-    let new = NewClient {
+async fn create(admin: &PlaneClient, host: &Host) -> Peer {
+    let new = NewPeer {
         name: Some("alice-iphone".parse().expect("a name")),
-        ..NewClient::default()
+        ..NewPeer::default()
     };
     let begin = Instant::now();
     let peer = admin.create_peer(&host.id, &new, None).await.expect("the peer");
@@ -138,7 +138,7 @@ async fn online(lab: &Lab, host: &Host) {
         .expect("statuses");
 }
 
-async fn handshake(admin: &Client, host: &Host, peer: &Peer) {
+async fn handshake(admin: &PlaneClient, host: &Host, peer: &Peer) {
     let reported = |answer: &Result<Peer, _>| answer.as_ref().is_ok_and(|peer| peer.latest_handshake_at.is_some());
     let seen = wait::until("the handshake is reported", || admin.peer(&host.id, peer.id), reported)
         .await

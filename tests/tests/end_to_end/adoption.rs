@@ -10,7 +10,7 @@ use hand_made::{Old, PORT, Ping, Scene, agent, clients, counted, goes_on, quicke
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::wait;
 use wgctl::PrivateKey;
-use wgctl::api::{Client, NewServer, ServerPatch};
+use wgctl::api::{NewServer, Peer, ServerPatch};
 
 use crate::online;
 use crate::secrets::{contains, walk};
@@ -68,7 +68,7 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
         .iter()
         .find(|peer| peer.public_key == scene.alice.key())
         .unwrap();
-    let moved = |answer: &Result<Client, _>| answer.as_ref().is_ok_and(|peer| peer.transfer_rx > 0);
+    let moved = |answer: &Result<Peer, _>| answer.as_ref().is_ok_and(|peer| peer.transfer_rx > 0);
     let alice = wait::until("traffic is counted", || admin.peer(&scene.host.id, alice.id), moved)
         .await
         .unwrap();

@@ -22,8 +22,7 @@ async fn transfers_survive_disable_enable_and_an_agent_killed_without_warning() 
         let admin = admin.clone();
         let id = server.clone();
         async move {
-            let reached =
-                |answer: &Result<wgctl::api::Client, _>| answer.as_ref().is_ok_and(|p| p.transfer_rx >= bytes);
+            let reached = |answer: &Result<wgctl::api::Peer, _>| answer.as_ref().is_ok_and(|p| p.transfer_rx >= bytes);
             wait::until("the total grows", || admin.peer(&id, peer.id), reached)
                 .await
                 .unwrap()

@@ -5,7 +5,7 @@ use sentrazone_tests::lab::Lab;
 use sentrazone_tests::process::binary;
 use sentrazone_tests::trace::{Trace, is_allowed};
 use sentrazone_tests::wait;
-use wgctl::api::NewClient;
+use wgctl::api::NewPeer;
 
 use crate::{create, create_applied, online};
 
@@ -30,10 +30,10 @@ async fn cve_2026_15733_agent_and_plane_execute_nothing() {
         let text = lab.admin().peer_configuration(&host.id, peer.id).await.unwrap();
         assert!(text.starts_with(&format!("# {name}\n[Interface]\n")), "{text}");
     }
-    let behind = NewClient {
+    let behind = NewPeer {
         name: Some("site".parse().unwrap()),
         server_allowed_ips: Some(vec!["192.168.7.0/24".parse().unwrap()]),
-        ..NewClient::default()
+        ..NewPeer::default()
     };
     lab.admin().create_peer(&host.id, &behind, None).await.unwrap();
     let peer = create_applied(&lab, &host, "alice").await;

@@ -3,7 +3,7 @@
 use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
 use wgctl::api::ServerPatch;
-use wgctl::client::{Client, Target};
+use wgctl::client::{PlaneClient, Target};
 
 use crate::{create, create_applied, online};
 
@@ -222,7 +222,7 @@ async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
     let retired = || async { lab.wgctl(&["audit"]).contains("server_token_retired") };
     wait::until("the old token is retired", retired, |told| *told).await;
     create_applied(&lab, &host, "after").await;
-    let old = Client::new(Target::Socket(lab.folder().join("plane.sock")), None).unwrap();
+    let old = PlaneClient::new(Target::Socket(lab.folder().join("plane.sock")), None).unwrap();
     let old = old.with_token(host.token().to_owned().into());
     let refused = old.terms().await.unwrap_err().to_string();
     assert!(refused.contains("not valid"), "{refused}");

@@ -18,19 +18,19 @@ mod userspace;
 
 use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
-use wgctl::api::{Client, NewClient};
+use wgctl::api::{NewPeer, Peer};
 
 /// Makes a peer of this name with everything else left to the plane.
-async fn create(lab: &Lab, host: &Host, name: &str) -> Client {
-    let new = NewClient {
+async fn create(lab: &Lab, host: &Host, name: &str) -> Peer {
+    let new = NewPeer {
         name: Some(name.parse().unwrap()),
-        ..NewClient::default()
+        ..NewPeer::default()
     };
     lab.admin().create_peer(&host.id, &new, None).await.unwrap()
 }
 
 /// Makes a peer once the agent is there to apply it.
-async fn create_applied(lab: &Lab, host: &Host, name: &str) -> Client {
+async fn create_applied(lab: &Lab, host: &Host, name: &str) -> Peer {
     online(lab, host).await;
     let peer = create(lab, host, name).await;
     assert!(peer.applied, "the agent is there, so the kernel has it: {peer:?}");

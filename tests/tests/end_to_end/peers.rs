@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::wait;
-use wgctl::api::{ClientPatch, NewClient};
+use wgctl::api::{NewPeer, PeerPatch};
 use wgctl::client::Error;
 use wgctl::{PrivateKey, Timestamp};
 
@@ -19,9 +19,9 @@ async fn sixty_four_parallel_creates_give_sixty_four_peers_and_addresses() {
     for number in 0..64 {
         let admin = lab.admin();
         let id = host.id.clone();
-        let new = NewClient {
+        let new = NewPeer {
             name: Some(format!("device-{number}").parse().unwrap()),
-            ..NewClient::default()
+            ..NewPeer::default()
         };
         // An emulated host may be too slow to fill the stock in time: then nothing was made.
         calls.spawn(async move {
@@ -47,10 +47,10 @@ async fn a_device_that_keeps_its_private_key_connects_with_its_own() {
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
     let key = PrivateKey::generate().unwrap();
-    let new = NewClient {
+    let new = NewPeer {
         name: Some("router".parse().unwrap()),
         public_key: Some(key.public_key()),
-        ..NewClient::default()
+        ..NewPeer::default()
     };
     let admin = lab.admin();
     let peer = admin.create_peer(&host.id, &new, None).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_peer_made_while_the_agent_is_away_is_applied_when_it_returns() {
     wait::until_blocking("the kernel agrees", peers, |keys| {
         *keys == [made.public_key.to_string()]
     });
-    let applied = |answer: &Result<wgctl::api::Client, _>| answer.as_ref().is_ok_and(|peer| peer.applied);
+    let applied = |answer: &Result<wgctl::api::Peer, _>| answer.as_ref().is_ok_and(|peer| peer.applied);
     wait::until("the plane knows", || admin.peer(&host.id, made.id), applied)
         .await
         .unwrap();
@@ -106,14 +106,14 @@ async fn changing_one_peer_leaves_the_others_unmentioned() {
         rows.find(|row| row[0] == steady.public_key.to_string()).unwrap()
     };
     let before = row();
-    let patch = ClientPatch {
+    let patch = PeerPatch {
         server_allowed_ips: Some(vec!["10.60.0.0/24".parse().unwrap()]),
-        ..ClientPatch::default()
+        ..PeerPatch::default()
     };
     assert!(admin.update_peer(&host.id, changing.id, &patch).await.unwrap().applied);
-    let patch = ClientPatch {
+    let patch = PeerPatch {
         server_allowed_ips: Some(Vec::new()),
-        ..ClientPatch::default()
+        ..PeerPatch::default()
     };
     assert!(admin.update_peer(&host.id, changing.id, &patch).await.unwrap().applied);
     let after = row();
@@ -128,10 +128,10 @@ async fn a_peer_expires_by_the_agents_own_clock_while_the_plane_is_away() {
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
     let end = Timestamp::now().after(std::time::Duration::from_secs(30));
-    let new = NewClient {
+    let new = NewPeer {
         name: Some("guest".parse().unwrap()),
         expires_at: Some(end),
-        ..NewClient::default()
+        ..NewPeer::default()
     };
     let peer = lab.admin().create_peer(&host.id, &new, None).await.unwrap();
     assert!(peer.applied && host.has_peer(&peer.public_key));

@@ -101,10 +101,10 @@ async fn networks_behind_a_device_are_routed_to_it() {
     let lab = Lab::new().await;
     let host = lab.host("office", &["10.8.0.0/24"]).await;
     crate::online(&lab, &host).await;
-    let new = wgctl::api::NewClient {
+    let new = wgctl::api::NewPeer {
         name: Some("branch".parse().unwrap()),
         server_allowed_ips: Some(vec!["10.50.0.0/16".parse().unwrap()]),
-        ..wgctl::api::NewClient::default()
+        ..wgctl::api::NewPeer::default()
     };
     let peer = lab.admin().create_peer(&host.id, &new, None).await.unwrap();
     assert!(peer.applied);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sentrazone_tests::figures::{report, runs};
 use sentrazone_tests::wait;
 use wgctl::Timestamp;
-use wgctl::api::NewClient;
+use wgctl::api::NewPeer;
 
 use crate::alone;
 use crate::scene::{Scene, new_peer};
@@ -20,7 +20,7 @@ async fn apart_for_a_while_tunnels_live_expiry_holds_and_what_is_pending_shows()
     for run in 0..count {
         let disabled = scene.add(&format!("disabled-{run}")).await.unwrap();
         let end = Timestamp::now().after(Duration::from_secs(12));
-        let guest = NewClient {
+        let guest = NewPeer {
             expires_at: Some(end),
             ..new_peer(&format!("guest-{run}"))
         };

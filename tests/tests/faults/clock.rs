@@ -12,8 +12,8 @@ use sentrazone_tests::clock::Clock;
 use sentrazone_tests::figures::report;
 use sentrazone_tests::wait;
 use wgctl::Timestamp;
-use wgctl::api::{Client as Peer, Login, NewClient, NewUser, Role, Status};
-use wgctl::client::Client;
+use wgctl::api::{Login, NewPeer, NewUser, Peer, Role, Status};
+use wgctl::client::PlaneClient;
 
 use crate::alone;
 use crate::scene::{Scene, new_peer};
@@ -36,7 +36,7 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
     let clock = Clock::of_this_guest();
     let mut scene = Scene::new().await;
     let person = scene.person().await;
-    let expiring = NewClient {
+    let expiring = NewPeer {
         expires_at: Some(Timestamp::now().after(Duration::from_secs(3600))),
         ..new_peer("expires-in-an-hour")
     };
@@ -78,7 +78,7 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
 }
 
 /// Whether a person's token is taken.
-async fn accepted(person: &Client) -> bool {
+async fn accepted(person: &PlaneClient) -> bool {
     match person.statuses().await {
         Ok(_) => true,
         Err(error) if error.status() == Some(401) => false,
@@ -88,7 +88,7 @@ async fn accepted(person: &Client) -> bool {
 
 impl Scene {
     /// Somebody who logged in.
-    async fn person(&self) -> Client {
+    async fn person(&self) -> PlaneClient {
         let (email, password) = ("ops@example.com", "correct horse battery staple");
         let new = NewUser {
             email: email.parse().unwrap(),

@@ -11,7 +11,7 @@ use sentrazone_tests::lab::Host;
 use sentrazone_tests::traffic::Tally;
 use sentrazone_tests::wait;
 use wgctl::PrivateKey;
-use wgctl::api::Client as Peer;
+use wgctl::api::Peer;
 
 use crate::alone;
 use crate::scene::Scene;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sentrazone_tests::figures::{report, runs, spread};
 use wgctl::Timestamp;
-use wgctl::api::{Client as Peer, ClientPatch};
+use wgctl::api::{Peer, PeerPatch};
 use wgctl::client::Error;
 
 use crate::alone;
@@ -64,9 +64,9 @@ impl Scene {
     }
 
     async fn expiring(&self, peer: &Peer) -> Result<Peer, Error> {
-        let patch = ClientPatch {
+        let patch = PeerPatch {
             expires_at: Some(Some(Timestamp::now().after(Duration::from_secs(86_400)))),
-            ..ClientPatch::default()
+            ..PeerPatch::default()
         };
         self.admin.update_peer(&self.host.id, peer.id, &patch).await
     }

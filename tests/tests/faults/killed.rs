@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sentrazone_tests::chance::Chance;
 use sentrazone_tests::figures::{report, runs};
-use wgctl::client::Client;
+use wgctl::client::PlaneClient;
 use wgctl::{PeerId, ServerId};
 
 use crate::alone;
@@ -116,7 +116,7 @@ impl Writer {
 }
 
 impl Written {
-    async fn step(&mut self, admin: &Client, server: &ServerId, name: &str) {
+    async fn step(&mut self, admin: &PlaneClient, server: &ServerId, name: &str) {
         match admin.create_peer(server, &new_peer(name), None).await {
             Ok(peer) => {
                 self.acknowledged += 1;

@@ -11,8 +11,8 @@ use sentrazone_tests::sessions::{End, Sessions};
 use sentrazone_tests::traffic::{Tally, Traffic};
 use sentrazone_tests::wait;
 use wgctl::PrivateKey;
-use wgctl::api::{Client as Peer, ClientPatch, NewClient, Status};
-use wgctl::client::{Client, Error};
+use wgctl::api::{NewPeer, Peer, PeerPatch, Status};
+use wgctl::client::{Error, PlaneClient};
 
 /// The agents' waits between two tries grow to 30 s, and the machine is slow.
 const RETURN: Duration = Duration::from_secs(180);
@@ -25,7 +25,7 @@ pub(crate) struct Scene {
     // Fields drop in this order: the host's agent before the lab's folder with its log.
     pub(crate) host: Host,
     pub(crate) lab: Lab,
-    pub(crate) admin: Client,
+    pub(crate) admin: PlaneClient,
     pub(crate) witnesses: Vec<Witness>,
     sessions: Option<Sessions>,
 }
@@ -38,12 +38,12 @@ pub(crate) struct Witness {
 }
 
 /// A peer with a key of its own, which nobody has.
-pub(crate) fn new_peer(name: &str) -> NewClient {
-    NewClient {
+pub(crate) fn new_peer(name: &str) -> NewPeer {
+    NewPeer {
         name: Some(name.parse().unwrap()),
         public_key: Some(PrivateKey::generate().unwrap().public_key()),
         preshared_key: Some(false),
-        ..NewClient::default()
+        ..NewPeer::default()
     }
 }
 
@@ -85,9 +85,9 @@ impl Scene {
 
     /// A peer of `host` and its device, whose tunnel works.
     pub(crate) async fn connected(&self, host: &Host, name: &str) -> (Peer, Device) {
-        let new = NewClient {
+        let new = NewPeer {
             name: Some(name.parse().unwrap()),
-            ..NewClient::default()
+            ..NewPeer::default()
         };
         // An agent that is new to its plane first makes a stock of keys: on a slow machine that takes
         // longer than the plane waits for it.
@@ -155,9 +155,9 @@ impl Scene {
 
     /// Gives a peer networks behind it.
     pub(crate) async fn route(&self, peer: &Peer, networks: &[&str]) -> Result<Peer, Error> {
-        let patch = ClientPatch {
+        let patch = PeerPatch {
             server_allowed_ips: Some(networks.iter().map(|net| net.parse().unwrap()).collect()),
-            ..ClientPatch::default()
+            ..PeerPatch::default()
         };
         self.admin.update_peer(&self.host.id, peer.id, &patch).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sentrazone_tests::wait;
 use tokio::task::JoinSet;
 use wgctl::ServerId;
-use wgctl::client::Client;
+use wgctl::client::PlaneClient;
 
 use crate::ledger::{self, Count, Life};
 use crate::plane::{Plane, add_server};
@@ -70,7 +70,7 @@ async fn killed_under_32_writers_the_plane_loses_nothing_it_acknowledged() {
 }
 
 /// Nothing of an earlier round was lost in a later one.
-async fn verify_all(client: &Client, all: &mut [(ServerId, Vec<Life>)]) {
+async fn verify_all(client: &PlaneClient, all: &mut [(ServerId, Vec<Life>)]) {
     let Some((first, _)) = all.first() else { return };
     let records = ledger::records_since(client, first).await;
     for (server, lives) in all {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wgctl::api::{AuditRecord, Client as Peer, NewClient};
-use wgctl::client::{AuditQuery, Client, Error};
+use wgctl::api::{AuditRecord, NewPeer, Peer};
+use wgctl::client::{AuditQuery, Error, PlaneClient};
 use wgctl::{PeerId, PrivateKey, ServerId};
 
 /// What is done to a peer.
@@ -33,7 +33,7 @@ impl Act {
 /// A peer's life as its writer knows it.
 #[derive(Debug)]
 pub(crate) struct Life {
-    new: NewClient,
+    new: NewPeer,
     id: Option<PeerId>,
     acknowledged: Vec<Act>,
     /// What was asked for and not answered, or answered with a failure.
@@ -43,11 +43,11 @@ pub(crate) struct Life {
 impl Life {
     fn new(name: &str) -> Self {
         Self {
-            new: NewClient {
+            new: NewPeer {
                 name: Some(name.parse().unwrap()),
                 public_key: Some(PrivateKey::generate().unwrap().public_key()),
                 preshared_key: Some(false),
-                ..NewClient::default()
+                ..NewPeer::default()
             },
             id: None,
             acknowledged: Vec::new(),
@@ -65,12 +65,12 @@ impl Life {
         assert_eq!(known, id, "{}", self.name());
     }
 
-    async fn create(&self, client: &Client, server: &ServerId) -> Result<Peer, Error> {
+    async fn create(&self, client: &PlaneClient, server: &ServerId) -> Result<Peer, Error> {
         let key = format!("{server}-{}", self.name());
         client.create_peer(server, &self.new, Some(&key)).await
     }
 
-    async fn act(&mut self, client: &Client, server: &ServerId, act: Act) -> Result<(), Error> {
+    async fn act(&mut self, client: &PlaneClient, server: &ServerId, act: Act) -> Result<(), Error> {
         self.unsure = Some(act);
         match (act, self.id) {
             (Act::Create, _) => self.id = Some(self.create(client, server).await?.id),
@@ -88,7 +88,7 @@ impl Life {
 
 /// Writes until a call fails; gives what it did and why it ended.
 pub(crate) async fn write(
-    client: Client,
+    client: PlaneClient,
     server: ServerId,
     writer: usize,
     acknowledged: &AtomicUsize,
@@ -110,7 +110,7 @@ pub(crate) async fn write(
 }
 
 /// The audit log back to the registration of a server, oldest first.
-pub(crate) async fn records_since(client: &Client, server: &ServerId) -> Vec<AuditRecord> {
+pub(crate) async fn records_since(client: &PlaneClient, server: &ServerId) -> Vec<AuditRecord> {
     let mut all: Vec<AuditRecord> = Vec::new();
     let registered = |record: &AuditRecord| record.action == "server_created" && record.target == server.as_str();
     while !all.iter().any(registered) {
@@ -136,14 +136,14 @@ pub(crate) struct Count {
 }
 
 /// Compares a server's peers and records with what its writers know; settles what was unsure.
-pub(crate) async fn verify(client: &Client, server: &ServerId, lives: &mut [Life]) -> Count {
+pub(crate) async fn verify(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> Count {
     let records = records_since(client, server).await;
     verify_with(client, server, lives, &records).await
 }
 
 /// Likewise, with records that were read before.
 pub(crate) async fn verify_with(
-    client: &Client,
+    client: &PlaneClient,
     server: &ServerId,
     lives: &mut [Life],
     records: &[AuditRecord],
@@ -201,7 +201,7 @@ fn compare(life: &mut Life, found: Option<&Peer>) {
 
 /// Sends every creation again: it gets its first answer, and a peer that is not there yet is made.
 /// Gives how many were sent.
-pub(crate) async fn create_again(client: &Client, server: &ServerId, lives: &mut [Life]) -> usize {
+pub(crate) async fn create_again(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> usize {
     for life in lives.iter_mut() {
         let again = life.create(client, server).await.unwrap();
         life.is_the_one(again.id);

@@ -8,7 +8,7 @@ use sentrazone_tests::process::{Process, binary};
 use sentrazone_tests::wait;
 use wgctl::ServerId;
 use wgctl::api::NewServer;
-use wgctl::client::{Client, Target};
+use wgctl::client::{PlaneClient, Target};
 
 pub(crate) struct Plane {
     process: Option<Process>,
@@ -45,8 +45,8 @@ impl Plane {
     }
 
     /// A client that is the local admin.
-    pub(crate) fn client(&self) -> Client {
-        Client::new(Target::Socket(self.folder.join("plane.sock")), None).unwrap()
+    pub(crate) fn client(&self) -> PlaneClient {
+        PlaneClient::new(Target::Socket(self.folder.join("plane.sock")), None).unwrap()
     }
 
     pub(crate) fn database_size(&self) -> u64 {
@@ -63,7 +63,7 @@ impl Plane {
     }
 }
 
-pub(crate) async fn add_server(client: &Client, id: &str) -> ServerId {
+pub(crate) async fn add_server(client: &PlaneClient, id: &str) -> ServerId {
     let new: NewServer = serde_json::from_value(serde_json::json!({
         "id": id, "endpoint": "vpn.example.com:51820", "address_pool": ["10.8.0.0/16", "fd00:8::/64"]
     }))

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use sentrazone_tests::counts::{figure, runs};
-use wgctl::api::Client;
+use wgctl::api::Peer;
 
 use crate::host::Host;
 
@@ -75,7 +75,7 @@ async fn change_on(host: &Host, round: usize, worker: usize, confirmed: &Confirm
     }
 }
 
-fn note(confirmed: &Confirmed, peer: &Client) {
+fn note(confirmed: &Confirmed, peer: &Peer) {
     let said = peer.applied.then_some(peer.enabled);
     confirmed.lock().unwrap().insert(peer.public_key.to_string(), said);
 }

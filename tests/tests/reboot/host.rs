@@ -5,7 +5,7 @@ use sentrazone_tests::loopback::LoopbackPlane;
 use sentrazone_tests::machine::Machine;
 use sentrazone_tests::wait;
 use tokio::sync::{Mutex, MutexGuard};
-use wgctl::api::{Client, NewClient};
+use wgctl::api::{NewPeer, Peer};
 use wgctl::{PrivateKey, PublicKey, ServerId, Timestamp};
 
 /// Two processors are enough for one machine at a time.
@@ -92,12 +92,12 @@ impl Host {
     }
 
     /// A peer whose key the agent holds.
-    pub(crate) async fn peer(&self, name: &str) -> Client {
+    pub(crate) async fn peer(&self, name: &str) -> Peer {
         self.create(name, None).await
     }
 
     /// Makes peers that brought their own keys, 64 at a time.
-    pub(crate) async fn fill(&self, which: std::ops::Range<usize>) -> Vec<Client> {
+    pub(crate) async fn fill(&self, which: std::ops::Range<usize>) -> Vec<Peer> {
         let mut peers = Vec::new();
         let numbers: Vec<usize> = which.collect();
         for some in numbers.chunks(64) {
@@ -110,12 +110,12 @@ impl Host {
         peers
     }
 
-    pub(crate) async fn create(&self, name: &str, public_key: Option<PublicKey>) -> Client {
-        let new = NewClient {
+    pub(crate) async fn create(&self, name: &str, public_key: Option<PublicKey>) -> Peer {
+        let new = NewPeer {
             name: Some(name.parse().unwrap()),
             preshared_key: public_key.map(|_| false),
             public_key,
-            ..NewClient::default()
+            ..NewPeer::default()
         };
         let admin = self.plane.admin();
         // The stock of prekeys may be empty for a moment.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use sentrazone_plane::fleet::{Fleet, Refusal};
-use wgctl::api::{Client, ClientPatch, NewClient, ServerPatch};
+use wgctl::api::{NewPeer, Peer, PeerPatch, ServerPatch};
 use wgctl::{PrivateKey, Timestamp};
 
 use crate::host::Host;
@@ -48,9 +48,9 @@ impl World {
 
     pub(crate) fn create(&mut self, number: usize) -> String {
         self.names += 1;
-        let mut new = NewClient {
+        let mut new = NewPeer {
             name: Some(format!("client-{}", self.names).parse().unwrap()),
-            ..NewClient::default()
+            ..NewPeer::default()
         };
         let own_key = self.dice.permille(400);
         if own_key {
@@ -67,7 +67,7 @@ impl World {
         let id = server(number);
         let what = if own_key { "create with its key" } else { "create" };
         self.change(what, |fleet| async move {
-            fleet.create_client(&admin(), &id, new, None).await.map(drop)
+            fleet.create_peer(&admin(), &id, new, None).await.map(drop)
         })
     }
 
@@ -77,36 +77,36 @@ impl World {
         now.after(Duration::from_secs(5) + self.dice.milliseconds(0..600_000))
     }
 
-    fn patch(&self, number: usize, client: &Client, patch: ClientPatch, what: &str) -> String {
+    fn patch(&self, number: usize, client: &Peer, patch: PeerPatch, what: &str) -> String {
         let (server, id) = (server(number), client.id);
         let what = format!("{what} {}", client.name);
         self.change(&what, move |fleet| async move {
-            fleet.update_client(&admin(), &server, &id, patch).await.map(drop)
+            fleet.update_peer(&admin(), &server, &id, patch).await.map(drop)
         })
     }
 
-    fn toggle(&mut self, number: usize, clients: &[Client]) -> String {
+    fn toggle(&mut self, number: usize, clients: &[Peer]) -> String {
         let Some(client) = self.dice.pick(clients) else {
             return String::new();
         };
-        let patch = ClientPatch {
+        let patch = PeerPatch {
             enabled: Some(!client.enabled),
-            ..ClientPatch::default()
+            ..PeerPatch::default()
         };
         self.patch(number, client, patch, "toggle")
     }
 
-    fn remove(&mut self, number: usize, clients: &[Client]) -> String {
+    fn remove(&mut self, number: usize, clients: &[Peer]) -> String {
         let Some(client) = self.dice.pick(clients) else {
             return String::new();
         };
         let (server, id) = (server(number), client.id);
         self.change(&format!("remove {}", client.name), move |fleet| async move {
-            fleet.remove_client(&admin(), &server, &id).await.map(drop)
+            fleet.remove_peer(&admin(), &server, &id).await.map(drop)
         })
     }
 
-    fn expire(&mut self, number: usize, clients: &[Client]) -> String {
+    fn expire(&mut self, number: usize, clients: &[Peer]) -> String {
         let expires_at = if self.dice.permille(700) {
             Some(self.soon())
         } else {
@@ -115,15 +115,15 @@ impl World {
         let Some(client) = self.dice.pick(clients) else {
             return String::new();
         };
-        let patch = ClientPatch {
+        let patch = PeerPatch {
             expires_at: Some(expires_at),
-            ..ClientPatch::default()
+            ..PeerPatch::default()
         };
         self.patch(number, client, patch, "expire")
     }
 
     /// A network goes from one client to another.
-    fn move_network(&mut self, number: usize, clients: &[Client]) -> String {
+    fn move_network(&mut self, number: usize, clients: &[Peer]) -> String {
         let mut with = clients.iter().filter(|client| !client.server_allowed_ips.is_empty());
         let (Some(from), Some(to)) = (with.next(), self.dice.pick(clients)) else {
             return String::new();
@@ -131,9 +131,9 @@ impl World {
         if from.id == to.id {
             return String::new();
         }
-        let networks = |server_allowed_ips| ClientPatch {
+        let networks = |server_allowed_ips| PeerPatch {
             server_allowed_ips: Some(server_allowed_ips),
-            ..ClientPatch::default()
+            ..PeerPatch::default()
         };
         let taken = self.patch(number, from, networks(Vec::new()), "take the network of");
         self.note(number);

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use sentrazone_plane::fleet::{ClientsQuery, Fleet};
+use sentrazone_plane::fleet::{Fleet, PeersQuery};
 use wgctl::address::{host, normal};
-use wgctl::api::Client;
+use wgctl::api::Peer;
 use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
 
 /// An enabled client as a revision has it.
@@ -29,7 +29,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn note(&mut self, revision: u64, clients: &[Client]) {
+    pub(crate) fn note(&mut self, revision: u64, clients: &[Peer]) {
         let enabled = clients.iter().filter(|client| client.enabled);
         self.revisions.insert(revision, enabled.map(version).collect());
     }
@@ -46,7 +46,7 @@ impl Record {
     }
 }
 
-fn version(client: &Client) -> (PublicKey, Version) {
+fn version(client: &Peer) -> (PublicKey, Version) {
     let own = client.addresses.iter().map(|address| host(*address));
     let behind = client.server_allowed_ips.iter().copied();
     let version = Version {
@@ -59,8 +59,8 @@ fn version(client: &Client) -> (PublicKey, Version) {
 }
 
 /// The server's revision and clients now.
-pub(crate) async fn read(fleet: &Fleet, server: &ServerId) -> (u64, Vec<Client>) {
+pub(crate) async fn read(fleet: &Fleet, server: &ServerId) -> (u64, Vec<Peer>) {
     let revision = fleet.server(server).unwrap().desired_revision;
-    let page = fleet.clients(server, ClientsQuery::default()).await.unwrap();
-    (revision, page.clients)
+    let page = fleet.peers(server, PeersQuery::default()).await.unwrap();
+    (revision, page.peers)
 }

@@ -345,7 +345,7 @@ impl World {
                 ledger.lost
             ));
         }
-        let off = |client: &&wgctl::api::Client| {
+        let off = |client: &&wgctl::api::Peer| {
             let told = ledger.told.get(&client.id).copied().unwrap_or(0);
             client.transfer_rx > told || client.transfer_rx + ledger.lost < told
         };

@@ -14,9 +14,9 @@ use crate::time::Timestamp;
 
 /// A peer (`/api/wg-clients/…`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "Client"))]
 #[serde(rename_all = "camelCase")]
-pub struct Client {
+pub struct Peer {
     /// The peer's id.
     pub id: PeerId,
     /// Its name, unique on its server.
@@ -71,9 +71,9 @@ pub struct Client {
 
 /// `POST /api/wg-clients/{serverID}`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "NewClient"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NewClient {
+pub struct NewPeer {
     /// 1 to 64 characters, unique on its server. Required.
     // An `Option` only so that the body can be built up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,9 +119,9 @@ pub struct NewClient {
 /// `PATCH /api/wg-clients/{serverID}/{clientID}`: what is absent stays. Where null means something
 /// (`expiresAt`, `mtu`, `persistentKeepalive`), null clears it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "ClientPatch"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ClientPatch {
+pub struct PeerPatch {
     /// A new name.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "PeerName"))]

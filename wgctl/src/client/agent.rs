@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 
 use super::error::Error;
-use super::plane_client::Client;
+use super::plane_client::PlaneClient;
 use crate::name::RequestId;
 use crate::protocol::path;
 use crate::protocol::v1::{
@@ -18,7 +18,7 @@ use crate::protocol::v1::{
 /// How much longer than `wait` a poll's answer may take to begin before the connection is taken for dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
 
-impl Client {
+impl PlaneClient {
     /// Introduces the agent; the first call of a connection.
     pub async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
         self.call(Method::POST, &[path::HELLO])?.json(hello).read().await

@@ -6,10 +6,10 @@ use reqwest::{Body, Method, Response, header};
 use tokio::fs::File;
 
 use super::error::Error;
-use super::plane_client::{COPY_TIMEOUT, Client};
+use super::plane_client::{COPY_TIMEOUT, PlaneClient};
 use crate::backup::{MEDIA_TYPE, Summary};
 
-impl Client {
+impl PlaneClient {
     /// `GET /api/backup`, to be read in chunks (`Response::chunk`).
     pub async fn backup(&self) -> Result<Response, Error> {
         let call = self.call(Method::GET, &["/api/backup"])?;

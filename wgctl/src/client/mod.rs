@@ -18,7 +18,7 @@ mod tests;
 mod trust;
 
 pub use error::Error;
-pub use plane_client::Client;
+pub use plane_client::PlaneClient;
 pub use rest::{AuditFormat, AuditQuery, HistoryQuery};
 pub use target::Target;
 pub use trust::Trust;

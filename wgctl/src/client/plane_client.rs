@@ -25,14 +25,14 @@ pub(super) const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A plane, and who calls it. Cheap to clone; connections are kept and shared.
 #[derive(Clone)]
-pub struct Client {
+pub struct PlaneClient {
     http: reqwest::Client,
     target: Target,
     base: Url,
     token: Option<Zeroizing<String>>,
 }
 
-impl Client {
+impl PlaneClient {
     /// A client of the plane at `target`. `certificates` (PEM) are trusted beside the system's.
     pub fn new(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
         Self::trusting(target, &Trust::Authorities(certificates.map(<[u8]>::to_vec)))

@@ -8,11 +8,11 @@ use reqwest::{Method, Response};
 use serde::Serialize;
 
 use super::error::Error;
-use super::plane_client::Client;
+use super::plane_client::PlaneClient;
 use crate::api::{
-    AgentToken, ApiToken, ApiTokenCreated, AuditPublicKey, AuditRecord, Client as Peer, ClientPatch, Head, Health,
-    HistoryPoint, KeyRotated, Login, NewApiToken, NewClient, NewServer, NewUser, PasswordChange, Report, Server,
-    ServerCreated, ServerPatch, Session, Status, TokenRotation, User, UserPatch, Verification,
+    AgentToken, ApiToken, ApiTokenCreated, AuditPublicKey, AuditRecord, Head, Health, HistoryPoint, KeyRotated, Login,
+    NewApiToken, NewPeer, NewServer, NewUser, PasswordChange, Peer, PeerPatch, Report, Server, ServerCreated,
+    ServerPatch, Session, Status, TokenRotation, User, UserPatch, Verification,
 };
 use crate::name::{PeerId, ServerId, TokenId, UserId};
 use crate::time::Timestamp;
@@ -72,7 +72,7 @@ pub enum AuditFormat {
     JsonLines,
 }
 
-impl Client {
+impl PlaneClient {
     /// `GET /healthz`.
     pub async fn health(&self) -> Result<Health, Error> {
         self.call(Method::GET, &["healthz"])?.read().await
@@ -233,7 +233,7 @@ impl Client {
     pub async fn create_peer(
         &self,
         server: &ServerId,
-        new: &NewClient,
+        new: &NewPeer,
         idempotency_key: Option<&str>,
     ) -> Result<Peer, Error> {
         let call = self.call(Method::POST, &["/api/wg-clients", server.as_str()])?;
@@ -252,7 +252,7 @@ impl Client {
     }
 
     /// `PATCH /api/wg-clients/{serverID}/{clientID}`.
-    pub async fn update_peer(&self, server: &ServerId, peer: PeerId, patch: &ClientPatch) -> Result<Peer, Error> {
+    pub async fn update_peer(&self, server: &ServerId, peer: PeerId, patch: &PeerPatch) -> Result<Peer, Error> {
         let call = self.call(Method::PATCH, &["/api/wg-clients", server.as_str(), &peer.to_string()])?;
         call.json(patch).read().await
     }

@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, Target};
+use super::{PlaneClient, Target};
 use crate::protocol::v1::DesiredQuery;
 
 /// Something that answers one request with a head and then these pieces, each after a pause.
-async fn plane(pieces: Vec<(Duration, Vec<u8>)>) -> Client {
+async fn plane(pieces: Vec<(Duration, Vec<u8>)>) -> PlaneClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -25,7 +25,7 @@ async fn plane(pieces: Vec<(Duration, Vec<u8>)>) -> Client {
             let _ = stream.write_all(&piece).await;
         }
     });
-    Client::new(Target::Url(format!("http://{address}").parse().unwrap()), None).unwrap()
+    PlaneClient::new(Target::Url(format!("http://{address}").parse().unwrap()), None).unwrap()
 }
 
 const QUERY: DesiredQuery = DesiredQuery {

@@ -4,13 +4,13 @@
 //! read or write files, ask the clock or carry anything out. A value that is rendered has been
 //! parsed into its type before, so that no name, address or endpoint can begin a line of its own.
 
-mod client_config;
 mod parse;
+mod peer_config;
 #[cfg(feature = "qr")]
 pub mod qr_code;
 mod render;
 #[cfg(test)]
 mod tests;
 
-pub use client_config::{ClientConfig, ClientConfigError};
 pub use parse::{Directive, Interface, ParseError, Peer, Refusal, WgQuick};
+pub use peer_config::{PeerConfig, PeerConfigError};

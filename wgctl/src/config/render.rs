@@ -1,4 +1,4 @@
-//! From a [`ClientConfig`] to its text.
+//! From a [`PeerConfig`] to its text.
 //!
 //! Owns the order of keys and the comments. Every line is `Key = value`, a section's head or a
 //! comment; the values' types cannot hold a line break. It must not fail.
@@ -7,12 +7,12 @@ use std::fmt::Display;
 
 use zeroize::Zeroizing;
 
-use super::client_config::ClientConfig;
+use super::peer_config::PeerConfig;
 
 /// Stands where the private key of a device that made its own would be.
 const OWN_KEY: &str = "# PrivateKey = the one this device made\n";
 
-impl ClientConfig {
+impl PeerConfig {
     /// The wg-quick text, every line ended. Secret, as it holds the keys: it is wiped when dropped.
     #[must_use]
     pub fn render(&self) -> Zeroizing<String> {

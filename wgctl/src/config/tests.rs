@@ -60,8 +60,8 @@ prop_compose! {
         allowed_ips in networks(),
         endpoint in endpoints(),
         persistent_keepalive in prop::option::of(1u16..),
-    ) -> ClientConfig {
-        ClientConfig { name, private_key, addresses, dns, mtu, public_key, preshared_key, allowed_ips, endpoint, persistent_keepalive }
+    ) -> PeerConfig {
+        PeerConfig { name, private_key, addresses, dns, mtu, public_key, preshared_key, allowed_ips, endpoint, persistent_keepalive }
     }
 }
 
@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn what_is_rendered_reads_back_the_same(config in configs()) {
         let text = config.render();
-        prop_assert_eq!(text.parse::<ClientConfig>().unwrap(), config);
+        prop_assert_eq!(text.parse::<PeerConfig>().unwrap(), config);
         prop_assert!(text.ends_with('\n'));
     }
 
@@ -117,8 +117,8 @@ proptest! {
     }
 }
 
-fn sample() -> ClientConfig {
-    ClientConfig {
+fn sample() -> PeerConfig {
+    PeerConfig {
         name: "alice-iphone".parse().unwrap(),
         private_key: Some(PrivateKey::from_bytes([1; 32])),
         addresses: vec!["10.8.0.2/32".parse().unwrap(), "fd00:8::2/128".parse().unwrap()],
@@ -154,7 +154,7 @@ PersistentKeepalive = 25
 
 #[test]
 fn a_device_that_keeps_its_key_gets_a_comment_in_its_place() {
-    let config = ClientConfig {
+    let config = PeerConfig {
         private_key: None,
         persistent_keepalive: Some(0),
         ..sample()
@@ -163,8 +163,8 @@ fn a_device_that_keeps_its_key_gets_a_comment_in_its_place() {
     assert!(text.contains("[Interface]\n# PrivateKey = the one this device made\nAddress"));
     assert!(!text.contains("PersistentKeepalive"));
     assert_eq!(
-        text.parse::<ClientConfig>().unwrap(),
-        ClientConfig {
+        text.parse::<PeerConfig>().unwrap(),
+        PeerConfig {
             persistent_keepalive: None,
             ..config
         }

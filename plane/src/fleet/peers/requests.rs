@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use wgctl::address::host;
-use wgctl::api::{Client, ClientPatch, NewClient};
-use wgctl::config::{ClientConfig, ClientConfigError};
+use wgctl::api::{NewPeer, Peer, PeerPatch};
+use wgctl::config::{PeerConfig, PeerConfigError};
 use wgctl::name::NameError;
-use wgctl::protocol::v1::{Ask, ClientConfiguration, Reply};
+use wgctl::protocol::v1::{Ask, PeerConfiguration, Reply};
 use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
 use super::rules;
-use super::rules::{Made, no_client};
+use super::rules::{Made, no_peer};
 use crate::fleet::agents::messages::one_line;
 use crate::fleet::servers::rules::{existing, no_server};
 use crate::fleet::views::api_objects;
@@ -30,7 +30,7 @@ use crate::store::{Change, Read};
 
 /// Which clients to list.
 #[derive(Debug, Clone, Default)]
-pub struct ClientsQuery {
+pub struct PeersQuery {
     /// Only those whose name contains this, whatever the case; or with exactly this address, key or id.
     pub q: Option<String>,
     /// At most this many; all when absent.
@@ -43,7 +43,7 @@ pub struct ClientsQuery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// After this client, which must exist.
-    Client(PeerId),
+    Peer(PeerId),
     /// After this place in the order of creation, also when who had it was removed meanwhile.
     Place(u64),
 }
@@ -51,7 +51,7 @@ pub enum After {
 impl fmt::Display for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Client(id) => write!(f, "{id}"),
+            Self::Peer(id) => write!(f, "{id}"),
             Self::Place(place) => write!(f, "{place}"),
         }
     }
@@ -63,16 +63,16 @@ impl FromStr for After {
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.parse() {
             Ok(place) => Ok(Self::Place(place)),
-            Err(_) => text.parse().map(Self::Client),
+            Err(_) => text.parse().map(Self::Peer),
         }
     }
 }
 
 /// Clients in the order they were made.
 #[derive(Debug, Clone)]
-pub struct ClientPage {
+pub struct PeerPage {
     /// The clients.
-    pub clients: Vec<Client>,
+    pub peers: Vec<Peer>,
     /// What to give as `after` for the next page; none when this was the last.
     pub next: Option<After>,
 }
@@ -96,7 +96,7 @@ pub struct ConfigurationText {
 
 impl Fleet {
     /// The clients of a server, in the order they were made.
-    pub async fn clients(&self, server: &ServerId, query: ClientsQuery) -> Result<ClientPage, Refusal> {
+    pub async fn peers(&self, server: &ServerId, query: PeersQuery) -> Result<PeerPage, Refusal> {
         let (server, now) = (server.clone(), self.now());
         self.store()
             .scan(move |tx: &dyn Read| list(tx, &server, &query, now))
@@ -104,26 +104,26 @@ impl Fleet {
     }
 
     /// One client.
-    pub fn client(&self, server: &ServerId, id: &PeerId) -> Result<Client, Refusal> {
+    pub fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Peer, Refusal> {
         let now = self.now();
         self.store().read(|tx| {
             existing(tx, server)?;
-            let peer = tx.peer(server, id)?.ok_or_else(|| no_client(id))?;
-            api_objects::client(tx, server, peer, &tx.confirmation(server)?, now)
+            let peer = tx.peer(server, id)?.ok_or_else(|| no_peer(id))?;
+            api_objects::peer(tx, server, peer, &tx.confirmation(server)?, now)
         })
     }
 
     /// Makes a client. Waits for the agent's confirmation as long as the settings allow.
-    pub async fn create_client(
+    pub async fn create_peer(
         &self,
         caller: &Caller,
         server: &ServerId,
-        new: NewClient,
+        new: NewPeer,
         once: Option<Idempotency>,
-    ) -> Result<Client, Refusal> {
-        let (client, revision) = self.make_client(caller, server, new, once).await?;
+    ) -> Result<Peer, Refusal> {
+        let (client, revision) = self.make_peer(caller, server, new, once).await?;
         self.confirmed(server, revision).await?;
-        match self.client(server, &client.id) {
+        match self.peer(server, &client.id) {
             // It was removed meanwhile; it was made all the same.
             Err(Refusal::NotFound { .. }) => Ok(client),
             shown => shown,
@@ -131,13 +131,13 @@ impl Fleet {
     }
 
     /// Tries until there is a prekey, or it is clear that none will come.
-    async fn make_client(
+    async fn make_peer(
         &self,
         caller: &Caller,
         server: &ServerId,
-        new: NewClient,
+        new: NewPeer,
         once: Option<Idempotency>,
-    ) -> Result<(Client, u64), Refusal> {
+    ) -> Result<(Peer, u64), Refusal> {
         let deadline = Instant::now() + self.settings().apply_timeout;
         let mut waiting = None;
         loop {
@@ -177,38 +177,38 @@ impl Fleet {
     }
 
     /// Enables or disables a client; waits likewise. Idempotent.
-    pub async fn enable_client(
+    pub async fn enable_peer(
         &self,
         caller: &Caller,
         server: &ServerId,
         id: &PeerId,
         enabled: bool,
-    ) -> Result<Client, Refusal> {
-        let patch = ClientPatch {
+    ) -> Result<Peer, Refusal> {
+        let patch = PeerPatch {
             enabled: Some(enabled),
-            ..ClientPatch::default()
+            ..PeerPatch::default()
         };
-        self.update_client(caller, server, id, patch).await
+        self.update_peer(caller, server, id, patch).await
     }
 
     /// Changes a client; waits likewise.
-    pub async fn update_client(
+    pub async fn update_peer(
         &self,
         caller: &Caller,
         server: &ServerId,
         id: &PeerId,
-        patch: ClientPatch,
-    ) -> Result<Client, Refusal> {
+        patch: PeerPatch,
+    ) -> Result<Peer, Refusal> {
         let (server_id, peer, now) = (server.clone(), *id, self.now());
         let change = move |tx: &dyn DurableWrite| rules::update(tx, &server_id, &peer, patch, now);
         if let Some(revision) = self.change(caller, change).await? {
             self.confirmed(server, revision).await?;
         }
-        self.client(server, id)
+        self.peer(server, id)
     }
 
     /// Removes a client; waits likewise. Says whether the agent confirmed it in time.
-    pub async fn remove_client(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
+    pub async fn remove_peer(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
         let (server_id, peer) = (server.clone(), *id);
         let change = move |tx: &dyn DurableWrite| rules::remove(tx, &server_id, &peer);
         let revision = self.change(caller, change).await?;
@@ -225,7 +225,7 @@ impl Fleet {
     ) -> Result<ConfigurationText, Refusal> {
         let (record, peer) = self.store().read(|tx| {
             let (record, _) = existing(tx, server)?;
-            let peer = tx.peer(server, id)?.ok_or_else(|| no_client(id))?;
+            let peer = tx.peer(server, id)?.ok_or_else(|| no_peer(id))?;
             Ok::<_, Refusal>((record, peer))
         })?;
         if view == View::Qrcode && peer.private_key.is_none() {
@@ -268,8 +268,8 @@ impl Fleet {
     /// Writes down who sees a secret, before they do.
     async fn note_view(&self, caller: &Caller, server: &ServerId, name: &PeerName, view: View) -> Result<(), Refusal> {
         let action = match view {
-            View::Configuration => Action::ClientConfigViewed,
-            View::Qrcode => Action::ClientQrcodeViewed,
+            View::Configuration => Action::PeerConfigViewed,
+            View::Qrcode => Action::PeerQrcodeViewed,
         };
         let entry = Entry::new(action, format!("{server}/{name}"));
         self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
@@ -284,8 +284,8 @@ fn offline(server: &ServerId, detail: &str) -> Refusal {
     }
 }
 
-fn question(server: &ServerRecord, peer: PeerRecord) -> ClientConfiguration {
-    ClientConfiguration {
+fn question(server: &ServerRecord, peer: PeerRecord) -> PeerConfiguration {
+    PeerConfiguration {
         id: peer.id,
         name: peer.name,
         public_key: peer.public_key,
@@ -303,14 +303,10 @@ fn question(server: &ServerRecord, peer: PeerRecord) -> ClientConfiguration {
 /// The configuration anew, from an agent's text that says just what was asked and the keys. An agent whose
 /// host or token is in other hands must not write what a device runs or where it dials. The reason goes to
 /// the log: it repeats nothing of the text, which may hold a key in any place.
-fn answered(
-    text: &str,
-    asked: ClientConfiguration,
-    server_key: Option<PublicKey>,
-) -> Result<Zeroizing<String>, String> {
-    let theirs: ClientConfig = text
+fn answered(text: &str, asked: PeerConfiguration, server_key: Option<PublicKey>) -> Result<Zeroizing<String>, String> {
+    let theirs: PeerConfig = text
         .parse()
-        .map_err(|_: ClientConfigError| "it is none of a device".to_owned())?;
+        .map_err(|_: PeerConfigError| "it is none of a device".to_owned())?;
     let opened = theirs.private_key.as_ref().map(PrivateKey::public_key);
     if opened != asked.private_key.as_ref().map(|_| asked.public_key) {
         return Err("its private key is not this client's".to_owned());
@@ -318,7 +314,7 @@ fn answered(
     if theirs.preshared_key.is_some() != asked.preshared_key.is_some() {
         return Err("its preshared key is missing, or one too many".to_owned());
     }
-    let ours = ClientConfig {
+    let ours = PeerConfig {
         name: asked.name,
         addresses: asked.addresses,
         dns: asked.dns,
@@ -343,14 +339,14 @@ fn answered(
     Ok(ours.render())
 }
 
-fn list(tx: &dyn Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) -> Result<ClientPage, Refusal> {
+fn list(tx: &dyn Read, server: &ServerId, query: &PeersQuery, now: Timestamp) -> Result<PeerPage, Refusal> {
     tx.server(server)?.ok_or_else(|| no_server(server))?;
     let limit = query.limit.unwrap_or(usize::MAX);
     if limit == 0 {
         return Err(Refusal::field_value("limit", "0 clients are no page: give 1 or more"));
     }
     let after = match &query.after {
-        Some(After::Client(id)) => tx.peer(server, id)?.ok_or_else(|| no_client(id))?.place,
+        Some(After::Peer(id)) => tx.peer(server, id)?.ok_or_else(|| no_peer(id))?.place,
         Some(After::Place(place)) => *place,
         None => 0,
     };
@@ -369,7 +365,7 @@ fn list(tx: &dyn Read, server: &ServerId, query: &ClientsQuery, now: Timestamp) 
     })?;
     let next = found.last().filter(|_| more).map(|peer| After::Place(peer.place));
     let clients = shown(tx, server, found, &tx.confirmation(server)?, now)?;
-    Ok(ClientPage { clients, next })
+    Ok(PeerPage { peers: clients, next })
 }
 
 fn shown(
@@ -378,10 +374,10 @@ fn shown(
     peers: Vec<PeerRecord>,
     state: &Confirmation,
     now: Timestamp,
-) -> Result<Vec<Client>, Refusal> {
+) -> Result<Vec<Peer>, Refusal> {
     let mut clients = Vec::with_capacity(peers.len());
     for peer in peers {
-        clients.push(api_objects::client(tx, server, peer, state, now)?);
+        clients.push(api_objects::peer(tx, server, peer, state, now)?);
     }
     Ok(clients)
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::model::pool::Pool;
 use ipnet::IpNet;
 use wgctl::address::host;
-use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::api::{NewPeer, Peer, PeerPatch};
 use wgctl::protocol::v1::Prekey;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
@@ -26,12 +26,12 @@ use crate::store::{Change, Read};
 /// What came of an attempt to make a peer.
 pub(super) enum Made {
     /// It is made, at this revision (or was, for a request that came again).
-    Peer(Box<Client>, u64),
+    Peer(Box<Peer>, u64),
     /// The stock of prekeys is empty.
     NoPrekey,
 }
 
-pub(super) fn no_client(id: &PeerId) -> Refusal {
+pub(super) fn no_peer(id: &PeerId) -> Refusal {
     Refusal::NotFound {
         what: format!("client {id} on this server"),
     }
@@ -45,12 +45,12 @@ fn target(server: &ServerId, name: &PeerName) -> String {
 pub(super) fn create(
     tx: &dyn DurableWrite,
     server_id: &ServerId,
-    new: NewClient,
+    new: NewPeer,
     once: Option<Idempotency>,
     now: Timestamp,
 ) -> Result<Change<Made>, Refusal> {
     let (server, mut ledger) = existing(tx, server_id)?;
-    let first = match idempotency::before::<Client>(tx, once, now)? {
+    let first = match idempotency::before::<Peer>(tx, once, now)? {
         Before::Answered(client) => return replay(tx, server_id, client),
         Before::New(first) => first,
     };
@@ -67,7 +67,7 @@ pub(super) fn create(
     if prekey.is_some() {
         check_key(tx, &server, &peer.public_key)?;
     }
-    let client = api_objects::client_with(peer.clone(), &Confirmation::default(), Default::default(), None, now)?;
+    let client = api_objects::peer_with(peer.clone(), &Confirmation::default(), Default::default(), None, now)?;
     let kept = first.seal(&client)?;
 
     if let Some(prekey) = &prekey {
@@ -81,11 +81,11 @@ pub(super) fn create(
     ledger.peers += 1;
     tx.log_change(server_id, &mut ledger, Some(&peer.id))?;
     kept.write(tx)?;
-    let entry = Entry::new(Action::ClientCreated, target(server_id, &peer.name)).made(&peer);
+    let entry = Entry::new(Action::PeerCreated, target(server_id, &peer.name)).made(&peer);
     Ok(Change::new(Made::Peer(Box::new(client), peer.revision), entry))
 }
 
-fn replay(tx: &dyn Read, server: &ServerId, client: Client) -> Result<Change<Made>, Refusal> {
+fn replay(tx: &dyn Read, server: &ServerId, client: Peer) -> Result<Change<Made>, Refusal> {
     // A peer that was removed since waits for nothing.
     let revision = tx.peer(server, &client.id)?.map_or(0, |peer| peer.revision);
     Ok(Change::none(Made::Peer(Box::new(client), revision)))
@@ -106,7 +106,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn of(new: NewClient, server: &ServerRecord, pools: &[Pool], now: Timestamp) -> Result<Self, Refusal> {
+    fn of(new: NewPeer, server: &ServerRecord, pools: &[Pool], now: Timestamp) -> Result<Self, Refusal> {
         let no_name = || {
             Refusal::field_value(
                 "name",
@@ -258,11 +258,11 @@ pub(super) fn update(
     tx: &dyn DurableWrite,
     server_id: &ServerId,
     id: &PeerId,
-    patch: ClientPatch,
+    patch: PeerPatch,
     now: Timestamp,
 ) -> Result<Change<Option<u64>>, Refusal> {
     let (server, mut ledger) = existing(tx, server_id)?;
-    let old = tx.peer(server_id, id)?.ok_or_else(|| no_client(id))?;
+    let old = tx.peer(server_id, id)?.ok_or_else(|| no_peer(id))?;
     let mut peer = patched(&old, patch, now)?;
     if peer == old {
         return Ok(Change::none(None));
@@ -298,7 +298,7 @@ pub(super) fn update(
     Ok(Change::all(concerns_kernel.then_some(peer.revision), entries))
 }
 
-fn patched(old: &PeerRecord, patch: ClientPatch, now: Timestamp) -> Result<PeerRecord, Refusal> {
+fn patched(old: &PeerRecord, patch: PeerPatch, now: Timestamp) -> Result<PeerRecord, Refusal> {
     let mut peer = old.clone();
     if let Some(name) = patch.name {
         peer.name = name;
@@ -336,14 +336,14 @@ fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> 
     };
     if new.enabled != old.enabled {
         let action = if new.enabled {
-            Action::ClientEnabled
+            Action::PeerEnabled
         } else {
-            Action::ClientDisabled
+            Action::PeerDisabled
         };
         entries.push(Entry::new(action, target(server, &old.name)).changed(old, &switched));
     }
     if *new != switched {
-        entries.push(Entry::new(Action::ClientUpdated, target(server, &new.name)).changed(&switched, new));
+        entries.push(Entry::new(Action::PeerUpdated, target(server, &new.name)).changed(&switched, new));
     }
     entries
 }
@@ -351,7 +351,7 @@ fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> 
 /// Removes a peer. Gives the revision to wait for.
 pub(super) fn remove(tx: &dyn DurableWrite, server_id: &ServerId, id: &PeerId) -> Result<Change<u64>, Refusal> {
     let (server, mut ledger) = existing(tx, server_id)?;
-    let peer = tx.peer(server_id, id)?.ok_or_else(|| no_client(id))?;
+    let peer = tx.peer(server_id, id)?.ok_or_else(|| no_peer(id))?;
     let pools = api_objects::pools(&server);
     for net in spans(&peer) {
         tx.release(server_id, &pools, &net)?;
@@ -359,6 +359,6 @@ pub(super) fn remove(tx: &dyn DurableWrite, server_id: &ServerId, id: &PeerId) -
     tx.erase_peer(server_id, &peer)?;
     ledger.peers = ledger.peers.saturating_sub(1);
     tx.log_change(server_id, &mut ledger, Some(id))?;
-    let entry = Entry::new(Action::ClientDeleted, target(server_id, &peer.name)).removed(&peer);
+    let entry = Entry::new(Action::PeerDeleted, target(server_id, &peer.name)).removed(&peer);
     Ok(Change::new(ledger.revision, entry))
 }

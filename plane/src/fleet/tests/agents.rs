@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wgctl::api::{Counters, PeerCounters, Report, ServerPatch};
-use wgctl::config::ClientConfig;
+use wgctl::config::PeerConfig;
 use wgctl::name::Incarnation;
-use wgctl::protocol::v1::{Ask, ClientConfiguration, Failure, Hello, Reply, Sealed};
+use wgctl::protocol::v1::{Ask, Failure, Hello, PeerConfiguration, Reply, Sealed};
 use wgctl::{PresharedKey, PublicKey};
 
 use super::*;
@@ -32,8 +32,8 @@ async fn a_poll_gets_a_snapshot_then_deltas_then_nothing() {
     assert_eq!(scene.poll(first.revision).await.change, Change::Unchanged);
 
     let (fleet, server) = (&scene.fleet, &scene.server);
-    fleet.enable_client(&admin(), server, &alice.id, false).await.unwrap();
-    fleet.remove_client(&admin(), server, &bob.id).await.unwrap();
+    fleet.enable_peer(&admin(), server, &alice.id, false).await.unwrap();
+    fleet.remove_peer(&admin(), server, &bob.id).await.unwrap();
     let carol = scene.create(with_key("carol")).await.unwrap();
     let second = scene.poll(first.revision).await;
     assert_eq!(second.revision, first.revision + 3);
@@ -43,7 +43,7 @@ async fn a_poll_gets_a_snapshot_then_deltas_then_nothing() {
     expected.sort();
     assert_eq!((upsert, remove), (vec![carol.id], expected));
 
-    fleet.enable_client(&admin(), server, &alice.id, true).await.unwrap();
+    fleet.enable_peer(&admin(), server, &alice.id, true).await.unwrap();
     let third = scene.poll(second.revision).await;
     assert_eq!(ids(&third.change), (vec![alice.id], vec![]));
 
@@ -157,7 +157,7 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
             .collect(),
         interface_failed: None,
     };
-    let show = async || scene.fleet.client(&scene.server, &alice.id).unwrap();
+    let show = async || scene.fleet.peer(&scene.server, &alice.id).unwrap();
     scene
         .fleet
         .applied(&scene.caller(), &scene.server, failed(revision, Some("no\nspace")))
@@ -241,7 +241,7 @@ async fn a_configuration_comes_from_the_agent_and_its_sight_is_written_down() {
     let asking = fleet.configuration(&caller, server, &alice.id, View::Qrcode);
     let (answer, ()) = tokio::join!(asking, answering);
     let answer = answer.unwrap_or_else(|error| panic!("{error}"));
-    let written: ClientConfig = answer.text.parse().unwrap();
+    let written: PeerConfig = answer.text.parse().unwrap();
     assert_eq!((answer.name.as_str(), written.name.as_str()), ("alice", "alice"));
     assert_eq!(written.private_key.unwrap().public_key(), alice.public_key);
     assert_eq!(scene.actions().await[0], "wg_client_qrcode_viewed");
@@ -265,9 +265,9 @@ fn hello(n: u8) -> Hello {
 }
 
 /// What an agent makes of a request: `prekeys` has its keys as they are, and the host's is `key(1)`.
-fn opened(asked: ClientConfiguration) -> ClientConfig {
+fn opened(asked: PeerConfiguration) -> PeerConfig {
     let first = |sealed: Sealed| <[u8; 32]>::try_from(&sealed.0[..32]).unwrap();
-    ClientConfig {
+    PeerConfig {
         name: asked.name,
         private_key: asked.private_key.map(|sealed| PrivateKey::from_bytes(first(sealed))),
         addresses: asked.addresses,
@@ -417,7 +417,7 @@ async fn a_batch_of_counters_counts_once() {
         let sent = report(&scene.server, Some(batch(life, sequence, at)));
         scene.fleet.report(&scene.caller(), &scene.server, sent).await.unwrap();
     }
-    let shown = scene.fleet.client(&scene.server, &alice.id).unwrap();
+    let shown = scene.fleet.peer(&scene.server, &alice.id).unwrap();
     assert_eq!(
         (shown.transfer_rx, shown.transfer_tx, shown.latest_handshake_at),
         (300, 30, handshake)

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering as Atomic};
 
 use serde_json::{Value, json};
-use wgctl::api::{AuditLine, AuditRecord, ClientPatch, Role, ServerPatch};
+use wgctl::api::{AuditLine, AuditRecord, PeerPatch, Role, ServerPatch};
 use wgctl::audit::{Expected, Verifier, lines, verify_file};
 
 use super::*;
@@ -56,13 +56,13 @@ async fn every_change_says_what_was_before_and_after_and_never_a_secret() {
         (&json!({"after": true}), &json!({"after": true}))
     );
     // Renamed and disabled at once: each record has its own part.
-    let patch: ClientPatch = serde_json::from_value(json!({"name": "bob", "enabled": false})).unwrap();
-    fleet.update_client(&me, server, &client.id, patch).await.unwrap();
+    let patch: PeerPatch = serde_json::from_value(json!({"name": "bob", "enabled": false})).unwrap();
+    fleet.update_peer(&me, server, &client.id, patch).await.unwrap();
     let (_, changes) = newest(fleet, "wg_client_disabled").await;
     assert_eq!(changes, json!({"enabled": {"before": true, "after": false}}));
     let (_, changes) = newest(fleet, "wg_client_updated").await;
     assert_eq!(changes, json!({"name": {"before": "alice", "after": "bob"}}));
-    fleet.remove_client(&me, server, &client.id).await.unwrap();
+    fleet.remove_peer(&me, server, &client.id).await.unwrap();
     let (_, removed) = newest(fleet, "wg_client_deleted").await;
     assert_eq!(removed["addresses"], json!({"before": [client.address]}));
 

@@ -70,7 +70,7 @@ async fn a_session_that_ended_meanwhile_changes_nothing() {
         }
         let before = log(&scene).await.len();
         let refused = fleet
-            .create_client(&caller, &scene.server, with_key("alice"), None)
+            .create_peer(&caller, &scene.server, with_key("alice"), None)
             .await
             .unwrap_err();
         assert_eq!(refused.code(), "unauthorized", "{way}");
@@ -78,8 +78,8 @@ async fn a_session_that_ended_meanwhile_changes_nothing() {
         assert_eq!(refused.code(), "unauthorized", "{way}");
         assert_eq!(log(&scene).await.len(), before, "{way}: nothing is written");
     }
-    let clients = fleet.clients(&scene.server, ClientsQuery::default()).await.unwrap();
-    assert!(clients.clients.is_empty());
+    let clients = fleet.peers(&scene.server, PeersQuery::default()).await.unwrap();
+    assert!(clients.peers.is_empty());
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn a_token_that_was_revoked_meanwhile_changes_nothing() {
     };
     let create = async |name| {
         let caller = caller(Role::Admin);
-        let made = fleet.create_client(&caller, &scene.server, with_key(name), None);
+        let made = fleet.create_peer(&caller, &scene.server, with_key(name), None);
         made.await
     };
     create("alice").await.unwrap();
@@ -205,7 +205,7 @@ async fn a_server_made_again_is_not_the_one_that_a_token_was_for() {
         },
         ..Caller::standing(Actor::Token("ci".to_owned()), None)
     };
-    let create = async |server, name| fleet.create_client(&on(server), server, with_key(name), None).await;
+    let create = async |server, name| fleet.create_peer(&on(server), server, with_key(name), None).await;
     create(server, "alice").await.unwrap();
     fleet.remove_server(&admin(), server).await.unwrap();
     fleet

@@ -145,7 +145,7 @@ async fn an_outage_of_three_days_leaves_no_hole() {
     );
     assert!(points.is_sorted_by_key(|point| point.transfer_rx));
     assert_eq!((points[0].transfer_rx, points[4319].transfer_rx), (1_000, last));
-    let peer = agent.scene.fleet.client(&agent.scene.server, &agent.peer).unwrap();
+    let peer = agent.scene.fleet.peer(&agent.scene.server, &agent.peer).unwrap();
     assert_eq!(peer.transfer_rx, last, "counted once");
 }
 

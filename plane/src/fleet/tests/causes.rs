@@ -1,7 +1,7 @@
 //! The requests behind a change reach the agent with it.
 
 use uuid::Uuid;
-use wgctl::api::{ClientPatch, ServerPatch};
+use wgctl::api::{PeerPatch, ServerPatch};
 
 use super::*;
 
@@ -22,22 +22,22 @@ async fn a_difference_names_the_requests_that_led_to_it_in_their_order() {
     assert!(base.caused_by.is_empty(), "everything has no single cause");
 
     let [one, two, three] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
-    fleet.enable_client(&by(one), server, &alice.id, false).await.unwrap();
+    fleet.enable_peer(&by(one), server, &alice.id, false).await.unwrap();
     // A part of the same request.
-    fleet.enable_client(&by(one), server, &bob.id, false).await.unwrap();
+    fleet.enable_peer(&by(one), server, &bob.id, false).await.unwrap();
     // Nothing that an agent would be told.
-    let renamed = ClientPatch {
+    let renamed = PeerPatch {
         name: Some("carol".parse().unwrap()),
-        ..ClientPatch::default()
+        ..PeerPatch::default()
     };
-    fleet.update_client(&by(three), server, &bob.id, renamed).await.unwrap();
+    fleet.update_peer(&by(three), server, &bob.id, renamed).await.unwrap();
     let patch = ServerPatch {
         masquerade: Some(true),
         ..ServerPatch::default()
     };
     fleet.update_server(&by(two), server, patch).await.unwrap();
     // Nobody's request.
-    fleet.enable_client(&admin(), server, &bob.id, true).await.unwrap();
+    fleet.enable_peer(&admin(), server, &bob.id, true).await.unwrap();
 
     let news = scene.poll(base.revision).await;
     assert_eq!(news.caused_by, [one, two]);
@@ -58,7 +58,7 @@ async fn of_very_many_requests_the_latest_are_named() {
         let enabled = turn % 2 == 1;
         let (fleet, server) = (&scene.fleet, &scene.server);
         fleet
-            .enable_client(&by(*request), server, &alice.id, enabled)
+            .enable_peer(&by(*request), server, &alice.id, enabled)
             .await
             .unwrap();
     }

@@ -6,9 +6,9 @@ mod authority;
 mod backfill;
 mod backup;
 mod causes;
-mod clients;
 mod drift;
 mod networks;
+mod peers;
 mod people;
 mod prekeys;
 mod tokens;
@@ -17,7 +17,7 @@ mod turns;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
-use wgctl::api::{Client, NewClient, NewServer, TokenRotation};
+use wgctl::api::{NewPeer, NewServer, Peer, TokenRotation};
 use wgctl::audit::Signer;
 use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, Hello, Prekey, Prekeys, Sealed};
 use wgctl::{PeerId, PrivateKey};
@@ -43,16 +43,16 @@ pub(super) fn new_server(pool: &[&str]) -> NewServer {
     serde_json::from_value(json).unwrap()
 }
 
-pub(super) fn named(name: &str) -> NewClient {
-    NewClient {
+pub(super) fn named(name: &str) -> NewPeer {
+    NewPeer {
         name: Some(name.parse().unwrap()),
-        ..NewClient::default()
+        ..NewPeer::default()
     }
 }
 
 /// A client that brings its key and needs no agent.
-pub(super) fn with_key(name: &str) -> NewClient {
-    NewClient {
+pub(super) fn with_key(name: &str) -> NewPeer {
+    NewPeer {
         public_key: Some(PrivateKey::generate().unwrap().public_key()),
         preshared_key: Some(false),
         ..named(name)
@@ -121,8 +121,8 @@ impl Scene {
             .unwrap();
     }
 
-    pub(super) async fn create(&self, new: NewClient) -> Result<Client, Refusal> {
-        self.fleet.create_client(&admin(), &self.server, new, None).await
+    pub(super) async fn create(&self, new: NewPeer) -> Result<Peer, Refusal> {
+        self.fleet.create_peer(&admin(), &self.server, new, None).await
     }
 
     /// Whose agent token this is.

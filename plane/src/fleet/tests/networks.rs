@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use wgctl::PublicKey;
-use wgctl::api::ClientPatch;
+use wgctl::api::PeerPatch;
 use wgctl::protocol::v1::Change;
 
 use super::*;
@@ -298,7 +298,7 @@ async fn acts(acts: Vec<Act>, decisions: &mut Decisions) -> Result<(), TestCaseE
     for (number, act) in acts.into_iter().enumerate() {
         match act {
             Act::Create(wanted, behind, key) => {
-                let new = NewClient {
+                let new = NewPeer {
                     public_key: Some(keys[key]),
                     address: wanted.map(|address| address.net().addr()),
                     server_allowed_ips: nets(&behind),
@@ -323,13 +323,13 @@ async fn acts(acts: Vec<Act>, decisions: &mut Decisions) -> Result<(), TestCaseE
             }
             Act::Move(who, behind) => {
                 let Some(id) = model.who(who) else { continue };
-                let patch = ClientPatch {
+                let patch = PeerPatch {
                     server_allowed_ips: nets(&behind),
-                    ..ClientPatch::default()
+                    ..PeerPatch::default()
                 };
                 let own = &model.0.iter().find(|owner| owner.id == id).unwrap().addresses;
                 let objections = model.objections(&behind, own, Some(id));
-                let moved = fleet.update_client(&admin(), server, &id, patch).await;
+                let moved = fleet.update_peer(&admin(), server, &id, patch).await;
                 agrees(&moved, &objections, decisions)?;
                 if moved.is_ok() {
                     let owner = model.0.iter_mut().find(|owner| owner.id == id).unwrap();
@@ -339,11 +339,11 @@ async fn acts(acts: Vec<Act>, decisions: &mut Decisions) -> Result<(), TestCaseE
             // Who is switched off keeps what is theirs.
             Act::Switch(who, on) => {
                 let Some(id) = model.who(who) else { continue };
-                fleet.enable_client(&admin(), server, &id, on).await.unwrap();
+                fleet.enable_peer(&admin(), server, &id, on).await.unwrap();
             }
             Act::Remove(who) => {
                 let Some(id) = model.who(who) else { continue };
-                fleet.remove_client(&admin(), server, &id).await.unwrap();
+                fleet.remove_peer(&admin(), server, &id).await.unwrap();
                 model.0.retain(|owner| owner.id != id);
             }
         }
@@ -356,7 +356,7 @@ async fn as_the_host_hears_it(scene: &Scene, model: &Model) -> Result<(), TestCa
     for owner in &model.0 {
         scene
             .fleet
-            .enable_client(&admin(), &scene.server, &owner.id, true)
+            .enable_peer(&admin(), &scene.server, &owner.id, true)
             .await
             .unwrap();
     }

@@ -187,7 +187,7 @@ async fn idempotency_keys_are_forgotten_after_a_day() {
         let caller = admin();
         let made = scene
             .fleet
-            .create_client(&caller, &scene.server, with_key(name), Some(once(body)));
+            .create_peer(&caller, &scene.server, with_key(name), Some(once(body)));
         made.await
     };
     let first = create("alice", 1).await.unwrap();
@@ -209,10 +209,10 @@ async fn what_the_http_layer_awaits_may_move_between_threads() {
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
     moves(fleet.servers()).await.unwrap();
-    moves(fleet.create_client(&admin(), server, with_key("a"), None))
+    moves(fleet.create_peer(&admin(), server, with_key("a"), None))
         .await
         .unwrap();
-    moves(fleet.clients(server, ClientsQuery::default())).await.unwrap();
+    moves(fleet.peers(server, PeersQuery::default())).await.unwrap();
     fleet.account_by_email("a@b").unwrap();
     let _permit = fleet.login_permitted("a@b", None).unwrap();
     moves(fleet.ready()).await.unwrap();

@@ -14,7 +14,7 @@ async fn a_delivery_that_comes_again_does_not_bring_a_removed_clients_keys_back(
     let lost = scene.create(named("lost-phone")).await.unwrap();
     assert_eq!(lost.id, delivery.prekeys[0].id);
     let admin = admin();
-    let remove = scene.fleet.remove_client(&admin, &scene.server, &lost.id);
+    let remove = scene.fleet.remove_peer(&admin, &scene.server, &lost.id);
     remove.await.unwrap();
 
     scene

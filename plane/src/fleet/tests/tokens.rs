@@ -80,7 +80,7 @@ async fn a_token_ends_when_it_was_said_to() {
         },
         ..Caller::standing(Actor::Token("ci".to_owned()), None)
     };
-    let late = fleet.create_client(&caller, &scene.server, with_key("alice"), None);
+    let late = fleet.create_peer(&caller, &scene.server, with_key("alice"), None);
     assert_eq!(late.await.unwrap_err().code(), "unauthorized");
 }
 

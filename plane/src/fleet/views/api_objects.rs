@@ -4,7 +4,7 @@
 
 use crate::model::pool::Pool;
 use crate::store::Read;
-use wgctl::api::{Client, PeerCounters, Server, Status, User};
+use wgctl::api::{Peer, PeerCounters, Server, Status, User};
 use wgctl::{ServerId, Timestamp};
 
 use crate::fleet::Refusal;
@@ -71,25 +71,25 @@ pub(super) fn status(
 }
 
 /// A peer with what its server's agent told of it.
-pub(crate) fn client(
+pub(crate) fn peer(
     tx: &dyn Read,
     server: &ServerId,
     peer: PeerRecord,
     state: &Confirmation,
     now: Timestamp,
-) -> Result<Client, Refusal> {
+) -> Result<Peer, Refusal> {
     let counters = tx.counters(server, &peer.id)?;
     let failed = tx.failure(server, &peer.id)?;
-    client_with(peer, state, counters, failed, now)
+    peer_with(peer, state, counters, failed, now)
 }
 
-pub(crate) fn client_with(
+pub(crate) fn peer_with(
     peer: PeerRecord,
     state: &Confirmation,
     counters: PeerCounters,
     failed: Option<String>,
     now: Timestamp,
-) -> Result<Client, Refusal> {
+) -> Result<Peer, Refusal> {
     let address = *peer
         .addresses
         .first()
@@ -98,7 +98,7 @@ pub(crate) fn client_with(
     let applied = confirmed && failed.is_none();
     // Without its interface no client can be there.
     let failed = failed.or_else(|| state.interface_failed.clone().filter(|_| !confirmed));
-    Ok(Client {
+    Ok(Peer {
         id: peer.id,
         name: peer.name,
         enabled: peer.enabled,

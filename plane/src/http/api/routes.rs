@@ -5,7 +5,7 @@
 
 use schemars::json_schema;
 use serde_json::{Value, json};
-use wgctl::api::{ApiTokenCreated, Client, Head, HistoryPoint, ServerCreated, User};
+use wgctl::api::{ApiTokenCreated, Head, HistoryPoint, Peer, ServerCreated, User};
 use wgctl::backup::MEDIA_TYPE as BACKUP;
 use wgctl::protocol::path;
 use wgctl::{PeerId, ServerId, Timestamp};
@@ -142,7 +142,7 @@ fn client(table: Table) -> Table {
                 .query::<String>("q", "Only those whose name contains this, whatever the case; or with exactly this address, key or id.")
                 .query_of("limit", integer(1, None, None), "A page of at most this many; all when absent.")
                 .query_of("after", after(), "Only those made after this client, or after this place: as `Link` names it.")
-                .gives::<Vec<Client>>()
+                .gives::<Vec<Peer>>()
                 .with_header("Link"),
         )
         .post(
@@ -150,7 +150,7 @@ fn client(table: Table) -> Table {
             peers::create,
             op("createClient", "Make a client")
                 .about("Only `name` is required. Waits up to three seconds for the agent: `applied` says whether the kernel has it.")
-                .creates::<Client>()
+                .creates::<Peer>()
                 .may(&[
                     Kind::NameTaken,
                     Kind::AddressTaken,

@@ -94,7 +94,7 @@ async fn all(store: &Store) -> Vec<AuditRecord> {
 async fn filters_find_what_looking_at_everything_finds_whatever_the_clock_did() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
-    let actions = [Action::ClientCreated, Action::ClientDeleted, Action::ServerUpdated];
+    let actions = [Action::PeerCreated, Action::PeerDeleted, Action::ServerUpdated];
     let targets = [
         "la", "la/a", "la/a/b", "la/a/b/c", "la/a/b/d", "lab", "la//x", "", "/", "tokyo/a",
     ];
@@ -168,7 +168,7 @@ async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
             let action = if n % 500 == 7 {
                 Action::ServerUpdated
             } else {
-                Action::ClientUpdated
+                Action::PeerUpdated
             };
             Entry::new(action, format!("server-{}/client-{n}", block % 10))
         });
@@ -287,7 +287,7 @@ async fn tamper(store: &Store, rows: BTreeMap<u64, Option<AuditRecord>>) {
 async fn the_first_row_that_was_tampered_with_in_the_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
-    let entries = (0..1000).map(|n| Entry::new(Action::ClientUpdated, format!("la/c{n}")));
+    let entries = (0..1000).map(|n| Entry::new(Action::PeerUpdated, format!("la/c{n}")));
     write(&store, "root", at(1), entries.collect()).await;
     let all = all(&store).await;
     let first = |outcome: Verification| outcome.fault.map(|Fault { id, .. }| id);
@@ -343,7 +343,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     for day in 0..5 {
-        let entries = (0..700).map(|n| Entry::new(Action::ClientUpdated, format!("la/c{n}")));
+        let entries = (0..700).map(|n| Entry::new(Action::PeerUpdated, format!("la/c{n}")));
         write(&store, "root", at(day * 86_400), entries.collect()).await;
     }
     let prune = async |before: i64, limit: usize| {
@@ -439,7 +439,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
             .unwrap()
     };
     assert!(!mark().await, "nothing to sign");
-    let entries = (0..1500).map(|n| Entry::new(Action::ClientUpdated, format!("la/c{n}")));
+    let entries = (0..1500).map(|n| Entry::new(Action::PeerUpdated, format!("la/c{n}")));
     write(&store, "root", at(1), entries.collect()).await;
     assert_eq!([mark().await, mark().await], [true, false]);
     let marks: Vec<u64> = store

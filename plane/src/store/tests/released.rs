@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{CACHE, caller};
-use crate::fleet::{ClientsQuery, Fleet, Settings};
+use crate::fleet::{Fleet, PeersQuery, Settings};
 use crate::store::Store;
 
 const SCHEMA_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tests/schema_1");
@@ -22,8 +22,8 @@ async fn lists(fleet: &Fleet) -> Value {
     let servers = fleet.servers().await.unwrap();
     let mut peers = serde_json::Map::new();
     for server in &servers {
-        let page = fleet.clients(&server.id, ClientsQuery::default()).await.unwrap();
-        peers.insert(server.id.to_string(), serde_json::to_value(page.clients).unwrap());
+        let page = fleet.peers(&server.id, PeersQuery::default()).await.unwrap();
+        peers.insert(server.id.to_string(), serde_json::to_value(page.peers).unwrap());
     }
     json!({"servers": servers, "status": fleet.statuses().await.unwrap(), "peers": peers})
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wgctl::api::{AuditLine, NewClient, NewServer, Report, Role};
+use wgctl::api::{AuditLine, NewPeer, NewServer, Report, Role};
 use wgctl::{PrivateKey, ServerId};
 
 use super::disk::Disk;
 use super::{CACHE, at, caller, rows};
-use crate::fleet::{ClientsQuery, Fleet, Idempotency, NewAccount, Refusal, Settings, Vault};
+use crate::fleet::{Fleet, Idempotency, NewAccount, PeersQuery, Refusal, Settings, Vault};
 use crate::store::redb::disk;
 use crate::store::{Store, StoreError};
 
@@ -197,22 +197,22 @@ async fn take(fleet: &Fleet, step: Step) -> Result<(), Refusal> {
             fleet.create_server(&me, new, None).await.map(drop)
         }
         Peer(server, name) => {
-            let new = NewClient {
+            let new = NewPeer {
                 name: Some(name.parse().unwrap()),
                 public_key: Some(PrivateKey::generate().unwrap().public_key()),
                 preshared_key: Some(false),
-                ..NewClient::default()
+                ..NewPeer::default()
             };
-            let made = fleet.create_client(&me, &id(server), new, Some(once(name))).await;
+            let made = fleet.create_peer(&me, &id(server), new, Some(once(name))).await;
             made.map(drop)
         }
         Disable(server, name) => {
             let peer = find(fleet, server, name).await?;
-            fleet.enable_client(&me, &id(server), &peer, false).await.map(drop)
+            fleet.enable_peer(&me, &id(server), &peer, false).await.map(drop)
         }
         Delete(server, name) => {
             let peer = find(fleet, server, name).await?;
-            fleet.remove_client(&me, &id(server), &peer).await.map(drop)
+            fleet.remove_peer(&me, &id(server), &peer).await.map(drop)
         }
         Remove(server) => fleet.remove_server(&me, &id(server)).await,
         User(email) => {
@@ -238,8 +238,8 @@ fn id(server: &str) -> ServerId {
 }
 
 async fn find(fleet: &Fleet, server: &str, name: &str) -> Result<wgctl::PeerId, Refusal> {
-    let page = fleet.clients(&id(server), ClientsQuery::default()).await?;
-    let found = page.clients.iter().find(|client| client.name.as_str() == name);
+    let page = fleet.peers(&id(server), PeersQuery::default()).await?;
+    let found = page.peers.iter().find(|client| client.name.as_str() == name);
     found
         .map(|client| client.id)
         .ok_or_else(|| Refusal::NotFound { what: name.to_owned() })
@@ -346,9 +346,9 @@ fn follows(told: &BTreeSet<(String, String)>) -> Shape {
 async fn found(fleet: &Fleet, when: &str) -> Shape {
     let mut shape = Shape::default();
     for server in fleet.servers().await.unwrap_or_else(|error| panic!("{when}: {error}")) {
-        let page = fleet.clients(&server.id, ClientsQuery::default()).await.unwrap();
+        let page = fleet.peers(&server.id, PeersQuery::default()).await.unwrap();
         let peers = page
-            .clients
+            .peers
             .into_iter()
             .map(|client| (client.name.to_string(), client.enabled));
         shape.0.insert(server.id.to_string(), peers.collect());

@@ -151,7 +151,7 @@ async fn what_is_refused_or_undone_is_in_no_write_set() {
         .await;
     broken.unwrap_err();
     let (me, server, unknown) = (caller(), "oslo".parse().unwrap(), wgctl::PeerId::from_bytes([9; 16]));
-    let refused = fleet.enable_client(&me, &server, &unknown, true).await;
+    let refused = fleet.enable_peer(&me, &server, &unknown, true).await;
     refused.unwrap_err();
     let rows: usize = seen.lock().unwrap().iter().map(|writes| writes.rows().count()).sum();
     assert_eq!(rows, 0);

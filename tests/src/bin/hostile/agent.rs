@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::io::AsyncWriteExt as _;
 use wgctl::PrivateKey;
-use wgctl::api::NewClient;
+use wgctl::api::NewPeer;
 use wgctl::protocol::v1::DesiredQuery;
 
 use crate::floods::judged;
@@ -24,11 +24,11 @@ const NAMED: usize = 200_000;
 /// work is still to be done.
 pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
-    let new = NewClient {
+    let new = NewPeer {
         name: Some("named-in-vain".parse().expect("a name")),
         public_key: Some(PrivateKey::generate().expect("a key").public_key()),
         preshared_key: Some(false),
-        ..NewClient::default()
+        ..NewPeer::default()
     };
     let hostile = "hostile".parse().expect("a server's id");
     let client = stage

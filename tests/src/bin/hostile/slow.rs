@@ -158,9 +158,9 @@ async fn fill(stage: &Stage, time: Duration) -> usize {
         let (admin, server) = (stage.plane.admin(), server.clone());
         async move {
             let name = Some(format!("row-{number}").parse().expect("a name"));
-            let new = wgctl::api::NewClient {
+            let new = wgctl::api::NewPeer {
                 name,
-                ..wgctl::api::NewClient::default()
+                ..wgctl::api::NewPeer::default()
             };
             let peer = admin.create_peer(&server, &new, None).await.expect("a peer");
             let mut rows = 0;

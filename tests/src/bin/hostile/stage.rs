@@ -15,8 +15,8 @@ use sentrazone_tests::wait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wgctl::ServerId;
-use wgctl::api::{Login, NewClient, NewUser, Role};
-use wgctl::client::{Client, Target};
+use wgctl::api::{Login, NewPeer, NewUser, Role};
+use wgctl::client::{PlaneClient, Target};
 
 use crate::wire::Answers;
 
@@ -116,7 +116,7 @@ impl Stage {
             password: PASSWORD.to_owned(),
         };
         let target = Target::Url(urls[0].parse().expect("a URL"));
-        let session = Client::new(target, None)
+        let session = PlaneClient::new(target, None)
             .expect("a client")
             .login(&login)
             .await
@@ -140,9 +140,9 @@ impl Stage {
     }
 
     /// The real client, over TCP with a token.
-    pub(crate) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> PlaneClient {
         let url = format!("http://{}", self.aim.address).parse().expect("a URL");
-        let client = Client::new(Target::Url(url), None).expect("a client");
+        let client = PlaneClient::new(Target::Url(url), None).expect("a client");
         client.with_token(self.aim.admin.clone().into())
     }
 
@@ -235,7 +235,7 @@ impl Working {
 }
 
 /// Creates, lists, looks and removes, as people do: each with its time.
-async fn work(client: Client, server: ServerId, stopped: watch::Receiver<bool>) -> Work {
+async fn work(client: PlaneClient, server: ServerId, stopped: watch::Receiver<bool>) -> Work {
     let mut work = Work::default();
     for number in 0.. {
         if *stopped.borrow() {
@@ -250,14 +250,14 @@ async fn work(client: Client, server: ServerId, stopped: watch::Receiver<bool>) 
 }
 
 async fn round(
-    client: &Client,
+    client: &PlaneClient,
     server: &ServerId,
     number: usize,
     took: &mut Vec<Duration>,
 ) -> Result<(), wgctl::client::Error> {
-    let new = NewClient {
+    let new = NewPeer {
         name: Some(format!("work-{number}").parse().expect("a name")),
-        ..NewClient::default()
+        ..NewPeer::default()
     };
     let begin = Instant::now();
     let peer = client.create_peer(server, &new, None).await?;

@@ -10,7 +10,7 @@ use sentrazone_tests::device::Device;
 use sentrazone_tests::lab::{Host, Lab, PLANE_ADDRESS, PLANE_PORT};
 use sentrazone_tests::process::{Process, binary};
 use sentrazone_tests::wait;
-use wgctl::api::{AuditRecord, Client, NewServer};
+use wgctl::api::{AuditRecord, NewServer, Peer};
 use wgctl::client::AuditQuery;
 use wgctl::{PresharedKey, PrivateKey, PublicKey};
 
@@ -214,12 +214,12 @@ impl Ping {
     }
 }
 
-pub(super) async fn clients(scene: &Scene) -> Vec<Client> {
+pub(super) async fn clients(scene: &Scene) -> Vec<Peer> {
     scene.lab.admin().peers(&scene.host.id).await.unwrap()
 }
 
 /// All that people can see of the server.
-pub(super) async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Client>, Vec<AuditRecord>) {
+pub(super) async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Peer>, Vec<AuditRecord>) {
     let admin = scene.lab.admin();
     let server = admin.server(&scene.host.id).await.unwrap();
     let audit = admin.audit(&AuditQuery::default()).await.unwrap();

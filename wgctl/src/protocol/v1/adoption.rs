@@ -63,13 +63,13 @@ pub struct Adoption {
     #[cfg_attr(feature = "openapi", schemars(range(min = 1)))]
     pub listen_port: Option<u16>,
     /// Its peers.
-    pub peers: Vec<AdoptedPeer>,
+    pub peers: Vec<FoundPeer>,
 }
 
 /// A peer of an interface that is to be taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-pub struct AdoptedPeer {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "AdoptedPeer"))]
+pub struct FoundPeer {
     /// The id it gets if it is not recorded yet: its preshared key is sealed to it.
     pub id: PeerId,
     /// Its key.
@@ -95,7 +95,7 @@ pub struct Adopted {
     pub recorded: Recorded,
     /// The interface's peers as clients, in the adoption's order.
     #[serde(default)]
-    pub clients: Vec<AdoptedClient>,
+    pub clients: Vec<AdoptedPeer>,
     /// What stands in the way; while there is anything, nothing is changed.
     #[serde(default)]
     pub obstacles: Vec<Obstacle>,
@@ -103,8 +103,12 @@ pub struct Adopted {
 
 /// A peer of an adopted interface, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-pub struct AdoptedClient {
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "AdoptedClient")
+)]
+pub struct AdoptedPeer {
     /// Its id.
     pub id: PeerId,
     /// Its key.

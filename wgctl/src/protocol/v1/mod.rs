@@ -9,13 +9,13 @@ mod prekeys;
 mod request;
 mod sealed;
 
-pub use adoption::{Adopted, AdoptedClient, AdoptedPeer, Adoption, AdoptionQuery, Obstacle, Recorded, Terms};
+pub use adoption::{Adopted, AdoptedPeer, Adoption, AdoptionQuery, FoundPeer, Obstacle, Recorded, Terms};
 pub use desired::{Applied, Change, Desired, DesiredQuery, Failure};
 pub use drift::DriftReport;
 pub use hello::{Hello, Welcome};
 pub use interface::{Interface, Peer};
 pub use prekeys::{Prekey, Prekeys};
-pub use request::{Ask, ClientConfiguration, Reply, Request};
+pub use request::{Ask, PeerConfiguration, Reply, Request};
 pub use sealed::Sealed;
 
 /// This version's number.

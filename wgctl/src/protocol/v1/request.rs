@@ -29,13 +29,17 @@ pub struct Request {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ask {
     /// Open the peer's sealed keys and write its wg-quick configuration.
-    Configuration(ClientConfiguration),
+    Configuration(PeerConfiguration),
 }
 
 /// All that goes into a client's configuration but the secrets and the host's public key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-pub struct ClientConfiguration {
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ClientConfiguration")
+)]
+pub struct PeerConfiguration {
     /// The peer.
     pub id: PeerId,
     /// Its name, for the comment.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use wgctl::name::Incarnation;
-use wgctl::protocol::v1::{Adopted, AdoptedClient, Adoption, Obstacle, Peer, Recorded, Terms};
+use wgctl::protocol::v1::{Adopted, AdoptedPeer, Adoption, Obstacle, Peer, Recorded, Terms};
 use wgctl::{PublicKey, ServerId};
 
 use super::desired_state::{interface, wire};
@@ -160,7 +160,7 @@ struct Scene {
 enum Before {
     Awaited,
     /// It was, and this is what became of the peers.
-    Done(Vec<AdoptedClient>),
+    Done(Vec<AdoptedPeer>),
 }
 
 impl Scene {
@@ -193,7 +193,7 @@ impl Scene {
             .ok_or_else(not_awaited)
     }
 
-    fn answer(&self, clients: Vec<AdoptedClient>, incarnation: Incarnation) -> Adopted {
+    fn answer(&self, clients: Vec<AdoptedPeer>, incarnation: Incarnation) -> Adopted {
         Adopted {
             recorded: Recorded {
                 incarnation,
@@ -240,7 +240,7 @@ struct After {
     replaced: ServerRecord,
     scene: Scene,
     imports: Vec<PeerRecord>,
-    clients: Vec<AdoptedClient>,
+    clients: Vec<AdoptedPeer>,
     obstacles: Vec<Obstacle>,
     port_moved: bool,
 }
@@ -257,7 +257,7 @@ impl After {
         let imported = self
             .imports
             .iter()
-            .map(|peer| Entry::new(Action::ClientImported, format!("{id}/{}", peer.name)).made(peer));
+            .map(|peer| Entry::new(Action::PeerImported, format!("{id}/{}", peer.name)).made(peer));
         let mut entries: Vec<Entry> = imported.collect();
         entries.push(Entry::new(Action::ServerAdopted, &id).changed(&self.replaced, &self.scene.server));
         Change::all(self.answered(incarnation), entries)

@@ -6,13 +6,13 @@ pub(super) mod qrcode;
 use axum::Json as Answer;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use wgctl::api::{Client, ClientPatch, NewClient};
+use wgctl::api::{NewPeer, Peer, PeerPatch};
 use wgctl::{PeerId, ServerId};
 
-use crate::fleet::ClientsQuery;
+use crate::fleet::PeersQuery;
 use crate::http::extractors::{Ids, Json, Parameters};
 use crate::http::idempotent_body::Creation;
-use crate::http::middleware::{client_path, created};
+use crate::http::middleware::{created, peer_path};
 use crate::http::principal::Admin;
 use crate::http::problem::{Failure, Kind};
 
@@ -21,15 +21,15 @@ pub(crate) async fn list(
     Ids(server): Ids<ServerId>,
     mut parameters: Parameters,
 ) -> Result<Response, Failure> {
-    let query = ClientsQuery {
+    let query = PeersQuery {
         q: parameters.take("q")?,
         limit: parameters.take("limit")?,
         after: parameters.take("after")?,
     };
     parameters.finish()?;
     let (limit, q) = (query.limit, query.q.clone());
-    let page = admin.fleet().clients(&server, query).await?;
-    let mut response = Answer(page.clients).into_response();
+    let page = admin.fleet().peers(&server, query).await?;
+    let mut response = Answer(page.peers).into_response();
     if let (Some(next), Some(limit)) = (page.next, limit) {
         let filter = q.map(|q| format!("&q={}", percent_encoded(&q))).unwrap_or_default();
         let link = format!("</api/wg-clients/{server}?limit={limit}&after={next}{filter}>; rel=\"next\"");
@@ -43,28 +43,28 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     admin: Admin,
     Ids(server): Ids<ServerId>,
-    Creation { new, once }: Creation<NewClient>,
+    Creation { new, once }: Creation<NewPeer>,
 ) -> Result<Response, Failure> {
-    let client = admin.fleet().create_client(&admin.caller, &server, new, once).await?;
-    Ok(created(client_path(&server, &client.id), Answer(client)))
+    let client = admin.fleet().create_peer(&admin.caller, &server, new, once).await?;
+    Ok(created(peer_path(&server, &client.id), Answer(client)))
 }
 
 pub(crate) async fn show(
     admin: Admin,
     Ids((server, client)): Ids<(ServerId, PeerId)>,
-) -> Result<Answer<Client>, Failure> {
-    Ok(Answer(admin.fleet().client(&server, &client)?))
+) -> Result<Answer<Peer>, Failure> {
+    Ok(Answer(admin.fleet().peer(&server, &client)?))
 }
 
 pub(crate) async fn update(
     admin: Admin,
     Ids((server, client)): Ids<(ServerId, PeerId)>,
-    Json(patch, ..): Json<ClientPatch>,
-) -> Result<Answer<Client>, Failure> {
+    Json(patch, ..): Json<PeerPatch>,
+) -> Result<Answer<Peer>, Failure> {
     Ok(Answer(
         admin
             .fleet()
-            .update_client(&admin.caller, &server, &client, patch)
+            .update_peer(&admin.caller, &server, &client, patch)
             .await?,
     ))
 }
@@ -74,14 +74,14 @@ pub(crate) async fn remove(
     Ids((server, client)): Ids<(ServerId, PeerId)>,
 ) -> Result<StatusCode, Failure> {
     // Gone from the record either way; whether the host has confirmed it shows in the statuses.
-    admin.fleet().remove_client(&admin.caller, &server, &client).await?;
+    admin.fleet().remove_peer(&admin.caller, &server, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn act(
     admin: Admin,
     Ids((server, client, action)): Ids<(String, String, String)>,
-) -> Result<Answer<Client>, Failure> {
+) -> Result<Answer<Peer>, Failure> {
     let enabled = match action.as_str() {
         "enable" => true,
         "disable" => false,
@@ -93,7 +93,7 @@ pub(crate) async fn act(
     Ok(Answer(
         admin
             .fleet()
-            .enable_client(&admin.caller, &server, &client, enabled)
+            .enable_peer(&admin.caller, &server, &client, enabled)
             .await?,
     ))
 }

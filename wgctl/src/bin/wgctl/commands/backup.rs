@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use wgctl::backup::{self, Summary, summary};
-use wgctl::client::{self, Client, Target};
+use wgctl::client::{self, PlaneClient, Target};
 
 use crate::connection::Options;
 use crate::failure::Failure;
@@ -47,7 +47,7 @@ pub(crate) struct Restore {
 
 impl Backup {
     /// Ctrl-C leaves no half of a file behind.
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let mut stopped = interrupt()?;
         tokio::select! {
             saved = self.save(plane, out) => saved,
@@ -55,7 +55,7 @@ impl Backup {
         }
     }
 
-    async fn save(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    async fn save(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let to_stdout = self.file == Path::new("-");
         if to_stdout && (out.json() || io::stdout().is_terminal()) {
             let detail = "a backup is no text: name a file, or send stdout to a program (without --json)";

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use url::Url;
 use wgctl::api::{self, base_url};
-use wgctl::client::{Client, Target};
+use wgctl::client::{PlaneClient, Target};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::connection::Options;
@@ -94,6 +94,6 @@ pub(crate) async fn logout(out: &Output) -> Result<(), Failure> {
 
 /// Ends the login on the plane.
 async fn end(login: &Credentials) -> Result<(), Failure> {
-    let client = Client::trusting(Target::Url(login.url.clone()), &login.anchor().trust()?)?;
+    let client = PlaneClient::trusting(Target::Url(login.url.clone()), &login.anchor().trust()?)?;
     Ok(client.with_token(Zeroizing::new(login.token.clone())).logout().await?)
 }

@@ -4,7 +4,7 @@
 
 use clap::Args;
 use wgctl::api::Status;
-use wgctl::client::{Client, HistoryQuery};
+use wgctl::client::{HistoryQuery, PlaneClient};
 use wgctl::{ServerId, Timestamp};
 
 use crate::argument_types::Moment;
@@ -25,13 +25,13 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let ask = async || self.ask(plane).await;
         let what = format!("status of {}", plane.target());
         self.watch.show(out, &what, ask, |statuses| view(statuses)).await
     }
 
-    async fn ask(&self, plane: &Client) -> Result<Vec<Status>, Failure> {
+    async fn ask(&self, plane: &PlaneClient) -> Result<Vec<Status>, Failure> {
         let mut statuses = plane.statuses().await?;
         if self.servers.is_empty() {
             return Ok(statuses);
@@ -116,7 +116,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let now = Timestamp::now();
         let query = HistoryQuery {
             server_id: Some(self.server),

@@ -5,7 +5,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 use wgctl::api::{ApiToken, NewApiToken};
-use wgctl::client::Client;
+use wgctl::client::PlaneClient;
 use wgctl::name::TokenName;
 use wgctl::{ServerId, Timestamp};
 use zeroize::Zeroizing;
@@ -55,7 +55,7 @@ pub(crate) enum KeyCommand {
 }
 
 impl Command {
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         match self {
             Self::Add(add) => add.run(plane, out).await,
             Self::List => list(plane, out).await,
@@ -68,7 +68,7 @@ impl Command {
 }
 
 impl KeyCommand {
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let Self::Rotate = self;
         let rotated = plane.rotate_signing_key().await?;
         out.answer(&rotated, || {
@@ -82,7 +82,7 @@ impl KeyCommand {
 }
 
 impl Add {
-    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let new = NewApiToken {
             name: self.name,
             role: self.role.into(),
@@ -114,7 +114,7 @@ fn servers(token: &ApiToken) -> String {
         .map_or_else(|| "all servers".to_owned(), |servers| join(servers))
 }
 
-async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
+async fn list(plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
     let tokens = plane.api_tokens().await?;
     let now = Timestamp::now();
     out.answer(&tokens, || {
@@ -143,7 +143,7 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
     })
 }
 
-async fn find(plane: &Client, name: &TokenName) -> Result<ApiToken, Failure> {
+async fn find(plane: &PlaneClient, name: &TokenName) -> Result<ApiToken, Failure> {
     let found = plane.api_tokens().await?.into_iter().find(|token| token.name == *name);
     found.ok_or_else(|| Failure::NotFound(format!("there is no token {name}: see `wgctl token list`")))
 }

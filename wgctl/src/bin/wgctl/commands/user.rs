@@ -5,7 +5,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use wgctl::Timestamp;
 use wgctl::api::{NewUser, PasswordChange, Role, User, UserPatch};
-use wgctl::client::Client;
+use wgctl::client::PlaneClient;
 use wgctl::name::Email;
 use zeroize::Zeroize as _;
 
@@ -90,7 +90,7 @@ impl From<RoleName> for Role {
 }
 
 impl Command {
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         match self {
             Self::Add(add) => add.run(plane, out).await,
             Self::List => list(plane, out).await,
@@ -107,7 +107,7 @@ impl Command {
 }
 
 impl Add {
-    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let role = self.role.map_or(Role::Admin, Role::from);
         let password = prompt::new_password(self.password_stdin)?;
         let mut new = NewUser {
@@ -125,7 +125,7 @@ impl Add {
 }
 
 impl Set {
-    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let patch = UserPatch {
             role: Some(self.role.into()),
             ..UserPatch::default()
@@ -143,7 +143,7 @@ impl Set {
 }
 
 impl Passwd {
-    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let Some(email) = self.email else {
             return own_password(plane, out, self.password_stdin).await;
         };
@@ -162,7 +162,7 @@ impl Passwd {
     }
 }
 
-async fn own_password(plane: &Client, out: &Output, from_stdin: bool) -> Result<(), Failure> {
+async fn own_password(plane: &PlaneClient, out: &Output, from_stdin: bool) -> Result<(), Failure> {
     let current = prompt::password("Present password: ", from_stdin)?;
     let new = prompt::new_password(from_stdin)?;
     let mut change = PasswordChange {
@@ -176,7 +176,7 @@ async fn own_password(plane: &Client, out: &Output, from_stdin: bool) -> Result<
     out.done("Your password is changed; older logins have ended.\n")
 }
 
-async fn switch(plane: &Client, out: &Output, email: &Email, enabled: bool) -> Result<(), Failure> {
+async fn switch(plane: &PlaneClient, out: &Output, email: &Email, enabled: bool) -> Result<(), Failure> {
     let id = find(plane, email).await?.id;
     let user = plane
         .update_user(
@@ -195,7 +195,7 @@ async fn switch(plane: &Client, out: &Output, email: &Email, enabled: bool) -> R
     out.answer(&user, || format!("{} {words}.\n", user.email))
 }
 
-async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
+async fn list(plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
     let users = plane.users().await?;
     let now = Timestamp::now();
     out.answer(&users, || {
@@ -219,7 +219,7 @@ async fn list(plane: &Client, out: &Output) -> Result<(), Failure> {
     })
 }
 
-async fn find(plane: &Client, email: &Email) -> Result<User, Failure> {
+async fn find(plane: &PlaneClient, email: &Email) -> Result<User, Failure> {
     let found = plane.users().await?.into_iter().find(|user| user.email == *email);
     found.ok_or_else(|| Failure::NotFound(format!("there is no user {email}: see `wgctl user list`")))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command, FromArgMatches as _};
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
 use wgctl::ServerId;
-use wgctl::client::Client;
+use wgctl::client::PlaneClient;
 use wgctl::device::userspace;
 
 use crate::commands::show_interfaces;
@@ -117,7 +117,7 @@ impl Line {
     }
 
     /// The plane that the words so far choose, and what else they say.
-    fn plane(&self) -> Option<(Client, ArgMatches)> {
+    fn plane(&self) -> Option<(PlaneClient, ArgMatches)> {
         let said = self.words.split_last().map(|(_, said)| said)?;
         let matches = (self.cli)().ignore_errors(true).try_get_matches_from(said).ok()?;
         let options = Options::from_arg_matches(&matches).ok()?;
@@ -129,7 +129,7 @@ impl Line {
 }
 
 /// The names there are, each with a word about it.
-async fn names(plane: &Client, kind: Kind, said: &ArgMatches, current: &OsStr) -> Option<Vec<(String, String)>> {
+async fn names(plane: &PlaneClient, kind: Kind, said: &ArgMatches, current: &OsStr) -> Option<Vec<(String, String)>> {
     match kind {
         Kind::Server => {
             let servers = plane.servers().await.ok()?.into_iter();
@@ -144,7 +144,7 @@ async fn names(plane: &Client, kind: Kind, said: &ArgMatches, current: &OsStr) -
             let server = said.try_get_one::<ServerId>("server").ok()??;
             let beginning = current.to_string_lossy();
             let peers = plane.peers_like(server, &beginning, Some(MOST)).await.ok()?.into_iter();
-            let about = |peer: wgctl::api::Client| (peer.name.to_string(), join(&peer.addresses));
+            let about = |peer: wgctl::api::Peer| (peer.name.to_string(), join(&peer.addresses));
             Some(peers.map(about).collect())
         }
         Kind::User => {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use url::{Host, Url};
 use wgctl::api::base_url;
-use wgctl::client::{Client, Target, Trust};
+use wgctl::client::{PlaneClient, Target, Trust};
 use wgctl::{Pin, Timestamp};
 use zeroize::Zeroizing;
 
@@ -59,7 +59,7 @@ pub(crate) struct Options {
 }
 
 /// A maker of clients.
-type Make = fn(Target, &Trust) -> Result<Client, wgctl::client::Error>;
+type Make = fn(Target, &Trust) -> Result<PlaneClient, wgctl::client::Error>;
 
 /// What the environment says.
 #[derive(Default)]
@@ -77,16 +77,16 @@ struct Choice {
 
 impl Options {
     /// The client of the plane that was chosen.
-    pub(crate) fn connect(&self) -> Result<Client, Failure> {
-        self.connect_as(Client::trusting)
+    pub(crate) fn connect(&self) -> Result<PlaneClient, Failure> {
+        self.connect_as(PlaneClient::trusting)
     }
 
     /// The same, for copies of everything.
-    pub(crate) fn connect_for_copies(&self) -> Result<Client, Failure> {
-        self.connect_as(Client::for_copies)
+    pub(crate) fn connect_for_copies(&self) -> Result<PlaneClient, Failure> {
+        self.connect_as(PlaneClient::for_copies)
     }
 
-    fn connect_as(&self, make: Make) -> Result<Client, Failure> {
+    fn connect_as(&self, make: Make) -> Result<PlaneClient, Failure> {
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let login = match &self.socket {
             Some(_) => None,
@@ -105,8 +105,8 @@ impl Options {
     }
 
     /// A client of `target`, recognized by `anchor`; `secrets` tells whether secrets will be sent there.
-    pub(crate) fn client(&self, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<Client, Failure> {
-        self.make(Client::trusting, target, anchor, secrets)
+    pub(crate) fn client(&self, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<PlaneClient, Failure> {
+        self.make(PlaneClient::trusting, target, anchor, secrets)
     }
 
     /// The trust anchor that the options name.
@@ -117,7 +117,7 @@ impl Options {
         }
     }
 
-    fn make(&self, make: Make, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<Client, Failure> {
+    fn make(&self, make: Make, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<PlaneClient, Failure> {
         if let Target::Url(url) = &target
             && secrets
             && !self.allow_plaintext

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use crate::model::pool::{Pool, Run};
 use ipnet::IpNet;
 use wgctl::address::{host, normal};
-use wgctl::protocol::v1::{AdoptedClient, AdoptedPeer, Adoption, Obstacle};
+use wgctl::protocol::v1::{AdoptedPeer, Adoption, FoundPeer, Obstacle};
 use wgctl::{PeerId, PeerName, PublicKey, Timestamp};
 
 use crate::fleet::agents::messages;
@@ -31,7 +31,7 @@ pub(super) struct Decision {
     /// The peers to be recorded.
     pub(super) imports: Vec<PeerRecord>,
     /// All peers of the interface as clients.
-    pub(super) clients: Vec<AdoptedClient>,
+    pub(super) clients: Vec<AdoptedPeer>,
     /// What stands in the way; if anything does, nothing may be written.
     pub(super) obstacles: Vec<Obstacle>,
 }
@@ -80,7 +80,7 @@ struct Draft<'a> {
     names: BTreeSet<PeerName>,
     ids: BTreeSet<PeerId>,
     imports: Vec<PeerRecord>,
-    clients: Vec<AdoptedClient>,
+    clients: Vec<AdoptedPeer>,
     obstacles: Vec<Obstacle>,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Draft<'a> {
         self.obstacles.push(Obstacle { public_key, reason });
     }
 
-    fn take(&mut self, peer: &AdoptedPeer) -> Result<(), String> {
+    fn take(&mut self, peer: &FoundPeer) -> Result<(), String> {
         if !self.seen.insert(peer.public_key) {
             return Err("it is named twice: leave one of the two".to_owned());
         }
@@ -175,7 +175,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The name it has on the host where it can have that, else one made of its key.
-    fn name(&self, peer: &AdoptedPeer) -> Result<PeerName, String> {
+    fn name(&self, peer: &FoundPeer) -> Result<PeerName, String> {
         let free = |name: &PeerName| !self.names.contains(name);
         if let Some(name) = peer.name.clone().filter(free) {
             return Ok(name);
@@ -191,7 +191,7 @@ impl<'a> Draft<'a> {
 
     fn record(
         &self,
-        peer: &AdoptedPeer,
+        peer: &FoundPeer,
         name: PeerName,
         addresses: Vec<IpAddr>,
         server_allowed_ips: Vec<IpNet>,
@@ -306,8 +306,8 @@ fn reserved(pool: &Pool, address: IpAddr) -> String {
     format!("{address} is {whose} in {}: give the peer another address", pool.net())
 }
 
-pub(super) fn client(peer: &PeerRecord) -> AdoptedClient {
-    AdoptedClient {
+pub(super) fn client(peer: &PeerRecord) -> AdoptedPeer {
+    AdoptedPeer {
         id: peer.id,
         public_key: peer.public_key,
         name: peer.name.clone(),

@@ -26,8 +26,8 @@ const LEDGER: Ledger = Ledger {
     peers: 0,
 };
 
-fn peer(allowed_ips: &[&str]) -> AdoptedPeer {
-    AdoptedPeer {
+fn peer(allowed_ips: &[&str]) -> FoundPeer {
+    FoundPeer {
         id: PeerId::random(),
         public_key: key(),
         name: None,
@@ -37,14 +37,14 @@ fn peer(allowed_ips: &[&str]) -> AdoptedPeer {
     }
 }
 
-fn named(name: &str, allowed_ips: &[&str]) -> AdoptedPeer {
-    AdoptedPeer {
+fn named(name: &str, allowed_ips: &[&str]) -> FoundPeer {
+    FoundPeer {
         name: Some(name.parse().unwrap()),
         ..peer(allowed_ips)
     }
 }
 
-fn adoption(peers: Vec<AdoptedPeer>) -> Adoption {
+fn adoption(peers: Vec<FoundPeer>) -> Adoption {
     Adoption {
         public_key: key(),
         listen_port: Some(51999),
@@ -57,7 +57,7 @@ fn decided(recorded: &[PeerRecord], adoption: &Adoption) -> Decision {
 }
 
 /// The reasons why these peers cannot be imported, each with the number of its peer.
-fn reasons(recorded: &[PeerRecord], peers: Vec<AdoptedPeer>) -> Vec<(Option<usize>, String)> {
+fn reasons(recorded: &[PeerRecord], peers: Vec<FoundPeer>) -> Vec<(Option<usize>, String)> {
     let adoption = adoption(peers);
     let at = |key| adoption.peers.iter().position(|peer| Some(peer.public_key) == key);
     let obstacles = decided(recorded, &adoption).obstacles.into_iter();
@@ -69,7 +69,7 @@ fn reasons(recorded: &[PeerRecord], peers: Vec<AdoptedPeer>) -> Vec<(Option<usiz
 #[test]
 fn a_peer_keeps_its_addresses_networks_keys_and_keepalive() {
     let sealed = Sealed(vec![7; 72]);
-    let one = AdoptedPeer {
+    let one = FoundPeer {
         preshared_key: Some(sealed.clone()),
         persistent_keepalive: Some(21),
         ..named(
@@ -197,7 +197,7 @@ fn networks_that_overlap_those_of_another_peer_are_refused_whoever_is_recorded_a
 fn a_peer_that_is_recorded_stays_as_it_is_recorded() {
     let mut recorded = decided(&[], &adoption(vec![named("alice", &["10.8.0.2/32"])])).imports;
     recorded[0].enabled = false;
-    let again = AdoptedPeer {
+    let again = FoundPeer {
         public_key: recorded[0].public_key,
         ..named("somebody", &["10.8.0.99/32"])
     };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use wgctl::Timestamp;
 use wgctl::api::AuditRecord;
-use wgctl::client::{self, AuditFormat, AuditQuery, Client};
+use wgctl::client::{self, AuditFormat, AuditQuery, PlaneClient};
 
 use crate::argument_types::Moment;
 use crate::connection::Options;
@@ -115,13 +115,13 @@ impl Filter {
     }
 }
 
-async fn list(plane: &Client, out: &Output, filter: Filter) -> Result<(), Failure> {
+async fn list(plane: &PlaneClient, out: &Output, filter: Filter) -> Result<(), Failure> {
     let records = plane.audit(&filter.query()).await?;
     out.answer(&records, || out.table(table::table(&records)))
 }
 
 /// Shows the newest records, then those that come, oldest first, until it is stopped.
-async fn follow(plane: &Client, out: &Output, filter: Filter) -> Result<(), Failure> {
+async fn follow(plane: &PlaneClient, out: &Output, filter: Filter) -> Result<(), Failure> {
     let query = filter.query();
     let begin = AuditQuery {
         limit: Some(query.limit.unwrap_or(BEGIN_WITH)),
@@ -140,7 +140,7 @@ async fn follow(plane: &Client, out: &Output, filter: Filter) -> Result<(), Fail
 }
 
 /// Matching records after number `last`, newest first.
-async fn newer(plane: &Client, query: &AuditQuery, last: u64) -> Result<Vec<AuditRecord>, Failure> {
+async fn newer(plane: &PlaneClient, query: &AuditQuery, last: u64) -> Result<Vec<AuditRecord>, Failure> {
     let mut news: Vec<AuditRecord> = Vec::new();
     loop {
         let page = AuditQuery {
@@ -159,7 +159,7 @@ async fn newer(plane: &Client, query: &AuditQuery, last: u64) -> Result<Vec<Audi
     }
 }
 
-async fn export(plane: &Client, out: &Output, path: Option<&Path>, format: Format) -> Result<(), Failure> {
+async fn export(plane: &PlaneClient, out: &Output, path: Option<&Path>, format: Format) -> Result<(), Failure> {
     let format = match format {
         Format::Csv if out.json() => {
             return Err(Failure::Usage(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ipnet::IpNet;
-use wgctl::api::{ClientPatch, NewClient};
+use wgctl::api::{NewPeer, PeerPatch};
 use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
 
 use crate::argument_types::{List, Moment, Nullable, entries};
@@ -73,8 +73,8 @@ impl Add {
     }
 
     /// The request, with distances in time counted from `now`.
-    pub(crate) fn request(&self, now: Timestamp) -> NewClient {
-        NewClient {
+    pub(crate) fn request(&self, now: Timestamp) -> NewPeer {
+        NewPeer {
             name: self.name.clone(),
             public_key: self.public_key,
             address: None,
@@ -115,8 +115,8 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// The request, with distances in time counted from `now`.
-    pub(crate) fn request(&self, now: Timestamp) -> ClientPatch {
-        ClientPatch {
+    pub(crate) fn request(&self, now: Timestamp) -> PeerPatch {
+        PeerPatch {
             name: None,
             enabled: None,
             expires_at: self.expires.as_ref().map(|when| when.0.map(|when| when.ahead_of(now))),

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use wgctl::api::{Client as Peer, ClientPatch};
-use wgctl::client::Client;
+use wgctl::api::{Peer, PeerPatch};
+use wgctl::client::PlaneClient;
 use wgctl::{PeerId, PeerName, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -109,7 +109,7 @@ enum Order {
 }
 
 impl Command {
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         match self {
             Self::Add(add) => match add.many() {
                 Some(many) => bulk::add(plane, out, &add, many).await,
@@ -128,9 +128,9 @@ impl Command {
             Self::Enable(which) => switch(plane, out, &which, true).await,
             Self::Disable(which) => switch(plane, out, &which, false).await,
             Self::Rename { which, new_name } => {
-                let patch = ClientPatch {
+                let patch = PeerPatch {
                     name: Some(new_name),
-                    ..ClientPatch::default()
+                    ..PeerPatch::default()
                 };
                 change(plane, out, &which, &patch).await
             }
@@ -148,7 +148,7 @@ impl Command {
 
 impl Which {
     /// The peer with this id or this name.
-    async fn find(&self, plane: &Client) -> Result<Peer, Failure> {
+    async fn find(&self, plane: &PlaneClient) -> Result<Peer, Failure> {
         let Self { server, peer: word } = self;
         let id = word.parse::<PeerId>().ok();
         let mut found = plane.peers_like(server, word, None).await?;
@@ -170,7 +170,7 @@ impl Which {
     }
 }
 
-async fn switch(plane: &Client, out: &Output, which: &Which, enabled: bool) -> Result<(), Failure> {
+async fn switch(plane: &PlaneClient, out: &Output, which: &Which, enabled: bool) -> Result<(), Failure> {
     let found = which.find(plane).await?;
     let peer = plane.set_peer_enabled(&which.server, found.id, enabled).await?;
     let words = if peer.enabled { "enabled" } else { "disabled" };
@@ -184,13 +184,13 @@ async fn switch(plane: &Client, out: &Output, which: &Which, enabled: bool) -> R
     })
 }
 
-async fn change(plane: &Client, out: &Output, which: &Which, patch: &ClientPatch) -> Result<(), Failure> {
+async fn change(plane: &PlaneClient, out: &Output, which: &Which, patch: &PeerPatch) -> Result<(), Failure> {
     let found = which.find(plane).await?;
     let peer = plane.update_peer(&which.server, found.id, patch).await?;
     out.changed(&peer, || describe(&peer, out))
 }
 
-async fn configuration(plane: &Client, out: &Output, which: &Which, path: Option<&Path>) -> Result<(), Failure> {
+async fn configuration(plane: &PlaneClient, out: &Output, which: &Which, path: Option<&Path>) -> Result<(), Failure> {
     let peer = which.find(plane).await?;
     let text = Zeroizing::new(plane.peer_configuration(&which.server, peer.id).await?);
     match path.filter(|path| *path != Path::new("-")) {
@@ -210,7 +210,7 @@ async fn configuration(plane: &Client, out: &Output, which: &Which, path: Option
     }
 }
 
-async fn qr_code(plane: &Client, out: &Output, which: &Which, svg: bool) -> Result<(), Failure> {
+async fn qr_code(plane: &PlaneClient, out: &Output, which: &Which, svg: bool) -> Result<(), Failure> {
     let peer = which.find(plane).await?;
     if !peer.private_key_held {
         let (server, name) = (&which.server, shell_word(peer.name.as_str()));
@@ -237,7 +237,7 @@ async fn qr_code(plane: &Client, out: &Output, which: &Which, svg: bool) -> Resu
 }
 
 impl List {
-    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let ask = async || {
             let mut peers = plane.peers(&self.server).await?;
             self.arrange(&mut peers);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use wgctl::api::{NewServer, Server, ServerCreated, TokenRotation};
-use wgctl::client::{Client, Target};
+use wgctl::client::{PlaneClient, Target};
 use wgctl::drift::Drift;
 use wgctl::{Pin, ServerId};
 use zeroize::Zeroizing;
@@ -73,7 +73,7 @@ pub(crate) struct Remove {
 }
 
 impl Command {
-    pub(crate) async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         match self {
             Self::Add(add) => create(plane, out, &NewServer::from(add)).await,
             Self::List(watch) => list(plane, out, watch).await,
@@ -96,7 +96,7 @@ impl Command {
 }
 
 impl NewToken {
-    async fn run(self, plane: &Client, out: &Output) -> Result<(), Failure> {
+    async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let grace = self.grace.unwrap_or_default().as_secs();
         let rotation = TokenRotation {
             grace_seconds: u32::try_from(grace).unwrap_or(u32::MAX),
@@ -121,7 +121,7 @@ impl NewToken {
     }
 }
 
-async fn create(plane: &Client, out: &Output, new: &NewServer) -> Result<(), Failure> {
+async fn create(plane: &PlaneClient, out: &Output, new: &NewServer) -> Result<(), Failure> {
     let ServerCreated {
         server,
         agent_token,
@@ -179,7 +179,7 @@ fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String
     ))
 }
 
-async fn list(plane: &Client, out: &Output, watch: Watch) -> Result<(), Failure> {
+async fn list(plane: &PlaneClient, out: &Output, watch: Watch) -> Result<(), Failure> {
     let ask = async || Ok(plane.servers().await?);
     let what = format!("servers of {}", plane.target());
     watch.show(out, &what, ask, |servers: &Vec<Server>| view(servers)).await

@@ -13,8 +13,8 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::signal::unix::Signal;
-use wgctl::api::{Client as Peer, NewClient};
-use wgctl::client::Client;
+use wgctl::api::{NewPeer, Peer};
+use wgctl::client::PlaneClient;
 use wgctl::name::RequestId;
 use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
@@ -65,7 +65,7 @@ enum End {
 }
 
 /// Adds what the file names.
-pub(crate) async fn add(plane: &Client, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
+pub(crate) async fn add(plane: &PlaneClient, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
     let wanted = read(many.file)?;
     // From here on, and not only once it is waited for: the first name may be done by then. To read, which
     // nothing follows yet, ends with the program.
@@ -144,9 +144,9 @@ fn ends_all(failure: &Failure) -> bool {
 }
 
 struct Run<'a> {
-    plane: &'a Client,
+    plane: &'a PlaneClient,
     server: &'a ServerId,
-    common: NewClient,
+    common: NewPeer,
     folder: Option<&'a Path>,
     /// Who was there when that was last asked.
     present: BTreeMap<PeerName, Peer>,
@@ -239,7 +239,7 @@ impl Run<'_> {
         if let Some(peer) = self.present.get(name) {
             return existing(peer.clone(), *key);
         }
-        let new = NewClient {
+        let new = NewPeer {
             name: Some(name.clone()),
             public_key: *key,
             ..self.common.clone()

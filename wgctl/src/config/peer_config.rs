@@ -13,7 +13,7 @@ use crate::name::PeerName;
 
 /// What a device needs to reach its server: one interface with one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientConfig {
+pub struct PeerConfig {
     /// The device's name, a comment in the text's first line.
     pub name: PeerName,
     /// The device's private key; none when the device keeps it, a comment then stands in its place.
@@ -36,9 +36,9 @@ pub struct ClientConfig {
     pub persistent_keepalive: Option<u16>,
 }
 
-/// Why a wg-quick file is no [`ClientConfig`], though it is a valid file.
+/// Why a wg-quick file is no [`PeerConfig`], though it is a valid file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClientConfigError {
+pub enum PeerConfigError {
     /// The text is not valid wg-quick text.
     #[error(transparent)]
     Parse(#[from] ParseError),
@@ -64,19 +64,19 @@ pub enum ClientConfigError {
     Foreign(&'static str),
 }
 
-impl std::str::FromStr for ClientConfig {
-    type Err = ClientConfigError;
+impl std::str::FromStr for PeerConfig {
+    type Err = PeerConfigError;
 
-    /// Reads back what [`ClientConfig::render`] wrote.
-    fn from_str(text: &str) -> Result<Self, ClientConfigError> {
+    /// Reads back what [`PeerConfig::render`] wrote.
+    fn from_str(text: &str) -> Result<Self, PeerConfigError> {
         Self::try_from(WgQuick::parse(text)?)
     }
 }
 
-impl TryFrom<WgQuick> for ClientConfig {
-    type Error = ClientConfigError;
+impl TryFrom<WgQuick> for PeerConfig {
+    type Error = PeerConfigError;
 
-    fn try_from(file: WgQuick) -> Result<Self, ClientConfigError> {
+    fn try_from(file: WgQuick) -> Result<Self, PeerConfigError> {
         let WgQuick {
             comment,
             interface,
@@ -93,7 +93,7 @@ impl TryFrom<WgQuick> for ClientConfig {
             directives,
         } = interface;
         if let Some(Directive { line, key, .. }) = directives.into_iter().next() {
-            return Err(ClientConfigError::Setting { line, key });
+            return Err(PeerConfigError::Setting { line, key });
         }
         let foreign = [
             ("ListenPort", listen_port.is_some()),
@@ -101,14 +101,14 @@ impl TryFrom<WgQuick> for ClientConfig {
             ("a search domain", !search_domains.is_empty()),
         ];
         if let Some((key, _)) = foreign.into_iter().find(|(_, present)| *present) {
-            return Err(ClientConfigError::Foreign(key));
+            return Err(PeerConfigError::Foreign(key));
         }
         let name = comment
             .and_then(|text| text.parse().ok())
-            .ok_or(ClientConfigError::Name)?;
+            .ok_or(PeerConfigError::Name)?;
         let [peer]: [Peer; 1] = peers
             .try_into()
-            .map_err(|peers: Vec<_>| ClientConfigError::Peers(peers.len()))?;
+            .map_err(|peers: Vec<_>| PeerConfigError::Peers(peers.len()))?;
         let Peer {
             line,
             public_key,
@@ -119,7 +119,7 @@ impl TryFrom<WgQuick> for ClientConfig {
             directives,
         } = peer;
         if let Some(Directive { line, key, .. }) = directives.into_iter().next() {
-            return Err(ClientConfigError::Setting { line, key });
+            return Err(PeerConfigError::Setting { line, key });
         }
         Ok(Self {
             name,
@@ -130,7 +130,7 @@ impl TryFrom<WgQuick> for ClientConfig {
             public_key,
             preshared_key,
             allowed_ips,
-            endpoint: endpoint.ok_or(ClientConfigError::Endpoint(line))?,
+            endpoint: endpoint.ok_or(PeerConfigError::Endpoint(line))?,
             persistent_keepalive,
         })
     }

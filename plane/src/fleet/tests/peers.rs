@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wgctl::api::ClientPatch;
+use wgctl::api::PeerPatch;
 
 use super::*;
 
@@ -19,7 +19,7 @@ async fn sixty_four_clients_made_at_once_have_different_addresses_and_keys() {
                 while !fleet.shared.relay.line(&server).connected() {
                     tokio::task::yield_now().await;
                 }
-                fleet.create_client(&admin(), &server, new, None).await
+                fleet.create_peer(&admin(), &server, new, None).await
             })
         })
         .collect();
@@ -58,19 +58,19 @@ async fn without_prekeys_and_agent_a_client_is_refused_and_nothing_is_written() 
 async fn names_keys_and_addresses_are_unique_on_a_server() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
-    let code = |refused: Result<Client, Refusal>| refused.unwrap_err().code();
+    let code = |refused: Result<Peer, Refusal>| refused.unwrap_err().code();
     assert_eq!(code(scene.create(with_key("alice")).await), "name_taken");
-    let same_key = NewClient {
+    let same_key = NewPeer {
         public_key: Some(alice.public_key),
         ..with_key("bob")
     };
     assert_eq!(code(scene.create(same_key).await), "public_key_taken");
-    let same_address = NewClient {
+    let same_address = NewPeer {
         address: Some(alice.address),
         ..with_key("bob")
     };
     assert_eq!(code(scene.create(same_address).await), "address_taken");
-    let server_address = NewClient {
+    let server_address = NewPeer {
         address: Some("10.8.0.1".parse().unwrap()),
         ..with_key("bob")
     };
@@ -82,7 +82,7 @@ async fn names_keys_and_addresses_are_unique_on_a_server() {
         (&["192.168.0.0/24", "192.168.0.128/25"], "overlapping_networks"),
         (&["10.8.0.3/32"], "overlapping_networks"),
     ] {
-        let behind = NewClient {
+        let behind = NewPeer {
             server_allowed_ips: Some(nets.iter().map(|net| net.parse().unwrap()).collect()),
             ..with_key("bob")
         };
@@ -103,14 +103,14 @@ async fn a_disabled_client_keeps_its_address_and_a_removed_one_gives_it_back() {
     assert!(full.to_string().contains("10.8.0.0/29"), "{full}");
     let (fleet, server) = (&scene.fleet, &scene.server);
     fleet
-        .enable_client(&admin(), server, &clients[1].id, false)
+        .enable_peer(&admin(), server, &clients[1].id, false)
         .await
         .unwrap();
     assert_eq!(
         scene.create(with_key("late")).await.unwrap_err().code(),
         "pool_exhausted"
     );
-    fleet.remove_client(&admin(), server, &clients[3].id).await.unwrap();
+    fleet.remove_peer(&admin(), server, &clients[3].id).await.unwrap();
     let late = scene.create(with_key("late")).await.unwrap();
     assert_eq!(late.addresses, clients[3].addresses);
     assert_eq!(late.address.to_string(), "10.8.0.5");
@@ -120,14 +120,14 @@ async fn a_disabled_client_keeps_its_address_and_a_removed_one_gives_it_back() {
 #[tokio::test]
 async fn networks_behind_a_client_may_move_but_not_overlap() {
     let scene = scene().await;
-    let behind = |nets: &[&str]| ClientPatch {
+    let behind = |nets: &[&str]| PeerPatch {
         server_allowed_ips: Some(nets.iter().map(|net| net.parse().unwrap()).collect()),
-        ..ClientPatch::default()
+        ..PeerPatch::default()
     };
     let (fleet, server) = (&scene.fleet, &scene.server);
     let alice = scene.create(with_key("alice")).await.unwrap().id;
     let bob = scene.create(with_key("bob")).await.unwrap().id;
-    let update = async |id, nets: &[&str]| fleet.update_client(&admin(), server, id, behind(nets)).await;
+    let update = async |id, nets: &[&str]| fleet.update_peer(&admin(), server, id, behind(nets)).await;
     update(&alice, &["192.168.0.0/24", "10.8.0.64/26"]).await.unwrap();
     let taken = update(&bob, &["192.168.0.0/25"]).await.unwrap_err();
     assert!(taken.to_string().contains("alice"), "{taken}");
@@ -135,7 +135,7 @@ async fn networks_behind_a_client_may_move_but_not_overlap() {
     let moved = update(&alice, &["192.168.0.0/23", "10.8.0.96/27"]).await.unwrap();
     assert_eq!(moved.server_allowed_ips.len(), 2);
     update(&bob, &["10.8.0.64/27"]).await.unwrap();
-    let wanted = NewClient {
+    let wanted = NewPeer {
         address: Some("10.8.0.100".parse().unwrap()),
         ..with_key("carol")
     };
@@ -149,18 +149,18 @@ async fn clients_are_listed_in_the_order_they_were_made() {
         scene.create(with_key(name)).await.unwrap();
     }
     let list = async |query| {
-        let page = scene.fleet.clients(&scene.server, query).await.unwrap();
-        let names: Vec<_> = page.clients.iter().map(|client| client.name.to_string()).collect();
+        let page = scene.fleet.peers(&scene.server, query).await.unwrap();
+        let names: Vec<_> = page.peers.iter().map(|client| client.name.to_string()).collect();
         (names, page.next)
     };
     assert_eq!(
-        list(ClientsQuery::default()).await.0,
+        list(PeersQuery::default()).await.0,
         ["zoe", "adam", "Mia", "mia-phone", "bob"]
     );
-    let page = |after| ClientsQuery {
+    let page = |after| PeersQuery {
         limit: Some(2),
         after,
-        ..ClientsQuery::default()
+        ..PeersQuery::default()
     };
     let (names, first) = list(page(None)).await;
     assert_eq!(names, ["zoe", "adam"]);
@@ -168,19 +168,19 @@ async fn clients_are_listed_in_the_order_they_were_made() {
     assert_eq!(names, ["Mia", "mia-phone"]);
     assert_eq!(list(page(next)).await, (vec!["bob".to_owned()], None));
     // Whoever removes what they page through comes to the end all the same.
-    let all = scene.fleet.clients(&scene.server, page(None)).await.unwrap().clients;
+    let all = scene.fleet.peers(&scene.server, page(None)).await.unwrap().peers;
     for client in all {
         scene
             .fleet
-            .remove_client(&admin(), &scene.server, &client.id)
+            .remove_peer(&admin(), &scene.server, &client.id)
             .await
             .unwrap();
     }
     let (names, end) = list(page(first)).await;
     assert_eq!((names, end), (vec!["Mia".to_owned(), "mia-phone".to_owned()], next));
-    let q = ClientsQuery {
+    let q = PeersQuery {
         q: Some("MIA".to_owned()),
-        ..ClientsQuery::default()
+        ..PeersQuery::default()
     };
     assert_eq!(list(q).await.0, ["Mia", "mia-phone"]);
 }
@@ -191,7 +191,7 @@ async fn a_request_that_comes_again_gets_its_first_answer() {
     scene.stock(2).await;
     let create = async |new, body| {
         let caller = admin();
-        let made = scene.fleet.create_client(&caller, &scene.server, new, Some(once(body)));
+        let made = scene.fleet.create_peer(&caller, &scene.server, new, Some(once(body)));
         made.await
     };
     let first = create(named("alice"), 1).await.unwrap();
@@ -203,7 +203,7 @@ async fn a_request_that_comes_again_gets_its_first_answer() {
     assert_eq!(scene.actions().await, ["wg_client_created", "server_created"]);
     scene
         .fleet
-        .remove_client(&admin(), &scene.server, &first.id)
+        .remove_peer(&admin(), &scene.server, &first.id)
         .await
         .unwrap();
     assert_eq!(create(named("alice"), 1).await.unwrap().id, first.id);
@@ -259,23 +259,23 @@ async fn a_patch_that_changes_nothing_is_no_change() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let (fleet, server) = (&scene.fleet, &scene.server);
-    let same = fleet.enable_client(&admin(), server, &alice.id, true).await.unwrap();
+    let same = fleet.enable_peer(&admin(), server, &alice.id, true).await.unwrap();
     assert_eq!(same, alice);
-    let patch = ClientPatch {
+    let patch = PeerPatch {
         name: Some("alice-laptop".parse().unwrap()),
         mtu: Some(Some(1300)),
         persistent_keepalive: Some(Some(0)),
-        ..ClientPatch::default()
+        ..PeerPatch::default()
     };
     let before = scene.poll(0).await.revision;
-    let renamed = fleet.update_client(&admin(), server, &alice.id, patch).await.unwrap();
+    let renamed = fleet.update_peer(&admin(), server, &alice.id, patch).await.unwrap();
     assert_eq!(
         (renamed.name.as_str(), renamed.mtu, renamed.persistent_keepalive),
         ("alice-laptop", Some(1300), None)
     );
     assert_eq!(scene.poll(0).await.revision, before, "the kernel is not concerned");
     scene.create(with_key("alice")).await.unwrap();
-    fleet.enable_client(&admin(), server, &alice.id, false).await.unwrap();
+    fleet.enable_peer(&admin(), server, &alice.id, false).await.unwrap();
     let expected = [
         "wg_client_disabled",
         "wg_client_created",
@@ -289,21 +289,21 @@ async fn a_patch_that_changes_nothing_is_no_change() {
 #[tokio::test]
 async fn values_that_cannot_be_name_their_field() {
     let scene = scene().await;
-    let past = NewClient {
+    let past = NewPeer {
         expires_at: Some(Timestamp::from_unix(1)),
         ..with_key("a")
     };
     assert_eq!(scene.create(past).await.unwrap_err().field(), Some("expiresAt"));
-    let mtu = NewClient {
+    let mtu = NewPeer {
         mtu: Some(100),
         ..with_key("a")
     };
     assert_eq!(scene.create(mtu).await.unwrap_err().field(), Some("mtu"));
     assert_eq!(
-        scene.create(NewClient::default()).await.unwrap_err().field(),
+        scene.create(NewPeer::default()).await.unwrap_err().field(),
         Some("name")
     );
     let nowhere = "nowhere".parse().unwrap();
-    let refused = scene.fleet.create_client(&admin(), &nowhere, with_key("a"), None).await;
+    let refused = scene.fleet.create_peer(&admin(), &nowhere, with_key("a"), None).await;
     assert_eq!(refused.unwrap_err().code(), "not_found");
 }
