@@ -4,6 +4,7 @@
 //! number of writes. What differs is `shown`'s to say. It must not touch what it did not make, know
 //! peers or keys, or run a program.
 
+#[cfg(any(test, feature = "doubles"))]
 pub mod memory;
 
 mod addresses;
@@ -20,6 +21,7 @@ use wgctl::device::kernel::link::{Link, Route};
 use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::Interface;
 
+#[cfg(any(test, feature = "doubles"))]
 pub use memory::Memory;
 pub(crate) use nat::table;
 pub(crate) use routes::PROTOCOL as ROUTE_PROTOCOL;

@@ -6,6 +6,7 @@
 mod backend;
 #[cfg(feature = "kernel")]
 pub mod kernel;
+#[cfg(any(test, feature = "doubles"))]
 pub mod memory;
 mod model;
 pub mod plan;
