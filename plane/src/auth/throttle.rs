@@ -16,7 +16,7 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use wgctl::name::{TokenId, UserId};
 
-use crate::fleet::customer;
+use crate::model::customer::customer;
 
 /// So many at once …
 const BURST: NonZeroU32 = match NonZeroU32::new(30) {

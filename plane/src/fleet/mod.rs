@@ -13,7 +13,7 @@ mod limits;
 mod peers;
 mod people;
 mod refusal;
-mod servers;
+pub(crate) mod servers;
 mod views;
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use wgctl::{Clock, ServerId, Timestamp};
 pub use audit::pages::{AuditPages, AuditQuery};
 pub use backup::Copy;
 pub use idempotency::{Idempotency, Vault};
-pub use limits::logins::{LoginPermit, customer};
+pub use limits::logins::LoginPermit;
 pub use peers::requests::{After, ConfigurationText, PeerPage, PeersQuery, View};
 pub use people::api_tokens::{Grant, PREFIX as TOKEN_PREFIX, Scope};
 pub use people::authority::require;
@@ -83,11 +83,7 @@ pub struct Fleet {
 struct Shared {
     store: Store,
     relay: Relay,
-    logins: limits::logins::Logins,
-    drift_log: agents::drift::Allowance,
-    keys: agents::messages::Keys,
-    token_uses: people::api_tokens::Uses,
-    floods: limits::audit_flood::Floods,
+    limits: limits::Limits,
     copies: Arc<Semaphore>,
     verifications: Semaphore,
     measured: views::apply_latency::Measured,
@@ -105,11 +101,7 @@ impl Fleet {
             shared: Arc::new(Shared {
                 store,
                 relay,
-                logins: limits::logins::Logins::default(),
-                drift_log: agents::drift::Allowance::default(),
-                keys: agents::messages::Keys::default(),
-                token_uses: people::api_tokens::Uses::default(),
-                floods: limits::audit_flood::Floods::default(),
+                limits: limits::Limits::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
                 verifications: Semaphore::new(1),
                 measured: views::apply_latency::Measured::default(),

@@ -6,11 +6,12 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use uuid::Uuid;
-use wgctl::ServerId;
 use wgctl::api::Changes;
 use wgctl::name::{Email, UserId, deceives};
+use wgctl::{ServerId, Timestamp};
 
 use super::authority::Authority;
+use super::line::{one_line, plain};
 
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,16 +80,6 @@ const LONGEST_DETAIL: usize = 400;
 const LONGEST_OF_STRANGERS: usize = 64;
 /// As long as an email may be; a server's id and a client's name are shorter together.
 const LONGEST: usize = 254;
-
-/// What somebody typed, fit for a log: at most 254 characters, none of which ends a line, turns it
-/// round or hides in it.
-pub(crate) fn one_line(text: &str) -> String {
-    plain(text).take(LONGEST).collect()
-}
-
-fn plain(text: &str) -> impl Iterator<Item = char> {
-    text.chars().filter(|c| !c.is_control() && !deceives(*c))
-}
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
@@ -197,7 +188,7 @@ impl Entry {
     pub(crate) fn new(action: Action, target: impl fmt::Display) -> Self {
         Self {
             action,
-            target: one_line(&target.to_string()),
+            target: one_line(&target.to_string(), LONGEST),
             detail: None,
             changes: Changes::new(),
         }
@@ -213,6 +204,25 @@ impl Entry {
         Self {
             detail: (!line.is_empty()).then_some(line),
             ..self
+        }
+    }
+}
+
+/// The author of a change as the audit log names them, and the moment of the change.
+pub(crate) struct Author {
+    pub(crate) actor: String,
+    pub(crate) ip: String,
+    pub(crate) request: Option<Uuid>,
+    pub(crate) now: Timestamp,
+}
+
+impl Author {
+    pub(crate) fn new(caller: &Caller, now: Timestamp) -> Self {
+        Self {
+            actor: one_line(&caller.actor.to_string(), LONGEST),
+            ip: caller.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            request: caller.request,
+            now,
         }
     }
 }

@@ -103,6 +103,12 @@ impl Pool {
         self.0.contains(&address) && self.assignable().is_some_and(|all| all.common(given).is_some())
     }
 
+    /// The address that is given next: the lowest of the first free run.
+    #[must_use]
+    pub(crate) fn lowest(&self, first_free: Option<Run>) -> Option<IpAddr> {
+        first_free.map(|run| self.address(run.first))
+    }
+
     /// The address with this number, in the pool's family.
     #[must_use]
     pub(crate) fn address(&self, number: u128) -> IpAddr {

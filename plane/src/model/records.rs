@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wgctl::address::Endpoint;
-use wgctl::api::Role;
+use wgctl::api::{PeerCounters, Role};
 use wgctl::drift::{Drift, DriftPolicy};
 use wgctl::name::{Email, Incarnation, InterfaceName, TokenId, TokenName, UserId};
 use wgctl::protocol::v1::Sealed;
@@ -75,6 +76,34 @@ pub(crate) struct Ledger {
     pub(crate) peers: u64,
 }
 
+/// How many changes a server's log keeps; an agent that is further behind gets a snapshot.
+const CHANGES_KEPT: u64 = 10_000;
+
+impl Ledger {
+    /// The ledger of a new server. `retired` is the last revision of a removed server of the same id: its revisions
+    /// must not come again.
+    pub(crate) const fn new(retired: Option<u64>) -> Self {
+        let revision = match retired {
+            Some(last) => last + 1,
+            None => 1,
+        };
+        Self {
+            revision,
+            floor: revision,
+            last_place: 0,
+            peers: 0,
+        }
+    }
+
+    /// Moves on to the next revision. Gives the revisions whose changes are kept no longer.
+    pub(crate) fn advance(&mut self) -> RangeInclusive<u64> {
+        self.revision += 1;
+        let first = self.floor + 1;
+        self.floor = self.floor.max(self.revision.saturating_sub(CHANGES_KEPT));
+        first..=self.floor
+    }
+}
+
 /// What a server's agent confirmed: what its kernel has, and what others changed there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -103,6 +132,24 @@ pub(crate) struct Measurement {
     pub(crate) transfer_tx: u64,
     /// The agent's counting life and the last batch of it that was counted.
     pub(crate) counted: Option<(Incarnation, u64)>,
+}
+
+/// A server with all that moves beside its record.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerState {
+    pub(crate) server: ServerRecord,
+    pub(crate) ledger: Ledger,
+    pub(crate) confirmation: Confirmation,
+    pub(crate) measurement: Measurement,
+}
+
+/// A peer with what its server's agent said of it.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerState {
+    pub(crate) peer: PeerRecord,
+    pub(crate) counters: PeerCounters,
+    /// Why the kernel refused it.
+    pub(crate) failed: Option<String>,
 }
 
 /// A peer.
@@ -199,4 +246,23 @@ pub(crate) struct Answer {
 pub(crate) struct Penalty {
     pub(crate) failures: u32,
     pub(crate) last: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_keeps_so_many_changes_and_no_more() {
+        let mut ledger = Ledger::new(None);
+        assert_eq!((ledger.revision, ledger.floor), (1, 1));
+        for revision in 2..=CHANGES_KEPT + 1 {
+            assert!(ledger.advance().is_empty());
+            assert_eq!(ledger.revision, revision);
+        }
+        assert_eq!(ledger.advance(), 2..=2);
+        assert_eq!(ledger.advance(), 3..=3);
+        assert_eq!(ledger.revision - ledger.floor, CHANGES_KEPT);
+        assert_eq!(Ledger::new(Some(41)).revision, 42);
+    }
 }

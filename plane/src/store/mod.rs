@@ -22,7 +22,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use self::redb::writer::Verdict;
-use crate::model::caller::Caller;
+use crate::model::caller::{Author, Caller};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use wgctl::Timestamp;
@@ -191,8 +191,9 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let author = change::Author::new(caller, now, self.signer.clone());
-        self.send(move |reply| redb::job::change(author, change, reply)).await
+        let (author, signer) = (Author::new(caller, now), self.signer.clone());
+        self.send(move |reply| redb::job::change(author, signer, change, reply))
+            .await
     }
 
     /// Records metrics: atomic, seen by the next read, on disk within seconds.

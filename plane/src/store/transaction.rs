@@ -18,9 +18,10 @@ use wgctl::protocol::v1::{Failure, Prekey};
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
 use super::error::StoreError;
-use crate::model::pool::Pool;
+use crate::model::pool::{Pool, Run};
 use crate::model::records::{
-    Answer, Confirmation, Ledger, Measurement, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord,
+    Answer, Confirmation, Ledger, Measurement, PeerRecord, PeerState, Penalty, ServerRecord, ServerState, TokenRecord,
+    UserRecord,
 };
 
 /// Everything that can be read.
@@ -122,6 +123,8 @@ pub(crate) trait ReadServers {
     fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError>;
     /// All servers, by id.
     fn servers(&self) -> Result<Vec<ServerRecord>, StoreError>;
+    /// All servers with their states, by id. Walks each table once, however many servers there are.
+    fn servers_with_state(&self) -> Result<Vec<ServerState>, StoreError>;
     fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError>;
     fn server_by_token(&self, hash: &[u8; 32]) -> Result<Option<ServerId>, StoreError>;
     /// The last revision of a server of this id that was removed.
@@ -162,6 +165,9 @@ pub(crate) trait ReadPeers {
     fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError>;
     fn peer_named(&self, server: &ServerId, name: &PeerName) -> Result<Option<PeerId>, StoreError>;
     fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError>;
+    /// Adds to each of the peers what their server's agent said of it. Walks each table once where there are many
+    /// peers.
+    fn peers_with_counters(&self, server: &ServerId, peers: Vec<PeerRecord>) -> Result<Vec<PeerState>, StoreError>;
     /// Hands the peers after a place in the order of creation to `see`, until it has enough.
     fn each_peer(
         &self,
@@ -188,8 +194,8 @@ pub(crate) trait ReadSpans {
         net: &IpNet,
         except: Option<&PeerId>,
     ) -> Result<Option<PeerId>, StoreError>;
-    /// The lowest free address of a pool.
-    fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError>;
+    /// The first run of free addresses of a pool.
+    fn first_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<Run>, StoreError>;
 }
 
 /// Taking and giving back.
@@ -210,9 +216,10 @@ pub(crate) trait ReadChanges {
 
 /// Writing changes.
 pub(crate) trait WriteRevisions: ReadChanges {
-    /// Logs `ledger.revision + 1` as the change of `peer` (of the interface when none), forgets what
-    /// is too old, and writes the ledger.
-    fn log_change(&self, server: &ServerId, ledger: &mut Ledger, peer: Option<&PeerId>) -> Result<(), StoreError>;
+    /// Notes what `revision` changed: a peer, or the interface when none.
+    fn put_change(&self, server: &ServerId, revision: u64, peer: Option<&PeerId>) -> Result<(), StoreError>;
+    /// Forgets what `revision` changed.
+    fn erase_change(&self, server: &ServerId, revision: u64) -> Result<(), StoreError>;
 }
 
 /// Reading the stock.

@@ -4,15 +4,11 @@
 //! Each message counts once, however often it is sent. It must not decide what to do about drift:
 //! that is the agent's, by the server's policy.
 
-use std::num::NonZeroU32;
-use std::time::Duration;
-
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use wgctl::drift::Drift;
 use wgctl::protocol::v1::DriftReport;
 use wgctl::{ServerId, Timestamp};
 
-use super::messages::one_line;
+use super::messages::reason_line;
 use crate::fleet::servers::rules::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
@@ -23,32 +19,6 @@ use crate::store::{DurableWrite, LossyWrite, Read};
 /// The most events in a list of a message.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// Audit records of drift that one server may cause at once: two messages' worth …
-const BURST: NonZeroU32 = match NonZeroU32::new(128) {
-    Some(burst) => burst,
-    None => NonZeroU32::MIN,
-};
-/// … and one more after each of these. The rest is told in one record together.
-const REFILL: Duration = Duration::from_secs(5);
-
-/// How many audit records of drift each server may cause now. In memory: it protects the log from
-/// an agent that is broken or hostile, and a restart gives it no more than another burst.
-pub(crate) struct Allowance(DefaultKeyedRateLimiter<ServerId>);
-
-impl Default for Allowance {
-    fn default() -> Self {
-        let quota = Quota::with_period(REFILL).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
-        Self(RateLimiter::dashmap(quota.allow_burst(BURST)))
-    }
-}
-
-impl Allowance {
-    /// Takes as many as are wanted, or as there are.
-    fn take(&self, server: &ServerId, wanted: usize) -> usize {
-        (0..wanted).take_while(|_| self.0.check_key(server).is_ok()).count()
-    }
-}
-
 /// Something that happened, and what the log calls it.
 struct Event {
     action: Action,
@@ -57,7 +27,7 @@ struct Event {
 
 /// A message with its bounds checked.
 #[derive(Clone)]
-struct Told {
+struct CheckedReport {
     report: DriftReport,
     now: Timestamp,
     /// How many audit records it may make.
@@ -87,22 +57,22 @@ impl Fleet {
         }
         let events = report.repaired.len() + report.seen.len();
         let waiting = usize::from(state.drift_left_out > 0);
-        let told = Told {
-            allowed: self.shared.drift_log.take(server, events + waiting),
+        let told = CheckedReport {
+            allowed: self.shared.limits.drift_records.take(server, events + waiting),
             now: self.now(),
             report,
         };
         if told.allowed > 0 && self.audited(caller, server, told.clone()).await? {
             return Ok(());
         }
-        let (id, told) = (server.clone(), Told { allowed: 0, ..told });
+        let (id, told) = (server.clone(), CheckedReport { allowed: 0, ..told });
         let record = move |tx: &dyn LossyWrite| keep(tx, &id, told).map(drop);
         self.record_of_agent(caller, server, Durability::Lazy, record).await
     }
 
     /// Keeps a message with its audit records. Says whether there was anything for the log: another
     /// message may have told it meanwhile.
-    async fn audited(&self, caller: &Caller, server: &ServerId, told: Told) -> Result<bool, Refusal> {
+    async fn audited(&self, caller: &Caller, server: &ServerId, told: CheckedReport) -> Result<bool, Refusal> {
         let id = server.clone();
         self.change_of_agent(caller, server, move |tx: &dyn DurableWrite| {
             let entries = keep(tx, &id, told)?;
@@ -121,10 +91,10 @@ fn is_counted(state: &Confirmation, report: &DriftReport) -> bool {
 
 /// Writes down what is told. Gives what the audit log is to say; where it may say something and has
 /// nothing to say, nothing is written.
-fn keep(tx: &dyn LossyWrite, id: &ServerId, told: Told) -> Result<Vec<Entry>, Refusal> {
+fn keep(tx: &dyn LossyWrite, id: &ServerId, told: CheckedReport) -> Result<Vec<Entry>, Refusal> {
     existing(tx, id)?;
     let mut state = tx.confirmation(id)?;
-    let Told { report, now, allowed } = told;
+    let CheckedReport { report, now, allowed } = told;
     if is_counted(&state, &report) {
         return Ok(Vec::new());
     }
@@ -189,7 +159,7 @@ fn entry(tx: &dyn Read, server: &ServerId, event: Event, now: Timestamp) -> Resu
 fn cleaned(drift: Drift, now: Timestamp) -> Drift {
     Drift {
         count: drift.count.max(1),
-        detail: one_line(&drift.detail),
+        detail: reason_line(&drift.detail),
         seen_at: drift.seen_at.min(now),
         ..drift
     }
@@ -229,14 +199,5 @@ mod tests {
         assert_eq!(shared(5, 10, 1), (0, 15));
         assert_eq!(shared(5, 10, 0), (0, 15));
         assert_eq!(shared(0, 10, 1), (0, 10));
-    }
-
-    #[test]
-    fn one_server_does_not_use_up_anothers_allowance() {
-        let (one, other) = ("one".parse().unwrap(), "other".parse().unwrap());
-        let allowance = Allowance::default();
-        assert_eq!(allowance.take(&one, 1000), 128);
-        assert_eq!(allowance.take(&one, 1), 0);
-        assert_eq!(allowance.take(&other, 5), 5);
     }
 }

@@ -3,13 +3,11 @@
 //! Owns what an agent may say of its own server. What it says is bounded before it is kept: an
 //! agent's host may be in other hands.
 
+use crate::fleet::limits::host_keys::HostKeys;
+use crate::model::line::one_line;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
-use std::time::Duration;
 
-use governor::clock::Clock as _;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use wgctl::name::{RequestId, deceives};
+use wgctl::name::RequestId;
 use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply, Welcome};
 use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
 
@@ -31,36 +29,8 @@ const MOST_PREKEYS: u32 = 1024;
 /// A sealed key of 32 bytes with nonce and tag takes 72.
 pub(super) const LONGEST_SEALED: usize = 256;
 
-/// How often a server's host may show another key: so often at once …
-const KEYS_AT_ONCE: NonZeroU32 = match NonZeroU32::new(10) {
-    Some(burst) => burst,
-    None => NonZeroU32::MIN,
-};
-/// … and once more after each of these. Each time is a record of the audit log.
-const KEYS_EVERY: Duration = Duration::from_secs(60);
-
 /// How much of a reason is kept.
 const LONGEST_REASON: usize = 300;
-
-/// How often each server's host may still show another key. In memory: it protects the disk from whoever
-/// has an agent's token, and a restart gives them no more than another burst.
-pub(crate) struct Keys(DefaultKeyedRateLimiter<ServerId>);
-
-impl Default for Keys {
-    fn default() -> Self {
-        let quota = Quota::with_period(KEYS_EVERY).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
-        Self(RateLimiter::dashmap(quota.allow_burst(KEYS_AT_ONCE)))
-    }
-}
-
-impl Keys {
-    fn take(&self, server: &ServerId) -> Result<(), Refusal> {
-        self.0.check_key(server).map_err(|until| Refusal::TooManyRequests {
-            what: "the host of this server showed too many different keys",
-            retry_after: until.wait_time_from(self.0.clock().now()).as_secs() + 1,
-        })
-    }
-}
 
 impl Fleet {
     /// An agent introduces itself.
@@ -75,7 +45,7 @@ impl Fleet {
         let known = self.store().read(|tx| existing(tx, server))?.0.public_key;
         if known != Some(key) {
             let fleet = self.clone();
-            let record = move |tx: &dyn DurableWrite| record_key(tx, &id, key, now, &fleet.shared.keys);
+            let record = move |tx: &dyn DurableWrite| record_key(tx, &id, key, now, &fleet.shared.limits.host_keys);
             self.change_of_agent(caller, server, record).await?;
         }
         Ok(Welcome {
@@ -165,7 +135,7 @@ fn record_key(
     id: &ServerId,
     key: PublicKey,
     now: Timestamp,
-    keys: &Keys,
+    keys: &HostKeys,
 ) -> Result<Change<()>, Refusal> {
     let (old, _) = existing(tx, id)?;
     if old.public_key == Some(key) {
@@ -206,22 +176,20 @@ fn record_applied(tx: &dyn LossyWrite, id: &ServerId, applied: Applied) -> Resul
     let mut failures = Vec::new();
     for failure in applied.failed {
         if tx.peer(id, &failure.client)?.is_some() {
-            let reason = one_line(&failure.reason);
+            let reason = reason_line(&failure.reason);
             failures.push(Failure { reason, ..failure });
         }
     }
     state.applied_revision = Some(applied.revision);
-    state.interface_failed = applied.interface_failed.as_deref().map(one_line);
+    state.interface_failed = applied.interface_failed.as_deref().map(reason_line);
     tx.put_confirmation(id, &state)?;
     tx.put_failures(id, &failures)?;
     Ok(true)
 }
 
-pub(crate) fn one_line(reason: &str) -> String {
-    let line = reason
-        .chars()
-        .map(|c| if c.is_control() || deceives(c) { ' ' } else { c });
-    line.take(LONGEST_REASON).collect()
+/// A reason that an agent gave, on one line and of bounded length.
+pub(crate) fn reason_line(reason: &str) -> String {
+    one_line(reason, LONGEST_REASON)
 }
 
 fn stock(tx: &dyn LossyWrite, id: &ServerId, prekeys: Vec<Prekey>) -> Result<(), Refusal> {

@@ -14,9 +14,9 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use uuid::Uuid;
 use wgctl::ServerId;
 
-use super::logins::customer;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Actor, Entry};
+use crate::model::customer::customer;
 use crate::store::{Change, DurableWrite};
 
 /// Records of one kind that are told one by one at once …
@@ -136,7 +136,7 @@ impl Fleet {
             Actor::Agent(server) => Flood::Agent(server.clone()),
             _ => Flood::Strangers,
         };
-        if !self.shared.floods.admits(&flood) {
+        if !self.shared.limits.floods.admits(&flood) {
             return Ok(());
         }
         let entry = Entry::new(Action::AgentRefused, target);
@@ -161,9 +161,9 @@ impl Fleet {
     /// Records how many were left out, one record for each flood.
     pub(crate) async fn tell_floods(&self) -> Result<(), Refusal> {
         let mut outcome = Ok(());
-        for (flood, count) in self.shared.floods.take() {
+        for (flood, count) in self.shared.limits.floods.take() {
             if outcome.is_err() {
-                self.shared.floods.give_back(flood, count);
+                self.shared.limits.floods.give_back(flood, count);
                 continue;
             }
             let caller = Caller::standing(flood.actor(), None);
@@ -173,7 +173,7 @@ impl Fleet {
                 .change(&caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
                 .await;
             if outcome.is_err() {
-                self.shared.floods.give_back(flood, count);
+                self.shared.limits.floods.give_back(flood, count);
             }
         }
         outcome

@@ -5,6 +5,7 @@
 //! guesses an hour. Somebody who never stops guessing would still take every turn there is, so an
 //! address from which the account was logged in to lately has turns of its own.
 
+use crate::model::customer::customer;
 use crate::store::Read;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -64,16 +65,6 @@ pub(crate) fn remember(known: &mut Vec<IpAddr>, ip: IpAddr) {
     known.retain(|other| *other != ip);
     known.insert(0, ip);
     known.truncate(KNOWN);
-}
-
-/// Whose address it is: an IPv4 address is one customer's, however it is written, and so is a /64 of
-/// IPv6.
-#[must_use]
-pub fn customer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
-    }
 }
 
 /// How long after its last failure an account waits.

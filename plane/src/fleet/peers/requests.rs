@@ -18,12 +18,12 @@ use zeroize::Zeroizing;
 
 use super::rules;
 use super::rules::{Made, no_peer};
-use crate::fleet::agents::messages::one_line;
+use crate::fleet::agents::messages::reason_line;
 use crate::fleet::servers::rules::{existing, no_server};
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
-use crate::model::records::{Confirmation, PeerRecord, ServerRecord};
+use crate::model::records::{PeerRecord, PeerState, ServerRecord};
 use crate::relay::{Asked, Line, Wanting};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
@@ -109,7 +109,7 @@ impl Fleet {
         self.store().read(|tx| {
             existing(tx, server)?;
             let peer = tx.peer(server, id)?.ok_or_else(|| no_peer(id))?;
-            api_objects::peer(tx, server, peer, &tx.confirmation(server)?, now)
+            one(tx, server, peer, now)
         })
     }
 
@@ -251,7 +251,7 @@ impl Fleet {
                 })?
             }
             Asked::Replied(Reply::Failed { reason }) => {
-                let reason = one_line(&reason);
+                let reason = reason_line(&reason);
                 return Err(offline(server, &format!("could not write the configuration: {reason}")));
             }
             Asked::Silent => {
@@ -364,22 +364,22 @@ fn list(tx: &dyn Read, server: &ServerId, query: &PeersQuery, now: Timestamp) ->
         Ok(ControlFlow::Continue(()))
     })?;
     let next = found.last().filter(|_| more).map(|peer| After::Place(peer.place));
-    let clients = shown(tx, server, found, &tx.confirmation(server)?, now)?;
-    Ok(PeerPage { peers: clients, next })
+    let confirmation = tx.confirmation(server)?;
+    let states = tx.peers_with_counters(server, found)?.into_iter();
+    let peers = states.map(|state| api_objects::peer(state, &confirmation, now));
+    Ok(PeerPage {
+        peers: peers.collect::<Result<_, _>>()?,
+        next,
+    })
 }
 
-fn shown(
-    tx: &dyn Read,
-    server: &ServerId,
-    peers: Vec<PeerRecord>,
-    state: &Confirmation,
-    now: Timestamp,
-) -> Result<Vec<Peer>, Refusal> {
-    let mut clients = Vec::with_capacity(peers.len());
-    for peer in peers {
-        clients.push(api_objects::peer(tx, server, peer, state, now)?);
-    }
-    Ok(clients)
+fn one(tx: &dyn Read, server: &ServerId, peer: PeerRecord, now: Timestamp) -> Result<Peer, Refusal> {
+    let state = PeerState {
+        counters: tx.counters(server, &peer.id)?,
+        failed: tx.failure(server, &peer.id)?,
+        peer,
+    };
+    api_objects::peer(state, &tx.confirmation(server)?, now)
 }
 
 /// Whether a peer is what somebody looks for; `text` is in lower case.

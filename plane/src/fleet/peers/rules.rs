@@ -3,12 +3,13 @@
 //! Owns the rules of peers: unique names and keys, disjoint addresses, what a change means for the
 //! kernel. It must not wait for agents; `clients` does.
 
+use crate::fleet::servers::revisions;
 use std::net::IpAddr;
 
 use crate::model::pool::Pool;
 use ipnet::IpNet;
 use wgctl::address::host;
-use wgctl::api::{NewPeer, Peer, PeerPatch};
+use wgctl::api::{NewPeer, Peer, PeerCounters, PeerPatch};
 use wgctl::protocol::v1::Prekey;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
@@ -19,7 +20,7 @@ use crate::fleet::views::api_objects;
 use crate::fleet::{Idempotency, Refusal, field_checks};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::SERVER_ITSELF;
-use crate::model::records::{Confirmation, Ledger, PeerRecord, ServerRecord};
+use crate::model::records::{Confirmation, Ledger, PeerRecord, PeerState, ServerRecord};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
@@ -67,7 +68,12 @@ pub(super) fn create(
     if prekey.is_some() {
         check_key(tx, &server, &peer.public_key)?;
     }
-    let client = api_objects::peer_with(peer.clone(), &Confirmation::default(), Default::default(), None, now)?;
+    let created = PeerState {
+        peer: peer.clone(),
+        counters: PeerCounters::default(),
+        failed: None,
+    };
+    let client = api_objects::peer(created, &Confirmation::default(), now)?;
     let kept = first.seal(&client)?;
 
     if let Some(prekey) = &prekey {
@@ -79,7 +85,7 @@ pub(super) fn create(
     tx.put_peer(server_id, &peer, None)?;
     ledger.last_place = peer.place;
     ledger.peers += 1;
-    tx.log_change(server_id, &mut ledger, Some(&peer.id))?;
+    revisions::advance(tx, server_id, &mut ledger, Some(&peer.id))?;
     kept.write(tx)?;
     let entry = Entry::new(Action::PeerCreated, target(server_id, &peer.name)).made(&peer);
     Ok(Change::new(Made::Peer(Box::new(client), peer.revision), entry))
@@ -209,7 +215,7 @@ fn choose_addresses(
             }
             Some(address) => *address,
             None => {
-                let free = tx.next_free(server, pool)?;
+                let free = pool.lowest(tx.first_free(server, pool)?);
                 free.ok_or_else(|| Refusal::PoolExhausted(pool.net().to_string()))?
             }
         };
@@ -293,7 +299,7 @@ pub(super) fn update(
     }
     tx.put_peer(server_id, &peer, Some(&old))?;
     if concerns_kernel {
-        tx.log_change(server_id, &mut ledger, Some(id))?;
+        revisions::advance(tx, server_id, &mut ledger, Some(id))?;
     }
     Ok(Change::all(concerns_kernel.then_some(peer.revision), entries))
 }
@@ -358,7 +364,7 @@ pub(super) fn remove(tx: &dyn DurableWrite, server_id: &ServerId, id: &PeerId) -
     }
     tx.erase_peer(server_id, &peer)?;
     ledger.peers = ledger.peers.saturating_sub(1);
-    tx.log_change(server_id, &mut ledger, Some(id))?;
+    revisions::advance(tx, server_id, &mut ledger, Some(id))?;
     let entry = Entry::new(Action::PeerDeleted, target(server_id, &peer.name)).removed(&peer);
     Ok(Change::new(ledger.revision, entry))
 }

@@ -3,9 +3,7 @@
 //! Owns the rules of tokens for programs, and what a token that is limited to some servers may see.
 //! A token outlives the account of whoever made it. Its text is shown once and kept nowhere.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,9 +22,6 @@ use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// What API tokens begin with, so that scanners and people know one.
 pub const PREFIX: &str = "szapi_";
-
-/// A use is noted this often at most.
-const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// The servers somebody may see: all, or those that their token names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,29 +54,6 @@ pub struct Grant {
     pub scope: Scope,
 }
 
-/// When each token's use was last noted by this process: it only bounds how often that is written.
-#[derive(Default)]
-pub(crate) struct Uses(Mutex<HashMap<TokenId, Timestamp>>);
-
-impl Uses {
-    /// Whether to note a use now; then the next one is a minute away.
-    fn due(&self, id: TokenId, now: Timestamp) -> bool {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back must not keep uses from being noted.
-        let due = noted
-            .get(&id)
-            .is_none_or(|last| now < *last || now.since(*last) >= NOTED_EVERY);
-        if due {
-            noted.insert(id, now);
-        }
-        due
-    }
-
-    fn forget(&self, id: &TokenId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-}
-
 fn no_token(id: &TokenId) -> Refusal {
     Refusal::NotFound {
         what: format!("API token {id}"),
@@ -96,7 +68,7 @@ impl Fleet {
         let Some(record) = record.filter(|token| token.is_good(now)) else {
             return Ok(None);
         };
-        if self.shared.token_uses.due(record.id, now) {
+        if self.shared.limits.token_uses.due(record.id, now) {
             self.note_use(record.id, now);
         }
         Ok(Some(Grant {
@@ -154,7 +126,7 @@ impl Fleet {
         let token = *id;
         self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &token))
             .await?;
-        self.shared.token_uses.forget(id);
+        self.shared.limits.token_uses.forget(id);
         Ok(())
     }
 }

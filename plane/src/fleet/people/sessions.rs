@@ -91,7 +91,7 @@ impl Fleet {
         })?;
         let penalty = penalty.unwrap_or_default();
         logins::check(&penalty, self.now())?;
-        self.shared.logins.begin(account, &penalty)
+        self.shared.limits.logins.begin(account, &penalty)
     }
 
     /// Records a login and clears the account's penalty. `account` is what the password was checked
@@ -123,7 +123,7 @@ impl Fleet {
             ..Caller::standing(Actor::Nobody(email.to_owned()), ip)
         };
         let (email, now) = (email.to_owned(), self.now());
-        if !self.shared.floods.admits(&self.shared.floods.logins(ip)) {
+        if !self.shared.limits.floods.admits(&self.shared.limits.floods.logins(ip)) {
             return self
                 .store()
                 .record_durably(move |tx: &dyn LossyWrite| {

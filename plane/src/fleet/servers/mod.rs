@@ -1,4 +1,5 @@
 //! Servers, and the tokens of their agents.
 
 pub(super) mod agent_token;
+pub(crate) mod revisions;
 pub(super) mod rules;

@@ -2,6 +2,7 @@
 //!
 //! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
 
+use super::revisions;
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
@@ -44,12 +45,11 @@ impl Fleet {
     pub async fn servers(&self) -> Result<Vec<Server>, Refusal> {
         self.store()
             .scan(|tx: &dyn Read| {
-                let mut shown = Vec::new();
-                for server in tx.servers()? {
-                    let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
-                    shown.push(api_objects::server(&server, &ledger, &tx.confirmation(&server.id)?));
-                }
-                Ok(shown)
+                let states = tx.servers_with_state()?;
+                let servers = states
+                    .iter()
+                    .map(|state| api_objects::server(&state.server, &state.ledger, &state.confirmation));
+                Ok(servers.collect())
             })
             .await
     }
@@ -173,14 +173,7 @@ fn create(
     if tx.server(&record.id)?.is_some() {
         return Err(Refusal::ServerExists(record.id.to_string()));
     }
-    // Revisions of a server that had this id before must not come again.
-    let revision = tx.retired_revision(&record.id)?.unwrap_or(0) + 1;
-    let ledger = Ledger {
-        revision,
-        floor: revision,
-        last_place: 0,
-        peers: 0,
-    };
+    let ledger = Ledger::new(tx.retired_revision(&record.id)?);
     let created = ServerCreated {
         server: api_objects::server(&record, &ledger, &Confirmation::default()),
         agent_token,
@@ -223,7 +216,7 @@ fn update(tx: &dyn DurableWrite, id: &ServerId, patch: ServerPatch, now: Timesta
     server.updated_at = now;
     tx.put_server(&server, None)?;
     if concerns_host(&old, &server) {
-        tx.log_change(id, &mut ledger, None)?;
+        revisions::advance(tx, id, &mut ledger, None)?;
     }
     let shown = api_objects::server(&server, &ledger, &state);
     let entry = Entry::new(Action::ServerUpdated, id).changed(&old, &server);

@@ -3,12 +3,11 @@
 //! Owns the translation, with what agents told mixed in. It must not show a secret.
 
 use crate::model::pool::Pool;
-use crate::store::Read;
-use wgctl::api::{Peer, PeerCounters, Server, Status, User};
-use wgctl::{ServerId, Timestamp};
+use wgctl::Timestamp;
+use wgctl::api::{Peer, Server, Status, User};
 
 use crate::fleet::Refusal;
-use crate::model::records::{Confirmation, Ledger, Measurement, PeerRecord, ServerRecord, UserRecord};
+use crate::model::records::{Confirmation, Ledger, PeerState, ServerRecord, ServerState, UserRecord};
 
 /// Seconds between reports where the agent does not say.
 const REPORT_INTERVAL: u32 = 15;
@@ -45,17 +44,17 @@ pub(crate) fn server(record: &ServerRecord, ledger: &Ledger, state: &Confirmatio
     }
 }
 
-pub(super) fn status(
-    id: ServerId,
-    ledger: &Ledger,
-    confirmation: &Confirmation,
-    measurement: &Measurement,
-    now: Timestamp,
-) -> Status {
+pub(super) fn status(of: &ServerState, now: Timestamp) -> Status {
+    let ServerState {
+        server,
+        ledger,
+        confirmation,
+        measurement,
+    } = of;
     let interval = u64::from(measurement.report_interval.unwrap_or(REPORT_INTERVAL));
     let heard = |at: Timestamp| now.since(at).as_secs() < interval * 3;
     Status {
-        server_id: id,
+        server_id: server.id.clone(),
         online: measurement.reported_at.is_some_and(heard),
         ping_ms: measurement.ping_ms,
         peers: measurement.peers,
@@ -70,34 +69,19 @@ pub(super) fn status(
     }
 }
 
-/// A peer with what its server's agent told of it.
-pub(crate) fn peer(
-    tx: &dyn Read,
-    server: &ServerId,
-    peer: PeerRecord,
-    state: &Confirmation,
-    now: Timestamp,
-) -> Result<Peer, Refusal> {
-    let counters = tx.counters(server, &peer.id)?;
-    let failed = tx.failure(server, &peer.id)?;
-    peer_with(peer, state, counters, failed, now)
-}
-
-pub(crate) fn peer_with(
-    peer: PeerRecord,
-    state: &Confirmation,
-    counters: PeerCounters,
-    failed: Option<String>,
-    now: Timestamp,
-) -> Result<Peer, Refusal> {
+/// A peer with what its server's agent said of it.
+pub(crate) fn peer(of: PeerState, confirmation: &Confirmation, now: Timestamp) -> Result<Peer, Refusal> {
+    let PeerState { peer, counters, failed } = of;
     let address = *peer
         .addresses
         .first()
         .ok_or_else(|| Refusal::Internal(format!("the client {} has no address", peer.id)))?;
-    let confirmed = state.applied_revision.is_some_and(|applied| applied >= peer.revision);
+    let confirmed = confirmation
+        .applied_revision
+        .is_some_and(|applied| applied >= peer.revision);
     let applied = confirmed && failed.is_none();
     // Without its interface no client can be there.
-    let failed = failed.or_else(|| state.interface_failed.clone().filter(|_| !confirmed));
+    let failed = failed.or_else(|| confirmation.interface_failed.clone().filter(|_| !confirmed));
     Ok(Peer {
         id: peer.id,
         name: peer.name,

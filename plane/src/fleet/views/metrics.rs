@@ -15,7 +15,6 @@ use wgctl::program::metrics::{Kind, number};
 use wgctl::{PeerId, PeerName, ServerId};
 
 use super::api_objects;
-use crate::fleet::servers::rules::no_server;
 use crate::fleet::{Fleet, Refusal};
 
 /// Peers that get series of their own; with more, Prometheus would suffer more than it would help.
@@ -256,17 +255,16 @@ impl Fleet {
                 audit_records: tx.audit_beginning()?.head.id,
                 ..Numbers::default()
             };
-            for server in tx.servers()? {
-                let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
-                let (confirmation, measurement) = (tx.confirmation(&server.id)?, tx.measurement(&server.id)?);
+            for state in tx.servers_with_state()? {
+                let id = &state.server.id;
                 if per_peer {
-                    add_peers(tx, &server.id, &mut numbers)?;
+                    add_peers(tx, id, &mut numbers)?;
                 }
                 numbers.servers.push(OfServer {
-                    connected: fleet.shared.relay.connected(&server.id),
-                    clients: ledger.peers,
-                    prekeys: tx.prekey_stock(&server.id)?,
-                    status: api_objects::status(server.id, &ledger, &confirmation, &measurement, now),
+                    connected: fleet.shared.relay.connected(id),
+                    clients: state.ledger.peers,
+                    prekeys: tx.prekey_stock(id)?,
+                    status: api_objects::status(&state, now),
                 });
             }
             Ok::<_, Refusal>(Shown { numbers, per_peer })
@@ -281,21 +279,19 @@ fn add_peers(tx: &dyn Read, server: &ServerId, numbers: &mut Numbers) -> Result<
     let left_out = &mut numbers.peers_left_out;
     tx.each_peer(server, 0, &mut |peer| {
         if peers.len() < room {
-            peers.push((peer.id, peer.name));
+            peers.push(peer);
         } else {
             *left_out += 1;
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    for (id, name) in peers {
-        let (server, counters) = (server.clone(), tx.counters(server, &id)?);
-        numbers.peers.push(OfPeer {
-            server,
-            id,
-            name,
-            counters,
-        });
-    }
+    let states = tx.peers_with_counters(server, peers)?.into_iter();
+    numbers.peers.extend(states.map(|state| OfPeer {
+        server: server.clone(),
+        id: state.peer.id,
+        name: state.peer.name,
+        counters: state.counters,
+    }));
     Ok(())
 }
 

@@ -104,19 +104,8 @@ impl Fleet {
         let now = self.now();
         self.store()
             .scan(move |tx: &dyn Read| {
-                let mut statuses = Vec::new();
-                for server in tx.servers()? {
-                    let ledger = tx.ledger(&server.id)?.ok_or_else(|| no_server(&server.id))?;
-                    let (confirmation, measurement) = (tx.confirmation(&server.id)?, tx.measurement(&server.id)?);
-                    statuses.push(api_objects::status(
-                        server.id,
-                        &ledger,
-                        &confirmation,
-                        &measurement,
-                        now,
-                    ));
-                }
-                Ok(statuses)
+                let states = tx.servers_with_state()?;
+                Ok(states.iter().map(|state| api_objects::status(state, now)).collect())
             })
             .await
     }

@@ -25,7 +25,7 @@ use super::older_schemas;
 use super::rows::{Order, Rows, Span, WriteRows, parse};
 use super::schema::{self, fixed};
 use super::tables::audit::chain;
-use super::tables::audit::chain::Chain;
+use crate::model::audit_chain::Chain;
 use crate::model::records::{
     Answer, Confirmation, Ledger, Measurement, PeerRecord, Penalty, ServerRecord, TokenRecord, UserRecord,
 };

@@ -3,12 +3,16 @@
 //! Owns the rule that nothing is changed without its audit record, and that what is refused has
 //! written nothing. It must not know what is changed.
 
+use std::sync::Arc;
+
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use wgctl::audit::Signer;
 
 use super::rows::WriteTx;
 use super::tables::audit;
 use super::writer::{Job, Verdict};
-use crate::store::change::{Author, Change};
+use crate::model::caller::Author;
+use crate::store::change::Change;
 use crate::store::error::StoreError;
 use crate::store::transaction::DurableWrite;
 
@@ -79,6 +83,7 @@ where
 
 pub(crate) fn change<T, E>(
     author: Author,
+    signer: Option<Arc<Signer>>,
     change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, E> + Send + 'static,
     reply: Reply<Result<T, E>>,
 ) -> Box<dyn Job>
@@ -96,7 +101,7 @@ where
             Ok(change) if change.audit.is_empty() && wrote => broken("it wrote without an audit record"),
             Ok(change) if change.audit.is_empty() => (Ok(change.value), Verdict::Nothing),
             Ok(change) => {
-                let appended = audit::append(tx, &author, &change.audit);
+                let appended = audit::append(tx, &author, signer.as_deref(), &change.audit);
                 tx.take_dirty();
                 match appended {
                     Ok(()) => (Ok(change.value), Verdict::Durable),

@@ -2,6 +2,7 @@
 //!
 //! Owns the damage and the comparison of everything in the database, row by row.
 
+use crate::fleet::servers::revisions;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -49,7 +50,7 @@ async fn filled() -> (Vec<u8>, Content) {
     let changed = store.change(&me, at(1), move |tx: &dyn DurableWrite| {
         let mut ledger: Ledger = tx.ledger(&server)?.expect("a ledger");
         for n in 0..4000u128 {
-            tx.log_change(&server, &mut ledger, Some(&PeerId::from_bytes(n.to_be_bytes())))?;
+            revisions::advance(tx, &server, &mut ledger, Some(&PeerId::from_bytes(n.to_be_bytes())))?;
         }
         Ok::<_, StoreError>(Change::new((), Entry::new(Action::ServerUpdated, &server)))
     });

@@ -12,6 +12,7 @@ mod rows;
 mod workload;
 mod write_sets;
 
+use crate::fleet::servers::revisions;
 use std::sync::Arc;
 
 use wgctl::api::Role;
@@ -259,7 +260,7 @@ async fn the_log_of_changes_keeps_the_last_ten_thousand() {
             };
             for n in 0..10_050u64 {
                 let peer = wgctl::PeerId::from_bytes(u128::from(n).to_be_bytes());
-                tx.log_change(&id, &mut ledger, Some(&peer))?;
+                revisions::advance(tx, &id, &mut ledger, Some(&peer))?;
             }
             Ok::<_, StoreError>(Change::new(ledger, Entry::new(Action::ServerUpdated, &id)))
         })

@@ -5,6 +5,7 @@
 
 mod decision;
 
+use crate::fleet::servers::revisions;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -279,10 +280,10 @@ fn write(tx: &dyn DurableWrite, after: After) -> Result<After, Refusal> {
         tx.put_peer(id, peer, None)?;
         ledger.last_place = peer.place;
         ledger.peers += 1;
-        tx.log_change(id, &mut ledger, Some(&peer.id))?;
+        revisions::advance(tx, id, &mut ledger, Some(&peer.id))?;
     }
     if after.port_moved {
-        tx.log_change(id, &mut ledger, None)?;
+        revisions::advance(tx, id, &mut ledger, None)?;
     }
     Ok(after)
 }

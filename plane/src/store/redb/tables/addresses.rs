@@ -117,10 +117,10 @@ impl<R: Rows> ReadSpans for R {
         Ok(None)
     }
 
-    fn next_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<std::net::IpAddr>, StoreError> {
+    fn first_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<Run>, StoreError> {
         let span = crate::store::redb::rows::Span::under(&family_key(server, family(&pool.net())));
         let lowest = self.some(Table::FreeRuns, span, Order::Up, 1)?;
-        Ok(lowest.first().map(|(key, _)| pool.address(first_of(key))))
+        lowest.first().map(|(key, last)| run(first_of(key), last)).transpose()
     }
 }
 

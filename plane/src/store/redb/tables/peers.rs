@@ -1,16 +1,22 @@
 //! Peers, in the order they were made, and the indexes that keep names and keys unique.
 
-use crate::store::transaction::{ReadPeers, WritePeers};
+use std::collections::HashMap;
+
+use crate::store::transaction::{ReadAgents as _, ReadPeers, WritePeers};
 use std::ops::ControlFlow;
+use wgctl::api::PeerCounters;
 
 use wgctl::{PeerId, PeerName, PublicKey, ServerId};
 
-use crate::model::records::PeerRecord;
+use crate::model::records::{PeerRecord, PeerState};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
 use crate::store::redb::schema::fixed;
 use crate::store::table::Table;
+
+/// So few peers are looked up one by one; a walk through all rows of their server would cost more.
+const FEW: usize = 64;
 
 impl<R: Rows> ReadPeers for R {
     fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError> {
@@ -28,6 +34,35 @@ impl<R: Rows> ReadPeers for R {
     fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError> {
         let key = row_key::of(server, key.as_bytes());
         self.look(Table::PeerKeys, &key, |id| Ok(PeerId::from_bytes(fixed(id)?)))
+    }
+
+    fn peers_with_counters(&self, server: &ServerId, peers: Vec<PeerRecord>) -> Result<Vec<PeerState>, StoreError> {
+        let mut states: HashMap<PeerId, (PeerCounters, Option<String>)> =
+            peers.iter().map(|peer| (peer.id, Default::default())).collect();
+        if peers.len() < FEW {
+            for (id, (counters, failed)) in &mut states {
+                *counters = self.counters(server, id)?;
+                *failed = self.failure(server, id)?;
+            }
+        } else {
+            self.visit(Table::Counters, row_key::all(server), Order::Up, |key, value| {
+                if let Some((counters, _)) = states.get_mut(&PeerId::from_bytes(row_key::tail(key))) {
+                    *counters = parse(Table::Counters, value)?;
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            self.visit(Table::Failures, row_key::all(server), Order::Up, |key, value| {
+                if let Some((_, failed)) = states.get_mut(&PeerId::from_bytes(row_key::tail(key))) {
+                    *failed = Some(String::from_utf8_lossy(value).into_owned());
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        let with_state = peers.into_iter().map(|peer| {
+            let (counters, failed) = states.remove(&peer.id).unwrap_or_default();
+            PeerState { peer, counters, failed }
+        });
+        Ok(with_state.collect())
     }
 
     fn each_peer(

@@ -1,19 +1,15 @@
 //! What changed at which revision of a server's desired state, so that agents fetch differences.
 
-use crate::store::transaction::{Changes, ReadChanges, WriteRevisions, WriteServers as _};
+use crate::store::transaction::{Changes, ReadChanges, WriteRevisions};
 use std::ops::ControlFlow;
 
 use uuid::Uuid;
 use wgctl::{PeerId, ServerId};
 
-use crate::model::records::Ledger;
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows};
 use crate::store::table::Table;
-
-/// How many changes a server's log keeps; an agent that is further behind gets a snapshot.
-const KEPT: u64 = 10_000;
 
 /// The interface, where a peer's id would be: no peer has it.
 const INTERFACE: [u8; 16] = [0; 16];
@@ -49,15 +45,13 @@ impl<R: Rows> ReadChanges for R {
 }
 
 impl<R: WriteRows> WriteRevisions for R {
-    fn log_change(&self, server: &ServerId, ledger: &mut Ledger, peer: Option<&PeerId>) -> Result<(), StoreError> {
-        ledger.revision += 1;
+    fn put_change(&self, server: &ServerId, revision: u64, peer: Option<&PeerId>) -> Result<(), StoreError> {
         let mut row = peer.map_or(&INTERFACE, PeerId::as_bytes).to_vec();
         row.extend(self.request().iter().flat_map(Uuid::as_bytes));
-        self.put(Table::Changes, &row_key::numbered(server, ledger.revision), &row)?;
-        while ledger.revision - ledger.floor > KEPT {
-            ledger.floor += 1;
-            self.erase(Table::Changes, &row_key::numbered(server, ledger.floor))?;
-        }
-        self.put_ledger(server, ledger)
+        self.put(Table::Changes, &row_key::numbered(server, revision), &row)
+    }
+
+    fn erase_change(&self, server: &ServerId, revision: u64) -> Result<(), StoreError> {
+        self.erase(Table::Changes, &row_key::numbered(server, revision))
     }
 }

@@ -1,9 +1,13 @@
 //! Servers, their ledgers and their agents' tokens.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
 use crate::store::transaction::{ReadServers, WriteServers};
+use serde::de::DeserializeOwned;
 use wgctl::ServerId;
 
-use crate::model::records::{Ledger, ServerRecord};
+use crate::model::records::{Confirmation, Ledger, Measurement, ServerRecord, ServerState};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
@@ -14,6 +18,16 @@ fn id_key(id: &ServerId) -> &[u8] {
     id.as_str().as_bytes()
 }
 
+/// All rows of a table by their servers' ids.
+fn by_id<T: DeserializeOwned>(rows: &impl Rows, table: Table) -> Result<HashMap<Vec<u8>, T>, StoreError> {
+    let mut found = HashMap::new();
+    rows.visit(table, Span::under(&[]), Order::Up, |id, value| {
+        found.insert(id.to_vec(), parse(table, value)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
 impl<R: Rows> ReadServers for R {
     fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError> {
         self.json(Table::Servers, id_key(id))
@@ -22,6 +36,24 @@ impl<R: Rows> ReadServers for R {
     fn servers(&self) -> Result<Vec<ServerRecord>, StoreError> {
         let rows = self.some(Table::Servers, Span::under(&[]), Order::Up, usize::MAX)?;
         rows.iter().map(|(_, value)| parse(Table::Servers, value)).collect()
+    }
+
+    fn servers_with_state(&self) -> Result<Vec<ServerState>, StoreError> {
+        let mut ledgers = by_id::<Ledger>(self, Table::Ledgers)?;
+        let mut confirmations = by_id::<Confirmation>(self, Table::Confirmations)?;
+        let mut measurements = by_id::<Measurement>(self, Table::Measurements)?;
+        let states = self.servers()?.into_iter().map(|server| {
+            let id = id_key(&server.id);
+            let ledger = ledgers.remove(id);
+            let ledger = ledger.ok_or_else(|| StoreError::Corrupt(format!("ledgers: none of {}", server.id)))?;
+            Ok(ServerState {
+                ledger,
+                confirmation: confirmations.remove(id).unwrap_or_default(),
+                measurement: measurements.remove(id).unwrap_or_default(),
+                server,
+            })
+        });
+        states.collect()
     }
 
     fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError> {

@@ -3,13 +3,11 @@
 //! Owns the head's row, and what "the clock was set back" means. It must not hash: that is the
 //! shared library's.
 
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 use wgctl::Timestamp;
 use wgctl::api::{AuditRecord, Head};
 use wgctl::audit::{KeyRefused, Signer};
 
+use crate::model::audit_chain::Chain;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
 use crate::store::table::Table;
@@ -17,33 +15,6 @@ use crate::store::table::Table;
 /// In [`Table::AuditChain`].
 pub(crate) const HEAD: &[u8] = b"head";
 pub(crate) const PRUNED: &[u8] = b"pruned";
-
-/// Records of one commit are seconds apart in any order; what is farther back than this is of a clock
-/// that was set back. Within a run no record is older than one before it by more.
-pub(super) const DISORDER: Duration = Duration::from_secs(300);
-
-/// The newest record, and the latest time of its run.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Chain {
-    pub(crate) head: Head,
-    latest: Timestamp,
-}
-
-impl Chain {
-    /// Takes a record up. Says whether it begins a run.
-    pub(super) fn grow(&mut self, record: &AuditRecord) -> bool {
-        let begins = self.head.id > 0 && record.created_at.after(DISORDER) < self.latest;
-        self.latest = match begins {
-            true => record.created_at,
-            false => self.latest.max(record.created_at),
-        };
-        self.head = Head {
-            id: record.id,
-            hash: record.hash,
-        };
-        begins
-    }
-}
 
 /// Where the chain has come to.
 pub(super) fn chain(rows: &impl Rows) -> Result<Chain, StoreError> {

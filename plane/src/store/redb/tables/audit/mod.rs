@@ -14,8 +14,8 @@ use wgctl::Timestamp;
 use wgctl::api::{AuditLine, AuditRecord, Checkpoint, Head, Pruned};
 use wgctl::audit::{CHECKPOINT_EVERY, Signer, follow};
 
-use crate::model::caller::Entry;
-use crate::store::change::Author;
+use crate::model::audit_chain::ChainedRecord;
+use crate::model::caller::{Author, Entry};
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
@@ -142,34 +142,23 @@ impl<R: WriteRows> WriteAudit for R {
     }
 }
 
-/// Appends records, each chained to the one before it.
-pub(crate) fn append(tx: &impl WriteRows, author: &Author, entries: &[Entry]) -> Result<(), StoreError> {
+/// Appends a record of each entry.
+pub(crate) fn append(
+    tx: &impl WriteRows,
+    author: &Author,
+    signer: Option<&Signer>,
+    entries: &[Entry],
+) -> Result<(), StoreError> {
     let mut chain = chain(tx)?;
     for entry in entries {
-        let mut record = AuditRecord {
-            id: chain.head.id + 1,
-            actor: author.actor.clone(),
-            action: entry.action.as_str().to_owned(),
-            target: entry.target.clone(),
-            ip: author.ip.clone(),
-            created_at: author.now,
-            detail: entry.detail.clone(),
-            request_id: author.request,
-            changes: entry.changes.clone(),
-            hash: Default::default(),
-        };
-        record.hash = follow(&chain.head.hash, &record);
+        let ChainedRecord { record, begins_run } = chain.append(author, entry);
         let number = record.id.to_be_bytes();
         tx.put_json(Table::Audit, &number, &record)?;
         index::put(tx, &record)?;
-        if chain.grow(&record) {
+        if begins_run {
             tx.put(Table::AuditRuns, &number, &[])?;
         }
-        if let Some(signer) = author
-            .signer
-            .as_ref()
-            .filter(|_| record.id.is_multiple_of(CHECKPOINT_EVERY))
-        {
+        if let Some(signer) = signer.filter(|_| record.id.is_multiple_of(CHECKPOINT_EVERY)) {
             put_checkpoint(tx, signer, chain.head, author.now)?;
         }
     }

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use wgctl::Timestamp;
 use wgctl::api::AuditRecord;
 
-use super::chain::{self, DISORDER};
+use super::chain;
 use super::index::Index;
 use super::number;
+use crate::model::audit_chain::DISORDER;
 use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span};
 use crate::store::table::Table;

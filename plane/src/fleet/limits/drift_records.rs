@@ -1,0 +1,47 @@
+//! The limit on audit records of drift that one server may cause.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use wgctl::ServerId;
+
+/// Audit records of drift that one server may cause at once: two messages' worth …
+const BURST: NonZeroU32 = match NonZeroU32::new(128) {
+    Some(burst) => burst,
+    None => NonZeroU32::MIN,
+};
+/// … and one more after each of these. The rest is told in one record together.
+const REFILL: Duration = Duration::from_secs(5);
+
+/// How many audit records of drift each server may cause now. In memory: it protects the log from
+/// an agent that is broken or hostile, and a restart gives it no more than another burst.
+pub(crate) struct DriftRecords(DefaultKeyedRateLimiter<ServerId>);
+
+impl Default for DriftRecords {
+    fn default() -> Self {
+        let quota = Quota::with_period(REFILL).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        Self(RateLimiter::dashmap(quota.allow_burst(BURST)))
+    }
+}
+
+impl DriftRecords {
+    /// Takes as many as are wanted, or as there are.
+    pub(crate) fn take(&self, server: &ServerId, wanted: usize) -> usize {
+        (0..wanted).take_while(|_| self.0.check_key(server).is_ok()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_server_does_not_use_up_anothers_allowance() {
+        let (one, other) = ("one".parse().unwrap(), "other".parse().unwrap());
+        let allowance = DriftRecords::default();
+        assert_eq!(allowance.take(&one, 1000), 128);
+        assert_eq!(allowance.take(&one, 1), 0);
+        assert_eq!(allowance.take(&other, 5), 5);
+    }
+}

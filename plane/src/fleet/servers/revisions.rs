@@ -1,0 +1,21 @@
+//! The next revision of a server's desired state.
+
+use wgctl::{PeerId, ServerId};
+
+use crate::model::records::Ledger;
+use crate::store::{DurableWrite, StoreError};
+
+/// Moves a server on to its next revision, as the change of `peer` (of the interface when none), and writes the ledger.
+/// Changes past the number that is kept are forgotten.
+pub(crate) fn advance(
+    tx: &dyn DurableWrite,
+    server: &ServerId,
+    ledger: &mut Ledger,
+    peer: Option<&PeerId>,
+) -> Result<(), StoreError> {
+    for forgotten in ledger.advance() {
+        tx.erase_change(server, forgotten)?;
+    }
+    tx.put_change(server, ledger.revision, peer)?;
+    tx.put_ledger(server, ledger)
+}
