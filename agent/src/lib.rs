@@ -4,30 +4,22 @@
 //! the reports (`report`). It must not know the plane's storage or REST API; it dials out, and
 //! opens no port but the one for its metrics, where that is wanted. Stopping it changes nothing on the host.
 
-pub mod adopt;
-pub mod answer;
 pub mod arguments;
 pub mod cache;
+#[cfg(test)]
+mod captured_log;
 pub mod config;
+pub mod conversation;
 pub mod counters;
 pub mod desired;
 pub mod drift;
-pub mod enroll;
-mod folder;
 pub mod host;
-pub mod import;
-#[cfg(test)]
-mod logged;
+pub mod kernel_events;
 pub mod metrics;
-pub mod plane;
-pub mod preview;
 pub mod reconcile;
-pub mod release;
-pub mod report;
 pub mod secrets;
-pub mod source;
-pub mod watch;
-mod watchdog;
+pub mod setup;
+mod state_dir;
 
 use std::future::Future;
 use std::io;
@@ -44,14 +36,16 @@ use wgctl::metrics::Listening;
 use wgctl::{Clock, ServerId};
 
 use config::{Backend, Config};
+use conversation::drift_reports;
+use conversation::plane::{self, Plane, Planes};
+use conversation::poll::Source;
+use conversation::report::{self, Reporter};
 use host::Netlink;
+use kernel_events::Watch;
 use metrics::Metrics;
-use plane::{Plane, Planes};
 use reconcile::{Handle, Input, LinkBy, Reconciler};
-use report::Reporter;
 use secrets::Secrets;
-use source::Source;
-use watch::Watch;
+use setup::enroll;
 
 /// Why the agent could not start, or a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -115,11 +109,11 @@ impl Error {
 /// Runs until `shutdown`. What the cache says is on the interface before anything is dialled; what
 /// is on it when this ends stays.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    if folder::is_released(&config.state_dir) {
+    if state_dir::is_released(&config.state_dir) {
         return Err(Error::Released);
     }
     let secrets = Arc::new(Secrets::open(&config.state_dir)?);
-    let _lock = folder::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
+    let _lock = state_dir::lock(&config.state_dir)?.ok_or_else(|| Error::Locked(config.state_dir.clone()))?;
     let (ready, carried_out) = oneshot::channel();
     let (reconcile, thread) = start(&config, &secrets, ready).await?;
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
@@ -209,7 +203,7 @@ pub fn converse<P: Plane>(
     tasks.spawn(source.run());
     tasks.spawn(reporter.run());
     tasks.spawn(report::confirm(planes.clone(), verdict, connections.clone()));
-    tasks.spawn(drift::tell(planes, reports, inbox, connections));
+    tasks.spawn(drift_reports::tell(planes, reports, inbox, connections));
     tasks
 }
 

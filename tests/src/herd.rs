@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use sentrazone_agent::converse;
 use sentrazone_agent::host::Memory as HostMemory;
-use sentrazone_agent::plane::{Jitter, Plane, Planes};
+use sentrazone_agent::conversation::plane::{Jitter, Plane, Planes};
 use sentrazone_agent::reconcile::{LinkBy, Loop, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use tokio::sync::oneshot;

@@ -4,8 +4,7 @@
 //! counts nothing twice; what was not yet in a report may be lost in a crash. What drifted is for
 //! `reconcile` to say. Pure but for the file.
 
-mod gathering;
-mod tell;
+mod event_buffer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,8 +18,7 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::DriftReport;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use gathering::{AT_MOST, Gathering};
-pub use tell::{Told, tell};
+use event_buffer::{AT_MOST, Gathering};
 
 const NAME: &str = "drift.json";
 
@@ -89,6 +87,15 @@ impl Side {
             DriftKind::LinkDeleted => Self::Link,
         }
     }
+}
+
+/// What the telling comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// A plane is there, and knows what it knows.
+    Connected,
+    /// The plane has taken the report of this number.
+    Taken(u64),
 }
 
 /// What stands, and what is told of it.
@@ -240,7 +247,7 @@ fn drift(found: Found, now: Timestamp) -> Drift {
         peer: found.peer,
         public_key,
         count: 1,
-        detail: gathering::cut(&found.detail),
+        detail: event_buffer::cut(&found.detail),
         seen_at: now,
     }
 }

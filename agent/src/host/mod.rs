@@ -1,7 +1,7 @@
 //! The host side of an interface: what `wg-quick` would do beside WireGuard itself.
 //!
 //! Owns the link, its addresses, MTU, routes and masquerading, over netlink and in the least
-//! number of writes. What differs is `shown`'s to say. It must not touch what it did not make, know
+//! number of writes. What differs is `state`'s to say. It must not touch what it did not make, know
 //! peers or keys, or run a program.
 
 pub mod memory;
@@ -10,7 +10,7 @@ mod addresses;
 mod nat;
 mod preview;
 mod routes;
-mod shown;
+mod state;
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use wgctl::protocol::v1::Interface;
 pub use memory::Memory;
 pub(crate) use nat::table;
 pub(crate) use routes::PROTOCOL as ROUTE_PROTOCOL;
-pub use shown::{Difference, Masquerade, Shown};
+pub use state::{Difference, Masquerade, Shown};
 /// The host's errors are the device's: both come from the same kernel.
 pub use wgctl::device::Error;
 

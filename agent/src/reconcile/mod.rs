@@ -4,17 +4,18 @@
 //! Level-triggered: a whole round reads the interface and sends the difference; a change of a few
 //! peers is planned against the last reading, so that it costs what changed, and the next round
 //! sees the truth. Nothing is removed because somebody is silent. It must not wait or dial:
-//! `thread` feeds it.
+//! `event_loop` feeds it.
 
-mod change;
-mod drifted;
-mod interface;
-mod record;
+mod changed_peers;
+mod desired_device;
+mod drift_detection;
+mod event_loop;
+mod ownership;
 mod round;
-mod send;
-mod thread;
+mod send_peers;
+mod superseded_drift;
 mod verdict;
-mod wanted;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,15 +32,15 @@ use crate::counters::{Counters, uptime};
 use crate::desired::{Base, Delta, Misfit, State, Touched, step};
 use crate::drift::{Found, Ledger, Told};
 use crate::host::{Host, Shown};
+use crate::kernel_events::Target;
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
-use crate::watch::Target;
 
-use drifted::Before;
-pub use thread::{Handle, Input, Loop, Position, Reading, spawn};
+use desired_device::{Index, Opened, Wanted};
+pub(crate) use desired_device::{Whole, whole};
+use drift_detection::Before;
+pub use event_loop::{Handle, Input, Loop, Position, Reading, spawn};
 pub use verdict::Verdict;
-use wanted::{Index, Opened, Wanted};
-pub(crate) use wanted::{Whole, whole};
 
 /// Who makes the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

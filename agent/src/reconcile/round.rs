@@ -13,7 +13,7 @@ use wgctl::protocol::v1::Peer;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
 use super::Reconciler;
-use super::drifted::{self, Before};
+use super::drift_detection::{self, Before};
 use super::verdict::{only_reported, reasons};
 use crate::desired::State;
 use crate::drift::{Found, Id, Side, Subject};
@@ -99,10 +99,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let mut desired = self.device(state, peers);
         let judged = self.judge(
             state,
-            drifted::device(name, &desired, &actual, before, |key| self.index.owner(key)),
+            drift_detection::device(name, &desired, &actual, before, |key| self.index.owner(key)),
             !matches!(before, Before::AsCached),
         );
-        drifted::leave(&mut desired, &actual, &judged.left);
+        drift_detection::leave(&mut desired, &actual, &judged.left);
 
         let mut trouble = Vec::new();
         let mut plan = plan(&desired, &actual, &Scope::All);
@@ -135,7 +135,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
         self.conclude(state, Side::Device, judged, now, |reconciler| {
             let owner = |key: &PublicKey| reconciler.index.owner(key);
-            drifted::device(name, &desired, &actual, &Before::Unknown, owner)
+            drift_detection::device(name, &desired, &actual, &Before::Unknown, owner)
         });
         // What was known to be impossible keeps its reason.
         let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
@@ -160,8 +160,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let shown = self.host.read(&spec)?;
         let before = std::mem::take(&mut self.host_left);
         let certain = !matches!(before, Before::AsCached);
-        let judged = self.judge(state, drifted::host(&spec, &shown, &before), certain);
-        let mut may = |difference: &_| drifted::id(difference).is_none_or(|id| !judged.left.contains(&id));
+        let judged = self.judge(state, drift_detection::host(&spec, &shown, &before), certain);
+        let mut may = |difference: &_| drift_detection::id(difference).is_none_or(|id| !judged.left.contains(&id));
         let settled = match self.host.settle(&spec, shown, &mut may) {
             Ok(settled) => settled,
             Err(error) => {
@@ -175,7 +175,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
         }
         self.conclude(state, Side::Host, judged, now, |_| {
-            drifted::host(&spec, &settled.shown, &Before::Unknown)
+            drift_detection::host(&spec, &settled.shown, &Before::Unknown)
         });
         self.link = Some(settled.shown.index);
         self.host_left = Before::Known(settled.shown);

@@ -10,7 +10,7 @@ use wgctl::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::{Error, SEAL_KEY, Secrets, WIREGUARD_KEY, read, write};
-use crate::folder::make_private;
+use crate::state_dir::make_private;
 
 /// Where a key goes that makes room for an adopted interface's.
 const SET_ASIDE: &str = "wireguard.key.set-aside";

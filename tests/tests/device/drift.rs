@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
 use sentrazone_agent::drift::Told;
 use sentrazone_agent::reconcile;
-use sentrazone_agent::watch::Watch;
+use sentrazone_agent::kernel_events::Watch;
 use sentrazone_tests::{shown, wait};
 use wgctl::Clock;
 use wgctl::drift::DriftKind::{self, *};

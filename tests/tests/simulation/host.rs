@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sentrazone_agent::host::Memory as HostMemory;
-use sentrazone_agent::plane::{Jitter, Planes};
+use sentrazone_agent::conversation::plane::{Jitter, Planes};
 use sentrazone_agent::reconcile::{Handle, Input, LinkBy, Loop, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use tokio::sync::oneshot;

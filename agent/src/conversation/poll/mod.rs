@@ -14,10 +14,10 @@ use wgctl::client::Error;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
 
-use crate::answer::answer;
+use crate::conversation::plane::{Backoff, Plane, Planes};
+use crate::conversation::replies::answer;
 use crate::desired::{Base, Misfit};
 use crate::metrics::Metrics;
-use crate::plane::{Backoff, Plane, Planes};
 use crate::reconcile::{Input, Position};
 use crate::secrets::Secrets;
 

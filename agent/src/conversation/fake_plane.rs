@@ -18,7 +18,7 @@ use wgctl::protocol::v1::{
     Applied, Change, Desired, DesiredQuery, DriftReport, Hello, Peer, Prekey, Prekeys, Reply, Request, Welcome,
 };
 
-use super::Plane;
+use super::plane::Plane;
 use crate::desired::tests::{answer, server, snapshot};
 
 /// How a plane treats whoever calls.

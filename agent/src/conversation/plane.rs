@@ -3,9 +3,6 @@
 //! Owns what can be asked of a plane, the HTTP clients with the agent's token, whose turn it is, and
 //! how long to wait before dialling again. It must not decide what is said.
 
-#[cfg(test)]
-pub(crate) mod fake;
-
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

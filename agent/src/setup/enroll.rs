@@ -21,13 +21,14 @@ use wgctl::terminal::ask_hidden;
 use wgctl::{PeerName, Pin, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::adopt::{self, Course, Found};
 use crate::config::{self, Backend, Config};
 use crate::host::Netlink;
-use crate::import::{self, Import};
 use crate::reconcile::{Whole, whole};
 use crate::secrets::{self, Secrets, Takeover};
-use crate::{cache, folder, preview};
+use crate::setup::adopt::{self, Course, Found};
+use crate::setup::preview;
+use crate::setup::wg_quick_file::{self, Import};
+use crate::{cache, state_dir};
 
 /// The user that the agent's unit runs as.
 const USER: &str = "sentrazone-agent";
@@ -101,7 +102,7 @@ pub enum Error {
     Plane(#[from] wgctl::client::Error),
     /// The file to import.
     #[error(transparent)]
-    Import(#[from] import::Error),
+    Import(#[from] wg_quick_file::Error),
     /// The interface that is there.
     #[error(transparent)]
     Adopt(#[from] adopt::Error),
@@ -280,7 +281,7 @@ impl NewHost<'_> {
         for file in &files {
             hand_to_the_agent(file).map_err(at(file))?;
         }
-        folder::unmark_released(folder).map_err(at(folder))?;
+        state_dir::unmark_released(folder).map_err(at(folder))?;
         let done = format!(
             "This host is {} now. Configuration: {}",
             self.terms.server_id,

@@ -14,13 +14,13 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{Clock, ServerId, Timestamp};
 
+use super::watchdog::Watchdog;
 use super::{Reconciler, Verdict};
 use crate::desired::{Base, Misfit, Touched};
 use crate::drift::Told;
 use crate::host::Host;
+use crate::kernel_events::Target;
 use crate::metrics::Metrics;
-use crate::watch::Target;
-use crate::watchdog::Watchdog;
 
 /// How long a cache that could not be written waits.
 const SAVE_RETRY: Duration = Duration::from_secs(30);

@@ -208,11 +208,11 @@ async fn the_log_tells_what_changes_and_not_each_round() {
     let one = peer(2);
     let mut running = Running::with(std::slice::from_ref(&one)).await;
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(logged::with("configured addresses"), 1);
+    assert_eq!(captured_log::with("configured addresses"), 1);
     running.rig.devices.fail_reads(4);
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(logged::with("the interface is not as it should be"), 1);
-    assert_eq!(logged::with("all is as it should be"), 1, "it is again");
+    assert_eq!(captured_log::with("the interface is not as it should be"), 1);
+    assert_eq!(captured_log::with("all is as it should be"), 1, "it is again");
     running.rig.devices.refuse(one.public_key);
     running.rig.meddle(vec![meddling(
         wgctl::device::plan::ChangeKind::Remove,
@@ -220,5 +220,5 @@ async fn the_log_tells_what_changes_and_not_each_round() {
         &[],
     )]);
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(logged::with("clients are not as they should be"), 1);
+    assert_eq!(captured_log::with("clients are not as they should be"), 1);
 }

@@ -16,8 +16,8 @@ use wgctl::address::{Endpoint, leads_off_host};
 use wgctl::api::Report;
 use wgctl::client::Error;
 
+use crate::conversation::plane::{Plane, Planes};
 use crate::metrics::Metrics;
-use crate::plane::{Plane, Planes};
 use crate::reconcile::{Input, Reading, Verdict};
 
 /// How long a measured round trip may take.

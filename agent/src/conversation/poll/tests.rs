@@ -11,11 +11,11 @@ use wgctl::protocol::v1::{Ask, Change, Peer};
 use wgctl::{Clock, PublicKey, Timestamp};
 
 use super::*;
+use crate::conversation::fake_plane::{Fake, Manner};
+use crate::conversation::plane::Jitter;
 use crate::desired::tests::{answer as says, interface, peer, server as los_angeles};
-use crate::plane::Jitter;
-use crate::plane::fake::{Fake, Manner};
 use crate::reconcile::{LinkBy, Loop, Reconciler};
-use crate::{host, logged};
+use crate::{captured_log, host};
 
 /// An agent among the tasks of a test; dropped, it is gone like one that was killed.
 struct Agent {
@@ -45,7 +45,7 @@ impl Agent {
 
     /// Gives how long it took to be ready.
     async fn start(&mut self, planes: &[Fake]) -> Duration {
-        logged::begin();
+        captured_log::begin();
         let began = Instant::now();
         let folder = self.folder.path().to_owned();
         let secrets = Arc::new(Secrets::open(&folder).unwrap());

@@ -7,18 +7,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use wgctl::protocol::v1::DriftReport;
 
-use crate::plane::{Plane, Planes};
+use crate::conversation::plane::{Plane, Planes};
+use crate::conversation::report::may_pass;
+use crate::drift::Told;
 use crate::reconcile::Input;
-use crate::report::may_pass;
-
-/// What the telling comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// A plane is there, and knows what it knows.
-    Connected,
-    /// The plane has taken the report of this number.
-    Taken(u64),
-}
 
 /// Tells every report, until the reconciler ends.
 pub async fn tell<P: Plane>(

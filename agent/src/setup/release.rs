@@ -13,7 +13,7 @@ use wgctl::protocol::v1::Interface;
 use crate::config::Config;
 use crate::desired::State;
 use crate::host::{Host as _, Netlink};
-use crate::{Error, cache, folder};
+use crate::{Error, cache, state_dir};
 
 /// Hands the interface back, running. Gives what to tell.
 pub async fn release(config: Config) -> Result<String, Error> {
@@ -21,7 +21,7 @@ pub async fn release(config: Config) -> Result<String, Error> {
     let Some(state) = cache::load(&folder)? else {
         return Ok("There is nothing to release: this agent has never set up an interface.".to_owned());
     };
-    let _lock = folder::lock(&folder)?.ok_or_else(|| Error::StillRuns(folder.clone()))?;
+    let _lock = state_dir::lock(&folder)?.ok_or_else(|| Error::StillRuns(folder.clone()))?;
     let interface = state.interface.name.clone();
     let release = move || -> Result<bool, wgctl::device::Error> {
         Netlink::open()?.release(&interface)?;
@@ -30,7 +30,7 @@ pub async fn release(config: Config) -> Result<String, Error> {
     let there = tokio::task::spawn_blocking(release)
         .await
         .map_err(|_| Error::ThreadEnded)??;
-    folder::mark_released(&folder)?;
+    state_dir::mark_released(&folder)?;
     Ok(words(&state, there))
 }
 
@@ -109,19 +109,19 @@ mod tests {
     async fn an_agent_that_runs_is_to_be_stopped_first() {
         let folder = tempfile::tempdir().unwrap();
         cache::Cache::open(folder.path()).0.write(&state(false), None).unwrap();
-        let held = folder::lock(folder.path()).unwrap().unwrap();
+        let held = state_dir::lock(folder.path()).unwrap().unwrap();
         let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);
         config.state_dir = folder.path().to_owned();
         let refused = release(config).await.unwrap_err();
         assert!(matches!(refused, Error::StillRuns(_)), "{refused}");
-        assert!(!folder::is_released(folder.path()));
+        assert!(!state_dir::is_released(folder.path()));
         drop(held);
     }
 
     #[tokio::test]
     async fn a_released_host_is_not_taken_up() {
         let folder = tempfile::tempdir().unwrap();
-        folder::mark_released(folder.path()).unwrap();
+        state_dir::mark_released(folder.path()).unwrap();
         let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);
         config.state_dir = folder.path().to_owned();
         let refused = crate::run(config, std::future::pending()).await.unwrap_err();

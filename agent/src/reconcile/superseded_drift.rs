@@ -10,7 +10,7 @@ use wgctl::drift::DriftKind;
 use wgctl::protocol::v1::{Interface, Peer};
 
 use super::Reconciler;
-use super::drifted::Before;
+use super::drift_detection::Before;
 use crate::drift::Subject;
 use crate::host::Host;
 

@@ -11,9 +11,9 @@ use wgctl::device::{Device, Plan};
 use wgctl::protocol::v1::{Adopted, Terms};
 use wgctl::{PeerName, PublicKey};
 
-use crate::adopt::{Found, obstacles};
-use crate::import::Import;
 use crate::reconcile::Whole;
+use crate::setup::adopt::{Found, obstacles};
+use crate::setup::wg_quick_file::Import;
 
 /// What the agent's first run changes on the WireGuard interface: a line each.
 pub(crate) fn changes(whole: &Whole, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {

@@ -6,7 +6,7 @@
 //! carried yet, all in one file so that a crash neither loses nor repeats a byte that was dumped.
 //! The arithmetic is pure.
 
-mod past;
+mod backlog;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +20,7 @@ use wgctl::file;
 use wgctl::name::Incarnation;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use past::Past;
+use backlog::Past;
 
 const NAME: &str = "counters.json";
 

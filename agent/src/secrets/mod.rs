@@ -19,7 +19,7 @@ use wgctl::protocol::v1::{Prekey, Sealed};
 use wgctl::{PeerId, PresharedKey, PrivateKey, PublicKey, ServerId};
 use zeroize::Zeroizing;
 
-use crate::folder::make_private;
+use crate::state_dir::make_private;
 
 pub use takeover::Takeover;
 

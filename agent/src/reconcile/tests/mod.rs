@@ -2,10 +2,10 @@
 
 mod counting;
 mod drift;
-mod measured;
+mod event_loop;
+mod metrics;
 mod random;
 mod refusals;
-mod turns;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use wgctl::protocol::v1::{self, Change, Interface};
 
 use super::*;
 use crate::desired::tests::{answer, interface, peer, server, snapshot};
-use crate::{host, logged};
+use crate::{captured_log, host};
 
 /// A host, and what a plane would say to it.
 struct Rig {
@@ -35,7 +35,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        logged::begin();
+        captured_log::begin();
         let folder = tempfile::tempdir().unwrap();
         let secrets = Arc::new(Secrets::open(folder.path()).unwrap());
         let devices = Memory::new();

@@ -11,7 +11,7 @@ use wgctl::device::{Backend, DesiredDevice, Device};
 use wgctl::{PeerId, PublicKey, Timestamp};
 
 use super::Reconciler;
-use super::drifted::Before;
+use super::drift_detection::Before;
 use crate::desired::State;
 use crate::host::Host;
 use crate::metrics::Compared;

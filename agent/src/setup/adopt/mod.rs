@@ -17,9 +17,9 @@ use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId};
 use crate::cache::Cache;
 use crate::counters::{Counters, uptime};
 use crate::desired::State;
-use crate::import::Import;
 use crate::secrets::{self, Secrets};
-use crate::{cache, folder};
+use crate::setup::wg_quick_file::Import;
+use crate::{cache, state_dir};
 
 /// Why an interface is not taken over. Nothing was changed, here or on the plane.
 #[derive(Debug, thiserror::Error)]
@@ -237,8 +237,8 @@ impl Found {
 
 /// Whether an agent has the folder now.
 pub(crate) fn lock(folder: &Path) -> std::io::Result<Option<std::fs::File>> {
-    folder::make_private(folder)?;
-    folder::lock(folder)
+    state_dir::make_private(folder)?;
+    state_dir::lock(folder)
 }
 
 #[cfg(test)]

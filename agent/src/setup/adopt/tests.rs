@@ -194,7 +194,7 @@ fn once_recorded_the_first_run_has_nothing_to_say_to_the_interface() {
     };
     recorded.peers = adoption.peers.iter().map(wire).collect();
     let wanted = whole(takeover.secrets(), &server(), &recorded, Timestamp::from_unix(10));
-    let said = crate::preview::changes(&wanted, &found.device, &BTreeMap::new());
+    let said = crate::setup::preview::changes(&wanted, &found.device, &BTreeMap::new());
     assert!(said.is_empty(), "{said:?}");
 
     let clients = adoption.peers.iter().map(|peer| AdoptedClient {
