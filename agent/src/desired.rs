@@ -98,7 +98,7 @@ pub enum Base {
 
 /// What a step touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touched {
+pub enum ChangeScope {
     /// Nothing.
     Nothing,
     /// These peers.
@@ -114,7 +114,7 @@ pub enum Touched {
 
 /// Why a step was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
+pub enum StepError {
     /// A delta to a state that is not there.
     #[error("the plane sent changes to a state this agent does not have: asking for everything")]
     NoBase,
@@ -129,7 +129,12 @@ pub enum Misfit {
 }
 
 /// Takes one answer of the plane.
-pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired, base: Base) -> Result<Touched, Misfit> {
+pub fn step(
+    state: &mut Option<State>,
+    server_id: &ServerId,
+    desired: Desired,
+    base: Base,
+) -> Result<ChangeScope, StepError> {
     let Desired {
         incarnation,
         revision,
@@ -141,10 +146,10 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired, b
         .filter(|state| state.incarnation == incarnation && state.server_id == *server_id)
         .filter(|_| base == Base::Here);
     if let Some(ours) = same_life.map(|state| state.revision).filter(|ours| *ours > revision) {
-        return Err(Misfit::Older { theirs: revision, ours });
+        return Err(StepError::Older { theirs: revision, ours });
     }
     match (change, same_life.is_some(), state.as_mut()) {
-        (Change::Unchanged, true, _) => Ok(Touched::Nothing),
+        (Change::Unchanged, true, _) => Ok(ChangeScope::Nothing),
         (
             Change::Delta {
                 interface,
@@ -162,12 +167,12 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired, b
                 remove,
             });
             Ok(if all {
-                Touched::All
+                ChangeScope::All
             } else {
-                Touched::Peers { ids, keys }
+                ChangeScope::Peers { ids, keys }
             })
         }
-        (Change::Unchanged | Change::Delta { .. }, ..) => Err(Misfit::NoBase),
+        (Change::Unchanged | Change::Delta { .. }, ..) => Err(StepError::NoBase),
         (Change::Snapshot { interface, peers }, ..) => {
             let peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
             *state = Some(State {
@@ -177,7 +182,7 @@ pub fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired, b
                 interface,
                 peers,
             });
-            Ok(Touched::All)
+            Ok(ChangeScope::All)
         }
     }
 }
@@ -244,7 +249,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -> Result<Touched, Misfit> {
+    fn step(state: &mut Option<State>, server_id: &ServerId, desired: Desired) -> Result<ChangeScope, StepError> {
         super::step(state, server_id, desired, Base::Here)
     }
 
@@ -261,7 +266,7 @@ pub(crate) mod tests {
         let (life, mut state) = (Incarnation::random(), None);
         let (one, two) = (peer(2), peer(3));
         let all = snapshot(&[one.clone(), two.clone()]);
-        assert_eq!(step(&mut state, &server(), answer(life, 4, all)), Ok(Touched::All));
+        assert_eq!(step(&mut state, &server(), answer(life, 4, all)), Ok(ChangeScope::All));
         let mut rekeyed = two.clone();
         rekeyed.public_key = PrivateKey::generate().unwrap().public_key();
         let touched = step(
@@ -272,7 +277,7 @@ pub(crate) mod tests {
         .unwrap();
         assert_eq!(
             touched,
-            Touched::Peers {
+            ChangeScope::Peers {
                 ids: BTreeSet::from([one.id, two.id]),
                 keys: vec![one.public_key, rekeyed.public_key, two.public_key]
             }
@@ -289,17 +294,17 @@ pub(crate) mod tests {
         let (life, mut state) = (Incarnation::random(), None);
         assert_eq!(
             step(&mut state, &server(), answer(life, 4, change(&[], &[]))),
-            Err(Misfit::NoBase)
+            Err(StepError::NoBase)
         );
         step(&mut state, &server(), answer(life, 4, snapshot(&[peer(2)]))).unwrap();
         let another = Incarnation::random();
         assert_eq!(
             step(&mut state, &server(), answer(another, 9, change(&[], &[]))),
-            Err(Misfit::NoBase)
+            Err(StepError::NoBase)
         );
         assert_eq!(
             step(&mut state, &server(), answer(another, 1, Change::Unchanged)),
-            Err(Misfit::NoBase)
+            Err(StepError::NoBase)
         );
         assert_eq!(state.unwrap().peers.len(), 1, "nothing was lost");
     }
@@ -310,13 +315,13 @@ pub(crate) mod tests {
         step(&mut state, &server(), answer(life, 4, snapshot(&[peer(2)]))).unwrap();
         for late in [snapshot(&[]), change(&[], &[]), Change::Unchanged] {
             let refused = step(&mut state, &server(), answer(life, 3, late));
-            assert_eq!(refused, Err(Misfit::Older { theirs: 3, ours: 4 }));
+            assert_eq!(refused, Err(StepError::Older { theirs: 3, ours: 4 }));
         }
         assert_eq!(state.as_ref().unwrap().peers.len(), 1);
         let restored = answer(Incarnation::random(), 1, snapshot(&[]));
         assert_eq!(
             step(&mut state, &server(), restored),
-            Ok(Touched::All),
+            Ok(ChangeScope::All),
             "another life counts anew"
         );
     }
@@ -326,7 +331,7 @@ pub(crate) mod tests {
         let (life, mut state) = (Incarnation::random(), None);
         step(&mut state, &server(), answer(life, 4, snapshot(&[peer(2)]))).unwrap();
         let taken = super::step(&mut state, &server(), answer(life, 1, snapshot(&[])), Base::Nothing);
-        assert_eq!((taken, state.unwrap().revision), (Ok(Touched::All), 1));
+        assert_eq!((taken, state.unwrap().revision), (Ok(ChangeScope::All), 1));
     }
 
     #[test]

@@ -20,10 +20,9 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
-use wgctl::name::InterfaceName;
 
 use crate::host;
-use crate::reconcile::Input;
+use crate::reconcile::{Input, Target};
 
 /// `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE` (`linux/rtnetlink.h`).
 const ROUTE_GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
@@ -40,15 +39,6 @@ const HEADER_LEN: usize = 16;
 const PACE: Duration = Duration::from_secs(1);
 /// How long the thread may outlive the reconciler.
 const OUTLIVE: Duration = Duration::from_secs(60);
-
-/// What is watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The interface's name.
-    pub name: InterfaceName,
-    /// Its index, once it was there.
-    pub index: Option<u32>,
-}
 
 /// Whether a datagram is about the target.
 type About = fn(&Target, &[u8]) -> bool;
@@ -93,7 +83,7 @@ impl Watch {
             }
             if pace.take(Instant::now()) {
                 // It has ended: the loop sees that.
-                let _ = inbox.send(Input::Stirred);
+                let _ = inbox.send(Input::InterfaceChanged);
             }
         }
         Ok(())

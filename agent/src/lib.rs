@@ -38,7 +38,7 @@ use wgctl::{Clock, ServerId};
 use config::{Backend, Config};
 use conversation::drift_reports;
 use conversation::plane::{self, Plane, Planes};
-use conversation::poll::Source;
+use conversation::poll::Poller;
 use conversation::report::{self, Reporter};
 use host::Netlink;
 use kernel_events::Watch;
@@ -190,7 +190,7 @@ pub fn converse<P: Plane>(
         server: server.subscribe(),
         metrics: metrics.clone(),
     };
-    let source = Source {
+    let source = Poller {
         planes: planes.clone(),
         secrets,
         inbox: inbox.clone(),
@@ -202,8 +202,17 @@ pub fn converse<P: Plane>(
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());
     tasks.spawn(reporter.run());
-    tasks.spawn(report::confirm(planes.clone(), verdict, connections.clone()));
-    tasks.spawn(drift_reports::tell(planes, reports, inbox, connections));
+    tasks.spawn(report::deliver_confirmations(
+        planes.clone(),
+        verdict,
+        connections.clone(),
+    ));
+    tasks.spawn(drift_reports::deliver_drift_reports(
+        planes,
+        reports,
+        inbox,
+        connections,
+    ));
     tasks
 }
 

@@ -77,14 +77,14 @@ fn read(path: &Path) -> Result<Option<format::Content>, Error> {
 #[derive(Debug)]
 pub struct Cache {
     path: PathBuf,
-    end: Option<End>,
+    end: Option<Tail>,
     /// Whether the last write failed: what is on disk is older than what is here.
     behind: bool,
 }
 
 /// Where the next change is appended.
 #[derive(Debug)]
-struct End {
+struct Tail {
     file: File,
     chain: Chain,
     snapshot: usize,
@@ -92,7 +92,7 @@ struct End {
     count: u32,
 }
 
-impl End {
+impl Tail {
     /// How long the file is.
     fn length(&self) -> u64 {
         u64::try_from(format::first_line(0).len() + self.snapshot + self.changes).unwrap_or(u64::MAX)
@@ -117,7 +117,7 @@ impl Cache {
             let path = cache.path.display();
             tracing::warn!("{path}: its last change was cut off in a crash and is left out; the plane tells it again");
         } else if let Ok(file) = OpenOptions::new().write(true).open(&cache.path) {
-            cache.end = Some(End {
+            cache.end = Some(Tail {
                 file,
                 chain: content.chain,
                 snapshot: content.snapshot,
@@ -152,7 +152,7 @@ impl Cache {
     }
 }
 
-fn append(mut end: End, delta: &Delta) -> io::Result<End> {
+fn append(mut end: Tail, delta: &Delta) -> io::Result<Tail> {
     let (line, chain) = format::change(end.chain, delta)?;
     end.file.write_all_at(&line, end.length())?;
     end.file.sync_data()?;
@@ -165,10 +165,10 @@ fn append(mut end: End, delta: &Delta) -> io::Result<End> {
     Ok(end)
 }
 
-fn replace(path: &Path, state: &State) -> io::Result<End> {
+fn replace(path: &Path, state: &State) -> io::Result<Tail> {
     let (content, chain) = format::snapshot(state)?;
     file::write_private(path, &content)?;
-    Ok(End {
+    Ok(Tail {
         file: OpenOptions::new().write(true).open(path)?,
         chain,
         snapshot: content.len() - format::first_line(0).len(),

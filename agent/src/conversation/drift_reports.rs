@@ -9,11 +9,11 @@ use wgctl::protocol::v1::DriftReport;
 
 use crate::conversation::plane::{Plane, Planes};
 use crate::conversation::report::may_pass;
-use crate::drift::Told;
+use crate::drift::DriftReceipt;
 use crate::reconcile::Input;
 
 /// Tells every report, until the reconciler ends.
-pub async fn tell<P: Plane>(
+pub async fn deliver_drift_reports<P: Plane>(
     planes: Planes<P>,
     mut reports: watch::Receiver<Option<DriftReport>>,
     inbox: UnboundedSender<Input>,
@@ -27,7 +27,10 @@ pub async fn tell<P: Plane>(
             match client.drift(&report).await {
                 Ok(()) => {
                     backoff.reset();
-                    if inbox.send(Input::Told(Told::Taken(report.sequence))).is_err() {
+                    if inbox
+                        .send(Input::DriftReceipt(DriftReceipt::Acknowledged(report.sequence)))
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -46,7 +49,7 @@ pub async fn tell<P: Plane>(
             biased;
             changed = reports.changed() => if changed.is_err() { return },
             changed = connected.changed() => {
-                let told = inbox.send(Input::Told(Told::Connected));
+                let told = inbox.send(Input::DriftReceipt(DriftReceipt::PlaneConnected));
                 if changed.is_err() || told.is_err() { return }
             }
         }

@@ -23,7 +23,7 @@ use crate::desired::tests::{answer, server, snapshot};
 
 /// How a plane treats whoever calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Behaviour {
     /// It answers.
     Answers,
     /// It refuses everything with this status.
@@ -35,8 +35,8 @@ pub(crate) enum Manner {
 }
 
 /// What the plane knows and has heard.
-pub(crate) struct Record {
-    pub(crate) manner: Manner,
+pub(crate) struct FakeState {
+    pub(crate) manner: Behaviour,
     /// Whose token it takes the agent's for.
     pub(crate) server: ServerId,
     pub(crate) life: Incarnation,
@@ -60,16 +60,16 @@ pub(crate) struct Record {
 
 /// A plane. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Fake {
+pub(crate) struct FakePlane {
     target: Target,
-    record: Arc<Mutex<Record>>,
+    record: Arc<Mutex<FakeState>>,
     news: watch::Sender<()>,
 }
 
-impl Fake {
+impl FakePlane {
     pub(crate) fn new(peers: &[Peer]) -> Self {
-        let record = Record {
-            manner: Manner::Answers,
+        let record = FakeState {
+            manner: Behaviour::Answers,
             server: server(),
             life: Incarnation::random(),
             revision: 1,
@@ -93,11 +93,11 @@ impl Fake {
     }
 
     /// What it knows and has heard.
-    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn record(&self) -> MutexGuard<'_, FakeState> {
         self.record.lock().unwrap()
     }
 
-    pub(crate) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: Behaviour) {
         self.record().manner = manner;
         self.news.send_replace(());
     }
@@ -118,14 +118,14 @@ impl Fake {
             reason: reason.to_owned(),
         };
         match manner {
-            Manner::Answers => Ok(()),
-            Manner::Refuses(status) => Err(Error::Refused(Box::new(Problem {
+            Behaviour::Answers => Ok(()),
+            Behaviour::Refuses(status) => Err(Error::Refused(Box::new(Problem {
                 status,
                 ..serde_json::from_str(r#"{"type":"about:blank","title":"","status":0,"detail":"","code":"refused"}"#)
                     .unwrap()
             }))),
-            Manner::Gone => Err(unreachable("connection refused")),
-            Manner::Silent => {
+            Behaviour::Gone => Err(unreachable("connection refused")),
+            Behaviour::Silent => {
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 Err(unreachable("operation timed out"))
             }
@@ -153,7 +153,7 @@ impl Fake {
     }
 }
 
-impl Plane for Fake {
+impl Plane for FakePlane {
     async fn hello(&self, _: &Hello) -> Result<Welcome, Error> {
         self.record().hellos.push(Instant::now());
         self.attend().await?;

@@ -120,13 +120,13 @@ impl Plane for Client {
 #[derive(Clone)]
 pub struct Planes<P> {
     clients: Arc<[P]>,
-    turn: Arc<Mutex<Turn>>,
+    turn: Arc<Mutex<Rotation>>,
     jitter: Jitter,
 }
 
 /// Whose turn it is, and who is passed over until when, by position.
 #[derive(Default)]
-struct Turn {
+struct Rotation {
     of: usize,
     silent: Vec<Option<Instant>>,
 }
@@ -171,7 +171,7 @@ impl<P: Clone> Planes<P> {
         }
     }
 
-    fn turn(&self) -> MutexGuard<'_, Turn> {
+    fn turn(&self) -> MutexGuard<'_, Rotation> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

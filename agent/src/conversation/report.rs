@@ -31,7 +31,7 @@ const SMOOTHING: f64 = 0.2;
 const CONFIRM_AGAIN: Duration = Duration::from_secs(60);
 
 /// Confirms every verdict, and the latest again after each connection and now and then; until the reconciler ends.
-pub async fn confirm<P: Plane>(
+pub async fn deliver_confirmations<P: Plane>(
     planes: Planes<P>,
     mut verdict: watch::Receiver<Verdict>,
     mut connected: watch::Receiver<u64>,
@@ -108,10 +108,10 @@ impl<P: Plane> Reporter<P> {
                     let next = Duration::from_secs(self.every.into()).max(begin.elapsed());
                     let ping_ms = smoothed;
                     // The reconciler may have ended meanwhile: the next look tells.
-                    let _ = self.inbox.send(Input::Missed { at, ping_ms, next });
+                    let _ = self.inbox.send(Input::ReportLost { at, ping_ms, next });
                     break;
                 }
-                let _ = self.inbox.send(Input::Reported);
+                let _ = self.inbox.send(Input::ReportDelivered);
                 if !backlog {
                     break;
                 }
@@ -167,7 +167,7 @@ impl<P: Plane> Reporter<P> {
 
     async fn look(&self) -> Option<Reading> {
         let (sender, reading) = oneshot::channel();
-        self.inbox.send(Input::Look { reading: sender }).ok()?;
+        self.inbox.send(Input::Inspect { reading: sender }).ok()?;
         reading.await.ok()
     }
 
@@ -192,7 +192,7 @@ impl<P: Plane> Reporter<P> {
         client.report(&report).await?;
         if let Some(sequence) = sequence {
             // The reconciler may have ended meanwhile: then the batch is sent again, and counted once.
-            let _ = self.inbox.send(Input::Counted { sequence });
+            let _ = self.inbox.send(Input::CountersAcknowledged { sequence });
         }
         Ok(())
     }

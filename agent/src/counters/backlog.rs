@@ -21,7 +21,7 @@ const MOST: usize = 72 * 3600 / 28;
 /// Samples, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Row>", into = "Vec<Row>")]
-pub(super) struct Past {
+pub(super) struct Backlog {
     samples: VecDeque<PastSample>,
     /// The latest moment the plane knows of, or will.
     last: Option<Timestamp>,
@@ -30,7 +30,7 @@ pub(super) struct Past {
 /// A sample as it is kept: thousands of them are written each minute.
 type Row = (i64, u64, u64, Option<f64>);
 
-impl From<Vec<Row>> for Past {
+impl From<Vec<Row>> for Backlog {
     fn from(rows: Vec<Row>) -> Self {
         let sample = |(at, rx, tx, ping_ms)| PastSample {
             at: Timestamp::from_unix(at),
@@ -44,14 +44,14 @@ impl From<Vec<Row>> for Past {
     }
 }
 
-impl From<Past> for Vec<Row> {
-    fn from(past: Past) -> Self {
+impl From<Backlog> for Vec<Row> {
+    fn from(past: Backlog) -> Self {
         let row = |sample: PastSample| (sample.at.unix(), sample.rx, sample.tx, sample.ping_ms);
         past.samples.into_iter().map(row).collect()
     }
 }
 
-impl Past {
+impl Backlog {
     /// A report got through: the plane knows of this moment.
     pub(super) const fn reported(&mut self, at: Timestamp) {
         self.last = Some(at);
@@ -102,14 +102,14 @@ mod tests {
         }
     }
 
-    fn times(past: &Past) -> Vec<i64> {
+    fn times(past: &Backlog) -> Vec<i64> {
         past.samples.iter().map(|s| s.at.unix() - 1_800_000_000).collect()
     }
 
     #[test]
     fn samples_lie_less_than_a_minute_apart_however_often_somebody_looks() {
         for every in [1, 5, 10, 15, 20, 27, 28, 30, 45, 55] {
-            let mut past = Past::default();
+            let mut past = Backlog::default();
             past.reported(sample(0).at);
             for tick in 1..=3600 / every {
                 past.missed(sample(tick * every), Duration::from_secs(every.try_into().unwrap()));
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn seventy_two_hours_are_kept_and_no_more() {
-        let mut past = Past::default();
+        let mut past = Backlog::default();
         for tick in 0..100 * 240 {
             past.missed(sample(tick * 15), Duration::from_secs(15));
         }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_makes_no_more_than_there_is_room_for() {
-        let mut past = Past::default();
+        let mut past = Backlog::default();
         for tick in 0..50_000 {
             let jump = if tick % 2 == 0 { 0 } else { 100 };
             past.missed(sample(jump), Duration::from_secs(15));
@@ -154,11 +154,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_back() {
-        let mut past = Past::default();
+        let mut past = Backlog::default();
         for minute in 0..5 {
             past.missed(sample(minute * 60), Duration::from_secs(15));
         }
         let text = serde_json::to_string(&past).unwrap();
-        assert_eq!(serde_json::from_str::<Past>(&text).unwrap(), past);
+        assert_eq!(serde_json::from_str::<Backlog>(&text).unwrap(), past);
     }
 }

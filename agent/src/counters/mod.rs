@@ -20,7 +20,7 @@ use wgctl::file;
 use wgctl::name::Incarnation;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use backlog::Past;
+use backlog::Backlog;
 
 const NAME: &str = "counters.json";
 
@@ -29,14 +29,14 @@ const NAME: &str = "counters.json";
 pub struct Counters {
     incarnation: Incarnation,
     sequence: u64,
-    baseline: BTreeMap<PublicKeyText, Counted>,
+    baseline: BTreeMap<PublicKeyText, CounterBaseline>,
     increments: BTreeMap<PeerId, PeerCounters>,
     sent: Option<Batch>,
     /// All that this life has counted.
     #[serde(default)]
     total: Transfer,
     #[serde(default)]
-    past: Past,
+    past: Backlog,
     /// Nothing is known of what was counted before: what the kernel shows first is not new.
     #[serde(default)]
     resumed: bool,
@@ -53,7 +53,7 @@ type PublicKeyText = String;
 
 /// What of a peer's kernel counters was already counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Counted {
+struct CounterBaseline {
     id: PeerId,
     rx: u64,
     tx: u64,
@@ -69,7 +69,7 @@ impl Default for Counters {
             increments: BTreeMap::new(),
             sent: None,
             total: Transfer::default(),
-            past: Past::default(),
+            past: Backlog::default(),
             resumed: false,
             uptime: Duration::ZERO,
             // A life that is not written down would be taken for a lost one.
@@ -129,7 +129,7 @@ impl Counters {
     /// ours to tell, but for its latest handshake.
     pub fn peer_is_adopted(&mut self, key: &PublicKey, id: PeerId, (rx, tx): (u64, u64)) {
         self.unsaved = true;
-        self.baseline.entry(key.to_string()).or_insert(Counted {
+        self.baseline.entry(key.to_string()).or_insert(CounterBaseline {
             id,
             rx,
             tx,
@@ -145,7 +145,7 @@ impl Counters {
             None => self.baseline.remove(&text),
             Some(id) => self.baseline.insert(
                 text,
-                Counted {
+                CounterBaseline {
                     id,
                     rx: 0,
                     tx: 0,
@@ -189,7 +189,7 @@ impl Counters {
                 self.total.rx = self.total.rx.saturating_add(increment.0);
                 self.total.tx = self.total.tx.saturating_add(increment.1);
             }
-            let counted = Counted {
+            let counted = CounterBaseline {
                 id,
                 rx: peer.rx_bytes,
                 tx: peer.tx_bytes,

@@ -15,17 +15,17 @@ const DETAIL: usize = 300;
 
 /// Events by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Gathering(BTreeMap<DriftKind, OfKind>);
+pub(super) struct EventBuffer(BTreeMap<DriftKind, KindBuffer>);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct OfKind {
+struct KindBuffer {
     /// The first ones, oldest first.
     first: Vec<Drift>,
     /// How many more there were.
     more: u64,
 }
 
-impl OfKind {
+impl KindBuffer {
     const fn entries(&self) -> usize {
         match self.more {
             0 => self.first.len(),
@@ -51,13 +51,13 @@ impl OfKind {
     }
 }
 
-impl Gathering {
+impl EventBuffer {
     pub(super) fn add(&mut self, drift: Drift) {
-        let of_kind = self.0.entry(drift.kind).or_default();
-        if of_kind.first.len() < AT_MOST {
-            of_kind.first.push(drift);
+        let buffer = self.0.entry(drift.kind).or_default();
+        if buffer.first.len() < AT_MOST {
+            buffer.first.push(drift);
         } else {
-            of_kind.more = of_kind.more.saturating_add(drift.count);
+            buffer.more = buffer.more.saturating_add(drift.count);
         }
     }
 
@@ -67,13 +67,13 @@ impl Gathering {
 
     /// All of it in at most [`AT_MOST`] events: the kinds with the most are folded into one each.
     pub(super) fn into_events(mut self) -> Vec<Drift> {
-        while self.0.values().map(OfKind::entries).sum::<usize>() > AT_MOST {
-            let Some(largest) = self.0.values_mut().max_by_key(|of_kind| of_kind.entries()) else {
+        while self.0.values().map(KindBuffer::entries).sum::<usize>() > AT_MOST {
+            let Some(largest) = self.0.values_mut().max_by_key(|buffer| buffer.entries()) else {
                 break;
             };
             largest.fold();
         }
-        self.0.into_values().flat_map(OfKind::into_events).collect()
+        self.0.into_values().flat_map(KindBuffer::into_events).collect()
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn gathered(counts: &[(DriftKind, u64)]) -> Vec<Drift> {
-        let mut gathering = Gathering::default();
+        let mut gathering = EventBuffer::default();
         for (kind, count) in counts {
             (0..*count).for_each(|_| gathering.add(event(*kind)));
         }
@@ -125,8 +125,8 @@ mod tests {
             let events = gathered(counts);
             assert!(events.len() <= AT_MOST, "{}", events.len());
             for (kind, count) in counts {
-                let of_kind = events.iter().filter(|event| event.kind == *kind);
-                assert_eq!(of_kind.map(|event| event.count).sum::<u64>(), *count, "{kind}");
+                let buffer = events.iter().filter(|event| event.kind == *kind);
+                assert_eq!(buffer.map(|event| event.count).sum::<u64>(), *count, "{kind}");
             }
             for event in events {
                 assert!(event.detail.chars().count() <= DETAIL);

@@ -18,7 +18,7 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::DriftReport;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use event_buffer::{AT_MOST, Gathering};
+use event_buffer::{AT_MOST, EventBuffer};
 
 const NAME: &str = "drift.json";
 
@@ -45,7 +45,7 @@ pub enum Subject {
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct Finding {
     /// What.
     pub id: Id,
     /// The recorded peer it is about.
@@ -89,13 +89,13 @@ impl Side {
     }
 }
 
-/// What the telling comes to.
+/// The plane's side of the drift reports, as the ledger learns of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// A plane is there, and knows what it knows.
-    Connected,
-    /// The plane has taken the report of this number.
-    Taken(u64),
+pub enum DriftReceipt {
+    /// A plane has accepted the introduction; it may not know what was reported before.
+    PlaneConnected,
+    /// The plane has accepted the report with this number.
+    Acknowledged(u64),
 }
 
 /// What stands, and what is told of it.
@@ -103,8 +103,8 @@ pub enum Told {
 pub struct Ledger {
     incarnation: Incarnation,
     sequence: u64,
-    repaired: Gathering,
-    seen: Gathering,
+    repaired: EventBuffer,
+    seen: EventBuffer,
     #[serde(with = "pairs")]
     standing: BTreeMap<Id, Drift>,
     /// What of it the last report said; none when it must be said in any case.
@@ -120,8 +120,8 @@ impl Default for Ledger {
         Self {
             incarnation: Incarnation::random(),
             sequence: 0,
-            repaired: Gathering::default(),
-            seen: Gathering::default(),
+            repaired: EventBuffer::default(),
+            seen: EventBuffer::default(),
             standing: BTreeMap::new(),
             told: Some(Vec::new()),
             sent: None,
@@ -162,7 +162,7 @@ impl Ledger {
     }
 
     /// This was repaired.
-    pub fn repaired(&mut self, found: Found, now: Timestamp) {
+    pub fn add_repaired(&mut self, found: Finding, now: Timestamp) {
         let before = self.standing.remove(&found.id);
         let drift = before.unwrap_or_else(|| drift(found, now));
         tracing::warn!(kind = %drift.kind, "others changed the interface, and it is repaired: {}", drift.detail);
@@ -171,7 +171,7 @@ impl Ledger {
     }
 
     /// This is there, and stays for now.
-    pub fn stand(&mut self, found: Found, now: Timestamp) {
+    pub fn add_standing(&mut self, found: Finding, now: Timestamp) {
         if self.stands(&found.id) {
             return;
         }
@@ -184,7 +184,7 @@ impl Ledger {
     }
 
     /// Of this side nothing else stands than `found`: others took it back, or it is wanted now.
-    pub fn only(&mut self, side: Side, found: &BTreeSet<Id>) {
+    pub fn retain_only(&mut self, side: Side, found: &BTreeSet<Id>) {
         self.forget(|id, _| Side::of(id.kind) == side && !found.contains(id));
     }
 
@@ -237,7 +237,7 @@ impl Ledger {
     }
 }
 
-fn drift(found: Found, now: Timestamp) -> Drift {
+fn drift(found: Finding, now: Timestamp) -> Drift {
     let public_key = match found.id.subject {
         Subject::Peer(key) if found.peer.is_none() => Some(key),
         _ => None,

@@ -23,7 +23,7 @@ use wgctl::protocol::v1::Interface;
 pub use memory::Memory;
 pub(crate) use nat::table;
 pub(crate) use routes::PROTOCOL as ROUTE_PROTOCOL;
-pub use state::{Difference, Masquerade, Shown};
+pub use state::{Difference, HostState, Masquerade};
 /// The host's errors are the device's: both come from the same kernel.
 pub use wgctl::device::Error;
 
@@ -59,9 +59,9 @@ impl Spec {
 
 /// What came of repairing.
 #[derive(Debug)]
-pub struct Settled {
+pub struct RepairOutcome {
     /// What is there now.
-    pub shown: Shown,
+    pub shown: HostState,
     /// Writes sent to the kernel; 0 when nothing was to be done.
     pub writes: u32,
     /// Why something could not be repaired.
@@ -81,7 +81,7 @@ pub trait Host: Send {
     fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error>;
 
     /// What is there of what `spec` is about; an error when there is no link.
-    fn read(&mut self, spec: &Spec) -> Result<Shown, Error>;
+    fn read(&mut self, spec: &Spec) -> Result<HostState, Error>;
 
     /// Makes these things as `spec` says, each though another failed. Gives the number of writes.
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error>;
@@ -96,15 +96,15 @@ pub trait Host: Send {
     fn settle(
         &mut self,
         spec: &Spec,
-        mut shown: Shown,
+        mut shown: HostState,
         may: &mut dyn FnMut(&Difference) -> bool,
-    ) -> Result<Settled, Error> {
+    ) -> Result<RepairOutcome, Error> {
         let (mut writes, mut trouble, mut before) = (0, None, BTreeSet::new());
         loop {
             let mut differences = shown.differences(spec);
             differences.retain(&mut *may);
             if differences.is_empty() || differences == before {
-                return Ok(Settled { shown, writes, trouble });
+                return Ok(RepairOutcome { shown, writes, trouble });
             }
             match self.repair(spec, &differences) {
                 Ok(made) => {
@@ -146,14 +146,14 @@ impl Netlink {
     }
 
     /// What is there on this link.
-    fn look(&self, link: &Link, spec: &Spec) -> Result<Shown, Error> {
-        let mut shown = Shown {
+    fn look(&self, link: &Link, spec: &Spec) -> Result<HostState, Error> {
+        let mut shown = HostState {
             index: link.index,
             mtu: link.mtu,
             up: link.up,
             addresses: addresses::read(&self.route, link, spec)?.into_keys().collect(),
             masquerade: nat::shown(&spec.name),
-            ..Shown::default()
+            ..HostState::default()
         };
         for (network, message) in routes::read(&self.route, link, &spec.name)? {
             if routes::is_ours(&message) {
@@ -178,7 +178,7 @@ impl Host for Netlink {
         self.route.delete_wireguard(&mut self.kernel, name)
     }
 
-    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+    fn read(&mut self, spec: &Spec) -> Result<HostState, Error> {
         self.look(&self.link(&spec.name)?, spec)
     }
 

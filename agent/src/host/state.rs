@@ -12,7 +12,7 @@ use super::{Spec, nat, routes};
 
 /// The host side of an interface, as read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct HostState {
     /// The link's index: another link of the same name has another.
     pub index: u32,
     /// Its MTU.
@@ -103,7 +103,7 @@ impl Difference {
     }
 }
 
-impl Shown {
+impl HostState {
     /// What differs from `spec`, each thing by itself.
     #[must_use]
     pub fn differences(&self, spec: &Spec) -> BTreeSet<Difference> {
@@ -148,7 +148,7 @@ impl Shown {
 mod tests {
     use super::*;
 
-    type Meddle = fn(&mut Shown);
+    type Meddle = fn(&mut HostState);
 
     fn networks<C: FromIterator<IpNet>>(texts: &[&str]) -> C {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -164,8 +164,8 @@ mod tests {
         }
     }
 
-    fn as_it_should_be() -> Shown {
-        Shown {
+    fn as_it_should_be() -> HostState {
+        HostState {
             index: 7,
             mtu: 1380,
             up: true,

@@ -11,10 +11,10 @@ use wgctl::device::{Backend, DesiredDevice, Device};
 use wgctl::{PeerId, PublicKey, Timestamp};
 
 use super::Reconciler;
-use super::drift_detection::Before;
+use super::drift_detection::Baseline;
 use crate::desired::State;
 use crate::host::Host;
-use crate::metrics::Compared;
+use crate::metrics::ComparisonScope;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Carries out what became of these peers, which had and have these keys.
@@ -41,9 +41,9 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::debug!("{error}: the whole interface is compared");
             // What became of these is not known; the others were left as they were.
             desired.peers.keys().for_each(|key| drop(actual.peers.remove(key)));
-            self.remembered = Before::Known(actual);
+            self.remembered = Baseline::Known(actual);
             self.state = Some(state);
-            self.metrics.reconciled(Compared::Peers, began.elapsed(), false);
+            self.metrics.reconciled(ComparisonScope::Peers, began.elapsed(), false);
             return self.round(now);
         }
         remember(&mut actual, &desired, keys);
@@ -57,7 +57,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             .filter(|end| *end > now);
         self.next_expiry = expiries.chain(self.next_expiry).min();
         self.state = Some(state);
-        self.metrics.reconciled(Compared::Peers, began.elapsed(), true);
+        self.metrics.reconciled(ComparisonScope::Peers, began.elapsed(), true);
         self.note_verdict();
     }
 

@@ -16,7 +16,7 @@ use crate::secrets::Secrets;
 
 /// What a peer should be right now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum PeerGoal {
     /// On the interface, like this.
     Present(DesiredPeer),
     /// Not on it: it has expired.
@@ -27,26 +27,26 @@ pub(super) enum Wanted {
 
 /// Opened preshared keys, kept so that a change costs what changed.
 #[derive(Default)]
-pub(super) struct Opened(BTreeMap<PeerId, (Sealed, PresharedKey)>);
+pub(super) struct PresharedKeyCache(BTreeMap<PeerId, (Sealed, PresharedKey)>);
 
-impl Opened {
+impl PresharedKeyCache {
     /// What `peer` should be at `now`.
-    pub(super) fn wanted(&mut self, secrets: &Secrets, server: &ServerId, peer: &Peer, now: Timestamp) -> Wanted {
+    pub(super) fn wanted(&mut self, secrets: &Secrets, server: &ServerId, peer: &Peer, now: Timestamp) -> PeerGoal {
         if peer.expires_at.is_some_and(|end| end <= now) {
-            return Wanted::Expired;
+            return PeerGoal::Expired;
         }
         if peer.public_key == secrets.private_key().public_key() {
-            return Wanted::Unknown("its public key is the host's own: give the device another".to_owned());
+            return PeerGoal::Unknown("its public key is the host's own: give the device another".to_owned());
         }
         let preshared_key = match &peer.preshared_key {
             None => None,
             Some(sealed) => match self.open(secrets, server, peer.id, sealed) {
                 Ok(key) => Some(key),
-                Err(error) => return Wanted::Unknown(error.to_string()),
+                Err(error) => return PeerGoal::Unknown(error.to_string()),
             },
         };
         let allowed_ips = peer.allowed_ips.iter().map(|net| address::normal(*net)).collect();
-        Wanted::Present(DesiredPeer {
+        PeerGoal::Present(DesiredPeer {
             preshared_key,
             persistent_keepalive: peer.persistent_keepalive.unwrap_or(0),
             allowed_ips,
@@ -81,7 +81,7 @@ impl Opened {
 }
 
 /// All that should be on an interface and on its host.
-pub(crate) struct Whole {
+pub(crate) struct DesiredHost {
     pub(crate) device: DesiredDevice,
     pub(crate) spec: Spec,
     /// Peers that cannot be known, with the reason: whatever is there stays.
@@ -89,15 +89,15 @@ pub(crate) struct Whole {
 }
 
 /// All that should be at `now`.
-pub(crate) fn whole(secrets: &Secrets, server: &ServerId, recorded: &Recorded, now: Timestamp) -> Whole {
+pub(crate) fn desired_host(secrets: &Secrets, server: &ServerId, recorded: &Recorded, now: Timestamp) -> DesiredHost {
     let Recorded { interface, peers, .. } = recorded;
     let (mut present, mut unknown) = (BTreeMap::new(), BTreeMap::new());
-    let mut opened = Opened::default();
+    let mut opened = PresharedKeyCache::default();
     for peer in peers {
         match opened.wanted(secrets, server, peer, now) {
-            Wanted::Present(wanted) => drop(present.insert(peer.public_key, wanted)),
-            Wanted::Expired => {}
-            Wanted::Unknown(reason) => drop(unknown.insert(peer.public_key, reason)),
+            PeerGoal::Present(wanted) => drop(present.insert(peer.public_key, wanted)),
+            PeerGoal::Expired => {}
+            PeerGoal::Unknown(reason) => drop(unknown.insert(peer.public_key, reason)),
         }
     }
     let device = DesiredDevice {
@@ -107,7 +107,7 @@ pub(crate) fn whole(secrets: &Secrets, server: &ServerId, recorded: &Recorded, n
         peers: present,
     };
     let spec = Spec::of(interface, Index::new(interface, peers.iter()).routes(|_| true));
-    Whole { device, spec, unknown }
+    DesiredHost { device, spec, unknown }
 }
 
 /// Which peer a key is, and which networks need routes: kept beside the state, so that neither is
@@ -168,7 +168,7 @@ mod tests {
     fn the_key_of_a_peer_that_is_no_more_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let secrets = Secrets::open(folder.path()).unwrap();
-        let mut opened = Opened::default();
+        let mut opened = PresharedKeyCache::default();
         let now = Timestamp::from_unix(0);
         let ids = [2, 3, 4].map(|number| {
             let prekey = secrets.prekey(&server()).unwrap();
@@ -179,10 +179,10 @@ mod tests {
                 ..peer(number)
             };
             let wanted = opened.wanted(&secrets, &server(), &peer, now);
-            assert!(matches!(wanted, Wanted::Present(peer) if peer.preshared_key.is_some()));
+            assert!(matches!(wanted, PeerGoal::Present(peer) if peer.preshared_key.is_some()));
             peer.id
         });
-        let known = |opened: &Opened| opened.0.keys().copied().collect::<BTreeSet<_>>();
+        let known = |opened: &PresharedKeyCache| opened.0.keys().copied().collect::<BTreeSet<_>>();
         assert_eq!(known(&opened), ids.into());
         opened.forget(&ids[0]);
         assert_eq!(known(&opened), [ids[1], ids[2]].into());

@@ -12,15 +12,15 @@ use wgctl::name::InterfaceName;
 use wgctl::{PeerId, PublicKey};
 
 use super::as_it_is;
-use crate::drift::{Found, Id, Subject};
-use crate::host::{Difference, Shown, Spec};
+use crate::drift::{Finding, Id, Subject};
+use crate::host::{Difference, HostState, Spec};
 
 /// Networks named in a detail.
 const NAMED: usize = 4;
 
 /// What is remembered of how something was left.
 #[derive(Debug, Default)]
-pub(super) enum Before<T> {
+pub(super) enum Baseline<T> {
     /// Nothing since the agent's start: it was left as the cache says.
     AsCached,
     /// This.
@@ -30,7 +30,7 @@ pub(super) enum Before<T> {
     Unknown,
 }
 
-impl<T> Before<T> {
+impl<T> Baseline<T> {
     pub(super) const fn is_known(&self) -> bool {
         matches!(self, Self::Known(_))
     }
@@ -50,12 +50,12 @@ pub(super) fn device(
     name: &InterfaceName,
     desired: &DesiredDevice,
     now: &Device,
-    before: &Before<Device>,
+    before: &Baseline<Device>,
     owner: impl Fn(&PublicKey) -> Option<PeerId>,
-) -> Vec<Found> {
+) -> Vec<Finding> {
     let mut all = settings(name, desired, now, before);
     for (key, wanted) in &desired.peers {
-        let about = |kind, detail, drifted| Found {
+        let about = |kind, detail, drifted| Finding {
             peer: owner(key),
             ..found(kind, Subject::Peer(*key), detail, drifted)
         };
@@ -90,7 +90,7 @@ pub(super) fn device(
     all
 }
 
-fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before: &Before<Device>) -> Vec<Found> {
+fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before: &Baseline<Device>) -> Vec<Finding> {
     let mut all = Vec::new();
     if now.private_key.as_ref() != Some(&desired.private_key) {
         let drifted = before.moved(|before| before.private_key != now.private_key);
@@ -109,7 +109,7 @@ fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before:
 }
 
 /// What of the host side differs.
-pub(super) fn host(spec: &Spec, now: &Shown, before: &Before<Shown>) -> Vec<Found> {
+pub(super) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -> Vec<Finding> {
     let differences = now.differences(spec).into_iter();
     differences
         .filter_map(|difference| {
@@ -129,13 +129,13 @@ pub(super) fn id(difference: &Difference) -> Option<Id> {
 }
 
 /// The link is gone, or another has its name.
-pub(super) fn deleted(name: &InterfaceName) -> Found {
+pub(super) fn deleted(name: &InterfaceName) -> Finding {
     let detail = format!("the link {name} was deleted");
     found(DriftKind::LinkDeleted, Subject::Interface, detail, true)
 }
 
-fn found(kind: DriftKind, subject: Subject, detail: String, drifted: bool) -> Found {
-    Found {
+fn found(kind: DriftKind, subject: Subject, detail: String, drifted: bool) -> Finding {
+    Finding {
         id: Id { kind, subject },
         peer: None,
         detail,

@@ -15,11 +15,10 @@ use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{Clock, ServerId, Timestamp};
 
 use super::watchdog::Watchdog;
-use super::{Reconciler, Verdict};
-use crate::desired::{Base, Misfit, Touched};
-use crate::drift::Told;
+use super::{Reconciler, Target, Verdict};
+use crate::desired::{Base, ChangeScope, StepError};
+use crate::drift::DriftReceipt;
 use crate::host::Host;
-use crate::kernel_events::Target;
 use crate::metrics::Metrics;
 
 /// How long a cache that could not be written waits.
@@ -41,22 +40,22 @@ pub enum Input {
         /// What it builds on.
         base: Base,
         /// Told when it was carried out.
-        done: oneshot::Sender<Result<(), Misfit>>,
+        done: oneshot::Sender<Result<(), StepError>>,
     },
     /// Compare everything, and say what is there.
-    Look {
+    Inspect {
         /// Told what is there.
         reading: oneshot::Sender<Reading>,
     },
     /// The plane has counted this batch.
-    Counted {
+    CountersAcknowledged {
         /// Its number.
         sequence: u64,
     },
     /// A report got through.
-    Reported,
+    ReportDelivered,
     /// No report got through.
-    Missed {
+    ReportLost {
         /// When the interface was looked at for it.
         at: Timestamp,
         /// The round trip measured meanwhile, milliseconds.
@@ -65,9 +64,9 @@ pub enum Input {
         next: Duration,
     },
     /// What came of telling the plane of drift.
-    Told(Told),
+    DriftReceipt(DriftReceipt),
     /// Something happened to the interface: compare everything.
-    Stirred,
+    InterfaceChanged,
     /// Leave everything as it is and end.
     Stop,
 }
@@ -121,7 +120,7 @@ where
     B: Backend + 'static,
     H: Host + 'static,
 {
-    let (mut turns, handle) = Loop::new(reconciler, clock);
+    let (mut turns, handle) = EventLoop::new(reconciler, clock);
     let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new()
         .name("reconcile".to_owned())
@@ -149,7 +148,7 @@ fn position_of<B: Backend, H: Host>(reconciler: &Reconciler<B, H>) -> Position {
 }
 
 /// The loop around a reconciler.
-pub struct Loop<B, H> {
+pub struct EventLoop<B, H> {
     reconciler: Reconciler<B, H>,
     clock: Clock,
     inbox: UnboundedReceiver<Input>,
@@ -161,12 +160,12 @@ pub struct Loop<B, H> {
 }
 
 /// What a turn is about.
-enum Next {
+enum Wakeup {
     Input(Input),
     Timer,
 }
 
-impl<B: Backend, H: Host> Loop<B, H> {
+impl<B: Backend, H: Host> EventLoop<B, H> {
     /// A loop that does nothing yet. `clock` is what peers expire by.
     pub fn new(reconciler: Reconciler<B, H>, clock: Clock) -> (Self, Handle) {
         let (sender, inbox) = unbounded_channel();
@@ -210,16 +209,16 @@ impl<B: Backend, H: Host> Loop<B, H> {
     }
 
     /// Waits for something to do; `None` when this is the end.
-    async fn next(&mut self) -> Option<Next> {
+    async fn next(&mut self) -> Option<Wakeup> {
         match timeout(self.patience(), self.inbox.recv()).await {
             Ok(Some(Input::Stop) | None) => None,
-            Ok(Some(input)) => Some(Next::Input(input)),
-            Err(_) => Some(Next::Timer),
+            Ok(Some(input)) => Some(Wakeup::Input(input)),
+            Err(_) => Some(Wakeup::Timer),
         }
     }
 
-    fn take(&mut self, next: Next) {
-        if let Next::Input(input) = next {
+    fn take(&mut self, next: Wakeup) {
+        if let Wakeup::Input(input) = next {
             self.carry_out(input);
         }
         let now = self.clock.now();
@@ -276,31 +275,31 @@ impl<B: Backend, H: Host> Loop<B, H> {
             } => {
                 let taken = self.reconciler.take(&server, *desired, base, self.clock.now());
                 self.publish();
-                if taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing) {
+                if taken.as_ref().is_ok_and(|touched| *touched != ChangeScope::Nothing) {
                     self.tried = Instant::now();
                 }
                 // The poll that asked may be gone; the next one asks anew.
                 let _ = done.send(taken.map(drop));
             }
-            Input::Look { reading } => {
+            Input::Inspect { reading } => {
                 self.round(self.clock.now());
                 let shown = self.reading();
                 let _ = reading.send(shown);
             }
-            Input::Counted { sequence } => {
+            Input::CountersAcknowledged { sequence } => {
                 // A crash before this is written sends the batch again, and it counts once.
                 self.reconciler.counters().acknowledge(sequence);
             }
-            Input::Reported => self.reconciler.counters().reported(self.clock.now()),
-            Input::Missed { at, ping_ms, next } => {
+            Input::ReportDelivered => self.reconciler.counters().reported(self.clock.now()),
+            Input::ReportLost { at, ping_ms, next } => {
                 self.reconciler.counters().missed(at, ping_ms, next);
                 self.reconciler.note_counters();
                 if self.reconciler.counters().is_unsaved() {
                     self.reconciler.save_counters();
                 }
             }
-            Input::Told(told) => self.reconciler.told(told),
-            Input::Stirred => self.round(self.clock.now()),
+            Input::DriftReceipt(told) => self.reconciler.take_drift_receipt(told),
+            Input::InterfaceChanged => self.round(self.clock.now()),
             Input::Stop => {}
         }
     }

@@ -14,6 +14,7 @@ mod ownership;
 mod round;
 mod send_peers;
 mod superseded_drift;
+mod target;
 mod verdict;
 mod watchdog;
 
@@ -29,17 +30,17 @@ use wgctl::{PublicKey, ServerId, Timestamp};
 
 use crate::cache::{self, Cache};
 use crate::counters::{Counters, uptime};
-use crate::desired::{Base, Delta, Misfit, State, Touched, step};
-use crate::drift::{Found, Ledger, Told};
-use crate::host::{Host, Shown};
-use crate::kernel_events::Target;
+use crate::desired::{Base, ChangeScope, Delta, State, StepError, step};
+use crate::drift::{DriftReceipt, Finding, Ledger};
+use crate::host::{Host, HostState};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 
-use desired_device::{Index, Opened, Wanted};
-pub(crate) use desired_device::{Whole, whole};
-use drift_detection::Before;
-pub use event_loop::{Handle, Input, Loop, Position, Reading, spawn};
+pub(crate) use desired_device::{DesiredHost, desired_host};
+use desired_device::{Index, PeerGoal, PresharedKeyCache};
+use drift_detection::Baseline;
+pub use event_loop::{EventLoop, Handle, Input, Position, Reading, spawn};
+pub use target::Target;
 pub use verdict::Verdict;
 
 /// Who makes the link.
@@ -61,13 +62,13 @@ pub struct Reconciler<B, H> {
     cache: Cache,
     state: Option<State>,
     index: Index,
-    opened: Opened,
+    opened: PresharedKeyCache,
     /// As last read, with what was sent since; `None` before the first reading and after an error.
     actual: Option<Device>,
     /// How it was left, where `actual` does not say.
-    remembered: Before<Device>,
+    remembered: Baseline<Device>,
     /// How the host side was left.
-    host_left: Before<Shown>,
+    host_left: Baseline<HostState>,
     /// The index of the link that was ours in this run.
     link: Option<u32>,
     /// Whether the record had an MTU, and has none now.
@@ -111,10 +112,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             cache,
             state,
             index,
-            opened: Opened::default(),
+            opened: PresharedKeyCache::default(),
             actual: None,
-            remembered: if cached { Before::AsCached } else { Before::Unknown },
-            host_left: if cached { Before::AsCached } else { Before::Unknown },
+            remembered: if cached { Baseline::AsCached } else { Baseline::Unknown },
+            host_left: if cached { Baseline::AsCached } else { Baseline::Unknown },
             link: None,
             mtu_was_set: false,
             verdict,
@@ -158,19 +159,19 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 
     /// This was changed by others, and is undone.
-    fn drift_is_repaired(&mut self, found: Found, now: Timestamp) {
+    fn drift_is_repaired(&mut self, found: Finding, now: Timestamp) {
         self.note_found(&found);
         self.metrics.drift_repaired(found.id.kind);
-        self.ledger.repaired(found, now);
+        self.ledger.add_repaired(found, now);
     }
 
     /// This was changed by others, and stays for now.
-    fn drift_stands(&mut self, found: Found, now: Timestamp) {
+    fn drift_stands(&mut self, found: Finding, now: Timestamp) {
         self.note_found(&found);
-        self.ledger.stand(found, now);
+        self.ledger.add_standing(found, now);
     }
 
-    fn note_found(&self, found: &Found) {
+    fn note_found(&self, found: &Finding) {
         if !self.ledger.stands(&found.id) {
             self.metrics.drift_found(found.id.kind);
         }
@@ -195,10 +196,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 
     /// What came of telling the plane of drift.
-    pub fn told(&mut self, told: Told) {
+    pub fn take_drift_receipt(&mut self, told: DriftReceipt) {
         match told {
-            Told::Connected => self.ledger.tell_again(),
-            Told::Taken(sequence) => self.ledger.acknowledge(sequence),
+            DriftReceipt::PlaneConnected => self.ledger.tell_again(),
+            DriftReceipt::Acknowledged(sequence) => self.ledger.acknowledge(sequence),
         }
         self.publish_drift();
     }
@@ -232,23 +233,23 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         mut desired: Desired,
         base: Base,
         now: Timestamp,
-    ) -> Result<Touched, Misfit> {
+    ) -> Result<ChangeScope, StepError> {
         let (causes, revision) = (std::mem::take(&mut desired.caused_by), desired.revision);
         self.count_before(&desired, now);
         let delta = Delta::of(&desired);
         let recorded = self.recorded();
         let touched = step(&mut self.state, server, desired, base)?;
-        if touched != Touched::Nothing {
+        if touched != ChangeScope::Nothing {
             self.write_down(delta.as_ref());
         }
         match &touched {
-            Touched::Nothing => {}
-            Touched::All => {
+            ChangeScope::Nothing => {}
+            ChangeScope::All => {
                 self.reindex();
                 self.record_was_changed(&recorded);
                 self.round(now);
             }
-            Touched::Peers { ids, keys } => {
+            ChangeScope::Peers { ids, keys } => {
                 self.peers_were_changed(ids, keys);
                 self.change(ids, keys, now);
             }
@@ -285,11 +286,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let (mut peers, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for peer in ids.filter_map(|id| state.peers.get(id)) {
             match self.opened.wanted(&self.secrets, &state.server_id, peer, now) {
-                Wanted::Present(wanted) => {
+                PeerGoal::Present(wanted) => {
                     peers.insert(peer.public_key, wanted);
                 }
-                Wanted::Expired => {}
-                Wanted::Unknown(reason) => {
+                PeerGoal::Expired => {}
+                PeerGoal::Unknown(reason) => {
                     failed.insert(peer.id, reason);
                     peers.extend(
                         actual

@@ -9,7 +9,7 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Change, Desired, Peer};
 use wgctl::{PublicKey, Timestamp};
 
-use super::drift_detection::{self, Before};
+use super::drift_detection::{self, Baseline};
 use super::{LinkBy, Reconciler};
 use crate::desired::State;
 use crate::drift::Side;
@@ -31,14 +31,14 @@ pub(super) struct Fresh {
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// The interface, made if there is none; an error if it is somebody else's, or was deleted and
     /// is only to be reported.
-    pub(super) fn ours(&mut self, state: &State, before: &Before<Device>, now: Timestamp) -> Result<Fresh, Error> {
+    pub(super) fn ours(&mut self, state: &State, before: &Baseline<Device>, now: Timestamp) -> Result<Fresh, Error> {
         let name = &state.interface.name;
         let index = self.host.index(name)?;
         let enforced = state.interface.drift == DriftPolicy::Enforce;
         let gone = index.is_none() && before.is_known();
         if gone && !enforced && self.link_by == LinkBy::Us {
             let deleted = drift_detection::deleted(name);
-            self.ledger.only(Side::Link, &[deleted.id].into());
+            self.ledger.retain_only(Side::Link, &[deleted.id].into());
             self.drift_stands(deleted, now);
             return Err(only_reported(name));
         }
@@ -59,14 +59,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         if enforced && (gone || replaced) {
             self.drift_is_repaired(drift_detection::deleted(name), now);
         }
-        self.ledger.only(Side::Link, &[].into());
+        self.ledger.retain_only(Side::Link, &[].into());
         if made {
             tracing::info!(interface = %name, "made the interface");
             self.ledger.forget(|_, _| true);
         }
         let new = made || (enforced && replaced) || (self.link.is_none() && unused);
         if new {
-            self.host_left = Before::Unknown;
+            self.host_left = Baseline::Unknown;
         }
         Ok(Fresh { device, new })
     }
@@ -110,7 +110,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             if !read.is_some_and(|device| self.has_our_key(&device))
                 && let Some(left) = self.actual.take()
             {
-                self.remembered = Before::Known(left);
+                self.remembered = Baseline::Known(left);
             }
         }
         self.state = Some(state);

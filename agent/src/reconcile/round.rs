@@ -13,20 +13,20 @@ use wgctl::protocol::v1::Peer;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
 use super::Reconciler;
-use super::drift_detection::{self, Before};
+use super::drift_detection::{self, Baseline};
 use super::verdict::{only_reported, reasons};
 use crate::desired::State;
-use crate::drift::{Found, Id, Side, Subject};
+use crate::drift::{Finding, Id, Side, Subject};
 use crate::host::{Host, Spec};
-use crate::metrics::Compared;
+use crate::metrics::ComparisonScope;
 
 /// The MTU that the kernel gives a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`):
 /// an Ethernet frame's payload without what the tunnel adds over IPv6.
 const DEFAULT_MTU: u16 = 1420;
 
 /// What was found, and what of it is left as it is.
-struct Judged {
-    found: Vec<Found>,
+struct Assessment {
+    found: Vec<Finding>,
     left: BTreeSet<Id>,
     /// Whether it was certainly otherwise before. What is only assumed of the time before the
     /// agent's start and cannot be repaired now was probably never so.
@@ -40,12 +40,12 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let Some(state) = self.state.take() else { return };
         self.verdict.begin(&state);
         let before = match self.actual.take() {
-            Some(device) => Before::Known(device),
+            Some(device) => Baseline::Known(device),
             None => std::mem::take(&mut self.remembered),
         };
         let outcome = match self.ours(&state, &before, now) {
             Ok(fresh) => {
-                let before = if fresh.new { Before::Unknown } else { before };
+                let before = if fresh.new { Baseline::Unknown } else { before };
                 self.carry_out(&state, &before, fresh.device, now)
                     .map_err(|error| (before, error))
             }
@@ -73,7 +73,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.state = Some(state);
         self.publish_drift();
         let ok = self.verdict.is_clean();
-        self.metrics.reconciled(Compared::All, began.elapsed(), ok);
+        self.metrics.reconciled(ComparisonScope::All, began.elapsed(), ok);
         self.note_verdict();
     }
 
@@ -90,7 +90,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     fn carry_out(
         &mut self,
         state: &State,
-        before: &Before<Device>,
+        before: &Baseline<Device>,
         actual: Device,
         now: Timestamp,
     ) -> Result<Option<String>, Error> {
@@ -100,7 +100,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let judged = self.judge(
             state,
             drift_detection::device(name, &desired, &actual, before, |key| self.index.owner(key)),
-            !matches!(before, Before::AsCached),
+            !matches!(before, Baseline::AsCached),
         );
         drift_detection::leave(&mut desired, &actual, &judged.left);
 
@@ -135,7 +135,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
         self.conclude(state, Side::Device, judged, now, |reconciler| {
             let owner = |key: &PublicKey| reconciler.index.owner(key);
-            drift_detection::device(name, &desired, &actual, &Before::Unknown, owner)
+            drift_detection::device(name, &desired, &actual, &Baseline::Unknown, owner)
         });
         // What was known to be impossible keeps its reason.
         let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
@@ -159,7 +159,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let spec = self.spec(state, now);
         let shown = self.host.read(&spec)?;
         let before = std::mem::take(&mut self.host_left);
-        let certain = !matches!(before, Before::AsCached);
+        let certain = !matches!(before, Baseline::AsCached);
         let judged = self.judge(state, drift_detection::host(&spec, &shown, &before), certain);
         let mut may = |difference: &_| drift_detection::id(difference).is_none_or(|id| !judged.left.contains(&id));
         let settled = match self.host.settle(&spec, shown, &mut may) {
@@ -175,10 +175,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
         }
         self.conclude(state, Side::Host, judged, now, |_| {
-            drift_detection::host(&spec, &settled.shown, &Before::Unknown)
+            drift_detection::host(&spec, &settled.shown, &Baseline::Unknown)
         });
         self.link = Some(settled.shown.index);
-        self.host_left = Before::Known(settled.shown);
+        self.host_left = Baseline::Known(settled.shown);
         settled.trouble.map_or(Ok(()), Err)
     }
 
@@ -193,17 +193,17 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    fn judge(&self, state: &State, found: Vec<Found>, certain: bool) -> Judged {
+    fn judge(&self, state: &State, found: Vec<Finding>, certain: bool) -> Assessment {
         let concerned = found.iter().filter(|found| self.concerns(found));
         let left = match state.interface.drift {
             DriftPolicy::Enforce => BTreeSet::new(),
             DriftPolicy::Report => concerned.map(|found| found.id).collect(),
         };
-        Judged { found, left, certain }
+        Assessment { found, left, certain }
     }
 
     /// Whether it is drift: now, or since an earlier round.
-    fn concerns(&self, found: &Found) -> bool {
+    fn concerns(&self, found: &Finding) -> bool {
         found.drifted || self.ledger.stands(&found.id)
     }
 
@@ -212,14 +212,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         &mut self,
         state: &State,
         side: Side,
-        judged: Judged,
+        judged: Assessment,
         now: Timestamp,
-        differing: impl FnOnce(&Self) -> Vec<Found>,
+        differing: impl FnOnce(&Self) -> Vec<Finding>,
     ) {
-        let Judged { found, left, certain } = judged;
-        let concerned: Vec<Found> = found.into_iter().filter(|found| self.concerns(found)).collect();
+        let Assessment { found, left, certain } = judged;
+        let concerned: Vec<Finding> = found.into_iter().filter(|found| self.concerns(found)).collect();
         let stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
-        self.ledger.only(side, &stays);
+        self.ledger.retain_only(side, &stays);
         if concerned.is_empty() {
             return;
         }

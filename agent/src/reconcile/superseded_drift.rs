@@ -10,29 +10,29 @@ use wgctl::drift::DriftKind;
 use wgctl::protocol::v1::{Interface, Peer};
 
 use super::Reconciler;
-use super::drift_detection::Before;
+use super::drift_detection::Baseline;
 use crate::drift::Subject;
 use crate::host::Host;
 
 /// What was recorded of the interface, and of the peers about which something stands.
-pub(super) struct Recorded {
+pub(super) struct FormerRecord {
     interface: Option<Interface>,
     peers: BTreeMap<PeerId, Peer>,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// To be taken before the record changes.
-    pub(super) fn recorded(&self) -> Recorded {
+    pub(super) fn recorded(&self) -> FormerRecord {
         let peer = |id: &PeerId| self.state.as_ref()?.peers.get(id).cloned();
         let standing = self.ledger.standing().filter_map(|(_, drift)| drift.peer);
-        Recorded {
+        FormerRecord {
             interface: self.state.as_ref().map(|state| state.interface.clone()),
             peers: standing.filter_map(|id| Some((id, peer(&id)?))).collect(),
         }
     }
 
     /// Everything may have changed.
-    pub(super) fn record_was_changed(&mut self, recorded: &Recorded) {
+    pub(super) fn record_was_changed(&mut self, recorded: &FormerRecord) {
         let Some(state) = &self.state else { return };
         let now = &state.interface;
         let Some(before) = &recorded.interface else { return };
@@ -59,8 +59,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     /// What is remembered is of another.
     fn another_interface(&mut self) {
         self.actual = None;
-        self.remembered = Before::Unknown;
-        self.host_left = Before::Unknown;
+        self.remembered = Baseline::Unknown;
+        self.host_left = Baseline::Unknown;
         self.link = None;
         self.mtu_was_set = false;
         self.ledger.forget(|_, _| true);

@@ -23,9 +23,9 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, Backend, Config};
 use crate::host::Netlink;
-use crate::reconcile::{Whole, whole};
+use crate::reconcile::{DesiredHost, desired_host};
 use crate::secrets::{self, Secrets, Takeover};
-use crate::setup::adopt::{self, Course, Found};
+use crate::setup::adopt::{self, EnrollmentDecision, ExistingInterface};
 use crate::setup::preview;
 use crate::setup::wg_quick_file::{self, Import};
 use crate::{cache, state_dir};
@@ -147,8 +147,8 @@ pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
         import: import.as_ref(),
     };
     match adopt::course(&terms, own.as_ref(), device.clone(), import.as_ref())? {
-        Course::AsRecorded => host.become_recorded(own.as_ref(), device).await,
-        Course::Adopt(found) => host.adopt(&found).await,
+        EnrollmentDecision::AsRecorded => host.become_recorded(own.as_ref(), device).await,
+        EnrollmentDecision::Adopt(found) => host.adopt(&found).await,
     }
 }
 
@@ -173,7 +173,7 @@ impl NewHost<'_> {
         // Only where something is there already is there something to say of it.
         let first_run = match (&secrets, &device) {
             (Some(secrets), Some(device)) => {
-                let wanted = whole(secrets, &self.terms.server_id, &self.terms.recorded, Timestamp::now());
+                let wanted = desired_host(secrets, &self.terms.server_id, &self.terms.recorded, Timestamp::now());
                 Some(first_run(wanted, device, &BTreeMap::new()).await)
             }
             _ => None,
@@ -212,14 +212,14 @@ impl NewHost<'_> {
     }
 
     /// The host's interface becomes the server's as it is.
-    async fn adopt(&self, found: &Found) -> Result<String, Error> {
+    async fn adopt(&self, found: &ExistingInterface) -> Result<String, Error> {
         let (server, folder) = (&self.terms.server_id, &self.config.state_dir);
         let mut takeover = Takeover::new(folder, found.private_key.clone())?;
         let adoption = found.describe(takeover.secrets(), server).map_err(adopt::Error::from)?;
         let mut planned = self.client.adopt(&adoption, true).await?;
         let port = planned.recorded.interface.listen_port;
         let notes = preview::notes(self.terms, port, self.import);
-        let wanted = whole(takeover.secrets(), server, &planned.recorded, Timestamp::now());
+        let wanted = desired_host(takeover.secrets(), server, &planned.recorded, Timestamp::now());
         let names = planned
             .clients
             .iter()
@@ -302,7 +302,7 @@ impl NewHost<'_> {
 }
 
 /// What the agent's first run changes, peers and host.
-async fn first_run(wanted: Whole, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
+async fn first_run(wanted: DesiredHost, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
     let mut lines = preview::changes(&wanted, actual, names);
     match blocking(move || Netlink::open()?.preview(&wanted.spec)).await {
         Ok(host) => lines.extend(host),

@@ -11,12 +11,12 @@ use wgctl::device::{Device, Plan};
 use wgctl::protocol::v1::{Adopted, Terms};
 use wgctl::{PeerName, PublicKey};
 
-use crate::reconcile::Whole;
-use crate::setup::adopt::{Found, obstacles};
+use crate::reconcile::DesiredHost;
+use crate::setup::adopt::{ExistingInterface, obstacles};
 use crate::setup::wg_quick_file::Import;
 
 /// What the agent's first run changes on the WireGuard interface: a line each.
-pub(crate) fn changes(whole: &Whole, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
+pub(crate) fn changes(whole: &DesiredHost, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
     let Plan {
         private_key,
         listen_port,
@@ -51,7 +51,7 @@ fn change_of(change: &PeerChange, names: &BTreeMap<PublicKey, PeerName>) -> Stri
 }
 
 /// The plan of an adoption. `first_run` is what the agent will change.
-pub(crate) fn adoption(terms: &Terms, found: &Found, adopted: &Adopted, first_run: &[String]) -> String {
+pub(crate) fn adoption(terms: &Terms, found: &ExistingInterface, adopted: &Adopted, first_run: &[String]) -> String {
     let interface = &adopted.recorded.interface;
     let mut words = format!(
         "{} becomes {}'s as it is{}:\n  private key of {} (kept, and never leaves this host)\n  listen port {} (kept)\n  {} \

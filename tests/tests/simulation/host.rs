@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sentrazone_agent::host::Memory as HostMemory;
 use sentrazone_agent::conversation::plane::{Jitter, Planes};
-use sentrazone_agent::reconcile::{Handle, Input, LinkBy, Loop, Reconciler};
+use sentrazone_agent::host::Memory as HostMemory;
+use sentrazone_agent::reconcile::{EventLoop, Handle, Input, LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -243,7 +243,7 @@ impl Host {
             shared: Arc::clone(&self.shared),
         };
         let reconciler = Reconciler::new(backend, self.kernel.clone(), LinkBy::Us, Arc::clone(&secrets), folder);
-        let (turns, handle) = Loop::new(reconciler, self.shared.clock.clone());
+        let (turns, handle) = EventLoop::new(reconciler, self.shared.clock.clone());
         let stream = 10_000 + self.starts * 100 + u64::try_from(self.shared.number).unwrap();
         let dice = Mutex::new(Dice::new(self.seed, stream));
         let jitter = Jitter::new(move || dice.lock().unwrap().number());

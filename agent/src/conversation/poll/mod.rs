@@ -16,7 +16,7 @@ use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSIO
 
 use crate::conversation::plane::{Backoff, Plane, Planes};
 use crate::conversation::replies::answer;
-use crate::desired::{Base, Misfit};
+use crate::desired::{Base, StepError};
 use crate::metrics::Metrics;
 use crate::reconcile::{Input, Position};
 use crate::secrets::Secrets;
@@ -28,13 +28,13 @@ const PREKEYS_AT_ONCE: u32 = 256;
 
 /// What ends one connection.
 #[derive(Debug, thiserror::Error)]
-enum End {
+enum Disconnect {
     /// The plane failed or refused.
     #[error(transparent)]
     Plane(#[from] Error),
     /// The plane answers what does not fit though everything was asked for.
     #[error(transparent)]
-    Misfit(#[from] Misfit),
+    StepError(#[from] StepError),
     /// The token is of another server than the state on this host.
     #[error(
         "the token is of server {theirs}, but this host is {ours}: enroll it with a token of {ours}, or give the agent another state_dir"
@@ -51,7 +51,7 @@ enum End {
 }
 
 /// The polling side of the agent.
-pub struct Source<P> {
+pub struct Poller<P> {
     /// Whom to dial.
     pub planes: Planes<P>,
     /// The host's secrets.
@@ -68,7 +68,7 @@ pub struct Source<P> {
     pub metrics: Metrics,
 }
 
-impl<P: Plane> Source<P> {
+impl<P: Plane> Poller<P> {
     /// Polls until the reconciler ends.
     pub async fn run(self) {
         let mut backoff = self.planes.backoff();
@@ -77,10 +77,10 @@ impl<P: Plane> Source<P> {
             let (began, connections) = (Instant::now(), *self.connected.borrow());
             let end = self.converse(&client, &mut backoff).await;
             self.metrics.disconnected();
-            let silent = matches!(&end, End::Plane(error) if error.status().is_none());
+            let silent = matches!(&end, Disconnect::Plane(error) if error.status().is_none());
             match end {
-                End::Stopping => return,
-                End::Plane(error) if error.status() == Some(401) => tracing::error!(
+                Disconnect::Stopping => return,
+                Disconnect::Plane(error) if error.status() == Some(401) => tracing::error!(
                     "{} refuses this agent's token: make a new one (`wgctl server token SERVER`) and enroll again; \
                      tunnels stay as they are",
                     client.target()
@@ -98,7 +98,7 @@ impl<P: Plane> Source<P> {
         }
     }
 
-    async fn converse(&self, client: &P, backoff: &mut Backoff) -> End {
+    async fn converse(&self, client: &P, backoff: &mut Backoff) -> Disconnect {
         let introduced = self.introduce(client).await;
         self.metrics.dialled(introduced.is_ok());
         let server = match introduced {
@@ -128,7 +128,7 @@ impl<P: Plane> Source<P> {
         self.position.borrow().map(|(life, _)| life)
     }
 
-    async fn introduce(&self, client: &P) -> Result<ServerId, End> {
+    async fn introduce(&self, client: &P) -> Result<ServerId, Disconnect> {
         let hello = Hello {
             version: VERSION,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,25 +137,30 @@ impl<P: Plane> Source<P> {
         let server = client.hello(&hello).await?.server_id;
         let ours = self.server.borrow().clone();
         if let Some(ours) = ours.filter(|ours| *ours != server) {
-            return Err(End::AnotherServer { theirs: server, ours });
+            return Err(Disconnect::AnotherServer { theirs: server, ours });
         }
         self.server.send_replace(Some(server.clone()));
         Ok(server)
     }
 
-    async fn poll(&self, client: &P, server: &ServerId) -> Result<(), End> {
+    async fn poll(&self, client: &P, server: &ServerId) -> Result<(), Disconnect> {
         let position = *self.position.borrow();
-        match self.ask(client, server, position).await? {
+        match self.poll_since(client, server, position).await? {
             Err(misfit) if position.is_some() => {
                 tracing::warn!("{misfit}");
-                Ok(self.ask(client, server, None).await??)
+                Ok(self.poll_since(client, server, None).await??)
             }
             outcome => Ok(outcome?),
         }
     }
 
     /// Asks for what is new since `position`, for everything without one, and hands it over.
-    async fn ask(&self, client: &P, server: &ServerId, position: Position) -> Result<Result<(), Misfit>, End> {
+    async fn poll_since(
+        &self,
+        client: &P,
+        server: &ServerId,
+        position: Position,
+    ) -> Result<Result<(), StepError>, Disconnect> {
         let query = DesiredQuery {
             revision: position.map_or(0, |(_, revision)| revision),
             incarnation: position.map(|(incarnation, _)| incarnation),
@@ -167,14 +172,19 @@ impl<P: Plane> Source<P> {
         }
         let wanted = desired.prekeys_wanted;
         let base = position.map_or(Base::Nothing, |_| Base::Here);
-        let outcome = self.hand_over(server, desired, base).await?;
+        let outcome = self.wait_until_carried_out(server, desired, base).await?;
         if wanted > 0 {
             self.fill(client, server, wanted).await?;
         }
         Ok(outcome)
     }
 
-    async fn hand_over(&self, server: &ServerId, desired: Desired, base: Base) -> Result<Result<(), Misfit>, End> {
+    async fn wait_until_carried_out(
+        &self,
+        server: &ServerId,
+        desired: Desired,
+        base: Base,
+    ) -> Result<Result<(), StepError>, Disconnect> {
         let (done, carried_out) = oneshot::channel();
         let input = Input::Desired {
             server: server.clone(),
@@ -182,8 +192,8 @@ impl<P: Plane> Source<P> {
             base,
             done,
         };
-        self.inbox.send(input).map_err(|_| End::Stopping)?;
-        carried_out.await.map_err(|_| End::Stopping)
+        self.inbox.send(input).map_err(|_| Disconnect::Stopping)?;
+        carried_out.await.map_err(|_| Disconnect::Stopping)
     }
 
     /// Answers on the side: a person waits, and so does the next poll's news.
@@ -197,7 +207,7 @@ impl<P: Plane> Source<P> {
         });
     }
 
-    async fn fill(&self, client: &P, server: &ServerId, wanted: u32) -> Result<(), End> {
+    async fn fill(&self, client: &P, server: &ServerId, wanted: u32) -> Result<(), Disconnect> {
         let mut prekeys = Vec::new();
         for _ in 0..wanted.min(PREKEYS_AT_ONCE) {
             match self.secrets.prekey(server) {

@@ -11,10 +11,10 @@ use wgctl::protocol::v1::{Ask, Change, Peer};
 use wgctl::{Clock, PublicKey, Timestamp};
 
 use super::*;
-use crate::conversation::fake_plane::{Fake, Manner};
+use crate::conversation::fake_plane::{Behaviour, FakePlane};
 use crate::conversation::plane::Jitter;
 use crate::desired::tests::{answer as says, interface, peer, server as los_angeles};
-use crate::reconcile::{LinkBy, Loop, Reconciler};
+use crate::reconcile::{EventLoop, LinkBy, Reconciler};
 use crate::{captured_log, host};
 
 /// An agent among the tasks of a test; dropped, it is gone like one that was killed.
@@ -28,11 +28,11 @@ struct Agent {
 
 impl Agent {
     /// A new host that dials these planes. Each wait is as long as it may be.
-    async fn of(planes: &[Fake]) -> Self {
+    async fn of(planes: &[FakePlane]) -> Self {
         Self::reporting_each(60, planes).await
     }
 
-    async fn reporting_each(every: u32, planes: &[Fake]) -> Self {
+    async fn reporting_each(every: u32, planes: &[FakePlane]) -> Self {
         let mut agent = Self {
             devices: Memory::new(),
             folder: tempfile::tempdir().unwrap(),
@@ -44,7 +44,7 @@ impl Agent {
     }
 
     /// Gives how long it took to be ready.
-    async fn start(&mut self, planes: &[Fake]) -> Duration {
+    async fn start(&mut self, planes: &[FakePlane]) -> Duration {
         captured_log::begin();
         let began = Instant::now();
         let folder = self.folder.path().to_owned();
@@ -52,7 +52,7 @@ impl Agent {
         let host = host::Memory::new(self.devices.clone());
         let reconciler = Reconciler::new(self.devices.clone(), host, LinkBy::Us, Arc::clone(&secrets), folder);
         let clock = Clock::new(|| Timestamp::from_unix(1_800_000_000));
-        let (turns, handle) = Loop::new(reconciler, clock);
+        let (turns, handle) = EventLoop::new(reconciler, clock);
         let (ready, is_ready) = oneshot::channel();
         // One less than what every bound divides: the longest wait below it.
         let planes = Planes::new(planes.to_vec(), Jitter::new(|| 240_000 - 1));
@@ -90,7 +90,7 @@ fn seconds(seconds: u64) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn a_poll_is_held_until_there_is_news_and_what_comes_is_confirmed() {
     let (one, two) = (peer(2), peer(3));
-    let plane = Fake::new(std::slice::from_ref(&one));
+    let plane = FakePlane::new(std::slice::from_ref(&one));
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
     agent.has(std::slice::from_ref(&one)).await;
     tokio::time::sleep(seconds(60)).await;
@@ -116,15 +116,15 @@ async fn a_poll_is_held_until_there_is_news_and_what_comes_is_confirmed() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_takes_nothing_away_and_is_tried_again_ever_more_rarely() {
     let one = peer(2);
-    let plane = Fake::new(std::slice::from_ref(&one));
+    let plane = FakePlane::new(std::slice::from_ref(&one));
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
     agent.has(std::slice::from_ref(&one)).await;
-    plane.behave(Manner::Refuses(401));
+    plane.behave(Behaviour::Refuses(401));
     tokio::time::sleep(seconds(3600)).await;
     assert_eq!(agent.keys(), BTreeSet::from([one.public_key]));
     let hellos = plane.record().hellos.len();
     assert!((100..=130).contains(&hellos), "{hellos} in an hour: every 30 s at most");
-    plane.behave(Manner::Answers);
+    plane.behave(Behaviour::Answers);
     plane.change(&[]);
     agent.has(&[]).await;
 }
@@ -132,7 +132,7 @@ async fn a_refused_token_takes_nothing_away_and_is_tried_again_ever_more_rarely(
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_fit_is_followed_by_asking_for_everything() {
     let (one, two) = (peer(2), peer(3));
-    let plane = Fake::new(&[one.clone(), two.clone()]);
+    let plane = FakePlane::new(&[one.clone(), two.clone()]);
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
     agent.has(&[one.clone(), two.clone()]).await;
     let delta = |life, revision| {
@@ -164,7 +164,7 @@ async fn an_answer_that_does_not_fit_is_followed_by_asking_for_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn the_stock_of_prekeys_is_filled_with_as_many_as_one_message_may_bring() {
-    let plane = Fake::new(&[]);
+    let plane = FakePlane::new(&[]);
     plane.record().prekeys_wanted = 1000;
     let _agent = Agent::of(std::slice::from_ref(&plane)).await;
     until("prekeys come", || !plane.record().prekeys.is_empty()).await;
@@ -175,7 +175,7 @@ async fn the_stock_of_prekeys_is_filled_with_as_many_as_one_message_may_bring() 
 
 #[tokio::test(start_paused = true)]
 async fn what_only_the_host_can_answer_is_answered_while_the_poll_goes_on() {
-    let plane = Fake::new(&[]);
+    let plane = FakePlane::new(&[]);
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
     let secrets = Secrets::open(agent.folder.path()).unwrap();
     let prekey = secrets.prekey(&los_angeles()).unwrap();
@@ -198,8 +198,8 @@ async fn what_only_the_host_can_answer_is_answered_while_the_poll_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
     let one = peer(2);
-    let planes = [Manner::Gone, Manner::Refuses(503), Manner::Gone].map(|manner| {
-        let plane = Fake::new(std::slice::from_ref(&one));
+    let planes = [Behaviour::Gone, Behaviour::Refuses(503), Behaviour::Gone].map(|manner| {
+        let plane = FakePlane::new(std::slice::from_ref(&one));
         plane.behave(manner);
         plane
     });
@@ -217,7 +217,7 @@ async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
         .map(|pair| (pair[1].0 - pair[0].0).as_millis())
         .collect();
     assert_eq!(waits, [499, 999, 1999, 3999, 7999, 15_999, 29_999, 29_999]);
-    planes[1].behave(Manner::Answers);
+    planes[1].behave(Behaviour::Answers);
     agent.has(&[one]).await;
     assert_eq!(planes[0].record().hellos.len(), 4);
     assert_eq!(planes[2].record().hellos.len(), 3, "who answers is stayed with");
@@ -226,10 +226,10 @@ async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
 #[tokio::test(start_paused = true)]
 async fn a_plane_that_never_answers_keeps_nobody_from_being_ready_or_from_repairing() {
     let one = peer(2);
-    let plane = Fake::new(std::slice::from_ref(&one));
+    let plane = FakePlane::new(std::slice::from_ref(&one));
     let mut agent = Agent::of(std::slice::from_ref(&plane)).await;
     agent.has(std::slice::from_ref(&one)).await;
-    plane.behave(Manner::Silent);
+    plane.behave(Behaviour::Silent);
     agent.tasks.shutdown().await;
     agent.devices.delete(&interface().name);
     assert!(agent.start(std::slice::from_ref(&plane)).await < Duration::from_millis(10));
@@ -242,7 +242,7 @@ async fn a_plane_that_never_answers_keeps_nobody_from_being_ready_or_from_repair
     let gone = Instant::now();
     agent.has(std::slice::from_ref(&one)).await;
     assert!(gone.elapsed() < seconds(31), "a round comes though nobody answers");
-    plane.behave(Manner::Answers);
+    plane.behave(Behaviour::Answers);
     plane.change(&[]);
     agent.has(&[]).await;
 }
@@ -250,7 +250,7 @@ async fn a_plane_that_never_answers_keeps_nobody_from_being_ready_or_from_repair
 #[tokio::test(start_paused = true)]
 async fn a_token_of_another_server_changes_nothing_on_this_host() {
     let one = peer(2);
-    let plane = Fake::new(std::slice::from_ref(&one));
+    let plane = FakePlane::new(std::slice::from_ref(&one));
     let mut agent = Agent::of(std::slice::from_ref(&plane)).await;
     agent.has(std::slice::from_ref(&one)).await;
     agent.tasks.shutdown().await;
@@ -265,15 +265,15 @@ async fn a_token_of_another_server_changes_nothing_on_this_host() {
 #[tokio::test(start_paused = true)]
 async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
     let one = peer(2);
-    let (silent, other) = (Fake::new(&[]), Fake::new(std::slice::from_ref(&one)));
-    silent.behave(Manner::Silent);
+    let (silent, other) = (FakePlane::new(&[]), FakePlane::new(std::slice::from_ref(&one)));
+    silent.behave(Behaviour::Silent);
     let agent = Agent::of(&[silent.clone(), other.clone()]).await;
     agent.has(std::slice::from_ref(&one)).await;
     for _ in 0..3 {
-        other.behave(Manner::Gone);
+        other.behave(Behaviour::Gone);
         other.change(&[]);
         tokio::time::sleep(seconds(5)).await;
-        other.behave(Manner::Answers);
+        other.behave(Behaviour::Answers);
         let back = Instant::now();
         agent.has(&[]).await;
         assert!(back.elapsed() < seconds(10), "{:?}", back.elapsed());
@@ -281,15 +281,15 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
         agent.has(std::slice::from_ref(&one)).await;
     }
     assert_eq!(silent.record().hellos.len(), 1);
-    other.behave(Manner::Gone);
-    silent.behave(Manner::Answers);
+    other.behave(Behaviour::Gone);
+    silent.behave(Behaviour::Answers);
     silent.change(&[]);
     agent.has(&[]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_report_that_is_stuck_makes_way_for_the_next() {
-    let plane = Fake::new(&[]);
+    let plane = FakePlane::new(&[]);
     let _agent = Agent::reporting_each(5, std::slice::from_ref(&plane)).await;
     tokio::time::sleep(seconds(20)).await;
     plane.record().stuck = 1;

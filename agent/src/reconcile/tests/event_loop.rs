@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 use wgctl::Clock;
 
 use super::*;
-use crate::reconcile::{Handle, Input, Loop, Reading};
+use crate::reconcile::{EventLoop, Handle, Input, Reading};
 
 /// A loop that runs among the test's tasks.
 struct Running {
@@ -27,7 +27,7 @@ impl Running {
             let seconds = i64::try_from(begun.elapsed().as_secs()).unwrap();
             Timestamp::from_unix(start.unix() + seconds + ahead.load(std::sync::atomic::Ordering::Relaxed))
         });
-        let (turns, handle) = Loop::new(reconciler(&rig.devices, &rig.host, &rig.secrets, &rig.folder), clock);
+        let (turns, handle) = EventLoop::new(reconciler(&rig.devices, &rig.host, &rig.secrets, &rig.folder), clock);
         let (ready, is_ready) = oneshot::channel();
         let task = tokio::spawn(turns.run(ready));
         is_ready.await.unwrap();
@@ -71,7 +71,7 @@ impl Running {
 
     async fn look(&self) -> Reading {
         let (reading, shown) = oneshot::channel();
-        assert!(self.handle.inbox.send(Input::Look { reading }).is_ok());
+        assert!(self.handle.inbox.send(Input::Inspect { reading }).is_ok());
         shown.await.unwrap()
     }
 }
@@ -141,7 +141,7 @@ async fn a_batch_is_shown_with_each_look_until_it_was_counted() {
         "{page}"
     );
     assert_eq!(running.look().await.counters.as_ref(), Some(&first));
-    let counted = Input::Counted {
+    let counted = Input::CountersAcknowledged {
         sequence: first.sequence,
     };
     assert!(running.handle.inbox.send(counted).is_ok());

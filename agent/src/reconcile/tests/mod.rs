@@ -67,7 +67,7 @@ impl Rig {
         self.reconciler = reconciler(&self.devices, &self.host, &self.secrets, &self.folder);
     }
 
-    fn take(&mut self, change: Change) -> Result<Touched, Misfit> {
+    fn take(&mut self, change: Change) -> Result<ChangeScope, StepError> {
         self.revision += 1;
         let desired = answer(self.life, self.revision, change);
         self.reconciler.take(&server(), desired, Base::Here, self.now)

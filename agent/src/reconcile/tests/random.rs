@@ -176,7 +176,7 @@ proptest! {
         let writes = (rig.devices.writes(), rig.host.writes());
         let mut standing = Vec::new();
         while let Some(report) = world.rig.report() {
-            world.rig.reconciler.told(Told::Taken(report.sequence));
+            world.rig.reconciler.take_drift_receipt(DriftReceipt::Acknowledged(report.sequence));
             standing = report.standing;
         }
         prop_assert_eq!(standing, []);

@@ -102,7 +102,7 @@ pub(crate) fn lost_addresses(interface: &InterfaceName, surplus: &[IpNet]) -> Ve
 
 /// An interface that is to be taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ExistingInterface {
     /// Its key.
     pub private_key: PrivateKey,
     /// All of it.
@@ -115,11 +115,11 @@ pub struct Found {
 
 /// What enrolling comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Course {
+pub enum EnrollmentDecision {
     /// The host becomes what is recorded.
     AsRecorded,
     /// What the host has is recorded.
-    Adopt(Box<Found>),
+    Adopt(Box<ExistingInterface>),
 }
 
 /// Decides. `own` is the key of the agent's own state, `device` the interface as it runs.
@@ -128,7 +128,7 @@ pub fn course(
     own: Option<&PublicKey>,
     device: Option<Device>,
     import: Option<&Import>,
-) -> Result<Course, Error> {
+) -> Result<EnrollmentDecision, Error> {
     let (server, interface) = (&terms.server_id, &terms.recorded.interface.name);
     let Some(found) = found(interface, device, import)? else {
         return match (terms.adopt, import) {
@@ -136,18 +136,18 @@ pub fn course(
                 interface: interface.clone(),
                 server: server.clone(),
             }),
-            (false, _) => Ok(Course::AsRecorded),
+            (false, _) => Ok(EnrollmentDecision::AsRecorded),
         };
     };
     let key = found.private_key.public_key();
     // Recorded, but not written down here: an adoption whose answer got lost.
     let cut_off = terms.public_key == Some(key) && own != Some(&key);
     if terms.adopt || cut_off {
-        return Ok(Course::Adopt(Box::new(found)));
+        return Ok(EnrollmentDecision::Adopt(Box::new(found)));
     }
     match (import, own == Some(&key)) {
         (Some(_), _) => Err(Error::NotAwaited(server.clone())),
-        (None, true) => Ok(Course::AsRecorded),
+        (None, true) => Ok(EnrollmentDecision::AsRecorded),
         (None, false) => Err(Error::Occupied {
             interface: interface.clone(),
             peers: found.device.peers.len(),
@@ -157,11 +157,15 @@ pub fn course(
 }
 
 /// The interface with a key that there is: as it runs, with the file's names; else the file's.
-fn found(interface: &InterfaceName, device: Option<Device>, import: Option<&Import>) -> Result<Option<Found>, Error> {
+fn found(
+    interface: &InterfaceName,
+    device: Option<Device>,
+    import: Option<&Import>,
+) -> Result<Option<ExistingInterface>, Error> {
     let names = import.map(|import| import.names.clone()).unwrap_or_default();
     let running = device.and_then(|device| Some((device.private_key.clone()?, device)));
     let Some((private_key, device)) = running else {
-        return Ok(import.map(|import| Found {
+        return Ok(import.map(|import| ExistingInterface {
             private_key: import.private_key.clone(),
             device: import.device.clone(),
             names,
@@ -173,7 +177,7 @@ fn found(interface: &InterfaceName, device: Option<Device>, import: Option<&Impo
             file: import.path.display().to_string(),
             interface: interface.clone(),
         }),
-        None => Ok(Some(Found {
+        None => Ok(Some(ExistingInterface {
             private_key,
             device,
             names,
@@ -182,7 +186,7 @@ fn found(interface: &InterfaceName, device: Option<Device>, import: Option<&Impo
     }
 }
 
-impl Found {
+impl ExistingInterface {
     /// What the plane is told. Its private key is not in it, preshared keys are sealed.
     pub fn describe(&self, secrets: &Secrets, server: &ServerId) -> Result<Adoption, secrets::Error> {
         let peers = self.device.peers.iter().map(|(key, peer)| {

@@ -9,7 +9,7 @@ use wgctl::{PresharedKey, Timestamp};
 
 use super::*;
 use crate::desired::tests::{interface, server};
-use crate::reconcile::whole;
+use crate::reconcile::desired_host;
 use crate::secrets::Takeover;
 
 fn key() -> PrivateKey {
@@ -61,10 +61,10 @@ fn import(folder: &Path, private_key: &PrivateKey) -> Import {
     Import::read(&path).unwrap()
 }
 
-fn found(private_key: &PrivateKey) -> Found {
+fn found(private_key: &PrivateKey) -> ExistingInterface {
     match course(&terms(true, None), None, Some(device(private_key)), None).unwrap() {
-        Course::Adopt(found) => *found,
-        Course::AsRecorded => panic!("it is to be adopted"),
+        EnrollmentDecision::Adopt(found) => *found,
+        EnrollmentDecision::AsRecorded => panic!("it is to be adopted"),
     }
 }
 
@@ -81,28 +81,28 @@ fn an_interface_is_adopted_only_where_the_record_awaits_it() {
     );
     assert!(matches!(
         course(&terms(true, None), Some(&ours), there(), None),
-        Ok(Course::Adopt(_))
+        Ok(EnrollmentDecision::Adopt(_))
     ));
     assert_eq!(
         course(&terms(false, None), Some(&ours), None, None).unwrap(),
-        Course::AsRecorded
+        EnrollmentDecision::AsRecorded
     );
     let own = theirs.public_key();
     assert_eq!(
         course(&terms(false, Some(own)), Some(&own), there(), None).unwrap(),
-        Course::AsRecorded
+        EnrollmentDecision::AsRecorded
     );
     assert!(
         matches!(
             course(&terms(true, Some(own)), Some(&own), there(), None),
-            Ok(Course::Adopt(_))
+            Ok(EnrollmentDecision::Adopt(_))
         ),
         "peers that were added since a release"
     );
     let keyless = Device::default();
     assert_eq!(
         course(&terms(false, None), None, Some(keyless.clone()), None).unwrap(),
-        Course::AsRecorded
+        EnrollmentDecision::AsRecorded
     );
     for device in [None, Some(keyless)] {
         let refused = course(&terms(true, None), None, device, None).unwrap_err().to_string();
@@ -119,7 +119,7 @@ fn an_adoption_whose_answer_got_lost_is_sent_again() {
     let recorded = Some(theirs.public_key());
     for own in [None, Some(key().public_key())] {
         let again = course(&terms(false, recorded), own.as_ref(), Some(device(&theirs)), None);
-        assert!(matches!(again, Ok(Course::Adopt(_))), "{again:?}");
+        assert!(matches!(again, Ok(EnrollmentDecision::Adopt(_))), "{again:?}");
     }
 }
 
@@ -128,11 +128,12 @@ fn a_file_gives_what_the_kernel_does_not_have_and_must_agree_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let theirs = key();
     let file = import(folder.path(), &theirs);
-    let Ok(Course::Adopt(found)) = course(&terms(true, None), None, None, Some(&file)) else {
+    let Ok(EnrollmentDecision::Adopt(found)) = course(&terms(true, None), None, None, Some(&file)) else {
         panic!("the file's")
     };
     assert!(!found.runs && found.device.peers.is_empty());
-    let Ok(Course::Adopt(found)) = course(&terms(true, None), None, Some(device(&theirs)), Some(&file)) else {
+    let Ok(EnrollmentDecision::Adopt(found)) = course(&terms(true, None), None, Some(device(&theirs)), Some(&file))
+    else {
         panic!("the kernel's")
     };
     assert!(found.runs && found.device.peers.len() == 1);
@@ -193,7 +194,7 @@ fn once_recorded_the_first_run_has_nothing_to_say_to_the_interface() {
         expires_at: None,
     };
     recorded.peers = adoption.peers.iter().map(wire).collect();
-    let wanted = whole(takeover.secrets(), &server(), &recorded, Timestamp::from_unix(10));
+    let wanted = desired_host(takeover.secrets(), &server(), &recorded, Timestamp::from_unix(10));
     let said = crate::setup::preview::changes(&wanted, &found.device, &BTreeMap::new());
     assert!(said.is_empty(), "{said:?}");
 

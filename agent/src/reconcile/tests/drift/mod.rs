@@ -8,7 +8,7 @@ use wgctl::drift::DriftKind::{self, *};
 use wgctl::drift::{Drift, DriftPolicy};
 
 use super::*;
-use crate::host::{Masquerade, Shown};
+use crate::host::{HostState, Masquerade};
 
 /// Something others do, and what it is to be called.
 struct Meddling {
@@ -128,7 +128,7 @@ fn kinds(drifts: &[Drift]) -> Vec<DriftKind> {
 
 impl Rig {
     /// An interface with everything that can drift.
-    fn whole(policy: DriftPolicy) -> (Self, Vec<v1::Peer>) {
+    fn desired_host(policy: DriftPolicy) -> (Self, Vec<v1::Peer>) {
         let mut rig = Self::new();
         let mut peers = vec![rig.sealed(2), peer(3), peer(4)];
         peers[2].allowed_ips.push("10.50.0.0/16".parse().unwrap());
@@ -149,7 +149,8 @@ impl Rig {
     fn told(&mut self) -> Option<ToldOf> {
         let mut all = None;
         while let Some(report) = self.report() {
-            self.reconciler.told(Told::Taken(report.sequence));
+            self.reconciler
+                .take_drift_receipt(DriftReceipt::Acknowledged(report.sequence));
             let told: &mut ToldOf = all.get_or_insert_default();
             told.repaired.extend(kinds(&report.repaired));
             told.seen.extend(kinds(&report.seen));
@@ -166,7 +167,7 @@ impl Rig {
         self.reconciler.reports().borrow().clone()
     }
 
-    fn shown(&self) -> Option<Shown> {
+    fn shown(&self) -> Option<HostState> {
         self.host.shown(&name())
     }
 
@@ -193,7 +194,7 @@ fn sorted(kinds: &[DriftKind]) -> Vec<DriftKind> {
 #[test]
 fn what_others_change_is_repaired_at_once_and_told_once() {
     for Meddling { kinds, act } in MEDDLINGS {
-        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let bystander = &peers[2];
         rig.devices.set_counters(&name(), &bystander.public_key, 7, 8);
         rig.round();
@@ -210,7 +211,7 @@ fn what_others_change_is_repaired_at_once_and_told_once() {
         if *kinds == [LinkDeleted] {
             assert_eq!(rig.device().peers.len(), device.peers.len());
             assert_eq!(
-                Shown {
+                HostState {
                     index: shown.index,
                     ..now
                 },
@@ -227,7 +228,7 @@ fn what_others_change_is_repaired_at_once_and_told_once() {
 
 #[test]
 fn a_report_is_news_once() {
-    let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+    let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
     let mut reports = rig.reconciler.reports();
     rig.meddle(vec![meddling(Remove, peers[0].public_key, &[])]);
     rig.round();
@@ -236,14 +237,15 @@ fn a_report_is_news_once() {
     assert!(report.is_some());
     rig.round();
     assert!(!reports.has_changed().unwrap(), "it is under way");
-    rig.reconciler.told(Told::Taken(report.unwrap().sequence));
+    rig.reconciler
+        .take_drift_receipt(DriftReceipt::Acknowledged(report.unwrap().sequence));
     assert!(reports.has_changed().unwrap() && reports.borrow().is_none());
 }
 
 #[test]
 fn a_link_in_the_place_of_ours_is_one_drift_and_after_a_boot_none() {
     for restarted in [false, true] {
-        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         rig.devices.delete(&name());
         rig.devices.create(&name());
         if restarted {
@@ -275,7 +277,7 @@ fn it_is_said_which_of_a_peers_settings_others_changed() {
             "preshared key and persistent keepalive (9) of the peer KEY are others",
         ),
     ] {
-        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let key = peers[0].public_key;
         rig.meddle(vec![PeerChange {
             preshared_key,
@@ -303,7 +305,7 @@ fn a_few_networks_are_named_and_the_rest_counted() {
         (4, "10.71.0.0/16, 10.72.0.0/16, 10.73.0.0/16, 10.74.0.0/16"),
         (5, "10.71.0.0/16, 10.72.0.0/16, 10.73.0.0/16, 10.74.0.0/16, 1 more"),
     ] {
-        let (mut rig, _) = Rig::whole(DriftPolicy::Enforce);
+        let (mut rig, _) = Rig::desired_host(DriftPolicy::Enforce);
         let theirs = key();
         rig.meddle(vec![meddling(Create, theirs, &networks[..count])]);
         rig.round();
@@ -317,7 +319,7 @@ fn a_few_networks_are_named_and_the_rest_counted() {
 
 #[test]
 fn a_key_that_is_left_does_not_keep_the_recorded_port_from_being_set() {
-    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     rig.set(Plan {
         private_key: Some(PrivateKey::generate().unwrap()),
         ..Plan::default()
@@ -348,7 +350,7 @@ fn an_expired_peer_that_others_put_back_is_taken_away_and_is_no_drift() {
 #[test]
 fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced() {
     for Meddling { kinds, act } in MEDDLINGS {
-        let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+        let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
         act(&mut rig, &peers);
         let meddled = (rig.devices.device(&name()), rig.shown(), rig.writes());
         for _ in 0..3 {
@@ -397,7 +399,7 @@ fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced(
 #[test]
 fn a_restarted_agent_leaves_what_stood_and_counts_it_once() {
     for Meddling { kinds, act } in MEDDLINGS.iter().filter(|meddling| meddling.kinds != [LinkDeleted]) {
-        let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+        let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
         act(&mut rig, &peers);
         rig.round();
         assert_eq!(rig.told().unwrap().seen, sorted(kinds));
@@ -408,7 +410,7 @@ fn a_restarted_agent_leaves_what_stood_and_counts_it_once() {
         let now = rig.now;
         rig.reconciler.take(&server(), unchanged, Base::Here, now).unwrap();
         assert_eq!((rig.device(), rig.shown(), rig.told()), (meddled.0, meddled.1, None));
-        rig.reconciler.told(Told::Connected);
+        rig.reconciler.take_drift_receipt(DriftReceipt::PlaneConnected);
         let standing = ToldOf {
             standing: sorted(kinds),
             ..ToldOf::default()
@@ -420,7 +422,7 @@ fn a_restarted_agent_leaves_what_stood_and_counts_it_once() {
 #[test]
 fn what_was_done_while_the_agent_was_away_is_drift_but_on_a_link_it_makes() {
     for Meddling { kinds, act } in MEDDLINGS {
-        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let device = rig.device();
         act(&mut rig, &peers);
         rig.restart();
