@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use sentrazone_agent::arguments::{Arguments, EnrollArguments, Verb};
 use sentrazone_agent::config::Config;
-use sentrazone_agent::conversation::plane::Planes;
+use sentrazone_agent::conversation::Planes;
 use sentrazone_agent::setup::enroll::{Enrollment, enroll};
 use sentrazone_agent::setup::release::release;
 use sentrazone_agent::{Error, run};

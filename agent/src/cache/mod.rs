@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use wgctl::file;
+use wgctl::{ServerId, file};
 
 use crate::desired::{Delta, State};
 use format::Chain;
@@ -54,6 +54,12 @@ pub fn exists(folder: &Path) -> bool {
 /// The cached state; `None` when nothing was ever cached.
 pub fn load(folder: &Path) -> Result<Option<State>, Error> {
     Ok(read(&folder.join(NAME))?.map(|content| content.state))
+}
+
+/// The server whose state is cached; none without a readable cache.
+#[must_use]
+pub fn server_of(folder: &Path) -> Option<ServerId> {
+    load(folder).ok().flatten().map(|state| state.server_id)
 }
 
 fn read(path: &Path) -> Result<Option<format::Content>, Error> {

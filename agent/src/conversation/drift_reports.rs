@@ -7,13 +7,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use wgctl::protocol::v1::DriftReport;
 
-use crate::conversation::plane::{Plane, Planes};
-use crate::conversation::report::may_pass;
+use super::plane::{Plane, is_temporary};
+use super::planes::Planes;
 use crate::drift::DriftReceipt;
 use crate::reconcile::Input;
 
 /// Tells every report, until the reconciler ends.
-pub async fn deliver_drift_reports<P: Plane>(
+pub(super) async fn deliver_drift_reports<P: Plane>(
     planes: Planes<P>,
     mut reports: watch::Receiver<Option<DriftReport>>,
     inbox: UnboundedSender<Input>,
@@ -36,7 +36,7 @@ pub async fn deliver_drift_reports<P: Plane>(
                 }
                 Err(error) => {
                     tracing::debug!("drift is not told: {error}");
-                    if may_pass(&error) {
+                    if is_temporary(&error) {
                         if !backoff.sleep_unless(&mut connected).await {
                             return;
                         }

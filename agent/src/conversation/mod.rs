@@ -1,12 +1,83 @@
-//! The conversation with the planes: everything the agent asks and tells them.
+//! The conversation with the planes: everything the agent asks them and tells them.
 //!
-//! Owns the connection (which plane, when), the long poll, the reports and the replies. It must not
-//! touch the interface: that is `reconcile`'s.
+//! Owns the choice of the plane, the long poll, the reports and the replies. It must not touch the
+//! interface: that is `reconcile`'s.
 
-pub mod drift_reports;
+mod backoff;
+mod confirmations;
+mod drift_reports;
 #[cfg(test)]
-pub(crate) mod fake_plane;
-pub mod plane;
-pub mod poll;
-pub mod replies;
-pub mod report;
+mod fake_plane;
+mod plane;
+mod planes;
+mod poll;
+mod replies;
+mod report;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use wgctl::ServerId;
+
+pub use backoff::Jitter;
+pub use plane::Plane;
+pub use planes::{Planes, SetupError};
+
+use crate::reconcile::Handle;
+use crate::secrets::Secrets;
+use poll::Poller;
+use report::Reporter;
+
+/// Starts all that is said to the planes, each in a task that runs until the reconciler's end.
+/// `server` is whose state is here already; `every` is the seconds between reports.
+pub fn start<P: Plane>(
+    planes: Planes<P>,
+    secrets: Arc<Secrets>,
+    reconcile: Handle,
+    server: Option<ServerId>,
+    every: u32,
+) -> JoinSet<()> {
+    let Handle {
+        inbox,
+        verdict,
+        position,
+        reports,
+        target: _,
+        metrics,
+    } = reconcile;
+    let (connected, connections) = watch::channel(0);
+    let server = watch::Sender::new(server);
+    let reporter = Reporter {
+        planes: planes.clone(),
+        inbox: inbox.clone(),
+        every,
+        connected: connections.clone(),
+        server: server.subscribe(),
+        metrics: metrics.clone(),
+    };
+    let source = Poller {
+        planes: planes.clone(),
+        secrets,
+        inbox: inbox.clone(),
+        position,
+        server,
+        connected,
+        metrics,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(source.run());
+    tasks.spawn(reporter.run());
+    tasks.spawn(confirmations::deliver_confirmations(
+        planes.clone(),
+        verdict,
+        connections.clone(),
+    ));
+    tasks.spawn(drift_reports::deliver_drift_reports(
+        planes,
+        reports,
+        inbox,
+        connections,
+    ));
+    tasks
+}

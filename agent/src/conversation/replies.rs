@@ -10,7 +10,7 @@ use crate::secrets::{Error, Secrets};
 
 /// Answers one request.
 #[must_use]
-pub fn answer(secrets: &Secrets, server: &ServerId, ask: Ask) -> Reply {
+pub(super) fn answer(secrets: &Secrets, server: &ServerId, ask: Ask) -> Reply {
     match ask {
         Ask::Configuration(wanted) => match configuration(secrets, server, wanted) {
             Ok(config) => Reply::Configuration {

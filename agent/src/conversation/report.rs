@@ -1,8 +1,8 @@
-//! What the plane is told without asking: what came of it, and how the host is doing.
+//! The periodic report to the plane: round-trip time, peers, transfers.
 //!
-//! Owns the confirmations (whenever the verdict changes, after each connection, now and then) and the
-//! reports (each interval: round trip, transfers). A look at the interface comes with each report,
-//! whether the plane is there or not: it is also what repairs drift.
+//! Owns when a report is sent and the measurement of the round trip. Each report begins with an
+//! inspection of the interface, whether a plane is reachable or not: the inspection also repairs
+//! drift.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,15 +10,16 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use wgctl::ServerId;
 use wgctl::address::{Endpoint, leads_off_host};
 use wgctl::api::Report;
 use wgctl::client::Error;
 
-use crate::conversation::plane::{Plane, Planes};
+use super::plane::Plane;
+use super::planes::Planes;
 use crate::metrics::Metrics;
-use crate::reconcile::{Input, Reading, Verdict};
+use crate::reconcile::{Input, Reading};
 
 /// How long a measured round trip may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,52 +27,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
 /// The share of the newest measurement in the smoothed round trip.
 const SMOOTHING: f64 = 0.2;
-/// How long a confirmation is left alone. One that was overtaken on its way by an older one is put
-/// right by then.
-const CONFIRM_AGAIN: Duration = Duration::from_secs(60);
-
-/// Confirms every verdict, and the latest again after each connection and now and then; until the reconciler ends.
-pub async fn deliver_confirmations<P: Plane>(
-    planes: Planes<P>,
-    mut verdict: watch::Receiver<Verdict>,
-    mut connected: watch::Receiver<u64>,
-) {
-    let mut backoff = planes.backoff();
-    loop {
-        let message = verdict.borrow_and_update().message();
-        // A plane that has not taken the introduction may be another server's.
-        let is_ours = *connected.borrow_and_update() > 0;
-        if let (true, Some(message), Some(client)) = (is_ours, message, planes.current()) {
-            if let Err(error) = client.applied(&message).await {
-                tracing::debug!("not confirmed: {error}");
-                if may_pass(&error) {
-                    if !backoff.sleep_unless(&mut connected).await {
-                        return;
-                    }
-                    continue;
-                }
-            } else {
-                backoff.reset();
-            }
-        }
-        tokio::select! {
-            biased;
-            changed = verdict.changed() => if changed.is_err() { return },
-            changed = connected.changed() => if changed.is_err() { return },
-            () = sleep(CONFIRM_AGAIN) => {}
-        }
-    }
-}
-
-/// Whether the same message may be taken later. If not, the next verdict or connection tries again.
-pub(crate) fn may_pass(error: &Error) -> bool {
-    error
-        .status()
-        .is_none_or(|status| status >= 500 || [408, 429].contains(&status))
-}
-
 /// The reporting side of the agent.
-pub struct Reporter<P> {
+pub(super) struct Reporter<P> {
     /// Whom to tell.
     pub planes: Planes<P>,
     /// Whom to ask.
@@ -88,7 +45,7 @@ pub struct Reporter<P> {
 
 impl<P: Plane> Reporter<P> {
     /// Looks and reports until the reconciler ends.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut ticks = interval(Duration::from_secs(u64::from(self.every)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut smoothed = None;
@@ -235,29 +192,5 @@ mod tests {
         assert!(!connect(&target.parse().unwrap()).await);
         let called = listener.accept().map(drop).unwrap_err();
         assert_eq!(called.kind(), std::io::ErrorKind::WouldBlock);
-    }
-
-    #[test]
-    fn a_confirmation_is_repeated_unless_it_was_refused_for_good() {
-        let answered = |status| Error::Unexpected {
-            target: String::new(),
-            status,
-            reason: String::new(),
-        };
-        let unreachable = Error::Unreachable {
-            target: String::new(),
-            reason: String::new(),
-        };
-        assert!(may_pass(&unreachable));
-        assert!(
-            [408, 429, 500, 502, 503]
-                .into_iter()
-                .all(|status| may_pass(&answered(status)))
-        );
-        assert!(
-            ![401, 403, 413, 422]
-                .into_iter()
-                .any(|status| may_pass(&answered(status)))
-        );
     }
 }

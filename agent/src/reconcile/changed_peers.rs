@@ -10,8 +10,8 @@ use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{Backend, DesiredDevice, Device};
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use super::Reconciler;
 use super::drift_detection::Baseline;
+use super::reconciler::Reconciler;
 use crate::desired::State;
 use crate::host::Host;
 use crate::metrics::ComparisonScope;
@@ -26,8 +26,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         };
         let Some(state) = self.state.take() else { return };
         let routes_moved = self.index_again(&state, ids, keys);
-        let (peers, failed) = self.wanted(&state, ids.iter(), &actual, now);
-        let desired = self.device(&state, peers);
+        let (peers, failed) = self.desired_peers(&state, ids.iter(), &actual, now);
+        let desired = self.desired_device(&state, peers);
         let changes = plan(&desired, &actual, &Scope::Peers(keys)).peers;
         let applied = match changes.is_empty() {
             true => Ok(()),

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use wgctl::device::{DesiredDevice, DesiredPeer};
+use wgctl::device::{self, Backend, DesiredDevice, DesiredPeer, Device};
 use wgctl::protocol::v1::{Interface, Peer, Recorded, Sealed};
 use wgctl::{PeerId, PresharedKey, PublicKey, ServerId, Timestamp, address};
 
-use crate::desired;
-use crate::host::Spec;
+use super::reconciler::Reconciler;
+use crate::desired::{self, State};
+use crate::host::{Host, Spec};
 use crate::secrets::Secrets;
 
 /// What a peer should be right now.
@@ -77,6 +78,56 @@ impl PresharedKeyCache {
     /// Forgets the keys of peers that are no more.
     pub(super) fn keep(&mut self, known: impl Fn(&PeerId) -> bool) {
         self.0.retain(|id, _| known(id));
+    }
+}
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// What these peers should be, and which of them cannot be.
+    pub(super) fn desired_peers<'a>(
+        &mut self,
+        state: &State,
+        ids: impl Iterator<Item = &'a PeerId>,
+        actual: &Device,
+        now: Timestamp,
+    ) -> (BTreeMap<PublicKey, DesiredPeer>, BTreeMap<PeerId, String>) {
+        let (mut peers, mut failed) = (BTreeMap::new(), BTreeMap::new());
+        for peer in ids.filter_map(|id| state.peers.get(id)) {
+            match self.opened.wanted(&self.secrets, &state.server_id, peer, now) {
+                PeerGoal::Present(wanted) => {
+                    peers.insert(peer.public_key, wanted);
+                }
+                PeerGoal::Expired => {}
+                PeerGoal::Unknown(reason) => {
+                    failed.insert(peer.id, reason);
+                    peers.extend(
+                        actual
+                            .peers
+                            .get(&peer.public_key)
+                            .map(|there| (peer.public_key, as_it_is(there))),
+                    );
+                }
+            }
+        }
+        (peers, failed)
+    }
+
+    pub(super) fn desired_device(&self, state: &State, peers: BTreeMap<PublicKey, DesiredPeer>) -> DesiredDevice {
+        DesiredDevice {
+            private_key: self.secrets.private_key().clone(),
+            listen_port: Some(state.interface.listen_port),
+            fwmark: None,
+            peers,
+        }
+    }
+}
+
+/// What is there, as something to want.
+pub(super) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
+    DesiredPeer {
+        preshared_key: peer.preshared_key.clone(),
+        persistent_keepalive: peer.persistent_keepalive,
+        allowed_ips: peer.allowed_ips.clone(),
+        endpoint: None,
     }
 }
 

@@ -11,7 +11,7 @@ use wgctl::drift::DriftKind;
 use wgctl::name::InterfaceName;
 use wgctl::{PeerId, PublicKey};
 
-use super::as_it_is;
+use super::desired_device::as_it_is;
 use crate::drift::{Finding, Id, Subject};
 use crate::host::{Difference, HostState, Spec};
 

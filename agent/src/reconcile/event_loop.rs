@@ -1,25 +1,19 @@
-//! The reconciler's loop, and its thread: kernel calls block, so they have one of their own.
+//! The reconciler's event loop.
 //!
 //! Owns the inbox, the timers (the next expiry, a cache that could not be written) and who is told
 //! what. It must not decide what should be.
 
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
-use wgctl::api::Counters as Batch;
 use wgctl::device::Backend;
-use wgctl::name::Incarnation;
-use wgctl::protocol::v1::{Desired, DriftReport};
-use wgctl::{Clock, ServerId, Timestamp};
+use wgctl::{Clock, Timestamp};
 
-use super::watchdog::Watchdog;
-use super::{Reconciler, Target, Verdict};
-use crate::desired::{Base, ChangeScope, StepError};
-use crate::drift::DriftReceipt;
+use super::{Handle, Input, Position, Reading, Reconciler, Verdict};
+use crate::desired::ChangeScope;
 use crate::host::Host;
-use crate::metrics::Metrics;
 
 /// How long a cache that could not be written waits.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
@@ -28,120 +22,6 @@ const SAVE_RETRY: Duration = Duration::from_secs(30);
 const ROUND_INTERVAL: Duration = Duration::from_secs(30);
 /// The same, while the interface is not as it should be.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// What the loop is told.
-pub enum Input {
-    /// The plane's answer, and where to say what is known now.
-    Desired {
-        /// Whose it is.
-        server: ServerId,
-        /// What it says.
-        desired: Box<Desired>,
-        /// What it builds on.
-        base: Base,
-        /// Told when it was carried out.
-        done: oneshot::Sender<Result<(), StepError>>,
-    },
-    /// Compare everything, and say what is there.
-    Inspect {
-        /// Told what is there.
-        reading: oneshot::Sender<Reading>,
-    },
-    /// The plane has counted this batch.
-    CountersAcknowledged {
-        /// Its number.
-        sequence: u64,
-    },
-    /// A report got through.
-    ReportDelivered,
-    /// No report got through.
-    ReportLost {
-        /// When the interface was looked at for it.
-        at: Timestamp,
-        /// The round trip measured meanwhile, milliseconds.
-        ping_ms: Option<f64>,
-        /// How long after that the next one is tried.
-        next: Duration,
-    },
-    /// What came of telling the plane of drift.
-    DriftReceipt(DriftReceipt),
-    /// Something happened to the interface: compare everything.
-    InterfaceChanged,
-    /// Leave everything as it is and end.
-    Stop,
-}
-
-/// What a look at the interface showed.
-#[derive(Debug, Default)]
-pub struct Reading {
-    /// When.
-    pub at: Timestamp,
-    /// Peers that should be on the interface and are.
-    pub peers: u64,
-    /// Bytes received, as the interface counts.
-    pub transfer_rx: u64,
-    /// Bytes sent, as the interface counts.
-    pub transfer_tx: u64,
-    /// What the plane should count.
-    pub counters: Option<Batch>,
-    /// Whether more waits than these carry.
-    pub backlog: bool,
-    /// `host:port` to measure instead of the plane.
-    pub ping_target: Option<wgctl::address::Endpoint>,
-}
-
-/// Where the next poll begins: incarnation and revision of the state that is here.
-pub type Position = Option<(Incarnation, u64)>;
-
-/// The loop, as others see it.
-#[derive(Clone)]
-pub struct Handle {
-    /// Its inbox.
-    pub inbox: UnboundedSender<Input>,
-    /// What came of it, whenever that changes.
-    pub verdict: watch::Receiver<Verdict>,
-    /// Where the next poll begins.
-    pub position: watch::Receiver<Position>,
-    /// What the plane should be told of drift.
-    pub reports: watch::Receiver<Option<DriftReport>>,
-    /// What is to be watched.
-    pub target: watch::Receiver<Option<Target>>,
-    /// What is measured.
-    pub metrics: Metrics,
-}
-
-/// Starts the thread. What the cache says is carried out first; `ready` is told after that.
-pub fn spawn<B, H>(
-    reconciler: Reconciler<B, H>,
-    clock: Clock,
-    ready: oneshot::Sender<()>,
-) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)>
-where
-    B: Backend + 'static,
-    H: Host + 'static,
-{
-    let (mut turns, handle) = EventLoop::new(reconciler, clock);
-    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let thread = std::thread::Builder::new()
-        .name("reconcile".to_owned())
-        .spawn(move || {
-            let mut watchdog = Watchdog::new();
-            turns.begin(ready);
-            watchdog.alive();
-            // Turns are taken outside of the runtime: they block, and some on one of their own.
-            loop {
-                match timer.block_on(async { timeout(watchdog.interval(), turns.next()).await }) {
-                    Ok(Some(next)) => turns.take(next),
-                    Ok(None) => break,
-                    // Nothing to do but to say so.
-                    Err(_) => {}
-                }
-                watchdog.alive();
-            }
-            turns.end();
-        })?;
-    Ok((handle, thread))
-}
 
 fn position_of<B: Backend, H: Host>(reconciler: &Reconciler<B, H>) -> Position {
     reconciler.state().map(|state| (state.incarnation, state.revision))
@@ -160,7 +40,7 @@ pub struct EventLoop<B, H> {
 }
 
 /// What a turn is about.
-enum Wakeup {
+pub(super) enum Wakeup {
     Input(Input),
     Timer,
 }
@@ -196,20 +76,20 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
     /// Runs as a task among others, for a backend and a host that neither block nor wait.
     pub async fn run(mut self, ready: oneshot::Sender<()>) {
         self.begin(ready);
-        while let Some(next) = self.next().await {
+        while let Some(next) = self.wait_for_wakeup().await {
             self.take(next);
         }
         self.end();
     }
 
-    fn begin(&mut self, ready: oneshot::Sender<()>) {
+    pub(super) fn begin(&mut self, ready: oneshot::Sender<()>) {
         self.round(self.clock.now());
         // Nobody may wait for it: then nobody is told.
         let _ = ready.send(());
     }
 
     /// Waits for something to do; `None` when this is the end.
-    async fn next(&mut self) -> Option<Wakeup> {
+    pub(super) async fn wait_for_wakeup(&mut self) -> Option<Wakeup> {
         match timeout(self.patience(), self.inbox.recv()).await {
             Ok(Some(Input::Stop) | None) => None,
             Ok(Some(input)) => Some(Wakeup::Input(input)),
@@ -217,7 +97,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         }
     }
 
-    fn take(&mut self, next: Wakeup) {
+    pub(super) fn take(&mut self, next: Wakeup) {
         if let Wakeup::Input(input) = next {
             self.carry_out(input);
         }
@@ -231,7 +111,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if self.reconciler.cache_is_behind() {
             self.save();
         }

@@ -10,7 +10,7 @@ use wgctl::protocol::v1::{Change, Desired, Peer};
 use wgctl::{PublicKey, Timestamp};
 
 use super::drift_detection::{self, Baseline};
-use super::{LinkBy, Reconciler};
+use super::reconciler::{LinkBy, Reconciler};
 use crate::desired::State;
 use crate::drift::Side;
 use crate::host::Host;

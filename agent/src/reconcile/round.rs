@@ -3,7 +3,7 @@
 //! Owns the order of what is sent, and what is left alone: under `report`, what others changed. It
 //! must not decide what should be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use wgctl::device::plan::{Scope, plan};
@@ -12,26 +12,17 @@ use wgctl::drift::{DriftKind, DriftPolicy};
 use wgctl::protocol::v1::Peer;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use super::Reconciler;
 use super::drift_detection::{self, Baseline};
+use super::reconciler::Reconciler;
 use super::verdict::{only_reported, reasons};
 use crate::desired::State;
-use crate::drift::{Finding, Id, Side, Subject};
+use crate::drift::Side;
 use crate::host::{Host, Spec};
 use crate::metrics::ComparisonScope;
 
 /// The MTU that the kernel gives a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`):
 /// an Ethernet frame's payload without what the tunnel adds over IPv6.
 const DEFAULT_MTU: u16 = 1420;
-
-/// What was found, and what of it is left as it is.
-struct Assessment {
-    found: Vec<Finding>,
-    left: BTreeSet<Id>,
-    /// Whether it was certainly otherwise before. What is only assumed of the time before the
-    /// agent's start and cannot be repaired now was probably never so.
-    certain: bool,
-}
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// A whole round: the interface is read and made as it should be.
@@ -95,8 +86,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         now: Timestamp,
     ) -> Result<Option<String>, Error> {
         let name = &state.interface.name;
-        let (peers, mut failed) = self.wanted(state, state.peers.keys(), &actual, now);
-        let mut desired = self.device(state, peers);
+        let (peers, mut failed) = self.desired_peers(state, state.peers.keys(), &actual, now);
+        let mut desired = self.desired_device(state, peers);
         let judged = self.judge(
             state,
             drift_detection::device(name, &desired, &actual, before, |key| self.index.owner(key)),
@@ -191,58 +182,5 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             mtu: spec.mtu.or(self.mtu_was_set.then_some(DEFAULT_MTU)),
             ..spec
         }
-    }
-
-    fn judge(&self, state: &State, found: Vec<Finding>, certain: bool) -> Assessment {
-        let concerned = found.iter().filter(|found| self.concerns(found));
-        let left = match state.interface.drift {
-            DriftPolicy::Enforce => BTreeSet::new(),
-            DriftPolicy::Report => concerned.map(|found| found.id).collect(),
-        };
-        Assessment { found, left, certain }
-    }
-
-    /// Whether it is drift: now, or since an earlier round.
-    fn concerns(&self, found: &Finding) -> bool {
-        found.drifted || self.ledger.stands(&found.id)
-    }
-
-    /// Notes what became of what others changed. `differing` says what differs still.
-    fn conclude(
-        &mut self,
-        state: &State,
-        side: Side,
-        judged: Assessment,
-        now: Timestamp,
-        differing: impl FnOnce(&Self) -> Vec<Finding>,
-    ) {
-        let Assessment { found, left, certain } = judged;
-        let concerned: Vec<Finding> = found.into_iter().filter(|found| self.concerns(found)).collect();
-        let stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
-        self.ledger.retain_only(side, &stays);
-        if concerned.is_empty() {
-            return;
-        }
-        let still = match state.interface.drift {
-            DriftPolicy::Report => left,
-            DriftPolicy::Enforce => differing(self).into_iter().map(|found| found.id).collect(),
-        };
-        for found in concerned {
-            if !still.contains(&found.id) {
-                self.drift_is_repaired(found, now);
-            } else if certain || state.interface.drift == DriftPolicy::Report {
-                self.drift_stands(found, now);
-            }
-        }
-    }
-
-    /// What is recorded of these peers was changed: it is carried out, whatever others did.
-    pub(super) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
-        let routed = self.index.routed(ids);
-        self.ledger.forget(|id, drift| match id.subject {
-            Subject::Peer(key) => keys.contains(&key) || drift.peer.is_some_and(|peer| ids.contains(&peer)),
-            Subject::Network(network) => id.kind == DriftKind::RouteRemoved && routed.contains(&network),
-            Subject::Interface => false,
-        });
     }
 }

@@ -8,7 +8,7 @@ use wgctl::PublicKey;
 use wgctl::device::plan::{ChangeKind, PeerChange, Scope, plan};
 use wgctl::device::{Backend, DesiredDevice, Error, Plan};
 
-use super::Reconciler;
+use super::reconciler::Reconciler;
 use crate::desired::State;
 use crate::host::Host;
 

@@ -9,8 +9,8 @@ use wgctl::device::Backend;
 use wgctl::drift::DriftKind;
 use wgctl::protocol::v1::{Interface, Peer};
 
-use super::Reconciler;
 use super::drift_detection::Baseline;
+use super::reconciler::Reconciler;
 use crate::drift::Subject;
 use crate::host::Host;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sentrazone_agent::conversation::plane::{Jitter, Planes};
+use sentrazone_agent::conversation::{Jitter, Planes};
 use sentrazone_agent::host::Memory as HostMemory;
 use sentrazone_agent::reconcile::{EventLoop, Handle, Input, LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
@@ -248,9 +248,9 @@ impl Host {
         let dice = Mutex::new(Dice::new(self.seed, stream));
         let jitter = Jitter::new(move || dice.lock().unwrap().number());
         let planes = Planes::new(vec![self.link.clone()], jitter);
-        let server = sentrazone_agent::server_of(self.folder.path());
+        let server = sentrazone_agent::cache::server_of(self.folder.path());
         let (ready, is_ready) = oneshot::channel();
-        self.tasks = sentrazone_agent::converse(planes, secrets, handle.clone(), server, REPORTS);
+        self.tasks = sentrazone_agent::conversation::start(planes, secrets, handle.clone(), server, REPORTS);
         self.turns = Some(tokio::spawn(turns.run(ready)));
         self.handle = Some(handle);
         if is_ready.await.is_ok() {

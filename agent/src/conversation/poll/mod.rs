@@ -14,7 +14,9 @@ use wgctl::client::Error;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
 
-use crate::conversation::plane::{Backoff, Plane, Planes};
+use crate::conversation::backoff::Backoff;
+use crate::conversation::plane::Plane;
+use crate::conversation::planes::Planes;
 use crate::conversation::replies::answer;
 use crate::desired::{Base, StepError};
 use crate::metrics::Metrics;
@@ -51,7 +53,7 @@ enum Disconnect {
 }
 
 /// The polling side of the agent.
-pub struct Poller<P> {
+pub(super) struct Poller<P> {
     /// Whom to dial.
     pub planes: Planes<P>,
     /// The host's secrets.
@@ -70,7 +72,7 @@ pub struct Poller<P> {
 
 impl<P: Plane> Poller<P> {
     /// Polls until the reconciler ends.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let mut backoff = self.planes.backoff();
         loop {
             let Some(client) = self.planes.current() else { return };

@@ -11,8 +11,8 @@ use wgctl::protocol::v1::{Ask, Change, Peer};
 use wgctl::{Clock, PublicKey, Timestamp};
 
 use super::*;
+use crate::conversation::backoff::Jitter;
 use crate::conversation::fake_plane::{Behaviour, FakePlane};
-use crate::conversation::plane::Jitter;
 use crate::desired::tests::{answer as says, interface, peer, server as los_angeles};
 use crate::reconcile::{EventLoop, LinkBy, Reconciler};
 use crate::{captured_log, host};
@@ -56,8 +56,8 @@ impl Agent {
         let (ready, is_ready) = oneshot::channel();
         // One less than what every bound divides: the longest wait below it.
         let planes = Planes::new(planes.to_vec(), Jitter::new(|| 240_000 - 1));
-        let server = crate::server_of(self.folder.path());
-        self.tasks = crate::converse(planes, secrets, handle, server, self.every);
+        let server = crate::cache::server_of(self.folder.path());
+        self.tasks = crate::conversation::start(planes, secrets, handle, server, self.every);
         self.tasks.spawn(turns.run(ready));
         is_ready.await.unwrap();
         began.elapsed()

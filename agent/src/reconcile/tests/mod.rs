@@ -8,17 +8,22 @@ mod random;
 mod refusals;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use wgctl::PrivateKey;
-use wgctl::device::Plan;
 use wgctl::device::memory::Memory;
 use wgctl::device::plan::PeerChange;
+use wgctl::device::{Backend as _, Device, Peer, Plan};
 use wgctl::name::{Incarnation, InterfaceName};
 use wgctl::protocol::v1::{self, Change, Interface};
+use wgctl::{PrivateKey, PublicKey, Timestamp};
 
 use super::*;
+use crate::cache;
 use crate::desired::tests::{answer, interface, peer, server, snapshot};
+use crate::desired::{Base, ChangeScope, StepError};
+use crate::drift::DriftReceipt;
+use crate::secrets::Secrets;
 use crate::{captured_log, host};
 
 /// A host, and what a plane would say to it.

@@ -1,0 +1,145 @@
+//! The planes to dial: one at a time, the next when one fails.
+//!
+//! Owns the HTTP clients with the agent's token, and the choice of the plane to dial next. It must
+//! not decide what is said to it.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wgctl::client::{Client, Error, Target};
+use zeroize::Zeroizing;
+
+use super::backoff::{Backoff, Jitter};
+use crate::config::{self, Config};
+
+/// A plane that says nothing for so long swallows what it is sent: refusing takes no time.
+const SILENCE: Duration = Duration::from_secs(4);
+/// How long such a plane is passed over while there are others.
+const PASSED_OVER: Duration = Duration::from_secs(300);
+
+/// Why there is nobody to dial.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The token's file cannot be read.
+    #[error(
+        "token_file: {}: {source}: {}", path.display(),
+        match source.kind() {
+            ErrorKind::NotFound => "enroll this host (`sentrazone-agent enroll --help`)",
+            _ => "the agent's user must be able to read it, as root can",
+        }
+    )]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The token file is empty.
+    #[error("{0} is empty: enroll this host again (`wgctl server token SERVER` makes a new token)")]
+    NoToken(String),
+    /// The certificates to trust.
+    #[error(transparent)]
+    Trust(#[from] config::Error),
+    /// The HTTP client cannot be made.
+    #[error(transparent)]
+    Client(#[from] Error),
+}
+
+/// The planes. Cloning shares whose turn it is.
+#[derive(Clone)]
+pub struct Planes<P> {
+    clients: Arc<[P]>,
+    turn: Arc<Mutex<Rotation>>,
+    jitter: Jitter,
+}
+
+/// Whose turn it is, and who is passed over until when, by position.
+#[derive(Default)]
+struct Rotation {
+    of: usize,
+    silent: Vec<Option<Instant>>,
+}
+
+impl Planes<Client> {
+    /// The configured planes, called with the token in its file.
+    pub fn configured(config: &Config) -> Result<Self, SetupError> {
+        let path = &config.token_file;
+        let failed = |source| SetupError::File {
+            path: path.clone(),
+            source,
+        };
+        let token = Zeroizing::new(std::fs::read(path).map_err(failed)?);
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
+        if mode & 0o007 != 0 {
+            // No reason to leave a host without its plane.
+            let path = path.display();
+            tracing::warn!("token_file: everybody on this host can use {path} (mode {mode:04o}): chmod 600 {path}");
+        }
+        let token = Zeroizing::new(String::from_utf8_lossy(&token).trim().to_owned());
+        if token.is_empty() {
+            return Err(SetupError::NoToken(path.display().to_string()));
+        }
+        let trust = config.trust()?;
+        let client = |url: &url::Url| {
+            let client = Client::trusting(Target::Url(url.clone()), &trust)?;
+            Ok(client.with_token(token.clone()))
+        };
+        let clients = config.plane.iter().map(client).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Self::new(clients, Jitter::default()))
+    }
+}
+
+impl<P: Clone> Planes<P> {
+    /// These planes, the first one's turn. `jitter` cuts the waits of who dials them.
+    #[must_use]
+    pub fn new(clients: Vec<P>, jitter: Jitter) -> Self {
+        Self {
+            clients: clients.into(),
+            turn: Arc::default(),
+            jitter,
+        }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Rotation> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plane whose turn it is.
+    #[must_use]
+    pub fn current(&self) -> Option<P> {
+        self.clients.get(self.turn().of).cloned()
+    }
+
+    /// The next one's turn. The current one was dialled at `since` and said nothing: if that took
+    /// its time, each turn of it would, so it has none for a while unless all are like it.
+    pub fn next_after_silence(&self, since: Instant) {
+        if since.elapsed() >= SILENCE {
+            let mut turn = self.turn();
+            let of = turn.of;
+            turn.silent.resize(self.clients.len(), None);
+            if let Some(silent) = turn.silent.get_mut(of) {
+                *silent = Some(Instant::now() + PASSED_OVER);
+            }
+        }
+        self.next();
+    }
+
+    /// The next one's turn.
+    pub fn next(&self) {
+        let (mut turn, count, now) = (self.turn(), self.clients.len(), Instant::now());
+        let silent = |of: &usize| turn.silent.get(*of).copied().flatten().is_some_and(|until| until > now);
+        let mut others = (1..=count).filter_map(|step| turn.of.saturating_add(step).checked_rem(count));
+        let next = others.clone().find(|of| !silent(of)).or_else(|| others.next());
+        turn.of = next.unwrap_or_default();
+    }
+
+    /// The waits of somebody who dials them.
+    #[must_use]
+    pub fn backoff(&self) -> Backoff {
+        Backoff::new(self.jitter.clone())
+    }
+}
