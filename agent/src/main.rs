@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use sentrazone_agent::arguments::{Arguments, EnrollArguments, Verb};
 use sentrazone_agent::config::Config;
-use sentrazone_agent::conversation::Planes;
+use sentrazone_agent::conversation::check_files;
 use sentrazone_agent::setup::enroll::{Enrollment, enroll};
 use sentrazone_agent::setup::release::release;
 use sentrazone_agent::{Error, run};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wgctl::Clock;
 use wgctl::log::{self, Log};
 
 fn main() -> ExitCode {
@@ -50,9 +51,11 @@ async fn carry_out(command: Arguments, log: Log) -> Result<String, Error> {
             run(config, terminated()?).await.map(|()| String::new())
         }
         Some(Verb::Check) => {
-            // The files that it names are read, and no plane is asked.
-            Planes::configured(&load()?)?;
-            Ok(format!("{} is fine", command.config.display()))
+            let path = command.config.display();
+            Ok(match check_files(&load()?)? {
+                None => format!("{path} is fine"),
+                Some(warning) => format!("{path} can be used, but: {warning}"),
+            })
         }
         Some(Verb::Release) => release(load()?).await,
         Some(Verb::Enroll(arguments)) => {
@@ -77,6 +80,7 @@ async fn carry_out(command: Arguments, log: Log) -> Result<String, Error> {
                 state_dir,
                 import,
                 dry_run,
+                clock: Clock::default(),
             };
             Ok(enroll(enrollment).await?)
         }

@@ -22,7 +22,7 @@ use wgctl::ServerId;
 
 pub use backoff::Jitter;
 pub use plane::Plane;
-pub use planes::{Planes, SetupError};
+pub use planes::{Planes, SetupError, check_files};
 
 use crate::reconcile::Handle;
 use crate::secrets::Secrets;

@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,32 @@ pub enum SetupError {
     Client(#[from] Error),
 }
 
+/// The agent's token, as its file holds it.
+struct AgentToken {
+    token: Zeroizing<String>,
+    /// The file is open to everybody on this host. No reason to leave a host without its plane.
+    warning: Option<String>,
+}
+
+impl AgentToken {
+    fn read(path: &Path) -> Result<Self, SetupError> {
+        let failed = |source| SetupError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let token = Zeroizing::new(std::fs::read(path).map_err(failed)?);
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
+        let token = Zeroizing::new(String::from_utf8_lossy(&token).trim().to_owned());
+        let path = path.display();
+        if token.is_empty() {
+            return Err(SetupError::NoToken(path.to_string()));
+        }
+        let warning = (mode & 0o007 != 0)
+            .then(|| format!("token_file: everybody on this host can use {path} (mode {mode:04o}): chmod 600 {path}"));
+        Ok(Self { token, warning })
+    }
+}
+
 /// The planes. Cloning shares whose turn it is.
 #[derive(Clone)]
 pub struct Planes<P> {
@@ -67,30 +93,29 @@ struct Rotation {
 impl Planes<Client> {
     /// The configured planes, called with the token in its file.
     pub fn configured(config: &Config) -> Result<Self, SetupError> {
-        let path = &config.token_file;
-        let failed = |source| SetupError::File {
-            path: path.clone(),
-            source,
-        };
-        let token = Zeroizing::new(std::fs::read(path).map_err(failed)?);
-        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
-        if mode & 0o007 != 0 {
-            // No reason to leave a host without its plane.
-            let path = path.display();
-            tracing::warn!("token_file: everybody on this host can use {path} (mode {mode:04o}): chmod 600 {path}");
+        let AgentToken { token, warning } = AgentToken::read(&config.token_file)?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
         }
-        let token = Zeroizing::new(String::from_utf8_lossy(&token).trim().to_owned());
-        if token.is_empty() {
-            return Err(SetupError::NoToken(path.display().to_string()));
-        }
-        let trust = config.trust()?;
-        let client = |url: &url::Url| {
-            let client = Client::trusting(Target::Url(url.clone()), &trust)?;
-            Ok(client.with_token(token.clone()))
-        };
-        let clients = config.plane.iter().map(client).collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self::new(clients, Jitter::default()))
+        Ok(Self::new(clients(config, &token)?, Jitter::default()))
     }
+}
+
+fn clients(config: &Config, token: &Zeroizing<String>) -> Result<Vec<Client>, SetupError> {
+    let trust = config.trust()?;
+    let client = |url: &url::Url| {
+        let client = Client::trusting(Target::Url(url.clone()), &trust)?;
+        Ok(client.with_token(token.clone()))
+    };
+    config.plane.iter().map(client).collect()
+}
+
+/// Reads the files that the configuration names, as the agent does when it starts, and dials nobody.
+/// Gives what the agent would warn of.
+pub fn check_files(config: &Config) -> Result<Option<String>, SetupError> {
+    let AgentToken { token, warning } = AgentToken::read(&config.token_file)?;
+    clients(config, &token)?;
+    Ok(warning)
 }
 
 impl<P: Clone> Planes<P> {
@@ -141,5 +166,43 @@ impl<P: Clone> Planes<P> {
     #[must_use]
     pub fn backoff(&self) -> Backoff {
         Backoff::new(self.jitter.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(folder: &Path, mode: u32) -> Config {
+        let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);
+        config.token_file = folder.join("agent.token");
+        std::fs::write(&config.token_file, "token\n").unwrap();
+        std::fs::set_permissions(&config.token_file, std::fs::Permissions::from_mode(mode)).unwrap();
+        config
+    }
+
+    #[test]
+    fn a_token_file_that_everybody_can_read_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o600, 0o640, 0o440] {
+            assert_eq!(check_files(&config(folder.path(), mode)).unwrap(), None, "{mode:o}");
+        }
+        for mode in [0o644, 0o604, 0o602] {
+            let warning = check_files(&config(folder.path(), mode)).unwrap().unwrap();
+            assert!(
+                warning.contains("agent.token") && warning.contains("chmod 600"),
+                "{mode:o}: {warning}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_file_that_is_empty_or_absent_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 0o600);
+        std::fs::write(&config.token_file, " \n").unwrap();
+        assert!(matches!(check_files(&config), Err(SetupError::NoToken(_))));
+        std::fs::remove_file(&config.token_file).unwrap();
+        assert!(matches!(check_files(&config), Err(SetupError::File { .. })));
     }
 }

@@ -135,16 +135,25 @@ impl<P: Plane> Reporter<P> {
         reading: Reading,
         ping_ms: Option<f64>,
     ) -> Result<(), Error> {
-        let sequence = reading.counters.as_ref().map(|batch| batch.sequence);
+        let Reading {
+            at,
+            peers,
+            transfer_rx,
+            transfer_tx,
+            counters,
+            backlog: _,
+            ping_target: _,
+        } = reading;
+        let sequence = counters.as_ref().map(|batch| batch.sequence);
         let report = Report {
             server_id,
             ping_ms,
-            peers: reading.peers,
-            transfer_rx: reading.transfer_rx,
-            transfer_tx: reading.transfer_tx,
-            counters: reading.counters,
+            peers,
+            transfer_rx,
+            transfer_tx,
+            counters,
             report_interval: Some(self.every),
-            sent_at: Some(reading.at),
+            sent_at: Some(at),
         };
         client.report(&report).await?;
         if let Some(sequence) = sequence {

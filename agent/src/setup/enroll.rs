@@ -18,7 +18,7 @@ use wgctl::device::{Backend as _, Device};
 use wgctl::file;
 use wgctl::protocol::v1::{Hello, Terms, VERSION};
 use wgctl::terminal::ask_hidden;
-use wgctl::{PeerName, Pin, PublicKey, ServerId, Timestamp};
+use wgctl::{Clock, PeerName, Pin, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::config::{self, Backend, Config};
@@ -53,6 +53,8 @@ pub struct Enrollment {
     pub import: Option<PathBuf>,
     /// Whether only to say what would be done.
     pub dry_run: bool,
+    /// Decides which peers have expired.
+    pub clock: Clock,
 }
 
 /// Why a host was not enrolled. Nothing was written but the host's own keys.
@@ -140,6 +142,7 @@ pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
     let host = NewHost {
         path: &enrollment.config,
         dry_run: enrollment.dry_run,
+        now: enrollment.clock.now(),
         config: &config,
         token: &token,
         client: &client,
@@ -156,6 +159,7 @@ pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
 struct NewHost<'a> {
     path: &'a Path,
     dry_run: bool,
+    now: Timestamp,
     config: &'a Config,
     token: &'a str,
     client: &'a Client,
@@ -173,7 +177,7 @@ impl NewHost<'_> {
         // Only where something is there already is there something to say of it.
         let first_run = match (&secrets, &device) {
             (Some(secrets), Some(device)) => {
-                let wanted = desired_host(secrets, &self.terms.server_id, &self.terms.recorded, Timestamp::now());
+                let wanted = desired_host(secrets, &self.terms.server_id, &self.terms.recorded, self.now);
                 Some(first_run(wanted, device, &BTreeMap::new()).await)
             }
             _ => None,
@@ -219,7 +223,7 @@ impl NewHost<'_> {
         let mut planned = self.client.adopt(&adoption, true).await?;
         let port = planned.recorded.interface.listen_port;
         let notes = preview::notes(self.terms, port, self.import);
-        let wanted = desired_host(takeover.secrets(), server, &planned.recorded, Timestamp::now());
+        let wanted = desired_host(takeover.secrets(), server, &planned.recorded, self.now);
         let names = planned
             .clients
             .iter()
