@@ -69,20 +69,19 @@ impl Delta {
     /// The change in an answer of the plane, where it is one.
     #[must_use]
     pub fn of(desired: &Desired) -> Option<Self> {
-        let Change::Delta {
-            interface,
-            upsert,
-            remove,
-        } = &desired.change
-        else {
-            return None;
-        };
-        Some(Self {
-            revision: desired.revision,
-            interface: interface.clone(),
-            upsert: upsert.clone(),
-            remove: remove.clone(),
-        })
+        match &desired.change {
+            Change::Delta {
+                interface,
+                upsert,
+                remove,
+            } => Some(Self {
+                revision: desired.revision,
+                interface: interface.clone(),
+                upsert: upsert.clone(),
+                remove: remove.clone(),
+            }),
+            Change::Unchanged | Change::Snapshot { .. } => None,
+        }
     }
 }
 
@@ -136,10 +135,15 @@ pub fn step(
     base: Base,
 ) -> Result<ChangeScope, StepError> {
     let Desired {
+        // Agreed on at the introduction.
+        version: _,
         incarnation,
         revision,
         change,
-        ..
+        // For the log and for the conversation, not for the state.
+        caused_by: _,
+        requests: _,
+        prekeys_wanted: _,
     } = desired;
     let same_life = state
         .as_ref()

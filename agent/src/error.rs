@@ -60,7 +60,18 @@ impl Error {
             Self::Secrets(secrets::Error::Corrupt(_) | secrets::Error::Missing { .. }) => DATA,
             Self::Locked(_) => TEMPORARY,
             Self::Released => RELEASED,
-            _ => 1,
+            Self::Secrets(
+                secrets::Error::File { .. }
+                | secrets::Error::Key(_)
+                | secrets::Error::Open { .. }
+                | secrets::Error::Mismatch(_),
+            )
+            | Self::Cache(_)
+            | Self::Device(_)
+            | Self::Enroll(_)
+            | Self::System(_)
+            | Self::StillRuns(_)
+            | Self::ThreadEnded => 1,
         }
     }
 }

@@ -141,10 +141,12 @@ impl Series {
     }
 
     fn register(&mut self) {
-        let registry = self.page.registry();
         macro_rules! show {
             ($($field:ident $name:literal $help:literal;)*) => {
-                $(registry.register(concat!("sentrazone_agent_", $name), $help, self.$field.clone());)*
+                // Without `..`: a series that is not registered does not compile.
+                let Self { page, $($field),* } = self;
+                let registry = page.registry();
+                $(registry.register(concat!("sentrazone_agent_", $name), $help, $field.clone());)*
             };
         }
         show! {

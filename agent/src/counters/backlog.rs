@@ -46,7 +46,7 @@ impl From<Vec<Row>> for Backlog {
 
 impl From<Backlog> for Vec<Row> {
     fn from(past: Backlog) -> Self {
-        let row = |sample: PastSample| (sample.at.unix(), sample.rx, sample.tx, sample.ping_ms);
+        let row = |PastSample { at, ping_ms, rx, tx }: PastSample| (at.unix(), rx, tx, ping_ms);
         past.samples.into_iter().map(row).collect()
     }
 }

@@ -238,16 +238,22 @@ impl Ledger {
 }
 
 fn drift(found: Finding, now: Timestamp) -> Drift {
-    let public_key = match found.id.subject {
-        Subject::Peer(key) if found.peer.is_none() => Some(key),
-        _ => None,
+    let Finding {
+        id: Id { kind, subject },
+        peer,
+        detail,
+        drifted: _,
+    } = found;
+    let public_key = match (subject, peer) {
+        (Subject::Peer(key), None) => Some(key),
+        (Subject::Peer(_), Some(_)) | (Subject::Interface | Subject::Network(_), _) => None,
     };
     Drift {
-        kind: found.id.kind,
-        peer: found.peer,
+        kind,
+        peer,
         public_key,
         count: 1,
-        detail: event_buffer::cut(&found.detail),
+        detail: event_buffer::cut(&detail),
         seen_at: now,
     }
 }

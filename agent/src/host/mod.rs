@@ -4,6 +4,7 @@
 //! number of writes. What differs is `state`'s to say. It must not touch what it did not make, know
 //! peers or keys, or run a program.
 
+#[cfg(any(test, feature = "doubles"))]
 pub mod memory;
 
 mod addresses;
@@ -20,6 +21,7 @@ use wgctl::device::kernel::link::{Link, Route};
 use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::Interface;
 
+#[cfg(any(test, feature = "doubles"))]
 pub use memory::Memory;
 pub(crate) use nat::table;
 pub(crate) use routes::PROTOCOL as ROUTE_PROTOCOL;
@@ -46,13 +48,24 @@ impl Spec {
     /// What a server's record asks of its host, with these routes.
     #[must_use]
     pub fn of(interface: &Interface, routes: BTreeSet<IpNet>) -> Self {
-        let networks = interface.addresses.iter().map(IpNet::trunc);
+        let Interface {
+            name,
+            addresses,
+            mtu,
+            masquerade,
+            // WireGuard's own.
+            listen_port: _,
+            // Nothing to configure.
+            ping_target: _,
+            drift: _,
+        } = interface;
+        let networks = addresses.iter().map(IpNet::trunc);
         Self {
-            name: interface.name.clone(),
-            addresses: interface.addresses.clone(),
-            mtu: interface.mtu,
+            name: name.clone(),
+            addresses: addresses.clone(),
+            mtu: *mtu,
             routes,
-            masquerade: networks.filter(|_| interface.masquerade).collect(),
+            masquerade: networks.filter(|_| *masquerade).collect(),
         }
     }
 }
@@ -147,21 +160,17 @@ impl Netlink {
 
     /// What is there on this link.
     fn look(&self, link: &Link, spec: &Spec) -> Result<HostState, Error> {
-        let mut shown = HostState {
+        let routes = routes::read(&self.route, link, &spec.name)?;
+        let ours = routes.iter().filter(|(_, message)| routes::is_ours(message));
+        Ok(HostState {
             index: link.index,
             mtu: link.mtu,
             up: link.up,
             addresses: addresses::read(&self.route, link, spec)?.into_keys().collect(),
+            our_routes: ours.map(|(network, _)| *network).collect(),
+            routes: routes.into_keys().collect(),
             masquerade: nat::shown(&spec.name),
-            ..HostState::default()
-        };
-        for (network, message) in routes::read(&self.route, link, &spec.name)? {
-            if routes::is_ours(&message) {
-                shown.our_routes.insert(network);
-            }
-            shown.routes.insert(network);
-        }
-        Ok(shown)
+        })
     }
 }
 

@@ -107,18 +107,27 @@ impl HostState {
     /// What differs from `spec`, each thing by itself.
     #[must_use]
     pub fn differences(&self, spec: &Spec) -> BTreeSet<Difference> {
-        let addresses: BTreeSet<IpNet> = spec.addresses.iter().copied().collect();
-        let routes = routes::wanted(spec);
-        let missing = addresses.difference(&self.addresses).copied();
-        let surplus = self.addresses.difference(&addresses).copied();
-        let unrouted = routes.difference(&self.routes).copied();
-        let stale = self.our_routes.difference(&routes).copied();
-        let mtu = spec.mtu.is_some_and(|mtu| u32::from(mtu) != self.mtu);
+        let Self {
+            index: _,
+            mtu,
+            up,
+            addresses,
+            routes,
+            our_routes,
+            masquerade,
+        } = self;
+        let wanted: BTreeSet<IpNet> = spec.addresses.iter().copied().collect();
+        let wanted_routes = routes::wanted(spec);
+        let missing = wanted.difference(addresses).copied();
+        let surplus = addresses.difference(&wanted).copied();
+        let unrouted = wanted_routes.difference(routes).copied();
+        let stale = our_routes.difference(&wanted_routes).copied();
+        let other_mtu = spec.mtu.is_some_and(|wanted| u32::from(wanted) != *mtu);
         let mut all: BTreeSet<Difference> = missing.map(Difference::AddressMissing).collect();
         all.extend(surplus.map(Difference::AddressSurplus));
-        all.extend(mtu.then_some(Difference::Mtu(self.mtu)));
-        all.extend((self.masquerade != nat::wanted(spec)).then_some(Difference::Masquerade));
-        all.extend((!self.up).then_some(Difference::Down));
+        all.extend(other_mtu.then_some(Difference::Mtu(*mtu)));
+        all.extend((*masquerade != nat::wanted(spec)).then_some(Difference::Masquerade));
+        all.extend((!up).then_some(Difference::Down));
         all.extend(unrouted.map(Difference::RouteMissing));
         all.extend(stale.map(Difference::RouteSurplus));
         all

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use wgctl::device::plan::{Scope, plan};
-use wgctl::device::{Backend, DesiredDevice, Device};
+use wgctl::device::{Backend, DesiredDevice, DesiredPeer, Device};
 use wgctl::{PeerId, PublicKey, Timestamp};
 
 use super::drift_detection::Baseline;
@@ -85,11 +85,17 @@ fn remember(actual: &mut Device, desired: &DesiredDevice, keys: &[PublicKey]) {
             None => {
                 actual.peers.remove(key);
             }
-            Some(wanted) => {
+            Some(DesiredPeer {
+                preshared_key,
+                persistent_keepalive,
+                allowed_ips,
+                endpoint,
+            }) => {
                 let peer = actual.peers.entry(*key).or_default();
-                peer.preshared_key.clone_from(&wanted.preshared_key);
-                peer.persistent_keepalive = wanted.persistent_keepalive;
-                peer.allowed_ips.clone_from(&wanted.allowed_ips);
+                peer.preshared_key.clone_from(preshared_key);
+                peer.persistent_keepalive = *persistent_keepalive;
+                peer.allowed_ips.clone_from(allowed_ips);
+                peer.endpoint = endpoint.or(peer.endpoint);
             }
         }
     }

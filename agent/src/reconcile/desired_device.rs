@@ -33,23 +33,31 @@ pub(super) struct PresharedKeyCache(BTreeMap<PeerId, (Sealed, PresharedKey)>);
 impl PresharedKeyCache {
     /// What `peer` should be at `now`.
     pub(super) fn wanted(&mut self, secrets: &Secrets, server: &ServerId, peer: &Peer, now: Timestamp) -> PeerGoal {
-        if peer.expires_at.is_some_and(|end| end <= now) {
+        let Peer {
+            id,
+            public_key,
+            preshared_key,
+            allowed_ips,
+            persistent_keepalive,
+            expires_at,
+        } = peer;
+        if expires_at.is_some_and(|end| end <= now) {
             return PeerGoal::Expired;
         }
-        if peer.public_key == secrets.private_key().public_key() {
+        if *public_key == secrets.private_key().public_key() {
             return PeerGoal::Unknown("its public key is the host's own: give the device another".to_owned());
         }
-        let preshared_key = match &peer.preshared_key {
+        let preshared_key = match preshared_key {
             None => None,
-            Some(sealed) => match self.open(secrets, server, peer.id, sealed) {
+            Some(sealed) => match self.open(secrets, server, *id, sealed) {
                 Ok(key) => Some(key),
                 Err(error) => return PeerGoal::Unknown(error.to_string()),
             },
         };
-        let allowed_ips = peer.allowed_ips.iter().map(|net| address::normal(*net)).collect();
+        let allowed_ips = allowed_ips.iter().map(|net| address::normal(*net)).collect();
         PeerGoal::Present(DesiredPeer {
             preshared_key,
-            persistent_keepalive: peer.persistent_keepalive.unwrap_or(0),
+            persistent_keepalive: persistent_keepalive.unwrap_or(0),
             allowed_ips,
             endpoint: None,
         })
@@ -121,13 +129,56 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 }
 
-/// What is there, as something to want.
+/// The settings of a peer on the interface, as settings to want.
 pub(super) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
+    let device::Peer {
+        preshared_key,
+        persistent_keepalive,
+        allowed_ips,
+        endpoint: _,
+        latest_handshake: _,
+        rx_bytes: _,
+        tx_bytes: _,
+    } = peer;
     DesiredPeer {
-        preshared_key: peer.preshared_key.clone(),
-        persistent_keepalive: peer.persistent_keepalive,
-        allowed_ips: peer.allowed_ips.clone(),
+        preshared_key: preshared_key.clone(),
+        persistent_keepalive: *persistent_keepalive,
+        allowed_ips: allowed_ips.clone(),
         endpoint: None,
+    }
+}
+
+/// The settings in which a peer on the interface differs from the desired one. The endpoint, where a
+/// device roamed to, and counters are no settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PeerDifference {
+    pub(super) preshared_key: bool,
+    pub(super) persistent_keepalive: bool,
+    pub(super) allowed_ips: bool,
+}
+
+impl PeerDifference {
+    pub(super) fn between(desired: &DesiredPeer, actual: &device::Peer) -> Self {
+        let DesiredPeer {
+            preshared_key,
+            persistent_keepalive,
+            allowed_ips,
+            endpoint: _,
+        } = desired;
+        Self {
+            preshared_key: *preshared_key != actual.preshared_key,
+            persistent_keepalive: *persistent_keepalive != actual.persistent_keepalive,
+            allowed_ips: *allowed_ips != actual.allowed_ips,
+        }
+    }
+
+    pub(super) const fn any(self) -> bool {
+        let Self {
+            preshared_key,
+            persistent_keepalive,
+            allowed_ips,
+        } = self;
+        preshared_key || persistent_keepalive || allowed_ips
     }
 }
 
@@ -141,7 +192,12 @@ pub(crate) struct DesiredHost {
 
 /// All that should be at `now`.
 pub(crate) fn desired_host(secrets: &Secrets, server: &ServerId, recorded: &Recorded, now: Timestamp) -> DesiredHost {
-    let Recorded { interface, peers, .. } = recorded;
+    let Recorded {
+        incarnation: _,
+        revision: _,
+        interface,
+        peers,
+    } = recorded;
     let (mut present, mut unknown) = (BTreeMap::new(), BTreeMap::new());
     let mut opened = PresharedKeyCache::default();
     for peer in peers {

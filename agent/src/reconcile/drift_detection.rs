@@ -11,7 +11,7 @@ use wgctl::drift::DriftKind;
 use wgctl::name::InterfaceName;
 use wgctl::{PeerId, PublicKey};
 
-use super::desired_device::as_it_is;
+use super::desired_device::{PeerDifference, as_it_is};
 use crate::drift::{Finding, Id, Subject};
 use crate::host::{Difference, HostState, Spec};
 
@@ -67,13 +67,19 @@ pub(super) fn device(
         };
         let moved =
             |differs: fn(&Peer, &Peer) -> bool| before.moved(|b| b.peers.get(key).is_some_and(|b| differs(b, there)));
-        if wanted.preshared_key != there.preshared_key || wanted.persistent_keepalive != there.persistent_keepalive {
+        let differs = PeerDifference::between(wanted, there);
+        if differs.preshared_key || differs.persistent_keepalive {
             let drifted = moved(|before, now| {
-                (&before.preshared_key, before.persistent_keepalive) != (&now.preshared_key, now.persistent_keepalive)
+                let moved = PeerDifference::between(&as_it_is(before), now);
+                moved.preshared_key || moved.persistent_keepalive
             });
-            all.push(about(DriftKind::PeerChanged, changed(key, wanted, there), drifted));
+            all.push(about(
+                DriftKind::PeerChanged,
+                changed(key, differs, wanted, there),
+                drifted,
+            ));
         }
-        if wanted.allowed_ips != there.allowed_ips {
+        if differs.allowed_ips {
             let drifted = moved(|before, now| before.allowed_ips != now.allowed_ips);
             let (is, should) = (list(&there.allowed_ips), list(&wanted.allowed_ips));
             let detail = format!("the allowed IPs of the peer {key} are {is} instead of {should}");
@@ -91,8 +97,16 @@ pub(super) fn device(
 }
 
 fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before: &Baseline<Device>) -> Vec<Finding> {
+    let DesiredDevice {
+        private_key,
+        listen_port,
+        // Left as it is: other programs mark packets.
+        fwmark: _,
+        // Compared one by one, by the caller.
+        peers: _,
+    } = desired;
     let mut all = Vec::new();
-    if now.private_key.as_ref() != Some(&desired.private_key) {
+    if now.private_key.as_ref() != Some(private_key) {
         let drifted = before.moved(|before| before.private_key != now.private_key);
         let detail = match &now.private_key {
             Some(key) => format!("{name} has another private key; its public key is {}", key.public_key()),
@@ -100,7 +114,7 @@ fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before:
         };
         all.push(found(DriftKind::PrivateKeyChanged, Subject::Interface, detail, drifted));
     }
-    if let Some(port) = desired.listen_port.filter(|port| *port != now.listen_port) {
+    if let Some(port) = listen_port.filter(|port| *port != now.listen_port) {
         let drifted = before.moved(|before| before.listen_port != now.listen_port);
         let detail = format!("{name} listens on port {} instead of {port}", now.listen_port);
         all.push(found(DriftKind::ListenPortChanged, Subject::Interface, detail, drifted));
@@ -153,22 +167,38 @@ pub(super) fn leave(desired: &mut DesiredDevice, now: &Device, left: &BTreeSet<I
                     None => desired.peers.remove(&key),
                 };
             }
-            _ if id.kind == DriftKind::ListenPortChanged => desired.listen_port = None,
-            _ => {}
+            Subject::Interface | Subject::Network(_) => leave_setting(desired, id.kind),
         }
     }
 }
 
-/// Which of the two, and never a key.
-fn changed(key: &PublicKey, wanted: &DesiredPeer, there: &Peer) -> String {
+/// Leaves a setting of the interface as it is.
+fn leave_setting(desired: &mut DesiredDevice, kind: DriftKind) {
+    match kind {
+        DriftKind::ListenPortChanged => desired.listen_port = None,
+        // The private key is the caller's to leave; the rest is not set through the device.
+        DriftKind::PrivateKeyChanged
+        | DriftKind::PeerRemoved
+        | DriftKind::PeerAdded
+        | DriftKind::PeerChanged
+        | DriftKind::AllowedIpsChanged
+        | DriftKind::LinkDeleted
+        | DriftKind::LinkDown
+        | DriftKind::MtuChanged
+        | DriftKind::AddressRemoved
+        | DriftKind::AddressAdded
+        | DriftKind::RouteRemoved
+        | DriftKind::MasqueradeChanged => {}
+    }
+}
+
+/// Names the settings that differ, and never a key.
+fn changed(key: &PublicKey, differs: PeerDifference, wanted: &DesiredPeer, there: &Peer) -> String {
     let keepalive = there.persistent_keepalive;
-    match (
-        wanted.preshared_key == there.preshared_key,
-        wanted.persistent_keepalive == keepalive,
-    ) {
-        (false, true) => format!("the preshared key of the peer {key} is another"),
-        (false, false) => format!("preshared key and persistent keepalive ({keepalive}) of the peer {key} are others"),
-        _ => format!(
+    match (differs.preshared_key, differs.persistent_keepalive) {
+        (true, false) => format!("the preshared key of the peer {key} is another"),
+        (true, true) => format!("preshared key and persistent keepalive ({keepalive}) of the peer {key} are others"),
+        (false, _) => format!(
             "the persistent keepalive of the peer {key} is {keepalive} instead of {}",
             wanted.persistent_keepalive
         ),

@@ -141,8 +141,13 @@ fn only_reported(name: &InterfaceName) -> Error {
 /// Whether a message takes peers away, or their keys, or ends them at once. A snapshot does not
 /// matter: the round that follows it reads first.
 fn takes_away(state: &State, desired: &Desired, now: Timestamp) -> bool {
-    let Change::Delta { upsert, remove, .. } = &desired.change else {
-        return false;
+    let (upsert, remove) = match &desired.change {
+        Change::Delta {
+            interface: _,
+            upsert,
+            remove,
+        } => (upsert, remove),
+        Change::Unchanged | Change::Snapshot { .. } => return false,
     };
     let ended = upsert.iter().any(|peer| {
         let rekeyed = |before: &Peer| before.public_key != peer.public_key;

@@ -41,18 +41,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         self.mtu_was_set = now.mtu.is_none() && (before.mtu.is_some() || self.mtu_was_set);
         let index = &self.index;
-        self.ledger.forget(|id, drift| match (id.kind, id.subject) {
-            (_, Subject::Peer(key)) => match drift.peer {
-                Some(peer) => recorded.peers.get(&peer) != state.peers.get(&peer),
-                None => index.owner(&key).is_some(),
-            },
-            (DriftKind::ListenPortChanged, _) => now.listen_port != before.listen_port,
-            (DriftKind::MtuChanged, _) => now.mtu != before.mtu,
-            (DriftKind::AddressAdded | DriftKind::AddressRemoved, _) => now.addresses != before.addresses,
-            (DriftKind::MasqueradeChanged, _) => {
-                (now.masquerade, &now.addresses) != (before.masquerade, &before.addresses)
-            }
-            _ => false,
+        self.ledger.forget(|id, drift| match (id.subject, drift.peer) {
+            (Subject::Peer(_), Some(peer)) => recorded.peers.get(&peer) != state.peers.get(&peer),
+            (Subject::Peer(key), None) => index.owner(&key).is_some(),
+            (Subject::Interface | Subject::Network(_), _) => supersedes(now, before, id.kind),
         });
     }
 
@@ -64,5 +56,24 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.link = None;
         self.mtu_was_set = false;
         self.ledger.forget(|_, _| true);
+    }
+}
+
+/// Whether the recorded interface changed in the setting that this kind of drift is about.
+fn supersedes(now: &Interface, before: &Interface, kind: DriftKind) -> bool {
+    match kind {
+        DriftKind::ListenPortChanged => now.listen_port != before.listen_port,
+        DriftKind::MtuChanged => now.mtu != before.mtu,
+        DriftKind::AddressAdded | DriftKind::AddressRemoved => now.addresses != before.addresses,
+        DriftKind::MasqueradeChanged => (now.masquerade, &now.addresses) != (before.masquerade, &before.addresses),
+        // The record has no such setting, or it is a peer's.
+        DriftKind::PrivateKeyChanged
+        | DriftKind::PeerRemoved
+        | DriftKind::PeerAdded
+        | DriftKind::PeerChanged
+        | DriftKind::AllowedIpsChanged
+        | DriftKind::LinkDeleted
+        | DriftKind::LinkDown
+        | DriftKind::RouteRemoved => false,
     }
 }

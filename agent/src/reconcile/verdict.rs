@@ -10,6 +10,7 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Applied, Failure};
 use wgctl::{PeerId, PublicKey};
 
+use super::desired_device::PeerDifference;
 use crate::desired::State;
 use crate::drift::Id;
 
@@ -53,7 +54,13 @@ impl Verdict {
 
     /// Whether only the revision differs.
     pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
-        (&self.failed, &self.interface_failed) == (&other.failed, &other.interface_failed)
+        let Self {
+            incarnation: _,
+            revision: _,
+            failed,
+            interface_failed,
+        } = self;
+        (failed, interface_failed) == (&other.failed, &other.interface_failed)
     }
 
     /// Tells the log; called when it has changed.
@@ -77,11 +84,17 @@ impl Verdict {
             client: *client,
             reason: reason.clone(),
         };
+        let Self {
+            incarnation,
+            revision,
+            failed,
+            interface_failed,
+        } = self;
         Some(Applied {
-            incarnation: self.incarnation?,
-            revision: self.revision,
-            failed: self.failed.iter().map(failure).collect(),
-            interface_failed: self.interface_failed.clone(),
+            incarnation: (*incarnation)?,
+            revision: *revision,
+            failed: failed.iter().map(failure).collect(),
+            interface_failed: interface_failed.clone(),
         })
     }
 }
@@ -107,11 +120,7 @@ pub(super) fn reasons(
     owner: impl Fn(&PublicKey) -> Option<PeerId>,
 ) -> BTreeMap<PeerId, String> {
     let differs = |key: &PublicKey| match (desired.peers.get(key), actual.peers.get(key)) {
-        (Some(wanted), Some(there)) => {
-            wanted.allowed_ips != there.allowed_ips
-                || wanted.preshared_key != there.preshared_key
-                || wanted.persistent_keepalive != there.persistent_keepalive
-        }
+        (Some(wanted), Some(there)) => PeerDifference::between(wanted, there).any(),
         (Some(_), None) => true,
         (None, _) => false,
     };

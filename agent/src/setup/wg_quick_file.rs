@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wgctl::address::normal;
-use wgctl::config::{Directive, ParseError, Peer as Section, Refusal, WgQuick};
+use wgctl::config::{Directive, Interface, ParseError, Peer as Section, Refusal, WgQuick};
 use wgctl::device::{Device, Peer};
 use wgctl::{PeerName, PrivateKey, PublicKey, ServerId};
 use zeroize::Zeroizing;
@@ -81,33 +81,54 @@ impl Import {
             path: path.to_owned(),
             source,
         })?;
-        let names = names(text, &file.peers);
-        let private_key = file
-            .interface
-            .private_key
-            .ok_or_else(|| Error::NoKey(path.to_owned()))?;
+        let WgQuick {
+            comment: _,
+            interface,
+            peers,
+        } = file;
+        let names = names(text, &peers);
+        let Interface {
+            private_key,
+            listen_port,
+            fwmark,
+            // The record's pool decides on addresses; the rest is for devices.
+            addresses: _,
+            dns: _,
+            search_domains: _,
+            mtu,
+            mut directives,
+        } = interface;
+        let private_key = private_key.ok_or_else(|| Error::NoKey(path.to_owned()))?;
         let mut device = Device {
             private_key: Some(private_key.clone()),
-            listen_port: file.interface.listen_port.unwrap_or(0),
+            listen_port: listen_port.unwrap_or(0),
             fwmark: 0,
             peers: BTreeMap::new(),
         };
-        let mut directives = file.interface.directives;
         let mut dialled = 0;
-        for section in file.peers {
-            dialled += usize::from(section.endpoint.is_some());
-            directives.extend(section.directives);
+        for section in peers {
+            let Section {
+                line,
+                public_key,
+                preshared_key,
+                allowed_ips,
+                endpoint,
+                persistent_keepalive,
+                directives: others,
+            } = section;
+            dialled += usize::from(endpoint.is_some());
+            directives.extend(others);
             let peer = Peer {
-                preshared_key: section.preshared_key,
-                persistent_keepalive: section.persistent_keepalive.unwrap_or(0),
-                allowed_ips: section.allowed_ips.into_iter().map(normal).collect(),
+                preshared_key,
+                persistent_keepalive: persistent_keepalive.unwrap_or(0),
+                allowed_ips: allowed_ips.into_iter().map(normal).collect(),
                 ..Peer::default()
             };
-            if device.peers.insert(section.public_key, peer).is_some() {
+            if device.peers.insert(public_key, peer).is_some() {
                 return Err(Error::Twice {
                     path: path.to_owned(),
-                    line: section.line,
-                    public_key: section.public_key,
+                    line,
+                    public_key,
                 });
             }
         }
@@ -117,8 +138,8 @@ impl Import {
             device,
             names,
             directives,
-            mtu: file.interface.mtu,
-            fwmark: file.interface.fwmark.filter(|mark| *mark != 0),
+            mtu,
+            fwmark: fwmark.filter(|mark| *mark != 0),
             dialled,
         })
     }

@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ipnet::IpNet;
-use wgctl::device::Device;
+use wgctl::device::{Device, Peer};
 use wgctl::name::InterfaceName;
-use wgctl::protocol::v1::{Adopted, AdoptedPeer, Adoption, Obstacle, Terms};
+use wgctl::protocol::v1::{Adopted, AdoptedPeer, Adoption, Obstacle, Recorded, Terms};
 use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId};
 
 use crate::cache::Cache;
@@ -190,8 +190,18 @@ impl ExistingInterface {
     /// What the plane is told. Its private key is not in it, preshared keys are sealed.
     pub fn describe(&self, secrets: &Secrets, server: &ServerId) -> Result<Adoption, secrets::Error> {
         let peers = self.device.peers.iter().map(|(key, peer)| {
+            let Peer {
+                preshared_key,
+                persistent_keepalive,
+                allowed_ips,
+                // Learned again with the next handshake.
+                endpoint: _,
+                latest_handshake: _,
+                rx_bytes: _,
+                tx_bytes: _,
+            } = peer;
             let id = PeerId::random();
-            let sealed = peer.preshared_key.as_ref();
+            let sealed = preshared_key.as_ref();
             Ok(AdoptedPeer {
                 id,
                 public_key: *key,
@@ -199,8 +209,8 @@ impl ExistingInterface {
                 preshared_key: sealed
                     .map(|key| secrets.seal_preshared_key(server, id, key))
                     .transpose()?,
-                allowed_ips: peer.allowed_ips.iter().copied().collect(),
-                persistent_keepalive: Some(peer.persistent_keepalive).filter(|seconds| *seconds > 0),
+                allowed_ips: allowed_ips.iter().copied().collect(),
+                persistent_keepalive: Some(*persistent_keepalive).filter(|seconds| *seconds > 0),
             })
         });
         Ok(Adoption {
@@ -226,13 +236,18 @@ impl ExistingInterface {
                 folder.display()
             );
         }
-        let recorded = adopted.recorded;
+        let Recorded {
+            incarnation,
+            revision,
+            interface,
+            peers,
+        } = adopted.recorded;
         let state = State {
             server_id: server.clone(),
-            incarnation: recorded.incarnation,
-            revision: recorded.revision,
-            interface: recorded.interface,
-            peers: recorded.peers.into_iter().map(|peer| (peer.id, peer)).collect(),
+            incarnation,
+            revision,
+            interface,
+            peers: peers.into_iter().map(|peer| (peer.id, peer)).collect(),
         };
         let (mut cache, _) = Cache::open(folder);
         Ok(cache.write(&state, None)?)
