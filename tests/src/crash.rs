@@ -264,6 +264,7 @@ impl Identity {
             caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
+            public_key: None,
         }
     }
 

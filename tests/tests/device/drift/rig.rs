@@ -162,6 +162,7 @@ impl Rig {
             caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
+            public_key: None,
         };
         let server = "los-angeles".parse().unwrap();
         self.reconciler

@@ -1,4 +1,4 @@
-//! What should be on this host, as the plane last said.
+//! The desired state of this host, as the plane last sent it.
 //!
 //! Owns the state and the pure step from one revision to the next. It must not do I/O.
 
@@ -10,14 +10,14 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Change, Desired, Interface, Peer};
 use wgctl::{PeerId, PublicKey, ServerId};
 
-/// What should be, at a revision.
+/// The desired state at a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Whose.
+    /// The server that this host is.
     pub server_id: ServerId,
-    /// The database's life that `revision` is of.
+    /// The incarnation of the database that `revision` belongs to.
     pub incarnation: Incarnation,
-    /// What it is of.
+    /// The revision.
     pub revision: u64,
     /// The interface.
     pub interface: Interface,
@@ -26,7 +26,7 @@ pub struct State {
 }
 
 impl State {
-    /// Carries out one change. Gives the peers it touches, and the keys they had and have.
+    /// Applies one change. Returns the peers it concerns, and the keys they had and have.
     pub fn change(&mut self, delta: Delta) -> (BTreeSet<PeerId>, Vec<PublicKey>) {
         let Delta {
             revision,
@@ -52,21 +52,21 @@ impl State {
     }
 }
 
-/// What leads from one revision to a later one.
+/// The change from one revision to a later one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delta {
-    /// To which.
+    /// The later revision.
     pub revision: u64,
-    /// The interface, where it changed.
+    /// The interface, if it changed.
     pub interface: Option<Interface>,
     /// Peers that are new or changed.
     pub upsert: Vec<Peer>,
-    /// Peers that are no more.
+    /// Peers that were removed.
     pub remove: Vec<PeerId>,
 }
 
 impl Delta {
-    /// The change in an answer of the plane, where it is one.
+    /// The change in an answer of the plane, if it holds one.
     #[must_use]
     pub fn of(desired: &Desired) -> Option<Self> {
         match &desired.change {
@@ -85,24 +85,24 @@ impl Delta {
     }
 }
 
-/// What an answer of the plane builds on.
+/// The state that an answer of the plane builds on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
-    /// The state that is here.
+    /// The agent's current state.
     Here,
-    /// Nothing: everything was asked for, and what comes counts whatever is here. So that a server
-    /// that was removed and made anew, and counts from one again, is followed.
+    /// None: everything was asked for, and the answer replaces any state. So a server that was removed and
+    /// created again, whose revisions start from one, is followed.
     Nothing,
 }
 
-/// What a step touched.
+/// The part of the state that a step changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeScope {
     /// Nothing.
     Nothing,
     /// These peers.
     Peers {
-        /// Who.
+        /// The peers.
         ids: BTreeSet<PeerId>,
         /// The keys they had and have.
         keys: Vec<PublicKey>,
@@ -111,23 +111,23 @@ pub enum ChangeScope {
     All,
 }
 
-/// Why a step was not taken.
+/// An answer that does not fit the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
-    /// A delta to a state that is not there.
-    #[error("the plane sent changes to a state this agent does not have: asking for everything")]
+    /// A delta to a state that the agent does not have.
+    #[error("the plane sent changes to a state that this agent does not have: asking for everything")]
     NoBase,
-    /// A message from the past.
-    #[error("the plane sent revision {theirs} while {ours} is here: asking for everything")]
+    /// An answer with an older revision.
+    #[error("the plane sent revision {theirs}, older than {ours}, which this agent has: asking for everything")]
     Older {
-        /// What came.
+        /// The revision of the answer.
         theirs: u64,
-        /// What is here.
+        /// The revision of the state.
         ours: u64,
     },
 }
 
-/// Takes one answer of the plane.
+/// Applies one answer of the plane.
 pub fn step(
     state: &mut Option<State>,
     server_id: &ServerId,
@@ -144,6 +144,7 @@ pub fn step(
         caused_by: _,
         requests: _,
         prekeys_wanted: _,
+        public_key: _,
     } = desired;
     let same_life = state
         .as_ref()
@@ -191,7 +192,7 @@ pub fn step(
     }
 }
 
-/// Networks of a peer outside the interface's own: they need a route.
+/// The networks of a peer that are outside the interface's own, and so need a route.
 pub fn routed<'a>(interface: &'a Interface, peer: &'a Peer) -> impl Iterator<Item = IpNet> + 'a {
     let own = |net: &IpNet| interface.addresses.iter().any(|address| address.trunc().contains(net));
     peer.allowed_ips
@@ -243,6 +244,7 @@ pub(crate) mod tests {
             caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
+            public_key: None,
         }
     }
 
