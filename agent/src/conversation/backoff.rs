@@ -11,7 +11,7 @@ use tokio::sync::watch;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// No wait is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Any number, each time another: what cuts the waits at random.
+/// A source of random numbers, which shorten the waits.
 #[derive(Clone)]
 pub struct Jitter(Arc<dyn Fn() -> u64 + Send + Sync>);
 
@@ -22,15 +22,15 @@ impl Jitter {
     }
 }
 
-/// The system's. Without any the waits are none at all, which is unkind and not wrong.
+/// The system's randomness. Without any the waits are zero, which loads the plane but breaks nothing.
 impl Default for Jitter {
     fn default() -> Self {
         Self::new(|| getrandom::u64().unwrap_or_default())
     }
 }
 
-/// Waits that double, each cut at random ("full jitter"), so that a thousand agents that lost their
-/// plane together do not come back together.
+/// Waits that double, each shortened at random ("full jitter"), so that a thousand agents that lost their
+/// plane together do not return together.
 pub struct Backoff {
     failures: u32,
     jitter: Jitter,
@@ -43,12 +43,12 @@ impl Backoff {
         Self { failures: 0, jitter }
     }
 
-    /// All is well again.
+    /// Starts again with the shortest wait.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// How long to wait now.
+    /// The next wait.
     pub fn wait(&mut self) -> Duration {
         let random = (self.jitter.0)();
         let bound = FIRST_WAIT
@@ -64,8 +64,8 @@ impl Backoff {
         tokio::time::sleep(self.wait()).await;
     }
 
-    /// Sleeps for the next wait, unless a plane is there before: one that is back is not kept waiting
-    /// for what another's failures cost. Says whether there is anything left to wait for.
+    /// Sleeps for the next wait, or until a plane is connected: a plane that is back should not wait for
+    /// the failures of another. Returns false when no connection can come any more.
     pub async fn sleep_unless(&mut self, connected: &mut watch::Receiver<u64>) -> bool {
         tokio::select! {
             biased;

@@ -12,11 +12,12 @@ use super::plane::{Plane, is_temporary};
 use super::planes::Planes;
 use crate::reconcile::Verdict;
 
-/// How long a confirmation is left alone. One that was overtaken on its way by an older one is put
-/// right by then.
+/// The interval after which a confirmation is repeated. It corrects one that was overtaken on its way by
+/// an older one.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(60);
 
-/// Confirms every verdict, and the latest again after each connection and now and then; until the reconciler ends.
+/// Confirms every verdict, and the latest one again after each connection and at intervals, until the
+/// reconciler ends.
 pub(super) async fn deliver_confirmations<P: Plane>(
     planes: Planes<P>,
     mut verdict: watch::Receiver<Verdict>,
@@ -25,7 +26,7 @@ pub(super) async fn deliver_confirmations<P: Plane>(
     let mut backoff = planes.backoff();
     loop {
         let message = verdict.borrow_and_update().message();
-        // A plane that has not taken the introduction may be another server's.
+        // A plane that has not accepted the introduction may belong to another server.
         let is_ours = *connected.borrow_and_update() > 0;
         if let (true, Some(message), Some(client)) = (is_ours, message, planes.current()) {
             if let Err(error) = client.applied(&message).await {

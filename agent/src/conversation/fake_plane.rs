@@ -1,7 +1,7 @@
-//! A plane in memory, for tests of those who talk to one.
+//! A plane in memory, for tests of the conversation.
 //!
-//! Owns one server's record, what was said to it and when, and how the plane behaves. It answers a
-//! poll as a plane does: at once when there is news, else when the wait is over.
+//! Owns one server's record, the messages it received with their times, and the plane's behaviour. It
+//! answers a poll as a plane does: at once if there is news, else when the wait is over.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use wgctl::ServerId;
 use wgctl::api::{Problem, Report};
 use wgctl::client::{Error, Target};
 use wgctl::name::{Incarnation, RequestId};
 use wgctl::protocol::v1::{
     Applied, Change, Desired, DesiredQuery, DriftReport, Hello, Peer, Prekey, Prekeys, Reply, Request, Welcome,
 };
+use wgctl::{PublicKey, ServerId};
 
 use super::plane::Plane;
 use crate::desired::tests::{answer, server, snapshot};
 
-/// How a plane treats whoever calls.
+/// The behaviour of a plane towards callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// It answers.
@@ -30,29 +30,33 @@ pub(crate) enum Behaviour {
     Refuses(u16),
     /// Nobody is there.
     Gone,
-    /// It takes the connection and never answers: the client gives up after a while.
+    /// It accepts connections and never answers: the client gives up after a while.
     Silent,
 }
 
-/// What the plane knows and has heard.
+/// The plane's record and the messages it received.
 pub(crate) struct FakeState {
     pub(crate) manner: Behaviour,
-    /// Whose token it takes the agent's for.
+    /// The server that the agent's token belongs to.
     pub(crate) server: ServerId,
     pub(crate) life: Incarnation,
     pub(crate) revision: u64,
     pub(crate) peers: Vec<Peer>,
-    /// Said once instead of the truth, first to first.
+    /// Answers given once each, in order, instead of the truth.
     pub(crate) lies: VecDeque<Desired>,
     pub(crate) prekeys_wanted: u32,
     pub(crate) requests: Vec<Request>,
-    /// When which introduction came.
+    /// The times of the introductions.
     pub(crate) hellos: Vec<Instant>,
-    /// When which poll came.
+    /// The key of the host that introduced itself last.
+    pub(crate) public_key: Option<PublicKey>,
+    /// Introductions are refused with this status, and nothing else is.
+    pub(crate) refuses_hello: Option<u16>,
+    /// The polls with their times.
     pub(crate) polls: Vec<(Instant, DesiredQuery)>,
     pub(crate) applied: Vec<Applied>,
     pub(crate) reports: Vec<Report>,
-    /// How many reports are still to get stuck on their way.
+    /// The number of reports that will still get stuck on their way.
     pub(crate) stuck: usize,
     pub(crate) prekeys: Vec<Prekey>,
     pub(crate) replies: Vec<(RequestId, Reply)>,
@@ -78,6 +82,8 @@ impl FakePlane {
             prekeys_wanted: 0,
             requests: Vec::new(),
             hellos: Vec::new(),
+            public_key: None,
+            refuses_hello: None,
             polls: Vec::new(),
             applied: Vec::new(),
             reports: Vec::new(),
@@ -92,7 +98,7 @@ impl FakePlane {
         }
     }
 
-    /// What it knows and has heard.
+    /// Its record and the messages it received.
     pub(crate) fn record(&self) -> MutexGuard<'_, FakeState> {
         self.record.lock().unwrap()
     }
@@ -119,11 +125,7 @@ impl FakePlane {
         };
         match manner {
             Behaviour::Answers => Ok(()),
-            Behaviour::Refuses(status) => Err(Error::Refused(Box::new(Problem {
-                status,
-                ..serde_json::from_str(r#"{"type":"about:blank","title":"","status":0,"detail":"","code":"refused"}"#)
-                    .unwrap()
-            }))),
+            Behaviour::Refuses(status) => Err(refused(status)),
             Behaviour::Gone => Err(unreachable("connection refused")),
             Behaviour::Silent => {
                 tokio::time::sleep(Duration::from_secs(30)).await;
@@ -148,16 +150,29 @@ impl FakePlane {
             caused_by: Vec::new(),
             requests: std::mem::take(&mut record.requests),
             prekeys_wanted: std::mem::take(&mut record.prekeys_wanted),
+            public_key: record.public_key,
             ..answer(record.life, record.revision, change)
         })
     }
 }
 
+fn refused(status: u16) -> Error {
+    let problem = r#"{"type":"about:blank","title":"","status":0,"detail":"","code":"refused"}"#;
+    Error::Refused(Box::new(Problem {
+        status,
+        ..serde_json::from_str(problem).unwrap()
+    }))
+}
+
 impl Plane for FakePlane {
-    async fn hello(&self, _: &Hello) -> Result<Welcome, Error> {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
         self.record().hellos.push(Instant::now());
         self.attend().await?;
-        let record = self.record();
+        let mut record = self.record();
+        if let Some(status) = record.refuses_hello {
+            return Err(refused(status));
+        }
+        record.public_key = Some(hello.public_key);
         Ok(Welcome {
             version: 1,
             server_id: record.server.clone(),
@@ -176,7 +191,10 @@ impl Plane for FakePlane {
             }
             if tokio::time::timeout_at(end, news.changed()).await.is_err() {
                 let record = self.record();
-                return Ok(answer(record.life, record.revision, Change::Unchanged));
+                return Ok(Desired {
+                    public_key: record.public_key,
+                    ..answer(record.life, record.revision, Change::Unchanged)
+                });
             }
         }
     }

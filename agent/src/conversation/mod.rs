@@ -8,6 +8,7 @@ mod confirmations;
 mod drift_reports;
 #[cfg(test)]
 mod fake_plane;
+mod key_claim;
 mod plane;
 mod planes;
 mod poll;
@@ -29,8 +30,8 @@ use crate::secrets::Secrets;
 use poll::Poller;
 use report::Reporter;
 
-/// Starts all that is said to the planes, each in a task that runs until the reconciler's end.
-/// `server` is whose state is here already; `every` is the seconds between reports.
+/// Starts the tasks that talk to the planes; each runs until the reconciler ends. `server` is the one whose
+/// state is cached; `every` is the interval between reports, seconds.
 pub fn start<P: Plane>(
     planes: Planes<P>,
     secrets: Arc<Secrets>,

@@ -8,7 +8,7 @@ use wgctl::client::{Client, Error, Target};
 use wgctl::name::RequestId;
 use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
 
-/// What an agent says to a plane, each a request and its answer.
+/// The calls of an agent to a plane, each a request and its answer.
 pub trait Plane: Clone + Send + Sync + 'static {
     /// Introduces the agent; the first call of a connection.
     fn hello(&self, hello: &Hello) -> impl Future<Output = Result<Welcome, Error>> + Send;
@@ -16,17 +16,17 @@ pub trait Plane: Clone + Send + Sync + 'static {
     fn desired(&self, query: &DesiredQuery) -> impl Future<Output = Result<Desired, Error>> + Send;
     /// Confirms what the kernel has.
     fn applied(&self, applied: &Applied) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Tells what others did to the interface.
+    /// Reports drift.
     fn drift(&self, report: &DriftReport) -> impl Future<Output = Result<(), Error>> + Send;
     /// Fills the plane's stock of prekeys.
     fn prekeys(&self, prekeys: &Prekeys) -> impl Future<Output = Result<(), Error>> + Send;
     /// Answers a request. Secret: the answer may hold a private key.
     fn reply(&self, request: RequestId, reply: &Reply) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Tells how the host is doing.
+    /// Reports the state of the host.
     fn report(&self, report: &Report) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Whether it answers at all.
+    /// Checks whether it answers at all.
     fn health(&self) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Where it is, for the log.
+    /// Its address, for the log.
     fn target(&self) -> &Target;
 }
 
@@ -68,7 +68,7 @@ impl Plane for Client {
     }
 }
 
-/// Whether the same message may be accepted later. If not, the next message or connection tries again.
+/// Returns whether the same message may be accepted later. If not, the next message or connection tries again.
 pub(crate) fn is_temporary(error: &Error) -> bool {
     error
         .status()

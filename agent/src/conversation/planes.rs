@@ -16,12 +16,12 @@ use zeroize::Zeroizing;
 use super::backoff::{Backoff, Jitter};
 use crate::config::{self, Config};
 
-/// A plane that says nothing for so long swallows what it is sent: refusing takes no time.
+/// A plane that is silent for this long drops what it is sent: a refusal would be immediate.
 const SILENCE: Duration = Duration::from_secs(4);
-/// How long such a plane is passed over while there are others.
+/// The time for which such a plane is skipped while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(300);
 
-/// Why there is nobody to dial.
+/// Planes that cannot be dialled.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The token's file cannot be read.
@@ -33,9 +33,9 @@ pub enum SetupError {
         }
     )]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// The token file is empty.
@@ -75,7 +75,7 @@ impl AgentToken {
     }
 }
 
-/// The planes. Cloning shares whose turn it is.
+/// The planes. Clones share the current one.
 #[derive(Clone)]
 pub struct Planes<P> {
     clients: Arc<[P]>,
@@ -83,7 +83,7 @@ pub struct Planes<P> {
     jitter: Jitter,
 }
 
-/// Whose turn it is, and who is passed over until when, by position.
+/// The position of the current plane, and until when each silent one is skipped.
 #[derive(Default)]
 struct Rotation {
     of: usize,

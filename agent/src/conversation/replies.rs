@@ -1,6 +1,6 @@
-//! What only this host can answer: a client's configuration, with the keys opened.
+//! Replies to requests that only this host can answer: a peer's configuration, with its keys opened.
 //!
-//! Owns the opening and the text. It must not send: the reply is `source`'s.
+//! Owns the opening of the keys and the text. It must not send: the poll delivers the reply.
 
 use wgctl::ServerId;
 use wgctl::config::ClientConfig;

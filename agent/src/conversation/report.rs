@@ -21,30 +21,30 @@ use super::planes::Planes;
 use crate::metrics::Metrics;
 use crate::reconcile::{Input, Reading};
 
-/// How long a measured round trip may take.
+/// The longest round trip that is measured.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a report may take at least.
+/// The shortest time limit of a report.
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
 /// The share of the newest measurement in the smoothed round trip.
 const SMOOTHING: f64 = 0.2;
 /// The reporting side of the agent.
 pub(super) struct Reporter<P> {
-    /// Whom to tell.
+    /// The planes to report to.
     pub planes: Planes<P>,
-    /// Whom to ask.
+    /// The reconciler's inbox.
     pub inbox: UnboundedSender<Input>,
     /// Seconds between reports.
     pub every: u32,
-    /// Told when a plane is there: the first report follows at once.
+    /// The number of connections so far: a report follows each at once.
     pub connected: watch::Receiver<u64>,
-    /// Whose token it is, once known.
+    /// The server that this host is, once known.
     pub server: watch::Receiver<Option<ServerId>>,
-    /// What is measured.
+    /// The agent's metrics.
     pub metrics: Metrics,
 }
 
 impl<P: Plane> Reporter<P> {
-    /// Looks and reports until the reconciler ends.
+    /// Inspects the interface and reports until the reconciler ends.
     pub(super) async fn run(mut self) {
         let mut ticks = interval(Duration::from_secs(u64::from(self.every)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,7 +58,7 @@ impl<P: Plane> Reporter<P> {
             let Some(mut reading) = self.look().await else { return };
             let begin = Instant::now();
             smoothed = smooth(smoothed, self.measure(reading.ping_target.as_ref()).await);
-            // What gathered while no plane was there follows at once.
+            // What accumulated while no plane was reachable follows at once.
             loop {
                 let (at, backlog) = (reading.at, reading.backlog);
                 if !self.tell(reading, smoothed).await {
@@ -78,15 +78,16 @@ impl<P: Plane> Reporter<P> {
         }
     }
 
-    /// Whom to report to, and as whom; none before the first connection.
+    /// The plane to report to and the server to report for; none before the first connection.
     fn dialled(&self) -> Option<(P, ServerId)> {
         let server = self.server.borrow().clone()?;
         let known = *self.connected.borrow() > 0;
         self.planes.current().filter(|_| known).map(|plane| (plane, server))
     }
 
-    /// Says whether it got through. One that is stuck makes way for the next, on a new connection: where much was
-    /// lost, TCP waits longer and longer, and the plane would take the host for gone. A backlog takes its time.
+    /// Sends a report, and returns whether it was delivered. A report that is stuck is given up for the
+    /// next one, on a new connection: after many losses TCP waits longer and longer, and the plane would
+    /// consider the host offline. A backlog has no time limit.
     async fn tell(&self, reading: Reading, ping_ms: Option<f64>) -> bool {
         let Some((plane, server)) = self.dialled() else {
             return false;
@@ -164,17 +165,17 @@ impl<P: Plane> Reporter<P> {
     }
 }
 
-/// Whether one of the target's addresses takes a TCP connection.
+/// Returns whether one of the target's addresses accepts a TCP connection.
 async fn connect(target: &Endpoint) -> bool {
     let Ok(addresses) = lookup_host((target.host(), target.port())).await else {
         return false;
     };
-    // A name may stand for anything: what a record may not say it does not get by a name.
+    // A name may resolve to any address, also to those that a record must not name.
     let addresses: Vec<SocketAddr> = addresses.filter(|address| leads_off_host(address.ip())).collect();
     TcpStream::connect(&*addresses).await.is_ok()
 }
 
-/// An exponentially weighted mean; without a measurement there is none to report.
+/// An exponentially weighted mean; none without a measurement.
 fn smooth(before: Option<f64>, measured: Option<f64>) -> Option<f64> {
     let measured = measured?;
     // Microseconds are precise enough, and short to write.

@@ -1,20 +1,21 @@
-//! The long poll: what the plane wants, as soon as it wants it.
+//! The long poll: changes of the desired state, as soon as the plane has them.
 //!
-//! Owns the conversation's order: introduce, fill the stock of prekeys, poll, hand over, answer
-//! requests; and coming back after a failure. What is handed over is `reconcile`'s; nothing is torn
-//! down because nobody answers.
+//! Owns the order of the conversation (introduce, poll, hand over, fill the stock of prekeys, answer
+//! requests) and the return after a failure. `reconcile` carries out what is handed over. Nothing is
+//! torn down because a plane is silent.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
-use wgctl::ServerId;
 use wgctl::client::Error;
 use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
+use wgctl::{PublicKey, ServerId};
 
 use crate::conversation::backoff::Backoff;
+use crate::conversation::key_claim::KeyClaim;
 use crate::conversation::plane::Plane;
 use crate::conversation::planes::Planes;
 use crate::conversation::replies::answer;
@@ -28,13 +29,13 @@ const WAIT: u32 = 25;
 /// Prekeys sent at once, as the protocol allows.
 const PREKEYS_AT_ONCE: u32 = 256;
 
-/// What ends one connection.
+/// The end of a connection.
 #[derive(Debug, thiserror::Error)]
 enum Disconnect {
     /// The plane failed or refused.
     #[error(transparent)]
     Plane(#[from] Error),
-    /// The plane answers what does not fit though everything was asked for.
+    /// The plane's answer does not fit although everything was asked for.
     #[error(transparent)]
     StepError(#[from] StepError),
     /// The token is of another server than the state on this host.
@@ -54,19 +55,19 @@ enum Disconnect {
 
 /// The polling side of the agent.
 pub(super) struct Poller<P> {
-    /// Whom to dial.
+    /// The planes to dial.
     pub planes: Planes<P>,
     /// The host's secrets.
     pub secrets: Arc<Secrets>,
-    /// Where answers go.
+    /// The reconciler's inbox.
     pub inbox: UnboundedSender<Input>,
-    /// What is here already.
+    /// The position of the current state.
     pub position: watch::Receiver<Position>,
-    /// Whose agent this is, once known: by the state that is here, or by the token.
+    /// The server that this host is, once known from the cached state or the token.
     pub server: watch::Sender<Option<ServerId>>,
-    /// Told whenever a plane took the introduction: whoever waits for a plane begins.
+    /// The number of connections so far: whoever waits for a plane is notified.
     pub connected: watch::Sender<u64>,
-    /// What is measured.
+    /// The agent's metrics.
     pub metrics: Metrics,
 }
 
@@ -109,15 +110,22 @@ impl<P: Plane> Poller<P> {
         };
         tracing::info!(server = %server, "connected to {}", client.target());
         self.connected.send_modify(|count| *count += 1);
+        let (ours, mut claim) = (self.secrets.private_key().public_key(), KeyClaim::default());
         loop {
             let life = self.life();
-            if let Err(end) = self.poll(client, &server).await {
-                return end;
-            }
-            // A database that was restored may have another key of this host on record, or none.
+            let recorded = match self.poll(client, &server).await {
+                Ok(recorded) => recorded,
+                Err(end) => return end,
+            };
+            // A restored database may have another key of this host on record, or none.
             if life.is_some()
                 && life != self.life()
                 && let Err(end) = self.introduce(client).await
+            {
+                return end;
+            }
+            if let Some(other) = recorded.filter(|other| claim.is_due(&ours, Some(other), Instant::now()))
+                && let Err(end) = self.claim(client, &server, &other).await
             {
                 return end;
             }
@@ -125,7 +133,24 @@ impl<P: Plane> Poller<P> {
         }
     }
 
-    /// The life of the database that the state here is of.
+    /// Introduces this host again, because the plane has another one's key on record. A plane that has
+    /// seen too many keys of this server is left to its record for now: the conversation goes on.
+    async fn claim(&self, client: &P, server: &ServerId, other: &PublicKey) -> Result<(), Disconnect> {
+        tracing::warn!(
+            "the plane has another host's key on record for {server}, {other}: introducing this host again. Only one host \
+             can be {server}: if another one has its token, stop the agent there and make a new token (`wgctl server \
+             token {server}`)"
+        );
+        match self.introduce(client).await {
+            Err(Disconnect::Plane(error)) if error.status() == Some(429) => {
+                tracing::warn!("{error}; this host is introduced again later");
+                Ok(())
+            }
+            introduced => introduced.map(drop),
+        }
+    }
+
+    /// The incarnation of the database that the current state belongs to.
     fn life(&self) -> Option<Incarnation> {
         self.position.borrow().map(|(life, _)| life)
     }
@@ -145,7 +170,8 @@ impl<P: Plane> Poller<P> {
         Ok(server)
     }
 
-    async fn poll(&self, client: &P, server: &ServerId) -> Result<(), Disconnect> {
+    /// One poll. Gives the host's key that the plane has on record, where it says so.
+    async fn poll(&self, client: &P, server: &ServerId) -> Result<Option<PublicKey>, Disconnect> {
         let position = *self.position.borrow();
         match self.poll_since(client, server, position).await? {
             Err(misfit) if position.is_some() => {
@@ -156,13 +182,13 @@ impl<P: Plane> Poller<P> {
         }
     }
 
-    /// Asks for what is new since `position`, for everything without one, and hands it over.
+    /// Polls for changes since `position`, or for everything without one, and hands the answer over.
     async fn poll_since(
         &self,
         client: &P,
         server: &ServerId,
         position: Position,
-    ) -> Result<Result<(), StepError>, Disconnect> {
+    ) -> Result<Result<Option<PublicKey>, StepError>, Disconnect> {
         let query = DesiredQuery {
             revision: position.map_or(0, |(_, revision)| revision),
             incarnation: position.map(|(incarnation, _)| incarnation),
@@ -172,13 +198,13 @@ impl<P: Plane> Poller<P> {
         for request in std::mem::take(&mut desired.requests) {
             self.answer(client, server, request);
         }
-        let wanted = desired.prekeys_wanted;
+        let (wanted, recorded) = (desired.prekeys_wanted, desired.public_key);
         let base = position.map_or(Base::Nothing, |_| Base::Here);
         let outcome = self.wait_until_carried_out(server, desired, base).await?;
         if wanted > 0 {
             self.fill(client, server, wanted).await?;
         }
-        Ok(outcome)
+        Ok(outcome.map(|()| recorded))
     }
 
     async fn wait_until_carried_out(
@@ -198,7 +224,7 @@ impl<P: Plane> Poller<P> {
         carried_out.await.map_err(|_| Disconnect::Stopping)
     }
 
-    /// Answers on the side: a person waits, and so does the next poll's news.
+    /// Answers in a task of its own, so that neither the waiting person nor the next poll is delayed.
     fn answer(&self, client: &P, server: &ServerId, request: Request) {
         let (client, server, secrets) = (client.clone(), server.clone(), Arc::clone(&self.secrets));
         tokio::spawn(async move {
@@ -215,11 +241,11 @@ impl<P: Plane> Poller<P> {
             match self.secrets.prekey(server) {
                 Ok(prekey) => prekeys.push(prekey),
                 Err(error) => {
-                    tracing::error!("no keys can be made: {error}");
+                    tracing::error!("no prekeys can be made: {error}");
                     return Ok(());
                 }
             }
-            // A key takes long enough for others to want their turn.
+            // Making a key takes long enough to let other tasks run in between.
             tokio::task::yield_now().await;
         }
         self.metrics.prekeys_made(prekeys.len());

@@ -301,3 +301,52 @@ async fn a_report_that_is_stuck_makes_way_for_the_next() {
     tokio::time::sleep(seconds(11)).await;
     assert!(plane.record().reports.len() > before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_running_agent_introduces_itself_again_when_another_host_took_its_place() {
+    let plane = FakePlane::new(&[]);
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    until("it polls", || !plane.record().polls.is_empty()).await;
+    let ours = Secrets::open(agent.folder.path()).unwrap().private_key().public_key();
+    let another = || Some(wgctl::PrivateKey::generate().unwrap().public_key());
+    let has_ours = || plane.record().public_key == Some(ours);
+    plane.record().public_key = another();
+    let began = Instant::now();
+    until("this host's key is on record again", has_ours).await;
+    assert!(began.elapsed() <= seconds(26), "by the next answer");
+    plane.record().public_key = another();
+    until("it is claimed again", has_ours).await;
+    assert!(began.elapsed() >= seconds(60), "not more often than once a minute");
+    assert_eq!(plane.record().hellos.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plane_that_refuses_another_introduction_for_now_is_still_followed() {
+    let one = peer(2);
+    let plane = FakePlane::new(&[]);
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    until("it polls", || !plane.record().polls.is_empty()).await;
+    {
+        let mut record = plane.record();
+        record.public_key = Some(wgctl::PrivateKey::generate().unwrap().public_key());
+        record.refuses_hello = Some(429);
+    }
+    until("it claims", || plane.record().hellos.len() == 2).await;
+    let changed = Instant::now();
+    plane.change(std::slice::from_ref(&one));
+    agent.has(std::slice::from_ref(&one)).await;
+    assert!(changed.elapsed() < seconds(1), "the conversation goes on");
+    plane.record().refuses_hello = None;
+    let ours = Secrets::open(agent.folder.path()).unwrap().private_key().public_key();
+    until("its key is on record", || plane.record().public_key == Some(ours)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plane_that_does_not_say_whose_key_it_has_is_not_asked_again() {
+    let plane = FakePlane::new(&[]);
+    let _agent = Agent::of(std::slice::from_ref(&plane)).await;
+    until("it polls", || !plane.record().polls.is_empty()).await;
+    plane.record().public_key = None;
+    tokio::time::sleep(seconds(600)).await;
+    assert_eq!(plane.record().hellos.len(), 1);
+}
