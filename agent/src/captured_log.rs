@@ -1,7 +1,7 @@
-//! What a test's own thread logs.
+//! The log messages of a test's own thread.
 //!
-//! Owns the subscriber of the whole test program, for it is asked once per call site what it wants to
-//! hear, and by whichever thread comes by first: one that is some test's alone would not be asked.
+//! Owns the subscriber of the whole test program. `tracing` asks once per call site whether anybody is
+//! interested, from whichever thread arrives first, so a subscriber of one thread would miss messages.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -15,14 +15,14 @@ thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// From here on what this thread logs is kept. For each test that logs what some test asks for,
-/// before it does: a call site that nobody listens to stays deaf.
+/// Starts to keep the messages of this thread. Every test that logs messages which some test asks for must
+/// call it first: a call site without a subscriber stays disabled.
 pub(crate) fn begin() {
     SUBSCRIBED.call_once(|| tracing::subscriber::set_global_default(Lines).unwrap());
     LINES.take();
 }
 
-/// How many of this thread's messages have these words.
+/// The number of this thread's messages that contain these words.
 pub(crate) fn with(words: &str) -> usize {
     LINES.with_borrow(|lines| lines.iter().filter(|line| line.contains(words)).count())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::setup::enroll;
 use crate::{cache, config, conversation, secrets};
 
-/// Why the agent could not start, or a command could not be carried out.
+/// An agent that cannot start, or a command that cannot be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration.
@@ -30,10 +30,10 @@ pub enum Error {
     /// The system refused a thread, a signal handler or a lock.
     #[error("{0}")]
     System(#[from] io::Error),
-    /// Another agent is at it.
+    /// Another agent uses the state folder.
     #[error("another agent runs with {}: stop it first, or give this one another state_dir", .0.display())]
     Locked(PathBuf),
-    /// The agent is to be stopped before this.
+    /// The agent must be stopped first.
     #[error("the agent runs with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
     StillRuns(PathBuf),
     /// The host was released.
@@ -42,13 +42,13 @@ pub enum Error {
          starting the agent (`systemctl disable sentrazone-agent`)"
     )]
     Released,
-    /// That thread is gone.
+    /// The thread for the kernel is gone.
     #[error("the thread for the kernel has ended unexpectedly: its last log lines say why")]
     ThreadEnded,
 }
 
 impl Error {
-    /// The exit code, of sysexits.h where a restart does not help: the unit does not try again then.
+    /// The exit code. It is one of sysexits.h if a restart does not help, so that the unit does not restart.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         const DATA: u8 = 65;

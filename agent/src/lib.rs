@@ -44,8 +44,8 @@ use metrics::Metrics;
 use reconcile::{Handle, Input, LinkBy, Reconciler};
 use secrets::Secrets;
 
-/// Runs until `shutdown`. What the cache says is on the interface before anything is dialled; what
-/// is on it when this ends stays.
+/// Runs until `shutdown`. The cached state is on the interface before a plane is dialled. The interface
+/// stays as it is when this ends.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     if state_dir::is_released(&config.state_dir) {
         return Err(Error::Released);
@@ -55,7 +55,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (ready, carried_out) = oneshot::channel();
     let (reconcile, thread) = start(&config, &secrets, ready).await?;
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
-    // After the cache was carried out: a token that cannot be read keeps no tunnel from a boot.
+    // After the cache was carried out: a token that cannot be read must not keep tunnels down at boot.
     let planes = Planes::configured(&config)?;
     let (inbox, metrics) = (reconcile.inbox.clone(), reconcile.metrics.clone());
     let mut tasks = conversation::start(
@@ -68,12 +68,12 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     if let Some(address) = config.metrics_listen {
         show(address, metrics, &mut tasks).await;
     }
-    // Nobody may be told: then the service manager does not ask.
+    // Fails without a service manager that waits for it.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("running");
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
-        // Each runs until the thread's end.
+        // Each task runs until the thread ends.
         _ = tasks.join_next() => Err(Error::ThreadEnded),
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -88,7 +88,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
 }
 
-/// Shows the metrics. An address that cannot be had keeps no tunnel from its host.
+/// Serves the metrics. An address that cannot be bound is no reason to stop.
 async fn show(address: SocketAddr, metrics: Metrics, tasks: &mut JoinSet<()>) {
     match Listening::bind(address).await {
         Ok(listening) => {
@@ -96,12 +96,12 @@ async fn show(address: SocketAddr, metrics: Metrics, tasks: &mut JoinSet<()>) {
             tasks.spawn(listening.serve(move || std::future::ready(metrics.page())));
         }
         Err(error) => tracing::error!(
-            "cannot listen on {address} for the metrics: {error} (metrics_listen in the configuration); all else goes on"
+            "cannot listen on {address} for the metrics: {error}: change metrics_listen in the configuration; everything else goes on"
         ),
     }
 }
 
-/// Opens the backend and starts the thread that owns it: the sockets belong to that thread.
+/// Opens the backend and starts the thread that owns its sockets.
 async fn start(
     config: &Config,
     secrets: &Arc<Secrets>,
@@ -110,7 +110,7 @@ async fn start(
     let (backend, folder, secrets) = (config.backend, config.state_dir.clone(), Arc::clone(secrets));
     let open = move || -> Result<(Handle, JoinHandle<()>), Error> {
         let host = Netlink::open()?;
-        // Before the first round: what happens after it is not missed.
+        // Before the first round, so that no later change is missed.
         let watch = Watch::open();
         let (handle, thread) = match backend {
             Backend::Kernel => reconcile::spawn(
@@ -126,7 +126,9 @@ async fn start(
         };
         let watched = watch.and_then(|watch| watch.spawn(handle.target.clone(), handle.inbox.clone()));
         if let Err(error) = watched {
-            tracing::warn!("the kernel is not listened to ({error}): drift is seen later");
+            tracing::warn!(
+                "there are no notifications from the kernel ({error}): drift is noticed later, by the regular checks"
+            );
         }
         Ok((handle, thread))
     };

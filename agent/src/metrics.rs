@@ -1,4 +1,4 @@
-//! What the agent measures, for `metrics_listen`.
+//! The metrics of the agent, for `metrics_listen`.
 //!
 //! Owns the numbers and their names. Labels are kinds and outcomes, never keys or peers. It must not
 //! decide anything; whoever does something notes it here.
@@ -17,7 +17,7 @@ use wgctl::api::Transfer;
 use wgctl::drift::DriftKind;
 use wgctl::metrics::{Page, seconds};
 
-/// What was compared with what should be.
+/// The scope of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ComparisonScope {
     /// The whole interface.
@@ -122,7 +122,7 @@ impl Default for Metrics {
 }
 
 impl Series {
-    /// All series are there from the start: what is absent cannot be compared with what comes.
+    /// Creates all series at the start: an absent series cannot be compared with later values.
     fn begin(&self) {
         for scope in [ComparisonScope::All, ComparisonScope::Peers] {
             let scope = scope.as_str();
@@ -217,14 +217,14 @@ impl Metrics {
         self.0.drift_standing.set(count as i64);
     }
 
-    /// What is desired, what is there of it, and what is not.
+    /// The desired and the applied revision, and the number of failing peers.
     pub fn revisions(&self, desired: u64, applied: u64, failing: usize) {
         self.0.desired.set(desired as i64);
         self.0.applied.set(applied as i64);
         self.0.failing.set(failing as i64);
     }
 
-    /// What a look at the interface showed.
+    /// The peers and the latest handshake at an inspection of the interface.
     pub fn seen(&self, peers: u64, handshake: Option<Timestamp>) {
         self.0.peers.set(peers as i64);
         self.0.handshake.set(handshake.map_or(0, Timestamp::unix));

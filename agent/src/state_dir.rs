@@ -1,7 +1,7 @@
-//! The state folder: private, and one agent's at a time.
+//! The state folder: private, and used by one agent at a time.
 //!
-//! Owns its making, its lock, and the mark that the host was released. What is written in it goes
-//! through `wgctl::file`.
+//! Owns its creation, its lock, and the mark of a released host. Its files are written through
+//! `wgctl::file`.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,22 +10,22 @@ use std::path::Path;
 
 use wgctl::file;
 
-/// Says that the interface was handed back: no agent may take it up until the host is enrolled again.
+/// The mark of a released host: no agent may run until the host is enrolled again.
 const RELEASED: &str = "released";
 
-/// Makes a folder (and those above it) that is its owner's alone.
+/// Creates a folder, and those above it, for its owner alone.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Takes a folder for this process, until the file is dropped; `None` when another has it.
+/// Locks a folder for this process until the file is dropped; `None` if another process has it.
 pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // Root comes here too, in a folder of the agent's user, who may have put a link there.
+        // Root opens this too, in a folder of the agent's user, who may have put a link there.
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(folder.join("lock"))?;
     match file.try_lock() {
@@ -35,14 +35,14 @@ pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether the host was released and not enrolled again.
+/// Returns whether the host was released and not enrolled again.
 pub(crate) fn is_released(folder: &Path) -> bool {
     folder.join(RELEASED).exists()
 }
 
 /// Notes that the host was released.
 pub(crate) fn mark_released(folder: &Path) -> io::Result<()> {
-    file::write_private(&folder.join(RELEASED), b"`sentrazone-agent enroll` takes this away\n")
+    file::write_private(&folder.join(RELEASED), b"`sentrazone-agent enroll` removes this\n")
 }
 
 /// Notes that the host is enrolled.

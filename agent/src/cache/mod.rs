@@ -1,9 +1,9 @@
 //! The last desired state on disk, for a boot without a plane.
 //!
-//! Owns the file and its refusal: a cache that cannot be trusted is an error that says so, and is
-//! never read as "no peers". What changes is appended and synced before the kernel is told, so that
-//! what was confirmed is there after a power cut; now and then the whole is written anew. It must
-//! not decide what becomes of the state.
+//! Owns the file and its refusal: a cache that cannot be trusted is an error, and is never read as "no
+//! peers". A change is appended and synced before it reaches the kernel, so that whatever was confirmed
+//! survives a power cut. From time to time the whole state is written again. It must not decide what
+//! becomes of the state.
 
 mod format;
 
@@ -18,34 +18,34 @@ use crate::desired::{Delta, State};
 use format::Chain;
 
 const NAME: &str = "desired.cache";
-/// Changes of so many bytes may gather, however small the snapshot is.
+/// Changes of this many bytes may accumulate, however small the snapshot is.
 const SMALL: usize = 64 * 1024;
 
-/// Why there is no state to be had from the cache.
+/// A cache that gives no state.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
-    /// It is not what was written.
+    /// The content is not as it was written.
     #[error(
         "{} is damaged ({reason}): it is not used, and the interface is left as it is until the plane answers",
         path.display()
     )]
     Damaged {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// How that shows.
+        /// The sign of the damage.
         reason: &'static str,
     },
 }
 
-/// Whether there is a cache, of whatever content.
+/// Returns whether a cache file exists, whatever its content.
 #[must_use]
 pub fn exists(folder: &Path) -> bool {
     folder.join(NAME).exists()
@@ -79,16 +79,16 @@ fn read(path: &Path) -> Result<Option<format::Content>, Error> {
     })
 }
 
-/// The cache, open for writing. There must be only one of a folder.
+/// The cache, open for writing. A folder must have only one.
 #[derive(Debug)]
 pub struct Cache {
     path: PathBuf,
     end: Option<Tail>,
-    /// Whether the last write failed: what is on disk is older than what is here.
+    /// The last write failed: the file is older than the state.
     behind: bool,
 }
 
-/// Where the next change is appended.
+/// The end of the file, where the next change is appended.
 #[derive(Debug)]
 struct Tail {
     file: File,
@@ -99,15 +99,15 @@ struct Tail {
 }
 
 impl Tail {
-    /// How long the file is.
+    /// The length of the file, bytes.
     fn length(&self) -> u64 {
         u64::try_from(format::first_line(0).len() + self.snapshot + self.changes).unwrap_or(u64::MAX)
     }
 }
 
 impl Cache {
-    /// The cache of a folder, with the state it holds, if any. What cannot be trusted stays until
-    /// it is replaced.
+    /// The cache of a folder, with its state, if any. A file that cannot be trusted stays until it is
+    /// replaced.
     pub fn open(folder: &Path) -> (Self, Result<Option<State>, Error>) {
         let mut cache = Self {
             path: folder.join(NAME),
@@ -134,16 +134,16 @@ impl Cache {
         (cache, Ok(Some(content.state)))
     }
 
-    /// Whether the last write failed, so that the next has everything to say.
+    /// Returns whether the last write failed, so that the next one must write everything.
     #[must_use]
     pub const fn is_behind(&self) -> bool {
         self.behind
     }
 
-    /// Writes down what led to `state`: the change alone where there is one, else everything. It is
-    /// on disk when this returns.
+    /// Writes the change that led to `state`, or everything if there is none. It is on disk when this
+    /// returns.
     pub fn write(&mut self, state: &State, delta: Option<&Delta>) -> Result<(), Error> {
-        // Half a line may have been written, and what follows would not fit: begin anew.
+        // Half a line may have been written, and the next one would not fit: write everything again.
         let end = self.end.take();
         let written = match (end, delta) {
             (Some(end), Some(delta)) if !self.behind && end.changes < end.snapshot.max(SMALL) => append(end, delta),
@@ -165,8 +165,8 @@ fn append(mut end: Tail, delta: &Delta) -> io::Result<Tail> {
     end.chain = chain;
     end.changes += line.len();
     end.count = end.count.saturating_add(1);
-    // Goes to disk with the next change: after a power cut it promises one change too few, never one
-    // too many.
+    // Reaches the disk with the next change: after a power cut the number may be one too low, never
+    // too high.
     end.file.write_all_at(format::first_line(end.count).as_bytes(), 0)?;
     Ok(end)
 }

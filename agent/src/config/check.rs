@@ -11,7 +11,7 @@ use wgctl::metrics::check_listen;
 use super::{Config, Error};
 
 impl Config {
-    /// Whether the values make sense together.
+    /// Checks ranges, and that the values fit together.
     pub fn check(&self) -> Result<(), Error> {
         let wrong = |key, message: String| Err(Error::Value { key, message });
         if self.plane.is_empty() {

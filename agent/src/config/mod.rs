@@ -1,7 +1,8 @@
-//! `agent.toml`: what the agent must be told.
+//! `agent.toml`: the configuration of the agent.
 //!
-//! Owns its keys, defaults, the override by environment (`SENTRAZONE_AGENT_<KEY>`) and what is
-//! wrong with it. It binds nothing and opens nothing but what a setting names to be read.
+//! Owns the settings, their defaults, and the precedence of environment variables
+//! (`SENTRAZONE_AGENT_<SETTING>`) over the file. It binds nothing, and opens only files that a setting
+//! names.
 
 mod check;
 mod settings;
@@ -18,12 +19,12 @@ use wgctl::log::Filter;
 
 use settings::Settings;
 
-/// Where the configuration is when nothing else is said.
+/// The default path of the configuration.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
 const ENVIRONMENT: &str = "SENTRAZONE_AGENT_";
-/// Where systemd puts what `LoadCredential=` names (systemd.exec(5)).
+/// The variable with the folder of the credentials that `LoadCredential=` names (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-/// The token among them. The unit takes it from the configuration's `token_file`, so it goes before that.
+/// The token among them. It takes precedence over `token_file`, which the unit reads it from.
 const TOKEN_CREDENTIAL: &str = "agent.token";
 
 /// A configuration that cannot be used.
@@ -85,45 +86,45 @@ pub enum Error {
     },
 }
 
-/// Who holds the interface.
+/// The implementation of WireGuard that holds the interface.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// The kernel.
     #[default]
     Kernel,
-    /// A userspace process (wireguard-go, boringtun) that was started by others.
+    /// A userspace process (wireguard-go, boringtun) that somebody else starts.
     Userspace,
 }
 
 /// The agent's configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct Config {
-    /// Planes to dial, tried in turn. At least one; empty only until it is checked.
+    /// The planes to dial, tried in turn. At least one after the check.
     pub plane: Vec<Url>,
     /// The file that holds the agent's token.
     pub token_file: PathBuf,
-    /// Certificates (PEM) to trust beside the system's.
+    /// A file of certificates (PEM) to trust in addition to the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// The planes' keys, one or more: what they show must be one of these, and no authority is asked.
+    /// The planes' keys. A plane must present one of these; no certificate authority is needed then.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "write_pins")]
     pub pin: Vec<Pin>,
-    /// Where secrets and cache are kept.
+    /// The folder for secrets and the cache.
     pub state_dir: PathBuf,
-    /// Seconds between reports, which are also the checks of the interface; 1 to 3600.
+    /// Seconds between reports, each of which comes with a check of the interface; 1 to 3600.
     pub report_interval: u32,
-    /// Who holds the interface.
+    /// The implementation of WireGuard that holds the interface.
     pub backend: Backend,
-    /// Whether a plane may be dialled without TLS on other machines.
+    /// Allows connections without TLS to planes on other machines.
     pub allow_plaintext: bool,
-    /// Where the metrics are shown, plain and without a token; absent or empty for nowhere.
+    /// The address of the metrics page, plain HTTP without a token; none to have no page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
-    /// Whether `metrics_listen` may be more than a loopback address.
+    /// Allows `metrics_listen` to be an address other than loopback.
     #[serde(skip_serializing_if = "is_default")]
     pub metrics_expose: bool,
-    /// What is logged.
+    /// The filter of the log.
     #[serde(skip_serializing_if = "is_default", serialize_with = "write_filter")]
     pub log: Filter,
 }
@@ -204,7 +205,7 @@ impl Config {
         settings.into_config()
     }
 
-    /// How the planes are known. Reads `ca_file` where there is one.
+    /// The keys or authorities that identify the planes. Reads `ca_file` if it is set.
     pub fn trust(&self) -> Result<Trust, Error> {
         if !self.pin.is_empty() {
             return Ok(Trust::Pins(self.pin.clone()));

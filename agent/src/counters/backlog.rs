@@ -1,4 +1,4 @@
-//! What was seen while no report got through.
+//! Samples of the time in which no report reached a plane.
 //!
 //! Owns how often a sample is kept, and how many. Pure: time is a parameter.
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use wgctl::Timestamp;
 use wgctl::api::{PastSample, SAMPLES_AT_ONCE};
 
-/// No two moments that the plane knows of lie further apart than this, so that each minute of its
-/// clock, whose minutes begin when they like, has one: a minute, less what a tick may be late.
+/// The longest gap between two moments that the plane knows of: a minute, less the possible delay of a
+/// tick. So each minute of the plane's clock, whatever its offset, has a sample.
 const APART: Duration = Duration::from_secs(55);
-/// How long samples are kept: as long as the plane keeps history.
+/// The age up to which samples are kept: as long as the plane keeps history.
 const KEPT: Duration = Duration::from_secs(72 * 3600);
-/// How many at most, however the clock jumps: what [`KEPT`] holds where ticks come each 28 s, the
-/// closest together that samples are kept.
+/// The most samples, however the clock jumps: [`KEPT`] filled with samples every 28 s, the closest that
+/// they are kept.
 const MOST: usize = 72 * 3600 / 28;
 
 /// Samples, oldest first.
@@ -23,11 +23,11 @@ const MOST: usize = 72 * 3600 / 28;
 #[serde(from = "Vec<Row>", into = "Vec<Row>")]
 pub(super) struct Backlog {
     samples: VecDeque<PastSample>,
-    /// The latest moment the plane knows of, or will.
+    /// The latest moment that the plane knows of or will learn of.
     last: Option<Timestamp>,
 }
 
-/// A sample as it is kept: thousands of them are written each minute.
+/// A sample as it is stored, in short form: thousands of them are written each minute.
 type Row = (i64, u64, u64, Option<f64>);
 
 impl From<Vec<Row>> for Backlog {
@@ -52,15 +52,15 @@ impl From<Backlog> for Vec<Row> {
 }
 
 impl Backlog {
-    /// A report got through: the plane knows of this moment.
+    /// Notes that a report was delivered: the plane knows of this moment.
     pub(super) const fn reported(&mut self, at: Timestamp) {
         self.last = Some(at);
     }
 
-    /// No report got through. Keeps the sample where the next one, `next` later, would come too late.
-    /// Says whether it was kept.
+    /// Notes that no report was delivered. Keeps the sample if the next one, `next` later, would come too
+    /// late. Returns whether it was kept.
     pub(super) fn missed(&mut self, sample: PastSample, next: Duration) -> bool {
-        // A clock that was set back begins anew.
+        // After the clock was set back, start again.
         let known = self.last.filter(|last| *last <= sample.at);
         if known.is_some_and(|last| sample.at.since(last) + next <= APART) {
             return false;

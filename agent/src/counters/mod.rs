@@ -1,10 +1,10 @@
 //! The peers' transfers, as increments for the plane.
 //!
-//! The kernel counts from zero whenever a peer is added anew or the host boots; the plane wants
-//! what was added since it last acknowledged. Owns the baseline (what of the kernel's numbers was
-//! already counted), the increments, the one batch under way and the samples that no report
-//! carried yet, all in one file so that a crash neither loses nor repeats a byte that was dumped.
-//! The arithmetic is pure.
+//! The kernel counts from zero whenever a peer is added again or the host boots; the plane wants the
+//! bytes since its last acknowledgement. Owns the baseline (the part of the kernel's numbers that is
+//! already counted), the increments, the one batch in flight and the samples that no report has carried
+//! yet. All of it is in one file, so that a crash neither loses nor repeats a byte that was read. The
+//! arithmetic is pure.
 
 mod backlog;
 
@@ -24,7 +24,7 @@ use backlog::Backlog;
 
 const NAME: &str = "counters.json";
 
-/// What is counted and not yet acknowledged.
+/// Transfers that are counted and not yet acknowledged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     incarnation: Incarnation,
@@ -32,18 +32,18 @@ pub struct Counters {
     baseline: BTreeMap<PublicKeyText, CounterBaseline>,
     increments: BTreeMap<PeerId, PeerCounters>,
     sent: Option<Batch>,
-    /// All that this life has counted.
+    /// Everything counted since these counters were created.
     #[serde(default)]
     total: Transfer,
     #[serde(default)]
     past: Backlog,
-    /// Nothing is known of what was counted before: what the kernel shows first is not new.
+    /// Earlier counts are unknown: the kernel's first numbers are not new transfers.
     #[serde(default)]
     resumed: bool,
-    /// How long the host had been up when this was written.
+    /// The host's uptime when this was written.
     #[serde(default)]
     uptime: Duration,
-    /// Whether there is something that the file must have before a batch is sent.
+    /// The file must be written before a batch is sent.
     #[serde(skip)]
     unsaved: bool,
 }
@@ -51,7 +51,7 @@ pub struct Counters {
 /// A public key as a JSON object's key.
 type PublicKeyText = String;
 
-/// What of a peer's kernel counters was already counted.
+/// The part of a peer's kernel counters that is already counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct CounterBaseline {
     id: PeerId,
@@ -72,16 +72,15 @@ impl Default for Counters {
             past: Backlog::default(),
             resumed: false,
             uptime: Duration::ZERO,
-            // A life that is not written down would be taken for a lost one.
+            // Without a file, a restart would take these counters for lost ones.
             unsaved: true,
         }
     }
 }
 
 impl Counters {
-    /// What the folder's file holds; none where there is no file. `uptime` is how long the host has
-    /// been up: less than when the file was written, and the kernel has begun anew, however large
-    /// its numbers are by now.
+    /// The counters in the folder's file; none without a file. If `uptime`, the host's, is less than when
+    /// the file was written, the kernel started from zero, however large its numbers are by now.
     pub fn load(folder: &Path, uptime: Duration) -> io::Result<Option<Self>> {
         let content = match std::fs::read(folder.join(NAME)) {
             Ok(content) => content,
@@ -95,8 +94,8 @@ impl Counters {
         Ok(Some(counters))
     }
 
-    /// For a host that counted before, of which nothing is left: the plane may have all that the
-    /// kernel shows at first, and twice is worse than not at all.
+    /// For a host whose earlier counters are lost: the plane may have everything that the kernel shows at
+    /// first, and counting twice is worse than not counting.
     pub fn resumed() -> Self {
         Self {
             resumed: true,
@@ -104,7 +103,7 @@ impl Counters {
         }
     }
 
-    /// Writes everything down.
+    /// Writes the file.
     pub fn save(&mut self, folder: &Path, uptime: Duration) -> io::Result<()> {
         self.uptime = uptime;
         file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)?;
@@ -112,21 +111,21 @@ impl Counters {
         Ok(())
     }
 
-    /// Whether there is something to write down before a batch is sent, or lest a crash costs more
+    /// Returns whether the file must be written: before a batch is sent, and so that a crash costs no more
     /// than a minute.
     pub const fn is_unsaved(&self) -> bool {
         self.unsaved
     }
 
-    /// The interface was made anew: its numbers begin at zero.
+    /// Notes that the interface was created again: its numbers start at zero.
     pub fn interface_is_new(&mut self) {
         self.unsaved |= !self.baseline.is_empty();
         self.baseline.clear();
         self.resumed = false;
     }
 
-    /// A peer that was there before us was taken over: what the kernel counted for it so far is not
-    /// ours to tell, but for its latest handshake.
+    /// Notes that an existing peer was adopted: the kernel's earlier numbers are not reported, except the
+    /// latest handshake.
     pub fn peer_is_adopted(&mut self, key: &PublicKey, id: PeerId, (rx, tx): (u64, u64)) {
         self.unsaved = true;
         self.baseline.entry(key.to_string()).or_insert(CounterBaseline {
@@ -137,8 +136,8 @@ impl Counters {
         });
     }
 
-    /// This peer was put on the interface (anew): its numbers begin at zero, and are its own though
-    /// it is no more when they are seen.
+    /// Notes that this peer was added to the interface: its numbers start at zero, and belong to it even if
+    /// it is removed before they are read.
     pub fn peer_is_new(&mut self, key: &PublicKey, owner: Option<PeerId>) {
         let text = key.to_string();
         let before = match owner {
@@ -156,8 +155,8 @@ impl Counters {
         self.unsaved |= before.is_some();
     }
 
-    /// Takes a dump in. `owner` names the peer of a key; a key without one (any more) counts for
-    /// whom it was last counted. `known` says which peers there still are.
+    /// Counts the transfers in a dump. `owner` gives the peer of a key; a key that has none any longer counts
+    /// for its last owner. `known` tells which peers still exist.
     pub fn observe(
         &mut self,
         device: &Device,
@@ -171,14 +170,14 @@ impl Counters {
             let Some(id) = owner(key).or(counted.map(|counted| counted.id)) else {
                 continue;
             };
-            // The numbers are the key's: a peer that takes over a key gets what comes from now on.
+            // The numbers belong to the key: a peer that takes over a key gets only later transfers.
             let unknown = if self.resumed {
                 (peer.rx_bytes, peer.tx_bytes)
             } else {
                 (0, 0)
             };
             let (rx, tx) = counted.map_or(unknown, |counted| (counted.rx, counted.tx));
-            // Less than before: the kernel began anew, and all it shows is new.
+            // Less than before: the kernel started from zero, and everything it shows is new.
             let grown = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
             let restarted = peer.rx_bytes < rx || peer.tx_bytes < tx;
             let (rx, tx) = if restarted { (0, 0) } else { (rx, tx) };
@@ -197,42 +196,42 @@ impl Counters {
             };
             self.baseline.insert(text, counted);
         }
-        // A dump under a busy writer may pass a peer over: it is not new when the next one shows it.
+        // A dump during changes may miss a peer: it is not new when the next dump shows it.
         before.retain(|_, counted| known(counted.id));
         self.baseline.append(&mut before);
         self.unsaved |= self.resumed;
         self.resumed = false;
     }
 
-    /// A report got through.
+    /// Notes that a report was delivered.
     pub const fn reported(&mut self, at: Timestamp) {
         self.past.reported(at);
     }
 
-    /// No report got through at `at`; the next try is `next` later.
+    /// Notes that no report was delivered at `at`; the next attempt is `next` later.
     pub fn missed(&mut self, at: Timestamp, ping_ms: Option<f64>, next: Duration) {
         let Transfer { rx, tx } = self.total;
         let sample = PastSample { at, ping_ms, rx, tx };
         self.unsaved |= self.past.missed(sample, next);
     }
 
-    /// All that this life has counted.
+    /// Everything counted since these counters were created.
     pub const fn total(&self) -> Transfer {
         self.total
     }
 
-    /// How many samples wait for a plane, but for those under way.
+    /// The number of samples that wait for a plane, without those in flight.
     pub fn waiting(&self) -> usize {
         self.past.len()
     }
 
-    /// Whether more samples wait than the batch under way carries.
+    /// Returns whether more samples wait than the batch in flight carries.
     pub fn has_backlog(&self) -> bool {
         !self.past.is_empty()
     }
 
-    /// The batch to send: the one under way until it is acknowledged, else a new one of what has
-    /// gathered; none when nothing has.
+    /// The batch to send: the one in flight until it is acknowledged, else a new one of everything that has
+    /// accumulated; none if there is nothing.
     pub fn batch(&mut self) -> Option<Batch> {
         if self.sent.is_none() && !(self.increments.is_empty() && self.past.is_empty()) {
             self.sequence += 1;
@@ -249,7 +248,7 @@ impl Counters {
         self.sent.clone()
     }
 
-    /// The plane has counted this batch.
+    /// Notes that the plane has counted this batch.
     pub fn acknowledge(&mut self, sequence: u64) {
         if self.sent.as_ref().is_some_and(|batch| batch.sequence == sequence) {
             self.sent = None;
@@ -263,8 +262,7 @@ fn add(total: &mut PeerCounters, (rx, tx): (u64, u64), handshake: Option<Timesta
     total.latest_handshake_at = handshake.max(total.latest_handshake_at);
 }
 
-/// How long this host has been up. The kernel's boot id would say it better, but `ProcSubset=pid`
-/// hides it.
+/// The uptime of this host. The kernel's boot id would be more exact, but `ProcSubset=pid` hides it.
 #[must_use]
 pub fn uptime() -> Duration {
     nix::sys::sysinfo::sysinfo().map_or(Duration::ZERO, |info| info.uptime())

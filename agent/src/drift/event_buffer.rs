@@ -1,7 +1,7 @@
-//! What was seen since the last report, however much it is.
+//! The drift events since the last report, within a bound.
 //!
-//! Owns the bound: a report holds so many events, and this so many of a kind; beyond that they are
-//! counted. Pure.
+//! Owns the bound: a report holds a limited number of events, and this a limited number of each kind.
+//! Events beyond it are only counted. Pure.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) struct EventBuffer(BTreeMap<DriftKind, KindBuffer>);
 struct KindBuffer {
     /// The first ones, oldest first.
     first: Vec<Drift>,
-    /// How many more there were.
+    /// The number of further ones.
     more: u64,
 }
 
@@ -65,7 +65,7 @@ impl EventBuffer {
         self.0.is_empty()
     }
 
-    /// All of it in at most [`AT_MOST`] events: the kinds with the most are folded into one each.
+    /// Everything in at most [`AT_MOST`] events: the kinds with the most are merged into one event each.
     pub(super) fn into_events(mut self) -> Vec<Drift> {
         while self.0.values().map(KindBuffer::entries).sum::<usize>() > AT_MOST {
             let Some(largest) = self.0.values_mut().max_by_key(|buffer| buffer.entries()) else {
@@ -77,7 +77,7 @@ impl EventBuffer {
     }
 }
 
-/// A detail of the length that the protocol allows.
+/// A detail, cut to the length that the protocol allows.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(DETAIL).collect()
 }

@@ -59,7 +59,7 @@ impl Memory {
         self.state().failing = count;
     }
 
-    /// What the interface shows; none when there is none.
+    /// The state of the interface; none if it does not exist.
     #[must_use]
     pub fn shown(&self, name: &InterfaceName) -> Option<HostState> {
         let index = self.devices.index(name)?;
@@ -73,7 +73,7 @@ impl Memory {
         Some(shown)
     }
 
-    /// Others change what the interface shows.
+    /// Others change the interface.
     pub fn meddle(&self, name: &InterfaceName, change: impl FnOnce(&mut HostState)) {
         let Some(mut shown) = self.shown(name) else { return };
         change(&mut shown);
@@ -86,13 +86,13 @@ impl Memory {
         state.links.insert(shown.index, shown);
     }
 
-    /// How often it was looked at so far.
+    /// The number of readings so far.
     #[must_use]
     pub fn reads(&self) -> u32 {
         self.state().reads
     }
 
-    /// Things that were repaired so far.
+    /// The number of repairs so far.
     #[must_use]
     pub fn writes(&self) -> u32 {
         self.state().writes

@@ -1,8 +1,8 @@
 //! The host side of an interface: what `wg-quick` would do beside WireGuard itself.
 //!
 //! Owns the link, its addresses, MTU, routes and masquerading, over netlink and in the least
-//! number of writes. What differs is `state`'s to say. It must not touch what it did not make, know
-//! peers or keys, or run a program.
+//! number of writes. `state` finds the differences. It must not touch what it did not create, know peers
+//! or keys, or run a program.
 
 #[cfg(any(test, feature = "doubles"))]
 pub mod memory;
@@ -45,7 +45,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// What a server's record asks of its host, with these routes.
+    /// The desired host side of a server's record, with these routes.
     #[must_use]
     pub fn of(interface: &Interface, routes: BTreeSet<IpNet>) -> Self {
         let Interface {
@@ -70,18 +70,18 @@ impl Spec {
     }
 }
 
-/// What came of repairing.
+/// The outcome of repairs.
 #[derive(Debug)]
 pub struct RepairOutcome {
-    /// What is there now.
+    /// The state afterwards.
     pub shown: HostState,
     /// Writes sent to the kernel; 0 when nothing was to be done.
     pub writes: u32,
-    /// Why something could not be repaired.
+    /// The reason why something could not be repaired.
     pub trouble: Option<Error>,
 }
 
-/// What the reconciler asks of the host. Calls block.
+/// The host, as the reconciler uses it. Calls block.
 pub trait Host: Send {
     /// The link's index, of whatever kind it is; none when there is none.
     fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error>;
@@ -93,7 +93,7 @@ pub trait Host: Send {
     /// Deletes the WireGuard link and everything on it; nothing to do if there is none.
     fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error>;
 
-    /// What is there of what `spec` is about; an error when there is no link.
+    /// The present state of everything in `spec`; an error if there is no link.
     fn read(&mut self, spec: &Spec) -> Result<HostState, Error>;
 
     /// Makes these things as `spec` says, each though another failed. Gives the number of writes.
@@ -158,7 +158,7 @@ impl Netlink {
         self.route.link(name)?.ok_or_else(|| Error::NoInterface(name.clone()))
     }
 
-    /// What is there on this link.
+    /// The present state of this link.
     fn look(&self, link: &Link, spec: &Spec) -> Result<HostState, Error> {
         let routes = routes::read(&self.route, link, &spec.name)?;
         let ours = routes.iter().filter(|(_, message)| routes::is_ours(message));

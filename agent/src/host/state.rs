@@ -1,6 +1,6 @@
-//! What the host shows of an interface, and what of it is not as it should be.
+//! The host side of an interface as read, and its differences from the desired one.
 //!
-//! Owns the pure comparison: which single things differ, and whether one of them moved between two
+//! Owns the pure comparison: the single differences, and whether one of them changed between two
 //! readings. It must not do I/O.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ pub struct HostState {
     pub index: u32,
     /// Its MTU.
     pub mtu: u32,
-    /// Whether it is administratively up.
+    /// It is administratively up.
     pub up: bool,
     /// Its addresses, link-local ones left out.
     pub addresses: BTreeSet<IpNet>,
@@ -61,7 +61,7 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// What it is called when others made it; none for what others do not make.
+    /// The kind of drift if others caused it; none for a difference that others do not cause.
     #[must_use]
     pub const fn kind(&self) -> Option<DriftKind> {
         match self {
@@ -87,7 +87,7 @@ impl Difference {
         }
     }
 
-    /// What was found, for people.
+    /// A description for people.
     #[must_use]
     pub fn detail(&self, spec: &Spec) -> String {
         let name = &spec.name;
@@ -104,7 +104,7 @@ impl Difference {
 }
 
 impl HostState {
-    /// What differs from `spec`, each thing by itself.
+    /// The differences from `spec`, one by one.
     #[must_use]
     pub fn differences(&self, spec: &Spec) -> BTreeSet<Difference> {
         let Self {
@@ -133,7 +133,7 @@ impl HostState {
         all
     }
 
-    /// Whether what `difference` is about was otherwise in an earlier reading.
+    /// Returns whether the subject of `difference` was different in an earlier reading.
     #[must_use]
     pub fn moved_since(&self, earlier: &Self, difference: &Difference) -> bool {
         match difference {

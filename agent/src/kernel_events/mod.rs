@@ -1,9 +1,9 @@
-//! The kernel's own word that something happened to the interface, so that drift is seen at once.
+//! The kernel's notifications about the interface, so that drift is noticed at once.
 //!
-//! Owns a thread that listens to links, addresses, routes and nftables, picks what is about our
-//! interface, and wakes the reconciler, at most once a second. What happened is the round's to find
-//! out: a lost or surplus word does no harm. For peers the kernel has none: the rounds that come
-//! anyway see those. It must not change anything.
+//! Owns a thread that listens for changes of links, addresses, routes and nftables, selects those of
+//! our interface, and wakes the reconciler at most once a second. The round finds out what happened: a
+//! lost or extra notification does no harm. The kernel sends none for peers; the regular rounds see
+//! those. It must not change anything.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -37,21 +37,21 @@ const RECEIVE_BYTES: usize = 32 * 1024;
 const HEADER_LEN: usize = 16;
 /// The reconciler is woken at most this often.
 const PACE: Duration = Duration::from_secs(1);
-/// How long the thread may outlive the reconciler.
+/// The longest that the thread may outlive the reconciler.
 const OUTLIVE: Duration = Duration::from_secs(60);
 
-/// Whether a datagram is about the target.
+/// A test whether a datagram is about the target.
 type About = fn(&Target, &[u8]) -> bool;
 
-/// The open sockets: what happens from now on is not missed.
+/// The open sockets: nothing that happens after they were opened is missed.
 pub struct Watch {
     route: Socket,
     nftables: Option<Socket>,
 }
 
 impl Watch {
-    /// Listens in the network namespace of the calling thread. A kernel without nftables has
-    /// nothing to say of it.
+    /// Opens the sockets in the network namespace of the calling thread. Without nftables in the kernel
+    /// that socket is left out.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
             route: listen(NETLINK_ROUTE, &ROUTE_GROUPS)?,
@@ -64,7 +64,9 @@ impl Watch {
         let thread = std::thread::Builder::new().name("watch".to_owned());
         thread.spawn(move || {
             if let Err(error) = self.run(&target, &inbox) {
-                tracing::warn!("the kernel is not listened to any more ({error}): drift is seen later");
+                tracing::warn!(
+                    "the kernel's notifications stopped ({error}): drift is noticed later, by the regular checks"
+                );
             }
         })?;
         Ok(())
@@ -100,7 +102,7 @@ impl Watch {
             .sockets()
             .map(|(socket, _)| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
             .collect();
-        // To the next millisecond: a shorter wait would spin.
+        // Rounded up to a millisecond: a shorter wait would spin.
         let patience = patience.saturating_add(Duration::from_millis(1));
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         match poll(&mut sockets, timeout) {
@@ -120,7 +122,7 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Reads what is there. Says whether something of it was about us, or got lost.
+/// Reads all waiting datagrams. Returns whether one was about us, or some were lost.
 fn drain(socket: &Socket, buffer: &mut [u8], mut about: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut stirred = false;
     loop {
@@ -132,14 +134,14 @@ fn drain(socket: &Socket, buffer: &mut [u8], mut about: impl FnMut(&[u8]) -> boo
             Ok(length) => stirred |= buffer.get(..length).is_some_and(&mut about),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(stirred),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Too much happened at once: nobody knows what.
+            // The kernel dropped notifications: assume that one was about us.
             Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => stirred = true,
             Err(error) => return Err(error),
         }
     }
 }
 
-/// When the reconciler is woken: at once, and then at its pace.
+/// The pace at which the reconciler is woken: at once, then no more than once in [`PACE`].
 #[derive(Debug, Default)]
 struct Pace {
     stirred: bool,
@@ -164,7 +166,7 @@ impl Pace {
     }
 }
 
-/// Whether a datagram of route netlink says something about the target.
+/// Returns whether a datagram of route netlink is about the target.
 fn is_about(target: &Target, mut datagram: &[u8]) -> bool {
     while let Some(length) = message_length(datagram) {
         let Some(message) = datagram.get(..length) else {
@@ -217,7 +219,8 @@ fn is_our_route(target: &Target, route: &RouteMessage) -> bool {
         && target.index.is_some_and(over)
 }
 
-/// Whether a datagram of nftables names our table. Other tables may change often: none is parsed.
+/// Returns whether a datagram of nftables names our table. Other tables may change often, so none is
+/// parsed.
 fn names_our_table(target: &Target, datagram: &[u8]) -> bool {
     let mut name = host::table(&target.name).into_bytes();
     name.push(0);

@@ -1,7 +1,7 @@
 //! A change of a few peers, at the cost of those few.
 //!
-//! Owns the planning against the last reading, and what is noted in it. Whatever goes wrong ends in
-//! a whole round. It must not read the interface.
+//! Owns the planning against the last reading, and the update of that reading. Any failure leads to a
+//! whole round. It must not read the interface.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::metrics::ComparisonScope;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Carries out what became of these peers, which had and have these keys.
+    /// Carries out the change of these peers, which had and have these keys.
     pub(super) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
         let began = Instant::now();
         let Some(mut actual) = self.actual.take() else {
@@ -39,7 +39,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         };
         if let Err(error) = applied.and(routed) {
             tracing::debug!("{error}: the whole interface is compared");
-            // What became of these is not known; the others were left as they were.
+            // The state of these is unknown; the others are unchanged.
             desired.peers.keys().for_each(|key| drop(actual.peers.remove(key)));
             self.remembered = Baseline::Known(actual);
             self.state = Some(state);
@@ -61,7 +61,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.note_verdict();
     }
 
-    /// Brings the index up to date. Says whether other networks need routes now.
+    /// Updates the index. Returns whether other networks need routes now.
     fn index_again(&mut self, state: &State, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) -> bool {
         let before = self.index.routed(ids);
         keys.iter().for_each(|key| self.index.remove(key));
@@ -72,13 +72,13 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             }
         }
         let after = self.index.routed(ids);
-        // The routes of a peer that had expired are gone; it may have been prolonged.
+        // The routes of an expired peer are gone; its end may have been postponed.
         let expires = |id: &PeerId| state.peers.get(id).is_some_and(|peer| peer.expires_at.is_some());
         before != after || (!after.is_empty() && ids.iter().any(expires))
     }
 }
 
-/// Notes in the last reading what was sent since.
+/// Updates the last reading with the changes that were sent.
 fn remember(actual: &mut Device, desired: &DesiredDevice, keys: &[PublicKey]) {
     for key in keys {
         match desired.peers.get(key) {

@@ -1,7 +1,7 @@
-//! Telling what others changed from what is simply not applied yet.
+//! The detection of drift, as opposed to changes that are simply not applied yet.
 //!
-//! Owns the comparison of three things: what should be, what is, and what is remembered of how it
-//! was left. Where an endpoint roamed to, handshakes and counters are nobody's doing. Pure.
+//! Owns the comparison of three things: the desired state, the actual one, and the state in which the
+//! agent left the interface. Roamed endpoints, handshakes and counters are no drift. Pure.
 
 use std::collections::BTreeSet;
 
@@ -11,21 +11,21 @@ use wgctl::drift::DriftKind;
 use wgctl::name::InterfaceName;
 use wgctl::{PeerId, PublicKey};
 
-use super::desired_device::{PeerDifference, as_it_is};
+use super::peer_difference::{PeerDifference, as_it_is};
 use crate::drift::{Finding, Id, Subject};
 use crate::host::{Difference, HostState, Spec};
 
 /// Networks named in a detail.
 const NAMED: usize = 4;
 
-/// What is remembered of how something was left.
+/// The state in which the agent left something, as far as it is remembered.
 #[derive(Debug, Default)]
 pub(super) enum Baseline<T> {
-    /// Nothing since the agent's start: it was left as the cache says.
+    /// As the cache says: nothing was read since the agent started.
     AsCached,
-    /// This.
+    /// This state.
     Known(T),
-    /// Nothing: what differs is nobody's doing.
+    /// Nothing is remembered: no difference counts as drift.
     #[default]
     Unknown,
 }
@@ -44,8 +44,8 @@ impl<T> Baseline<T> {
     }
 }
 
-/// What of key, port and peers differs. A peer that is recorded and not desired now (it has
-/// expired) is none of it.
+/// The differences of key, port and peers. A recorded peer that is not desired now, because it has
+/// expired, is none of them.
 pub(super) fn device(
     name: &InterfaceName,
     desired: &DesiredDevice,
@@ -122,7 +122,7 @@ fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before:
     all
 }
 
-/// What of the host side differs.
+/// The differences of the host side.
 pub(super) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -> Vec<Finding> {
     let differences = now.differences(spec).into_iter();
     differences
@@ -134,7 +134,7 @@ pub(super) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -
         .collect()
 }
 
-/// What a difference of the host side is called when others made it.
+/// The identity of the drift if others caused a difference of the host side.
 pub(super) fn id(difference: &Difference) -> Option<Id> {
     Some(Id {
         kind: difference.kind()?,
@@ -157,7 +157,8 @@ fn found(kind: DriftKind, subject: Subject, detail: String, drifted: bool) -> Fi
     }
 }
 
-/// Wants what is left as it is to be as it is. The private key is the caller's to leave.
+/// Changes `desired` so that drift in `left` stays as it is, except for the private key, which the caller
+/// leaves.
 pub(super) fn leave(desired: &mut DesiredDevice, now: &Device, left: &BTreeSet<Id>) {
     for id in left {
         match id.subject {

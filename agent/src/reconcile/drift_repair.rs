@@ -14,12 +14,12 @@ use crate::desired::State;
 use crate::drift::{Finding, Id, Side, Subject};
 use crate::host::Host;
 
-/// What was found, and what of it is left as it is.
+/// The findings of a comparison, and those of them that are left as they are.
 pub(super) struct Assessment {
     pub(super) found: Vec<Finding>,
     pub(super) left: BTreeSet<Id>,
-    /// Whether it was certainly otherwise before. What is only assumed of the time before the
-    /// agent's start and cannot be repaired now was probably never so.
+    /// The earlier state is certain. A state that is only assumed, for the time before the agent started,
+    /// and that cannot be repaired now, probably never was.
     pub(super) certain: bool,
 }
 
@@ -33,12 +33,12 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         Assessment { found, left, certain }
     }
 
-    /// Whether it is drift: now, or since an earlier round.
+    /// Returns whether it is drift, now or since an earlier round.
     fn concerns(&self, found: &Finding) -> bool {
         found.drifted || self.ledger.stands(&found.id)
     }
 
-    /// Notes what became of what others changed. `differing` says what differs still.
+    /// Notes the outcome for each drift. `differing` gives the remaining differences.
     pub(super) fn conclude(
         &mut self,
         state: &State,
@@ -67,7 +67,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// What is recorded of these peers was changed: it is carried out, whatever others did.
+    /// Drops standing drift of peers whose record changed: the record is applied, whatever others did.
     pub(super) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
         let routed = self.index.routed(ids);
         self.ledger.forget(|id, drift| match id.subject {

@@ -1,7 +1,7 @@
 //! The reconciler's event loop.
 //!
-//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and who is told
-//! what. It must not decide what should be.
+//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and the publication of
+//! outcomes. It must not decide what is desired.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{Handle, Input, Position, Reading, Reconciler, Verdict};
 use crate::desired::ChangeScope;
 use crate::host::Host;
 
-/// How long a cache that could not be written waits.
+/// The wait before a cache that could not be written is tried again.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
 /// The interface is compared at least this often, however rare the reports; a clock that jumps is
 /// noticed by then.
@@ -34,12 +34,12 @@ pub struct EventLoop<B, H> {
     inbox: UnboundedReceiver<Input>,
     verdict: watch::Sender<Verdict>,
     position: watch::Sender<Position>,
-    /// When the cache was last written, or could not be.
+    /// The time of the last attempt to write the cache.
     tried: Instant,
     rounded: Instant,
 }
 
-/// What a turn is about.
+/// The reason for a turn of the loop.
 pub(super) enum Wakeup {
     Input(Input),
     Timer,
@@ -84,7 +84,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
 
     pub(super) fn begin(&mut self, ready: oneshot::Sender<()>) {
         self.round(self.clock.now());
-        // Nobody may wait for it: then nobody is told.
+        // Nobody may wait for it.
         let _ = ready.send(());
     }
 
@@ -124,8 +124,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         self.publish();
     }
 
-    /// How long until the interface is compared again though nobody asks: sooner when something
-    /// is not as it should be.
+    /// The time until the next regular comparison: sooner if something is not as it should be.
     fn until_round(&self) -> Duration {
         let interval = match self.reconciler.verdict().interface_failed {
             Some(_) => RETRY_INTERVAL,
@@ -134,7 +133,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         interval.saturating_sub(self.rounded.elapsed())
     }
 
-    /// How long a cache that could not be written waits; none when it was.
+    /// The time until the cache is tried again; none if it was written.
     fn until_save(&self) -> Option<Duration> {
         let left = || SAVE_RETRY.saturating_sub(self.tried.elapsed());
         self.reconciler.cache_is_behind().then(left)
@@ -158,7 +157,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
                 if taken.as_ref().is_ok_and(|touched| *touched != ChangeScope::Nothing) {
                     self.tried = Instant::now();
                 }
-                // The poll that asked may be gone; the next one asks anew.
+                // The poll may be gone; the next one asks again.
                 let _ = done.send(taken.map(drop));
             }
             Input::Inspect { reading } => {
@@ -201,7 +200,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         reading.counters = self.reconciler.counters().batch();
         reading.backlog = self.reconciler.counters().has_backlog();
         if self.reconciler.counters().is_unsaved() && !self.reconciler.save_counters() {
-            // What is sent and not written down would be sent anew, otherwise, after a crash.
+            // Otherwise it would be counted again after a crash.
             reading.counters = None;
             reading.backlog = false;
         }
@@ -214,7 +213,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
             let changed = published != verdict;
             if changed {
                 if !verdict.says_the_same_as(published) {
-                    verdict.tell();
+                    verdict.log();
                 }
                 published.clone_from(verdict);
             }
@@ -223,7 +222,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         self.position.send_replace(position_of(&self.reconciler));
     }
 
-    /// How long nothing needs to be done.
+    /// The time until something needs to be done.
     fn patience(&self) -> Duration {
         // The clock is cut to seconds: the last one is waited out in small steps.
         let before = |end: Timestamp| end.since(self.clock.now()).saturating_sub(Duration::from_secs(1));

@@ -16,22 +16,22 @@ use crate::desired::{Base, StepError};
 use crate::drift::DriftReceipt;
 use crate::metrics::Metrics;
 
-/// What the loop is told.
+/// A message to the event loop.
 pub enum Input {
-    /// The plane's answer, and where to say what is known now.
+    /// An answer of the plane.
     Desired {
-        /// Whose it is.
+        /// The server it is for.
         server: ServerId,
-        /// What it says.
+        /// The answer.
         desired: Box<Desired>,
-        /// What it builds on.
+        /// The state that it builds on.
         base: Base,
-        /// Told when it was carried out.
+        /// Receives the outcome once the answer was carried out.
         done: oneshot::Sender<Result<(), StepError>>,
     },
-    /// Compare everything, and say what is there.
+    /// Compare everything, and report the outcome.
     Inspect {
-        /// Told what is there.
+        /// Receives the outcome.
         reading: oneshot::Sender<Reading>,
     },
     /// The plane has counted this batch.
@@ -39,18 +39,18 @@ pub enum Input {
         /// Its number.
         sequence: u64,
     },
-    /// A report got through.
+    /// A report was delivered.
     ReportDelivered,
-    /// No report got through.
+    /// No report was delivered.
     ReportLost {
-        /// When the interface was looked at for it.
+        /// The time of the inspection for the report.
         at: Timestamp,
         /// The round trip measured meanwhile, milliseconds.
         ping_ms: Option<f64>,
-        /// How long after that the next one is tried.
+        /// The time until the next attempt.
         next: Duration,
     },
-    /// What came of telling the plane of drift.
+    /// The plane's side of the drift reports.
     DriftReceipt(DriftReceipt),
     /// Something happened to the interface: compare everything.
     InterfaceChanged,
@@ -58,10 +58,10 @@ pub enum Input {
     Stop,
 }
 
-/// What a look at the interface showed.
+/// The outcome of an inspection of the interface.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// When.
+    /// The time of the inspection.
     pub at: Timestamp,
     /// Peers that should be on the interface and are.
     pub peers: u64,
@@ -69,30 +69,30 @@ pub struct Reading {
     pub transfer_rx: u64,
     /// Bytes sent, as the interface counts.
     pub transfer_tx: u64,
-    /// What the plane should count.
+    /// The batch that the plane should count.
     pub counters: Option<Batch>,
-    /// Whether more waits than these carry.
+    /// More samples wait than the batch carries.
     pub backlog: bool,
     /// `host:port` to measure instead of the plane.
     pub ping_target: Option<wgctl::address::Endpoint>,
 }
 
-/// Where the next poll begins: incarnation and revision of the state that is here.
+/// The start of the next poll: incarnation and revision of the current state.
 pub type Position = Option<(Incarnation, u64)>;
 
-/// The loop, as others see it.
+/// The event loop, as other tasks see it.
 #[derive(Clone)]
 pub struct Handle {
     /// Its inbox.
     pub inbox: UnboundedSender<Input>,
-    /// What came of it, whenever that changes.
+    /// The verdict, whenever it changes.
     pub verdict: watch::Receiver<Verdict>,
-    /// Where the next poll begins.
+    /// The start of the next poll.
     pub position: watch::Receiver<Position>,
-    /// What the plane should be told of drift.
+    /// The drift report for the plane.
     pub reports: watch::Receiver<Option<DriftReport>>,
-    /// What is to be watched.
+    /// The interface to watch.
     pub target: watch::Receiver<Option<Target>>,
-    /// What is measured.
+    /// The agent's metrics.
     pub metrics: Metrics,
 }

@@ -1,6 +1,6 @@
-//! The interface itself: whether it is ours, and what it shows.
+//! The ownership of the interface, and its readings.
 //!
-//! Owns the decision that an interface may be used, and that every reading is counted. It must not
+//! Owns the decision whether an interface may be used, and the counting of every reading. It must not
 //! change peers.
 
 use wgctl::device::{Backend, Device, Error};
@@ -24,13 +24,13 @@ const COUNTED_FIRST: usize = 4096;
 pub(super) struct Fresh {
     /// As it is.
     pub(super) device: Device,
-    /// Whether nothing of ours was ever left on it.
+    /// The agent never configured it before.
     pub(super) new: bool,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// The interface, made if there is none; an error if it is somebody else's, or was deleted and
-    /// is only to be reported.
+    /// The interface, created if there is none. An error if it belongs to somebody else, or was deleted under
+    /// the drift policy `report`.
     pub(super) fn ours(&mut self, state: &State, before: &Baseline<Device>, now: Timestamp) -> Result<Fresh, Error> {
         let name = &state.interface.name;
         let index = self.host.index(name)?;
@@ -50,7 +50,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             self.counters.interface_is_new();
         }
         let device = self.present(state)?;
-        // Without a key it carries nothing. With peers, and none of them ours, somebody is at it.
+        // Without a key it carries no traffic. With peers, none of them ours, somebody else uses it.
         let peers_of_ours = device.peers.keys().any(|key| self.index.owner(key).is_some());
         let unused = device.private_key.is_none() && device.peers.is_empty();
         if !(unused || same || peers_of_ours || self.has_our_key(&device)) {
@@ -138,8 +138,8 @@ fn only_reported(name: &InterfaceName) -> Error {
     }
 }
 
-/// Whether a message takes peers away, or their keys, or ends them at once. A snapshot does not
-/// matter: the round that follows it reads first.
+/// Returns whether a message removes peers or their keys, or lets them expire at once. A snapshot does
+/// not matter: the round after it reads first.
 fn takes_away(state: &State, desired: &Desired, now: Timestamp) -> bool {
     let (upsert, remove) = match &desired.change {
         Change::Delta {

@@ -12,8 +12,9 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{ServerId, Timestamp};
 
-use super::desired_device::{Index, PresharedKeyCache};
 use super::drift_detection::Baseline;
+use super::peer_goal::PresharedKeyCache;
+use super::peer_index::Index;
 use super::{Target, Verdict};
 use crate::cache::{self, Cache};
 use crate::counters::{Counters, uptime};
@@ -23,7 +24,7 @@ use crate::host::{Host, HostState};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 
-/// Who makes the link.
+/// The maker of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkBy {
     /// We do.
@@ -45,13 +46,13 @@ pub struct Reconciler<B, H> {
     pub(super) opened: PresharedKeyCache,
     /// As last read, with what was sent since; `None` before the first reading and after an error.
     pub(super) actual: Option<Device>,
-    /// How it was left, where `actual` does not say.
+    /// The state in which it was left, where `actual` is none.
     pub(super) remembered: Baseline<Device>,
-    /// How the host side was left.
+    /// The state in which the host side was left.
     pub(super) host_left: Baseline<HostState>,
     /// The index of the link that was ours in this run.
     pub(super) link: Option<u32>,
-    /// Whether the record had an MTU, and has none now.
+    /// The record had an MTU, and has none now.
     pub(super) mtu_was_set: bool,
     pub(super) verdict: Verdict,
     pub(super) counters: Counters,
@@ -73,7 +74,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let counters = counters(&folder, cache::exists(&folder));
         let ledger = Ledger::load(&folder).unwrap_or_else(|error| {
             tracing::error!(
-                "{}: drift.json cannot be read ({error}): its counting begins anew",
+                "{}: drift.json cannot be read ({error}): counting starts again",
                 folder.display()
             );
             Ledger::default()
@@ -108,44 +109,44 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// What should be, as far as it is known.
+    /// The desired state, once known.
     pub const fn state(&self) -> Option<&State> {
         self.state.as_ref()
     }
 
-    /// What came of it.
+    /// The verdict on it.
     pub const fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// When the next peer expires.
+    /// The time at which the next peer expires.
     pub const fn next_expiry(&self) -> Option<Timestamp> {
         self.next_expiry
     }
 
-    /// What the plane should count.
+    /// The counters for the plane.
     pub const fn counters(&mut self) -> &mut Counters {
         &mut self.counters
     }
 
-    /// What is measured.
+    /// The agent's metrics.
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What was counted is shown.
+    /// Shows the counters in the metrics.
     pub fn note_counters(&self) {
         self.metrics.counted(self.counters.total(), self.counters.waiting());
     }
 
-    /// This was changed by others, and is undone.
+    /// Notes drift that is repaired.
     pub(super) fn drift_is_repaired(&mut self, found: Finding, now: Timestamp) {
         self.note_found(&found);
         self.metrics.drift_repaired(found.id.kind);
         self.ledger.add_repaired(found, now);
     }
 
-    /// This was changed by others, and stays for now.
+    /// Notes drift that stays for now.
     pub(super) fn drift_stands(&mut self, found: Finding, now: Timestamp) {
         self.note_found(&found);
         self.ledger.add_standing(found, now);
@@ -157,7 +158,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// What came of a comparison is shown.
+    /// Shows the verdict in the metrics.
     pub(super) fn note_verdict(&self) {
         let desired = self.state.as_ref().map_or(0, |state| state.revision);
         let failing = self.verdict.failed.len();
@@ -165,17 +166,17 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.metrics.drift_stands(self.ledger.standing().count());
     }
 
-    /// What the plane should be told of drift, whenever there is something.
+    /// The drift report for the plane, whenever there is one.
     pub fn reports(&self) -> watch::Receiver<Option<DriftReport>> {
         self.reports.subscribe()
     }
 
-    /// What is to be watched, once it is known.
+    /// The interface to watch, once known.
     pub fn target(&self) -> watch::Receiver<Option<Target>> {
         self.target.subscribe()
     }
 
-    /// What came of telling the plane of drift.
+    /// Takes note of the plane's side of the drift reports.
     pub fn take_drift_receipt(&mut self, told: DriftReceipt) {
         match told {
             DriftReceipt::PlaneConnected => self.ledger.tell_again(),
@@ -205,8 +206,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }));
     }
 
-    /// Takes one answer of the plane and carries it out. It is written down first: what is confirmed
-    /// must be there after a power cut with nobody to ask.
+    /// Takes one answer of the plane and carries it out. It is written to the cache first: whatever is
+    /// confirmed must survive a power cut, even without a plane.
     pub fn take(
         &mut self,
         server: &ServerId,
@@ -252,8 +253,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Writes down what led to the state. A disk that refuses keeps nothing from the kernel: a client
-    /// that was cut off must be cut off.
+    /// Writes the change to the cache. A failing disk does not keep it from the kernel: a removed peer must
+    /// lose its access.
     pub(super) fn write_down(&mut self, delta: Option<&Delta>) {
         let Some(state) = &self.state else { return };
         let written = self.cache.write(state, delta);
@@ -263,7 +264,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Whether the cache is older than the state: the disk refused it.
+    /// Returns whether the cache is older than the state because it could not be written.
     pub const fn cache_is_behind(&self) -> bool {
         self.cache.is_behind()
     }
@@ -287,7 +288,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 fn counters(folder: &Path, is_known: bool) -> Counters {
     let lost = |why: String| {
         tracing::error!(
-            "{}: counters.json {why}: counting begins anew, from what the kernel shows now",
+            "{}: counters.json {why}: counting starts again, from the kernel's present numbers",
             folder.display()
         );
         Counters::resumed()

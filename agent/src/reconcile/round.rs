@@ -1,7 +1,7 @@
 //! A whole round: the interface is read and made as it should be.
 //!
-//! Owns the order of what is sent, and what is left alone: under `report`, what others changed. It
-//! must not decide what should be.
+//! Owns the order in which changes are sent. `drift_repair` decides which differences are left alone. It
+//! must not decide what is desired.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -68,7 +68,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.note_verdict();
     }
 
-    /// Whom the interface shows, and the latest handshake of all.
+    /// Notes the peers on the interface, and their latest handshake.
     fn note_seen(&self, state: &State) {
         let Some(actual) = &self.actual else { return };
         let there = |peer: &&Peer| actual.peers.contains_key(&peer.public_key);
@@ -77,7 +77,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.metrics.seen(count as u64, latest);
     }
 
-    /// Gives what of the interface's own settings failed; peers are there all the same.
+    /// Returns the failures of the interface's own settings; peers are applied all the same.
     fn carry_out(
         &mut self,
         state: &State,

@@ -1,6 +1,6 @@
-//! Sending changes of peers, so that one bad peer does not keep the others out.
+//! Sends changes of peers, so that one bad peer does not keep the others out.
 //!
-//! Owns the order after a refusal. It must not decide what should be.
+//! Owns the order after a refusal. It must not decide what is desired.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::reconciler::Reconciler;
 use crate::desired::State;
 use crate::host::Host;
 
-/// So many refusals in one round have a reason that is not the peers'.
+/// After this many refusals in one round, the peers are not the reason.
 const ENOUGH: usize = 1000;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
@@ -32,8 +32,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         )
     }
 
-    /// After a refusal: reads again, and sends what is left one peer at a time. Gives why which was
-    /// refused; an error when it is not the peers that are refused.
+    /// After a refusal: reads again, and sends the rest one peer at a time. Returns the reasons of the refused
+    /// peers; an error if the peers are not the reason.
     pub(super) fn one_by_one(
         &mut self,
         state: &State,

@@ -1,6 +1,6 @@
-//! What becomes of drift that stands when the record changes: it is carried out as usual.
+//! Standing drift that a change of the server's record supersedes: the record is applied as usual.
 //!
-//! Owns the comparison of what is recorded now with what was. It must not touch the interface.
+//! Owns the comparison of the record with the former one. It must not touch the interface.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use super::reconciler::Reconciler;
 use crate::drift::Subject;
 use crate::host::Host;
 
-/// What was recorded of the interface, and of the peers about which something stands.
+/// The former record of the interface, and of the peers with standing drift.
 pub(super) struct FormerRecord {
     interface: Option<Interface>,
     peers: BTreeMap<PeerId, Peer>,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// To be taken before the record changes.
+    /// The record, to be taken before it changes.
     pub(super) fn recorded(&self) -> FormerRecord {
         let peer = |id: &PeerId| self.state.as_ref()?.peers.get(id).cloned();
         let standing = self.ledger.standing().filter_map(|(_, drift)| drift.peer);
@@ -31,7 +31,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Everything may have changed.
+    /// Drops standing drift after a change of the whole record.
     pub(super) fn record_was_changed(&mut self, recorded: &FormerRecord) {
         let Some(state) = &self.state else { return };
         let now = &state.interface;
@@ -48,7 +48,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         });
     }
 
-    /// What is remembered is of another.
+    /// Forgets everything remembered: it belongs to another interface.
     fn another_interface(&mut self) {
         self.actual = None;
         self.remembered = Baseline::Unknown;
@@ -59,7 +59,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 }
 
-/// Whether the recorded interface changed in the setting that this kind of drift is about.
+/// Returns whether the recorded interface changed in the setting that this kind of drift is about.
 fn supersedes(now: &Interface, before: &Interface, kind: DriftKind) -> bool {
     match kind {
         DriftKind::ListenPortChanged => now.listen_port != before.listen_port,

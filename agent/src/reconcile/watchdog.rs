@@ -1,12 +1,12 @@
 //! Signs of life for the service manager (`WatchdogSec=`, sd_watchdog_enabled(3)).
 //!
-//! Owns how often one is sent. It must not decide what life is: who owns it calls it.
+//! Owns how often one is sent. The caller decides when the agent is alive.
 
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// Sends signs of life, where somebody waits for them.
+/// Sends signs of life, if the service manager waits for them.
 pub(crate) struct Watchdog {
     every: Option<Duration>,
     last: Option<Instant>,
@@ -21,12 +21,12 @@ impl Watchdog {
         }
     }
 
-    /// How long nothing may be said.
+    /// The longest time without a sign of life.
     pub(crate) fn interval(&self) -> Duration {
         self.every.unwrap_or(Duration::from_secs(3600))
     }
 
-    /// Says that all is well, unless that was said a moment ago.
+    /// Sends a sign of life, unless one was sent a moment ago.
     pub(crate) fn alive(&mut self) {
         let recently = |every| self.last.is_some_and(|last| last.elapsed() < every);
         if self.every.is_some_and(|every| !recently(every)) {

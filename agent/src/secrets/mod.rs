@@ -1,8 +1,8 @@
 //! The host's secrets: its WireGuard key, and the key under which devices' keys are sealed.
 //!
-//! Owns `wireguard.key` and `seal.key` in the state folder, prekeys, sealing and opening. Secrets
-//! are made once; one that is missing while others are there, or that cannot be read, is an error,
-//! never a reason to make another: every device would have to be configured anew.
+//! Owns `wireguard.key` and `seal.key` in the state folder, prekeys, sealing and opening. Secrets are
+//! created once. A missing or unreadable one is an error, never a reason to create another: every device
+//! would need a new configuration.
 
 mod takeover;
 
@@ -34,15 +34,15 @@ pub fn files(folder: &Path) -> [PathBuf; 2] {
     [WIREGUARD_KEY, SEAL_KEY].map(|name| folder.join(name))
 }
 
-/// What is wrong with a secret.
+/// A secret that is missing, unreadable or wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
     /// A file does not hold a key.
@@ -54,30 +54,30 @@ pub enum Error {
         missing.display(), present.display()
     )]
     Missing {
-        /// Which.
+        /// The missing file.
         missing: PathBuf,
-        /// What shows that it was there once.
+        /// The file that shows that it existed.
         present: PathBuf,
     },
     /// The operating system gave no randomness.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Something sealed does not open.
+    /// A sealed secret does not open.
     #[error(
-        "the sealed {purpose} of client {peer} does not open with this host's {SEAL_KEY}: was the host set up anew? Create the client again"
+        "the sealed {purpose} of peer {peer} does not open with this host's {SEAL_KEY}: was the host set up again? Create the peer again"
     )]
     Open {
-        /// What was sealed.
+        /// The kind of the secret.
         purpose: &'static str,
-        /// Whose it is.
+        /// The peer that it belongs to.
         peer: PeerId,
     },
     /// A private key that is not the peer's.
-    #[error("the sealed private key of client {0} does not belong to its public key: create the client again")]
+    #[error("the sealed private key of peer {0} does not belong to its public key: create the peer again")]
     Mismatch(PeerId),
 }
 
-/// What was sealed; part of what a sealed secret is bound to.
+/// The kind of a sealed secret, to which it is bound.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
     PrivateKey,
@@ -92,7 +92,7 @@ impl Purpose {
         }
     }
 
-    /// A sealed secret opens only as what it is, on its server, for its peer.
+    /// A sealed secret opens only for its purpose, server and peer.
     fn bound_to(self, server: &ServerId, peer: PeerId) -> String {
         format!("sentrazone/v1/{}\0{server}\0{peer}", self.name())
     }
@@ -105,7 +105,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The secrets in `folder`; made when there are none.
+    /// The secrets in `folder`; created if there are none.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         make_private(folder).map_err(|source| Error::File {
             path: folder.to_owned(),
@@ -120,7 +120,7 @@ impl Secrets {
                     present: wireguard,
                 });
             }
-            // Written first: alone, it is what an interrupted first start leaves.
+            // The sealing key is written first: alone, it is left by an interrupted first start.
             (None, Some(seal)) if !crate::cache::exists(folder) => (make(&wireguard)?, seal),
             (None, Some(_)) => {
                 return Err(Error::Missing {
@@ -140,7 +140,7 @@ impl Secrets {
         })
     }
 
-    /// Seals a preshared key that a peer has already.
+    /// Seals a preshared key that a peer already has.
     pub fn seal_preshared_key(&self, server: &ServerId, peer: PeerId, key: &PresharedKey) -> Result<Sealed, Error> {
         self.seal(Purpose::PresharedKey, server, peer, key.as_bytes())
     }
@@ -151,7 +151,7 @@ impl Secrets {
         &self.private_key
     }
 
-    /// Fresh keys for a peer to come, sealed.
+    /// New keys for a future peer, sealed.
     pub fn prekey(&self, server: &ServerId) -> Result<Prekey, Error> {
         let id = PeerId::random();
         let (private, preshared) = (PrivateKey::generate()?, PresharedKey::generate()?);
@@ -231,7 +231,7 @@ impl Secrets {
     }
 }
 
-/// The host's own public key, where it has one. Makes nothing.
+/// The host's own public key, if it has one. Creates nothing.
 pub fn own_key(folder: &Path) -> Result<Option<PublicKey>, Error> {
     let key = read(&folder.join(WIREGUARD_KEY))?;
     Ok(key.map(|key| PrivateKey::from_bytes(*key).public_key()))
@@ -258,7 +258,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, Error> {
     Ok(Some(Zeroizing::new(key)))
 }
 
-/// Makes a key and writes it. Clamped, so that what is in the file is what the kernel shows; for a
+/// Creates a key and writes it. It is clamped, so that the file has the key that the kernel shows; for a
 /// sealing key that costs five of 256 bits.
 fn make(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
     let key = PrivateKey::generate()?;

@@ -1,7 +1,7 @@
-//! What enrolling would do, in words, before it does it.
+//! The preview of an enrolment, for people.
 //!
-//! Owns the words. What would be done is planned by what would do it: `plan` for the peers, `host`
-//! for the rest. It must not change anything, and shows no secret.
+//! Owns the text. The plan comes from the code that would carry it out: `plan` for the peers, `host` for
+//! the rest. It must not change anything, and shows no secret.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::reconcile::DesiredHost;
 use crate::setup::adopt::{ExistingInterface, obstacles};
 use crate::setup::wg_quick_file::Import;
 
-/// What the agent's first run changes on the WireGuard interface: a line each.
+/// The changes of the agent's first run to the WireGuard interface, one line each.
 pub(crate) fn changes(whole: &DesiredHost, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
     let Plan {
         private_key,
@@ -84,7 +84,7 @@ pub(crate) fn adoption(terms: &Terms, found: &ExistingInterface, adopted: &Adopt
     words
 }
 
-/// What is to be known beside the plan.
+/// Notes beside the plan.
 pub(crate) fn notes(terms: &Terms, port: u16, import: Option<&Import>) -> Vec<String> {
     let (server, interface) = (&terms.server_id, &terms.recorded.interface);
     let mut notes = vec![format!(
@@ -123,7 +123,7 @@ pub(crate) fn dry_run(mut words: String, adopted: Option<&Adopted>, notes: &[Str
     words
 }
 
-/// Lines under a head; `none` where there are none, or no section at all.
+/// Adds lines under a heading; without lines `none`, or no section if that is empty too.
 pub(crate) fn section(words: &mut String, head: &str, lines: &[String], none: &str) {
     if lines.is_empty() && none.is_empty() {
         return;

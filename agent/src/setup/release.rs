@@ -1,8 +1,7 @@
-//! `sentrazone-agent release`: the host goes on without us.
+//! `sentrazone-agent release`: the interface runs on without the agent.
 //!
-//! Owns what is taken back (our masquerading, nothing else) and the mark that keeps the agent from
-//! taking the interface up again, after a reboot for one. Link, key, peers, addresses and routes
-//! stay as they are.
+//! Owns what is removed (our masquerading, nothing else) and the mark that keeps the agent from managing
+//! the interface again, for example after a reboot. Link, key, peers, addresses and routes stay.
 
 use std::fmt::Write as _;
 
@@ -15,7 +14,7 @@ use crate::desired::State;
 use crate::host::{Host as _, Netlink};
 use crate::{Error, cache, state_dir};
 
-/// Hands the interface back, running. Gives what to tell.
+/// Releases the interface, running. Returns the text for the user.
 pub async fn release(config: Config) -> Result<String, Error> {
     let folder = config.state_dir;
     let Some(state) = cache::load(&folder)? else {
@@ -59,7 +58,7 @@ fn words(state: &State, there: bool) -> String {
     words
 }
 
-/// What `nft` must be told to do what we did.
+/// The `nft` commands for the same masquerading.
 fn masquerading(interface: &Interface) -> String {
     let name = &interface.name;
     let mut commands = format!(

@@ -24,7 +24,7 @@ use super::{Error, Masquerade, Spec};
 const SUBSYSTEM: u8 = 10;
 /// `ENOENT`: there is no such table.
 const ENOENT: i32 = 2;
-/// What a kernel without nftables says: no such protocol, no such subsystem, no such operation.
+/// The errors of a kernel without nftables: no such protocol, subsystem or operation.
 const WITHOUT_NFTABLES: [i32; 4] = [22, 93, 95, 97];
 
 /// The table as `spec` wants it.

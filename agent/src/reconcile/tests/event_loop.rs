@@ -10,7 +10,7 @@ use crate::reconcile::{EventLoop, Handle, Input, Reading};
 /// A loop that runs among the test's tasks.
 struct Running {
     rig: Rig,
-    /// How far the host's clock is ahead of the time that passed.
+    /// The lead of the host's clock over the time that passed.
     jump: Arc<std::sync::atomic::AtomicI64>,
     handle: Handle,
     task: tokio::task::JoinHandle<()>,
@@ -43,7 +43,7 @@ impl Running {
         self.jump.fetch_add(seconds, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// How long until the interface has these peers.
+    /// The time until the interface has these peers.
     async fn until(&self, peers: &[&v1::Peer]) -> Duration {
         let begun = Instant::now();
         let there = || {
@@ -220,5 +220,5 @@ async fn the_log_tells_what_changes_and_not_each_round() {
         &[],
     )]);
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(captured_log::with("clients are not as they should be"), 1);
+    assert_eq!(captured_log::with("peers are not as they should be"), 1);
 }

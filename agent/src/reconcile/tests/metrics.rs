@@ -1,4 +1,4 @@
-//! What the reconciler does and finds shows in its metrics.
+//! The reconciler's metrics show its work and its findings.
 
 use wgctl::device::plan::ChangeKind;
 use wgctl::drift::DriftPolicy;

@@ -1,8 +1,8 @@
-//! Adoption: an interface that the host has already is taken over as it is.
+//! Adoption: an existing interface of the host is taken over as it is.
 //!
-//! Owns whether that is what is to happen, the description for the plane, and in which order the
-//! host's files are written, so that an adoption that is cut off can be sent again. It must not touch
-//! the interface: what is there stays, and the agent's first run finds it as it should be.
+//! Owns the decision whether to adopt, the description for the plane, and the order in which the host's
+//! files are written, so that an interrupted adoption can be repeated. It must not touch the interface:
+//! the agent's first run finds it as it should be.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ use crate::secrets::{self, Secrets};
 use crate::setup::wg_quick_file::Import;
 use crate::{cache, state_dir};
 
-/// Why an interface is not taken over. Nothing was changed, here or on the plane.
+/// An interface that is not adopted. Nothing was changed, here or on the plane.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is one, and nobody said what is to become of it.
+    /// There is an interface, and the record does not await its adoption.
     #[error(
         "this host has an interface {interface} that is not {server}'s ({peers} peers, its own key), and the record does \
          not await its adoption: `wgctl server set {server} --adopt`, then enroll again (with --dry-run first, to see \
@@ -33,9 +33,9 @@ pub enum Error {
     Occupied {
         /// Its name.
         interface: InterfaceName,
-        /// How many peers it has.
+        /// The number of its peers.
         peers: usize,
-        /// Whose token it was.
+        /// The server that the token belongs to.
         server: ServerId,
     },
     /// A file was given for a record that awaits nothing.
@@ -44,16 +44,16 @@ pub enum Error {
     /// The record awaits an interface that is not there.
     #[error(
         "{server} awaits the adoption of {interface}, but this host has no interface {interface} with a key: bring it up, \
-         or give its wg-quick file (--import /etc/wireguard/{interface}.conf), or have it made anew (`wgctl server set \
+         or give its wg-quick file (--import /etc/wireguard/{interface}.conf), or have it created again (`wgctl server set \
          {server} --adopt=false`)"
     )]
     Nothing {
-        /// Which.
+        /// The interface.
         interface: InterfaceName,
-        /// Whose token it was.
+        /// The server that the token belongs to.
         server: ServerId,
     },
-    /// File and kernel are of different minds.
+    /// The file and the kernel have different keys.
     #[error(
         "the private key of {file} is not that of {interface} as it runs: give the file that {interface} was made from, or \
          leave --import out"
@@ -64,13 +64,13 @@ pub enum Error {
         /// The interface.
         interface: InterfaceName,
     },
-    /// What stands in the way.
+    /// The plane, or the host's addresses, stand in the way.
     #[error("the interface cannot be adopted, and nothing was changed:\n{}", obstacles(.0))]
     Obstacles(Vec<Obstacle>),
     /// The host's keys.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
-    /// What the adopted interface should be could not be written.
+    /// The desired state of the adopted interface cannot be written.
     #[error(transparent)]
     Cache(#[from] cache::Error),
 }
@@ -87,7 +87,7 @@ pub(crate) fn obstacles(obstacles: &[Obstacle]) -> String {
     lines.trim_end().to_owned()
 }
 
-/// An address that the agent would take away takes along what peers reach there.
+/// Obstacles: addresses that the agent would remove, and that peers may use to reach this host.
 pub(crate) fn lost_addresses(interface: &InterfaceName, surplus: &[IpNet]) -> Vec<Obstacle> {
     let obstacle = |address: &IpNet| Obstacle {
         public_key: None,
@@ -107,22 +107,22 @@ pub struct ExistingInterface {
     pub private_key: PrivateKey,
     /// All of it.
     pub device: Device,
-    /// What its peers are called.
+    /// The names of its peers.
     pub names: BTreeMap<PublicKey, PeerName>,
-    /// Whether the kernel has it, and not a file alone.
+    /// The kernel has it, not only a file.
     pub runs: bool,
 }
 
-/// What enrolling comes to.
+/// The decision of an enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnrollmentDecision {
     /// The host becomes what is recorded.
     AsRecorded,
-    /// What the host has is recorded.
+    /// The plane records the host's interface.
     Adopt(Box<ExistingInterface>),
 }
 
-/// Decides. `own` is the key of the agent's own state, `device` the interface as it runs.
+/// Decides what an enrolment does. `own` is the key in the agent's state, `device` the running interface.
 pub fn course(
     terms: &Terms,
     own: Option<&PublicKey>,
@@ -140,7 +140,7 @@ pub fn course(
         };
     };
     let key = found.private_key.public_key();
-    // Recorded, but not written down here: an adoption whose answer got lost.
+    // On record, but not written on this host: the answer to an adoption was lost.
     let cut_off = terms.public_key == Some(key) && own != Some(&key);
     if terms.adopt || cut_off {
         return Ok(EnrollmentDecision::Adopt(Box::new(found)));
@@ -187,7 +187,7 @@ fn found(
 }
 
 impl ExistingInterface {
-    /// What the plane is told. Its private key is not in it, preshared keys are sealed.
+    /// The description for the plane, without the private key and with sealed preshared keys.
     pub fn describe(&self, secrets: &Secrets, server: &ServerId) -> Result<Adoption, secrets::Error> {
         let peers = self.device.peers.iter().map(|(key, peer)| {
             let Peer {
@@ -220,8 +220,8 @@ impl ExistingInterface {
         })
     }
 
-    /// Notes in `folder` what was recorded: for the counters, that what was there before is not
-    /// theirs; for a boot without the plane, what should be there.
+    /// Writes to `folder` what the plane recorded: the counters, without earlier transfers, and the desired
+    /// state for a boot without the plane.
     pub fn note(&self, folder: &Path, server: &ServerId, adopted: Adopted) -> Result<(), Error> {
         let up = uptime();
         let mut counters = Counters::load(folder, up).ok().flatten().unwrap_or_default();
@@ -254,7 +254,7 @@ impl ExistingInterface {
     }
 }
 
-/// Whether an agent has the folder now.
+/// Locks the state folder, which is created if needed; none if an agent has it.
 pub(crate) fn lock(folder: &Path) -> std::io::Result<Option<std::fs::File>> {
     state_dir::make_private(folder)?;
     state_dir::lock(folder)

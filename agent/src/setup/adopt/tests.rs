@@ -1,4 +1,4 @@
-//! What enrolling comes to, and what the plane is told.
+//! The decision of an enrolment, and the description for the plane.
 
 use std::path::PathBuf;
 

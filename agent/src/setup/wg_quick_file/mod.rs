@@ -1,7 +1,7 @@
-//! A wg-quick file as an interface to be adopted.
+//! A wg-quick file, read as an interface to be adopted.
 //!
-//! Owns what of the file is taken over, under which names, and what is said of the rest. Nothing in
-//! it is carried out, and no secret of it is repeated.
+//! Owns which settings of the file are adopted, the names of its peers, and the notes about the rest.
+//! Nothing in the file is executed, and no secret of it is repeated.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,36 +13,36 @@ use wgctl::device::{Device, Peer};
 use wgctl::{PeerName, PrivateKey, PublicKey, ServerId};
 use zeroize::Zeroizing;
 
-/// Why a file cannot be imported.
+/// A file that cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
-    /// It is no wg-quick file.
+    /// It is not a wg-quick file.
     #[error("{}: {source}", path.display())]
     Parse {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The line and the fault.
         source: ParseError,
     },
     /// It has no key.
     #[error("{}: [Interface] has no PrivateKey: give the file that the server's interface is made from", .0.display())]
     NoKey(PathBuf),
     /// It names a peer twice.
-    #[error("{}: line {line}: the peer {public_key} stands here a second time: make one section of the two", path.display())]
+    #[error("{}: line {line}: the peer {public_key} appears a second time: merge the two sections", path.display())]
     Twice {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Where the second is.
+        /// The line of the second section.
         line: usize,
-        /// Whose.
+        /// The peer's key.
         public_key: PublicKey,
     },
 }
@@ -50,15 +50,15 @@ pub enum Error {
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// Which.
+    /// The file.
     pub path: PathBuf,
     /// The interface's key.
     pub private_key: PrivateKey,
     /// The interface, as wg would make it.
     pub device: Device,
-    /// What the file's comments call its peers.
+    /// The names of its peers, from the file's comments.
     pub names: BTreeMap<PublicKey, PeerName>,
-    /// What is not taken over.
+    /// The settings that are not adopted.
     directives: Vec<Directive>,
     mtu: Option<u16>,
     fwmark: Option<u32>,
@@ -144,7 +144,7 @@ impl Import {
         })
     }
 
-    /// What of the file is not taken over, and what to do instead. `mtu` is the record's.
+    /// The settings of the file that are not adopted, and what to do instead. `mtu` is the record's.
     #[must_use]
     pub fn notes(&self, server: &ServerId, mtu: Option<u16>) -> Vec<String> {
         let mut notes: Vec<String> = self
@@ -181,14 +181,14 @@ fn note(directive: &Directive, server: &ServerId) -> String {
         Refusal::Command if value.to_lowercase().contains("masquerade") => {
             format!("if it masquerades the pool, `wgctl server set {server} --masquerade true` does that")
         }
-        Refusal::Command => "the agent runs no commands: do it by a unit of your own".to_owned(),
-        Refusal::WgQuickOnly => "it says how wg-quick works, and wg-quick is out of the game".to_owned(),
-        Refusal::Unknown => "it is no setting of WireGuard that we know".to_owned(),
+        Refusal::Command => "the agent runs no commands: use a systemd unit of your own".to_owned(),
+        Refusal::WgQuickOnly => "it is an option of wg-quick, which no longer manages the interface".to_owned(),
+        Refusal::Unknown => "it is not a known setting of WireGuard".to_owned(),
     };
     format!("line {line}: {key} is not taken over: {instead}")
 }
 
-/// What comments call the peers: directly above a `[Peer]` or inside it.
+/// The names of the peers, from comments directly above a `[Peer]` section or inside it.
 fn names(text: &str, sections: &[Section]) -> BTreeMap<PublicKey, PeerName> {
     let lines: Vec<&str> = text.lines().collect();
     let mut names = BTreeMap::new();
@@ -306,7 +306,7 @@ mod tests {
         for part in [
             "--masquerade true",
             "runs no commands",
-            "wg-quick is out",
+            "option of wg-quick",
             "Colour",
             "--mtu 1380",
             "FwMark",

@@ -1,4 +1,4 @@
-//! What others change: told from what is not applied yet, and repaired or left as the policy says.
+//! Drift: distinguished from changes that are not applied yet, and repaired or left by the policy.
 
 mod standing;
 
@@ -112,7 +112,7 @@ const MEDDLINGS: &[Meddling] = &[
     },
 ];
 
-/// What the plane is told.
+/// The reports for the plane.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ToldOf {
     repaired: Vec<DriftKind>,
@@ -145,7 +145,7 @@ impl Rig {
         self.devices.apply(&name(), &plan).unwrap();
     }
 
-    /// What is told now, all of it taken by the plane.
+    /// The reports so far, all accepted by the plane.
     fn told(&mut self) -> Option<ToldOf> {
         let mut all = None;
         while let Some(report) = self.report() {

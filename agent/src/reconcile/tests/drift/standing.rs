@@ -1,4 +1,4 @@
-//! What stands and what does not: until its record changes, and never what is simply not applied.
+//! Standing drift: it stands until its record changes, and never includes what is simply not applied yet.
 
 use wgctl::PresharedKey;
 use wgctl::device::plan::ChangeKind::{Create, Remove, Update};
