@@ -1,7 +1,7 @@
 //! The metrics of the agent, for `metrics_listen`.
 //!
 //! Owns the numbers and their names. Labels are kinds and outcomes, never keys or peers. It must not
-//! decide anything; whoever does something notes it here.
+//! decide anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -21,27 +21,9 @@ impl Config {
             );
         }
         for url in &self.plane {
-            base_url(url.as_str()).map_err(|message| Error::Value { key: "plane", message })?;
-            if url.scheme() == "http" && !self.allow_plaintext && !is_loopback(url) {
-                return wrong(
-                    "plane",
-                    format!(
-                        "{url} would send the token unencrypted: use https, or set allow_plaintext = true (enroll: --allow-plaintext)"
-                    ),
-                );
-            }
+            self.check_plane(url)?;
         }
-        if let Some(url) = self.plane.iter().find(|url| url.scheme() == "http")
-            && !self.pin.is_empty()
-        {
-            return wrong("pin", format!("{url} is plain http and shows no key: use https"));
-        }
-        if self.ca_file.is_some() && !self.pin.is_empty() {
-            return wrong(
-                "pin",
-                "with ca_file it is one too many: a pinned key needs no authority".to_owned(),
-            );
-        }
+        self.check_pins()?;
         if let Some(Err(reason)) = self
             .metrics_listen
             .map(|address| check_listen(address, self.metrics_expose))
@@ -56,6 +38,31 @@ impl Config {
                 "report_interval",
                 format!("{} is not between 1 and 3600 seconds", self.report_interval),
             );
+        }
+        Ok(())
+    }
+    fn check_plane(&self, url: &Url) -> Result<(), Error> {
+        let wrong = |message| Error::Value { key: "plane", message };
+        base_url(url.as_str()).map_err(wrong)?;
+        if url.scheme() == "http" && !self.allow_plaintext && !is_loopback(url) {
+            return Err(wrong(format!(
+                "{url} would send the token unencrypted: use https, or set allow_plaintext = true (enroll: \
+                 --allow-plaintext)"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_pins(&self) -> Result<(), Error> {
+        let wrong = |message| Err(Error::Value { key: "pin", message });
+        if self.pin.is_empty() {
+            return Ok(());
+        }
+        if let Some(url) = self.plane.iter().find(|url| url.scheme() == "http") {
+            return wrong(format!("{url} is plain http, where a plane presents no key: use https"));
+        }
+        if self.ca_file.is_some() {
+            return wrong("set either pin or ca_file, not both: a pinned key needs no authority".to_owned());
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Settings {
         Ok(Self(values.into_iter().map(setting).collect()))
     }
 
-    /// A variable goes before the file.
+    /// Replaces a setting by a variable, which takes precedence over the file.
     pub(super) fn replace(&mut self, key: String, variable: &str, text: &str) {
         let setting = Setting {
             origin: format!("the variable {variable}"),
@@ -62,7 +62,7 @@ impl Settings {
         self.0.insert(key, setting);
     }
 
-    /// The token that the service manager passes on goes before the file that is named.
+    /// Replaces `token_file` by the token that the service manager passes on.
     pub(super) fn replace_token_file(&mut self, path: &Path) {
         let setting = Setting {
             origin: "the credentials of the unit".to_owned(),
@@ -71,7 +71,7 @@ impl Settings {
         self.0.insert("token_file".to_owned(), setting);
     }
 
-    /// All settings as a configuration; those that are absent by default.
+    /// The settings as a configuration, with defaults for the absent ones.
     pub(super) fn into_config(mut self) -> Result<Config, Error> {
         let default = Config::new(Vec::new());
         let config = Config {
@@ -207,7 +207,7 @@ fn filter(value: &Value) -> Result<Filter, String> {
     })
 }
 
-/// The fault and a good value.
+/// The fault, and a good value.
 fn not(value: &Value, kind: &str, wanted: &str) -> String {
     let shown = match value {
         Value::String(text) => format!("{text:?}"),

@@ -37,9 +37,9 @@ fn a_pin_is_one_or_several_and_goes_without_authorities() {
         "{error}"
     );
     let both = load(&format!("{plane}pin = \"{pin}\"\nca_file = \"/ca.pem\""), &[]);
-    assert!(both.unwrap_err().contains("one too many"));
+    assert!(both.unwrap_err().contains("not both"));
     let plain = load(&format!("plane = [\"http://127.0.0.1:8080\"]\npin = \"{pin}\""), &[]);
-    assert!(plain.unwrap_err().contains("shows no key"));
+    assert!(plain.unwrap_err().contains("presents no key"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Telling the plane what others did.
+//! The delivery of drift reports to the plane.
 //!
 //! Owns when a report is sent: whenever there is one, and again after each connection, until it is
-//! acknowledged. What is in it is the ledger's.
+//! acknowledged. The ledger owns the content.
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use super::planes::Planes;
 use crate::drift::DriftReceipt;
 use crate::reconcile::Input;
 
-/// Tells every report, until the reconciler ends.
+/// Delivers every report, until the reconciler ends.
 pub(super) async fn deliver_drift_reports<P: Plane>(
     planes: Planes<P>,
     mut reports: watch::Receiver<Option<DriftReport>>,
@@ -35,7 +35,7 @@ pub(super) async fn deliver_drift_reports<P: Plane>(
                     }
                 }
                 Err(error) => {
-                    tracing::debug!("drift is not told: {error}");
+                    tracing::debug!("a drift report was not delivered: {error}");
                     if is_temporary(&error) {
                         if !backoff.sleep_unless(&mut connected).await {
                             return;

@@ -1,4 +1,4 @@
-//! The conversation with the planes: everything the agent asks them and tells them.
+//! The conversation with the planes: all requests that the agent sends.
 //!
 //! Owns the choice of the plane, the long poll, the reports and the replies. It must not touch the
 //! interface: that is `reconcile`'s.

@@ -111,7 +111,7 @@ fn clients(config: &Config, token: &Zeroizing<String>) -> Result<Vec<Client>, Se
 }
 
 /// Reads the files that the configuration names, as the agent does when it starts, and dials nobody.
-/// Gives what the agent would warn of.
+/// Returns the warning that the agent would log.
 pub fn check_files(config: &Config) -> Result<Option<String>, SetupError> {
     let AgentToken { token, warning } = AgentToken::read(&config.token_file)?;
     clients(config, &token)?;
@@ -119,7 +119,7 @@ pub fn check_files(config: &Config) -> Result<Option<String>, SetupError> {
 }
 
 impl<P: Clone> Planes<P> {
-    /// These planes, the first one's turn. `jitter` cuts the waits of who dials them.
+    /// These planes, beginning with the first. `jitter` shortens the waits between attempts.
     #[must_use]
     pub fn new(clients: Vec<P>, jitter: Jitter) -> Self {
         Self {
@@ -162,7 +162,7 @@ impl<P: Clone> Planes<P> {
         turn.of = next.unwrap_or_default();
     }
 
-    /// The waits of somebody who dials them.
+    /// Waits for a task that dials them.
     #[must_use]
     pub fn backoff(&self) -> Backoff {
         Backoff::new(self.jitter.clone())

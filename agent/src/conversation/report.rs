@@ -55,16 +55,18 @@ impl<P: Plane> Reporter<P> {
                 _ = ticks.tick() => {}
                 changed = self.connected.changed() => if changed.is_err() { return },
             }
-            let Some(mut reading) = self.look().await else { return };
+            let Some(mut reading) = self.wait_for_inspection().await else {
+                return;
+            };
             let begin = Instant::now();
             smoothed = smooth(smoothed, self.measure(reading.ping_target.as_ref()).await);
             // What accumulated while no plane was reachable follows at once.
             loop {
                 let (at, backlog) = (reading.at, reading.backlog);
-                if !self.tell(reading, smoothed).await {
+                if !self.deliver(reading, smoothed).await {
                     let next = Duration::from_secs(self.every.into()).max(begin.elapsed());
                     let ping_ms = smoothed;
-                    // The reconciler may have ended meanwhile: the next look tells.
+                    // The reconciler may have ended meanwhile: the next inspection finds out.
                     let _ = self.inbox.send(Input::ReportLost { at, ping_ms, next });
                     break;
                 }
@@ -72,7 +74,9 @@ impl<P: Plane> Reporter<P> {
                 if !backlog {
                     break;
                 }
-                let Some(more) = self.look().await else { return };
+                let Some(more) = self.wait_for_inspection().await else {
+                    return;
+                };
                 reading = more;
             }
         }
@@ -88,7 +92,7 @@ impl<P: Plane> Reporter<P> {
     /// Sends a report, and returns whether it was delivered. A report that is stuck is given up for the
     /// next one, on a new connection: after many losses TCP waits longer and longer, and the plane would
     /// consider the host offline. A backlog has no time limit.
-    async fn tell(&self, reading: Reading, ping_ms: Option<f64>) -> bool {
+    async fn deliver(&self, reading: Reading, ping_ms: Option<f64>) -> bool {
         let Some((plane, server)) = self.dialled() else {
             return false;
         };
@@ -123,7 +127,7 @@ impl<P: Plane> Reporter<P> {
         answered.then(|| begin.elapsed().as_secs_f64() * 1000.0)
     }
 
-    async fn look(&self) -> Option<Reading> {
+    async fn wait_for_inspection(&self) -> Option<Reading> {
         let (sender, reading) = oneshot::channel();
         self.inbox.send(Input::Inspect { reading: sender }).ok()?;
         reading.await.ok()

@@ -96,7 +96,7 @@ pub trait Host: Send {
     /// The present state of everything in `spec`; an error if there is no link.
     fn read(&mut self, spec: &Spec) -> Result<HostState, Error>;
 
-    /// Makes these things as `spec` says, each though another failed. Gives the number of writes.
+    /// Repairs these differences, each even if another failed. Returns the number of writes.
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error>;
 
     /// Takes back the masquerading and leaves the interface running.
@@ -131,7 +131,7 @@ pub trait Host: Send {
         }
     }
 
-    /// Makes everything as `spec` says. Gives the number of writes sent to the kernel.
+    /// Repairs every difference from `spec`. Returns the number of writes sent to the kernel.
     fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
         let shown = self.read(spec)?;
         let settled = self.settle(spec, shown, &mut |_| true)?;
@@ -194,7 +194,7 @@ impl Host for Netlink {
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
         let link = self.link(&spec.name)?;
         let differs = |what: &Difference| differences.contains(what);
-        // Each step is tried though one before it failed: an address the host does not want (IPv6
+        // Each step is tried even if one before it failed: an address that the host refuses (IPv6
         // switched off) must not keep the link down.
         let mut steps = vec![addresses::repair(&self.route, &link, spec, differences)];
         if let Some(mtu) = spec.mtu.filter(|_| differs(&Difference::Mtu(link.mtu))) {

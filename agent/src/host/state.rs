@@ -21,7 +21,7 @@ pub struct HostState {
     pub up: bool,
     /// Its addresses, link-local ones left out.
     pub addresses: BTreeSet<IpNet>,
-    /// Networks with a route over it in the main table, whoever made it.
+    /// Networks with a route over it in the main table, whoever created it.
     pub routes: BTreeSet<IpNet>,
     /// Those of them that have our route.
     pub our_routes: BTreeSet<IpNet>,

@@ -21,7 +21,7 @@ const NAMED: usize = 4;
 /// The state in which the agent left something, as far as it is remembered.
 #[derive(Debug, Default)]
 pub(super) enum Baseline<T> {
-    /// As the cache says: nothing was read since the agent started.
+    /// As cached: nothing was read since the agent started.
     AsCached,
     /// This state.
     Known(T),

@@ -1,7 +1,7 @@
 //! The decision whether drift is repaired, left as it is, or superseded.
 //!
-//! Owns that decision, by the server's drift policy, and what the ledger is told of the outcome. The
-//! detection is `drift_detection`'s, the sending is the round's.
+//! Owns that decision, by the server's drift policy, and the entry of the outcome in the ledger. It must
+//! not compare (`drift_detection` does) or send (`round` does).
 
 use std::collections::BTreeSet;
 

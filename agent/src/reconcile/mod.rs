@@ -1,4 +1,4 @@
-//! Makes the interface agree with the desired state, and says what came of it.
+//! Makes the interface agree with the desired state, and reports the outcome.
 //!
 //! Level-triggered: a whole round reads the interface and sends the difference. A change of a few
 //! peers is planned against the last reading, so that it costs what changed; the next round sees the

@@ -104,7 +104,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         let Some(state) = self.state.take() else { return };
         if takes_away(&state, desired, now) {
-            // What cannot be read, is gone or has another key is the next round's to say. Nothing
+            // The next round reports an interface that is unreadable, gone, or has another key. Nothing
             // else of it is noted: what others changed would pass for what was left.
             let read = self.read(&state).unwrap_or_default();
             if !read.is_some_and(|device| self.has_our_key(&device))

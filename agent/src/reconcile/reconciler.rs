@@ -269,12 +269,12 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.cache.is_behind()
     }
 
-    /// Tries the cache again, whole.
+    /// Writes the whole state to the cache again.
     pub fn save(&mut self) {
         self.write_down(None);
     }
 
-    /// Writes the counters down. Says whether they are.
+    /// Writes the counters. Returns whether that succeeded.
     pub fn save_counters(&mut self) -> bool {
         let saved = self.counters.save(&self.folder, uptime());
         if let Err(error) = &saved {

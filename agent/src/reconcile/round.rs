@@ -1,4 +1,4 @@
-//! A whole round: the interface is read and made as it should be.
+//! A whole round: the interface is read, and made to agree with the desired state.
 //!
 //! Owns the order in which changes are sent. `drift_repair` decides which differences are left alone. It
 //! must not decide what is desired.
@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use wgctl::device::plan::{Scope, plan};
-use wgctl::device::{Backend, Device, Error, Plan};
+use wgctl::device::plan::{PeerChange, Scope, plan};
+use wgctl::device::{Backend, DesiredDevice, Device, Error, Plan};
 use wgctl::drift::{DriftKind, DriftPolicy};
+use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::Peer;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
@@ -25,7 +26,7 @@ use crate::metrics::ComparisonScope;
 const DEFAULT_MTU: u16 = 1420;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// A whole round: the interface is read and made as it should be.
+    /// Reads the whole interface and makes it agree with the desired state.
     pub fn round(&mut self, now: Timestamp) {
         let began = Instant::now();
         let Some(state) = self.state.take() else { return };
@@ -95,32 +96,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         );
         drift_detection::leave(&mut desired, &actual, &judged.left);
 
-        let mut trouble = Vec::new();
         let mut plan = plan(&desired, &actual, &Scope::All);
         if judged.left.iter().any(|id| id.kind == DriftKind::PrivateKeyChanged) {
             plan.private_key = None;
         }
         let changes = std::mem::take(&mut plan.peers);
         let silent = plan.is_empty() && changes.is_empty();
-        // The key alone and first: it is what makes the interface ours, and a port that is in use
-        // ends a message before its key is taken.
-        let key = Plan {
-            private_key: plan.private_key.take(),
-            ..Plan::default()
-        };
-        for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
-            self.metrics.written(1);
-            trouble.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
-        }
-        let mut refused = BTreeMap::new();
-        if !changes.is_empty() {
-            if self.verdict.is_clean() {
-                tracing::info!(interface = %name, peers = changes.len(), "changing peers");
-            }
-            if let Err(error) = self.send(state, changes) {
-                refused = self.one_by_one(state, &desired, error)?;
-            }
-        }
+        let mut trouble = self.send_settings(name, plan);
+        let refused = self.send_peers(state, &desired, changes)?;
         trouble.extend(self.configure(state, now).err().map(|error| error.to_string()));
         let actual = if silent { actual } else { self.present(state)? };
 
@@ -136,16 +119,47 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         self.verdict.failed = differing;
         self.actual = Some(actual);
-        self.next_expiry = state
-            .peers
-            .values()
-            .filter_map(|peer| peer.expires_at)
-            .filter(|end| *end > now)
-            .min();
+        let ends = state.peers.values().filter_map(|peer| peer.expires_at);
+        self.next_expiry = ends.filter(|end| *end > now).min();
         Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
     }
 
-    /// Makes the host side as it should be, but for what is left as it is.
+    /// Sends the settings of the interface in `plan`. Returns the failures.
+    fn send_settings(&mut self, name: &InterfaceName, mut plan: Plan) -> Vec<String> {
+        // The key alone and first: it makes the interface ours, and a port that is in use ends a message
+        // before its key is accepted.
+        let key = Plan {
+            private_key: plan.private_key.take(),
+            ..Plan::default()
+        };
+        let mut failures = Vec::new();
+        for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
+            self.metrics.written(1);
+            failures.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
+        }
+        failures
+    }
+
+    /// Sends the changes of the peers. Returns the refusals.
+    fn send_peers(
+        &mut self,
+        state: &State,
+        desired: &DesiredDevice,
+        changes: Vec<PeerChange>,
+    ) -> Result<BTreeMap<PublicKey, String>, Error> {
+        if changes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        if self.verdict.is_clean() {
+            tracing::info!(interface = %state.interface.name, peers = changes.len(), "changing peers");
+        }
+        match self.send(state, changes) {
+            Ok(()) => Ok(BTreeMap::new()),
+            Err(error) => self.one_by_one(state, desired, error),
+        }
+    }
+
+    /// Makes the host side agree with the desired state, except for drift that is left as it is.
     pub(super) fn configure(&mut self, state: &State, now: Timestamp) -> Result<(), Error> {
         let spec = self.spec(state, now);
         let shown = self.host.read(&spec)?;

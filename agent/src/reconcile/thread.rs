@@ -13,7 +13,7 @@ use super::reconciler::Reconciler;
 use super::watchdog::Watchdog;
 use crate::host::Host;
 
-/// Starts the thread. What the cache says is carried out first; `ready` is told after that.
+/// Starts the thread. The cached state is carried out first, and `ready` notified after that.
 pub fn spawn<B, H>(
     reconciler: Reconciler<B, H>,
     clock: Clock,
@@ -31,12 +31,12 @@ where
             let mut watchdog = Watchdog::new();
             turns.begin(ready);
             watchdog.alive();
-            // Turns are taken outside of the runtime: they block, and some on one of their own.
+            // Wake-ups are handled outside of the runtime: they block, some of them on a runtime of their own.
             loop {
                 match timer.block_on(async { timeout(watchdog.interval(), turns.wait_for_wakeup()).await }) {
                     Ok(Some(next)) => turns.take(next),
                     Ok(None) => break,
-                    // Nothing to do but to say so.
+                    // Nothing to do except a sign of life.
                     Err(_) => {}
                 }
                 watchdog.alive();

@@ -19,7 +19,7 @@ use crate::drift::Id;
 pub struct Verdict {
     /// The life of the database that `revision` is of; none before there was a state.
     pub incarnation: Option<Incarnation>,
-    /// The revision that is in the kernel, but for `failed`; 0 for none.
+    /// The revision that is in the kernel, except for `failed`; 0 for none.
     pub revision: u64,
     /// Peers that are not as they should be.
     pub failed: BTreeMap<PeerId, String>,
@@ -77,7 +77,7 @@ impl Verdict {
         }
     }
 
-    /// As the plane is told; none before there was a state.
+    /// The message to the plane; none before there was a state.
     #[must_use]
     pub fn message(&self) -> Option<Applied> {
         let failure = |(peer, reason): (&PeerId, &String)| Failure {

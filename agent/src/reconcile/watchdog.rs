@@ -13,7 +13,7 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// As the environment says.
+    /// Reads the interval from the environment.
     pub(crate) fn new() -> Self {
         Self {
             every: sd_notify::watchdog_enabled().map(|patience| patience / 4),

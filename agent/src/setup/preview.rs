@@ -108,7 +108,7 @@ pub(crate) fn notes(terms: &Terms, port: u16, import: Option<&Import>) -> Vec<St
     notes
 }
 
-/// A whole plan, for a dry run.
+/// The output of a dry run.
 pub(crate) fn dry_run(mut words: String, adopted: Option<&Adopted>, notes: &[String]) -> String {
     section(&mut words, "To know", notes, "");
     let in_the_way = adopted.map(|adopted| adopted.obstacles.as_slice()).unwrap_or_default();

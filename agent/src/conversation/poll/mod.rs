@@ -170,7 +170,7 @@ impl<P: Plane> Poller<P> {
         Ok(server)
     }
 
-    /// One poll. Gives the host's key that the plane has on record, where it says so.
+    /// Polls once. Returns the host's key that the plane has on record, if the answer has it.
     async fn poll(&self, client: &P, server: &ServerId) -> Result<Option<PublicKey>, Disconnect> {
         let position = *self.position.borrow();
         match self.poll_since(client, server, position).await? {

@@ -1,8 +1,7 @@
 //! Masquerading: traffic of the pool leaves the host under the host's own address.
 //!
-//! Owns one nftables table an interface, which holds nothing else and belongs to nobody else, and
-//! changes it only when it differs. What the table says is `ruleset`'s. It must not touch other
-//! tables: an administrator's firewall stays as it is.
+//! Owns one nftables table per interface, which holds nothing else, and changes it only if it differs.
+//! `ruleset` defines its content. It must not touch other tables: an administrator's firewall stays.
 
 mod ruleset;
 
@@ -47,7 +46,7 @@ pub(super) fn shown(name: &InterfaceName) -> Masquerade {
         Err(Error::Io { source, .. }) if source.raw_os_error().is_some_and(|e| WITHOUT_NFTABLES.contains(&e)) => {
             Masquerade::None
         }
-        // Setting it says why.
+        // Setting it reports the reason.
         Err(_) => Masquerade::Unreadable,
     }
 }

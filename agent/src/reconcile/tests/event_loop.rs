@@ -1,4 +1,4 @@
-//! The loop in virtual time: what is done though nobody asks, and how it ends.
+//! The event loop in virtual time: its timers, and its end.
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};

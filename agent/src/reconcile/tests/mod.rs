@@ -26,7 +26,7 @@ use crate::drift::DriftReceipt;
 use crate::secrets::Secrets;
 use crate::{captured_log, host};
 
-/// A host, and what a plane would say to it.
+/// A host, and the answers that a plane would give it.
 struct Rig {
     folder: tempfile::TempDir,
     secrets: Arc<Secrets>,

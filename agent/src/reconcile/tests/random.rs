@@ -134,7 +134,7 @@ impl World {
             peers: vec![meddling(kind, whose, &[&net])],
             ..Plan::default()
         };
-        // An interface that is not ours yet is left to whom puts peers on it (see `refusals`).
+        // An interface that is not ours yet is left to whoever puts peers on it (see `refusals`).
         let device = self.rig.devices.device(&name());
         if device.is_none_or(|device| device.private_key.is_none()) {
             return;

@@ -55,8 +55,8 @@ pub enum Error {
     },
     /// The file and the kernel have different keys.
     #[error(
-        "the private key of {file} is not that of {interface} as it runs: give the file that {interface} was made from, or \
-         leave --import out"
+        "the private key of {file} is not that of the running {interface}: give the file that {interface} was made from, \
+         or omit --import"
     )]
     KeysDiffer {
         /// The file.
@@ -92,7 +92,7 @@ pub(crate) fn lost_addresses(interface: &InterfaceName, surplus: &[IpNet]) -> Ve
     let obstacle = |address: &IpNet| Obstacle {
         public_key: None,
         reason: format!(
-            "{interface} has the address {address}, which the record does not: the agent would remove it, and peers could \
+            "{interface} has the address {address}, which is not on record: the agent would remove it, and peers could \
              not reach this host there. Register the server with a pool whose first address it is, or take it away first \
              (`ip address del {address} dev {interface}`)"
         ),

@@ -46,7 +46,7 @@ pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     };
     config.plane.clone_from(&enrollment.planes);
     config.allow_plaintext |= enrollment.allow_plaintext;
-    // What is said now goes before what was: one way to know a plane rules the other out.
+    // The arguments take precedence: a pin and an authority exclude each other.
     if !enrollment.pin.is_empty() {
         config.pin.clone_from(&enrollment.pin);
         config.ca_file = None;
@@ -63,7 +63,7 @@ pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// The same path from anywhere: the agent may be started from another folder.
+/// The absolute path: the agent may be started from another folder.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -10,8 +10,8 @@ use wgctl::protocol::v1::Terms;
 use super::error::Error;
 use crate::config::Backend;
 
-/// The interface as it is. What cannot be read matters only where it is to be adopted: else the
-/// agent tells.
+/// The interface as it is. A failure to read it matters only for an adoption; otherwise the agent reports
+/// it later.
 pub(super) async fn read_interface(backend: Backend, terms: &Terms, import: bool) -> Result<Option<Device>, Error> {
     let name = terms.recorded.interface.name.clone();
     let read = blocking(move || match backend {
@@ -24,7 +24,8 @@ pub(super) async fn read_interface(backend: Backend, terms: &Terms, import: bool
     }
 }
 
-/// Kernel calls block, and netlink's runtime cannot be dropped inside another.
+/// Runs a call on a thread of its own: kernel calls block, and netlink's runtime cannot be dropped inside
+/// another.
 pub(super) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, wgctl::device::Error> + Send + 'static,
 ) -> Result<T, Error> {

@@ -1,7 +1,7 @@
-//! The steps of an enrolment, in the order in which a host may be left between two of them.
+//! The steps of an enrolment, in an order that is safe to interrupt and repeat.
 //!
-//! Owns the messages to the plane and the files that are written. The decision between them is
-//! `adopt`'s.
+//! Owns the messages to the plane and the files that are written. `adopt` decides whether the host's
+//! interface is adopted.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -29,7 +29,7 @@ use crate::state_dir;
 /// The user that the agent's unit runs as.
 const USER: &str = "sentrazone-agent";
 
-/// A host on its way to being a server's.
+/// A host that is being enrolled.
 pub(super) struct NewHost<'a> {
     pub(super) path: &'a Path,
     pub(super) dry_run: bool,
@@ -52,7 +52,7 @@ impl NewHost<'_> {
         let secrets = (own.is_some() || !self.dry_run)
             .then(|| Secrets::open(folder))
             .transpose()?;
-        // Only where something is there already is there something to say of it.
+        // Without an existing interface there is nothing to compare.
         let first_run = match (&secrets, &device) {
             (Some(secrets), Some(device)) => {
                 let wanted = desired_host(secrets, &self.terms.server_id, &self.terms.recorded, self.now);
@@ -72,8 +72,8 @@ impl NewHost<'_> {
         if let Some(key) = self.terms.public_key.filter(|key| own != Some(key)) {
             let server = &self.terms.server_id;
             let lines = [format!(
-                "{server} had another host's key, {key}: with this host's own, configurations that were handed out reach it no \
-                 more, and that host is out (`wgctl peer config` gives new ones)"
+                "{server} had another host's key on record, {key}. This host's key replaces it: that host is cut off, and \
+                 configurations that were handed out no longer work (`wgctl peer config` prints new ones)"
             )];
             preview::section(&mut words, "To know", &lines, "");
         }
@@ -171,7 +171,7 @@ impl NewHost<'_> {
         );
         Ok(match runs {
             true => format!(
-                "{done}\nThe agent runs with what it had: restart it, `sudo systemctl restart sentrazone-agent` where its unit \
+                "{done}\nThe agent still runs with its former configuration: restart it, `sudo systemctl restart sentrazone-agent` where its unit \
                  is installed. No tunnel is touched"
             ),
             false => format!(
@@ -188,19 +188,19 @@ async fn first_run(wanted: DesiredHost, actual: &Device, names: &BTreeMap<Public
     let mut lines = preview::changes(&wanted, actual, names);
     match blocking(move || Netlink::open()?.preview(&wanted.spec)).await {
         Ok(host) => lines.extend(host),
-        // The agent will meet the same, and tell.
-        Err(error) => lines.push(format!("what cannot be told of addresses and routes: {error}")),
+        // The agent will meet the same error, and report it.
+        Err(error) => lines.push(format!("changes of addresses and routes, which are unknown: {error}")),
     }
     lines
 }
 
-/// Root enrolls; where the package made a user for the agent, the state is that user's.
+/// Gives a file to the agent's user, if the package created one: it is root who enrolls.
 fn hand_to_the_agent(path: &Path) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
     match nix::unistd::User::from_name(USER)? {
-        // Not what a link points to: the folder is that user's, who may have put one there.
+        // Without following links: the folder is that user's, who may have put one there.
         Some(user) => Ok(nix::unistd::fchownat(
             nix::fcntl::AT_FDCWD,
             path,

@@ -3,6 +3,8 @@
 //! Owns which settings of the file are adopted, the names of its peers, and the notes about the rest.
 //! Nothing in the file is executed, and no secret of it is repeated.
 
+mod peer_names;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use wgctl::config::{Directive, Interface, ParseError, Peer as Section, Refusal, 
 use wgctl::device::{Device, Peer};
 use wgctl::{PeerName, PrivateKey, PublicKey, ServerId};
 use zeroize::Zeroizing;
+
+use peer_names::names;
 
 /// A file that cannot be imported.
 #[derive(Debug, thiserror::Error)]
@@ -107,23 +111,10 @@ impl Import {
         };
         let mut dialled = 0;
         for section in peers {
-            let Section {
-                line,
-                public_key,
-                preshared_key,
-                allowed_ips,
-                endpoint,
-                persistent_keepalive,
-                directives: others,
-            } = section;
-            dialled += usize::from(endpoint.is_some());
+            let (line, public_key) = (section.line, section.public_key);
+            dialled += usize::from(section.endpoint.is_some());
+            let (peer, others) = peer_of(section);
             directives.extend(others);
-            let peer = Peer {
-                preshared_key,
-                persistent_keepalive: persistent_keepalive.unwrap_or(0),
-                allowed_ips: allowed_ips.into_iter().map(normal).collect(),
-                ..Peer::default()
-            };
             if device.peers.insert(public_key, peer).is_some() {
                 return Err(Error::Twice {
                     path: path.to_owned(),
@@ -170,6 +161,27 @@ impl Import {
     }
 }
 
+/// The peer of a section, and the settings that are not adopted.
+fn peer_of(section: Section) -> (Peer, Vec<Directive>) {
+    let Section {
+        line: _,
+        public_key: _,
+        preshared_key,
+        allowed_ips,
+        // Peers dial this host.
+        endpoint: _,
+        persistent_keepalive,
+        directives,
+    } = section;
+    let peer = Peer {
+        preshared_key,
+        persistent_keepalive: persistent_keepalive.unwrap_or(0),
+        allowed_ips: allowed_ips.into_iter().map(normal).collect(),
+        ..Peer::default()
+    };
+    (peer, directives)
+}
+
 fn note(directive: &Directive, server: &ServerId) -> String {
     let Directive {
         line,
@@ -188,168 +200,5 @@ fn note(directive: &Directive, server: &ServerId) -> String {
     format!("line {line}: {key} is not taken over: {instead}")
 }
 
-/// The names of the peers, from comments directly above a `[Peer]` section or inside it.
-fn names(text: &str, sections: &[Section]) -> BTreeMap<PublicKey, PeerName> {
-    let lines: Vec<&str> = text.lines().collect();
-    let mut names = BTreeMap::new();
-    for (at, section) in sections.iter().enumerate() {
-        let head = section.line.saturating_sub(1);
-        let next = sections
-            .get(at + 1)
-            .map_or(lines.len(), |next| next.line.saturating_sub(1));
-        let above = comments_above(&lines, head);
-        let inside = head..comments_above(&lines, next).start.max(head);
-        let named = above.rev().chain(inside).find_map(|line| name(lines.get(line)?));
-        if let Some(name) = named {
-            names.insert(section.public_key, name);
-        }
-    }
-    names
-}
-
-/// The lines directly above `head` that are comments and nothing else.
-fn comments_above(lines: &[&str], head: usize) -> std::ops::Range<usize> {
-    let above = lines.get(..head).unwrap_or_default();
-    let comments = above
-        .iter()
-        .rev()
-        .take_while(|line| line.trim_start().starts_with('#'))
-        .count();
-    head - comments..head
-}
-
-/// The name in a comment: `# alice`, `# Name = alice`, `### Client alice`, `### begin alice ###`.
-fn name(line: &&str) -> Option<PeerName> {
-    let (_, comment) = line.split_once('#')?;
-    let comment = comment.trim_matches(|c: char| c == '#' || c.is_whitespace());
-    let named = match comment.split_once(['=', ':']) {
-        Some((key, value)) => {
-            let keys = ["name", "client", "friendly_name", "peer", "user"];
-            keys.contains(&key.trim().to_lowercase().as_str())
-                .then_some(value.trim())?
-        }
-        None => match comment.split_once(' ') {
-            Some((word, _)) if word.eq_ignore_ascii_case("end") => return None,
-            Some((word, rest)) if ["client", "peer", "begin", "user"].contains(&word.to_lowercase().as_str()) => {
-                rest.trim()
-            }
-            _ => comment,
-        },
-    };
-    named.parse().ok()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key() -> PublicKey {
-        PrivateKey::generate().unwrap().public_key()
-    }
-
-    fn parsed(text: &str) -> Result<Import, String> {
-        Import::parse(Path::new("wg0.conf"), text).map_err(|error| error.to_string())
-    }
-
-    fn interface() -> String {
-        let key = PrivateKey::generate().unwrap().to_base64();
-        format!("[Interface]\nPrivateKey = {}\nListenPort = 51999\n", key.as_str())
-    }
-
-    #[test]
-    fn names_come_from_comments_above_or_inside_a_section() {
-        let keys: Vec<PublicKey> = (0..8).map(|_| key()).collect();
-        let text = format!(
-            "{}# a note on the interface\n\n# alice\n[Peer]\nPublicKey = {}\n\n[Peer]\n# Name = bob\nPublicKey = {}\n\
-             ### Client carol\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.8.0.4/32 # her phone\n\n### begin dave ###\n[Peer]\n\
-             PublicKey = {}\n### end dave ###\n### begin erin ###\n[Peer]\nPublicKey = {}\n# PresharedKey = off\n\n\
-             # far away\n\n[Peer]\nPublicKey = {}\n[Peer]\nPublicKey = {}\n#   \n[Peer]\n#zoë's phone\nPublicKey = {}\n",
-            interface(),
-            keys[0],
-            keys[1],
-            keys[2],
-            keys[3],
-            keys[4],
-            keys[5],
-            keys[6],
-            keys[7]
-        );
-        let import = parsed(&text).unwrap();
-        let names: Vec<Option<&str>> = keys
-            .iter()
-            .map(|key| import.names.get(key).map(PeerName::as_str))
-            .collect();
-        let expected = ["alice", "bob", "carol", "dave"].map(Some);
-        assert_eq!(names[..4], expected);
-        assert_eq!(names[4..], [Some("erin"), None, None, Some("zoë's phone")]);
-        assert_eq!(import.device.peers.len(), 8);
-    }
-
-    #[test]
-    fn settings_are_read_as_wg_would_and_the_rest_is_told() {
-        let key = key();
-        let text = format!(
-            "{}MTU = 1380\nFwMark = 0x7\nPostUp = iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE; echo s3cret\nPostUp = \
-             logger up\nSaveConfig = true\nColour = blue\n[Peer]\nPublicKey = {key}\nAllowedIPs = 10.8.0.7/24, 10.8.0.2\n\
-             Endpoint = 192.0.2.7:51820\nPersistentKeepalive = 21\n",
-            interface()
-        );
-        let import = parsed(&text).unwrap();
-        let peer = &import.device.peers[&key];
-        let nets: Vec<String> = peer.allowed_ips.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            (nets, peer.persistent_keepalive),
-            (vec!["10.8.0.0/24".to_owned(), "10.8.0.2/32".to_owned()], 21)
-        );
-        assert_eq!(import.device.listen_port, 51999);
-        let notes = import.notes(&"los-angeles".parse().unwrap(), None);
-        for part in [
-            "--masquerade true",
-            "runs no commands",
-            "option of wg-quick",
-            "Colour",
-            "--mtu 1380",
-            "FwMark",
-            "Endpoint",
-        ] {
-            assert!(
-                notes.iter().filter(|note| note.contains(part)).count() == 1,
-                "{part}: {notes:#?}"
-            );
-        }
-        assert!(
-            !format!("{notes:?} {import:?}").contains("s3cret"),
-            "a command line can hold a secret"
-        );
-        assert_eq!(
-            import.notes(&"los-angeles".parse().unwrap(), Some(1380)).len(),
-            notes.len() - 1
-        );
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_meant_is_refused_with_its_line() {
-        let one = format!("[Peer]\nPublicKey = {}\n", key());
-        let twice = format!("{}{one}{one}", interface());
-        assert!(
-            parsed(&twice).unwrap_err().contains("line 6"),
-            "{}",
-            parsed(&twice).unwrap_err()
-        );
-        assert!(
-            parsed("[Interface]\nListenPort = 1\n")
-                .unwrap_err()
-                .contains("PrivateKey")
-        );
-        let zero = format!("{}[Peer]\nPublicKey = {}=\n", interface(), "A".repeat(43));
-        assert!(
-            parsed(&zero).unwrap_err().contains("line 5"),
-            "{}",
-            parsed(&zero).unwrap_err()
-        );
-        let error = Import::read(Path::new("/nonexistent/wg0.conf"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("/nonexistent/wg0.conf"));
-    }
-}
+mod tests;
