@@ -170,7 +170,7 @@ impl Series {
             reports "reports" "Reports to the plane, by outcome";
             cache_writes "cache_writes" "Writes of the cache that a boot without a plane needs, by outcome";
             buffered "buffered_samples" "Samples that wait for a plane";
-            prekeys "prekeys_made" "Keys that were made for clients to come";
+            prekeys "prekeys_made" "Prekeys that were made for future peers";
         }
     }
 }

@@ -28,8 +28,8 @@ pub(super) async fn deliver_confirmations<P: Plane>(
         let message = verdict.borrow_and_update().message();
         // A plane that has not accepted the introduction may belong to another server.
         let is_ours = *connected.borrow_and_update() > 0;
-        if let (true, Some(message), Some(client)) = (is_ours, message, planes.current()) {
-            if let Err(error) = client.applied(&message).await {
+        if let (true, Some(message), Some(plane)) = (is_ours, message, planes.current()) {
+            if let Err(error) = plane.applied(&message).await {
                 tracing::debug!("not confirmed: {error}");
                 if is_temporary(&error) {
                     if !backoff.sleep_unless(&mut connected).await {

@@ -23,8 +23,8 @@ pub(super) async fn deliver_drift_reports<P: Plane>(
     loop {
         let there = *connected.borrow_and_update() > 0;
         let report = reports.borrow_and_update().clone().filter(|_| there);
-        if let (Some(report), Some(client)) = (report, planes.current()) {
-            match client.drift(&report).await {
+        if let (Some(report), Some(plane)) = (report, planes.current()) {
+            match plane.drift(&report).await {
                 Ok(()) => {
                     backoff.reset();
                     if inbox

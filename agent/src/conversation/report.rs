@@ -135,7 +135,7 @@ impl<P: Plane> Reporter<P> {
 
     async fn report(
         &self,
-        client: &P,
+        plane: &P,
         server_id: ServerId,
         reading: Reading,
         ping_ms: Option<f64>,
@@ -160,7 +160,7 @@ impl<P: Plane> Reporter<P> {
             report_interval: Some(self.every),
             sent_at: Some(at),
         };
-        client.report(&report).await?;
+        plane.report(&report).await?;
         if let Some(sequence) = sequence {
             // The reconciler may have ended meanwhile: then the batch is sent again, and counted once.
             let _ = self.inbox.send(Input::CountersAcknowledged { sequence });

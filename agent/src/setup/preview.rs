@@ -67,16 +67,16 @@ pub(crate) fn adoption(terms: &Terms, found: &ExistingInterface, adopted: &Adopt
         interface.listen_port,
         found.device.peers.len(),
     );
-    for client in &adopted.clients {
-        let mut nets: Vec<String> = client.addresses.iter().map(ToString::to_string).collect();
-        nets.extend(client.networks.iter().map(ToString::to_string));
-        let already = terms.recorded.peers.iter().any(|peer| peer.id == client.id);
+    for peer in &adopted.clients {
+        let mut nets: Vec<String> = peer.addresses.iter().map(ToString::to_string).collect();
+        nets.extend(peer.networks.iter().map(ToString::to_string));
+        let already = terms.recorded.peers.iter().any(|known| known.id == peer.id);
         let note = if already { "  (recorded already)" } else { "" };
         let _ = writeln!(
             words,
             "    {}  {}  {}{note}",
-            client.public_key,
-            client.name,
+            peer.public_key,
+            peer.name,
             nets.join(" ")
         );
     }

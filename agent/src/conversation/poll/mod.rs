@@ -76,9 +76,9 @@ impl<P: Plane> Poller<P> {
     pub(super) async fn run(self) {
         let mut backoff = self.planes.backoff();
         loop {
-            let Some(client) = self.planes.current() else { return };
+            let Some(plane) = self.planes.current() else { return };
             let (began, connections) = (Instant::now(), *self.connected.borrow());
-            let end = self.converse(&client, &mut backoff).await;
+            let end = self.converse(&plane, &mut backoff).await;
             self.metrics.disconnected();
             let silent = matches!(&end, Disconnect::Plane(error) if error.status().is_none());
             match end {
@@ -86,7 +86,7 @@ impl<P: Plane> Poller<P> {
                 Disconnect::Plane(error) if error.status() == Some(401) => tracing::error!(
                     "{} refuses this agent's token: make a new one (`wgctl server token SERVER`) and enroll again; \
                      tunnels stay as they are",
-                    client.target()
+                    plane.target()
                 ),
                 end => tracing::warn!("{end}; tunnels stay as they are"),
             }
@@ -101,31 +101,31 @@ impl<P: Plane> Poller<P> {
         }
     }
 
-    async fn converse(&self, client: &P, backoff: &mut Backoff) -> Disconnect {
-        let introduced = self.introduce(client).await;
+    async fn converse(&self, plane: &P, backoff: &mut Backoff) -> Disconnect {
+        let introduced = self.introduce(plane).await;
         self.metrics.dialled(introduced.is_ok());
         let server = match introduced {
             Ok(server) => server,
             Err(end) => return end,
         };
-        tracing::info!(server = %server, "connected to {}", client.target());
+        tracing::info!(server = %server, "connected to {}", plane.target());
         self.connected.send_modify(|count| *count += 1);
         let (ours, mut claim) = (self.secrets.private_key().public_key(), KeyClaim::default());
         loop {
             let life = self.life();
-            let recorded = match self.poll(client, &server).await {
+            let recorded = match self.poll(plane, &server).await {
                 Ok(recorded) => recorded,
                 Err(end) => return end,
             };
             // A restored database may have another key of this host on record, or none.
             if life.is_some()
                 && life != self.life()
-                && let Err(end) = self.introduce(client).await
+                && let Err(end) = self.introduce(plane).await
             {
                 return end;
             }
             if let Some(other) = recorded.filter(|other| claim.is_due(&ours, Some(other), Instant::now()))
-                && let Err(end) = self.claim(client, &server, &other).await
+                && let Err(end) = self.claim(plane, &server, &other).await
             {
                 return end;
             }
@@ -135,13 +135,13 @@ impl<P: Plane> Poller<P> {
 
     /// Introduces this host again, because the plane has another one's key on record. A plane that has
     /// seen too many keys of this server is left to its record for now: the conversation goes on.
-    async fn claim(&self, client: &P, server: &ServerId, other: &PublicKey) -> Result<(), Disconnect> {
+    async fn claim(&self, plane: &P, server: &ServerId, other: &PublicKey) -> Result<(), Disconnect> {
         tracing::warn!(
             "the plane has another host's key on record for {server}, {other}: introducing this host again. Only one host \
              can be {server}: if another one has its token, stop the agent there and make a new token (`wgctl server \
              token {server}`)"
         );
-        match self.introduce(client).await {
+        match self.introduce(plane).await {
             Err(Disconnect::Plane(error)) if error.status() == Some(429) => {
                 tracing::warn!("{error}; this host is introduced again later");
                 Ok(())
@@ -155,13 +155,13 @@ impl<P: Plane> Poller<P> {
         self.position.borrow().map(|(life, _)| life)
     }
 
-    async fn introduce(&self, client: &P) -> Result<ServerId, Disconnect> {
+    async fn introduce(&self, plane: &P) -> Result<ServerId, Disconnect> {
         let hello = Hello {
             version: VERSION,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             public_key: self.secrets.private_key().public_key(),
         };
-        let server = client.hello(&hello).await?.server_id;
+        let server = plane.hello(&hello).await?.server_id;
         let ours = self.server.borrow().clone();
         if let Some(ours) = ours.filter(|ours| *ours != server) {
             return Err(Disconnect::AnotherServer { theirs: server, ours });
@@ -171,12 +171,12 @@ impl<P: Plane> Poller<P> {
     }
 
     /// Polls once. Returns the host's key that the plane has on record, if the answer has it.
-    async fn poll(&self, client: &P, server: &ServerId) -> Result<Option<PublicKey>, Disconnect> {
+    async fn poll(&self, plane: &P, server: &ServerId) -> Result<Option<PublicKey>, Disconnect> {
         let position = *self.position.borrow();
-        match self.poll_since(client, server, position).await? {
+        match self.poll_since(plane, server, position).await? {
             Err(misfit) if position.is_some() => {
                 tracing::warn!("{misfit}");
-                Ok(self.poll_since(client, server, None).await??)
+                Ok(self.poll_since(plane, server, None).await??)
             }
             outcome => Ok(outcome?),
         }
@@ -185,7 +185,7 @@ impl<P: Plane> Poller<P> {
     /// Polls for changes since `position`, or for everything without one, and hands the answer over.
     async fn poll_since(
         &self,
-        client: &P,
+        plane: &P,
         server: &ServerId,
         position: Position,
     ) -> Result<Result<Option<PublicKey>, StepError>, Disconnect> {
@@ -194,15 +194,15 @@ impl<P: Plane> Poller<P> {
             incarnation: position.map(|(incarnation, _)| incarnation),
             wait: WAIT,
         };
-        let mut desired = client.desired(&query).await?;
+        let mut desired = plane.desired(&query).await?;
         for request in std::mem::take(&mut desired.requests) {
-            self.answer(client, server, request);
+            self.answer(plane, server, request);
         }
         let (wanted, recorded) = (desired.prekeys_wanted, desired.public_key);
         let base = position.map_or(Base::Nothing, |_| Base::Here);
         let outcome = self.wait_until_carried_out(server, desired, base).await?;
         if wanted > 0 {
-            self.fill(client, server, wanted).await?;
+            self.fill(plane, server, wanted).await?;
         }
         Ok(outcome.map(|()| recorded))
     }
@@ -225,17 +225,17 @@ impl<P: Plane> Poller<P> {
     }
 
     /// Answers in a task of its own, so that neither the waiting person nor the next poll is delayed.
-    fn answer(&self, client: &P, server: &ServerId, request: Request) {
-        let (client, server, secrets) = (client.clone(), server.clone(), Arc::clone(&self.secrets));
+    fn answer(&self, plane: &P, server: &ServerId, request: Request) {
+        let (plane, server, secrets) = (plane.clone(), server.clone(), Arc::clone(&self.secrets));
         tokio::spawn(async move {
             let reply = answer(&secrets, &server, request.ask);
-            if let Err(error) = client.reply(request.id, &reply).await {
+            if let Err(error) = plane.reply(request.id, &reply).await {
                 tracing::warn!("a reply was not delivered: {error}");
             }
         });
     }
 
-    async fn fill(&self, client: &P, server: &ServerId, wanted: u32) -> Result<(), Disconnect> {
+    async fn fill(&self, plane: &P, server: &ServerId, wanted: u32) -> Result<(), Disconnect> {
         let mut prekeys = Vec::new();
         for _ in 0..wanted.min(PREKEYS_AT_ONCE) {
             match self.secrets.prekey(server) {
@@ -249,7 +249,7 @@ impl<P: Plane> Poller<P> {
             tokio::task::yield_now().await;
         }
         self.metrics.prekeys_made(prekeys.len());
-        Ok(client.prekeys(&Prekeys { prekeys }).await?)
+        Ok(plane.prekeys(&Prekeys { prekeys }).await?)
     }
 }
 

@@ -225,9 +225,9 @@ impl ExistingInterface {
     pub fn note(&self, folder: &Path, server: &ServerId, adopted: Adopted) -> Result<(), Error> {
         let up = uptime();
         let mut counters = Counters::load(folder, up).ok().flatten().unwrap_or_default();
-        for client in &adopted.clients {
-            if let Some(peer) = self.device.peers.get(&client.public_key) {
-                counters.peer_is_adopted(&client.public_key, client.id, (peer.rx_bytes, peer.tx_bytes));
+        for peer in &adopted.clients {
+            if let Some(counted) = self.device.peers.get(&peer.public_key) {
+                counters.peer_is_adopted(&peer.public_key, peer.id, (counted.rx_bytes, counted.tx_bytes));
             }
         }
         if let Err(error) = counters.save(folder, up) {

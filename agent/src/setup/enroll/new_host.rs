@@ -102,10 +102,7 @@ impl NewHost<'_> {
         let port = planned.recorded.interface.listen_port;
         let notes = preview::notes(self.terms, port, self.import);
         let wanted = desired_host(takeover.secrets(), server, &planned.recorded, self.now);
-        let names = planned
-            .clients
-            .iter()
-            .map(|client| (client.public_key, client.name.clone()));
+        let names = planned.clients.iter().map(|peer| (peer.public_key, peer.name.clone()));
         let actual = if found.runs {
             found.device.clone()
         } else {
