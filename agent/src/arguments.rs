@@ -1,6 +1,6 @@
-//! What is typed after `sentrazone-agent`.
+//! The command line of `sentrazone-agent`.
 //!
-//! Owns the command's arguments, also for its manual page. It must not carry them out.
+//! Owns the arguments, from which the manual page is generated as well. It must not carry them out.
 
 use std::path::PathBuf;
 
@@ -18,51 +18,51 @@ pub struct Arguments {
     /// The configuration file.
     #[arg(long, global = true, default_value = DEFAULT_PATH)]
     pub config: PathBuf,
-    /// What to do.
+    /// The command to carry out.
     #[command(subcommand)]
     pub verb: Option<Verb>,
 }
 
-/// What there is to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run (the default).
     Run,
-    /// Make this host a server's: check the token with the plane, adopt the interface where the record
-    /// awaits that, write the configuration.
+    /// Enroll this host: check the token with the plane, adopt an existing interface if the server's record
+    /// asks for it, and write the configuration.
     Enroll(EnrollArguments),
-    /// Say what is wrong with the configuration and the files that it names, and where.
+    /// Check the configuration and the files that it names, and report what is wrong.
     Check,
-    /// Hand the interface back, running, and take our masquerading rules away.
+    /// Release the interface: leave it running, and remove the agent's masquerading rules.
     Release,
 }
 
-/// What enrolling is told.
+/// The arguments of `enroll`.
 #[derive(Debug, Args)]
 pub struct EnrollArguments {
-    /// The plane's URL; more than one are tried in turn.
+    /// URL of the plane; give it several times to have planes tried in turn.
     #[arg(long, required = true, value_name = "URL", value_parser = base_url)]
     pub plane: Vec<Url>,
-    /// The file with the token that `wgctl server add` printed; `-` for standard input.
+    /// File with the token that `wgctl server add` printed; `-` for standard input.
     #[arg(long)]
     pub token_file: PathBuf,
-    /// Certificates (PEM) to trust beside the system's.
+    /// File of certificates (PEM) to trust in addition to the system's.
     #[arg(long)]
     pub ca_file: Option<PathBuf>,
-    /// The plane's key, as `wgctl server add` or `sentrazone-plane fingerprint` prints it: no authority
-    /// is asked then. Once for each plane.
+    /// Key of the plane, as printed by `wgctl server add` or `sentrazone-plane fingerprint`. No certificate
+    /// authority is needed then. Give it once for each plane.
     #[arg(long, value_name = "sha256:…", conflicts_with = "ca_file")]
     pub pin: Vec<Pin>,
-    /// Dial planes on other machines without TLS.
+    /// Allow connections without TLS to planes on other machines.
     #[arg(long)]
     pub allow_plaintext: bool,
-    /// Where secrets and cache are kept [default: /var/lib/sentrazone-agent].
+    /// Folder for secrets and the cache [default: /var/lib/sentrazone-agent].
     #[arg(long)]
     pub state_dir: Option<PathBuf>,
-    /// Adopt the interface of this wg-quick file, which need not be up.
+    /// Adopt the interface that this wg-quick file describes; it need not be up.
     #[arg(long, value_name = "FILE")]
     pub import: Option<PathBuf>,
-    /// Show what would be done, and change nothing.
+    /// Show what would be done, without changing anything.
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -3,22 +3,23 @@
 //! Owns logging, signals and what is printed. Everything else is the library's.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use sentrazone_agent::arguments::{Arguments, EnrollArguments, Verb};
 use sentrazone_agent::config::Config;
-use sentrazone_agent::enroll::{Enrollment, enroll};
-use sentrazone_agent::plane::Planes;
-use sentrazone_agent::release::release;
+use sentrazone_agent::conversation::check_files;
+use sentrazone_agent::setup::enroll::{Enrollment, enroll};
+use sentrazone_agent::setup::release::release;
 use sentrazone_agent::{Error, run};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wgctl::Clock;
 use wgctl::program::log::{self, Log};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // What is wrong with the configuration is said when it is needed.
+    // Errors in the configuration are reported when it is used.
     let configured = Config::read(&arguments.config, std::env::vars()).map(|config| config.log);
     let log = log::start(configured.unwrap_or_default());
     let outcome = tokio::runtime::Builder::new_multi_thread()
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            // Nobody may be there to read it.
+            // Standard error may be closed.
             let _ = writeln!(std::io::stderr(), "sentrazone-agent: {error}");
             ExitCode::from(error.exit_code())
         }
@@ -46,56 +47,66 @@ async fn carry_out(command: Arguments, log: Log) -> Result<String, Error> {
     match command.verb {
         None | Some(Verb::Run) => {
             let config = load()?;
-            tokio::spawn(follow(signal(SignalKind::hangup())?, log, command.config.clone()));
-            run(config, terminated()?).await.map(|()| String::new())
+            tokio::spawn(reload_at_hangups(
+                signal(SignalKind::hangup())?,
+                log,
+                command.config.clone(),
+            ));
+            run(config, wait_for_termination()?).await.map(|()| String::new())
         }
-        Some(Verb::Check) => {
-            // The files that it names are read, and no plane is asked.
-            Planes::configured(&load()?)?;
-            Ok(format!("{} is fine", command.config.display()))
-        }
+        Some(Verb::Check) => check(&command.config, &load()?),
         Some(Verb::Release) => release(load()?).await,
-        Some(Verb::Enroll(arguments)) => {
-            let EnrollArguments {
-                plane,
-                token_file,
-                ca_file,
-                pin,
-                allow_plaintext,
-                state_dir,
-                import,
-                dry_run,
-            } = arguments;
-            let config = command.config;
-            let enrollment = Enrollment {
-                planes: plane,
-                token_file,
-                ca_file,
-                pin,
-                allow_plaintext,
-                config,
-                state_dir,
-                import,
-                dry_run,
-            };
-            Ok(enroll(enrollment).await?)
-        }
+        Some(Verb::Enroll(arguments)) => Ok(enroll(enrollment(arguments, command.config)).await?),
     }
 }
 
-/// Reads the configuration again at each SIGHUP (`systemctl reload`), for what may change meanwhile:
-/// what is logged.
-async fn follow(mut hangups: Signal, log: Log, file: PathBuf) {
+/// Reads the files that the configuration names, and dials no plane.
+fn check(path: &Path, config: &Config) -> Result<String, Error> {
+    let path = path.display();
+    Ok(match check_files(config)? {
+        None => format!("{path} is fine"),
+        Some(warning) => format!("{path} can be used, but: {warning}"),
+    })
+}
+
+fn enrollment(arguments: EnrollArguments, config: PathBuf) -> Enrollment {
+    let EnrollArguments {
+        plane,
+        token_file,
+        ca_file,
+        pin,
+        allow_plaintext,
+        state_dir,
+        import,
+        dry_run,
+    } = arguments;
+    Enrollment {
+        planes: plane,
+        token_file,
+        ca_file,
+        pin,
+        allow_plaintext,
+        config,
+        state_dir,
+        import,
+        dry_run,
+        clock: Clock::default(),
+    }
+}
+
+/// Reads the configuration again at each SIGHUP (`systemctl reload`), for the one setting that may change
+/// at run time: the filter of the log.
+async fn reload_at_hangups(mut hangups: Signal, log: Log, file: PathBuf) {
     while hangups.recv().await.is_some() {
         match Config::load(&file, std::env::vars()) {
             Ok(config) => log.configure(config.log),
-            Err(error) => tracing::error!("the configuration is not read again: {error}"),
+            Err(error) => tracing::error!("the configuration is not read again, and the present one stays: {error}"),
         }
     }
 }
 
-/// Ends with SIGTERM or SIGINT.
-fn terminated() -> Result<impl Future<Output = ()>, Error> {
+/// Waits for SIGTERM or SIGINT. The handlers are in place when this returns.
+fn wait_for_termination() -> Result<impl Future<Output = ()>, Error> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
@@ -105,7 +116,7 @@ fn terminated() -> Result<impl Future<Output = ()>, Error> {
     })
 }
 
-/// Prints what a command has to say; a reader that is gone is no failure.
+/// Prints the output of a command. A closed pipe is not an error.
 fn say(words: &str) {
     if !words.is_empty() {
         let _ = writeln!(std::io::stdout(), "{words}");

@@ -1,7 +1,7 @@
-//! What the agent measures, for `metrics_listen`.
+//! The metrics of the agent, for `metrics_listen`.
 //!
 //! Owns the numbers and their names. Labels are kinds and outcomes, never keys or peers. It must not
-//! decide anything; whoever does something notes it here.
+//! decide anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,16 +17,16 @@ use wgctl::api::Transfer;
 use wgctl::drift::DriftKind;
 use wgctl::program::metrics::{Page, seconds};
 
-/// What was compared with what should be.
+/// The scope of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compared {
+pub enum ComparisonScope {
     /// The whole interface.
     All,
     /// The peers that a change named.
     Peers,
 }
 
-impl Compared {
+impl ComparisonScope {
     const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -36,42 +36,42 @@ impl Compared {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfScope {
+struct ScopeLabel {
     scope: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfKind {
+struct KindLabel {
     kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOutcome {
+struct OutcomeLabel {
     outcome: &'static str,
 }
 
-const OK: OfOutcome = OfOutcome { outcome: "ok" };
-const FAILED: OfOutcome = OfOutcome { outcome: "failed" };
+const OK: OutcomeLabel = OutcomeLabel { outcome: "ok" };
+const FAILED: OutcomeLabel = OutcomeLabel { outcome: "failed" };
 
-const fn outcome(ok: bool) -> OfOutcome {
+const fn outcome(ok: bool) -> OutcomeLabel {
     if ok { OK } else { FAILED }
 }
 
 /// The numbers. Cloning shares them.
 #[derive(Debug, Clone)]
-pub struct Metrics(Arc<Numbers>);
+pub struct Metrics(Arc<Series>);
 
 type Seconds = Counter<f64, AtomicU64>;
 
 #[derive(Debug)]
-struct Numbers {
+struct Series {
     page: Page,
-    rounds: Family<OfScope, Counter>,
-    took: Family<OfScope, Histogram, fn() -> Histogram>,
+    rounds: Family<ScopeLabel, Counter>,
+    took: Family<ScopeLabel, Histogram, fn() -> Histogram>,
     writes: Counter,
     errors: Counter,
-    drift_found: Family<OfKind, Counter>,
-    drift_repaired: Family<OfKind, Counter>,
+    drift_found: Family<KindLabel, Counter>,
+    drift_repaired: Family<KindLabel, Counter>,
     drift_standing: Gauge,
     desired: Gauge,
     applied: Gauge,
@@ -81,17 +81,17 @@ struct Numbers {
     sent: Counter,
     handshake: Gauge,
     connected: Gauge,
-    dials: Family<OfOutcome, Counter>,
+    dials: Family<OutcomeLabel, Counter>,
     backoff: Seconds,
-    reports: Family<OfOutcome, Counter>,
-    cache_writes: Family<OfOutcome, Counter>,
+    reports: Family<OutcomeLabel, Counter>,
+    cache_writes: Family<OutcomeLabel, Counter>,
     buffered: Gauge,
     prekeys: Counter,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut numbers = Numbers {
+        let mut numbers = Series {
             page: Page::new("agent", env!("CARGO_PKG_VERSION")),
             rounds: Family::default(),
             took: Family::new_with_constructor(seconds as fn() -> Histogram),
@@ -121,18 +121,18 @@ impl Default for Metrics {
     }
 }
 
-impl Numbers {
-    /// All series are there from the start: what is absent cannot be compared with what comes.
+impl Series {
+    /// Creates all series at the start: an absent series cannot be compared with later values.
     fn begin(&self) {
-        for scope in [Compared::All, Compared::Peers] {
+        for scope in [ComparisonScope::All, ComparisonScope::Peers] {
             let scope = scope.as_str();
-            drop(self.rounds.get_or_create(&OfScope { scope }));
-            drop(self.took.get_or_create(&OfScope { scope }));
+            drop(self.rounds.get_or_create(&ScopeLabel { scope }));
+            drop(self.took.get_or_create(&ScopeLabel { scope }));
         }
         for kind in DriftKind::ALL {
             let kind = kind.as_str();
-            drop(self.drift_found.get_or_create(&OfKind { kind }));
-            drop(self.drift_repaired.get_or_create(&OfKind { kind }));
+            drop(self.drift_found.get_or_create(&KindLabel { kind }));
+            drop(self.drift_repaired.get_or_create(&KindLabel { kind }));
         }
         for family in [&self.dials, &self.reports, &self.cache_writes] {
             drop(family.get_or_create(&OK));
@@ -141,10 +141,12 @@ impl Numbers {
     }
 
     fn register(&mut self) {
-        let registry = self.page.registry();
         macro_rules! show {
             ($($field:ident $name:literal $help:literal;)*) => {
-                $(registry.register(concat!("sentrazone_agent_", $name), $help, self.$field.clone());)*
+                // Without `..`: a series that is not registered does not compile.
+                let Self { page, $($field),* } = self;
+                let registry = page.registry();
+                $(registry.register(concat!("sentrazone_agent_", $name), $help, $field.clone());)*
             };
         }
         show! {
@@ -168,7 +170,7 @@ impl Numbers {
             reports "reports" "Reports to the plane, by outcome";
             cache_writes "cache_writes" "Writes of the cache that a boot without a plane needs, by outcome";
             buffered "buffered_samples" "Samples that wait for a plane";
-            prekeys "prekeys_made" "Keys that were made for clients to come";
+            prekeys "prekeys_made" "Prekeys that were made for future peers";
         }
     }
 }
@@ -183,12 +185,12 @@ impl Metrics {
     }
 
     /// A comparison ended.
-    pub fn reconciled(&self, scope: Compared, took: Duration, ok: bool) {
+    pub fn reconciled(&self, scope: ComparisonScope, took: Duration, ok: bool) {
         let scope = scope.as_str();
-        self.0.rounds.get_or_create(&OfScope { scope }).inc();
+        self.0.rounds.get_or_create(&ScopeLabel { scope }).inc();
         self.0
             .took
-            .get_or_create(&OfScope { scope })
+            .get_or_create(&ScopeLabel { scope })
             .observe(took.as_secs_f64());
         self.0.errors.inc_by(u64::from(!ok));
     }
@@ -201,13 +203,13 @@ impl Metrics {
     /// Others changed something.
     pub fn drift_found(&self, kind: DriftKind) {
         let kind = kind.as_str();
-        self.0.drift_found.get_or_create(&OfKind { kind }).inc();
+        self.0.drift_found.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// It was undone.
     pub fn drift_repaired(&self, kind: DriftKind) {
         let kind = kind.as_str();
-        self.0.drift_repaired.get_or_create(&OfKind { kind }).inc();
+        self.0.drift_repaired.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// So many changes of others stand.
@@ -215,14 +217,14 @@ impl Metrics {
         self.0.drift_standing.set(count as i64);
     }
 
-    /// What is desired, what is there of it, and what is not.
+    /// The desired and the applied revision, and the number of failing peers.
     pub fn revisions(&self, desired: u64, applied: u64, failing: usize) {
         self.0.desired.set(desired as i64);
         self.0.applied.set(applied as i64);
         self.0.failing.set(failing as i64);
     }
 
-    /// What a look at the interface showed.
+    /// The peers and the latest handshake at an inspection of the interface.
     pub fn seen(&self, peers: u64, handshake: Option<Timestamp>) {
         self.0.peers.set(peers as i64);
         self.0.handshake.set(handshake.map_or(0, Timestamp::unix));

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use sentrazone_agent::desired::Base;
-use sentrazone_agent::host::{Difference, Host, Shown, Spec};
+use sentrazone_agent::host::{Difference, Host, HostState, Spec};
 use sentrazone_agent::reconcile::{LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use wgctl::device::{Backend, Device, Error, Plan};
@@ -149,7 +149,7 @@ impl<H: Host> Host for Fused<H> {
         self.inner.index(name)
     }
 
-    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+    fn read(&mut self, spec: &Spec) -> Result<HostState, Error> {
         self.inner.read(spec)
     }
 
@@ -264,6 +264,7 @@ impl Identity {
             caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
+            public_key: None,
         }
     }
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use sentrazone_agent::converse;
+use sentrazone_agent::conversation;
+use sentrazone_agent::conversation::{Jitter, Plane, Planes};
 use sentrazone_agent::host::Memory as HostMemory;
-use sentrazone_agent::plane::{Jitter, Plane, Planes};
-use sentrazone_agent::reconcile::{LinkBy, Loop, Reconciler};
+use sentrazone_agent::reconcile::{EventLoop, LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -178,9 +178,9 @@ impl Herd {
         let devices = Memory::new();
         let host = HostMemory::new(devices.clone());
         let reconciler = Reconciler::new(devices, host, LinkBy::Us, Arc::clone(&secrets), folder.to_owned());
-        let (turns, handle) = Loop::new(reconciler, Clock::default());
+        let (turns, handle) = EventLoop::new(reconciler, Clock::default());
         let (ready, _) = oneshot::channel();
-        let mut tasks = converse(planes, secrets, handle, None, 15);
+        let mut tasks = conversation::start(planes, secrets, handle, None, 15);
         tasks.spawn(turns.run(ready));
         self.tasks.push(tasks);
     }

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use sentrazone_agent::secrets::Secrets;
 use sentrazone_tests::counts::{figure, runs};
 use sentrazone_tests::herd::{Event, Herd, What};
 use sentrazone_tests::loopback::LoopbackPlane;
@@ -241,4 +242,38 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
         &format!("connected after {first:.1} s, and after a restart of the other within {longest:.2} s"),
     );
     assert_eq!(silent, agents, "each waited for it once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_agent_takes_its_server_back_from_a_second_host_with_its_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = LoopbackPlane::start().await;
+    let planes = [format!("http://127.0.0.1:{}", plane.port())];
+    let created = plane.server("host", "192.0.2.1:51820", &["10.0.0.0/24"]).await;
+    let (server, token) = (created.server.id, created.agent_token);
+    let recorded = || async { plane.admin().server(&server).await.unwrap().public_key };
+    let key = |name: &str| {
+        let secrets = Secrets::open(&folder.path().join(name)).unwrap();
+        Some(secrets.private_key().public_key())
+    };
+    let mut first = Herd::default();
+    first.join(&planes, &token, &folder.path().join("first"));
+    wait::until("the first host is on record", recorded, |known| *known == key("first")).await;
+    let mut second = Herd::default();
+    second.join(&planes, &token, &folder.path().join("second"));
+    wait::until("the second host is on record", recorded, |known| {
+        *known == key("second")
+    })
+    .await;
+    drop(second);
+    // News: the first one's poll returns.
+    plane
+        .admin()
+        .create_peer(&server, &stranger("news"), None)
+        .await
+        .unwrap();
+    wait::until("the first host is on record again", recorded, |known| {
+        *known == key("first")
+    })
+    .await;
 }

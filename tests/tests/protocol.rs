@@ -54,6 +54,8 @@ fn every_message_of_version_1_is_read_and_written_as_it_was() {
     assert_eq!((interface, upsert.len(), remove.len()), (None, 1, 1));
     assert!(same::<Desired>("desired-delta").caused_by.is_empty());
     assert_eq!(same::<Desired>("desired-caused").caused_by.len(), 1);
+    assert!(same::<Desired>("desired-delta").public_key.is_none());
+    assert!(same::<Desired>("desired-key").public_key.is_some());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The cache as bytes: a first line, a snapshot, and the changes since, each with a checksum.
 //!
-//! Owns the text and what makes it trustworthy. Pure. Each record is one line, `S` or `D`, the
-//! checksum in hexadecimal, the record in JSON. A checksum is SHA-256 over the one before it and
-//! the record, so that a record that was changed, moved or taken out from between others shows. The
-//! first line says how many changes there are at least, so that some cut off at the end show too.
+//! Owns the format and its integrity. Pure. Each entry is one line: `S` or `D`, the checksum in
+//! hexadecimal, the content in JSON. A checksum is SHA-256 over the previous checksum and the content,
+//! so that an entry that was changed, moved or removed from between others is detected. The first line
+//! gives the least number of changes, so that a loss at the end is detected too.
 
 use std::fmt::Write as _;
 
@@ -12,23 +12,23 @@ use sha2::{Digest as _, Sha256};
 
 use crate::desired::{Delta, State};
 
-/// What the first line begins with.
+/// The beginning of the first line.
 const FIRST: &str = "sentrazone-desired 2";
 
-/// The first line of a cache with so many changes on disk. Its length is always the same; the number
-/// is there twice, so that a digit that was changed shows.
+/// The first line of a cache with this many changes on disk. Its length is constant. The number is
+/// written twice, so that a changed digit is detected.
 pub(super) fn first_line(changes: u32) -> String {
     format!("{FIRST} {changes:010} {changes:010}\n")
 }
 
-/// How many changes follow at least.
+/// The least number of changes that must follow.
 fn promised(line: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(line).ok()?.strip_prefix(FIRST)?.get(1..11)?;
     let promised = digits.parse().ok()?;
     (line == first_line(promised).as_bytes()).then_some(promised)
 }
 
-/// The checksum of the last record.
+/// The checksum of the last entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Chain([u8; 32]);
 
@@ -46,19 +46,19 @@ impl Chain {
     }
 }
 
-/// What a cache holds.
+/// The content of a cache.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Content {
     /// The snapshot with the changes since.
     pub(super) state: State,
-    /// Where the next record goes on.
+    /// The checksum that the next entry continues from.
     pub(super) chain: Chain,
-    /// How long the snapshot is, bytes; and the changes.
+    /// Length of the snapshot and of the changes, bytes.
     pub(super) snapshot: usize,
     pub(super) changes: usize,
-    /// How many changes there are.
+    /// The number of changes.
     pub(super) count: u32,
-    /// Whether the last record was cut off while it was written.
+    /// The last entry was cut off while it was written.
     pub(super) torn: bool,
 }
 
@@ -75,8 +75,8 @@ pub(super) fn change(chain: Chain, delta: &Delta) -> serde_json::Result<(Vec<u8>
     line('D', chain, delta)
 }
 
-fn line(kind: char, chain: Chain, record: &impl Serialize) -> serde_json::Result<(Vec<u8>, Chain)> {
-    let body = serde_json::to_vec(record)?;
+fn line(kind: char, chain: Chain, content: &impl Serialize) -> serde_json::Result<(Vec<u8>, Chain)> {
+    let body = serde_json::to_vec(content)?;
     let chain = chain.after(&body);
     let mut line = format!("{kind} {} ", chain.text()).into_bytes();
     line.extend_from_slice(&body);
@@ -84,9 +84,9 @@ fn line(kind: char, chain: Chain, record: &impl Serialize) -> serde_json::Result
     Ok((line, chain))
 }
 
-/// Reads a whole cache. A last line without its end is what a crash leaves behind: nobody was told
-/// of it, and it is left out. Anything else that is not as it was written is an error: a state that
-/// lacks a change would take peers off the interface that should be on it.
+/// Reads a whole cache. A crash can leave a last line without its end; it was never confirmed, and is
+/// left out. Any other damage is an error: a state that lacks a change would remove peers from the
+/// interface that should be on it.
 pub(super) fn parse(content: &[u8]) -> Result<Content, &'static str> {
     let (whole, torn) = match content.iter().rposition(|byte| *byte == b'\n') {
         None if content.is_empty() => return Err("it is empty"),
@@ -99,11 +99,11 @@ pub(super) fn parse(content: &[u8]) -> Result<Content, &'static str> {
         .and_then(promised)
         .ok_or("its first line is not that of a cache of this version")?;
     let first = lines.next().ok_or("it is cut short")?;
-    let (body, mut chain) = record(b'S', Chain::default(), first)?;
+    let (body, mut chain) = entry(b'S', Chain::default(), first)?;
     let mut state: State = serde_json::from_slice(body).map_err(|_| "its content makes no sense")?;
     let (mut changes, mut count) = (0, 0u32);
     for line in lines {
-        let (body, next) = record(b'D', chain, line)?;
+        let (body, next) = entry(b'D', chain, line)?;
         let delta: Delta = serde_json::from_slice(body).map_err(|_| "one of its changes makes no sense")?;
         state.change(delta);
         chain = next;
@@ -123,11 +123,11 @@ pub(super) fn parse(content: &[u8]) -> Result<Content, &'static str> {
     })
 }
 
-fn record(kind: u8, chain: Chain, line: &[u8]) -> Result<(&[u8], Chain), &'static str> {
+fn entry(kind: u8, chain: Chain, line: &[u8]) -> Result<(&[u8], Chain), &'static str> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let (Some([found]), Some(sum), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err("one of its lines is no record");
+        return Err("one of its lines is not an entry");
     };
     let chain = chain.after(body);
     if *found != kind || sum != chain.text().as_bytes() {

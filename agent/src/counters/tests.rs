@@ -5,7 +5,7 @@ use wgctl::device::Peer;
 
 use super::*;
 
-/// How long the host has been up.
+/// The uptime of the host.
 const UP: Duration = Duration::from_secs(100);
 
 fn key() -> PublicKey {

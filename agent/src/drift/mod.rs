@@ -1,11 +1,10 @@
-//! What others did to the interface, as the plane is told.
+//! The ledger of drift: changes that others made to the interface, as reported to the plane.
 //!
-//! Owns what stands (left as it is) and the numbered reports, all in one file so that a restart
-//! counts nothing twice; what was not yet in a report may be lost in a crash. What drifted is for
-//! `reconcile` to say. Pure but for the file.
+//! Owns the standing drift (left as it is) and the numbered reports, all in one file, so that a restart
+//! counts nothing twice. Events that were not yet in a report may be lost in a crash. `reconcile` decides
+//! what is drift. Pure except for the file.
 
-mod gathering;
-mod tell;
+mod event_buffer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,21 +18,20 @@ use wgctl::program::private_file;
 use wgctl::protocol::v1::DriftReport;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use gathering::{AT_MOST, Gathering};
-pub use tell::{Told, tell};
+use event_buffer::{AT_MOST, EventBuffer};
 
 const NAME: &str = "drift.json";
 
-/// What can drift, each thing by itself.
+/// The identity of a drift: its kind and its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Id {
-    /// In which way.
+    /// The kind of change.
     pub kind: DriftKind,
-    /// What.
+    /// The changed part.
     pub subject: Subject,
 }
 
-/// What of the interface it is about.
+/// The part of the interface that a drift is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -47,18 +45,18 @@ pub enum Subject {
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// What.
+pub struct Finding {
+    /// Its identity.
     pub id: Id,
     /// The recorded peer it is about.
     pub peer: Option<PeerId>,
-    /// For people.
+    /// A description for people.
     pub detail: String,
-    /// Whether others made it so since it was left, as far as is remembered.
+    /// Others caused it since the agent left the interface, as far as is remembered.
     pub drifted: bool,
 }
 
-/// Where a finding belongs: each side is compared by itself.
+/// The side that a finding belongs to; each side is compared separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// Key, port and peers.
@@ -91,19 +89,28 @@ impl Side {
     }
 }
 
-/// What stands, and what is told of it.
+/// The plane's side of the drift reports, as the ledger learns of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriftReceipt {
+    /// A plane has accepted the introduction; it may not know what was reported before.
+    PlaneConnected,
+    /// The plane has accepted the report with this number.
+    Acknowledged(u64),
+}
+
+/// The standing drift, and the reports of drift.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     incarnation: Incarnation,
     sequence: u64,
-    repaired: Gathering,
-    seen: Gathering,
+    repaired: EventBuffer,
+    seen: EventBuffer,
     #[serde(with = "pairs")]
     standing: BTreeMap<Id, Drift>,
-    /// What of it the last report said; none when it must be said in any case.
+    /// The standing drift in the last report; none if it must be reported again in any case.
     told: Option<Vec<Drift>>,
     sent: Option<DriftReport>,
-    /// Whether this is not what the file holds.
+    /// The ledger differs from the file.
     #[serde(skip)]
     changed: bool,
 }
@@ -113,8 +120,8 @@ impl Default for Ledger {
         Self {
             incarnation: Incarnation::random(),
             sequence: 0,
-            repaired: Gathering::default(),
-            seen: Gathering::default(),
+            repaired: EventBuffer::default(),
+            seen: EventBuffer::default(),
             standing: BTreeMap::new(),
             told: Some(Vec::new()),
             sent: None,
@@ -124,8 +131,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// What the folder's file holds. A file that cannot be read is an error to be told; counting
-    /// then begins anew.
+    /// The ledger in the folder's file. After an error the caller starts with a new one.
     pub fn load(folder: &Path) -> io::Result<Self> {
         match std::fs::read(folder.join(NAME)) {
             Ok(content) => serde_json::from_slice(&content).map_err(io::Error::from),
@@ -134,7 +140,7 @@ impl Ledger {
         }
     }
 
-    /// Writes it down where it has changed. To be called before a report is sent.
+    /// Writes the file if the ledger has changed. Must be called before a report is sent.
     pub fn save(&mut self, folder: &Path) -> io::Result<()> {
         if self.changed {
             private_file::write_private(&folder.join(NAME), &serde_json::to_vec(self)?)?;
@@ -143,58 +149,57 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether this is left as it is, or could not be repaired.
+    /// Returns whether this drift stands: it is left as it is, or could not be repaired.
     #[must_use]
     pub fn stands(&self, id: &Id) -> bool {
         self.standing.contains_key(id)
     }
 
-    /// All that stands.
+    /// The standing drift.
     pub fn standing(&self) -> impl Iterator<Item = (&Id, &Drift)> {
         self.standing.iter()
     }
 
-    /// This was repaired.
-    pub fn repaired(&mut self, found: Found, now: Timestamp) {
+    /// Notes drift that was repaired.
+    pub fn add_repaired(&mut self, found: Finding, now: Timestamp) {
         let before = self.standing.remove(&found.id);
         let drift = before.unwrap_or_else(|| drift(found, now));
-        tracing::warn!(kind = %drift.kind, "others changed the interface, and it is repaired: {}", drift.detail);
+        tracing::warn!(kind = %drift.kind, "repaired a change that others made: {}", drift.detail);
         self.repaired.add(drift);
         self.changed = true;
     }
 
-    /// This is there, and stays for now.
-    pub fn stand(&mut self, found: Found, now: Timestamp) {
+    /// Notes drift that stays for now.
+    pub fn add_standing(&mut self, found: Finding, now: Timestamp) {
         if self.stands(&found.id) {
             return;
         }
         let id = found.id;
         let drift = drift(found, now);
-        tracing::warn!(kind = %drift.kind, "others changed the interface, and it is left so: {}", drift.detail);
+        tracing::warn!(kind = %drift.kind, "left a change that others made: {}", drift.detail);
         self.seen.add(drift.clone());
         self.standing.insert(id, drift);
         self.changed = true;
     }
 
-    /// Of this side nothing else stands than `found`: others took it back, or it is wanted now.
-    pub fn only(&mut self, side: Side, found: &BTreeSet<Id>) {
+    /// Drops standing drift of this side that is not in `found`: others reverted it, or it is desired now.
+    pub fn retain_only(&mut self, side: Side, found: &BTreeSet<Id>) {
         self.forget(|id, _| Side::of(id.kind) == side && !found.contains(id));
     }
 
-    /// These stand no more: what is recorded of them was changed, and is carried out.
+    /// Drops standing drift that no longer matters, because the record changed.
     pub fn forget(&mut self, mut which: impl FnMut(&Id, &Drift) -> bool) {
         let before = self.standing.len();
         self.standing.retain(|id, drift| !which(id, drift));
         self.changed |= self.standing.len() != before;
     }
 
-    /// A plane is there: it is told what stands, whatever it was told before.
+    /// Makes the next report name all standing drift: a newly connected plane may not know of it.
     pub fn tell_again(&mut self) {
         self.told = None;
     }
 
-    /// The report to send: the one under way until it is acknowledged, else a new one when there is
-    /// something to tell.
+    /// The report to send: the one in flight until it is acknowledged, else a new one if there is news.
     pub fn report(&mut self) -> Option<DriftReport> {
         if self.sent.is_none() {
             let standing = self.oldest();
@@ -215,7 +220,7 @@ impl Ledger {
         self.sent.clone()
     }
 
-    /// The plane has taken this report.
+    /// Notes that the plane has accepted this report.
     pub fn acknowledge(&mut self, sequence: u64) {
         if self.sent.as_ref().is_some_and(|report| report.sequence == sequence) {
             self.sent = None;
@@ -230,17 +235,23 @@ impl Ledger {
     }
 }
 
-fn drift(found: Found, now: Timestamp) -> Drift {
-    let public_key = match found.id.subject {
-        Subject::Peer(key) if found.peer.is_none() => Some(key),
-        _ => None,
+fn drift(found: Finding, now: Timestamp) -> Drift {
+    let Finding {
+        id: Id { kind, subject },
+        peer,
+        detail,
+        drifted: _,
+    } = found;
+    let public_key = match (subject, peer) {
+        (Subject::Peer(key), None) => Some(key),
+        (Subject::Peer(_), Some(_)) | (Subject::Interface | Subject::Network(_), _) => None,
     };
     Drift {
-        kind: found.id.kind,
-        peer: found.peer,
+        kind,
+        peer,
         public_key,
         count: 1,
-        detail: gathering::cut(&found.detail),
+        detail: event_buffer::cut(&detail),
         seen_at: now,
     }
 }

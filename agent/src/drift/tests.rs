@@ -4,8 +4,8 @@ use wgctl::PrivateKey;
 
 use super::*;
 
-fn found(kind: DriftKind) -> Found {
-    Found {
+fn found(kind: DriftKind) -> Finding {
+    Finding {
         id: Id {
             kind,
             subject: Subject::Peer(PrivateKey::generate().unwrap().public_key()),
@@ -24,10 +24,10 @@ fn now() -> Timestamp {
 fn a_report_is_sent_again_unchanged_until_it_is_acknowledged() {
     let mut ledger = Ledger::default();
     assert_eq!(ledger.report(), None, "nothing to tell");
-    ledger.repaired(found(DriftKind::PeerRemoved), now());
+    ledger.add_repaired(found(DriftKind::PeerRemoved), now());
     let first = ledger.report().unwrap();
     assert_eq!((first.sequence, first.repaired.len(), first.seen.len()), (1, 1, 0));
-    ledger.repaired(found(DriftKind::PeerAdded), now());
+    ledger.add_repaired(found(DriftKind::PeerAdded), now());
     assert_eq!(ledger.report().as_ref(), Some(&first));
     ledger.acknowledge(7);
     assert_eq!(ledger.report().as_ref(), Some(&first), "another's number");
@@ -43,16 +43,16 @@ fn a_report_is_sent_again_unchanged_until_it_is_acknowledged() {
 fn what_stands_is_seen_once_and_told_when_it_changes_and_to_every_plane_that_comes() {
     let mut ledger = Ledger::default();
     let (one, two) = (found(DriftKind::PeerRemoved), found(DriftKind::PeerChanged));
-    ledger.stand(one.clone(), now());
-    ledger.stand(one.clone(), now().after(std::time::Duration::from_secs(9)));
+    ledger.add_standing(one.clone(), now());
+    ledger.add_standing(one.clone(), now().after(std::time::Duration::from_secs(9)));
     let report = ledger.report().unwrap();
     assert_eq!((report.seen.len(), report.standing.len()), (1, 1));
     assert_eq!(report.standing[0].seen_at, now(), "when it was first seen");
     ledger.acknowledge(1);
     assert_eq!(ledger.report(), None, "it stands as before");
 
-    ledger.stand(two.clone(), now());
-    ledger.only(Side::Device, &BTreeSet::from([two.id]));
+    ledger.add_standing(two.clone(), now());
+    ledger.retain_only(Side::Device, &BTreeSet::from([two.id]));
     let report = ledger.report().unwrap();
     assert_eq!(
         report.standing.iter().map(|drift| drift.kind).collect::<Vec<_>>(),
@@ -68,9 +68,9 @@ fn what_stands_is_seen_once_and_told_when_it_changes_and_to_every_plane_that_com
         "told, and not counted again"
     );
     ledger.acknowledge(3);
-    ledger.only(Side::Host, &BTreeSet::new());
+    ledger.retain_only(Side::Host, &BTreeSet::new());
     assert_eq!(ledger.report(), None, "the host's side says nothing of peers");
-    ledger.repaired(two, now().after(std::time::Duration::from_secs(9)));
+    ledger.add_repaired(two, now().after(std::time::Duration::from_secs(9)));
     let report = ledger.report().unwrap();
     assert!(report.standing.is_empty());
     assert_eq!(report.repaired[0].seen_at, now());
@@ -81,20 +81,20 @@ fn a_restart_repeats_what_is_under_way_and_counts_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::load(folder.path()).unwrap();
     let one = found(DriftKind::PeerRemoved);
-    ledger.stand(one.clone(), now());
-    ledger.repaired(found(DriftKind::LinkDown), now());
+    ledger.add_standing(one.clone(), now());
+    ledger.add_repaired(found(DriftKind::LinkDown), now());
     let under_way = ledger.report();
     ledger.save(folder.path()).unwrap();
 
     let mut restarted = Ledger::load(folder.path()).unwrap();
     assert_eq!(restarted, ledger);
-    restarted.stand(one, now());
+    restarted.add_standing(one, now());
     assert_eq!(restarted.report(), under_way);
     restarted.acknowledge(1);
     restarted.save(folder.path()).unwrap();
     let mut restarted = Ledger::load(folder.path()).unwrap();
     assert_eq!(restarted.report(), None, "all of it was told");
-    restarted.repaired(found(DriftKind::LinkDown), now());
+    restarted.add_repaired(found(DriftKind::LinkDown), now());
     assert_eq!(restarted.report().unwrap().sequence, 2);
 }
 

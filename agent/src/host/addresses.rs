@@ -1,7 +1,7 @@
 //! The interface's own addresses.
 //!
-//! Owns reading, adding and removing them. It must
-//! leave IPv6 link-local addresses alone: the kernel and others put them there for their own ends.
+//! Owns reading, adding and removing them. It must leave IPv6 link-local addresses alone: the kernel and
+//! others use them for their own purposes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ const EADDRNOTAVAIL: i32 = 99;
 ///
 /// In this order because the kernel drops every IPv4 route over a link, whoever made it, with the
 /// link's last IPv4 address. And it deletes the other addresses of a network with the first one
-/// (`promote_secondaries` off, the default): whoever asks looks again.
+/// (`promote_secondaries` off, the default): the caller reads again.
 pub(super) fn repair(
     route: &Route,
     link: &Link,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wgctl::device::memory::Memory as Devices;
 use wgctl::name::InterfaceName;
 
-use super::{Difference, Error, Host, Shown, Spec, nat, routes};
+use super::{Difference, Error, Host, HostState, Spec, nat, routes};
 
 /// The MTU that the kernel gives a WireGuard link.
 const MTU: u32 = 1420;
@@ -27,7 +27,7 @@ pub struct Memory {
 struct State {
     /// By index: what was on a link goes with it. The table of `masquerade` does not, and is kept by
     /// name.
-    links: BTreeMap<u32, Shown>,
+    links: BTreeMap<u32, HostState>,
     tables: BTreeMap<InterfaceName, super::Masquerade>,
     foreign: BTreeSet<InterfaceName>,
     failing: u32,
@@ -59,40 +59,40 @@ impl Memory {
         self.state().failing = count;
     }
 
-    /// What the interface shows; none when there is none.
+    /// The state of the interface; none if it does not exist.
     #[must_use]
-    pub fn shown(&self, name: &InterfaceName) -> Option<Shown> {
+    pub fn shown(&self, name: &InterfaceName) -> Option<HostState> {
         let index = self.devices.index(name)?;
         let state = self.state();
-        let mut shown = state.links.get(&index).cloned().unwrap_or_else(|| Shown {
+        let mut shown = state.links.get(&index).cloned().unwrap_or_else(|| HostState {
             index,
             mtu: MTU,
-            ..Shown::default()
+            ..HostState::default()
         });
         shown.masquerade = state.tables.get(name).cloned().unwrap_or_default();
         Some(shown)
     }
 
-    /// Others change what the interface shows.
-    pub fn meddle(&self, name: &InterfaceName, change: impl FnOnce(&mut Shown)) {
+    /// Others change the interface.
+    pub fn meddle(&self, name: &InterfaceName, change: impl FnOnce(&mut HostState)) {
         let Some(mut shown) = self.shown(name) else { return };
         change(&mut shown);
         self.put(name, shown);
     }
 
-    fn put(&self, name: &InterfaceName, shown: Shown) {
+    fn put(&self, name: &InterfaceName, shown: HostState) {
         let mut state = self.state();
         state.tables.insert(name.clone(), shown.masquerade.clone());
         state.links.insert(shown.index, shown);
     }
 
-    /// How often it was looked at so far.
+    /// The number of readings so far.
     #[must_use]
     pub fn reads(&self) -> u32 {
         self.state().reads
     }
 
-    /// Things that were repaired so far.
+    /// The number of repairs so far.
     #[must_use]
     pub fn writes(&self) -> u32 {
         self.state().writes
@@ -120,7 +120,7 @@ impl Host for Memory {
         Ok(())
     }
 
-    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+    fn read(&mut self, spec: &Spec) -> Result<HostState, Error> {
         self.state().reads += 1;
         self.shown(&spec.name)
             .ok_or_else(|| Error::NoInterface(spec.name.clone()))
@@ -152,7 +152,7 @@ impl Host for Memory {
     }
 }
 
-fn mend(shown: &mut Shown, spec: &Spec, difference: &Difference) {
+fn mend(shown: &mut HostState, spec: &Spec, difference: &Difference) {
     match difference {
         Difference::AddressMissing(address) => {
             shown.addresses.insert(*address);

@@ -1,8 +1,8 @@
 //! The host side of an interface: what `wg-quick` would do beside WireGuard itself.
 //!
 //! Owns the link, its addresses, MTU, routes and masquerading, over netlink and in the least
-//! number of writes. What differs is `shown`'s to say. It must not touch what it did not make, know
-//! peers or keys, or run a program.
+//! number of writes. `state` finds the differences. It must not touch what it did not create, know peers
+//! or keys, or run a program.
 
 #[cfg(any(test, feature = "doubles"))]
 pub mod memory;
@@ -11,7 +11,7 @@ mod addresses;
 mod nat;
 mod preview;
 mod routes;
-mod shown;
+mod state;
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use wgctl::protocol::v1::Interface;
 pub use memory::Memory;
 pub(crate) use nat::table;
 pub(crate) use routes::PROTOCOL as ROUTE_PROTOCOL;
-pub use shown::{Difference, Masquerade, Shown};
+pub use state::{Difference, HostState, Masquerade};
 /// The host's errors are the device's: both come from the same kernel.
 pub use wgctl::device::Error;
 
@@ -45,32 +45,43 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// What a server's record asks of its host, with these routes.
+    /// The desired host side of a server's record, with these routes.
     #[must_use]
     pub fn of(interface: &Interface, routes: BTreeSet<IpNet>) -> Self {
-        let networks = interface.addresses.iter().map(IpNet::trunc);
+        let Interface {
+            name,
+            addresses,
+            mtu,
+            masquerade,
+            // WireGuard's own.
+            listen_port: _,
+            // Nothing to configure.
+            ping_target: _,
+            drift: _,
+        } = interface;
+        let networks = addresses.iter().map(IpNet::trunc);
         Self {
-            name: interface.name.clone(),
-            addresses: interface.addresses.clone(),
-            mtu: interface.mtu,
+            name: name.clone(),
+            addresses: addresses.clone(),
+            mtu: *mtu,
             routes,
-            masquerade: networks.filter(|_| interface.masquerade).collect(),
+            masquerade: networks.filter(|_| *masquerade).collect(),
         }
     }
 }
 
-/// What came of repairing.
+/// The outcome of repairs.
 #[derive(Debug)]
-pub struct Settled {
-    /// What is there now.
-    pub shown: Shown,
+pub struct RepairOutcome {
+    /// The state afterwards.
+    pub shown: HostState,
     /// Writes sent to the kernel; 0 when nothing was to be done.
     pub writes: u32,
-    /// Why something could not be repaired.
+    /// The reason why something could not be repaired.
     pub trouble: Option<Error>,
 }
 
-/// What the reconciler asks of the host. Calls block.
+/// The host, as the reconciler uses it. Calls block.
 pub trait Host: Send {
     /// The link's index, of whatever kind it is; none when there is none.
     fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error>;
@@ -82,10 +93,10 @@ pub trait Host: Send {
     /// Deletes the WireGuard link and everything on it; nothing to do if there is none.
     fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error>;
 
-    /// What is there of what `spec` is about; an error when there is no link.
-    fn read(&mut self, spec: &Spec) -> Result<Shown, Error>;
+    /// The present state of everything in `spec`; an error if there is no link.
+    fn read(&mut self, spec: &Spec) -> Result<HostState, Error>;
 
-    /// Makes these things as `spec` says, each though another failed. Gives the number of writes.
+    /// Repairs these differences, each even if another failed. Returns the number of writes.
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error>;
 
     /// Takes back the masquerading and leaves the interface running.
@@ -98,15 +109,15 @@ pub trait Host: Send {
     fn settle(
         &mut self,
         spec: &Spec,
-        mut shown: Shown,
+        mut shown: HostState,
         may: &mut dyn FnMut(&Difference) -> bool,
-    ) -> Result<Settled, Error> {
+    ) -> Result<RepairOutcome, Error> {
         let (mut writes, mut trouble, mut before) = (0, None, BTreeSet::new());
         loop {
             let mut differences = shown.differences(spec);
             differences.retain(&mut *may);
             if differences.is_empty() || differences == before {
-                return Ok(Settled { shown, writes, trouble });
+                return Ok(RepairOutcome { shown, writes, trouble });
             }
             match self.repair(spec, &differences) {
                 Ok(made) => {
@@ -120,7 +131,7 @@ pub trait Host: Send {
         }
     }
 
-    /// Makes everything as `spec` says. Gives the number of writes sent to the kernel.
+    /// Repairs every difference from `spec`. Returns the number of writes sent to the kernel.
     fn configure(&mut self, spec: &Spec) -> Result<u32, Error> {
         let shown = self.read(spec)?;
         let settled = self.settle(spec, shown, &mut |_| true)?;
@@ -147,23 +158,19 @@ impl Netlink {
         self.route.link(name)?.ok_or_else(|| Error::NoInterface(name.clone()))
     }
 
-    /// What is there on this link.
-    fn look(&self, link: &Link, spec: &Spec) -> Result<Shown, Error> {
-        let mut shown = Shown {
+    /// The present state of this link.
+    fn look(&self, link: &Link, spec: &Spec) -> Result<HostState, Error> {
+        let routes = routes::read(&self.route, link, &spec.name)?;
+        let ours = routes.iter().filter(|(_, message)| routes::is_ours(message));
+        Ok(HostState {
             index: link.index,
             mtu: link.mtu,
             up: link.up,
             addresses: addresses::read(&self.route, link, spec)?.into_keys().collect(),
+            our_routes: ours.map(|(network, _)| *network).collect(),
+            routes: routes.into_keys().collect(),
             masquerade: nat::shown(&spec.name),
-            ..Shown::default()
-        };
-        for (network, message) in routes::read(&self.route, link, &spec.name)? {
-            if routes::is_ours(&message) {
-                shown.our_routes.insert(network);
-            }
-            shown.routes.insert(network);
-        }
-        Ok(shown)
+        })
     }
 }
 
@@ -180,14 +187,14 @@ impl Host for Netlink {
         self.route.delete_wireguard(&mut self.kernel, name)
     }
 
-    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+    fn read(&mut self, spec: &Spec) -> Result<HostState, Error> {
         self.look(&self.link(&spec.name)?, spec)
     }
 
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
         let link = self.link(&spec.name)?;
         let differs = |what: &Difference| differences.contains(what);
-        // Each step is tried though one before it failed: an address the host does not want (IPv6
+        // Each step is tried even if one before it failed: an address that the host refuses (IPv6
         // switched off) must not keep the link down.
         let mut steps = vec![addresses::repair(&self.route, &link, spec, differences)];
         if let Some(mtu) = spec.mtu.filter(|_| differs(&Difference::Mtu(link.mtu))) {

@@ -1,14 +1,13 @@
-//! What configuring a host would change, in words.
+//! The preview of the changes to a host, for people.
 //!
-//! Owns the looking and the words. It must not write: that is `configure`'s, which decides by the
-//! same readings.
+//! Owns the reading and the text. It must not write: `configure` does, and decides by the same readings.
 
 use ipnet::IpNet;
 
 use super::{Difference, Error, Netlink, Spec, routes};
 
 impl Netlink {
-    /// What `configure` would change, a line each; empty when it would send nothing.
+    /// The changes that `configure` would make, one line each.
     pub fn preview(&self, spec: &Spec) -> Result<Vec<String>, Error> {
         let name = &spec.name;
         let mut changes = Vec::new();
@@ -33,7 +32,7 @@ impl Netlink {
         Ok(changes)
     }
 
-    /// The addresses that `configure` would take away.
+    /// The addresses that `configure` would remove.
     pub fn surplus(&self, spec: &Spec) -> Result<Vec<IpNet>, Error> {
         let Some(link) = self.route.link(&spec.name)? else {
             return Ok(Vec::new());

@@ -55,7 +55,7 @@ pub(super) fn repair(
     Ok(u32::try_from(writes).unwrap_or(u32::MAX))
 }
 
-/// Whether a route carries our protocol number.
+/// Returns whether a route carries our protocol number.
 pub(super) fn is_ours(message: &RouteMessage) -> bool {
     message.header.protocol == PROTOCOL
 }

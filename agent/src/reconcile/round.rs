@@ -1,51 +1,43 @@
-//! A whole round: the interface is read and made as it should be.
+//! A whole round: the interface is read, and made to agree with the desired state.
 //!
-//! Owns the order of what is sent, and what is left alone: under `report`, what others changed. It
-//! must not decide what should be.
+//! Owns the order in which changes are sent. `drift_repair` decides which differences are left alone. It
+//! must not decide what is desired.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use wgctl::device::plan::{Scope, plan};
-use wgctl::device::{Backend, Device, Error, Plan};
+use wgctl::device::plan::{PeerChange, Scope, plan};
+use wgctl::device::{Backend, DesiredDevice, Device, Error, Plan};
 use wgctl::drift::{DriftKind, DriftPolicy};
+use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::Peer;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use super::Reconciler;
-use super::drifted::{self, Before};
+use super::drift_detection::{self, Baseline};
+use super::reconciler::Reconciler;
 use super::verdict::{only_reported, reasons};
 use crate::desired::State;
-use crate::drift::{Found, Id, Side, Subject};
+use crate::drift::Side;
 use crate::host::{Host, Spec};
-use crate::metrics::Compared;
+use crate::metrics::ComparisonScope;
 
 /// The MTU that the kernel gives a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`):
 /// an Ethernet frame's payload without what the tunnel adds over IPv6.
 const DEFAULT_MTU: u16 = 1420;
 
-/// What was found, and what of it is left as it is.
-struct Judged {
-    found: Vec<Found>,
-    left: BTreeSet<Id>,
-    /// Whether it was certainly otherwise before. What is only assumed of the time before the
-    /// agent's start and cannot be repaired now was probably never so.
-    certain: bool,
-}
-
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// A whole round: the interface is read and made as it should be.
+    /// Reads the whole interface and makes it agree with the desired state.
     pub fn round(&mut self, now: Timestamp) {
         let began = Instant::now();
         let Some(state) = self.state.take() else { return };
         self.verdict.begin(&state);
         let before = match self.actual.take() {
-            Some(device) => Before::Known(device),
+            Some(device) => Baseline::Known(device),
             None => std::mem::take(&mut self.remembered),
         };
         let outcome = match self.ours(&state, &before, now) {
             Ok(fresh) => {
-                let before = if fresh.new { Before::Unknown } else { before };
+                let before = if fresh.new { Baseline::Unknown } else { before };
                 self.carry_out(&state, &before, fresh.device, now)
                     .map_err(|error| (before, error))
             }
@@ -73,11 +65,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.state = Some(state);
         self.publish_drift();
         let ok = self.verdict.is_clean();
-        self.metrics.reconciled(Compared::All, began.elapsed(), ok);
+        self.metrics.reconciled(ComparisonScope::All, began.elapsed(), ok);
         self.note_verdict();
     }
 
-    /// Whom the interface shows, and the latest handshake of all.
+    /// Notes the peers on the interface, and their latest handshake.
     fn note_seen(&self, state: &State) {
         let Some(actual) = &self.actual else { return };
         let there = |peer: &&Peer| actual.peers.contains_key(&peer.public_key);
@@ -86,56 +78,38 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.metrics.seen(count as u64, latest);
     }
 
-    /// Gives what of the interface's own settings failed; peers are there all the same.
+    /// Returns the failures of the interface's own settings; peers are applied all the same.
     fn carry_out(
         &mut self,
         state: &State,
-        before: &Before<Device>,
+        before: &Baseline<Device>,
         actual: Device,
         now: Timestamp,
     ) -> Result<Option<String>, Error> {
         let name = &state.interface.name;
-        let (peers, mut failed) = self.wanted(state, state.peers.keys(), &actual, now);
-        let mut desired = self.device(state, peers);
+        let (peers, mut failed) = self.desired_peers(state, state.peers.keys(), &actual, now);
+        let mut desired = self.desired_device(state, peers);
         let judged = self.judge(
             state,
-            drifted::device(name, &desired, &actual, before, |key| self.index.owner(key)),
-            !matches!(before, Before::AsCached),
+            drift_detection::device(name, &desired, &actual, before, |key| self.index.owner(key)),
+            !matches!(before, Baseline::AsCached),
         );
-        drifted::leave(&mut desired, &actual, &judged.left);
+        drift_detection::leave(&mut desired, &actual, &judged.left);
 
-        let mut trouble = Vec::new();
         let mut plan = plan(&desired, &actual, &Scope::All);
         if judged.left.iter().any(|id| id.kind == DriftKind::PrivateKeyChanged) {
             plan.private_key = None;
         }
         let changes = std::mem::take(&mut plan.peers);
         let silent = plan.is_empty() && changes.is_empty();
-        // The key alone and first: it is what makes the interface ours, and a port that is in use
-        // ends a message before its key is taken.
-        let key = Plan {
-            private_key: plan.private_key.take(),
-            ..Plan::default()
-        };
-        for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
-            self.metrics.written(1);
-            trouble.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
-        }
-        let mut refused = BTreeMap::new();
-        if !changes.is_empty() {
-            if self.verdict.is_clean() {
-                tracing::info!(interface = %name, peers = changes.len(), "changing peers");
-            }
-            if let Err(error) = self.send(state, changes) {
-                refused = self.one_by_one(state, &desired, error)?;
-            }
-        }
+        let mut trouble = self.send_settings(name, plan);
+        let refused = self.send_peers(state, &desired, changes)?;
         trouble.extend(self.configure(state, now).err().map(|error| error.to_string()));
         let actual = if silent { actual } else { self.present(state)? };
 
         self.conclude(state, Side::Device, judged, now, |reconciler| {
             let owner = |key: &PublicKey| reconciler.index.owner(key);
-            drifted::device(name, &desired, &actual, &Before::Unknown, owner)
+            drift_detection::device(name, &desired, &actual, &Baseline::Unknown, owner)
         });
         // What was known to be impossible keeps its reason.
         let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
@@ -145,23 +119,54 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         self.verdict.failed = differing;
         self.actual = Some(actual);
-        self.next_expiry = state
-            .peers
-            .values()
-            .filter_map(|peer| peer.expires_at)
-            .filter(|end| *end > now)
-            .min();
+        let ends = state.peers.values().filter_map(|peer| peer.expires_at);
+        self.next_expiry = ends.filter(|end| *end > now).min();
         Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
     }
 
-    /// Makes the host side as it should be, but for what is left as it is.
+    /// Sends the settings of the interface in `plan`. Returns the failures.
+    fn send_settings(&mut self, name: &InterfaceName, mut plan: Plan) -> Vec<String> {
+        // The key alone and first: it makes the interface ours, and a port that is in use ends a message
+        // before its key is accepted.
+        let key = Plan {
+            private_key: plan.private_key.take(),
+            ..Plan::default()
+        };
+        let mut failures = Vec::new();
+        for plan in [key, plan].iter().filter(|plan| !plan.is_empty()) {
+            self.metrics.written(1);
+            failures.extend(self.backend.apply(name, plan).err().map(|error| error.to_string()));
+        }
+        failures
+    }
+
+    /// Sends the changes of the peers. Returns the refusals.
+    fn send_peers(
+        &mut self,
+        state: &State,
+        desired: &DesiredDevice,
+        changes: Vec<PeerChange>,
+    ) -> Result<BTreeMap<PublicKey, String>, Error> {
+        if changes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        if self.verdict.is_clean() {
+            tracing::info!(interface = %state.interface.name, peers = changes.len(), "changing peers");
+        }
+        match self.send(state, changes) {
+            Ok(()) => Ok(BTreeMap::new()),
+            Err(error) => self.one_by_one(state, desired, error),
+        }
+    }
+
+    /// Makes the host side agree with the desired state, except for drift that is left as it is.
     pub(super) fn configure(&mut self, state: &State, now: Timestamp) -> Result<(), Error> {
         let spec = self.spec(state, now);
         let shown = self.host.read(&spec)?;
         let before = std::mem::take(&mut self.host_left);
-        let certain = !matches!(before, Before::AsCached);
-        let judged = self.judge(state, drifted::host(&spec, &shown, &before), certain);
-        let mut may = |difference: &_| drifted::id(difference).is_none_or(|id| !judged.left.contains(&id));
+        let certain = !matches!(before, Baseline::AsCached);
+        let judged = self.judge(state, drift_detection::host(&spec, &shown, &before), certain);
+        let mut may = |difference: &_| drift_detection::id(difference).is_none_or(|id| !judged.left.contains(&id));
         let settled = match self.host.settle(&spec, shown, &mut may) {
             Ok(settled) => settled,
             Err(error) => {
@@ -175,10 +180,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
         }
         self.conclude(state, Side::Host, judged, now, |_| {
-            drifted::host(&spec, &settled.shown, &Before::Unknown)
+            drift_detection::host(&spec, &settled.shown, &Baseline::Unknown)
         });
         self.link = Some(settled.shown.index);
-        self.host_left = Before::Known(settled.shown);
+        self.host_left = Baseline::Known(settled.shown);
         settled.trouble.map_or(Ok(()), Err)
     }
 
@@ -191,58 +196,5 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             mtu: spec.mtu.or(self.mtu_was_set.then_some(DEFAULT_MTU)),
             ..spec
         }
-    }
-
-    fn judge(&self, state: &State, found: Vec<Found>, certain: bool) -> Judged {
-        let concerned = found.iter().filter(|found| self.concerns(found));
-        let left = match state.interface.drift {
-            DriftPolicy::Enforce => BTreeSet::new(),
-            DriftPolicy::Report => concerned.map(|found| found.id).collect(),
-        };
-        Judged { found, left, certain }
-    }
-
-    /// Whether it is drift: now, or since an earlier round.
-    fn concerns(&self, found: &Found) -> bool {
-        found.drifted || self.ledger.stands(&found.id)
-    }
-
-    /// Notes what became of what others changed. `differing` says what differs still.
-    fn conclude(
-        &mut self,
-        state: &State,
-        side: Side,
-        judged: Judged,
-        now: Timestamp,
-        differing: impl FnOnce(&Self) -> Vec<Found>,
-    ) {
-        let Judged { found, left, certain } = judged;
-        let concerned: Vec<Found> = found.into_iter().filter(|found| self.concerns(found)).collect();
-        let stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
-        self.ledger.only(side, &stays);
-        if concerned.is_empty() {
-            return;
-        }
-        let still = match state.interface.drift {
-            DriftPolicy::Report => left,
-            DriftPolicy::Enforce => differing(self).into_iter().map(|found| found.id).collect(),
-        };
-        for found in concerned {
-            if !still.contains(&found.id) {
-                self.drift_is_repaired(found, now);
-            } else if certain || state.interface.drift == DriftPolicy::Report {
-                self.drift_stands(found, now);
-            }
-        }
-    }
-
-    /// What is recorded of these peers was changed: it is carried out, whatever others did.
-    pub(super) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
-        let routed = self.index.routed(ids);
-        self.ledger.forget(|id, drift| match id.subject {
-            Subject::Peer(key) => keys.contains(&key) || drift.peer.is_some_and(|peer| ids.contains(&peer)),
-            Subject::Network(network) => id.kind == DriftKind::RouteRemoved && routed.contains(&network),
-            Subject::Interface => false,
-        });
     }
 }

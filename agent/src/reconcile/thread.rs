@@ -1,117 +1,19 @@
-//! The reconciler's loop, and its thread: kernel calls block, so they have one of their own.
+//! The thread that the reconciler runs on: kernel calls block, so they have one of their own.
 //!
-//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and who is told
-//! what. It must not decide what should be.
+//! Owns the thread and the watchdog's signs of life. It must not decide what the loop does.
 
-use std::time::Duration;
-
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout};
-use wgctl::api::Counters as Batch;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use wgctl::Clock;
 use wgctl::device::Backend;
-use wgctl::name::Incarnation;
-use wgctl::protocol::v1::{Desired, DriftReport};
-use wgctl::{Clock, ServerId, Timestamp};
 
-use super::{Reconciler, Verdict};
-use crate::desired::{Base, Misfit, Touched};
-use crate::drift::Told;
+use super::event_loop::EventLoop;
+use super::input::Handle;
+use super::reconciler::Reconciler;
+use super::watchdog::Watchdog;
 use crate::host::Host;
-use crate::metrics::Metrics;
-use crate::watch::Target;
-use crate::watchdog::Watchdog;
 
-/// How long a cache that could not be written waits.
-const SAVE_RETRY: Duration = Duration::from_secs(30);
-/// The interface is compared at least this often, however rare the reports; a clock that jumps is
-/// noticed by then.
-const ROUND_INTERVAL: Duration = Duration::from_secs(30);
-/// The same, while the interface is not as it should be.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// What the loop is told.
-pub enum Input {
-    /// The plane's answer, and where to say what is known now.
-    Desired {
-        /// Whose it is.
-        server: ServerId,
-        /// What it says.
-        desired: Box<Desired>,
-        /// What it builds on.
-        base: Base,
-        /// Told when it was carried out.
-        done: oneshot::Sender<Result<(), Misfit>>,
-    },
-    /// Compare everything, and say what is there.
-    Look {
-        /// Told what is there.
-        reading: oneshot::Sender<Reading>,
-    },
-    /// The plane has counted this batch.
-    Counted {
-        /// Its number.
-        sequence: u64,
-    },
-    /// A report got through.
-    Reported,
-    /// No report got through.
-    Missed {
-        /// When the interface was looked at for it.
-        at: Timestamp,
-        /// The round trip measured meanwhile, milliseconds.
-        ping_ms: Option<f64>,
-        /// How long after that the next one is tried.
-        next: Duration,
-    },
-    /// What came of telling the plane of drift.
-    Told(Told),
-    /// Something happened to the interface: compare everything.
-    Stirred,
-    /// Leave everything as it is and end.
-    Stop,
-}
-
-/// What a look at the interface showed.
-#[derive(Debug, Default)]
-pub struct Reading {
-    /// When.
-    pub at: Timestamp,
-    /// Peers that should be on the interface and are.
-    pub peers: u64,
-    /// Bytes received, as the interface counts.
-    pub transfer_rx: u64,
-    /// Bytes sent, as the interface counts.
-    pub transfer_tx: u64,
-    /// What the plane should count.
-    pub counters: Option<Batch>,
-    /// Whether more waits than these carry.
-    pub backlog: bool,
-    /// `host:port` to measure instead of the plane.
-    pub ping_target: Option<wgctl::address::Endpoint>,
-}
-
-/// Where the next poll begins: incarnation and revision of the state that is here.
-pub type Position = Option<(Incarnation, u64)>;
-
-/// The loop, as others see it.
-#[derive(Clone)]
-pub struct Handle {
-    /// Its inbox.
-    pub inbox: UnboundedSender<Input>,
-    /// What came of it, whenever that changes.
-    pub verdict: watch::Receiver<Verdict>,
-    /// Where the next poll begins.
-    pub position: watch::Receiver<Position>,
-    /// What the plane should be told of drift.
-    pub reports: watch::Receiver<Option<DriftReport>>,
-    /// What is to be watched.
-    pub target: watch::Receiver<Option<Target>>,
-    /// What is measured.
-    pub metrics: Metrics,
-}
-
-/// Starts the thread. What the cache says is carried out first; `ready` is told after that.
+/// Starts the thread. The cached state is carried out first, and `ready` notified after that.
 pub fn spawn<B, H>(
     reconciler: Reconciler<B, H>,
     clock: Clock,
@@ -121,7 +23,7 @@ where
     B: Backend + 'static,
     H: Host + 'static,
 {
-    let (mut turns, handle) = Loop::new(reconciler, clock);
+    let (mut turns, handle) = EventLoop::new(reconciler, clock);
     let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new()
         .name("reconcile".to_owned())
@@ -129,12 +31,12 @@ where
             let mut watchdog = Watchdog::new();
             turns.begin(ready);
             watchdog.alive();
-            // Turns are taken outside of the runtime: they block, and some on one of their own.
+            // Wake-ups are handled outside of the runtime: they block, some of them on a runtime of their own.
             loop {
-                match timer.block_on(async { timeout(watchdog.interval(), turns.next()).await }) {
+                match timer.block_on(async { timeout(watchdog.interval(), turns.wait_for_wakeup()).await }) {
                     Ok(Some(next)) => turns.take(next),
                     Ok(None) => break,
-                    // Nothing to do but to say so.
+                    // Nothing to do except a sign of life.
                     Err(_) => {}
                 }
                 watchdog.alive();
@@ -142,215 +44,4 @@ where
             turns.end();
         })?;
     Ok((handle, thread))
-}
-
-fn position_of<B: Backend, H: Host>(reconciler: &Reconciler<B, H>) -> Position {
-    reconciler.state().map(|state| (state.incarnation, state.revision))
-}
-
-/// The loop around a reconciler.
-pub struct Loop<B, H> {
-    reconciler: Reconciler<B, H>,
-    clock: Clock,
-    inbox: UnboundedReceiver<Input>,
-    verdict: watch::Sender<Verdict>,
-    position: watch::Sender<Position>,
-    /// When the cache was last written, or could not be.
-    tried: Instant,
-    rounded: Instant,
-}
-
-/// What a turn is about.
-enum Next {
-    Input(Input),
-    Timer,
-}
-
-impl<B: Backend, H: Host> Loop<B, H> {
-    /// A loop that does nothing yet. `clock` is what peers expire by.
-    pub fn new(reconciler: Reconciler<B, H>, clock: Clock) -> (Self, Handle) {
-        let (sender, inbox) = unbounded_channel();
-        let (verdict, verdicts) = watch::channel(reconciler.verdict().clone());
-        let (position, positions) = watch::channel(position_of(&reconciler));
-        let (reports, target) = (reconciler.reports(), reconciler.target());
-        let metrics = reconciler.metrics().clone();
-        let turns = Self {
-            reconciler,
-            clock,
-            inbox,
-            verdict,
-            position,
-            tried: Instant::now(),
-            rounded: Instant::now(),
-        };
-        let handle = Handle {
-            inbox: sender,
-            verdict: verdicts,
-            position: positions,
-            reports,
-            target,
-            metrics,
-        };
-        (turns, handle)
-    }
-
-    /// Runs as a task among others, for a backend and a host that neither block nor wait.
-    pub async fn run(mut self, ready: oneshot::Sender<()>) {
-        self.begin(ready);
-        while let Some(next) = self.next().await {
-            self.take(next);
-        }
-        self.end();
-    }
-
-    fn begin(&mut self, ready: oneshot::Sender<()>) {
-        self.round(self.clock.now());
-        // Nobody may wait for it: then nobody is told.
-        let _ = ready.send(());
-    }
-
-    /// Waits for something to do; `None` when this is the end.
-    async fn next(&mut self) -> Option<Next> {
-        match timeout(self.patience(), self.inbox.recv()).await {
-            Ok(Some(Input::Stop) | None) => None,
-            Ok(Some(input)) => Some(Next::Input(input)),
-            Err(_) => Some(Next::Timer),
-        }
-    }
-
-    fn take(&mut self, next: Next) {
-        if let Next::Input(input) = next {
-            self.carry_out(input);
-        }
-        let now = self.clock.now();
-        let expired = self.reconciler.next_expiry().is_some_and(|end| end <= now);
-        if expired || self.until_round().is_zero() {
-            self.round(now);
-        }
-        if self.until_save().is_some_and(|left| left.is_zero()) {
-            self.save();
-        }
-    }
-
-    fn end(&mut self) {
-        if self.reconciler.cache_is_behind() {
-            self.save();
-        }
-        self.reconciler.save_counters();
-    }
-
-    fn round(&mut self, now: Timestamp) {
-        self.reconciler.round(now);
-        self.rounded = Instant::now();
-        self.publish();
-    }
-
-    /// How long until the interface is compared again though nobody asks: sooner when something
-    /// is not as it should be.
-    fn until_round(&self) -> Duration {
-        let interval = match self.reconciler.verdict().interface_failed {
-            Some(_) => RETRY_INTERVAL,
-            None => ROUND_INTERVAL,
-        };
-        interval.saturating_sub(self.rounded.elapsed())
-    }
-
-    /// How long a cache that could not be written waits; none when it was.
-    fn until_save(&self) -> Option<Duration> {
-        let left = || SAVE_RETRY.saturating_sub(self.tried.elapsed());
-        self.reconciler.cache_is_behind().then(left)
-    }
-
-    fn save(&mut self) {
-        self.reconciler.save();
-        self.tried = Instant::now();
-    }
-
-    fn carry_out(&mut self, input: Input) {
-        match input {
-            Input::Desired {
-                server,
-                desired,
-                base,
-                done,
-            } => {
-                let taken = self.reconciler.take(&server, *desired, base, self.clock.now());
-                self.publish();
-                if taken.as_ref().is_ok_and(|touched| *touched != Touched::Nothing) {
-                    self.tried = Instant::now();
-                }
-                // The poll that asked may be gone; the next one asks anew.
-                let _ = done.send(taken.map(drop));
-            }
-            Input::Look { reading } => {
-                self.round(self.clock.now());
-                let shown = self.reading();
-                let _ = reading.send(shown);
-            }
-            Input::Counted { sequence } => {
-                // A crash before this is written sends the batch again, and it counts once.
-                self.reconciler.counters().acknowledge(sequence);
-            }
-            Input::Reported => self.reconciler.counters().reported(self.clock.now()),
-            Input::Missed { at, ping_ms, next } => {
-                self.reconciler.counters().missed(at, ping_ms, next);
-                self.reconciler.note_counters();
-                if self.reconciler.counters().is_unsaved() {
-                    self.reconciler.save_counters();
-                }
-            }
-            Input::Told(told) => self.reconciler.told(told),
-            Input::Stirred => self.round(self.clock.now()),
-            Input::Stop => {}
-        }
-    }
-
-    fn reading(&mut self) -> Reading {
-        let (mut reading, actual) = (Reading::default(), self.reconciler.actual.as_ref());
-        if let (Some(state), Some(actual)) = (self.reconciler.state(), actual) {
-            let there = state
-                .peers
-                .values()
-                .filter(|peer| actual.peers.contains_key(&peer.public_key));
-            reading.peers = there.count().try_into().unwrap_or(u64::MAX);
-            reading.transfer_rx = actual.peers.values().map(|peer| peer.rx_bytes).sum();
-            reading.transfer_tx = actual.peers.values().map(|peer| peer.tx_bytes).sum();
-            reading.ping_target.clone_from(&state.interface.ping_target);
-        }
-        self.reconciler.note_counters();
-        reading.at = self.clock.now();
-        reading.counters = self.reconciler.counters().batch();
-        reading.backlog = self.reconciler.counters().has_backlog();
-        if self.reconciler.counters().is_unsaved() && !self.reconciler.save_counters() {
-            // What is sent and not written down would be sent anew, otherwise, after a crash.
-            reading.counters = None;
-            reading.backlog = false;
-        }
-        reading
-    }
-
-    fn publish(&self) {
-        let verdict = self.reconciler.verdict();
-        self.verdict.send_if_modified(|published| {
-            let changed = published != verdict;
-            if changed {
-                if !verdict.says_the_same_as(published) {
-                    verdict.tell();
-                }
-                published.clone_from(verdict);
-            }
-            changed
-        });
-        self.position.send_replace(position_of(&self.reconciler));
-    }
-
-    /// How long nothing needs to be done.
-    fn patience(&self) -> Duration {
-        // The clock is cut to seconds: the last one is waited out in small steps.
-        let before = |end: Timestamp| end.since(self.clock.now()).saturating_sub(Duration::from_secs(1));
-        let expiry = self.reconciler.next_expiry().map(before);
-        let expiry = expiry.map(|left| left.max(Duration::from_millis(100)));
-        let waits = [expiry, self.until_save()].into_iter().flatten();
-        waits.fold(self.until_round(), Duration::min)
-    }
 }

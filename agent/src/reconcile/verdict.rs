@@ -1,6 +1,6 @@
-//! What came of carrying out a revision: what is there, and what is not and why.
+//! The verdict on a revision: what is applied, and what is not and why.
 //!
-//! Owns the words that go to the plane. Pure.
+//! Owns the reasons that go to the plane. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,20 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Applied, Failure};
 use wgctl::{PeerId, PublicKey};
 
+use super::peer_difference::PeerDifference;
 use crate::desired::State;
 use crate::drift::Id;
 
-/// What came of it.
+/// The outcome of carrying out a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The life of the database that `revision` is of; none before there was a state.
     pub incarnation: Option<Incarnation>,
-    /// The revision that is in the kernel, but for `failed`; 0 for none.
+    /// The revision that is in the kernel, except for `failed`; 0 for none.
     pub revision: u64,
     /// Peers that are not as they should be.
     pub failed: BTreeMap<PeerId, String>,
-    /// Why the interface is not as it should be.
+    /// The reason why the interface is not as it should be.
     pub interface_failed: Option<String>,
 }
 
@@ -37,69 +38,81 @@ impl Verdict {
         }
     }
 
-    /// A state is about to be carried out. What was said of another life, or of a revision that
-    /// is still to come in this one, says nothing of it.
+    /// Prepares for carrying out a state. A verdict on another incarnation, or on a later revision of this
+    /// one, does not apply to it.
     pub(super) fn begin(&mut self, state: &State) {
         if self.incarnation != Some(state.incarnation) || self.revision > state.revision {
             *self = Self::of(Some(state));
         }
     }
 
-    /// Whether all is as it should be.
+    /// Returns whether everything is as it should be.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty() && self.interface_failed.is_none()
     }
 
-    /// Whether only the revision differs.
+    /// Returns whether only the revision differs.
     pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
-        (&self.failed, &self.interface_failed) == (&other.failed, &other.interface_failed)
+        let Self {
+            incarnation: _,
+            revision: _,
+            failed,
+            interface_failed,
+        } = self;
+        (failed, interface_failed) == (&other.failed, &other.interface_failed)
     }
 
-    /// Tells the log; called when it has changed.
-    pub(super) fn tell(&self) {
+    /// Writes it to the log; called when it has changed.
+    pub(super) fn log(&self) {
         if let Some(reason) = &self.interface_failed {
             tracing::error!("the interface is not as it should be: {reason}");
         }
-        if let Some((client, reason)) = self.failed.first_key_value() {
+        if let Some((peer, reason)) = self.failed.first_key_value() {
             let failed = self.failed.len();
-            tracing::warn!(failed, "clients are not as they should be, {client} for one: {reason}");
+            tracing::warn!(failed, "peers are not as they should be, for example {peer}: {reason}");
         }
         if self.is_clean() {
             tracing::debug!(revision = self.revision, "all is as it should be");
         }
     }
 
-    /// As the plane is told; none before there was a state.
+    /// The message to the plane; none before there was a state.
     #[must_use]
     pub fn message(&self) -> Option<Applied> {
-        let failure = |(client, reason): (&PeerId, &String)| Failure {
-            client: *client,
+        let failure = |(peer, reason): (&PeerId, &String)| Failure {
+            client: *peer,
             reason: reason.clone(),
         };
+        let Self {
+            incarnation,
+            revision,
+            failed,
+            interface_failed,
+        } = self;
         Some(Applied {
-            incarnation: self.incarnation?,
-            revision: self.revision,
-            failed: self.failed.iter().map(failure).collect(),
-            interface_failed: self.interface_failed.clone(),
+            incarnation: (*incarnation)?,
+            revision: *revision,
+            failed: failed.iter().map(failure).collect(),
+            interface_failed: interface_failed.clone(),
         })
     }
 }
 
-/// Which peers are left as others made them.
+/// The peers that are left as others changed them.
 pub(super) fn only_reported<'a>(
     standing: impl Iterator<Item = (&'a Id, &'a Drift)>,
 ) -> impl Iterator<Item = (PeerId, String)> {
     standing.filter_map(|(_, drift)| {
         let reason = format!(
-            "changed by others, and only reported: {}. Change the client, or set the server's drift policy to enforce",
+            "changed by others, and only reported: {}. Change the peer, or set the server's drift policy to enforce",
             drift.detail
         );
         Some((drift.peer?, reason))
     })
 }
 
-/// Why which peers are not as they should be, by comparison; `refused` has the kernel's words.
+/// The peers that are not as they should be, with reasons; `refused` has the kernel's.
 pub(super) fn reasons(
     desired: &DesiredDevice,
     actual: &Device,
@@ -107,16 +120,12 @@ pub(super) fn reasons(
     owner: impl Fn(&PublicKey) -> Option<PeerId>,
 ) -> BTreeMap<PeerId, String> {
     let differs = |key: &PublicKey| match (desired.peers.get(key), actual.peers.get(key)) {
-        (Some(wanted), Some(there)) => {
-            wanted.allowed_ips != there.allowed_ips
-                || wanted.preshared_key != there.preshared_key
-                || wanted.persistent_keepalive != there.persistent_keepalive
-        }
+        (Some(wanted), Some(there)) => PeerDifference::between(wanted, there).any(),
         (Some(_), None) => true,
         (None, _) => false,
     };
     let reason = |key: &PublicKey| {
-        let unsaid = || "the kernel took it and does not show it as it should be: it is tried again".to_owned();
+        let unsaid = || "the kernel accepted it but does not show it as it should be: it is tried again".to_owned();
         refused.get(key).cloned().unwrap_or_else(unsaid)
     };
     let wrong = desired.peers.keys().filter(|key| differs(key));

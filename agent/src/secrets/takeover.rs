@@ -1,7 +1,7 @@
-//! The key of an interface that somebody else made becomes the host's.
+//! The takeover of an existing interface's key as the host's own.
 //!
-//! Owns the two steps in which it does, so that a takeover that is cut off between them can be made
-//! again. No key is ever thrown away.
+//! Owns its two steps, so that a takeover that was interrupted between them can be repeated. No key is
+//! ever deleted.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,9 @@ use wgctl::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::{Error, SEAL_KEY, Secrets, WIREGUARD_KEY, read, write};
-use crate::folder::make_private;
+use crate::state_dir::make_private;
 
-/// Where a key goes that makes room for an adopted interface's.
+/// The file for a key that is replaced by an adopted interface's.
 const SET_ASIDE: &str = "wireguard.key.set-aside";
 
 /// The secrets of a host that takes over the key of an interface. Nothing is written before
@@ -20,12 +20,12 @@ const SET_ASIDE: &str = "wireguard.key.set-aside";
 pub struct Takeover {
     folder: PathBuf,
     secrets: Secrets,
-    /// The sealing key, where it is to be written.
+    /// The sealing key, if it is still to be written.
     fresh: Option<PrivateKey>,
 }
 
 impl Takeover {
-    /// Of `key`, with the sealing key of `folder`, or a fresh one where there is none.
+    /// The secrets with `key` and the sealing key of `folder`, or a new one if it has none.
     pub fn new(folder: &Path, key: PrivateKey) -> Result<Self, Error> {
         let (wireguard, seal) = (folder.join(WIREGUARD_KEY), folder.join(SEAL_KEY));
         let (seal_key, fresh) = match (read(&seal)?, read(&wireguard)?) {
@@ -58,7 +58,7 @@ impl Takeover {
         &self.secrets
     }
 
-    /// Writes the sealing key. To be called before anything that was sealed is sent.
+    /// Writes the sealing key. Must be called before anything sealed is sent.
     pub fn keep_seal(&mut self) -> Result<(), Error> {
         make_private(&self.folder).map_err(|source| Error::File {
             path: self.folder.clone(),
@@ -70,7 +70,7 @@ impl Takeover {
         }
     }
 
-    /// Writes the interface's key as the host's. Another that is there is set aside.
+    /// Writes the interface's key as the host's. An existing other key is set aside.
     pub fn keep_key(&self) -> Result<(), Error> {
         let path = self.folder.join(WIREGUARD_KEY);
         if let Some(before) = read(&path)? {

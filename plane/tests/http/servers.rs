@@ -147,3 +147,37 @@ fn an_agents_failure_is_shown_where_people_look() {
         )
         .expect(204);
 }
+
+#[test]
+fn a_poll_tells_the_agent_whose_key_is_on_record() {
+    let plane = TestPlane::start();
+    let admin = plane.admin();
+    let token = plane.add_server(&admin, "los-angeles");
+    let key = || wgctl::PrivateKey::generate().unwrap().public_key().to_string();
+    let (first, second) = (key(), key());
+    let hello = |key: &str| {
+        let hello = json!({"version": 1, "agent_version": "0", "public_key": key});
+        plane.post("/api/agent/hello", &token, &hello).expect(200);
+    };
+    let desired = |query: &str| {
+        let path = format!("/api/agent/desired{query}");
+        plane.get(&path, &token).expect(200)
+    };
+    assert!(desired("").get("public_key").is_none(), "no host introduced itself yet");
+    hello(&first);
+    let told = desired("");
+    assert_eq!(told["public_key"], first, "with everything");
+    let here = format!(
+        "?revision={}&incarnation={}",
+        told["revision"],
+        told["incarnation"].as_str().unwrap()
+    );
+    hello(&second);
+    let told = desired(&here);
+    assert_eq!(told["change"]["kind"], "unchanged", "{told}");
+    assert_eq!(told["public_key"], second, "and though nothing else is new");
+    hello(&first);
+    assert_eq!(desired(&here)["public_key"], first, "the first host is back");
+    let server = plane.get("/api/servers/los-angeles", &admin).expect(200);
+    assert_eq!(server["public_key"], first);
+}

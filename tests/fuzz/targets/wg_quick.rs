@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sentrazone_agent::import::Import;
+use sentrazone_agent::setup::wg_quick_file::Import;
 use wgctl::config::{PeerConfig, WgQuick};
 
 static FILE: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {

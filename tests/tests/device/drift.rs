@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
-use sentrazone_agent::drift::Told;
+use sentrazone_agent::drift::DriftReceipt;
+use sentrazone_agent::kernel_events::Watch;
 use sentrazone_agent::reconcile;
-use sentrazone_agent::watch::Watch;
 use sentrazone_tests::{shown, wait};
 use wgctl::Clock;
 use wgctl::drift::DriftKind::{self, *};
@@ -142,7 +142,8 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
         let report = rig.report().unwrap();
         assert!(report.repaired.iter().any(|drift| drift.kind == *kind), "{report:?}");
         assert!(report.seen.is_empty() && report.standing.is_empty(), "{report:?}");
-        rig.reconciler.told(Told::Taken(report.sequence));
+        rig.reconciler
+            .take_drift_receipt(DriftReceipt::Acknowledged(report.sequence));
         if *spares_sessions {
             assert_eq!(rig.session(), session, "{kind}");
         }
@@ -173,12 +174,14 @@ fn under_report_everything_is_left_as_others_made_it_until_it_is_enforced() {
         let report = rig.report().unwrap();
         assert!(report.standing.iter().any(|drift| drift.kind == *kind), "{report:?}");
         assert_eq!((&report.seen, report.repaired.len()), (&report.standing, 0));
-        rig.reconciler.told(Told::Taken(report.sequence));
+        rig.reconciler
+            .take_drift_receipt(DriftReceipt::Acknowledged(report.sequence));
         rig.set_policy(DriftPolicy::Enforce);
         assert_eq!(rig.state(), before, "{kind}");
         let report = rig.report().unwrap();
         assert!(report.repaired.iter().any(|drift| drift.kind == *kind) && report.standing.is_empty());
-        rig.reconciler.told(Told::Taken(report.sequence));
+        rig.reconciler
+            .take_drift_receipt(DriftReceipt::Acknowledged(report.sequence));
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sentrazone_agent::conversation::{Jitter, Planes};
 use sentrazone_agent::host::Memory as HostMemory;
-use sentrazone_agent::plane::{Jitter, Planes};
-use sentrazone_agent::reconcile::{Handle, Input, LinkBy, Loop, Reconciler};
+use sentrazone_agent::reconcile::{EventLoop, Handle, Input, LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -243,14 +243,14 @@ impl Host {
             shared: Arc::clone(&self.shared),
         };
         let reconciler = Reconciler::new(backend, self.kernel.clone(), LinkBy::Us, Arc::clone(&secrets), folder);
-        let (turns, handle) = Loop::new(reconciler, self.shared.clock.clone());
+        let (turns, handle) = EventLoop::new(reconciler, self.shared.clock.clone());
         let stream = 10_000 + self.starts * 100 + u64::try_from(self.shared.number).unwrap();
         let dice = Mutex::new(Dice::new(self.seed, stream));
         let jitter = Jitter::new(move || dice.lock().unwrap().number());
         let planes = Planes::new(vec![self.link.clone()], jitter);
-        let server = sentrazone_agent::server_of(self.folder.path());
+        let server = sentrazone_agent::cache::server_of(self.folder.path());
         let (ready, is_ready) = oneshot::channel();
-        self.tasks = sentrazone_agent::converse(planes, secrets, handle.clone(), server, REPORTS);
+        self.tasks = sentrazone_agent::conversation::start(planes, secrets, handle.clone(), server, REPORTS);
         self.turns = Some(tokio::spawn(turns.run(ready)));
         self.handle = Some(handle);
         if is_ready.await.is_ok() {

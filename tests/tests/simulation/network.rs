@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sentrazone_agent::plane::Plane as Conversation;
+use sentrazone_agent::conversation::Plane as Conversation;
 use sentrazone_plane::fleet::{Fleet, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

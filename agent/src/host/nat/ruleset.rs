@@ -3,7 +3,7 @@
 //! Owns the table's name, its chain, and a rule for each network:
 //! `ip saddr NETWORK oifname != "INTERFACE" masquerade`. Pure: it must not do I/O.
 //!
-//! Each rule carries a mark, shown by `nft` as its comment, that says all the rule depends on. The
+//! Each rule carries a mark, shown by `nft` as its comment, that names everything the rule depends on. The
 //! table is as it should be when its rules have the right marks in the right order.
 
 use ipnet::IpNet;

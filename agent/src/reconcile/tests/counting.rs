@@ -7,7 +7,7 @@ impl Rig {
         assert!(self.devices.set_counters(&name(), &peer.public_key, rx, tx));
     }
 
-    /// What the plane would add now for this peer.
+    /// The bytes that the plane would add now for this peer.
     fn counted(&mut self, peer: &v1::Peer) -> (u64, u64) {
         let batch = self.reconciler.counters().batch();
         if let Some(batch) = &batch {

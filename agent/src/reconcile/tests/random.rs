@@ -134,7 +134,7 @@ impl World {
             peers: vec![meddling(kind, whose, &[&net])],
             ..Plan::default()
         };
-        // An interface that is not ours yet is left to whom puts peers on it (see `refusals`).
+        // An interface that is not ours yet is left to whoever puts peers on it (see `refusals`).
         let device = self.rig.devices.device(&name());
         if device.is_none_or(|device| device.private_key.is_none()) {
             return;
@@ -176,7 +176,7 @@ proptest! {
         let writes = (rig.devices.writes(), rig.host.writes());
         let mut standing = Vec::new();
         while let Some(report) = world.rig.report() {
-            world.rig.reconciler.told(Told::Taken(report.sequence));
+            world.rig.reconciler.take_drift_receipt(DriftReceipt::Acknowledged(report.sequence));
             standing = report.standing;
         }
         prop_assert_eq!(standing, []);

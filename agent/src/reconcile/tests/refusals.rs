@@ -1,4 +1,4 @@
-//! What cannot be carried out: it is said, it harms nothing else, and it is mended when it can be.
+//! Refusals: what cannot be carried out is reported, harms nothing else, and is repaired once possible.
 
 use wgctl::protocol::v1::Sealed;
 

@@ -58,10 +58,10 @@ impl Fleet {
                 // The token this poll came with may be dead: it learns no more, and the next one tells.
                 return self.unchanged(&query);
             }
-            let (here, stock) = self.store().read(|tx| {
-                let (_, ledger) = existing(tx, server)?;
+            let (here, stock, public_key) = self.store().read(|tx| {
+                let (record, ledger) = existing(tx, server)?;
                 let here = (tx.incarnation()?, ledger.revision);
-                Ok::<_, Refusal>((here, tx.prekey_stock(server)?))
+                Ok::<_, Refusal>((here, tx.prekey_stock(server)?, record.public_key))
             })?;
             let moved = (query.incarnation, query.revision) != (Some(here.0), here.1);
             let prekeys = self.lack(&line, stock);
@@ -71,7 +71,10 @@ impl Fleet {
                 if prekeys.wanted > 0 {
                     line.note_prekeys_asked();
                 }
-                let told = self.answer(server, &query, moved, &line, prekeys.wanted, here).await?;
+                let told = Desired {
+                    public_key,
+                    ..self.answer(server, &query, moved, &line, prekeys.wanted, here).await?
+                };
                 // Looked at after all that would be told: it was known while the token was good, then.
                 return match self.is_good(caller)? {
                     true => Ok(told),
@@ -119,6 +122,7 @@ impl Fleet {
             caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
+            public_key: None,
         })
     }
 
@@ -162,6 +166,7 @@ impl Fleet {
             caused_by,
             requests: line.hand_out(),
             prekeys_wanted,
+            public_key: None,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentrazone_agent::desired::Base;
-use sentrazone_agent::host::{Difference, Host, Netlink, Shown, Spec};
+use sentrazone_agent::host::{Difference, Host, HostState, Netlink, Spec};
 use sentrazone_agent::reconcile::{LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use sentrazone_tests::device::Device;
@@ -59,7 +59,7 @@ impl Host for Counting<Netlink> {
         self.inner.delete_link(name)
     }
 
-    fn read(&mut self, spec: &Spec) -> Result<Shown, Error> {
+    fn read(&mut self, spec: &Spec) -> Result<HostState, Error> {
         self.inner.read(spec)
     }
 
@@ -162,6 +162,7 @@ impl Rig {
             caused_by: Vec::new(),
             requests: Vec::new(),
             prekeys_wanted: 0,
+            public_key: None,
         };
         let server = "los-angeles".parse().unwrap();
         self.reconciler

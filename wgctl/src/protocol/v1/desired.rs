@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::interface::{Interface, Peer};
 use super::request::Request;
+use crate::PublicKey;
 use crate::name::{Incarnation, PeerId};
 
 /// What the long poll asks: the query of `GET /api/agent/desired`.
@@ -45,6 +46,10 @@ pub struct Desired {
     /// How many prekeys the stock lacks.
     #[serde(default)]
     pub prekeys_wanted: u32,
+    /// The host's public key on record. An agent whose host has another key introduces itself again.
+    /// Absent when no key is recorded, and from planes that do not send it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKey>,
 }
 
 /// From what the agent has to what is recorded.

@@ -1,4 +1,4 @@
-//! What stands and what does not: until its record changes, and never what is simply not applied.
+//! Standing drift: it stands until its record changes, and never includes what is simply not applied yet.
 
 use wgctl::PresharedKey;
 use wgctl::device::plan::ChangeKind::{Create, Remove, Update};
@@ -9,7 +9,7 @@ use super::*;
 #[test]
 fn a_peer_that_stands_says_so_until_its_record_changes() {
     for by_snapshot in [false, true] {
-        let (mut rig, mut peers) = Rig::whole(DriftPolicy::Report);
+        let (mut rig, mut peers) = Rig::desired_host(DriftPolicy::Report);
         let gone: Vec<PeerChange> = peers
             .iter()
             .map(|peer| meddling(Remove, peer.public_key, &[]))
@@ -49,7 +49,7 @@ fn a_peer_that_stands_says_so_until_its_record_changes() {
 
 #[test]
 fn a_record_that_changes_is_carried_out_though_nothing_could_be_read_before() {
-    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     let newcomer = peer(9);
     rig.meddle(vec![
         meddling(Remove, peers[0].public_key, &[]),
@@ -72,7 +72,7 @@ fn a_record_that_changes_is_carried_out_though_nothing_could_be_read_before() {
 
 #[test]
 fn a_route_that_stands_is_set_when_its_peers_record_changes() {
-    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     rig.host.meddle(&name(), |shown| {
         shown.routes.clear();
         shown.our_routes.clear();
@@ -92,7 +92,7 @@ fn a_route_that_stands_is_set_when_its_peers_record_changes() {
 
 #[test]
 fn a_setting_that_stands_is_applied_when_its_record_changes() {
-    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     rig.set(Plan {
         listen_port: Some(6000),
         ..Plan::default()
@@ -114,7 +114,7 @@ fn a_setting_that_stands_is_applied_when_its_record_changes() {
 
 #[test]
 fn addresses_and_masquerading_that_stand_are_applied_when_the_addresses_change() {
-    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     rig.host.meddle(&name(), |shown| {
         shown.addresses.insert("10.9.0.1/24".parse().unwrap());
         shown.masquerade = Masquerade::None;
@@ -143,7 +143,7 @@ fn addresses_and_masquerading_that_stand_are_applied_when_the_addresses_change()
 #[test]
 fn what_cannot_be_repaired_stands_where_it_was_certainly_otherwise_before() {
     for restarted in [false, true] {
-        let (mut rig, peers) = Rig::whole(DriftPolicy::Enforce);
+        let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let gone = peers[1].public_key;
         rig.meddle(vec![meddling(Remove, gone, &[])]);
         rig.devices.refuse(gone);
@@ -164,7 +164,7 @@ fn what_cannot_be_repaired_stands_where_it_was_certainly_otherwise_before() {
 #[test]
 fn another_interface_in_the_record_is_made_and_nothing_of_it_is_drift() {
     for policy in [DriftPolicy::Enforce, DriftPolicy::Report] {
-        let (mut rig, peers) = Rig::whole(policy);
+        let (mut rig, peers) = Rig::desired_host(policy);
         rig.set(Plan {
             listen_port: Some(6000),
             ..Plan::default()
@@ -192,7 +192,7 @@ fn another_interface_in_the_record_is_made_and_nothing_of_it_is_drift() {
 
 #[test]
 fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
-    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     let newcomer = peer(9);
     rig.meddle(vec![meddling(Create, newcomer.public_key, &["10.77.0.0/16"])]);
     rig.round();
@@ -208,7 +208,7 @@ fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
 
 #[test]
 fn what_is_taken_back_by_others_stops_standing() {
-    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     rig.meddle(vec![meddling(Update, peers[1].public_key, &["10.9.9.9/32"])]);
     rig.round();
     assert_eq!(rig.told().unwrap().standing, [AllowedIpsChanged]);
@@ -228,7 +228,7 @@ fn what_is_taken_back_by_others_stops_standing() {
 #[test]
 fn what_is_not_applied_yet_is_not_drift() {
     for policy in [DriftPolicy::Enforce, DriftPolicy::Report] {
-        let (mut rig, peers) = Rig::whole(policy);
+        let (mut rig, peers) = Rig::desired_host(policy);
         let (bad, end) = (peer(8), rig.now.after(Duration::from_secs(60)));
         rig.devices.refuse(bad.public_key);
         rig.devices.take_port(51821);
@@ -265,7 +265,7 @@ fn what_is_not_applied_yet_is_not_drift() {
 
 #[test]
 fn a_peer_that_expires_goes_though_others_changed_it() {
-    let (mut rig, _) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     let end = rig.now.after(Duration::from_secs(60));
     let guest = v1::Peer {
         expires_at: Some(end),
@@ -283,7 +283,7 @@ fn a_peer_that_expires_goes_though_others_changed_it() {
 
 #[test]
 fn what_cannot_be_repaired_stands_until_it_is() {
-    let (mut rig, _) = Rig::whole(DriftPolicy::Enforce);
+    let (mut rig, _) = Rig::desired_host(DriftPolicy::Enforce);
     rig.host.meddle(&name(), |shown| shown.up = false);
     rig.host.fail_repairs(1);
     rig.round();
@@ -321,7 +321,7 @@ fn drift_of_thousands_is_one_event_with_their_number() {
 
 #[test]
 fn no_detail_holds_a_secret() {
-    let (mut rig, peers) = Rig::whole(DriftPolicy::Report);
+    let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     let (private, preshared) = (PrivateKey::generate().unwrap(), PresharedKey::generate().unwrap());
     let secrets = [
         private.to_base64().to_string(),

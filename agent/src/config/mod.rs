@@ -1,0 +1,224 @@
+//! `agent.toml`: the configuration of the agent.
+//!
+//! Owns the settings, their defaults, and the precedence of environment variables
+//! (`SENTRAZONE_AGENT_<SETTING>`) over the file. It binds nothing, and opens only files that a setting
+//! names.
+
+mod check;
+mod settings;
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+use url::Url;
+use wgctl::Pin;
+use wgctl::client::Trust;
+use wgctl::program::log::Filter;
+
+use settings::Settings;
+
+/// The default path of the configuration.
+pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
+const ENVIRONMENT: &str = "SENTRAZONE_AGENT_";
+/// The variable with the folder of the credentials that `LoadCredential=` names (systemd.exec(5)).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The token among them. It takes precedence over `token_file`, which the unit reads it from.
+const TOKEN_CREDENTIAL: &str = "agent.token";
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error(
+        "{}: {source}: {}", path.display(),
+        match source.kind() {
+            ErrorKind::NotFound => "enroll this host first (`sentrazone-agent enroll --help`)",
+            ErrorKind::InvalidData => "write it as text in UTF-8",
+            _ => "the agent's user must be able to read it, as root can",
+        }
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The certificates to trust cannot be read.
+    #[error("ca_file: {}: {source}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error(
+        "{}: line {line}, column {column}: this is not TOML: write one setting a line, like report_interval = 15, with \
+         text in double quotes and lists in square brackets, and each setting once", path.display()
+    )]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// A setting has a value of the wrong form, or is unknown.
+    #[error("{origin}: {key}: {message}")]
+    Setting {
+        /// The place of the setting: file and line, or the variable.
+        origin: String,
+        /// The setting.
+        key: String,
+        /// The fault, and a good value.
+        message: String,
+    },
+    /// A value is out of range or contradicts another.
+    #[error("{key}: {message}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// The fault, and a good value.
+        message: String,
+    },
+}
+
+/// The implementation of WireGuard that holds the interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The kernel.
+    #[default]
+    Kernel,
+    /// A userspace process (wireguard-go, boringtun) that somebody else starts.
+    Userspace,
+}
+
+/// The agent's configuration.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    /// The planes to dial, tried in turn. At least one after the check.
+    pub plane: Vec<Url>,
+    /// The file that holds the agent's token.
+    pub token_file: PathBuf,
+    /// A file of certificates (PEM) to trust in addition to the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The planes' keys. A plane must present one of these; no certificate authority is needed then.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "write_pins")]
+    pub pin: Vec<Pin>,
+    /// The folder for secrets and the cache.
+    pub state_dir: PathBuf,
+    /// Seconds between reports, each of which comes with a check of the interface; 1 to 3600.
+    pub report_interval: u32,
+    /// The implementation of WireGuard that holds the interface.
+    pub backend: Backend,
+    /// Allows connections without TLS to planes on other machines.
+    pub allow_plaintext: bool,
+    /// The address of the metrics page, plain HTTP without a token; none to have no page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Allows `metrics_listen` to be an address other than loopback.
+    #[serde(skip_serializing_if = "is_default")]
+    pub metrics_expose: bool,
+    /// The filter of the log.
+    #[serde(skip_serializing_if = "is_default", serialize_with = "write_filter")]
+    pub log: Filter,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn write_filter<S: Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(filter.as_str())
+}
+
+fn write_pins<S: Serializer>(pins: &[Pin], serializer: S) -> Result<S::Ok, S::Error> {
+    match pins {
+        [one] => one.serialize(serializer),
+        pins => pins.serialize(serializer),
+    }
+}
+
+fn default_token_file() -> PathBuf {
+    "/etc/sentrazone/agent.token".into()
+}
+
+fn default_state_dir() -> PathBuf {
+    "/var/lib/sentrazone-agent".into()
+}
+
+const fn default_report_interval() -> u32 {
+    15
+}
+
+impl Config {
+    /// A configuration for these planes, everything else by default.
+    #[must_use]
+    pub fn new(plane: Vec<Url>) -> Self {
+        Self {
+            plane,
+            token_file: default_token_file(),
+            ca_file: None,
+            pin: Vec::new(),
+            state_dir: default_state_dir(),
+            report_interval: default_report_interval(),
+            backend: Backend::default(),
+            allow_plaintext: false,
+            metrics_listen: None,
+            metrics_expose: false,
+            log: Filter::default(),
+        }
+    }
+
+    /// Reads the file, then the environment over it, and checks the whole.
+    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
+        let config = Self::read(path, environment)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads the file, then the environment over it. Whether the values fit together is not checked.
+    pub fn read(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut settings = Settings::of_file(path, &text)?;
+        // Once as it is: a wrong value in the file is an error although the environment replaces it.
+        settings.clone().into_config()?;
+        let environment: Vec<(String, String)> = environment.collect();
+        let credentials = environment.iter().find(|(name, _)| name == CREDENTIALS);
+        let token = credentials.map(|(_, folder)| Path::new(folder).join(TOKEN_CREDENTIAL));
+        if let Some(token) = token.filter(|token| token.exists()) {
+            settings.replace_token_file(&token);
+        }
+        for (name, value) in environment {
+            if let Some(key) = name.strip_prefix(ENVIRONMENT) {
+                settings.replace(key.to_lowercase(), &name, &value);
+            }
+        }
+        settings.into_config()
+    }
+
+    /// The keys or authorities that identify the planes. Reads `ca_file` if it is set.
+    pub fn trust(&self) -> Result<Trust, Error> {
+        if !self.pin.is_empty() {
+            return Ok(Trust::Pins(self.pin.clone()));
+        }
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|source| Error::Certificates {
+                path: path.clone(),
+                source,
+            })
+        };
+        Ok(Trust::Authorities(self.ca_file.as_ref().map(read).transpose()?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The settings of `agent.toml` and their values, read one by one.
+//!
+//! Owns the form of each value, and the errors in our own words: the place, the setting, the fault
+//! and a good value. Whether values fit together is `check`'s.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+use toml::de::DeTable;
+use url::Url;
+use wgctl::Pin;
+use wgctl::api::base_url;
+use wgctl::program::log::Filter;
+
+use super::{Backend, Config, Error};
+
+/// The settings of a file, some of them replaced by variables.
+#[derive(Clone)]
+pub(super) struct Settings(BTreeMap<String, Setting>);
+
+#[derive(Clone)]
+struct Setting {
+    /// File and line, or the variable.
+    origin: String,
+    value: Value,
+}
+
+impl Settings {
+    /// The settings of a file with this text.
+    pub(super) fn of_file(path: &Path, text: &str) -> Result<Self, Error> {
+        let syntax = |error: &toml::de::Error| {
+            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+            Error::Syntax {
+                path: path.to_owned(),
+                line,
+                column,
+            }
+        };
+        let spans = DeTable::parse(text).map_err(|error| syntax(&error))?;
+        let values: toml::Table = toml::from_str(text).map_err(|error| syntax(&error))?;
+        let lines: BTreeMap<String, usize> = spans
+            .get_ref()
+            .iter()
+            .map(|(key, _)| (key.get_ref().to_string(), position(text, key.span().start).0))
+            .collect();
+        let setting = |(key, value): (String, Value)| {
+            let line = lines.get(&key).copied().unwrap_or(1);
+            let origin = format!("{}: line {line}", path.display());
+            (key, Setting { origin, value })
+        };
+        Ok(Self(values.into_iter().map(setting).collect()))
+    }
+
+    /// Replaces a setting by a variable, which takes precedence over the file.
+    pub(super) fn replace(&mut self, key: String, variable: &str, text: &str) {
+        let setting = Setting {
+            origin: format!("the variable {variable}"),
+            value: environment_value(text),
+        };
+        self.0.insert(key, setting);
+    }
+
+    /// Replaces `token_file` by the token that the service manager passes on.
+    pub(super) fn replace_token_file(&mut self, path: &Path) {
+        let setting = Setting {
+            origin: "the credentials of the unit".to_owned(),
+            value: Value::String(path.to_string_lossy().into_owned()),
+        };
+        self.0.insert("token_file".to_owned(), setting);
+    }
+
+    /// The settings as a configuration, with defaults for the absent ones.
+    pub(super) fn into_config(mut self) -> Result<Config, Error> {
+        let default = Config::new(Vec::new());
+        let config = Config {
+            plane: self.take("plane", planes)?.unwrap_or_default(),
+            token_file: self.take("token_file", file)?.unwrap_or(default.token_file),
+            ca_file: self.take("ca_file", file)?,
+            pin: self.take("pin", pins)?.unwrap_or_default(),
+            state_dir: self.take("state_dir", folder)?.unwrap_or(default.state_dir),
+            report_interval: self
+                .take("report_interval", seconds)?
+                .unwrap_or(default.report_interval),
+            backend: self.take("backend", backend)?.unwrap_or_default(),
+            allow_plaintext: self.take("allow_plaintext", switch)?.unwrap_or_default(),
+            metrics_listen: self.take("metrics_listen", address)?.flatten(),
+            metrics_expose: self.take("metrics_expose", switch)?.unwrap_or_default(),
+            log: self.take("log", filter)?.unwrap_or_default(),
+        };
+        match self.0.pop_first() {
+            None => Ok(config),
+            Some((key, Setting { origin, .. })) => Err(Error::Setting {
+                origin,
+                key,
+                message: "there is no such setting: agent.toml(5) names all of them".to_owned(),
+            }),
+        }
+    }
+
+    /// Takes one setting out, as `read` understands it; none when it is absent.
+    fn take<T>(&mut self, key: &str, read: fn(&Value) -> Result<T, String>) -> Result<Option<T>, Error> {
+        let Some(Setting { origin, value }) = self.0.remove(key) else {
+            return Ok(None);
+        };
+        read(&value).map(Some).map_err(|message| Error::Setting {
+            origin,
+            key: key.to_owned(),
+            message,
+        })
+    }
+}
+
+/// Line and column of a byte, both from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit_once('\n').map_or(before, |(_, line)| line);
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// A variable's value as TOML where it is TOML, else as text.
+fn environment_value(text: &str) -> Value {
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {text}")).ok();
+    let value = parsed.and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn planes(value: &Value) -> Result<Vec<Url>, String> {
+    const WANTED: &str = "write a list of URLs, like [\"https://plane.example.com\"]";
+    let list = value.as_array().ok_or_else(|| not(value, "a list", WANTED))?;
+    let plane = |value: &Value| {
+        let text = value.as_str().ok_or_else(|| not(value, "a URL", WANTED))?;
+        base_url(text).map_err(|_| not(value, "an http or https URL", WANTED))
+    };
+    list.iter().map(plane).collect()
+}
+
+fn file(value: &Value) -> Result<PathBuf, String> {
+    let text = value.as_str();
+    let wanted = "write the path in double quotes, like \"/etc/sentrazone/agent.token\"";
+    text.map(Into::into)
+        .ok_or_else(|| not(value, "the path of a file", wanted))
+}
+
+fn folder(value: &Value) -> Result<PathBuf, String> {
+    let text = value.as_str();
+    let wanted = "write the path in double quotes, like \"/var/lib/sentrazone-agent\"";
+    text.map(Into::into)
+        .ok_or_else(|| not(value, "the path of a folder", wanted))
+}
+
+fn pins(value: &Value) -> Result<Vec<Pin>, String> {
+    const WANTED: &str = "write \"sha256:\" and 64 hexadecimal digits in double quotes, as `sentrazone-plane fingerprint` \
+                          prints it, or a list of those";
+    let pin = |value: &Value| {
+        let parsed = value.as_str().and_then(|text| text.parse().ok());
+        parsed.ok_or_else(|| not(value, "a pin", WANTED))
+    };
+    match value {
+        Value::Array(list) => list.iter().map(pin).collect(),
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Table(_) => Ok(vec![pin(value)?]),
+    }
+}
+
+fn seconds(value: &Value) -> Result<u32, String> {
+    let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
+    number.ok_or_else(|| {
+        let wanted = "write a whole number from 1 to 3600, without quotes, like 15";
+        not(value, "a number of seconds", wanted)
+    })
+}
+
+fn backend(value: &Value) -> Result<Backend, String> {
+    match value.as_str() {
+        Some("kernel") => Ok(Backend::Kernel),
+        Some("userspace") => Ok(Backend::Userspace),
+        _ => Err(not(value, "a backend", "write \"kernel\" or \"userspace\"")),
+    }
+}
+
+fn switch(value: &Value) -> Result<bool, String> {
+    let wanted = "write true or false, without quotes";
+    value.as_bool().ok_or_else(|| not(value, "true or false", wanted))
+}
+
+fn address(value: &Value) -> Result<Option<SocketAddr>, String> {
+    match value.as_str() {
+        Some("") => Ok(None),
+        text => text.and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
+            let wanted = "write an IP address and a port in double quotes, like \"127.0.0.1:9587\", or \"\" for none";
+            not(value, "an address with a port", wanted)
+        }),
+    }
+}
+
+fn filter(value: &Value) -> Result<Filter, String> {
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let wanted = "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or a list in one text, like \
+                      \"info,sentrazone_agent::conversation=debug\"";
+        not(value, "a level of logging", wanted)
+    })
+}
+
+/// The fault, and a good value.
+fn not(value: &Value, kind: &str, wanted: &str) -> String {
+    let shown = match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(switch) => switch.to_string(),
+        Value::Datetime(date) => date.to_string(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
+    };
+    format!("{shown} is not {kind}: {wanted}")
+}

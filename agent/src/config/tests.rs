@@ -1,0 +1,186 @@
+//! Tests of the configuration: each key with good and bad values, file and environment.
+
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.toml");
+    std::fs::write(&path, text).unwrap();
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(&path, environment).map_err(|error| error.to_string())
+}
+
+#[test]
+fn only_the_plane_must_be_named() {
+    let config = load("plane = [\"https://plane.example.com\"]", &[]).unwrap();
+    assert_eq!((config.report_interval, config.backend), (15, Backend::Kernel));
+    assert!(load("", &[]).unwrap_err().contains("name at least one plane"));
+    let environment = [("SENTRAZONE_AGENT_PLANE", "[\"https://plane.example.com\"]")];
+    assert_eq!(load("", &environment).unwrap().plane, config.plane);
+}
+
+#[test]
+fn a_pin_is_one_or_several_and_goes_without_authorities() {
+    let pin = Pin::of_public_key(b"x");
+    let plane = "plane = [\"https://plane.example.com\"]\n";
+    let one = load(&format!("{plane}pin = \"{pin}\""), &[]).unwrap();
+    assert_eq!(one.pin, [pin]);
+    assert!(toml::to_string(&one).unwrap().contains(&format!("pin = \"{pin}\"")));
+    let two = load(&format!("{plane}pin = [\"{pin}\", \"{pin}\"]"), &[]).unwrap();
+    assert_eq!(two.pin, [pin, pin]);
+    assert!(matches!(two.trust(), Ok(Trust::Pins(pins)) if pins.len() == 2));
+    let error = load(&format!("{plane}pin = \"sha256:00\""), &[]).unwrap_err();
+    assert!(
+        error.contains("line 2") && error.contains("64 hexadecimal digits"),
+        "{error}"
+    );
+    let both = load(&format!("{plane}pin = \"{pin}\"\nca_file = \"/ca.pem\""), &[]);
+    assert!(both.unwrap_err().contains("not both"));
+    let plain = load(&format!("plane = [\"http://127.0.0.1:8080\"]\npin = \"{pin}\""), &[]);
+    assert!(plain.unwrap_err().contains("presents no key"));
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_line() {
+    let error = load("plane = [\"https://plane.example.com\"]\nreport_intervall = 3\n", &[]).unwrap_err();
+    assert!(
+        error.contains("line 2") && error.contains("report_intervall"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_environment_goes_before_the_file() {
+    let text = "plane = [\"https://plane.example.com\"]";
+    let environment = [
+        ("SENTRAZONE_AGENT_REPORT_INTERVAL", "3"),
+        ("SENTRAZONE_AGENT_STATE_DIR", "/srv/state"),
+    ];
+    let config = load(text, &environment).unwrap();
+    assert_eq!((config.report_interval, config.state_dir), (3, "/srv/state".into()));
+    assert!(load(text, &[("SENTRAZONE_AGENT_REPORT_INTERVAL", "soon")]).is_err());
+    assert!(load(text, &[("SENTRAZONE_AGENT_NO_SUCH_KEY", "1")]).is_err());
+}
+
+#[test]
+fn a_token_that_systemd_passes_on_goes_before_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "plane = [\"https://plane.example.com\"]\ntoken_file = \"/etc/token\"";
+    let credentials = [("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap())];
+    assert_eq!(load(text, &credentials).unwrap().token_file, Path::new("/etc/token"));
+    let credential = folder.path().join("agent.token");
+    std::fs::write(&credential, "token").unwrap();
+    assert_eq!(load(text, &credentials).unwrap().token_file, credential);
+}
+
+#[test]
+fn a_token_is_not_sent_unencrypted_over_a_network() {
+    assert!(
+        load("plane = [\"http://plane.example.com\"]", &[])
+            .unwrap_err()
+            .contains("allow_plaintext")
+    );
+    assert!(load("plane = [\"http://plane.example.com\"]\nallow_plaintext = true", &[]).is_ok());
+    let shown = "plane = [\"https://x\"]\nmetrics_listen = \"[::]:9587\"\nmetrics_expose = true\nlog = \"debug\"";
+    assert!(load(shown, &[]).unwrap().metrics_listen.is_some());
+    for loopback in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"] {
+        assert!(load(&format!("plane = [\"{loopback}\"]"), &[]).is_ok(), "{loopback}");
+    }
+    for bad in [
+        "plane = []",
+        "plane = [\"ftp://x\"]",
+        "plane = [\"https://x\"]\nreport_interval = 0",
+        "plane = [\"https://x\"]\nmetrics_listen = \"9587\"",
+        "plane = [\"https://x\"]\nmetrics_listen = \"0.0.0.0:9587\"",
+        "plane = [\"https://x\"]\nlog = \"loud\"",
+    ] {
+        assert!(load(bad, &[]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_bad_value_is_refused_with_its_line_its_setting_and_a_good_one() {
+    let cases = [
+        ("plane", "\"https://x\"", "list of URLs"),
+        ("plane", "[7]", "https://plane.example.com"),
+        ("plane", "[\"plane.example.com\"]", "https://plane.example.com"),
+        ("plane", "[\"https://[::1\"]", "https://plane.example.com"),
+        ("token_file", "7", "/etc/sentrazone/agent.token"),
+        ("ca_file", "true", "in double quotes"),
+        ("pin", "7", "64 hexadecimal digits"),
+        ("pin", "[\"sha256:12\"]", "64 hexadecimal digits"),
+        ("state_dir", "[]", "/var/lib/sentrazone-agent"),
+        ("report_interval", "\"15\"", "like 15"),
+        ("report_interval", "-3", "1 to 3600"),
+        ("report_interval", "99999999999", "1 to 3600"),
+        ("report_interval", "1.5", "1 to 3600"),
+        ("backend", "\"wireguard\"", "\"kernel\" or \"userspace\""),
+        ("backend", "true", "\"kernel\" or \"userspace\""),
+        ("allow_plaintext", "\"yes\"", "true or false"),
+        ("metrics_listen", "\"9587\"", "127.0.0.1:9587"),
+        ("metrics_listen", "9587", "127.0.0.1:9587"),
+        ("metrics_expose", "1", "true or false"),
+        ("log", "\"loud\"", "\"debug\""),
+        ("log", "3", "\"debug\""),
+    ];
+    for (key, value, wanted) in cases {
+        let error = load(&format!("\n{key} = {value}\n"), &[]).unwrap_err();
+        let said = format!("agent.toml: line 2: {key}: ");
+        assert!(
+            error.contains(&said) && error.contains(wanted),
+            "{key} = {value}: {error}"
+        );
+        assert_in_our_words(&error);
+        let variable = format!("SENTRAZONE_AGENT_{}", key.to_uppercase());
+        let error = load("", &[(&variable, value)]).unwrap_err();
+        let said = format!("the variable {variable}: {key}: ");
+        assert!(
+            error.contains(&said) && error.contains(wanted),
+            "{key} = {value}: {error}"
+        );
+        assert_in_our_words(&error);
+    }
+}
+
+/// Words of the libraries that read the values.
+fn assert_in_our_words(error: &str) {
+    let theirs = [
+        "TOML parse",
+        "invalid type",
+        "expected",
+        "relative URL",
+        "invalid socket",
+        "unknown variant",
+        "|",
+    ];
+    assert!(!theirs.iter().any(|words| error.contains(words)), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_with_line_and_column() {
+    for bad in [
+        "\nplane = \"https://x",
+        "\nplane https://x",
+        "\n= 3",
+        "\nlog = \"info\"\nlog = \"warn\"",
+    ] {
+        let error = load(bad, &[]).unwrap_err();
+        assert!(error.contains("agent.toml: line "), "{bad:?}: {error}");
+        assert!(error.contains("report_interval = 15"), "{bad:?}: {error}");
+        assert_in_our_words(&error);
+    }
+    let error = load("\nplane https://x", &[]).unwrap_err();
+    assert!(error.contains("line 2, column "), "{error}");
+}
+
+#[test]
+fn a_variable_does_not_hide_a_bad_value_of_the_file() {
+    let error = load(
+        "report_interval = \"soon\"",
+        &[("SENTRAZONE_AGENT_REPORT_INTERVAL", "3")],
+    )
+    .unwrap_err();
+    assert!(error.contains("line 1: report_interval"), "{error}");
+}

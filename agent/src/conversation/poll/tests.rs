@@ -1,0 +1,352 @@
+//! The whole conversation, with planes that behave well and badly, in virtual time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use wgctl::device::memory::Memory;
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Ask, Change, Peer};
+use wgctl::{Clock, PublicKey, Timestamp};
+
+use super::*;
+use crate::conversation::backoff::Jitter;
+use crate::conversation::fake_plane::{Behaviour, FakePlane};
+use crate::desired::tests::{answer as says, interface, peer, server as los_angeles};
+use crate::reconcile::{EventLoop, LinkBy, Reconciler};
+use crate::{captured_log, host};
+
+/// An agent among the tasks of a test; dropped, it is gone like one that was killed.
+struct Agent {
+    devices: Memory,
+    folder: tempfile::TempDir,
+    tasks: JoinSet<()>,
+    /// Seconds between reports.
+    every: u32,
+}
+
+impl Agent {
+    /// A new host that dials these planes. Each wait is as long as it may be.
+    async fn of(planes: &[FakePlane]) -> Self {
+        Self::reporting_each(60, planes).await
+    }
+
+    async fn reporting_each(every: u32, planes: &[FakePlane]) -> Self {
+        let mut agent = Self {
+            devices: Memory::new(),
+            folder: tempfile::tempdir().unwrap(),
+            tasks: JoinSet::new(),
+            every,
+        };
+        agent.start(planes).await;
+        agent
+    }
+
+    /// Gives how long it took to be ready.
+    async fn start(&mut self, planes: &[FakePlane]) -> Duration {
+        captured_log::begin();
+        let began = Instant::now();
+        let folder = self.folder.path().to_owned();
+        let secrets = Arc::new(Secrets::open(&folder).unwrap());
+        let host = host::Memory::new(self.devices.clone());
+        let reconciler = Reconciler::new(self.devices.clone(), host, LinkBy::Us, Arc::clone(&secrets), folder);
+        let clock = Clock::new(|| Timestamp::from_unix(1_800_000_000));
+        let (turns, handle) = EventLoop::new(reconciler, clock);
+        let (ready, is_ready) = oneshot::channel();
+        // One less than what every bound divides: the longest wait below it.
+        let planes = Planes::new(planes.to_vec(), Jitter::new(|| 240_000 - 1));
+        let server = crate::cache::server_of(self.folder.path());
+        self.tasks = crate::conversation::start(planes, secrets, handle, server, self.every);
+        self.tasks.spawn(turns.run(ready));
+        is_ready.await.unwrap();
+        began.elapsed()
+    }
+
+    fn keys(&self) -> BTreeSet<PublicKey> {
+        let device = self.devices.device(&interface().name);
+        device.map_or_else(BTreeSet::new, |device| device.peers.into_keys().collect())
+    }
+
+    async fn has(&self, peers: &[Peer]) {
+        let keys: BTreeSet<_> = peers.iter().map(|peer| peer.public_key).collect();
+        until("the interface has these peers", || self.keys() == keys).await;
+    }
+}
+
+/// Waits in virtual time.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within ten minutes: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_held_until_there_is_news_and_what_comes_is_confirmed() {
+    let (one, two) = (peer(2), peer(3));
+    let plane = FakePlane::new(std::slice::from_ref(&one));
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    agent.has(std::slice::from_ref(&one)).await;
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(plane.record().polls.len(), 4, "everything, then one each 25 s");
+    let changed = Instant::now();
+    plane.change(&[one.clone(), two.clone()]);
+    agent.has(&[one, two]).await;
+    assert!(changed.elapsed() < Duration::from_millis(100), "the held poll told");
+    until("it is confirmed", || {
+        plane
+            .record()
+            .applied
+            .last()
+            .is_some_and(|applied| applied.revision == 2)
+    })
+    .await;
+    let record = plane.record();
+    assert_eq!(record.hellos.len(), 1, "one connection");
+    let asked: Vec<u64> = record.polls.iter().map(|(_, query)| query.revision).collect();
+    assert_eq!(asked, [0, 1, 1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_takes_nothing_away_and_is_tried_again_ever_more_rarely() {
+    let one = peer(2);
+    let plane = FakePlane::new(std::slice::from_ref(&one));
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    agent.has(std::slice::from_ref(&one)).await;
+    plane.behave(Behaviour::Refuses(401));
+    tokio::time::sleep(seconds(3600)).await;
+    assert_eq!(agent.keys(), BTreeSet::from([one.public_key]));
+    let hellos = plane.record().hellos.len();
+    assert!((100..=130).contains(&hellos), "{hellos} in an hour: every 30 s at most");
+    plane.behave(Behaviour::Answers);
+    plane.change(&[]);
+    agent.has(&[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_fit_is_followed_by_asking_for_everything() {
+    let (one, two) = (peer(2), peer(3));
+    let plane = FakePlane::new(&[one.clone(), two.clone()]);
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    agent.has(&[one.clone(), two.clone()]).await;
+    let delta = |life, revision| {
+        let remove = vec![one.id];
+        says(
+            life,
+            revision,
+            Change::Delta {
+                interface: None,
+                upsert: Vec::new(),
+                remove,
+            },
+        )
+    };
+    let life = plane.record().life;
+    for lie in [delta(Incarnation::random(), 9), delta(life, 0)] {
+        let before = plane.record().polls.len();
+        plane.record().lies.push_back(lie);
+        until("it asks for everything", || {
+            let record = plane.record();
+            let mut since = record.polls.iter().skip(before);
+            since.any(|(_, query)| (query.revision, query.incarnation) == (0, None))
+        })
+        .await;
+        assert_eq!(agent.keys().len(), 2, "nothing was taken away meanwhile");
+    }
+    assert_eq!(plane.record().hellos.len(), 1, "it is no failure of the plane");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stock_of_prekeys_is_filled_with_as_many_as_one_message_may_bring() {
+    let plane = FakePlane::new(&[]);
+    plane.record().prekeys_wanted = 1000;
+    let _agent = Agent::of(std::slice::from_ref(&plane)).await;
+    until("prekeys come", || !plane.record().prekeys.is_empty()).await;
+    let record = plane.record();
+    let ids: BTreeSet<_> = record.prekeys.iter().map(|prekey| prekey.id).collect();
+    assert_eq!(ids.len(), 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_host_can_answer_is_answered_while_the_poll_goes_on() {
+    let plane = FakePlane::new(&[]);
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    let secrets = Secrets::open(agent.folder.path()).unwrap();
+    let prekey = secrets.prekey(&los_angeles()).unwrap();
+    let ask = serde_json::json!({
+        "kind": "configuration", "id": prekey.id, "name": "alice", "public_key": prekey.public_key,
+        "private_key": prekey.private_key, "addresses": ["10.8.0.2/32"], "allowed_ips": ["0.0.0.0/0"],
+        "endpoint": "vpn.example.com:51820"
+    });
+    let ask: Ask = serde_json::from_value(ask).unwrap();
+    let id = wgctl::name::RequestId::random();
+    plane.record().requests.push(Request { id, ask });
+    until("it is answered", || !plane.record().replies.is_empty()).await;
+    let record = plane.record();
+    let [(answered, wgctl::protocol::v1::Reply::Configuration { text })] = record.replies.as_slice() else {
+        panic!("one configuration: {:?}", record.replies);
+    };
+    assert!(*answered == id && text.contains("PrivateKey"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
+    let one = peer(2);
+    let planes = [Behaviour::Gone, Behaviour::Refuses(503), Behaviour::Gone].map(|manner| {
+        let plane = FakePlane::new(std::slice::from_ref(&one));
+        plane.behave(manner);
+        plane
+    });
+    let agent = Agent::of(&planes).await;
+    until("each was dialled three times", || planes[2].record().hellos.len() == 3).await;
+    let mut dialled: Vec<(Instant, usize)> = Vec::new();
+    for (at, plane) in planes.iter().enumerate() {
+        dialled.extend(plane.record().hellos.iter().map(|when| (*when, at)));
+    }
+    dialled.sort();
+    let order: Vec<usize> = dialled.iter().map(|(_, plane)| *plane).collect();
+    assert_eq!(order, [0, 1, 2, 0, 1, 2, 0, 1, 2]);
+    let waits: Vec<u128> = dialled
+        .windows(2)
+        .map(|pair| (pair[1].0 - pair[0].0).as_millis())
+        .collect();
+    assert_eq!(waits, [499, 999, 1999, 3999, 7999, 15_999, 29_999, 29_999]);
+    planes[1].behave(Behaviour::Answers);
+    agent.has(&[one]).await;
+    assert_eq!(planes[0].record().hellos.len(), 4);
+    assert_eq!(planes[2].record().hellos.len(), 3, "who answers is stayed with");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plane_that_never_answers_keeps_nobody_from_being_ready_or_from_repairing() {
+    let one = peer(2);
+    let plane = FakePlane::new(std::slice::from_ref(&one));
+    let mut agent = Agent::of(std::slice::from_ref(&plane)).await;
+    agent.has(std::slice::from_ref(&one)).await;
+    plane.behave(Behaviour::Silent);
+    agent.tasks.shutdown().await;
+    agent.devices.delete(&interface().name);
+    assert!(agent.start(std::slice::from_ref(&plane)).await < Duration::from_millis(10));
+    assert_eq!(
+        agent.keys(),
+        BTreeSet::from([one.public_key]),
+        "ready says that it is there"
+    );
+    agent.devices.delete(&interface().name);
+    let gone = Instant::now();
+    agent.has(std::slice::from_ref(&one)).await;
+    assert!(gone.elapsed() < seconds(31), "a round comes though nobody answers");
+    plane.behave(Behaviour::Answers);
+    plane.change(&[]);
+    agent.has(&[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_another_server_changes_nothing_on_this_host() {
+    let one = peer(2);
+    let plane = FakePlane::new(std::slice::from_ref(&one));
+    let mut agent = Agent::of(std::slice::from_ref(&plane)).await;
+    agent.has(std::slice::from_ref(&one)).await;
+    agent.tasks.shutdown().await;
+    plane.record().server = "new-york".parse().unwrap();
+    plane.change(&[]);
+    agent.start(std::slice::from_ref(&plane)).await;
+    until("it is dialled anew", || plane.record().hellos.len() > 3).await;
+    assert_eq!(agent.keys(), BTreeSet::from([one.public_key]));
+    assert!(plane.record().polls.iter().all(|(_, query)| query.revision <= 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
+    let one = peer(2);
+    let (silent, other) = (FakePlane::new(&[]), FakePlane::new(std::slice::from_ref(&one)));
+    silent.behave(Behaviour::Silent);
+    let agent = Agent::of(&[silent.clone(), other.clone()]).await;
+    agent.has(std::slice::from_ref(&one)).await;
+    for _ in 0..3 {
+        other.behave(Behaviour::Gone);
+        other.change(&[]);
+        tokio::time::sleep(seconds(5)).await;
+        other.behave(Behaviour::Answers);
+        let back = Instant::now();
+        agent.has(&[]).await;
+        assert!(back.elapsed() < seconds(10), "{:?}", back.elapsed());
+        other.change(std::slice::from_ref(&one));
+        agent.has(std::slice::from_ref(&one)).await;
+    }
+    assert_eq!(silent.record().hellos.len(), 1);
+    other.behave(Behaviour::Gone);
+    silent.behave(Behaviour::Answers);
+    silent.change(&[]);
+    agent.has(&[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_stuck_makes_way_for_the_next() {
+    let plane = FakePlane::new(&[]);
+    let _agent = Agent::reporting_each(5, std::slice::from_ref(&plane)).await;
+    tokio::time::sleep(seconds(20)).await;
+    plane.record().stuck = 1;
+    while plane.record().stuck > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let before = plane.record().reports.len();
+    assert!(before > 0);
+    tokio::time::sleep(seconds(11)).await;
+    assert!(plane.record().reports.len() > before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_agent_introduces_itself_again_when_another_host_took_its_place() {
+    let plane = FakePlane::new(&[]);
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    until("it polls", || !plane.record().polls.is_empty()).await;
+    let ours = Secrets::open(agent.folder.path()).unwrap().private_key().public_key();
+    let another = || Some(wgctl::PrivateKey::generate().unwrap().public_key());
+    let has_ours = || plane.record().public_key == Some(ours);
+    plane.record().public_key = another();
+    let began = Instant::now();
+    until("this host's key is on record again", has_ours).await;
+    assert!(began.elapsed() <= seconds(26), "by the next answer");
+    plane.record().public_key = another();
+    until("it is claimed again", has_ours).await;
+    assert!(began.elapsed() >= seconds(60), "not more often than once a minute");
+    assert_eq!(plane.record().hellos.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plane_that_refuses_another_introduction_for_now_is_still_followed() {
+    let one = peer(2);
+    let plane = FakePlane::new(&[]);
+    let agent = Agent::of(std::slice::from_ref(&plane)).await;
+    until("it polls", || !plane.record().polls.is_empty()).await;
+    {
+        let mut record = plane.record();
+        record.public_key = Some(wgctl::PrivateKey::generate().unwrap().public_key());
+        record.refuses_hello = Some(429);
+    }
+    until("it claims", || plane.record().hellos.len() == 2).await;
+    let changed = Instant::now();
+    plane.change(std::slice::from_ref(&one));
+    agent.has(std::slice::from_ref(&one)).await;
+    assert!(changed.elapsed() < seconds(1), "the conversation goes on");
+    plane.record().refuses_hello = None;
+    let ours = Secrets::open(agent.folder.path()).unwrap().private_key().public_key();
+    until("its key is on record", || plane.record().public_key == Some(ours)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plane_that_does_not_say_whose_key_it_has_is_not_asked_again() {
+    let plane = FakePlane::new(&[]);
+    let _agent = Agent::of(std::slice::from_ref(&plane)).await;
+    until("it polls", || !plane.record().polls.is_empty()).await;
+    plane.record().public_key = None;
+    tokio::time::sleep(seconds(600)).await;
+    assert_eq!(plane.record().hellos.len(), 1);
+}

@@ -1,0 +1,207 @@
+//! The desired state of this host, as the plane last sent it.
+//!
+//! Owns the state and the pure step from one revision to the next. It must not do I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use wgctl::name::Incarnation;
+use wgctl::protocol::v1::{Change, Desired, Interface, Peer};
+use wgctl::{PeerId, PublicKey, ServerId};
+
+/// The desired state at a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The server that this host is.
+    pub server_id: ServerId,
+    /// The incarnation of the database that `revision` belongs to.
+    pub incarnation: Incarnation,
+    /// The revision.
+    pub revision: u64,
+    /// The interface.
+    pub interface: Interface,
+    /// The peers.
+    pub peers: BTreeMap<PeerId, Peer>,
+}
+
+impl State {
+    /// Applies one change. Returns its scope.
+    fn apply(&mut self, delta: Delta) -> ChangeScope {
+        let all = delta.interface.is_some();
+        let (ids, keys) = self.change(delta);
+        match all {
+            true => ChangeScope::All,
+            false => ChangeScope::Peers { ids, keys },
+        }
+    }
+
+    /// Applies one change. Returns the peers it concerns, and the keys they had and have.
+    pub fn change(&mut self, delta: Delta) -> (BTreeSet<PeerId>, Vec<PublicKey>) {
+        let Delta {
+            revision,
+            interface,
+            upsert,
+            remove,
+        } = delta;
+        self.revision = revision;
+        if let Some(interface) = interface {
+            self.interface = interface;
+        }
+        let ids = upsert.iter().map(|peer| &peer.id).chain(&remove).copied().collect();
+        let mut keys = Vec::new();
+        for id in &remove {
+            keys.extend(self.peers.remove(id).map(|peer| peer.public_key));
+        }
+        for peer in upsert {
+            keys.push(peer.public_key);
+            let before = self.peers.insert(peer.id, peer);
+            keys.extend(before.map(|peer| peer.public_key));
+        }
+        (ids, keys)
+    }
+}
+
+/// The change from one revision to a later one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The later revision.
+    pub revision: u64,
+    /// The interface, if it changed.
+    pub interface: Option<Interface>,
+    /// Peers that are new or changed.
+    pub upsert: Vec<Peer>,
+    /// Peers that were removed.
+    pub remove: Vec<PeerId>,
+}
+
+impl Delta {
+    /// The change in an answer of the plane, if it holds one.
+    #[must_use]
+    pub fn of(desired: &Desired) -> Option<Self> {
+        match &desired.change {
+            Change::Delta {
+                interface,
+                upsert,
+                remove,
+            } => Some(Self {
+                revision: desired.revision,
+                interface: interface.clone(),
+                upsert: upsert.clone(),
+                remove: remove.clone(),
+            }),
+            Change::Unchanged | Change::Snapshot { .. } => None,
+        }
+    }
+}
+
+/// The state that an answer of the plane builds on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The agent's current state.
+    Here,
+    /// None: everything was asked for, and the answer replaces any state. So a server that was removed and
+    /// created again, whose revisions start from one, is followed.
+    Nothing,
+}
+
+/// The part of the state that a step changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeScope {
+    /// Nothing.
+    Nothing,
+    /// These peers.
+    Peers {
+        /// The peers.
+        ids: BTreeSet<PeerId>,
+        /// The keys they had and have.
+        keys: Vec<PublicKey>,
+    },
+    /// Everything.
+    All,
+}
+
+/// An answer that does not fit the state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// A delta to a state that the agent does not have.
+    #[error("the plane sent changes to a state that this agent does not have: asking for everything")]
+    NoBase,
+    /// An answer with an older revision.
+    #[error("the plane sent revision {theirs}, older than {ours}, which this agent has: asking for everything")]
+    Older {
+        /// The revision of the answer.
+        theirs: u64,
+        /// The revision of the state.
+        ours: u64,
+    },
+}
+
+/// Applies one answer of the plane.
+pub fn step(
+    state: &mut Option<State>,
+    server_id: &ServerId,
+    desired: Desired,
+    base: Base,
+) -> Result<ChangeScope, StepError> {
+    let Desired {
+        // Agreed on at the introduction.
+        version: _,
+        incarnation,
+        revision,
+        change,
+        // For the log and for the conversation, not for the state.
+        caused_by: _,
+        requests: _,
+        prekeys_wanted: _,
+        public_key: _,
+    } = desired;
+    let same_life = state
+        .as_ref()
+        .filter(|state| state.incarnation == incarnation && state.server_id == *server_id)
+        .filter(|_| base == Base::Here);
+    if let Some(ours) = same_life.map(|state| state.revision).filter(|ours| *ours > revision) {
+        return Err(StepError::Older { theirs: revision, ours });
+    }
+    match (change, same_life.is_some(), state.as_mut()) {
+        (Change::Unchanged, true, _) => Ok(ChangeScope::Nothing),
+        (
+            Change::Delta {
+                interface,
+                upsert,
+                remove,
+            },
+            true,
+            Some(state),
+        ) => Ok(state.apply(Delta {
+            revision,
+            interface,
+            upsert,
+            remove,
+        })),
+        (Change::Unchanged | Change::Delta { .. }, ..) => Err(StepError::NoBase),
+        (Change::Snapshot { interface, peers }, ..) => {
+            let peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
+            *state = Some(State {
+                server_id: server_id.clone(),
+                incarnation,
+                revision,
+                interface,
+                peers,
+            });
+            Ok(ChangeScope::All)
+        }
+    }
+}
+
+/// The networks of a peer that are outside the interface's own, and so need a route.
+pub fn routed<'a>(interface: &'a Interface, peer: &'a Peer) -> impl Iterator<Item = IpNet> + 'a {
+    let own = |net: &IpNet| interface.addresses.iter().any(|address| address.trunc().contains(net));
+    peer.allowed_ips
+        .iter()
+        .map(|net| wgctl::address::normal(*net))
+        .filter(move |net| !own(net))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

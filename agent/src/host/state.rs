@@ -1,0 +1,232 @@
+//! The host side of an interface as read, and its differences from the desired one.
+//!
+//! Owns the pure comparison: the single differences, and whether one of them changed between two
+//! readings. It must not do I/O.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use wgctl::drift::DriftKind;
+
+use super::{Spec, nat, routes};
+
+/// The host side of an interface, as read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostState {
+    /// The link's index: another link of the same name has another.
+    pub index: u32,
+    /// Its MTU.
+    pub mtu: u32,
+    /// It is administratively up.
+    pub up: bool,
+    /// Its addresses, link-local ones left out.
+    pub addresses: BTreeSet<IpNet>,
+    /// Networks with a route over it in the main table, whoever created it.
+    pub routes: BTreeSet<IpNet>,
+    /// Those of them that have our route.
+    pub our_routes: BTreeSet<IpNet>,
+    /// The masquerading in our table.
+    pub masquerade: Masquerade,
+}
+
+/// Our table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Masquerade {
+    /// There is none.
+    #[default]
+    None,
+    /// The marks of its rules.
+    Rules(Vec<Vec<u8>>),
+    /// It cannot be read.
+    Unreadable,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// An address is not there.
+    AddressMissing(IpNet),
+    /// An address is there and should not be.
+    AddressSurplus(IpNet),
+    /// The MTU is this one.
+    Mtu(u32),
+    /// The masquerading is another.
+    Masquerade,
+    /// The link is down.
+    Down,
+    /// A route is not there.
+    RouteMissing(IpNet),
+    /// A route of ours is there and should not be.
+    RouteSurplus(IpNet),
+}
+
+impl Difference {
+    /// The kind of drift if others caused it; none for a difference that others do not cause.
+    #[must_use]
+    pub const fn kind(&self) -> Option<DriftKind> {
+        match self {
+            Self::AddressMissing(_) => Some(DriftKind::AddressRemoved),
+            Self::AddressSurplus(_) => Some(DriftKind::AddressAdded),
+            Self::Mtu(_) => Some(DriftKind::MtuChanged),
+            Self::Masquerade => Some(DriftKind::MasqueradeChanged),
+            Self::Down => Some(DriftKind::LinkDown),
+            Self::RouteMissing(_) => Some(DriftKind::RouteRemoved),
+            Self::RouteSurplus(_) => None,
+        }
+    }
+
+    /// The network it is about.
+    #[must_use]
+    pub const fn network(&self) -> Option<IpNet> {
+        match self {
+            Self::AddressMissing(network)
+            | Self::AddressSurplus(network)
+            | Self::RouteMissing(network)
+            | Self::RouteSurplus(network) => Some(*network),
+            Self::Mtu(_) | Self::Masquerade | Self::Down => None,
+        }
+    }
+
+    /// A description for people.
+    #[must_use]
+    pub fn detail(&self, spec: &Spec) -> String {
+        let name = &spec.name;
+        match self {
+            Self::AddressMissing(address) => format!("{name} has no address {address}"),
+            Self::AddressSurplus(address) => format!("{name} has the address {address}, which is not recorded"),
+            Self::Mtu(mtu) => format!("{name} has MTU {mtu} instead of {}", spec.mtu.unwrap_or_default()),
+            Self::Masquerade => format!("the table inet sentrazone-{name} is not as it was left"),
+            Self::Down => format!("{name} is down"),
+            Self::RouteMissing(network) => format!("there is no route to {network} over {name}"),
+            Self::RouteSurplus(network) => format!("there is still a route to {network} over {name}"),
+        }
+    }
+}
+
+impl HostState {
+    /// The differences from `spec`, one by one.
+    #[must_use]
+    pub fn differences(&self, spec: &Spec) -> BTreeSet<Difference> {
+        let Self {
+            index: _,
+            mtu,
+            up,
+            addresses,
+            routes,
+            our_routes,
+            masquerade,
+        } = self;
+        let wanted: BTreeSet<IpNet> = spec.addresses.iter().copied().collect();
+        let wanted_routes = routes::wanted(spec);
+        let missing = wanted.difference(addresses).copied();
+        let surplus = addresses.difference(&wanted).copied();
+        let unrouted = wanted_routes.difference(routes).copied();
+        let stale = our_routes.difference(&wanted_routes).copied();
+        let other_mtu = spec.mtu.is_some_and(|wanted| u32::from(wanted) != *mtu);
+        let mut all: BTreeSet<Difference> = missing.map(Difference::AddressMissing).collect();
+        all.extend(surplus.map(Difference::AddressSurplus));
+        all.extend(other_mtu.then_some(Difference::Mtu(*mtu)));
+        all.extend((*masquerade != nat::wanted(spec)).then_some(Difference::Masquerade));
+        all.extend((!up).then_some(Difference::Down));
+        all.extend(unrouted.map(Difference::RouteMissing));
+        all.extend(stale.map(Difference::RouteSurplus));
+        all
+    }
+
+    /// Returns whether the subject of `difference` was different in an earlier reading.
+    #[must_use]
+    pub fn moved_since(&self, earlier: &Self, difference: &Difference) -> bool {
+        match difference {
+            Difference::AddressMissing(address) | Difference::AddressSurplus(address) => {
+                self.addresses.contains(address) != earlier.addresses.contains(address)
+            }
+            Difference::Mtu(_) => self.mtu != earlier.mtu,
+            // What cannot be read was not seen to change.
+            Difference::Masquerade => {
+                self.masquerade != Masquerade::Unreadable && self.masquerade != earlier.masquerade
+            }
+            Difference::Down => self.up != earlier.up,
+            Difference::RouteMissing(network) | Difference::RouteSurplus(network) => {
+                self.routes.contains(network) != earlier.routes.contains(network)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Meddle = fn(&mut HostState);
+
+    fn networks<C: FromIterator<IpNet>>(texts: &[&str]) -> C {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn spec() -> Spec {
+        Spec {
+            name: "wg0".parse().unwrap(),
+            addresses: networks(&["10.8.0.1/24"]),
+            mtu: Some(1380),
+            routes: networks(&["10.50.0.0/16"]),
+            masquerade: networks(&["10.8.0.0/24"]),
+        }
+    }
+
+    fn as_it_should_be() -> HostState {
+        HostState {
+            index: 7,
+            mtu: 1380,
+            up: true,
+            addresses: networks(&["10.8.0.1/24"]),
+            routes: networks(&["10.50.0.0/16"]),
+            our_routes: networks(&["10.50.0.0/16"]),
+            masquerade: nat::wanted(&spec()),
+        }
+    }
+
+    #[test]
+    fn each_thing_that_differs_is_said_by_itself_and_was_moved() {
+        let good = as_it_should_be();
+        assert!(good.differences(&spec()).is_empty());
+        let address: IpNet = "10.8.0.1/24".parse().unwrap();
+        let another: IpNet = "10.9.0.1/24".parse().unwrap();
+        let route: IpNet = "10.50.0.0/16".parse().unwrap();
+        let cases: [(Difference, Meddle); 6] = [
+            (Difference::AddressMissing(address), |shown| shown.addresses.clear()),
+            (Difference::AddressSurplus(another), |shown| {
+                shown.addresses.insert("10.9.0.1/24".parse().unwrap());
+            }),
+            (Difference::Mtu(1300), |shown| shown.mtu = 1300),
+            (Difference::Masquerade, |shown| shown.masquerade = Masquerade::None),
+            (Difference::Down, |shown| shown.up = false),
+            (Difference::RouteMissing(route), |shown| {
+                shown.routes.clear();
+                shown.our_routes.clear();
+            }),
+        ];
+        for (difference, meddle) in cases {
+            let mut now = good.clone();
+            meddle(&mut now);
+            assert_eq!(now.differences(&spec()), BTreeSet::from([difference.clone()]));
+            assert!(now.moved_since(&good, &difference), "{difference:?}");
+            assert!(!now.moved_since(&now, &difference), "{difference:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_somebody_else_made_serves_and_is_not_ours_to_remove() {
+        let mut shown = as_it_should_be();
+        shown.our_routes.clear();
+        shown.routes.insert("172.16.0.0/12".parse().unwrap());
+        assert!(shown.differences(&spec()).is_empty());
+    }
+
+    #[test]
+    fn masquerading_that_cannot_be_read_is_tried_and_blamed_on_nobody() {
+        let (good, mut now) = (as_it_should_be(), as_it_should_be());
+        now.masquerade = Masquerade::Unreadable;
+        assert_eq!(now.differences(&spec()), BTreeSet::from([Difference::Masquerade]));
+        assert!(!now.moved_since(&good, &Difference::Masquerade));
+    }
+}

@@ -1,0 +1,102 @@
+//! A change of a few peers, at the cost of those few.
+//!
+//! Owns the planning against the last reading, and the update of that reading. Any failure leads to a
+//! whole round. It must not read the interface.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use wgctl::device::plan::{Scope, plan};
+use wgctl::device::{Backend, DesiredDevice, DesiredPeer, Device};
+use wgctl::{PeerId, PublicKey, Timestamp};
+
+use super::drift_detection::Baseline;
+use super::reconciler::Reconciler;
+use crate::desired::State;
+use crate::host::Host;
+use crate::metrics::ComparisonScope;
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// Carries out the change of these peers, which had and have these keys.
+    pub(super) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
+        let began = Instant::now();
+        let Some(mut actual) = self.actual.take() else {
+            self.reindex();
+            return self.round(now);
+        };
+        let Some(state) = self.state.take() else { return };
+        let routes_moved = self.index_again(&state, ids, keys);
+        let (peers, failed) = self.desired_peers(&state, ids.iter(), &actual, now);
+        let desired = self.desired_device(&state, peers);
+        let changes = plan(&desired, &actual, &Scope::Peers(keys)).peers;
+        let applied = match changes.is_empty() {
+            true => Ok(()),
+            false => self.send(&state, changes),
+        };
+        let routed = match routes_moved {
+            true => self.configure(&state, now),
+            false => Ok(()),
+        };
+        if let Err(error) = applied.and(routed) {
+            tracing::debug!("{error}: the whole interface is compared");
+            // The state of these is unknown; the others are unchanged.
+            desired.peers.keys().for_each(|key| drop(actual.peers.remove(key)));
+            self.remembered = Baseline::Known(actual);
+            self.state = Some(state);
+            self.metrics.reconciled(ComparisonScope::Peers, began.elapsed(), false);
+            return self.round(now);
+        }
+        remember(&mut actual, &desired, keys);
+        self.actual = Some(actual);
+        self.verdict.revision = state.revision;
+        self.verdict.failed.retain(|id, _| !ids.contains(id));
+        self.verdict.failed.extend(failed);
+        let expiries = ids
+            .iter()
+            .filter_map(|id| state.peers.get(id)?.expires_at)
+            .filter(|end| *end > now);
+        self.next_expiry = expiries.chain(self.next_expiry).min();
+        self.state = Some(state);
+        self.metrics.reconciled(ComparisonScope::Peers, began.elapsed(), true);
+        self.note_verdict();
+    }
+
+    /// Updates the index. Returns whether other networks need routes now.
+    fn index_again(&mut self, state: &State, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) -> bool {
+        let before = self.index.routed(ids);
+        keys.iter().for_each(|key| self.index.remove(key));
+        for id in ids {
+            match state.peers.get(id) {
+                Some(peer) => self.index.insert(&state.interface, peer),
+                None => self.opened.forget(id),
+            }
+        }
+        let after = self.index.routed(ids);
+        // The routes of an expired peer are gone; its end may have been postponed.
+        let expires = |id: &PeerId| state.peers.get(id).is_some_and(|peer| peer.expires_at.is_some());
+        before != after || (!after.is_empty() && ids.iter().any(expires))
+    }
+}
+
+/// Updates the last reading with the changes that were sent.
+fn remember(actual: &mut Device, desired: &DesiredDevice, keys: &[PublicKey]) {
+    for key in keys {
+        match desired.peers.get(key) {
+            None => {
+                actual.peers.remove(key);
+            }
+            Some(DesiredPeer {
+                preshared_key,
+                persistent_keepalive,
+                allowed_ips,
+                endpoint,
+            }) => {
+                let peer = actual.peers.entry(*key).or_default();
+                peer.preshared_key.clone_from(preshared_key);
+                peer.persistent_keepalive = *persistent_keepalive;
+                peer.allowed_ips.clone_from(allowed_ips);
+                peer.endpoint = endpoint.or(peer.endpoint);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The decision whether drift is repaired, left as it is, or superseded.
+//!
+//! Owns that decision, by the server's drift policy, and the entry of the outcome in the ledger. It must
+//! not compare (`drift_detection` does) or send (`round` does).
+
+use std::collections::BTreeSet;
+
+use wgctl::device::Backend;
+use wgctl::drift::{DriftKind, DriftPolicy};
+use wgctl::{PeerId, PublicKey, Timestamp};
+
+use super::reconciler::Reconciler;
+use crate::desired::State;
+use crate::drift::{Finding, Id, Side, Subject};
+use crate::host::Host;
+
+/// The findings of a comparison, and those of them that are left as they are.
+pub(super) struct Assessment {
+    pub(super) found: Vec<Finding>,
+    pub(super) left: BTreeSet<Id>,
+    /// The earlier state is certain. A state that is only assumed, for the time before the agent started,
+    /// and that cannot be repaired now, probably never was.
+    pub(super) certain: bool,
+}
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    pub(super) fn judge(&self, state: &State, found: Vec<Finding>, certain: bool) -> Assessment {
+        let concerned = found.iter().filter(|found| self.concerns(found));
+        let left = match state.interface.drift {
+            DriftPolicy::Enforce => BTreeSet::new(),
+            DriftPolicy::Report => concerned.map(|found| found.id).collect(),
+        };
+        Assessment { found, left, certain }
+    }
+
+    /// Returns whether it is drift, now or since an earlier round.
+    fn concerns(&self, found: &Finding) -> bool {
+        found.drifted || self.ledger.stands(&found.id)
+    }
+
+    /// Notes the outcome for each drift. `differing` gives the remaining differences.
+    pub(super) fn conclude(
+        &mut self,
+        state: &State,
+        side: Side,
+        judged: Assessment,
+        now: Timestamp,
+        differing: impl FnOnce(&Self) -> Vec<Finding>,
+    ) {
+        let Assessment { found, left, certain } = judged;
+        let concerned: Vec<Finding> = found.into_iter().filter(|found| self.concerns(found)).collect();
+        let stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
+        self.ledger.retain_only(side, &stays);
+        if concerned.is_empty() {
+            return;
+        }
+        let still = match state.interface.drift {
+            DriftPolicy::Report => left,
+            DriftPolicy::Enforce => differing(self).into_iter().map(|found| found.id).collect(),
+        };
+        for found in concerned {
+            if !still.contains(&found.id) {
+                self.drift_is_repaired(found, now);
+            } else if certain || state.interface.drift == DriftPolicy::Report {
+                self.drift_stands(found, now);
+            }
+        }
+    }
+
+    /// Drops standing drift of peers whose record changed: the record is applied, whatever others did.
+    pub(super) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
+        let routed = self.index.routed(ids);
+        self.ledger.forget(|id, drift| match id.subject {
+            Subject::Peer(key) => keys.contains(&key) || drift.peer.is_some_and(|peer| ids.contains(&peer)),
+            Subject::Network(network) => id.kind == DriftKind::RouteRemoved && routed.contains(&network),
+            Subject::Interface => false,
+        });
+    }
+}

@@ -1,0 +1,58 @@
+//! The settings of a peer on the interface, and their comparison with the desired ones.
+//!
+//! Owns which fields are settings: endpoint, handshake and counters are not. Pure.
+
+use wgctl::device::{self, DesiredPeer};
+
+/// The settings of a peer on the interface, as settings to want.
+pub(super) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
+    let device::Peer {
+        preshared_key,
+        persistent_keepalive,
+        allowed_ips,
+        endpoint: _,
+        latest_handshake: _,
+        rx_bytes: _,
+        tx_bytes: _,
+    } = peer;
+    DesiredPeer {
+        preshared_key: preshared_key.clone(),
+        persistent_keepalive: *persistent_keepalive,
+        allowed_ips: allowed_ips.clone(),
+        endpoint: None,
+    }
+}
+
+/// The settings in which a peer on the interface differs from the desired one. The endpoint, where a
+/// device roamed to, and counters are no settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PeerDifference {
+    pub(super) preshared_key: bool,
+    pub(super) persistent_keepalive: bool,
+    pub(super) allowed_ips: bool,
+}
+
+impl PeerDifference {
+    pub(super) fn between(desired: &DesiredPeer, actual: &device::Peer) -> Self {
+        let DesiredPeer {
+            preshared_key,
+            persistent_keepalive,
+            allowed_ips,
+            endpoint: _,
+        } = desired;
+        Self {
+            preshared_key: *preshared_key != actual.preshared_key,
+            persistent_keepalive: *persistent_keepalive != actual.persistent_keepalive,
+            allowed_ips: *allowed_ips != actual.allowed_ips,
+        }
+    }
+
+    pub(super) const fn any(self) -> bool {
+        let Self {
+            preshared_key,
+            persistent_keepalive,
+            allowed_ips,
+        } = self;
+        preshared_key || persistent_keepalive || allowed_ips
+    }
+}

@@ -1,0 +1,60 @@
+//! An index of the desired peers, by key and by the networks that need routes.
+//!
+//! Owns its consistency. It must not decide what is desired.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use wgctl::protocol::v1::{Interface, Peer};
+use wgctl::{PeerId, PublicKey};
+
+use crate::desired;
+
+/// The peer of each key and the networks that need routes, kept beside the state so that no search
+/// among all peers is needed.
+#[derive(Default)]
+pub(super) struct Index {
+    by_key: BTreeMap<PublicKey, PeerId>,
+    routed: BTreeMap<PeerId, Vec<IpNet>>,
+}
+
+impl Index {
+    /// The index of these peers.
+    pub(super) fn new<'a>(interface: &Interface, peers: impl Iterator<Item = &'a Peer>) -> Self {
+        let mut index = Self::default();
+        peers.for_each(|peer| index.insert(interface, peer));
+        index
+    }
+
+    pub(super) fn insert(&mut self, interface: &Interface, peer: &Peer) {
+        self.by_key.insert(peer.public_key, peer.id);
+        let routed: Vec<IpNet> = desired::routed(interface, peer).collect();
+        if routed.is_empty() {
+            self.routed.remove(&peer.id);
+        } else {
+            self.routed.insert(peer.id, routed);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &PublicKey) {
+        if let Some(id) = self.by_key.remove(key) {
+            self.routed.remove(&id);
+        }
+    }
+
+    pub(super) fn owner(&self, key: &PublicKey) -> Option<PeerId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The networks behind these peers that need routes.
+    pub(super) fn routed(&self, ids: &BTreeSet<PeerId>) -> BTreeSet<IpNet> {
+        let networks = ids.iter().filter_map(|id| self.routed.get(id));
+        networks.flatten().copied().collect()
+    }
+
+    /// The networks behind the peers that are `there` that need routes.
+    pub(super) fn routes(&self, there: impl Fn(&PeerId) -> bool) -> BTreeSet<IpNet> {
+        let routed = self.routed.iter().filter(|(id, _)| there(id));
+        routed.flat_map(|(_, networks)| networks).copied().collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! Standing drift that a change of the server's record supersedes: the record is applied as usual.
+//!
+//! Owns the comparison of the record with the former one. It must not touch the interface.
+
+use std::collections::BTreeMap;
+
+use wgctl::PeerId;
+use wgctl::device::Backend;
+use wgctl::drift::DriftKind;
+use wgctl::protocol::v1::{Interface, Peer};
+
+use super::drift_detection::Baseline;
+use super::reconciler::Reconciler;
+use crate::drift::Subject;
+use crate::host::Host;
+
+/// The former record of the interface, and of the peers with standing drift.
+pub(super) struct FormerRecord {
+    interface: Option<Interface>,
+    peers: BTreeMap<PeerId, Peer>,
+}
+
+impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// The record, to be taken before it changes.
+    pub(super) fn recorded(&self) -> FormerRecord {
+        let peer = |id: &PeerId| self.state.as_ref()?.peers.get(id).cloned();
+        let standing = self.ledger.standing().filter_map(|(_, drift)| drift.peer);
+        FormerRecord {
+            interface: self.state.as_ref().map(|state| state.interface.clone()),
+            peers: standing.filter_map(|id| Some((id, peer(&id)?))).collect(),
+        }
+    }
+
+    /// Drops standing drift after a change of the whole record.
+    pub(super) fn record_was_changed(&mut self, recorded: &FormerRecord) {
+        let Some(state) = &self.state else { return };
+        let now = &state.interface;
+        let Some(before) = &recorded.interface else { return };
+        if now.name != before.name {
+            return self.another_interface();
+        }
+        self.mtu_was_set = now.mtu.is_none() && (before.mtu.is_some() || self.mtu_was_set);
+        let index = &self.index;
+        self.ledger.forget(|id, drift| match (id.subject, drift.peer) {
+            (Subject::Peer(_), Some(peer)) => recorded.peers.get(&peer) != state.peers.get(&peer),
+            (Subject::Peer(key), None) => index.owner(&key).is_some(),
+            (Subject::Interface | Subject::Network(_), _) => supersedes(now, before, id.kind),
+        });
+    }
+
+    /// Forgets everything remembered: it belongs to another interface.
+    fn another_interface(&mut self) {
+        self.actual = None;
+        self.remembered = Baseline::Unknown;
+        self.host_left = Baseline::Unknown;
+        self.link = None;
+        self.mtu_was_set = false;
+        self.ledger.forget(|_, _| true);
+    }
+}
+
+/// Returns whether the recorded interface changed in the setting that this kind of drift is about.
+fn supersedes(now: &Interface, before: &Interface, kind: DriftKind) -> bool {
+    match kind {
+        DriftKind::ListenPortChanged => now.listen_port != before.listen_port,
+        DriftKind::MtuChanged => now.mtu != before.mtu,
+        DriftKind::AddressAdded | DriftKind::AddressRemoved => now.addresses != before.addresses,
+        DriftKind::MasqueradeChanged => (now.masquerade, &now.addresses) != (before.masquerade, &before.addresses),
+        // The record has no such setting, or it is a peer's.
+        DriftKind::PrivateKeyChanged
+        | DriftKind::PeerRemoved
+        | DriftKind::PeerAdded
+        | DriftKind::PeerChanged
+        | DriftKind::AllowedIpsChanged
+        | DriftKind::LinkDeleted
+        | DriftKind::LinkDown
+        | DriftKind::RouteRemoved => false,
+    }
+}

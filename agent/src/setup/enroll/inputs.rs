@@ -1,0 +1,87 @@
+//! The inputs of an enrolment: the configuration to write, and the token.
+//!
+//! Owns how the arguments change an existing configuration. It must not write.
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use url::Url;
+use wgctl::program::terminal::ask_hidden;
+use wgctl::{Clock, Pin};
+use zeroize::Zeroizing;
+
+use super::error::Error;
+use crate::config::Config;
+
+/// The arguments of an enrolment.
+pub struct Enrollment {
+    /// Planes to dial.
+    pub planes: Vec<Url>,
+    /// The file with the token; `-` for standard input.
+    pub token_file: PathBuf,
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The planes' keys.
+    pub pin: Vec<Pin>,
+    /// Allows connections without TLS to planes on other machines.
+    pub allow_plaintext: bool,
+    /// The configuration to write; the token goes beside it.
+    pub config: PathBuf,
+    /// The folder for secrets and the cache; none for the default.
+    pub state_dir: Option<PathBuf>,
+    /// A wg-quick file to adopt the interface from.
+    pub import: Option<PathBuf>,
+    /// Only show what would be done.
+    pub dry_run: bool,
+    /// Decides which peers have expired.
+    pub clock: Clock,
+}
+
+/// The configuration as it will be. A host that is enrolled again keeps what was set by hand.
+pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
+    let path = &enrollment.config;
+    let mut config = match path.exists() {
+        true => Config::read(path, std::iter::empty())?,
+        false => Config::new(Vec::new()),
+    };
+    config.plane.clone_from(&enrollment.planes);
+    config.allow_plaintext |= enrollment.allow_plaintext;
+    // The arguments take precedence: a pin and an authority exclude each other.
+    if !enrollment.pin.is_empty() {
+        config.pin.clone_from(&enrollment.pin);
+        config.ca_file = None;
+    }
+    if let Some(file) = &enrollment.ca_file {
+        config.ca_file = Some(absolute(file));
+        config.pin.clone_from(&enrollment.pin);
+    }
+    config.token_file = path.with_file_name("agent.token");
+    if let Some(folder) = &enrollment.state_dir {
+        config.state_dir = absolute(folder);
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// The absolute path: the agent may be started from another folder.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+pub(super) fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let mut text = Zeroizing::new(String::new());
+    let outcome = match path.to_str() {
+        Some("-") if io::stdin().is_terminal() => ask_hidden("The agent's token: ").map(|typed| text = typed),
+        Some("-") => io::stdin().read_to_string(&mut text).map(drop),
+        _ => std::fs::read_to_string(path).map(|read| *text = read),
+    };
+    outcome.map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let token = Zeroizing::new(text.trim().to_owned());
+    if token.is_empty() {
+        return Err(Error::NoToken(path.display().to_string()));
+    }
+    Ok(token)
+}

@@ -1,0 +1,34 @@
+//! The existing interface of a host that is being enrolled.
+//!
+//! Owns its reading, on a thread that may block. It must not change it.
+
+use wgctl::device::kernel::Kernel;
+use wgctl::device::userspace::Userspace;
+use wgctl::device::{Backend as _, Device};
+use wgctl::protocol::v1::Terms;
+
+use super::error::Error;
+use crate::config::Backend;
+
+/// The interface as it is. A failure to read it matters only for an adoption; otherwise the agent reports
+/// it later.
+pub(super) async fn read_interface(backend: Backend, terms: &Terms, import: bool) -> Result<Option<Device>, Error> {
+    let name = terms.recorded.interface.name.clone();
+    let read = blocking(move || match backend {
+        Backend::Kernel => Kernel::open()?.read(&name),
+        Backend::Userspace => Userspace::new().read(&name),
+    });
+    match read.await {
+        Err(_) if !terms.adopt && !import => Ok(None),
+        read => read,
+    }
+}
+
+/// Runs a call on a thread of its own: kernel calls block, and netlink's runtime cannot be dropped inside
+/// another.
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, wgctl::device::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let called = tokio::task::spawn_blocking(call).await;
+    Ok(called.map_err(|error| Error::Interrupted(error.to_string()))??)
+}

@@ -1,0 +1,130 @@
+//! `sentrazone-agent release`: the interface runs on without the agent.
+//!
+//! Owns what is removed (our masquerading, nothing else) and the mark that keeps the agent from managing
+//! the interface again, for example after a reboot. Link, key, peers, addresses and routes stay.
+
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+use wgctl::device::kernel::link::Route;
+use wgctl::protocol::v1::Interface;
+
+use crate::config::Config;
+use crate::desired::State;
+use crate::host::{Host as _, Netlink};
+use crate::{Error, cache, state_dir};
+
+/// Releases the interface, running. Returns the text for the user.
+pub async fn release(config: Config) -> Result<String, Error> {
+    let folder = config.state_dir;
+    let Some(state) = cache::load(&folder)? else {
+        return Ok("There is nothing to release: this agent has never set up an interface.".to_owned());
+    };
+    let _lock = state_dir::lock(&folder)?.ok_or_else(|| Error::StillRuns(folder.clone()))?;
+    let interface = state.interface.name.clone();
+    let release = move || -> Result<bool, wgctl::device::Error> {
+        Netlink::open()?.release(&interface)?;
+        Ok(Route::open()?.link(&interface)?.is_some())
+    };
+    let there = tokio::task::spawn_blocking(release)
+        .await
+        .map_err(|_| Error::ThreadEnded)??;
+    state_dir::mark_released(&folder)?;
+    Ok(words(&state, there))
+}
+
+fn words(state: &State, there: bool) -> String {
+    let name = &state.interface.name;
+    let mut words = if there {
+        format!(
+            "{name} runs on without the agent, with its {} peers, addresses and routes, until the host reboots or \
+             somebody changes it.",
+            state.peers.len()
+        )
+    } else {
+        format!("There is no interface {name} on this host: nothing was left to release.")
+    };
+    if state.interface.masquerade {
+        let _ = write!(
+            words,
+            "\nOur masquerading rules are gone. To masquerade without us:\n\n  nft '{}'\n",
+            masquerading(&state.interface)
+        );
+    }
+    words.push_str(
+        "\nThe agent does not take it up again, also after a reboot, until `sentrazone-agent enroll`. To stop starting it: \
+         `systemctl disable sentrazone-agent`.",
+    );
+    words
+}
+
+/// The `nft` commands for the same masquerading.
+fn masquerading(interface: &Interface) -> String {
+    let name = &interface.name;
+    let mut commands = format!(
+        "add table inet nat-{name}; add chain inet nat-{name} postrouting {{ type nat hook postrouting priority 100; }}"
+    );
+    for network in interface.addresses.iter().map(IpNet::trunc) {
+        let family = if network.addr().is_ipv4() { "ip" } else { "ip6" };
+        let _ = write!(
+            commands,
+            "; add rule inet nat-{name} postrouting {family} saddr {network} oifname != \"{name}\" masquerade"
+        );
+    }
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::tests::{interface, peer, server};
+
+    fn state(masquerade: bool) -> State {
+        State {
+            server_id: server(),
+            incarnation: wgctl::name::Incarnation::random(),
+            revision: 1,
+            interface: Interface {
+                masquerade,
+                ..interface()
+            },
+            peers: [peer(2)].into_iter().map(|peer| (peer.id, peer)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_release_says_how_to_keep_what_it_takes_away() {
+        let told = words(&state(true), true);
+        assert!(told.contains("its 1 peers") && told.contains("enroll"), "{told}");
+        assert!(
+            told.contains("ip saddr 10.8.0.0/24 oifname != \"wg0\" masquerade"),
+            "{told}"
+        );
+        assert!(!words(&state(false), true).contains("nft"));
+        assert!(words(&state(false), false).contains("no interface wg0"));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_runs_is_to_be_stopped_first() {
+        let folder = tempfile::tempdir().unwrap();
+        cache::Cache::open(folder.path()).0.write(&state(false), None).unwrap();
+        let held = state_dir::lock(folder.path()).unwrap().unwrap();
+        let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);
+        config.state_dir = folder.path().to_owned();
+        let refused = release(config).await.unwrap_err();
+        assert!(matches!(refused, Error::StillRuns(_)), "{refused}");
+        assert!(!state_dir::is_released(folder.path()));
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn a_released_host_is_not_taken_up() {
+        let folder = tempfile::tempdir().unwrap();
+        state_dir::mark_released(folder.path()).unwrap();
+        let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);
+        config.state_dir = folder.path().to_owned();
+        let refused = crate::run(config, std::future::pending()).await.unwrap_err();
+        assert!(matches!(refused, Error::Released));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was made");
+    }
+}

@@ -1,0 +1,80 @@
+//! The state folder: private, and used by one agent at a time.
+//!
+//! Owns its creation, its lock, and the mark of a released host. Its files are written through
+//! `wgctl::program::private_file`.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use wgctl::program::private_file;
+
+/// The mark of a released host: no agent may run until the host is enrolled again.
+const RELEASED: &str = "released";
+
+/// Creates a folder, and those above it, for its owner alone.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Locks a folder for this process until the file is dropped; `None` if another process has it.
+pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        // Root opens this too, in a folder of the agent's user, who may have put a link there.
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .open(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Returns whether the host was released and not enrolled again.
+pub(crate) fn is_released(folder: &Path) -> bool {
+    folder.join(RELEASED).exists()
+}
+
+/// Notes that the host was released.
+pub(crate) fn mark_released(folder: &Path) -> io::Result<()> {
+    private_file::write_private(&folder.join(RELEASED), b"`sentrazone-agent enroll` removes this\n")
+}
+
+/// Notes that the host is enrolled.
+pub(crate) fn unmark_released(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_file(folder.join(RELEASED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::open(folder)?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_release_stays_until_it_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        unmark_released(folder.path()).unwrap();
+        assert!(!is_released(folder.path()));
+        mark_released(folder.path()).unwrap();
+        mark_released(folder.path()).unwrap();
+        assert!(is_released(folder.path()));
+        unmark_released(folder.path()).unwrap();
+        assert!(!is_released(folder.path()));
+    }
+
+    #[test]
+    fn a_folder_is_one_processs_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap().unwrap();
+        assert!(lock(folder.path()).unwrap().is_none());
+        drop(held);
+        assert!(lock(folder.path()).unwrap().is_some());
+    }
+}
