@@ -7,11 +7,11 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 use wgctl::api::Changes;
-use wgctl::name::{Email, UserId, deceives};
+use wgctl::name::{Email, UserId};
 use wgctl::{ServerId, Timestamp};
 
 use super::authority::Authority;
-use super::line::{one_line, plain};
+use super::line::{name_characters, one_line};
 
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl fmt::Display for Actor {
             Self::Agent(server) => write!(f, "agent:{server}"),
             Self::Local(user) => write!(f, "local:{user}"),
             Self::Token(name) => write!(f, "token:{name}"),
-            Self::Nobody(tried) => plain(tried)
+            Self::Nobody(tried) => name_characters(tried)
                 .take(LONGEST_OF_STRANGERS)
                 .try_for_each(|c| f.write_char(c)),
         }
@@ -188,7 +188,7 @@ impl Entry {
     pub(crate) fn new(action: Action, target: impl fmt::Display) -> Self {
         Self {
             action,
-            target: one_line(&target.to_string(), LONGEST),
+            target: name_characters(&target.to_string()).take(LONGEST).collect(),
             detail: None,
             changes: Changes::new(),
         }
@@ -196,11 +196,7 @@ impl Entry {
 
     /// The same, with what was found.
     pub(crate) fn with_detail(self, detail: impl fmt::Display) -> Self {
-        let text = detail.to_string();
-        let line = text
-            .chars()
-            .map(|c| if c.is_control() || deceives(c) { ' ' } else { c });
-        let line: String = line.take(LONGEST_DETAIL).collect();
+        let line = one_line(&detail.to_string(), LONGEST_DETAIL);
         Self {
             detail: (!line.is_empty()).then_some(line),
             ..self
@@ -219,7 +215,7 @@ pub(crate) struct Author {
 impl Author {
     pub(crate) fn new(caller: &Caller, now: Timestamp) -> Self {
         Self {
-            actor: one_line(&caller.actor.to_string(), LONGEST),
+            actor: name_characters(&caller.actor.to_string()).take(LONGEST).collect(),
             ip: caller.ip.map(|ip| ip.to_string()).unwrap_or_default(),
             request: caller.request,
             now,
