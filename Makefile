@@ -42,7 +42,8 @@ kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=
 check: tools ## Check formatting, lints, documentation, licences
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
-	$(CARGO) clippy --workspace --all-targets --features sentrazone-tests/kernel --quiet -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --workspace --test '*' --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	tests/tools --with-cargo-deny
 	$(CARGO) deny --log-level error check bans licenses sources
