@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 GUEST := tests/guest/run
+DEMO := $(addprefix --bin ,demo wgctl sentrazone-plane sentrazone-agent)
+ALL_TESTS := --lib --bins --test '*'
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
 .PHONY: help demo test faults sim hostile fuzz mutants check build kernel docs bench deb deb-test tools guest
@@ -9,15 +11,23 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: build guest ## Show Sentrazone work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
+demo: tools ## Show Sentrazone work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
+	@echo "Building (the first time takes some minutes)"
+	@tests/together "emulated host: tests/guest/prepare" "programs: $(CARGO) build --workspace --quiet $(DEMO)"
 	@$(GUEST) $(if $(KEEP),--forward 8080:8080 --timeout 86400) -- target/debug/demo $(if $(KEEP),--keep)
 
-test: build guest ## Run every test
-	$(CARGO) test --workspace --quiet
-	$(CARGO) kernel-test --quiet --test device --test end_to_end
-	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test userspace
-	$(CARGO) machine-test --quiet --test reboot
-	SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test faults
+# Tests wait more than they compute: two parts at a time, and on this machine twice as many tests as processors.
+test: tools ## Run every test
+	@echo "Building (the first time takes some minutes)"
+	@tests/together \
+	  "emulated hosts: tests/guest/prepare && tests/guest/machine/prepare" \
+	  "programs and tests: $(CARGO) build --workspace --quiet && $(CARGO) test --workspace --quiet --no-run $(ALL_TESTS)"
+	@tests/together \
+	  "here, then on a real kernel: RUST_TEST_THREADS=$$((2 * $$(nproc))) $(CARGO) test --workspace --quiet \
+	    && $(CARGO) kernel-test --quiet --test device --test end_to_end \
+	    && SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test userspace" \
+	  "faults and power cuts: SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test faults \
+	    && $(CARGO) machine-test --quiet --test reboot"
 
 faults: build guest ## Inject every fault as often as docs/reliability.md says (several hours), and print the table
 	@SENTRAZONE_CARGO="$(CARGO)" tests/faults
