@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use wgctl::Clock;
 
 use crate::commands::{audit, backup, key_generation, login, peer, server, show_interfaces, status, token, user};
 use crate::connection::Options;
@@ -126,7 +127,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let out = Output::new(cli.style);
+    let out = Output::new(cli.style, Clock::default());
     let options = cli.options;
     match cli.command {
         Command::Genkey => key_generation::genkey(&out),
@@ -155,15 +156,15 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
     match command {
         Command::Login(login) => login.run(options, out).await,
         Command::Logout => login::logout(out).await,
-        Command::User(command) => command.run(&options.connect()?, out).await,
-        Command::Token(command) => command.run(&options.connect()?, out).await,
-        Command::Key(command) => command.run(&options.connect()?, out).await,
-        Command::Server(command) => command.run(&options.connect()?, out).await,
-        Command::Peer(command) => command.run(&options.connect()?, out).await,
-        Command::Status(show) => show.run(&options.connect()?, out).await,
-        Command::History(history) => history.run(&options.connect()?, out).await,
+        Command::User(command) => command.run(&options.connect(out.now())?, out).await,
+        Command::Token(command) => command.run(&options.connect(out.now())?, out).await,
+        Command::Key(command) => command.run(&options.connect(out.now())?, out).await,
+        Command::Server(command) => command.run(&options.connect(out.now())?, out).await,
+        Command::Peer(command) => command.run(&options.connect(out.now())?, out).await,
+        Command::Status(show) => show.run(&options.connect(out.now())?, out).await,
+        Command::History(history) => history.run(&options.connect(out.now())?, out).await,
         Command::Audit(audit) => audit.run(options, out).await,
-        Command::Backup(backup) => backup.run(&options.connect_for_copies()?, out).await,
+        Command::Backup(backup) => backup.run(&options.connect_for_copies(out.now())?, out).await,
         Command::Restore(restore) => restore.run(options, out).await,
         // Answered without a plane, by `run`.
         Command::Genkey

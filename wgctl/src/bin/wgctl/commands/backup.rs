@@ -104,7 +104,7 @@ impl Restore {
         if self.check {
             return out.answer(&found, || format!("{}: whole. {}\n", self.file.display(), told(&found)));
         }
-        let plane = options.connect_for_copies()?;
+        let plane = options.connect_for_copies(out.now())?;
         let question = format!(
             "{}. Everything recorded on {} is replaced by it, and everybody logs in again. Go on?",
             told(&found),

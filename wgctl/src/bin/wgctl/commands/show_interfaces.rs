@@ -48,7 +48,7 @@ impl Show {
             // A note that cannot be written is no reason to fail.
             let _ = writeln!(std::io::stderr(), "no WireGuard interfaces");
         }
-        let now = Timestamp::now();
+        let now = out.now();
         let answer = Value::Object(
             devices
                 .iter()

@@ -28,7 +28,9 @@ impl Show {
     pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let ask = async || self.ask(plane).await;
         let what = format!("status of {}", plane.target());
-        self.watch.show(out, &what, ask, |statuses| view(statuses)).await
+        self.watch
+            .show(out, &what, ask, |statuses| view(statuses, out.now()))
+            .await
     }
 
     async fn ask(&self, plane: &PlaneClient) -> Result<Vec<Status>, Failure> {
@@ -47,8 +49,7 @@ impl Show {
     }
 }
 
-fn view(statuses: &[Status]) -> View {
-    let now = Timestamp::now();
+fn view(statuses: &[Status], now: Timestamp) -> View {
     let mut table = Table::new(&[
         "SERVER",
         "STATE",
@@ -117,7 +118,7 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
-        let now = Timestamp::now();
+        let now = out.now();
         let query = HistoryQuery {
             server_id: Some(self.server),
             since: self.since.map(|when| when.back_from(now)),

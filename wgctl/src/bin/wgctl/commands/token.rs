@@ -4,10 +4,10 @@
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use wgctl::ServerId;
 use wgctl::api::{ApiToken, NewApiToken};
 use wgctl::client::PlaneClient;
 use wgctl::name::TokenName;
-use wgctl::{ServerId, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::argument_types::Moment;
@@ -87,7 +87,7 @@ impl Add {
             name: self.name,
             role: self.role.into(),
             servers: (!self.servers.is_empty()).then_some(self.servers),
-            expires_at: self.expires.map(|moment| moment.ahead_of(Timestamp::now())),
+            expires_at: self.expires.map(|moment| moment.ahead_of(out.now())),
         };
         let made = plane.create_api_token(&new, None).await?;
         let (record, token) = (made.api_token, Zeroizing::new(made.token));
@@ -116,7 +116,7 @@ fn servers(token: &ApiToken) -> String {
 
 async fn list(plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
     let tokens = plane.api_tokens().await?;
-    let now = Timestamp::now();
+    let now = out.now();
     out.answer(&tokens, || {
         let mut table = Table::new(&["NAME", "ROLE", "SERVERS", "EXPIRES", "LAST USED", "MADE BY"]);
         for token in &tokens {

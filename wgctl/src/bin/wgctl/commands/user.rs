@@ -3,7 +3,6 @@
 //! Owns the words of these commands. Passwords come by `prompt` alone.
 
 use clap::{Args, Subcommand, ValueEnum};
-use wgctl::Timestamp;
 use wgctl::api::{NewUser, PasswordChange, Role, User, UserPatch};
 use wgctl::client::PlaneClient;
 use wgctl::name::Email;
@@ -197,7 +196,7 @@ async fn switch(plane: &PlaneClient, out: &Output, email: &Email, enabled: bool)
 
 async fn list(plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
     let users = plane.users().await?;
-    let now = Timestamp::now();
+    let now = out.now();
     out.answer(&users, || {
         let mut table = Table::new(&["EMAIL", "ROLE", "STATE", "LAST LOGIN", "ID"]);
         for user in &users {

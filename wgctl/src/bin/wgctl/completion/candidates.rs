@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Command, FromArgMatches as _};
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
-use wgctl::ServerId;
 use wgctl::client::PlaneClient;
 use wgctl::device::userspace;
+use wgctl::{Clock, ServerId};
 
 use crate::commands::show_interfaces;
 use crate::commands::user::role_name;
@@ -124,7 +124,7 @@ impl Line {
         if options.token_file.as_deref() == Some(Path::new("-")) {
             return None;
         }
-        Some((options.connect().ok()?, matches))
+        Some((options.connect(Clock::default().now()).ok()?, matches))
     }
 }
 

@@ -77,16 +77,16 @@ struct Choice {
 
 impl Options {
     /// The client of the plane that was chosen.
-    pub(crate) fn connect(&self) -> Result<PlaneClient, Failure> {
-        self.connect_as(PlaneClient::trusting)
+    pub(crate) fn connect(&self, now: Timestamp) -> Result<PlaneClient, Failure> {
+        self.connect_as(PlaneClient::trusting, now)
     }
 
     /// The same, for copies of everything.
-    pub(crate) fn connect_for_copies(&self) -> Result<PlaneClient, Failure> {
-        self.connect_as(PlaneClient::for_copies)
+    pub(crate) fn connect_for_copies(&self, now: Timestamp) -> Result<PlaneClient, Failure> {
+        self.connect_as(PlaneClient::for_copies, now)
     }
 
-    fn connect_as(&self, make: Make) -> Result<PlaneClient, Failure> {
+    fn connect_as(&self, make: Make, now: Timestamp) -> Result<PlaneClient, Failure> {
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let login = match &self.socket {
             Some(_) => None,
@@ -96,7 +96,7 @@ impl Options {
                 .transpose()?
                 .flatten(),
         };
-        let choice = self.choose(token, environment()?, login, Timestamp::now())?;
+        let choice = self.choose(token, environment()?, login, now)?;
         let client = self.make(make, choice.target, &choice.anchor, choice.token.is_some())?;
         Ok(match choice.token {
             Some(token) => client.with_token(token),

@@ -10,6 +10,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use serde::Serialize;
+use wgctl::{Clock, Timestamp};
 
 use crate::failure::Failure;
 use crate::terminal::table::{Look, Table};
@@ -35,10 +36,11 @@ pub(crate) struct Output {
     colour: bool,
     terminal: bool,
     progress: bool,
+    clock: Clock,
 }
 
 impl Output {
-    pub(crate) fn new(style: Style) -> Self {
+    pub(crate) fn new(style: Style, clock: Clock) -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let able = set("TERM").is_some_and(|kind| kind != "dumb");
         let terminal = able && std::io::stdout().is_terminal();
@@ -54,6 +56,7 @@ impl Output {
             colour: wanted.unwrap_or(terminal),
             terminal,
             progress: able && std::io::stderr().is_terminal() && !style.json && !style.quiet,
+            clock,
         }
     }
 
@@ -105,6 +108,11 @@ impl Output {
     /// Says that something was done which the API answers with no body.
     pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
         self.changed(&serde_json::json!({ "message": text.trim_end() }), || text.to_owned())
+    }
+
+    /// The current time, which ages and distances are counted from.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Draws a table.

@@ -108,7 +108,7 @@ async fn on_screen<T>(
 ) -> Result<(), Failure> {
     let mut shown = Round {
         view: view(&ask().await?),
-        at: Timestamp::now(),
+        at: out.now(),
         before: None,
         away: None,
     };
@@ -136,7 +136,7 @@ async fn on_screen<T>(
             Ok(answer) => {
                 let before = std::mem::replace(&mut shown.view, view(&answer));
                 shown.before = Some(before);
-                shown.at = Timestamp::now();
+                shown.at = out.now();
                 shown.away = None;
             }
             Err(failure) if !failure.may_pass() => return Err(failure),

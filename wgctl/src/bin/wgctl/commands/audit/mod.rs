@@ -91,18 +91,17 @@ impl Audit {
     pub(crate) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
         match self.command {
             Some(Command::Export { output, format }) => {
-                export(&options.connect()?, out, output.as_deref(), format).await
+                export(&options.connect(out.now())?, out, output.as_deref(), format).await
             }
             Some(Command::Verify(verify)) => verify.run(options, out).await,
-            None if self.filter.follow => follow(&options.connect()?, out, self.filter).await,
-            None => list(&options.connect()?, out, self.filter).await,
+            None if self.filter.follow => follow(&options.connect(out.now())?, out, self.filter).await,
+            None => list(&options.connect(out.now())?, out, self.filter).await,
         }
     }
 }
 
 impl Filter {
-    fn query(self) -> AuditQuery {
-        let now = Timestamp::now();
+    fn query(self, now: Timestamp) -> AuditQuery {
         AuditQuery {
             limit: self.limit,
             offset: self.offset,
@@ -116,13 +115,13 @@ impl Filter {
 }
 
 async fn list(plane: &PlaneClient, out: &Output, filter: Filter) -> Result<(), Failure> {
-    let records = plane.audit(&filter.query()).await?;
+    let records = plane.audit(&filter.query(out.now())).await?;
     out.answer(&records, || out.table(table::table(&records)))
 }
 
 /// Shows the newest records, then those that come, oldest first, until it is stopped.
 async fn follow(plane: &PlaneClient, out: &Output, filter: Filter) -> Result<(), Failure> {
-    let query = filter.query();
+    let query = filter.query(out.now());
     let begin = AuditQuery {
         limit: Some(query.limit.unwrap_or(BEGIN_WITH)),
         ..query.clone()

@@ -44,7 +44,7 @@ enum Source {
 impl Verify {
     pub(super) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
         let Some(path) = self.file else {
-            let outcome = options.connect()?.audit_verify(self.expect_head).await?;
+            let outcome = options.connect(out.now())?.audit_verify(self.expect_head).await?;
             return conclude(outcome, Source::Plane, "the audit log is not as it was written", out);
         };
         let pinned = !self.public_key.is_empty();

@@ -114,9 +114,7 @@ impl Command {
             Self::Add(add) => match add.many() {
                 Some(many) => bulk::add(plane, out, &add, many).await,
                 None => {
-                    let peer = plane
-                        .create_peer(&add.server, &add.request(Timestamp::now()), None)
-                        .await?;
+                    let peer = plane.create_peer(&add.server, &add.request(out.now()), None).await?;
                     out.changed(&peer, || added(&add.server, &peer))
                 }
             },
@@ -134,7 +132,7 @@ impl Command {
                 };
                 change(plane, out, &which, &patch).await
             }
-            Self::Set { which, changes } => change(plane, out, &which, &changes.request(Timestamp::now())).await,
+            Self::Set { which, changes } => change(plane, out, &which, &changes.request(out.now())).await,
             Self::Remove(which) => {
                 let peer = which.find(plane).await?;
                 plane.remove_peer(&which.server, peer.id).await?;
@@ -244,7 +242,9 @@ impl List {
             Ok(peers)
         };
         let what = format!("peers of {} at {}", self.server, plane.target());
-        self.watch.show(out, &what, ask, |peers: &Vec<Peer>| view(peers)).await
+        self.watch
+            .show(out, &what, ask, |peers: &Vec<Peer>| view(peers, out.now()))
+            .await
     }
 
     /// They come in the order in which they were made.
@@ -267,8 +267,7 @@ impl List {
     }
 }
 
-fn view(peers: &[Peer]) -> View {
-    let now = Timestamp::now();
+fn view(peers: &[Peer], now: Timestamp) -> View {
     let mut table = Table::new(&["…NAME", "…ADDRESS", "STATE", "~HANDSHAKE", ">RECEIVED", ">SENT", "ID"]);
     for peer in peers {
         table.row(
@@ -361,10 +360,11 @@ fn shell_word(text: &str) -> String {
 }
 
 fn describe(peer: &Peer, out: &Output) -> String {
+    let now = out.now();
     let mut table = Table::without_header();
     table.field("id", peer.id.to_string());
     table.field("name", peer.name.as_str());
-    table.row(tone(peer), ["state", &state(peer, Timestamp::now())]);
+    table.row(tone(peer), ["state", &state(peer, now)]);
     table.field("addresses", join(&peer.addresses));
     table.field("public key", peer.public_key.to_string());
     table.field(
@@ -381,7 +381,7 @@ fn describe(peer: &Peer, out: &Output) -> String {
     table.field("dns", join(&peer.dns));
     table.field("mtu", or_dash(peer.mtu));
     table.field("keepalive", or_dash(peer.persistent_keepalive));
-    table.field("latest handshake", ago(peer.latest_handshake_at, Timestamp::now()));
+    table.field("latest handshake", ago(peer.latest_handshake_at, now));
     table.field("received", bytes(peer.transfer_rx));
     table.field("sent", bytes(peer.transfer_tx));
     table.field(

@@ -16,7 +16,7 @@ use tokio::signal::unix::Signal;
 use wgctl::api::{NewPeer, Peer};
 use wgctl::client::PlaneClient;
 use wgctl::name::RequestId;
-use wgctl::{PeerName, PublicKey, ServerId, Timestamp};
+use wgctl::{PeerName, PublicKey, ServerId};
 use zeroize::Zeroizing;
 
 use crate::commands::peer::arguments::{Add, Many};
@@ -85,7 +85,7 @@ pub(crate) async fn add(plane: &PlaneClient, out: &Output, add: &Add, many: Many
     let mut run = Run {
         plane,
         server: &add.server,
-        common: add.request(Timestamp::now()),
+        common: add.request(out.now()),
         folder: many.folder,
         present: by_name(peers),
     };
