@@ -196,7 +196,11 @@ impl Verifier {
 
     fn mark(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
         let Checkpoint {
-            id, hash, public_key, ..
+            id,
+            hash,
+            created_at: _,
+            public_key,
+            signature: _,
         } = checkpoint;
         if *id > self.last.id {
             let reason = format!("it was removed: the log has a checkpoint of record {id}");

@@ -81,7 +81,11 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused(problem) => Some(&problem.code),
-            _ => None,
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::WrongScheme { .. }
+            | Self::Unexpected { .. }
+            | Self::Setup(_) => None,
         }
     }
 

@@ -163,7 +163,9 @@ impl Backend for Memory {
             interfaces,
             refused_peers,
             taken_ports,
-            ..
+            failing_reads: _,
+            writes: _,
+            made: _,
         } = &mut *state;
         let interface = interfaces
             .get_mut(name)
@@ -182,16 +184,22 @@ impl Backend for Memory {
 impl Interface {
     /// Mark, port, key: the order of `wg_set_device` (`drivers/net/wireguard/netlink.c`).
     fn set_device(&mut self, name: &InterfaceName, plan: &Plan, taken: &BTreeSet<u16>) -> Result<(), Error> {
-        if let Some(mark) = plan.fwmark {
+        let Plan {
+            private_key,
+            listen_port,
+            fwmark,
+            peers: _,
+        } = plan;
+        if let Some(mark) = *fwmark {
             self.device.fwmark = mark;
         }
-        if let Some(port) = plan.listen_port {
+        if let Some(port) = *listen_port {
             if taken.contains(&port) {
                 return Err(refused(name, &format!("port {port}"), EADDRINUSE));
             }
             self.device.listen_port = port;
         }
-        if let Some(key) = &plan.private_key {
+        if let Some(key) = private_key {
             self.remove(&key.public_key());
             self.device.private_key = Some(key.clone());
         }
@@ -199,31 +207,40 @@ impl Interface {
     }
 
     fn set_peer(&mut self, change: &PeerChange) {
-        let key = change.public_key;
+        let PeerChange {
+            public_key,
+            kind,
+            preshared_key,
+            persistent_keepalive,
+            endpoint,
+            replace_allowed_ips,
+            allowed_ips,
+        } = change;
+        let key = *public_key;
         let own = self.device.private_key.as_ref().map(crate::PrivateKey::public_key);
         let unknown = !self.device.peers.contains_key(&key);
-        if own == Some(key) || (change.kind == ChangeKind::Update && unknown) {
+        if own == Some(key) || (*kind == ChangeKind::Update && unknown) {
             return;
         }
-        if change.kind == ChangeKind::Remove {
+        if *kind == ChangeKind::Remove {
             self.remove(&key);
             return;
         }
         let peer = self.device.peers.entry(key).or_default();
-        if let Some(preshared) = &change.preshared_key {
+        if let Some(preshared) = preshared_key {
             peer.preshared_key.clone_from(preshared);
         }
-        if let Some(endpoint) = change.endpoint {
-            peer.endpoint = Some(endpoint);
+        if let Some(endpoint) = endpoint {
+            peer.endpoint = Some(*endpoint);
         }
-        if let Some(seconds) = change.persistent_keepalive {
-            peer.persistent_keepalive = seconds;
+        if let Some(seconds) = persistent_keepalive {
+            peer.persistent_keepalive = *seconds;
         }
-        if change.replace_allowed_ips {
+        if *replace_allowed_ips {
             peer.allowed_ips.clear();
             self.owners.retain(|_, owner| *owner != key);
         }
-        for net in &change.allowed_ips {
+        for net in allowed_ips {
             self.grant(key, address::normal(*net));
         }
     }

@@ -134,41 +134,56 @@ fn io_error(interface: &InterfaceName, error: io::Error, what: impl FnOnce() -> 
 }
 
 fn update(plan: &Plan, present: &Device) -> control::DeviceUpdate {
+    let Plan {
+        private_key,
+        listen_port,
+        fwmark,
+        peers,
+    } = plan;
     let mut update = control::DeviceUpdate::new();
-    if let Some(key) = &plan.private_key {
+    if let Some(key) = private_key {
         update = update.set_private_key(control::Key(*key.as_bytes()));
     }
-    if let Some(port) = plan.listen_port {
-        update = update.set_listen_port(port);
+    if let Some(port) = listen_port {
+        update = update.set_listen_port(*port);
     }
-    if let Some(mark) = plan.fwmark {
-        update = update.set_fwmark(mark);
+    if let Some(mark) = fwmark {
+        update = update.set_fwmark(*mark);
     }
     let known =
         |change: &&PeerChange| change.kind != ChangeKind::Update || present.peers.contains_key(&change.public_key);
-    let peers: Vec<_> = plan.peers.iter().filter(known).map(peer_update).collect();
+    let peers: Vec<_> = peers.iter().filter(known).map(peer_update).collect();
     update.add_peers(&peers)
 }
 
 fn peer_update(change: &PeerChange) -> control::PeerConfigBuilder {
-    let mut peer = control::PeerConfigBuilder::new(&control::Key(*change.public_key.as_bytes()));
-    if change.kind == ChangeKind::Remove {
+    let PeerChange {
+        public_key,
+        kind,
+        preshared_key,
+        persistent_keepalive,
+        endpoint,
+        replace_allowed_ips,
+        allowed_ips,
+    } = change;
+    let mut peer = control::PeerConfigBuilder::new(&control::Key(*public_key.as_bytes()));
+    if *kind == ChangeKind::Remove {
         return peer.remove();
     }
-    if let Some(preshared) = &change.preshared_key {
+    if let Some(preshared) = preshared_key {
         let bytes = preshared.as_ref().map_or([0; KEY_LEN], |key| *key.as_bytes());
         peer = peer.set_preshared_key(control::Key(bytes));
     }
-    if let Some(endpoint) = change.endpoint {
-        peer = peer.set_endpoint(endpoint);
+    if let Some(endpoint) = endpoint {
+        peer = peer.set_endpoint(*endpoint);
     }
-    if let Some(seconds) = change.persistent_keepalive {
-        peer = peer.set_persistent_keepalive_interval(seconds);
+    if let Some(seconds) = persistent_keepalive {
+        peer = peer.set_persistent_keepalive_interval(*seconds);
     }
-    if change.replace_allowed_ips {
+    if *replace_allowed_ips {
         peer = peer.replace_allowed_ips();
     }
-    for net in &change.allowed_ips {
+    for net in allowed_ips {
         peer = peer.add_allowed_ip(net.addr(), net.prefix_len());
     }
     peer

@@ -65,7 +65,13 @@ impl Plan {
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.private_key.is_none() && self.listen_port.is_none() && self.fwmark.is_none() && self.peers.is_empty()
+        let Self {
+            private_key,
+            listen_port,
+            fwmark,
+            peers,
+        } = self;
+        private_key.is_none() && listen_port.is_none() && fwmark.is_none() && peers.is_empty()
     }
 }
 
@@ -79,7 +85,14 @@ impl Plan {
 /// ignores it.
 #[must_use]
 pub fn plan(desired: &DesiredDevice, actual: &Device, scope: &Scope<'_>) -> Plan {
-    let own = desired.private_key.public_key();
+    // Named one by one, here and below, so that a new setting is not forgotten.
+    let DesiredDevice {
+        private_key,
+        listen_port,
+        fwmark,
+        peers: _,
+    } = desired;
+    let own = private_key.public_key();
     let mut steps = Steps::default();
     match scope {
         Scope::All => {
@@ -95,9 +108,9 @@ pub fn plan(desired: &DesiredDevice, actual: &Device, scope: &Scope<'_>) -> Plan
         }
     }
     Plan {
-        private_key: (actual.private_key.as_ref() != Some(&desired.private_key)).then(|| desired.private_key.clone()),
-        listen_port: desired.listen_port.filter(|port| *port != actual.listen_port),
-        fwmark: desired.fwmark.filter(|mark| *mark != actual.fwmark),
+        private_key: (actual.private_key.as_ref() != Some(private_key)).then(|| private_key.clone()),
+        listen_port: listen_port.filter(|port| *port != actual.listen_port),
+        fwmark: fwmark.filter(|mark| *mark != actual.fwmark),
         peers: steps.in_order(),
     }
 }
@@ -170,31 +183,45 @@ const fn unchanged(public_key: PublicKey, kind: ChangeKind) -> PeerChange {
 }
 
 fn creation(key: PublicKey, wanted: &DesiredPeer) -> PeerChange {
+    let DesiredPeer {
+        preshared_key,
+        persistent_keepalive,
+        allowed_ips,
+        endpoint,
+    } = wanted;
     PeerChange {
-        preshared_key: wanted.preshared_key.clone().map(Some),
-        persistent_keepalive: (wanted.persistent_keepalive != 0).then_some(wanted.persistent_keepalive),
-        endpoint: wanted.endpoint,
-        allowed_ips: wanted.allowed_ips.iter().copied().collect(),
-        ..unchanged(key, ChangeKind::Create)
+        public_key: key,
+        kind: ChangeKind::Create,
+        preshared_key: preshared_key.clone().map(Some),
+        persistent_keepalive: (*persistent_keepalive != 0).then_some(*persistent_keepalive),
+        endpoint: *endpoint,
+        replace_allowed_ips: false,
+        allowed_ips: allowed_ips.iter().copied().collect(),
     }
 }
 
 fn update<'a>(key: PublicKey, wanted: &'a DesiredPeer, present: &'a Peer) -> Option<Update<'a>> {
-    let preshared_key = (wanted.preshared_key != present.preshared_key).then(|| wanted.preshared_key.clone());
-    let keepalive = wanted.persistent_keepalive;
-    let change = PeerChange {
+    let DesiredPeer {
         preshared_key,
-        persistent_keepalive: (keepalive != present.persistent_keepalive).then_some(keepalive),
-        endpoint: wanted.endpoint.filter(|endpoint| Some(*endpoint) != present.endpoint),
-        allowed_ips: wanted.allowed_ips.difference(&present.allowed_ips).copied().collect(),
-        ..unchanged(key, ChangeKind::Update)
+        persistent_keepalive,
+        allowed_ips,
+        endpoint,
+    } = wanted;
+    let change = PeerChange {
+        public_key: key,
+        kind: ChangeKind::Update,
+        preshared_key: (*preshared_key != present.preshared_key).then(|| preshared_key.clone()),
+        persistent_keepalive: Some(*persistent_keepalive).filter(|seconds| *seconds != present.persistent_keepalive),
+        endpoint: endpoint.filter(|endpoint| Some(*endpoint) != present.endpoint),
+        replace_allowed_ips: false,
+        allowed_ips: allowed_ips.difference(&present.allowed_ips).copied().collect(),
     };
-    let surplus: Vec<&IpNet> = present.allowed_ips.difference(&wanted.allowed_ips).collect();
+    let surplus: Vec<&IpNet> = present.allowed_ips.difference(allowed_ips).collect();
     let nothing = surplus.is_empty() && change == unchanged(key, ChangeKind::Update);
     (!nothing).then_some(Update {
         change,
         surplus,
-        wanted: &wanted.allowed_ips,
+        wanted: allowed_ips,
     })
 }
 

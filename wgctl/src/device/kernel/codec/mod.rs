@@ -157,12 +157,17 @@ pub fn messages(interface: &InterfaceName, plan: &Plan) -> Vec<Message> {
 }
 
 fn settings(plan: &Plan) -> Vec<WireguardAttribute> {
-    let key = plan
-        .private_key
+    let Plan {
+        private_key,
+        listen_port,
+        fwmark,
+        peers: _,
+    } = plan;
+    let key = private_key
         .as_ref()
         .map(|key| WireguardAttribute::PrivateKey(*key.as_bytes()));
-    let port = plan.listen_port.map(WireguardAttribute::ListenPort);
-    let mark = plan.fwmark.map(WireguardAttribute::Fwmark);
+    let port = listen_port.map(WireguardAttribute::ListenPort);
+    let mark = fwmark.map(WireguardAttribute::Fwmark);
     key.into_iter().chain(port).chain(mark).collect()
 }
 
@@ -223,25 +228,33 @@ fn fragments(change: &PeerChange) -> impl Iterator<Item = (WireguardPeer, bool)>
 }
 
 fn first_fragment(change: &PeerChange, nets: &[IpNet]) -> WireguardPeer {
-    let mut flags = match change.kind {
+    let PeerChange {
+        public_key,
+        kind,
+        preshared_key,
+        persistent_keepalive,
+        endpoint,
+        replace_allowed_ips,
+        allowed_ips: _,
+    } = change;
+    let mut flags = match kind {
         ChangeKind::Create => WireguardPeerFlags::empty(),
         ChangeKind::Update => WireguardPeerFlags::UpdateOnly,
         ChangeKind::Remove => WireguardPeerFlags::RemoveMe,
     };
-    if change.replace_allowed_ips {
+    if *replace_allowed_ips {
         flags |= WireguardPeerFlags::ReplaceAllowedIps;
     }
     let mut attributes = vec![
-        WireguardPeerAttribute::PublicKey(*change.public_key.as_bytes()),
+        WireguardPeerAttribute::PublicKey(*public_key.as_bytes()),
         WireguardPeerAttribute::Flags(flags),
     ];
-    if let Some(preshared) = &change.preshared_key {
+    if let Some(preshared) = preshared_key {
         let bytes = preshared.as_ref().map_or([0; KEY_LEN], |key| *key.as_bytes());
         attributes.push(WireguardPeerAttribute::PresharedKey(bytes));
     }
-    attributes.extend(change.endpoint.map(WireguardPeerAttribute::Endpoint));
-    let keepalive = change.persistent_keepalive;
-    attributes.extend(keepalive.map(WireguardPeerAttribute::PersistentKeepalive));
+    attributes.extend(endpoint.map(WireguardPeerAttribute::Endpoint));
+    attributes.extend(persistent_keepalive.map(WireguardPeerAttribute::PersistentKeepalive));
     if !nets.is_empty() {
         attributes.push(allowed_ips(nets));
     }
