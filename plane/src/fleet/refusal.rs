@@ -3,6 +3,8 @@
 //! Owns [`Refusal`]: its stable codes, the field it names, and the words for people. It must not
 //! know HTTP; the HTTP layer maps a code to a status.
 
+use wgctl::api::{Hint, NextStep};
+
 use crate::store::StoreError;
 
 /// A refusal. It has changed nothing.
@@ -17,6 +19,9 @@ pub enum Refusal {
     /// `unauthorized`: what the caller proved is not valid any more.
     #[error("{0}")]
     Unauthorized(String),
+    /// `unauthorized`: the session of the caller has ended since the request began.
+    #[error("this session has ended meanwhile: log in at POST /api/login")]
+    SessionEnded,
     /// `forbidden`: the caller may not.
     #[error("{0}")]
     Forbidden(String),
@@ -80,6 +85,9 @@ pub enum Refusal {
         /// What it does not do and what to do next.
         detail: String,
     },
+    /// `agent_offline`, where keys of the agent's are needed and there are none left.
+    #[error("{}: start it, or give a publicKey and \"presharedKey\": false", no_prekeys(.0))]
+    NoPrekeys(String),
     /// `idempotency_conflict`.
     #[error(
         "this Idempotency-Key was used within 24 hours for another body: send the first body again, or use a new key"
@@ -118,7 +126,7 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not_found",
-            Self::Unauthorized(_) => "unauthorized",
+            Self::Unauthorized(_) | Self::SessionEnded => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::InvalidField { .. } => "invalid_field",
             Self::ServerExists(_) => "server_exists",
@@ -132,7 +140,7 @@ impl Refusal {
             Self::PrivateKeyNotHeld(_) => "private_key_not_held",
             Self::AdoptionNotAwaited(_) => "adoption_not_awaited",
             Self::AdoptionRefused(_) => "adoption_refused",
-            Self::AgentOffline { .. } => "agent_offline",
+            Self::AgentOffline { .. } | Self::NoPrekeys(_) => "agent_offline",
             Self::IdempotencyConflict | Self::AnswerOutlived(_) => "idempotency_conflict",
             Self::LastAdmin(_) => "last_admin",
             Self::TooManyRequests { .. } => "too_many_requests",
@@ -160,6 +168,39 @@ impl Refusal {
         }
     }
 
+    /// The next step, where the text words it as a call of the API.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        let (reason, step) = match self {
+            Self::SessionEnded => ("this session has ended meanwhile".to_owned(), NextStep::LogIn),
+            Self::NoPrekeys(server) => (no_prekeys(server), NextStep::BringOwnKey),
+            Self::NotFound { .. }
+            | Self::Unauthorized(_)
+            | Self::Forbidden(_)
+            | Self::InvalidField { .. }
+            | Self::ServerExists(_)
+            | Self::UserExists(_)
+            | Self::TokenExists(_)
+            | Self::NameTaken(_)
+            | Self::AddressTaken(_)
+            | Self::OverlappingNetworks { .. }
+            | Self::PublicKeyTaken(_)
+            | Self::PoolExhausted(_)
+            | Self::PrivateKeyNotHeld(_)
+            | Self::AdoptionNotAwaited(_)
+            | Self::AdoptionRefused(_)
+            | Self::AgentOffline { .. }
+            | Self::IdempotencyConflict
+            | Self::AnswerOutlived(_)
+            | Self::LastAdmin(_)
+            | Self::TooManyRequests { .. }
+            | Self::Busy(_)
+            | Self::Store(_)
+            | Self::Internal(_) => return None,
+        };
+        Some(Hint { reason, step })
+    }
+
     /// Seconds after which to try again, where waiting helps.
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
@@ -177,4 +218,8 @@ impl Refusal {
             detail: detail.into(),
         }
     }
+}
+
+fn no_prekeys(server: &str) -> String {
+    format!("the agent of server {server:?} is not connected, and its stock of prekeys is empty")
 }

@@ -194,7 +194,7 @@ async fn person(parts: &mut Parts, app: &App) -> Result<Person, Failure> {
             account: *account,
             app: app.clone(),
         }),
-        None => Err(Kind::Forbidden.because("this is for somebody who is logged in: log in at POST /api/login first")),
+        None => Err(Kind::Forbidden.until_login("this is for somebody who is logged in")),
     }
 }
 
@@ -251,7 +251,7 @@ async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human
     let (ip, request) = (address(parts).0, request_id(&parts.extensions));
     let (role, human) = match identity {
         Identity::Agent(..) => {
-            return Err(Kind::Unauthorized.because("this is an agent's token: log in at POST /api/login"));
+            return Err(Kind::Unauthorized.until_login("this is an agent's token"));
         }
         Identity::Local(user) => {
             let caller = Caller {
@@ -352,7 +352,7 @@ fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
     let Some(token) = bearer(parts)? else {
         return match parts.extensions.get::<Peer>() {
             Some(Peer::Local(user)) => Ok(Identity::Local(Arc::clone(user))),
-            _ => Err(Kind::Unauthorized.because("send a token as Authorization: Bearer …; POST /api/login gives one")),
+            _ => Err(Kind::Unauthorized.until_login("a token is needed, as Authorization: Bearer …")),
         };
     };
     if token.starts_with(fleet::AGENT_PREFIX) {
@@ -372,7 +372,7 @@ fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
         })?;
         return Ok(Identity::Token(Box::new(grant)));
     }
-    let over = || Kind::Unauthorized.because("this token is not valid (any more): log in again at POST /api/login");
+    let over = || Kind::Unauthorized.until_login("this token is not valid (any more)");
     let claims = shared.tokens.verify(token, Timestamp::now()).map_err(|_| over())?;
     let account = shared.fleet.account(&claims.sub)?.ok_or_else(over)?;
     if !account.enabled || account.session_epoch != claims.epoch || account.role != claims.role {

@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use wgctl::api::{Problem, problem_kind};
+use wgctl::api::{Hint, NextStep, Problem, problem_kind};
 
 use crate::auth::{PasswordError, TokenError};
 use crate::fleet::Refusal;
@@ -109,8 +109,19 @@ impl Kind {
             kind: self,
             detail: detail.into(),
             field: None,
+            hint: None,
             retry_after: None,
         }))
+    }
+
+    /// A problem of this kind whose next step is to log in.
+    pub(super) fn until_login(self, reason: &str) -> Failure {
+        let mut failure = self.because(format!("{reason}: log in at POST /api/login"));
+        failure.0.hint = Some(Hint {
+            reason: reason.to_owned(),
+            step: NextStep::LogIn,
+        });
+        failure
     }
 
     /// A problem of this kind with one field of the request.
@@ -130,6 +141,7 @@ struct Inner {
     kind: Kind,
     detail: String,
     field: Option<String>,
+    hint: Option<Hint>,
     retry_after: Option<u64>,
 }
 
@@ -158,6 +170,7 @@ impl From<Refusal> for Failure {
         }
         let mut failure = kind.because(refusal.to_string());
         failure.0.field = refusal.field().map(str::to_owned);
+        failure.0.hint = refusal.hint();
         failure.0.retry_after = refusal.retry_after();
         failure
     }
@@ -191,6 +204,7 @@ impl IntoResponse for Failure {
             kind,
             detail,
             field,
+            hint,
             retry_after,
         } = *self.0;
         let problem = Problem {
@@ -200,6 +214,7 @@ impl IntoResponse for Failure {
             detail,
             code: kind.code().to_owned(),
             field,
+            hint,
         };
         let mut response = (kind.status(), Json(problem)).into_response();
         let headers = response.headers_mut();

@@ -374,6 +374,7 @@ fn problem_of(status: u16, detail: &str) -> Problem {
         detail: detail.to_owned(),
         code: "simulated".to_owned(),
         field: None,
+        hint: None,
     }
 }
 

@@ -22,7 +22,7 @@ pub use audit::{
 pub use audit_values::{AuditKey, FormatError, Hash, Head, Signature};
 pub use base_url::base_url;
 pub use peers::{NewPeer, Peer, PeerPatch};
-pub use problem::{Problem, problem_kind};
+pub use problem::{Hint, NextStep, Problem, problem_kind};
 pub use reports::{
     Counters, Health, HistoryPoint, PastSample, PeerCounters, Report, SAMPLES_AT_ONCE, Status, Transfer,
 };

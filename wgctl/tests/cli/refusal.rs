@@ -55,12 +55,15 @@ fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
     let offline = problem(
         503,
         "agent_offline",
-        r#"start it, or give a publicKey and \"presharedKey\": false"#,
+        r#"no keys: start it, or give a publicKey and \"presharedKey\": false"#,
+    )
+    .replace(
+        r#""code""#,
+        r#""hint":{"reason":"no keys","step":"bring_own_key"},"code""#,
     );
-    let ended = problem(
-        401,
-        "unauthorized",
-        "not valid (any more): log in again at POST /api/login",
+    let ended = problem(401, "unauthorized", "not valid (any more): log in at POST /api/login").replace(
+        r#""code""#,
+        r#""hint":{"reason":"not valid (any more)","step":"log_in"},"code""#,
     );
     let plane = Plane::new(&[
         ("POST /api/wg-clients/la", 503, &offline),
@@ -69,11 +72,11 @@ fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
     for (words, expected) in [
         (
             "peer add la alice",
-            "wgctl: start it, or give --public-key and --no-psk (agent_offline)\n",
+            "wgctl: no keys: start it, or give --public-key and --no-psk (agent_offline)\n",
         ),
         (
             "status",
-            "wgctl: not valid (any more): log in again with `wgctl login URL` (unauthorized)\n",
+            "wgctl: not valid (any more): log in with `wgctl login URL`, or give a token with --token-file (unauthorized)\n",
         ),
     ] {
         let output = home.run(&format!("{words} --plane {}", plane.url), "");
@@ -82,6 +85,23 @@ fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
     let output = home.run(&format!("status --json --plane {}", plane.url), "");
     let error: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(error, serde_json::from_str::<Value>(&ended).unwrap());
+}
+
+#[test]
+fn an_older_plane_that_gives_no_hint_is_quoted() {
+    let home = Home::new();
+    let ended = problem(401, "unauthorized", "not valid: log in again at POST /api/login");
+    let plane = Plane::new(&[("GET /api/statuses", 401, &ended)]);
+    let output = home.run(&format!("status --plane {}", plane.url), "");
+    let (quoted, next) = (
+        "wgctl: not valid: log in again at POST /api/login (unauthorized)\n",
+        "wgctl login URL",
+    );
+    assert!(
+        stderr(&output).starts_with(quoted) && stderr(&output).contains(next),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

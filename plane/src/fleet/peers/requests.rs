@@ -154,10 +154,7 @@ impl Fleet {
             }
             let line = self.shared.relay.line(server);
             if !line.connected() {
-                return Err(offline(
-                    server,
-                    "is not connected, and its stock of prekeys is empty: start it, or give a publicKey and \"presharedKey\": false",
-                ));
+                return Err(Refusal::NoPrekeys(server.to_string()));
             }
             match &mut news {
                 None => {

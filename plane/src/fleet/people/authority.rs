@@ -26,8 +26,7 @@ pub(crate) fn check(tx: &dyn Read, authority: &Authority, now: Timestamp) -> Res
         Authority::Session { user, epoch, role } => {
             let user = tx.user(user)?;
             let user = user.filter(|user| user.enabled && user.session_epoch == *epoch);
-            let user =
-                user.ok_or_else(|| ended("this session has ended meanwhile: log in again at POST /api/login"))?;
+            let user = user.ok_or(Refusal::SessionEnded)?;
             (user.role, *role)
         }
         Authority::Token { id, role, server } => {

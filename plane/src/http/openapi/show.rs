@@ -139,6 +139,7 @@ fn show_refusal(status: u16, kinds: &[Kind], problem: &Value) -> Value {
         detail: "what was wrong here, and what to do next".to_owned(),
         code: kind.code().to_owned(),
         field: None,
+        hint: None,
     });
     let mut headers = json!({ "X-Request-Id": reference("headers", "RequestId") });
     if let Some(headers) = headers.as_object_mut() {

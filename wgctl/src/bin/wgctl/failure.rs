@@ -100,19 +100,21 @@ impl Failure {
             client::Error::Unreachable { .. } => {
                 Some("is the URL right, and sentrazone-plane running there?".to_owned())
             }
-            client::Error::Refused(problem)
-                if problem.code == "unauthorized" && !plane_refusal::told(problem).contains("wgctl login") =>
-            {
+            client::Error::Refused(problem) if problem.code == "unauthorized" && problem.hint.is_none() => {
                 Some("log in with `wgctl login URL`, or give a token with --token-file".to_owned())
             }
-            _ => None,
+            client::Error::Refused(_)
+            | client::Error::Untrusted { .. }
+            | client::Error::WrongScheme { .. }
+            | client::Error::Unexpected { .. }
+            | client::Error::Setup(_) => None,
         }
     }
 }
 
 fn describe(error: &client::Error) -> String {
     match error {
-        client::Error::Refused(problem) => plane_refusal::told(problem),
+        client::Error::Refused(problem) => plane_refusal::text(problem),
         other => other.to_string(),
     }
 }

@@ -1,9 +1,10 @@
-//! The plane's words in the command's.
+//! A refusal of the plane in the terms of the command.
 //!
-//! Owns what a field or a call of the API is called here. The plane speaks to whoever calls the API;
-//! who typed a command is told of its options. It must not change what `--json` prints.
+//! Owns the options that fill the API's fields, and the commands that are its next steps. The plane speaks
+//! to callers of the API; a person who typed a command is told of options and commands. It must not
+//! change what `--json` prints.
 
-use wgctl::api::Problem;
+use wgctl::api::{Hint, NextStep, Problem};
 
 /// Fields, and the options that fill them; those of one name for both are not here.
 const OPTIONS: [(&str, &str); 30] = [
@@ -39,30 +40,37 @@ const OPTIONS: [(&str, &str); 30] = [
     ("until", "--until"),
 ];
 
-/// What else the plane says to callers of the API.
-const PHRASES: [(&str, &str); 3] = [
-    (
-        "send a token as Authorization: Bearer …; POST /api/login gives one",
-        "a token is needed",
-    ),
-    (" at POST /api/login", " with `wgctl login URL`"),
-    ("a publicKey and \"presharedKey\": false", "--public-key and --no-psk"),
-];
-
-/// A refusal for who typed a command: what it is about, and the stable code for searches.
-pub(crate) fn told(problem: &Problem) -> String {
+/// A refusal for a person who typed a command: what it is about, and the stable code for searches.
+///
+/// A plane older than hints words the next step as a call of the API, which is shown as it came.
+pub(crate) fn text(problem: &Problem) -> String {
     let Problem {
-        detail, field, code, ..
+        detail,
+        field,
+        code,
+        hint,
+        kind: _,
+        title: _,
+        status: _,
     } = problem;
-    let mut said = detail.clone();
-    for (theirs, ours) in PHRASES {
-        said = said.replace(theirs, ours);
-    }
+    let hinted = hint
+        .as_ref()
+        .and_then(|Hint { reason, step }| command(*step).map(|step| format!("{reason}: {step}")));
+    let text = hinted.unwrap_or_else(|| detail.clone());
     let Some(field) = field.as_deref() else {
-        return format!("{said} ({code})");
+        return format!("{text} ({code})");
     };
-    let rest = said.strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
-    format!("{}: {} ({code})", option(field), rest.unwrap_or(&said))
+    let rest = text.strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
+    format!("{}: {} ({code})", option(field), rest.unwrap_or(&text))
+}
+
+/// The next step as a command; none of a step that this release does not know.
+const fn command(step: NextStep) -> Option<&'static str> {
+    match step {
+        NextStep::LogIn => Some("log in with `wgctl login URL`, or give a token with --token-file"),
+        NextStep::BringOwnKey => Some("start it, or give --public-key and --no-psk"),
+        NextStep::Unknown => None,
+    }
 }
 
 /// The option of a field, of which one entry may be meant (`address_pool[0]`).
@@ -80,13 +88,14 @@ mod tests {
     use crate::Cli;
 
     fn refused(field: Option<&str>, detail: &str) -> String {
-        told(&Problem {
+        text(&Problem {
             kind: "about:blank".to_owned(),
             title: "x".to_owned(),
             status: 422,
             detail: detail.to_owned(),
             code: "code".to_owned(),
             field: field.map(str::to_owned),
+            hint: None,
         })
     }
 
@@ -111,12 +120,32 @@ mod tests {
             (Some("name"), "name: too long", "name: too long (code)"),
             (
                 None,
-                "log in again at POST /api/login",
-                "log in again with `wgctl login URL` (code)",
+                "it is over: log in at POST /api/login",
+                "it is over: log in at POST /api/login (code)",
             ),
         ] {
             assert_eq!(refused(field, detail), expected);
         }
+    }
+
+    #[test]
+    fn a_next_step_is_told_as_a_command_where_it_is_known() {
+        let hinted = |step: &str| {
+            let problem = format!(
+                r#"{{"type":"x","title":"x","status":401,"detail":"it is over: call the API","code":"code","hint":{{"reason":
+                "it is over","step":"{step}"}}}}"#
+            );
+            text(&serde_json::from_str(&problem).unwrap())
+        };
+        assert_eq!(
+            hinted("log_in"),
+            "it is over: log in with `wgctl login URL`, or give a token with --token-file (code)"
+        );
+        assert_eq!(
+            hinted("bring_own_key"),
+            "it is over: start it, or give --public-key and --no-psk (code)"
+        );
+        assert_eq!(hinted("of_a_later_release"), "it is over: call the API (code)");
     }
 
     #[test]
