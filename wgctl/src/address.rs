@@ -117,13 +117,13 @@ pub fn normal(net: IpNet) -> IpNet {
     net.trunc()
 }
 
-/// Whether two networks have an address in common. CIDR networks overlap only by containment.
+/// True if two networks have an address in common. CIDR networks overlap only by containment.
 #[must_use]
 pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// Whether an address is another host's by its form: not loopback, link-local (a cloud's services are there),
+/// True for an address that by its form is another host's: not loopback, link-local (a cloud's services are there),
 /// multicast, or nobody's. One of the host's own interfaces may still have it.
 #[must_use]
 pub fn leads_off_host(address: IpAddr) -> bool {

@@ -11,7 +11,7 @@ use crate::key::PublicKey;
 use crate::name::PeerId;
 use crate::time::Timestamp;
 
-/// What to do about drift.
+/// The policy for drift.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -52,7 +52,7 @@ impl std::str::FromStr for DriftPolicy {
     }
 }
 
-/// What kind of thing drifted.
+/// The kind of thing that drifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -134,7 +134,7 @@ impl fmt::Display for DriftKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Drift {
-    /// What kind.
+    /// The kind.
     pub kind: DriftKind,
     /// The recorded peer it is about; absent for the interface, and for many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,10 +142,10 @@ pub struct Drift {
     /// The key of a peer that is not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
-    /// How many of this kind it stands for; 1 where `peer` or `public_key` says which.
+    /// The number of this kind that it stands for; 1 where `peer` or `public_key` says which.
     #[serde(default = "one")]
     pub count: u64,
-    /// What was found, for people; never a secret. At most 300 characters.
+    /// The finding, for people; never a secret. At most 300 characters.
     pub detail: String,
     /// When the agent first saw it, by its clock.
     pub seen_at: Timestamp,

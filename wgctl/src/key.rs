@@ -61,7 +61,7 @@ impl PublicKey {
         &self.0
     }
 
-    /// Whether it is a point of low order, with which everybody agrees on the same secret, all zero
+    /// True for a point of low order, with which everybody agrees on the same secret, all zero
     /// (RFC 7748, section 6.1). WireGuard completes no handshake with such a peer; still the kernel
     /// keeps one, so that it is a value of this type.
     #[must_use]

@@ -145,7 +145,7 @@ text_type!(
     }
 );
 
-/// Whether a character ends a line or turns the direction of text in some reader, or is one that
+/// True for a character that ends a line or turns the direction of text in some reader, or is one that
 /// nobody sees, though it is no control character: it could make one record look like two, or a name
 /// look like another. The joiners U+200C and U+200D are part of words and of emoji, and stay.
 #[must_use]

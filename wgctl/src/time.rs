@@ -54,14 +54,14 @@ impl Timestamp {
         )
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// The time since `earlier`; zero if that is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// What says what time it is: the system, or whoever plays it. Cloning shares it.
+/// A clock: the system's, or one that a test sets. Clones share it.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -71,7 +71,7 @@ impl Clock {
         Self(Arc::new(now))
     }
 
-    /// What it shows.
+    /// The time it shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.0)()
@@ -130,7 +130,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// Whether the text has RFC 3339's form, in capitals; its numbers are not looked at.
+/// True if the text has RFC 3339's form, in capitals; its numbers are not checked.
 fn is_rfc_3339(text: &[u8]) -> bool {
     let is_shaped = |text: &[u8], shape: &[u8]| {
         text.len() == shape.len()

@@ -23,7 +23,7 @@ pub struct AuditRecord {
     pub id: u64,
     /// An email, `agent:<server>`, `token:<name>` or `local:<user>`.
     pub actor: String,
-    /// What was done: `wg_client_created`, `login_failed`, …
+    /// The action: `wg_client_created`, `login_failed`, …
     pub action: String,
     /// On what: `los-angeles/alice-iphone`, a server, a user.
     pub target: String,
@@ -31,13 +31,13 @@ pub struct AuditRecord {
     pub ip: String,
     /// When.
     pub created_at: Timestamp,
-    /// What was found, where action and target do not say it all.
+    /// Details that action and target do not give.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The request that did it, as its answer's `X-Request-Id` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Uuid>,
-    /// What changed, field by field; never a secret.
+    /// The changes, field by field; never a secret.
     #[serde(default, skip_serializing_if = "Changes::is_empty")]
     pub changes: Changes,
     /// SHA-256 over the record before this one and this one (`docs/audit.md` says how).
@@ -45,16 +45,16 @@ pub struct AuditRecord {
     pub hash: Hash,
 }
 
-/// What a field was, and what it is. A thing that was made has no before, one that was removed no
-/// after. Null is a value: "none".
+/// The change of a field. A thing that was made has no `before`, one that was removed no `after`.
+/// Null is a value: "none".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FieldChange {
-    /// What it was.
+    /// The value before.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub before: Option<Value>,
-    /// What it is.
+    /// The value after.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub after: Option<Value>,
 }
@@ -72,7 +72,7 @@ pub struct Checkpoint {
     pub hash: Hash,
     /// When this was signed.
     pub created_at: Timestamp,
-    /// Whose signature it is.
+    /// The key of the signature.
     pub public_key: AuditKey,
     /// The signature.
     pub signature: Signature,
@@ -86,11 +86,11 @@ pub struct Pruned {
     pub id: u64,
     /// Its hash.
     pub hash: Hash,
-    /// How many records were removed, ever.
+    /// The number of records that were ever removed.
     pub count: u64,
     /// When this was signed.
     pub created_at: Timestamp,
-    /// Whose signature it is.
+    /// The key of the signature.
     pub public_key: AuditKey,
     /// The signature.
     pub signature: Signature,
@@ -100,7 +100,7 @@ pub struct Pruned {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AuditLine {
-    /// What was removed before all that follows.
+    /// The stub of the records that were removed before all that follow.
     Pruned(Pruned),
     /// A record.
     Record(AuditRecord),
@@ -108,13 +108,13 @@ pub enum AuditLine {
     Checkpoint(Checkpoint),
 }
 
-/// What is wrong with a log, and where.
+/// A fault of a log, and its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Fault {
     /// The first record that is not as it was written.
     pub id: u64,
-    /// How that shows.
+    /// The evidence.
     pub reason: String,
 }
 
@@ -128,9 +128,9 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Verification {
-    /// Whether all is as it was written.
+    /// True if all is as it was written.
     pub ok: bool,
-    /// How many records were read.
+    /// The number of records that were read.
     pub records: u64,
     /// The first record there is; null where there is none.
     pub first: Option<u64>,
@@ -139,16 +139,16 @@ pub struct Verification {
     /// The last record that is as it was written, and its hash. To note it elsewhere is to know, later,
     /// whether the log was cut.
     pub head: Head,
-    /// How many checkpoints were checked.
+    /// The number of checkpoints that were checked.
     pub checkpoints: u64,
     /// The last record that a checkpoint covers; what comes after it could have been cut or rewritten
     /// by whoever has the file.
     pub signed_until: u64,
-    /// Whose signature that checkpoint has.
+    /// The key of that checkpoint's signature.
     pub public_key: Option<AuditKey>,
-    /// What was removed before the first record.
+    /// The records that were removed before the first one.
     pub pruned: Option<Pruned>,
-    /// What is wrong; null where nothing is.
+    /// The first fault; null if there is none.
     pub fault: Option<Fault>,
 }
 

@@ -21,7 +21,7 @@ pub struct Peer {
     pub id: PeerId,
     /// Its name, unique on its server.
     pub name: PeerName,
-    /// Whether it should be able to connect.
+    /// True if it may connect.
     pub enabled: bool,
     /// The bare IPv4 address; the IPv6 one where the pool has no IPv4.
     pub address: IpAddr,
@@ -29,9 +29,9 @@ pub struct Peer {
     pub addresses: Vec<IpAddr>,
     /// Its public key.
     pub public_key: PublicKey,
-    /// Whether the agent holds its private key (sealed): false for a peer that brought its own.
+    /// True if the agent holds its private key (sealed); false for a peer that brought its own.
     pub private_key_held: bool,
-    /// Whether it has a preshared key.
+    /// True if it has a preshared key.
     pub preshared_key: bool,
     /// The latest handshake; null before the first.
     pub latest_handshake_at: Option<Timestamp>,
@@ -39,7 +39,7 @@ pub struct Peer {
     pub transfer_rx: u64,
     /// Bytes sent to it over its life.
     pub transfer_tx: u64,
-    /// What the device sends into the tunnel.
+    /// Destinations that the device sends into the tunnel.
     #[serde(rename = "allowedIPs")]
     pub allowed_ips: Vec<IpNet>,
     /// Networks behind the device that the server accepts and routes.
@@ -53,7 +53,7 @@ pub struct Peer {
     pub mtu: Option<u16>,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
-    /// Whether that moment is past: its host has taken it off by its own clock, with or without the
+    /// True if that moment is past: its host has taken it off by its own clock, with or without the
     /// plane.
     #[serde(default)]
     pub expired: bool,
@@ -61,7 +61,7 @@ pub struct Peer {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
-    /// Whether the kernel has it as recorded.
+    /// True if the kernel has it as recorded.
     pub applied: bool,
     /// Since when a change waits to be applied; null when nothing waits.
     pub pending_since: Option<Timestamp>,
@@ -92,7 +92,7 @@ pub struct NewPeer {
     /// When it stops working by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What the device sends into the tunnel; default the server's.
+    /// Destinations that the device sends into the tunnel; default the server's.
     #[serde(rename = "allowedIPs", default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
@@ -111,7 +111,7 @@ pub struct NewPeer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<u16>,
-    /// Whether to use a preshared key; default true.
+    /// False to do without a preshared key; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preshared_key: Option<bool>,
 }
@@ -133,7 +133,7 @@ pub struct PeerPatch {
     /// A new end; null for none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub expires_at: Option<Option<Timestamp>>,
-    /// What the device sends into the tunnel.
+    /// Destinations that the device sends into the tunnel.
     #[serde(
         rename = "allowedIPs",
         default,

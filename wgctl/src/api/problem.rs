@@ -15,7 +15,7 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status, repeated.
     pub status: u16,
-    /// What was wrong here and what to do next.
+    /// The problem in this case, and the next step.
     pub detail: String,
     /// A stable machine-readable name (`name_taken`, `pool_exhausted`, …).
     pub code: String,

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 pub struct Status {
     /// The server.
     pub server_id: ServerId,
-    /// Whether its agent was heard within the last three report intervals.
+    /// True if its agent was heard within the last three report intervals.
     pub online: bool,
     /// Smoothed round trip from the agent to the plane, or to the server's `ping_target`; milliseconds.
     pub ping_ms: Option<f64>,
@@ -35,10 +35,10 @@ pub struct Status {
     /// The agent's reason when it could not set up the interface.
     #[serde(default)]
     pub failed: Option<String>,
-    /// What others changed on the interface and is left as it is, the oldest 64.
+    /// Changes that others made to the interface and that are left as they are; the oldest 64.
     #[serde(default)]
     pub drift: Vec<Drift>,
-    /// How much of what others changed was repaired, over the server's life.
+    /// The number of changes by others that were repaired, over the server's life.
     #[serde(default)]
     pub drift_repaired: u64,
 }
@@ -101,7 +101,7 @@ pub struct Counters {
     /// All that this life has counted, this batch included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<Transfer>,
-    /// What was seen while no report got through, oldest first; at most [`SAMPLES_AT_ONCE`].
+    /// Samples of the time in which no report got through, oldest first; at most [`SAMPLES_AT_ONCE`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 1440)))]
     pub samples: Vec<PastSample>,
@@ -120,7 +120,7 @@ pub struct Transfer {
     pub tx: u64,
 }
 
-/// How things were at a moment whose report did not get through.
+/// A sample of a moment whose report did not get through.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PastSample {
@@ -135,7 +135,7 @@ pub struct PastSample {
     pub tx: u64,
 }
 
-/// What a peer's counters grew by.
+/// The increments of a peer's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PeerCounters {

@@ -29,7 +29,7 @@ pub struct Server {
     pub addresses: Vec<IpAddr>,
     /// DNS servers given to clients.
     pub dns: Vec<IpAddr>,
-    /// What clients send into the tunnel.
+    /// Destinations that clients send into the tunnel.
     pub allowed_ips: Vec<IpNet>,
     /// MTU of interface and clients, bytes; null for the kernel's choice.
     pub mtu: Option<u16>,
@@ -39,11 +39,11 @@ pub struct Server {
     pub interface: InterfaceName,
     /// The UDP port on the host.
     pub listen_port: u16,
-    /// Whether the host masquerades the pool.
+    /// True if the host masquerades the pool.
     pub masquerade: bool,
     /// `host:port` whose TCP connect time is reported as `ping_ms`, instead of the plane.
     pub ping_target: Option<Endpoint>,
-    /// Whether the interface that the host has is to be adopted when it is enrolled; false once it was.
+    /// True if the interface that the host has is to be adopted when it is enrolled; false afterwards.
     #[serde(default)]
     pub adopt: bool,
     /// The host's public key; null before its agent first connected.
@@ -60,13 +60,13 @@ pub struct Server {
     pub applied_revision: Option<u64>,
     /// The agent's reason when it could not set up the interface.
     pub failed: Option<String>,
-    /// What the agent does about changes that others make to the interface.
+    /// The policy of the agent for changes that others make to the interface.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// What others changed and is left as it is, the oldest 64.
+    /// Changes that others made and that are left as they are; the oldest 64.
     #[serde(default)]
     pub drift: Vec<Drift>,
-    /// How much of what others changed was repaired, over the server's life.
+    /// The number of changes by others that were repaired, over the server's life.
     #[serde(default)]
     pub drift_repaired: u64,
 }
@@ -114,7 +114,7 @@ pub struct NewServer {
     /// Default `enforce`.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// Whether to adopt the interface that the host has, with its key and peers. Default false.
+    /// True to adopt the interface that the host has, with its key and peers. Default false.
     #[serde(default)]
     pub adopt: bool,
 }
@@ -132,7 +132,7 @@ pub struct ServerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpAddr>", length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
-    /// What clients send into the tunnel.
+    /// Destinations that clients send into the tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
@@ -147,18 +147,18 @@ pub struct ServerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "u16", range(min = 1)))]
     pub listen_port: Option<u16>,
-    /// Whether the host masquerades the pool.
+    /// True if the host masquerades the pool.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub masquerade: Option<bool>,
     /// Null for the plane itself.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub ping_target: Option<Option<Endpoint>>,
-    /// What the agent does about changes that others make to the interface.
+    /// The policy of the agent for changes that others make to the interface.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "DriftPolicy"))]
     pub drift_policy: Option<DriftPolicy>,
-    /// Whether to adopt what the host's interface has by then when it is next enrolled.
+    /// True to adopt the host's interface as it is when the host is next enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub adopt: Option<bool>,

@@ -15,15 +15,15 @@ use crate::time::Timestamp;
 pub struct ApiToken {
     /// Its id.
     pub id: TokenId,
-    /// What it is called in the audit log, after `token:`.
+    /// Its name in the audit log, after `token:`.
     pub name: TokenName,
-    /// What it may do.
+    /// Its permissions.
     pub role: Role,
     /// The servers it is for; null for all.
     pub servers: Option<Vec<ServerId>>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Who made it, as the audit log names them.
+    /// The person who made it, as the audit log names them.
     pub created_by: String,
     /// When it ends; null for never.
     pub expires_at: Option<Timestamp>,
@@ -38,7 +38,7 @@ pub struct ApiToken {
 pub struct NewApiToken {
     /// Unique among tokens.
     pub name: TokenName,
-    /// What it may do.
+    /// Its permissions.
     pub role: Role,
     /// The servers it is for. Default all, and what concerns none of them.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]

@@ -1,4 +1,4 @@
-//! Who calls: logins, users, roles.
+//! Users, their roles and logins.
 //!
 //! Owns the bodies of `/api/login`, `/api/password` and `/api/users`. What holds a password or a
 //! token has no `Debug`.
@@ -9,7 +9,7 @@ use super::optional::given;
 use crate::name::{Email, UserId};
 use crate::time::Timestamp;
 
-/// What a person may do.
+/// The permissions of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -47,11 +47,11 @@ pub struct Session {
 pub struct User {
     /// The user's id.
     pub id: UserId,
-    /// What they log in with.
+    /// The address to log in with.
     pub email: Email,
-    /// What they may do.
+    /// Their permissions.
     pub role: Role,
-    /// Whether they may log in.
+    /// True if they may log in.
     pub enabled: bool,
     /// When they were made.
     pub created_at: Timestamp,
@@ -64,12 +64,12 @@ pub struct User {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// What they log in with.
+    /// The address to log in with.
     pub email: Email,
     /// At least 12 characters, at most 1,024 bytes. Secret.
     #[cfg_attr(feature = "openapi", schemars(length(min = 12, max = 1024)))]
     pub password: String,
-    /// What they may do.
+    /// Their permissions.
     pub role: Role,
 }
 

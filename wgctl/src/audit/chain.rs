@@ -52,7 +52,7 @@ fn fields(record: &AuditRecord) -> [Cow<'_, str>; 9] {
     ]
 }
 
-/// What changed, as JSON in its one form: names in the order of their bytes, no blanks, only what
+/// The changes as JSON in their one form: names in the order of their bytes, no blanks, only what
 /// must be escaped is. Nothing for no change.
 #[must_use]
 pub fn canonical(changes: &Changes) -> String {

@@ -32,7 +32,7 @@ impl Signer {
         })
     }
 
-    /// What its signatures are checked with.
+    /// The key that its signatures are checked with.
     #[must_use]
     pub const fn public_key(&self) -> AuditKey {
         self.public_key
@@ -82,7 +82,7 @@ fn is_signed(key: &AuditKey, text: &str, signature: &Signature) -> bool {
     key.verify(text.as_bytes(), &signature.0).is_ok()
 }
 
-/// Whether a checkpoint is signed by the key it names.
+/// True if a checkpoint is signed by the key it names.
 #[must_use]
 pub fn is_genuine(checkpoint: &Checkpoint) -> bool {
     let Checkpoint {
@@ -95,7 +95,7 @@ pub fn is_genuine(checkpoint: &Checkpoint) -> bool {
     is_signed(&public_key, &checkpoint_text(Head { id, hash }, created_at), &signature)
 }
 
-/// Whether the word for what was removed is signed by the key it names.
+/// True if the stub of the removed records is signed by the key it names.
 #[must_use]
 pub fn is_genuine_stub(stub: &Pruned) -> bool {
     let Pruned {

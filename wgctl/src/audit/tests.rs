@@ -1,4 +1,4 @@
-//! What a verification promises: the first record that was tampered with is named, every time.
+//! Properties of a verification: the first record that was tampered with is named, every time.
 
 use std::collections::BTreeMap;
 

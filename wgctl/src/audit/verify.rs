@@ -1,4 +1,4 @@
-//! Whether a log is as it was written, and if not, which record is the first that is not.
+//! Verification of a log: it is as it was written, or the first record that is not.
 //!
 //! Owns the rules and their words. It sees a line at a time and remembers one hash, so that a log of
 //! any length can be verified. It must not read or fetch anything.
@@ -9,12 +9,12 @@ use super::sign::CHECKPOINT_EVERY;
 use super::{chain, sign};
 use crate::api::{AuditKey, AuditLine, AuditRecord, Checkpoint, Fault, Head, Pruned, Verification};
 
-/// What a log must have beside a chain.
+/// The requirements on a log beside its chain.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
     /// Keys whose signatures count. Without any, a checkpoint counts whoever signed it.
     pub keys: Vec<AuditKey>,
-    /// Whether checkpoints must be there (a log as CSV has none).
+    /// True if checkpoints must be there (a log as CSV has none).
     pub checkpoints: bool,
     /// A record that is known from before.
     pub head: Option<Head>,
@@ -179,7 +179,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Whether a record is the one that is known from before.
+    /// Compares a record with the one that is known from before.
     fn compare(&self, here: Head) -> Result<(), Fault> {
         match self.expected.head {
             Some(known) if known.id == here.id && known.hash != here.hash => {

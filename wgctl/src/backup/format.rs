@@ -26,7 +26,7 @@ pub(super) const LONGEST_KEY: u32 = 1 << 16;
 /// No value is longer.
 pub(super) const LONGEST_VALUE: u32 = 1 << 28;
 
-/// What a backup says of itself.
+/// The header of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The schema its rows are of.
@@ -37,7 +37,7 @@ pub struct Header {
     pub created_at: Timestamp,
 }
 
-/// What is in a backup.
+/// The summary of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Summary {
@@ -47,17 +47,17 @@ pub struct Summary {
     pub schema: u64,
     /// The database's life it was made of.
     pub incarnation: Incarnation,
-    /// How many servers.
+    /// The number of servers.
     pub servers: u64,
-    /// How many peers.
+    /// The number of peers.
     pub peers: u64,
-    /// How many people with an account.
+    /// The number of people with an account.
     pub users: u64,
-    /// How many rows of all tables.
+    /// The number of rows of all tables.
     pub rows: u64,
-    /// How long it is.
+    /// Its length.
     pub bytes: u64,
-    /// What a restore found wrong with the audit log in it.
+    /// The fault that a restore found in its audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_fault: Option<Fault>,
 }
@@ -79,7 +79,7 @@ impl Summary {
     }
 }
 
-/// Why a backup cannot be used.
+/// The reason why a backup cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It does not begin like one.

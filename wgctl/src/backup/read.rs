@@ -84,7 +84,7 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// What the backup says of itself.
+    /// The backup's header.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
@@ -190,7 +190,7 @@ fn first<const N: usize>(input: &mut impl Read, sum: &mut Sha256) -> Result<[u8;
     Ok(bytes)
 }
 
-/// What is in the backup that `input` gives, all of it proven.
+/// The summary of the backup that `input` gives, after all of it was checked.
 pub fn summary(input: impl Read) -> Result<Summary, Error> {
     Reader::begin(input)?.finish()
 }

@@ -1,4 +1,4 @@
-//! What was written is read; what was not is refused.
+//! Properties of backups: what was written is read, and anything else is refused.
 
 use super::format::*;
 use super::*;

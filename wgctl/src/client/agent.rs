@@ -15,7 +15,7 @@ use crate::protocol::v1::{
     Welcome,
 };
 
-/// How much longer than `wait` a poll's answer may take to begin before the connection is taken for dead.
+/// The time after `wait` in which a poll's answer must begin; after it the connection is taken for dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
 
 impl PlaneClient {
@@ -24,7 +24,7 @@ impl PlaneClient {
         self.call(Method::POST, &[path::HELLO])?.json(hello).read().await
     }
 
-    /// What the host is to become. Changes nothing.
+    /// The terms of an enrolment. Changes nothing.
     pub async fn terms(&self) -> Result<Terms, Error> {
         self.call(Method::GET, &[path::ADOPTION])?.read().await
     }

@@ -13,17 +13,17 @@ use super::cause::unreachable;
 use super::error::Error;
 use super::target::Target;
 
-/// How long an ordinary answer may take to begin; the long poll sets its own.
+/// The time in which an ordinary answer must begin; the long poll sets its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an answer that has begun may pause. There is no bound on the whole: a snapshot of a large
-/// server over a slow line must arrive at last.
+/// The longest pause of an answer that has begun. There is no bound on the whole: a snapshot of a large
+/// server over a slow line must be able to arrive.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One request under construction.
 pub(super) struct Call<'c> {
     target: &'c Target,
     pub(super) request: reqwest::RequestBuilder,
-    /// How long the answer may take to begin.
+    /// The time in which the answer must begin.
     patience: Duration,
 }
 

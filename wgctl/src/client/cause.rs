@@ -1,4 +1,4 @@
-//! What lies behind an error of the HTTP library: a certificate that is not trusted, another scheme, or
+//! The cause behind an error of the HTTP library: a certificate that is not trusted, another scheme, or
 //! nobody there.
 //!
 //! Owns that judgement. It must not send anything.
@@ -39,7 +39,7 @@ pub(super) fn unreachable(to: &Target, error: &reqwest::Error) -> Error {
     }
 }
 
-/// Whether what came is no TLS where that was asked for, or no HTTP: what begins a TLS connection is none.
+/// True if the answer was not TLS where TLS was spoken, or not HTTP where plain HTTP was spoken.
 fn speaks_otherwise(error: &(dyn std::error::Error + 'static), scheme: &str) -> bool {
     match scheme {
         "https" => trust::is_no_tls(error),

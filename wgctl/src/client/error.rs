@@ -1,4 +1,4 @@
-//! Why a call to a plane gave no answer.
+//! The errors of a call to a plane.
 //!
 //! Owns the texts, which name the next step.
 
@@ -10,7 +10,7 @@ use super::target::Target;
 use crate::api::Problem;
 use crate::pin::Pin;
 
-/// Why a call gave no answer.
+/// The reason why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plane refused, and says why.
@@ -24,7 +24,7 @@ pub enum Error {
         /// The innermost reason.
         reason: String,
     },
-    /// Who answered is not trusted. Nothing was sent to it.
+    /// The plane that answered is not trusted. Nothing was sent to it.
     #[error(
         "the plane at {target} is not trusted: {reason}. It shows {presented}: `sudo sentrazone-plane fingerprint` on \
          the plane's machine says what it should show{}",
@@ -37,15 +37,15 @@ pub enum Error {
         reason: String,
         /// The key it shows.
         presented: Pin,
-        /// Whether another key was pinned.
+        /// True if another key was pinned.
         pinned: bool,
     },
-    /// Who answered speaks TLS where it was not asked for, or none where it was.
+    /// The other side speaks TLS where plain http was asked for, or the other way round.
     #[error("what answers at {target} speaks no {missing}: if it is the plane, use {instead}")]
     WrongScheme {
         /// Where.
         target: String,
-        /// What was asked for.
+        /// The protocol that was asked for.
         missing: &'static str,
         /// The same place with the other scheme.
         instead: String,
@@ -57,7 +57,7 @@ pub enum Error {
         target: String,
         /// The HTTP status.
         status: u16,
-        /// What was odd.
+        /// The oddity.
         reason: String,
     },
     /// The client itself could not be set up.

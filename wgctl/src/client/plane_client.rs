@@ -15,11 +15,11 @@ use super::error::Error;
 use super::target::Target;
 use super::trust::Trust;
 
-/// How long a plane may take to accept a connection.
+/// The time that a plane may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer that is read in chunks may pause; longer than any poll is held.
+/// The longest pause of an answer that is read in chunks; longer than any poll is held.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long everything there is may take to be copied, or sent and put in place.
+/// The time that a backup or a restore may take.
 #[cfg(feature = "backup")]
 pub(super) const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
 

@@ -17,10 +17,10 @@ use crate::api::{
 use crate::name::{PeerId, ServerId, TokenId, UserId};
 use crate::time::Timestamp;
 
-/// How long the whole audit log may take to be verified.
+/// The time that the verification of the whole audit log may take.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(85);
 
-/// What of the history to get; absent parts are the plane's defaults.
+/// A query of the history; absent parts are the plane's defaults.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct HistoryQuery {
     /// One server only.
@@ -37,7 +37,7 @@ pub struct HistoryQuery {
     pub step: Option<u32>,
 }
 
-/// What of the audit log to get; absent parts are the plane's defaults.
+/// A query of the audit log; absent parts are the plane's defaults.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AuditQuery {
     /// At most so many records, 1 to 1000.

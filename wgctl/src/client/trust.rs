@@ -1,4 +1,4 @@
-//! Whose certificate is taken for the plane's.
+//! The certificates that are accepted as the plane's.
 //!
 //! Owns the two ways, the authorities (the system's, and more) or the pin of the plane's key, and
 //! what is remembered of a certificate that was not taken. The handshake's signature is verified
@@ -22,12 +22,12 @@ use rustls::{
 use super::error::Error;
 use crate::pin::Pin;
 
-/// Whose certificates are taken.
+/// The means by which a certificate is accepted.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// What the system's authorities vouch for, and these (PEM).
+    /// The system's authorities, and these (PEM).
     Authorities(Option<Vec<u8>>),
-    /// Who has one of these keys, whatever else the certificate says.
+    /// One of these keys, whatever else the certificate says.
     Pins(Vec<Pin>),
 }
 
@@ -83,12 +83,12 @@ pub(super) struct Distrust {
     pub(super) reason: String,
     /// The key it shows.
     pub(super) presented: Pin,
-    /// Whether another key was pinned.
+    /// True if another key was pinned.
     pub(super) pinned: bool,
 }
 
 impl Distrust {
-    /// What is inside an error of the transport, however deep.
+    /// The distrust inside an error of the transport, however deep.
     pub(super) fn inside<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         match tls_error(error)? {
             TlsError::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
@@ -97,7 +97,7 @@ impl Distrust {
     }
 }
 
-/// Whether an error of the transport is that no TLS was answered.
+/// True for an error of the transport that the answer was not TLS.
 pub(super) fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
     matches!(
         tls_error(error),

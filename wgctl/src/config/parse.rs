@@ -38,7 +38,7 @@ pub struct Interface {
     pub addresses: Vec<IpNet>,
     /// The addresses of `DNS`.
     pub dns: Vec<IpAddr>,
-    /// What else `DNS` names: search domains (wg-quick(8)).
+    /// Search domains, which `DNS` may name beside addresses (wg-quick(8)).
     pub search_domains: Vec<String>,
     /// `MTU`.
     pub mtu: Option<u16>,
@@ -95,13 +95,13 @@ pub enum Refusal {
     Unknown,
 }
 
-/// What is wrong in which line.
+/// An error in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct ParseError {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong and how it is written right.
+    /// The error, and the right form.
     pub message: String,
 }
 

@@ -11,7 +11,7 @@ use crate::address::Endpoint;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 use crate::name::PeerName;
 
-/// What a device needs to reach its server: one interface with one peer.
+/// The configuration by which a device reaches its server: one interface with one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerConfig {
     /// The device's name, a comment in the text's first line.
@@ -28,7 +28,7 @@ pub struct PeerConfig {
     pub public_key: PublicKey,
     /// The preshared key; none for none.
     pub preshared_key: Option<PresharedKey>,
-    /// What is sent into the tunnel.
+    /// Destinations that are sent into the tunnel.
     pub allowed_ips: Vec<IpNet>,
     /// Where the server is.
     pub endpoint: Endpoint,
@@ -36,7 +36,7 @@ pub struct PeerConfig {
     pub persistent_keepalive: Option<u16>,
 }
 
-/// Why a wg-quick file is no [`PeerConfig`], though it is a valid file.
+/// The reason why a wg-quick file is no [`PeerConfig`], though it is a valid file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerConfigError {
     /// The text is not valid wg-quick text.

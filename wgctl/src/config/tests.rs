@@ -1,4 +1,4 @@
-//! What the text form must hold, over arbitrary values.
+//! Properties of the text form, over arbitrary values.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;

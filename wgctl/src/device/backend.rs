@@ -7,7 +7,7 @@ use super::model::Device;
 use super::plan::Plan;
 use crate::name::InterfaceName;
 
-/// What a backend could not do. The message says on what and what to do next.
+/// The error of a backend. The message names the interface and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no interface of that name.
@@ -37,7 +37,7 @@ pub enum Error {
     /// The kernel refused a request.
     #[error("{what}: {message}")]
     Refused {
-        /// What was asked.
+        /// The request.
         what: String,
         /// The kernel's words (extended ACK) or the errno's.
         message: String,
@@ -47,17 +47,17 @@ pub enum Error {
     /// The conversation with the backend failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was asked.
+        /// The request.
         what: String,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
     /// The backend answered something that makes no sense.
     #[error("{what}: unexpected answer: {message}")]
     Protocol {
-        /// What was asked.
+        /// The request.
         what: String,
-        /// What came.
+        /// The answer.
         message: String,
     },
 }

@@ -84,7 +84,7 @@ impl Memory {
         self.state().interfaces.remove(name).is_some()
     }
 
-    /// What the interface holds now; none when there is none of that name.
+    /// The present state of the interface; none when there is none of that name.
     #[must_use]
     pub fn device(&self, name: &InterfaceName) -> Option<Device> {
         self.state()

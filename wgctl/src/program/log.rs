@@ -1,4 +1,4 @@
-//! How our programs log.
+//! The log of our programs.
 //!
 //! Owns where lines go (with their fields to journald, in colours to a terminal, else as plain text),
 //! which of them are worth writing, and that this can change while a program runs. It must not know
@@ -19,14 +19,14 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, filter, reload};
 /// The variable that wins over the configuration when a program starts.
 pub const VARIABLE: &str = "SENTRAZONE_LOG";
 
-/// What is logged where nothing is said.
+/// The filter where none is configured.
 pub const DEFAULT: &str = "info";
 
 /// The crates that are ours. The others' finest lines are left out at any level: there are tokens and
 /// keys among the bytes that pass through them, and what they write of those is not ours to promise.
 const OURS: [&str; 2] = ["sentrazone", "wgctl"];
 
-/// What is logged, as `level` or `crate::module=level`, parted by commas.
+/// A filter, written as `level` or `crate::module=level`, separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(String);
 
@@ -74,7 +74,7 @@ fn parse(text: &str) -> Result<EnvFilter, String> {
 /// The log of a running program.
 pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
-    /// What the configuration said last.
+    /// The filter that the configuration named last.
     configured: Mutex<Filter>,
 }
 

@@ -1,4 +1,4 @@
-//! What plane and agent say to each other, versioned.
+//! The messages between plane and agent, versioned.
 //!
 //! Owns the wire types and the paths. Both sides meet only here. A version, once released, is
 //! frozen: a new need adds optional fields or a new version, and `compatibility` in the tests

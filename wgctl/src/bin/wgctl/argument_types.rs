@@ -14,7 +14,7 @@ use wgctl::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(Vec<T>);
 
-/// What a [`List`] can hold.
+/// An entry of a [`List`].
 pub(crate) trait Entry: Sized + Clone {
     fn read(text: &str) -> Result<Self, String>;
 }

@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked.
+//! The failures of a command.
 //!
 //! Owns the exit code of each kind of failure and the next step a person can take. It must not
 //! hold a secret: a failure is printed.
@@ -11,7 +11,7 @@ use wgctl::client;
 use crate::plane_refusal;
 use crate::terminal::text::plain;
 
-/// What went wrong.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The arguments contradict each other in a way the argument parser does not see.
@@ -20,7 +20,7 @@ pub(crate) enum Failure {
     /// The plane refused, or could not be reached.
     #[error("{}", describe(.0))]
     Call(#[from] client::Error),
-    /// What was named is not among what the plane has.
+    /// The plane has nothing of the name that was given.
     #[error("{0} (not_found)")]
     NotFound(String),
     /// A file that was named is of another kind.
@@ -35,7 +35,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// What a file operation failed with.
+    /// The failure of a file operation.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::Local(format!("cannot {what} {}: {error}", path.display()))
     }
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// Whether the same call may well succeed later: the plane is away, overburdened, or in trouble.
+    /// True if the same call may well succeed later: the plane is away, overburdened, or in trouble.
     pub(crate) fn may_pass(&self) -> bool {
         let Self::Call(error) = self else { return false };
         match error {
@@ -85,7 +85,7 @@ impl Failure {
         json!({ "detail": self.to_string(), "code": code })
     }
 
-    /// What to try next, where the message does not say it already.
+    /// The next step, where the message does not name it already.
     pub(crate) fn next_step(&self) -> Option<String> {
         let Self::Call(error) = self else { return None };
         match error {

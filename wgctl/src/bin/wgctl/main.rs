@@ -44,46 +44,46 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// People who may log in
+    /// Manage the people who may log in
     #[command(subcommand)]
     User(user::Command),
-    /// Tokens for programs
+    /// Manage the tokens of programs
     #[command(subcommand)]
     Token(token::Command),
-    /// The key that signs logins
+    /// Manage the key that signs logins
     #[command(subcommand)]
     Key(token::KeyCommand),
-    /// VPN servers
+    /// Manage VPN servers
     #[command(subcommand)]
     Server(server::Command),
-    /// Devices of a server
+    /// Manage the devices of a server
     #[command(subcommand)]
     Peer(peer::Command),
-    /// Whether servers are online, and what went through them
+    /// Show which servers are online, and their traffic
     Status(status::Show),
-    /// A server's round trips and transfers of the last 72 hours
+    /// Show a server's round trips and traffic of the last 72 hours
     History(status::History),
-    /// Who did what
+    /// Show the audit log, export it or verify it
     Audit(audit::Audit),
-    /// Save everything a plane has recorded, of one moment, while it goes on
+    /// Save a consistent backup of everything that a plane has recorded, while it runs
     Backup(backup::Backup),
-    /// Replace everything a plane has recorded by a backup
+    /// Replace everything that a plane has recorded with a backup
     Restore(backup::Restore),
     /// Log in to a plane and keep the token in ~/.config/wgctl
     Login(login::Login),
     /// End the login, here and on the plane
     Logout,
-    /// Print a fresh private key
+    /// Generate a private key and print it
     Genkey,
     /// Read a private key from stdin and print its public key
     Pubkey,
-    /// Print a fresh preshared key
+    /// Generate a preshared key and print it
     Genpsk,
     /// Show the WireGuard interfaces of this machine
     Show(show_interfaces::Show),
-    /// Print what a shell has to read to complete wgctl, names included
+    /// Print the completion script of a shell, which completes names too
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Write the manual pages into a folder

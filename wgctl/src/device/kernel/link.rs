@@ -20,7 +20,7 @@ use super::wireguard::Kernel;
 use crate::device::backend::Error;
 use crate::name::InterfaceName;
 
-/// How long one request may take. Deleting a link waits for the kernel's grace periods.
+/// The time that one request may take. Deleting a link waits for the kernel's grace periods.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// `sizeof(struct nlmsghdr)`: what an error repeats of the request when the socket asked for no more.
 const HEADER_LEN: usize = 16;
@@ -37,16 +37,16 @@ pub struct Route {
 pub struct Link {
     /// Its index, by which addresses and routes name it.
     pub index: u32,
-    /// What it is, in the kernel's word (`wireguard`, `dummy`, …); none for hardware and loopback.
+    /// Its kind, in the kernel's word (`wireguard`, `dummy`, …); none for hardware and loopback.
     pub kind: Option<String>,
     /// Its MTU in bytes.
     pub mtu: u32,
-    /// Whether it is administratively up.
+    /// True if it is administratively up.
     pub up: bool,
 }
 
 impl Link {
-    /// Whether it is the kernel's WireGuard.
+    /// True for the kernel's WireGuard.
     #[must_use]
     pub fn is_wireguard(&self) -> bool {
         self.kind.as_deref() == Some("wireguard")

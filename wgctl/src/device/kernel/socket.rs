@@ -15,7 +15,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::conversation::{Conversation, Failure, Progress};
 
-/// How long the kernel may take for one answer. Half a minute is far more than the slowest
+/// The time that the kernel may take for one answer. Half a minute is far more than the slowest
 /// message measured (thousands of peers on an emulated CPU) and still ends.
 const TIMEOUT_SECONDS: i64 = 30;
 /// Times a conversation begins anew after the kernel ran out of buffer (`ENOBUFS`).
@@ -23,7 +23,7 @@ const ATTEMPTS: u32 = 4;
 /// Bytes of one receive: the kernel fills at most 32 KiB (`netlink_dump`, `net/netlink/af_netlink.c`),
 /// an error may echo a request of at most 64 KiB.
 const RECEIVE_BYTES: usize = 128 * 1024;
-/// What the kernel may queue for us.
+/// The number of bytes that the kernel may queue for us.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// `sizeof(struct nlmsghdr)` (`linux/netlink.h`).
 const HEADER_LEN: usize = 16;

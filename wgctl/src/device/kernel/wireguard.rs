@@ -21,7 +21,7 @@ use crate::name::InterfaceName;
 
 /// `GENL_ID_CTRL` (`linux/genetlink.h`).
 const CONTROLLER: u16 = 16;
-/// How often a dump is begun anew because the interface changed under it. A busy writer may
+/// The number of attempts at a dump during which the interface changes. A busy writer may
 /// interrupt every one; then the last is taken: peers are keyed, so none is there twice, one that
 /// was passed over is created again, which changes nothing, and the next round sees the rest.
 const READ_ATTEMPTS: u32 = 5;
@@ -59,8 +59,8 @@ impl Kernel {
         sent.map_err(|failure| error(failure, interface, || format!("{what} on {interface}")))
     }
 
-    /// Whether the module was unloaded since its family was asked for: it comes back under another
-    /// number, which is asked for anew.
+    /// True if the module was unloaded since its family was asked for: it comes back under another
+    /// number, which is asked for again.
     fn family_is_stale(&mut self, failure: Option<&Failure>) -> bool {
         let stale = matches!(failure, Some(Failure::Refused { errno, .. }) if *errno == Errno::ENOENT as i32);
         if stale {
@@ -138,7 +138,7 @@ fn family_number(part: &[u8]) -> Option<u16> {
     })
 }
 
-/// What the WireGuard module's errno means (`lookup_interface`, `drivers/net/wireguard/netlink.c`).
+/// The meaning of the WireGuard module's errno (`lookup_interface`, `drivers/net/wireguard/netlink.c`).
 fn error(failure: Failure, interface: &InterfaceName, what: impl FnOnce() -> String) -> Error {
     match failure {
         Failure::Refused { errno, .. } if errno == Errno::ENODEV as i32 => Error::NoInterface(interface.clone()),

@@ -18,7 +18,7 @@ pub enum Scope<'a> {
     Peers(&'a [PublicKey]),
 }
 
-/// What to tell an interface, in this order.
+/// The changes of an interface, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// A private key to set.
@@ -31,10 +31,10 @@ pub struct Plan {
     pub peers: Vec<PeerChange>,
 }
 
-/// What to tell about one peer. Absent parts stay as they are.
+/// The changes of one peer. Absent parts stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerChange {
-    /// Who.
+    /// The peer.
     pub public_key: PublicKey,
     /// Made, changed or removed.
     pub kind: ChangeKind,
@@ -44,25 +44,25 @@ pub struct PeerChange {
     pub persistent_keepalive: Option<u16>,
     /// Where to reach it.
     pub endpoint: Option<std::net::SocketAddr>,
-    /// Whether `allowed_ips` replaces the peer's list (and opens a short loss window) or adds to it.
+    /// True if `allowed_ips` replaces the peer's list (and opens a short loss window), false if it adds to it.
     pub replace_allowed_ips: bool,
     /// Networks to add.
     pub allowed_ips: Vec<IpNet>,
 }
 
-/// What happens to a peer.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It is not there and shall be.
+    /// It is created.
     Create,
     /// It is there and changes (`WGPEER_F_UPDATE_ONLY`).
     Update,
-    /// It goes (`WGPEER_F_REMOVE_ME`).
+    /// It is removed (`WGPEER_F_REMOVE_ME`).
     Remove,
 }
 
 impl Plan {
-    /// Whether there is nothing to say.
+    /// True if there is nothing to change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self {

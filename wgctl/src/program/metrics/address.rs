@@ -24,17 +24,17 @@ use super::page::{CONTENT_TYPE, PATH};
 
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 16;
-/// How long a request's head may take, and a kept-alive connection may idle: longer than between two
+/// The time that a request's head may take, and a kept-alive connection may idle: longer than between two
 /// scrapes would serve nobody.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may last, answers that nobody reads included.
+/// The time that a connection may last, answers that nobody reads included.
 const CONNECTION: Duration = Duration::from_secs(60);
 /// A request's head, bytes.
 const MOST_HEAD: usize = 16 << 10;
 /// After an accept that failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether the page may be shown there. `declared` says that others are meant to reach it.
+/// True if the page may be shown there. `declared` says that others are meant to reach it.
 pub fn check_listen(address: SocketAddr, declared: bool) -> Result<(), String> {
     if declared || address.ip().is_loopback() {
         return Ok(());
@@ -140,7 +140,7 @@ where
     }
 }
 
-/// Whether the caller called us by an address or `localhost`. By another name a web page can make a
+/// True if the caller called us by an address or `localhost`. By another name a web page can make a
 /// browser on this machine read us for it (DNS rebinding).
 fn is_local(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());

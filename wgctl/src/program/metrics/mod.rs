@@ -1,4 +1,4 @@
-//! What our programs measure of themselves, as Prometheus reads it.
+//! The metrics of our programs, as Prometheus reads them.
 //!
 //! Owns the page (text format 0.0.4), what every program tells of its build and its process, and an
 //! address of its own for it. It must not know what else is measured.

@@ -14,7 +14,7 @@ pub const fn number(number: u64) -> f64 {
     number as f64
 }
 
-/// What a number is.
+/// The kind of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It only grows; its name gets `_total`.

@@ -1,4 +1,4 @@
-//! What the system says of this process, under the names that all of Prometheus' clients use.
+//! Metrics of this process, under the names that all of Prometheus' clients use.
 //!
 //! Owns the reading of `/proc/self`, which the sandbox of the units leaves visible. What cannot be
 //! read is left out.

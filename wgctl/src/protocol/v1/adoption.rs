@@ -1,4 +1,4 @@
-//! What is said when a host is enrolled: what it is to become, and the interface that it has already.
+//! The messages of an enrolment: what the host is to become, and the interface that it has already.
 //!
 //! Owns these messages of version 1, frozen like the others.
 
@@ -13,20 +13,20 @@ use crate::address::Endpoint;
 use crate::key::PublicKey;
 use crate::name::{Incarnation, PeerId, PeerName, ServerId};
 
-/// What a host is to become: what enrolling asks first. Asking changes nothing.
+/// The role that a host is enrolled for; the first question of an enrolment. Asking changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Terms {
-    /// Whose token it was.
+    /// The server of the token.
     pub server_id: ServerId,
-    /// Whether the record awaits the adoption of the interface as it is on the host.
+    /// True if the record awaits the adoption of the interface as it is on the host.
     pub adopt: bool,
     /// The host's public key as it is recorded; absent before there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
     /// Where devices dial.
     pub endpoint: Endpoint,
-    /// What should be there now.
+    /// The recorded state.
     pub recorded: Recorded,
 }
 
@@ -74,7 +74,7 @@ pub struct FoundPeer {
     pub id: PeerId,
     /// Its key.
     pub public_key: PublicKey,
-    /// What it is called on the host; absent where nothing says so.
+    /// Its name on the host; absent where nothing says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<PeerName>,
     /// Its preshared key, sealed; absent for none.
@@ -87,16 +87,16 @@ pub struct FoundPeer {
     pub persistent_keepalive: Option<u16>,
 }
 
-/// What became, or would become, of an [`Adoption`].
+/// The outcome, real or in a dry run, of an [`Adoption`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Adopted {
-    /// What is recorded then.
+    /// The record afterwards.
     pub recorded: Recorded,
     /// The interface's peers as clients, in the adoption's order.
     #[serde(default)]
     pub clients: Vec<AdoptedPeer>,
-    /// What stands in the way; while there is anything, nothing is changed.
+    /// The obstacles; while there are any, nothing is changed.
     #[serde(default)]
     pub obstacles: Vec<Obstacle>,
 }
@@ -122,13 +122,13 @@ pub struct AdoptedPeer {
     pub networks: Vec<IpNet>,
 }
 
-/// Why an interface cannot be adopted.
+/// A reason why an interface cannot be adopted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Obstacle {
     /// The peer it is about; absent for the interface itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
-    /// What is wrong and what to do about it.
+    /// The problem, and what to do about it.
     pub reason: String,
 }

@@ -10,7 +10,7 @@ use super::request::Request;
 use crate::PublicKey;
 use crate::name::{Incarnation, PeerId};
 
-/// What the long poll asks: the query of `GET /api/agent/desired`.
+/// The query of the long poll: `GET /api/agent/desired`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DesiredQuery {
     /// The revision the agent has; 0 for none.
@@ -19,7 +19,7 @@ pub struct DesiredQuery {
     /// The incarnation that revision is of; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<Incarnation>,
-    /// How long the answer may wait for news, seconds; at most 60.
+    /// The longest time to wait for news, in seconds; at most 60.
     #[serde(default)]
     pub wait: u32,
 }
@@ -34,16 +34,16 @@ pub struct Desired {
     pub incarnation: Incarnation,
     /// The revision that `change` leads to.
     pub revision: u64,
-    /// What is to be.
+    /// The desired state, as a change.
     pub change: Change,
     /// The REST requests that led to `change`, by their `X-Request-Id`: for the agent's log, so that its
     /// lines join the plane's. The latest of them, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caused_by: Vec<Uuid>,
-    /// What only the agent can answer, each once a poll until replied to.
+    /// Requests that only the agent can answer; each is repeated in every poll until it is answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// How many prekeys the stock lacks.
+    /// The number of prekeys that the stock lacks.
     #[serde(default)]
     pub prekeys_wanted: u32,
     /// The host's public key on record. An agent whose host has another key introduces itself again.
@@ -86,12 +86,12 @@ pub enum Change {
 pub struct Applied {
     /// The database's life that `revision` is of.
     pub incarnation: Incarnation,
-    /// What the kernel now has, but for `failed`.
+    /// The revision that the kernel has now, except for `failed`.
     pub revision: u64,
     /// Peers the kernel refused.
     #[serde(default)]
     pub failed: Vec<Failure>,
-    /// Why the interface itself could not be set up; absent when it is.
+    /// The reason why the interface itself could not be set up; absent when it is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_failed: Option<String>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::drift::Drift;
 use crate::name::Incarnation;
 
-/// What others did to the interface: `POST /api/agent/drift`. Sent again unchanged until it is
+/// Changes that others made to the interface: `POST /api/agent/drift`. Sent again unchanged until it is
 /// acknowledged, and counted once, like a batch of counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

@@ -26,7 +26,7 @@ pub struct Hello {
 pub struct Welcome {
     /// The version both will speak.
     pub version: u32,
-    /// Whose token it was.
+    /// The server of the token.
     pub server_id: ServerId,
     /// The database's life.
     pub incarnation: Incarnation,

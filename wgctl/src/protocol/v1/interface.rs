@@ -25,13 +25,13 @@ pub struct Interface {
     /// MTU in bytes; absent for the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
-    /// Whether to masquerade what comes from `addresses`' networks and leaves by another interface.
+    /// True to masquerade packets that come from the networks of `addresses` and leave by another interface.
     #[serde(default)]
     pub masquerade: bool,
     /// `host:port` whose TCP connect time to report; absent for the plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_target: Option<Endpoint>,
-    /// What to do about changes that others make; absent to repair them.
+    /// The policy for changes that others make; absent to repair them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: DriftPolicy,
 }

@@ -19,7 +19,7 @@ use crate::name::{PeerId, PeerName, RequestId};
 pub struct Request {
     /// Its id, named in the reply's path.
     pub id: RequestId,
-    /// What is asked.
+    /// The request itself.
     pub ask: Ask,
 }
 
@@ -60,7 +60,7 @@ pub struct PeerConfiguration {
     /// MTU in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
-    /// What it sends into the tunnel.
+    /// Destinations that it sends into the tunnel.
     pub allowed_ips: Vec<IpNet>,
     /// Where it dials.
     pub endpoint: Endpoint,
@@ -81,7 +81,7 @@ pub enum Reply {
     },
     /// It could not be answered.
     Failed {
-        /// Why, for the person who asked.
+        /// The reason, for the person who asked.
         reason: String,
     },
 }

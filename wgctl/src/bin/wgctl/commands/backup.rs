@@ -22,9 +22,9 @@ use crate::terminal::progress::Progress;
 use crate::terminal::prompt::{self, interrupt};
 use crate::terminal::text::bytes;
 
-/// How many pieces may wait to be checked.
+/// The number of pieces that may wait to be checked.
 const PIECES: usize = 16;
-/// How often is looked how much has been sent.
+/// The interval at which progress is shown.
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
@@ -37,10 +37,10 @@ pub(crate) struct Backup {
 pub(crate) struct Restore {
     /// The backup to restore
     file: PathBuf,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Only check the file and show what is in it; no plane is needed
+    /// Only check the file and show its summary; no plane is needed
     #[arg(long, conflicts_with = "yes")]
     check: bool,
 }

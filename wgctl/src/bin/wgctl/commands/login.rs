@@ -21,7 +21,7 @@ pub(crate) struct Login {
     /// The plane
     #[arg(value_name = "URL", value_parser = base_url)]
     url: Url,
-    /// Who logs in; asked for when absent
+    /// The email to log in with; asked for when absent
     #[arg(long)]
     email: Option<String>,
     /// Read the password from the first line of stdin
@@ -32,7 +32,7 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
         let path = credentials::path()?;
-        // Who logs in again knows the plane as before. What cannot be read there is replaced.
+        // A repeated login keeps the trust anchor of the one before. A login that cannot be read is replaced.
         let before = credentials::load(&path)
             .ok()
             .flatten()

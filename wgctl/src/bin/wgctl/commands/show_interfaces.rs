@@ -24,7 +24,7 @@ pub(crate) const INTERFACES: &str = "/sys/class/net";
 
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Only this interface
+    /// Show only this interface
     interface: Option<InterfaceName>,
 }
 
@@ -74,7 +74,7 @@ fn one(kernel: &mut Kernel, name: &InterfaceName) -> Result<Device, Error> {
     Userspace::new().read(name)?.ok_or(why)
 }
 
-/// What is there now: an interface may have gone since it was listed, and a userspace process left its
+/// The interfaces that are there now: one may have gone since it was listed, and a userspace process left its
 /// socket behind.
 fn all(kernel: &mut Kernel) -> Result<BTreeMap<InterfaceName, Device>, Failure> {
     let mut devices = BTreeMap::new();

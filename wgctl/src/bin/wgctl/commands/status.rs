@@ -17,7 +17,7 @@ use crate::terminal::watch::{View, Watch};
 
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Only these servers
+    /// Show only these servers
     #[arg(value_name = "SERVER")]
     servers: Vec<ServerId>,
     #[command(flatten)]
@@ -105,13 +105,13 @@ fn reasons(statuses: &[Status]) -> String {
 pub(crate) struct History {
     /// The server
     server: ServerId,
-    /// From when on: 24h, or a time like 2026-05-06T12:00:00Z [default: 72h]
+    /// Show points since: 24h, or a time like 2026-05-06T12:00:00Z [default: 72h]
     #[arg(long, value_name = "WHEN")]
     since: Option<Moment>,
-    /// Until when
+    /// Show points before
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
-    /// Seconds a point, a day at most [default: 300]
+    /// Seconds per point, at most a day [default: 300]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(60..=86_400))]
     step: Option<u32>,
 }

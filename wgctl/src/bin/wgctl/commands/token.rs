@@ -19,25 +19,25 @@ use crate::terminal::text::{ago, join};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make a token for a program and print it, once
+    /// Create a token for a program and print it, once
     Add(Add),
-    /// Show all tokens, with when they were last used
+    /// Show all tokens, with the time of their last use
     List,
-    /// Remove a token; it is good for nothing any more
+    /// Remove a token; it stops working at once
     Remove(Which),
 }
 
 #[derive(Args)]
 pub(crate) struct Add {
-    /// What it is called, in the audit log too
+    /// The name of the token, which the audit log shows too
     name: TokenName,
-    /// What it may do
+    /// The role of the token
     #[arg(long, value_enum)]
     role: RoleName,
-    /// A server it is for; may be given again. Without it: all servers
+    /// A server that the token is for; may be repeated [default: all servers]
     #[arg(long = "server", value_name = "SERVER")]
     servers: Vec<ServerId>,
-    /// When it ends: 90d, 12h, or 2026-05-06T12:00:00Z. Without it: never
+    /// The time at which it expires: 90d, 12h, or 2026-05-06T12:00:00Z [default: never]
     #[arg(long, value_name = "WHEN")]
     expires: Option<Moment>,
 }

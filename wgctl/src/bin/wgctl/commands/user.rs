@@ -16,17 +16,17 @@ use crate::terminal::text::ago;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Let a person log in
+    /// Add a person who may log in
     Add(Add),
-    /// Show everybody
+    /// Show all people
     List,
     /// Set a person's role; their logins end at once
     Set(Set),
-    /// Set a person's password, or one's own
+    /// Set a person's password, or your own
     Passwd(Passwd),
-    /// Let a person log in again
+    /// Allow a person to log in again
     Enable(Who),
-    /// Keep a person out; their logins end at once
+    /// Forbid a person to log in; their logins end at once
     Disable(Who),
     /// Remove a person
     Remove(Who),
@@ -34,9 +34,9 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct Add {
-    /// What the person logs in with
+    /// The email that the person logs in with
     email: Email,
-    /// What the person may do
+    /// The role of the person
     #[arg(long, value_enum, required_unless_present = "admin")]
     role: Option<RoleName>,
     /// The same as --role admin
@@ -51,16 +51,16 @@ pub(crate) struct Add {
 pub(crate) struct Set {
     /// The person
     email: Email,
-    /// What the person may do
+    /// The role of the person
     #[arg(long, value_enum)]
     role: RoleName,
 }
 
 #[derive(Args)]
 pub(crate) struct Passwd {
-    /// Whose password; one's own when absent
+    /// The person [default: yourself]
     email: Option<Email>,
-    /// Read the password from stdin; one's own: the present one in the first line, the new one in the second
+    /// Read the password from stdin; for your own, the present one on the first line and the new one on the second
     #[arg(long)]
     password_stdin: bool,
 }

@@ -12,7 +12,7 @@ use clap_complete::engine::complete;
 
 use super::candidates::with_names;
 
-/// What bash has to read.
+/// The script that bash reads.
 pub(super) fn script(variable: &str) -> String {
     format!(
         r#"_wgctl() {{

@@ -19,12 +19,12 @@ use crate::commands::user::role_name;
 use crate::connection::Options;
 use crate::terminal::text::{join, plain};
 
-/// How long a person who pressed Tab waits for a plane.
+/// The time that a person who pressed Tab waits for a plane.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How many names are offered at most.
+/// The largest number of names that are offered.
 const MOST: u32 = 200;
 
-/// What an argument names.
+/// The kind of thing that an argument names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Server,
@@ -34,7 +34,7 @@ enum Kind {
     Interface,
 }
 
-/// What this argument of this command names, where that is something which exists already.
+/// The kind of thing that this argument of this command names, if it must exist already.
 fn kind(path: &str, argument: &str) -> Option<Kind> {
     match (path, argument) {
         ("server add" | "user add", _) => None,
@@ -160,7 +160,7 @@ async fn names(plane: &PlaneClient, kind: Kind, said: &ArgMatches, current: &OsS
     }
 }
 
-/// Whether every shell takes the text for one word of itself.
+/// True if every shell takes the text for one word that means itself.
 fn is_word(text: &str) -> bool {
     !text.starts_with('-') && text.chars().all(|c| c.is_alphanumeric() || "-_.@+".contains(c))
 }

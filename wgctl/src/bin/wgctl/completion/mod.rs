@@ -20,7 +20,7 @@ use self::candidates::with_names;
 /// The environment variable that asks for an answer.
 const VARIABLE: &str = "_WGCTL_COMPLETE";
 
-/// What a shell has to read to complete `wgctl`.
+/// The script that a shell reads to complete `wgctl`.
 pub(crate) fn script(shell: Shell) -> io::Result<Vec<u8>> {
     let mut script = Vec::new();
     let name = shell.to_string();

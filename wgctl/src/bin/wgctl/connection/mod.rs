@@ -1,4 +1,4 @@
-//! Which plane a command talks to, and as whom.
+//! The plane that a command talks to, and the identity it uses.
 //!
 //! Owns the order of choice: `--socket`, `--plane`, `SENTRAZONE_URL`, the login, the local socket.
 //! A token goes only to the plane it belongs to, and not in clear over a network unless told to.
@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// The plane to talk to
     #[arg(long, global = true, help_heading = "Connection", value_name = "URL", value_parser = base_url, conflicts_with = "socket")]
     pub(crate) plane: Option<Url>,
-    /// A file with the token to use ("-" for stdin)
+    /// Read the token from this file ("-" for stdin)
     #[arg(
         long,
         global = true,
@@ -41,10 +41,10 @@ pub(crate) struct Options {
     /// The unix socket of a plane on this machine
     #[arg(long, global = true, help_heading = "Connection", value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
-    /// Certificates (PEM) to trust beside the system's
+    /// Certificates (PEM) to trust in addition to the system's
     #[arg(long, global = true, help_heading = "Connection", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// The plane's key, as `sentrazone-plane fingerprint` prints it: no authority is asked then
+    /// The pin of the plane's key, as `sentrazone-plane fingerprint` prints it; no authority is consulted then
     #[arg(
         long,
         global = true,
@@ -53,7 +53,7 @@ pub(crate) struct Options {
         conflicts_with = "ca_file"
     )]
     pub(crate) pin: Option<Pin>,
-    /// Send tokens and passwords over plain http to another machine
+    /// Allow tokens and passwords to be sent over plain http to another machine
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) allow_plaintext: bool,
 }
@@ -61,14 +61,14 @@ pub(crate) struct Options {
 /// A maker of clients.
 type Make = fn(Target, &Trust) -> Result<PlaneClient, wgctl::client::Error>;
 
-/// What the environment says.
+/// The settings from the environment.
 #[derive(Default)]
 struct Environment {
     url: Option<Url>,
     token: Option<Zeroizing<String>>,
 }
 
-/// What was chosen.
+/// The choice.
 struct Choice {
     target: Target,
     token: Option<Zeroizing<String>>,
@@ -225,7 +225,7 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, Failure> {
     Ok(token)
 }
 
-/// Whether what is sent there passes a network in clear.
+/// True if the traffic to this URL passes a network unencrypted.
 fn readable_on_the_way(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

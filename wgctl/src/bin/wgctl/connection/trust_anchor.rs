@@ -1,4 +1,4 @@
-//! How a plane is recognized: certificates to trust, or the pin of its key.
+//! The means to recognize a plane: certificates to trust, or the pin of its key.
 //!
 //! Owns reading them into the library's `Trust`. It must not decide which one is used.
 

@@ -1,4 +1,4 @@
-//! What is printed on stdout: the plane's JSON, or text and tables for people.
+//! The output on stdout: the plane's JSON, or text and tables for people.
 //!
 //! Owns the writing (one locked write, a reader that went away is no error) and what is printed where.
 //! Colours only on a terminal or with
@@ -16,16 +16,16 @@ use crate::failure::Failure;
 use crate::terminal::table::{Look, Table};
 use crate::terminal::text::plain;
 
-/// What was asked for on the command line.
+/// The options of the output.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Style {
     /// Print the answer as JSON
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
-    /// Print no word about what was done, and no progress; answers and failures are printed
+    /// Print no confirmations and no progress; answers and failures are still printed
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
-    /// Leave out the headings of tables
+    /// Print tables without headings
     #[arg(long, global = true, help_heading = "Output")]
     no_header: bool,
 }
@@ -60,22 +60,22 @@ impl Output {
         }
     }
 
-    /// Whether JSON was asked for.
+    /// True if JSON was asked for.
     pub(crate) const fn json(&self) -> bool {
         self.style.json
     }
 
-    /// Whether to use colours.
+    /// True if colours are used.
     pub(crate) const fn colour(&self) -> bool {
         self.colour
     }
 
-    /// Whether stdout is a terminal that can be drawn on.
+    /// True if stdout is a terminal that can be drawn on.
     pub(crate) const fn terminal(&self) -> bool {
         self.terminal
     }
 
-    /// Whether somebody wants to see how far long work is.
+    /// True if progress is shown.
     pub(crate) const fn progress(&self) -> bool {
         self.progress
     }
@@ -120,7 +120,7 @@ impl Output {
         table.render(self.look(), None)
     }
 
-    /// What tables are drawn on.
+    /// The surface that tables are drawn on.
     pub(crate) fn look(&self) -> Look {
         Look {
             colour: self.colour,

@@ -1,4 +1,4 @@
-//! How far long work is, for the eye.
+//! Progress bars of long work.
 //!
 //! Owns the bars on stderr: there only on a terminal, and neither with `--json` nor with `--quiet`.
 //! They are gone when the work is.
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::terminal::output::Output;
 
-/// How often a bar without news is drawn.
+/// The interval at which a bar without news is drawn.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A bar that goes when it is dropped.

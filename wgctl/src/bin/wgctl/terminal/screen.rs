@@ -20,7 +20,7 @@ const HOME: &str = "\u{1b}[H";
 const CLEAR_LINE: &str = "\u{1b}[K";
 const CLEAR_REST: &str = "\u{1b}[J";
 
-/// What happened while the screen was looked at.
+/// An event while the screen is open.
 pub(crate) enum Event {
     /// It has to be drawn anew.
     Resized,
@@ -34,7 +34,7 @@ pub(crate) struct Screen<'o> {
     resized: Signal,
     stopped: Signal,
     ended: [Signal; 3],
-    /// How the keyboard was.
+    /// The settings of the keyboard before.
     before: Option<Termios>,
 }
 

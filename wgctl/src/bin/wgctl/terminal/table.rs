@@ -8,7 +8,7 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use crate::terminal::text::plain;
 
-/// How a table's row looks on a terminal.
+/// The look of a table's row on a terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Plain,
@@ -31,11 +31,11 @@ impl Tone {
     }
 }
 
-/// What a table is printed on.
+/// The surface that a table is printed on.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) colour: bool,
-    /// Whether the headings are wanted.
+    /// True if the headings are wanted.
     pub(crate) header: bool,
     /// The terminal's columns; none where lines may be as long as they like.
     pub(crate) width: Option<usize>,

@@ -52,7 +52,7 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.2} {unit}")
 }
 
-/// How long ago, in its two largest units.
+/// The age, in its two largest units.
 pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
     then.map_or_else(
         || "never".to_owned(),

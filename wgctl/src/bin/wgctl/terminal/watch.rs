@@ -19,7 +19,7 @@ use crate::terminal::text::plain;
 
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Watch {
-    /// Show it again every so many seconds (2 unless told), until Ctrl-C
+    /// Repeat every so many seconds (default 2) until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
     watch: Option<Duration>,
 }
@@ -31,7 +31,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write 1 to 86400 seconds, or --watch at the end of the line".to_owned())
 }
 
-/// What people see of an answer.
+/// An answer as people see it.
 pub(crate) struct View {
     pub(crate) table: Table,
     /// Lines below it.
@@ -146,7 +146,7 @@ async fn on_screen<T>(
     }
 }
 
-/// What is on the screen.
+/// The content of the screen.
 struct Round {
     view: View,
     at: Timestamp,

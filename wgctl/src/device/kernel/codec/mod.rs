@@ -43,7 +43,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// What is asked, for an error's text.
+    /// The request, for the text of an error.
     #[must_use]
     pub fn what(&self) -> String {
         let settings = self.attributes.iter().filter_map(|attribute| match attribute {
@@ -328,7 +328,7 @@ impl Dump {
         }
     }
 
-    /// What was dumped.
+    /// The device that was dumped.
     #[must_use]
     pub fn into_device(self) -> Device {
         Device {
@@ -340,7 +340,7 @@ impl Dump {
     }
 }
 
-/// Whether every attribute at the end of a path has a byte: the crate that parses them takes the first
+/// True if every attribute at the end of a path has a byte: the crate that parses them takes the first
 /// one unasked. A list that cannot be walked is left to it; it says so.
 fn holds(list: &[u8], path: &[Option<u16>]) -> bool {
     let [kind, inner @ ..] = path else {

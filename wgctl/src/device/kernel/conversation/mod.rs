@@ -1,4 +1,4 @@
-//! What a netlink answer is: a pure state machine that is fed datagrams and says when it has ended.
+//! A netlink answer as a pure state machine, which is fed datagrams and tells when the answer has ended.
 //!
 //! Owns sequence matching, acknowledgements, errors with the kernel's words (extended ACK),
 //! the end of a dump and whether it was interrupted. It must not do I/O.
@@ -32,12 +32,12 @@ pub enum Failure {
     /// The socket failed, or the answer took too long.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What came makes no sense.
+    /// The answer makes no sense.
     #[error("{0}")]
     Malformed(String),
 }
 
-/// Whether the conversation goes on.
+/// The state of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// More is to come.
@@ -80,7 +80,7 @@ impl Conversation {
         }
     }
 
-    /// Whether the kernel's state changed while it was dumped.
+    /// True if the kernel's state changed while it was dumped.
     #[must_use]
     pub const fn interrupted(&self) -> bool {
         self.interrupted

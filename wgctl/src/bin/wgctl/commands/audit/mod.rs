@@ -23,10 +23,10 @@ use crate::terminal::progress::Progress;
 /// The most that one query gives.
 const PAGE: u32 = 1000;
 
-/// How many records `--follow` begins with.
+/// The number of records that `--follow` begins with.
 const BEGIN_WITH: u32 = 10;
 
-/// How often `--follow` asks.
+/// The interval at which `--follow` asks.
 const EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
@@ -45,7 +45,7 @@ enum Command {
         /// The file to write [default: stdout]
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Rows for spreadsheets, or one JSON object a line
+        /// CSV for spreadsheets, or one JSON object per line
         #[arg(long, value_enum, default_value_t = Format::Csv)]
         format: Format,
     },
@@ -61,28 +61,28 @@ enum Format {
 
 #[derive(Args)]
 struct Filter {
-    /// Go on and show new records as they come
+    /// Keep running and show new records as they come
     #[arg(long, short, conflicts_with_all = ["offset", "until"])]
     follow: bool,
-    /// At most so many records, newest first [default: 100]
+    /// Show at most this many records, newest first [default: 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: Option<u32>,
-    /// Leave out so many of the newest
+    /// Skip this many of the newest records
     #[arg(long, value_name = "COUNT")]
     offset: Option<u64>,
-    /// Only what this actor did (an email, agent:SERVER, token:NAME, local:USER)
+    /// Show only actions of this actor (an email, agent:SERVER, token:NAME, local:USER)
     #[arg(long)]
     actor: Option<String>,
-    /// Only this action, like wg_client_created
+    /// Show only this action, like wg_client_created
     #[arg(long)]
     action: Option<String>,
-    /// Only what was done on this target, like los-angeles/alice-iphone, or below it
+    /// Show only actions on this target, like los-angeles/alice-iphone, or below it
     #[arg(long)]
     target: Option<String>,
-    /// From when on: 24h, or a time like 2026-05-06T12:00:00Z
+    /// Show only records since: 24h, or a time like 2026-05-06T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<Moment>,
-    /// Until when
+    /// Show only records before
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
 }

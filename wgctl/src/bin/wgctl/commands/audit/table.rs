@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::terminal::table::{Table, Tone};
 use crate::terminal::text::plain;
 
-/// How much of what changed is shown; `--json` shows all.
+/// The number of characters of the changes that are shown; `--json` shows all.
 const LONGEST: usize = 100;
 
 /// Records as a table.

@@ -1,4 +1,4 @@
-//! `audit verify`: whether the log is as it was written, asked of the plane or found in a file.
+//! `audit verify`: verification of the log, by the plane or in a file.
 //!
 //! Owns the words. What is checked is the library's (`wgctl::audit`).
 
@@ -19,22 +19,22 @@ pub(super) struct Verify {
     /// Verify this exported file instead; no plane is needed
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The key that the file's checkpoints must be signed with (`wgctl audit verify` shows a plane's)
+    /// The key that must have signed the file's checkpoints (`wgctl audit verify` shows a plane's)
     #[arg(long, value_name = "KEY", requires = "file")]
     public_key: Vec<AuditKey>,
-    /// A record known from before (NUMBER:HASH, as a verification ends with): the log must have it
+    /// A record that the log must contain: the head (NUMBER:HASH) that an earlier verification printed
     #[arg(long, value_name = "HEAD")]
     expect_head: Option<Head>,
 }
 
-/// What an outcome that is well rests on.
+/// The basis of a good outcome.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// The plane, which knows its own key.
     Plane,
     /// A file, and what was known of it.
     File {
-        /// Whether the key was given that must have signed it.
+        /// True if the key that must have signed it was given.
         pinned: bool,
         /// The record that was known from before.
         head: Option<Head>,

@@ -1,4 +1,4 @@
-//! What `peer add` and `peer set` are told.
+//! The arguments of `peer add` and `peer set`.
 //!
 //! Owns the arguments and what they become in the API. It must not talk to a plane or ask the clock.
 
@@ -19,38 +19,38 @@ pub(crate) struct Add {
     /// The device's name, unique on its server
     #[arg(required_unless_present = "from_file")]
     name: Option<PeerName>,
-    /// Add a device for each line of this file ("-" for stdin): a name, or a name, a comma and its public key.
-    /// Names that are there already stay as they are, so that a broken run can be repeated
+    /// Add a device for each line of this file ("-" for stdin): NAME or NAME,PUBLIC-KEY. Names that exist already
+    /// are left as they are, so that an interrupted run can be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "public_key", "address"])]
     from_file: Option<PathBuf>,
-    /// Write the configuration of each into this folder, readable by you alone
+    /// Write the configuration of each device into this folder, readable only by you
     #[arg(long, value_name = "FOLDER", requires = "from_file", conflicts_with = "name")]
     output_dir: Option<PathBuf>,
-    /// The device's own public key; it then keeps its private key
+    /// The public key of a device that keeps its private key
     #[arg(long, value_name = "KEY")]
     public_key: Option<PublicKey>,
-    /// A wanted address; one of each family at most [default: the next free one]
+    /// The address to assign; at most one of each family [default: the next free one]
     #[arg(long, value_name = "ADDRESS")]
     address: Vec<List<IpAddr>>,
-    /// When it stops working by itself: 90d, 12h, or a time like 2026-05-06T12:00:00Z
+    /// The time at which it expires: 90d, 12h, or a time like 2026-05-06T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     expires: Option<Moment>,
-    /// What the device sends into the tunnel [default: the server's]
+    /// Destinations that the device sends into the tunnel [default: the server's]
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
-    /// Networks behind the device, which the server accepts and routes
+    /// Networks behind the device that the server accepts and routes
     #[arg(long, value_name = "NET,...")]
     server_allowed_ips: Vec<List<IpNet>>,
-    /// Resolvers of the device, or "none" [default: the server's]
+    /// DNS resolvers of the device, or "none" [default: the server's]
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// MTU of the device, bytes [default: the server's]
+    /// MTU of the device, in bytes [default: the server's]
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u16>,
     /// Seconds between keepalives, 0 for off [default: the server's]
     #[arg(long, value_name = "SECONDS")]
     keepalive: Option<u16>,
-    /// Do without a preshared key
+    /// Use no preshared key
     #[arg(long)]
     no_psk: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Many<'a> {
 }
 
 impl Add {
-    /// What to add where it is more than one device.
+    /// The devices to add, where there are many.
     pub(crate) fn many(&self) -> Option<Many<'_>> {
         self.from_file.as_deref().map(|file| Many {
             file,
@@ -93,19 +93,19 @@ impl Add {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Changes {
-    /// When it stops working by itself: 90d, a time like 2026-05-06T12:00:00Z, or "never"
+    /// The time at which it expires: 90d, a time like 2026-05-06T12:00:00Z, or "never"
     #[arg(long, value_name = "WHEN")]
     expires: Option<Nullable<Moment>>,
-    /// What the device sends into the tunnel
+    /// Destinations that the device sends into the tunnel
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
-    /// Networks behind the device, which the server accepts and routes, or "none"
+    /// Networks behind the device that the server accepts and routes, or "none"
     #[arg(long, value_name = "NET,...")]
     server_allowed_ips: Vec<List<IpNet>>,
-    /// Resolvers of the device, or "none"
+    /// DNS resolvers of the device, or "none"
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// MTU of the device, bytes, or "default"
+    /// MTU of the device, in bytes, or "default"
     #[arg(long, value_name = "BYTES")]
     mtu: Option<Nullable<u16>>,
     /// Seconds between keepalives, or "off"

@@ -33,11 +33,11 @@ pub(crate) enum Command {
     List(List),
     /// Show one device
     Show(Which),
-    /// Let a device connect again
+    /// Allow a device to connect again
     Enable(Which),
-    /// Keep a device out
+    /// Forbid a device to connect
     Disable(Which),
-    /// Give a device another name
+    /// Rename a device
     Rename {
         #[command(flatten)]
         which: Which,
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     },
     /// Remove a device
     Remove(Which),
-    /// Print a device's configuration (wg-quick). It holds the private key
+    /// Print a device's wg-quick configuration, which contains its private key
     Config {
         #[command(flatten)]
         which: Which,
@@ -61,7 +61,7 @@ pub(crate) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Draw a device's configuration as a QR code. It holds the private key
+    /// Draw a device's configuration as a QR code, which contains its private key
     Qr {
         #[command(flatten)]
         which: Which,
@@ -83,10 +83,10 @@ pub(crate) struct Which {
 pub(crate) struct List {
     /// The server
     server: ServerId,
-    /// What decides the order
+    /// The order of the list
     #[arg(long, value_enum, default_value_t)]
     sort: Order,
-    /// The other way round
+    /// Reverse the order
     #[arg(long)]
     reverse: bool,
     #[command(flatten)]
@@ -95,16 +95,16 @@ pub(crate) struct List {
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Order {
-    /// When they were made
+    /// By the time of creation
     #[default]
     Created,
     Name,
     Address,
-    /// Failed ones first, then those that wait, then the rest by what was decided
+    /// Failed ones first, then pending ones, then the others
     State,
-    /// The one heard last first
+    /// By the latest handshake, newest first
     Handshake,
-    /// Who moved most first
+    /// By traffic, the most first
     Traffic,
 }
 

@@ -1,4 +1,4 @@
-//! What `server add` and `server set` are told.
+//! The arguments of `server add` and `server set`.
 //!
 //! Owns the arguments and what they become in the API. It must not talk to a plane.
 
@@ -16,12 +16,12 @@ use crate::argument_types::{List, Nullable, entries, network};
 
 #[derive(Args)]
 pub(crate) struct Add {
-    /// The server's id, like los-angeles; fixed for life
+    /// The server's id, like los-angeles; it cannot be changed later
     id: ServerId,
-    /// Where devices dial: host and UDP port
+    /// The host and UDP port that devices connect to
     #[arg(long, value_name = "HOST:PORT")]
     endpoint: Endpoint,
-    /// The network devices get their addresses from; one IPv4 and one IPv6 network at most
+    /// The network that devices get their addresses from; at most one IPv4 and one IPv6 network
     #[arg(long, value_name = "NET", required = true, value_delimiter = ',', value_parser = network)]
     pool: Vec<IpNet>,
     /// The interface on the host [default: wg0]
@@ -30,28 +30,28 @@ pub(crate) struct Add {
     /// The UDP port on the host [default: the endpoint's]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     listen_port: Option<u16>,
-    /// Resolvers for the devices
+    /// DNS resolvers of the devices
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// What devices send into the tunnel [default: everything]
+    /// Destinations that devices send into the tunnel [default: everything]
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
-    /// MTU of interface and devices, bytes
+    /// MTU of the interface and the devices, in bytes
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u16>,
-    /// Seconds between the devices' keepalives, 0 for off [default: 25]
+    /// Seconds between keepalives of the devices, 0 for off [default: 25]
     #[arg(long, value_name = "SECONDS")]
     keepalive: Option<u16>,
-    /// Hide the pool behind the host's own address (NAT)
+    /// Masquerade the pool behind the host's own address (NAT)
     #[arg(long)]
     masquerade: bool,
-    /// Whose TCP connect time is reported as ping [default: the plane]
+    /// HOST:PORT whose TCP connect time is reported as ping [default: the plane]
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Endpoint>,
-    /// What to do about changes that others make to the interface: repair or only show them
+    /// Repair changes that others make to the interface, or only show them
     #[arg(long, value_name = "enforce|report", default_value_t)]
     drift_policy: DriftPolicy,
-    /// Take over the interface that the host has, with its key and its peers
+    /// Adopt the interface that the host has, with its key and its peers
     #[arg(long)]
     adopt: bool,
 }
@@ -79,34 +79,34 @@ impl From<Add> for NewServer {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Changes {
-    /// Where devices dial: host and UDP port
+    /// The host and UDP port that devices connect to
     #[arg(long, value_name = "HOST:PORT")]
     endpoint: Option<Endpoint>,
-    /// Resolvers for the devices, or "none"
+    /// DNS resolvers of the devices, or "none"
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// What devices send into the tunnel
+    /// Destinations that devices send into the tunnel
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
-    /// MTU of interface and devices, bytes, or "default"
+    /// MTU of the interface and the devices, in bytes, or "default"
     #[arg(long, value_name = "BYTES")]
     mtu: Option<Nullable<u16>>,
-    /// Seconds between the devices' keepalives, or "off"
+    /// Seconds between keepalives of the devices, or "off"
     #[arg(long, value_name = "SECONDS")]
     keepalive: Option<Nullable<u16>>,
     /// The UDP port on the host
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     listen_port: Option<u16>,
-    /// Hide the pool behind the host's own address (NAT)
+    /// Masquerade the pool behind the host's own address (NAT)
     #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
     masquerade: Option<bool>,
-    /// Whose TCP connect time is reported as ping, or "default" for the plane
+    /// HOST:PORT whose TCP connect time is reported as ping, or "default" for the plane
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Nullable<Endpoint>>,
-    /// What to do about changes that others make to the interface: repair or only show them
+    /// Repair changes that others make to the interface, or only show them
     #[arg(long, value_name = "enforce|report")]
     drift_policy: Option<DriftPolicy>,
-    /// Take over what the host's interface has by then when it is next enrolled, or not (--adopt=false)
+    /// Adopt the host's interface as it is when the host is next enrolled, or not (--adopt=false)
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     adopt: Option<bool>,
 }

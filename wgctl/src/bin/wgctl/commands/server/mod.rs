@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Show(Which),
     /// Change a server
     Set(Set),
-    /// Make a new agent token and print it, once
+    /// Replace the agent token and print the new one, once
     Token(NewToken),
     /// Remove a server with all its peers
     Remove(Remove),
@@ -49,8 +49,8 @@ pub(crate) struct Which {
 pub(crate) struct NewToken {
     /// The server's id
     id: ServerId,
-    /// Leave the agent time to change: the old token stops working as soon as the agent runs with the new one, at the
-    /// latest after this length (1h, 7d). Without it the old one is dead at once
+    /// Keep the old token valid until the agent uses the new one, at most for this time (1h, 7d). Without this
+    /// option the old token stops working at once
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     grace: Option<Duration>,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Set {
 pub(crate) struct Remove {
     /// The server's id
     id: ServerId,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -163,7 +163,7 @@ fn with_pin(mut answer: Value, pin: Option<Pin>) -> Value {
     answer
 }
 
-/// What to type on the host. The token goes by stdin, so that no process list shows it.
+/// The command to type on the host. The token is given on stdin, so that no process list shows it.
 fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String> {
     let (url, hint) = match target {
         Target::Url(url) => (url.as_str().trim_end_matches('/').to_owned(), ""),
@@ -224,7 +224,7 @@ fn view(servers: &[Server]) -> View {
     }
 }
 
-/// What drifted, on one line.
+/// The drift, on one line.
 pub(crate) fn drifted(drift: &Drift) -> String {
     let whose = match (&drift.peer, &drift.public_key) {
         (Some(peer), _) => format!(" of {peer}"),

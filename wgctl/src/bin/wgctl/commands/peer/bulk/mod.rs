@@ -31,13 +31,13 @@ use name_list::{Wanted, read};
 
 /// Requests in flight.
 const AT_ONCE: usize = 64;
-/// How often one is tried, and how long the first pause is; each is twice the one before.
+/// The number of tries, and the first pause; each is twice as long as the one before.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often one is tried again because of all the others: for a minute.
+/// The number of tries while there are too many requests: a minute of them.
 const TOO_MANY: u32 = 120;
 
-/// What became of a name.
+/// The outcome for a name.
 enum Outcome {
     Made(Box<Peer>),
     Exists(Box<Peer>),
@@ -135,7 +135,7 @@ impl Tally {
     }
 }
 
-/// Whether the other names would fail alike.
+/// True if the other names would fail in the same way.
 fn ends_all(failure: &Failure) -> bool {
     use wgctl::client::Error;
     let Failure::Call(error) = failure else { return false };
@@ -148,7 +148,7 @@ struct Run<'a> {
     server: &'a ServerId,
     common: NewPeer,
     folder: Option<&'a Path>,
-    /// Who was there when that was last asked.
+    /// The peers that were there when that was last asked.
     present: BTreeMap<PeerName, Peer>,
 }
 

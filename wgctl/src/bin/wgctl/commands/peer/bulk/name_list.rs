@@ -113,7 +113,7 @@ fn holds_key(name: &str) -> bool {
     name.split([' ', ';', '|', ':']).any(is_key)
 }
 
-/// Whether quotes stand where RFC 4180 has them, in a line that is a whole record: no name has a line
+/// True if quotes stand where RFC 4180 has them, in a line that is a whole record: no name has a line
 /// break.
 fn is_quoted_right(line: &str) -> bool {
     let mut rest = line;
