@@ -13,7 +13,7 @@ use serde::Serialize;
 use wgctl::{Clock, Timestamp};
 
 use crate::failure::Failure;
-use crate::terminal::table::{Look, Table};
+use crate::terminal::table::{Surface, Table};
 use crate::terminal::text::plain;
 
 /// The options of the output.
@@ -117,12 +117,12 @@ impl Output {
 
     /// Draws a table.
     pub(crate) fn table(&self, table: Table) -> String {
-        table.render(self.look(), None)
+        table.render(self.surface(), None)
     }
 
     /// The surface that tables are drawn on.
-    pub(crate) fn look(&self) -> Look {
-        Look {
+    pub(crate) fn surface(&self) -> Surface {
+        Surface {
             colour: self.colour,
             header: !self.style.no_header,
             width: self.size().map(|(_, columns)| columns),

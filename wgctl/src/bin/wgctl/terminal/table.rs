@@ -33,7 +33,7 @@ impl Tone {
 
 /// The surface that a table is printed on.
 #[derive(Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct Surface {
     pub(crate) colour: bool,
     /// True if the headings are wanted.
     pub(crate) header: bool,
@@ -101,27 +101,27 @@ impl Table {
     }
 
     /// The table as text, a line a row. What is not as in `before` is shown in reverse.
-    pub(crate) fn render(&self, look: Look, before: Option<&Self>) -> String {
-        let widths = self.widths(look);
+    pub(crate) fn render(&self, surface: Surface, before: Option<&Self>) -> String {
+        let widths = self.widths(surface);
         let headings: Vec<_> = self.columns.iter().map(|column| column.heading.clone()).collect();
         let mut text = String::new();
-        if look.header && !headings.is_empty() {
+        if surface.header && !headings.is_empty() {
             let line = self.line(&headings, &widths, &[]);
-            push_line(&mut text, &line, Some("1").filter(|_| look.colour));
+            push_line(&mut text, &line, Some("1").filter(|_| surface.colour));
         }
         for row in &self.rows {
             let changed = before.map_or_else(Vec::new, |before| self.changes(row, before));
             let line = self.line(&row.cells, &widths, &changed);
-            push_line(&mut text, &line, row.tone.code().filter(|_| look.colour));
+            push_line(&mut text, &line, row.tone.code().filter(|_| surface.colour));
         }
         text
     }
 
     /// The columns' widths. Cells are cut only where that makes the rows fit; else lines wrap, so that
     /// nothing is lost.
-    fn widths(&self, look: Look) -> Vec<usize> {
+    fn widths(&self, surface: Surface) -> Vec<usize> {
         let headings = self.columns.iter().map(|column| column.heading.as_str());
-        let mut widths: Vec<usize> = if look.header {
+        let mut widths: Vec<usize> = if surface.header {
             headings.map(measure_text_width).collect()
         } else {
             Vec::new()
@@ -132,7 +132,7 @@ impl Table {
                 *width = measure_text_width(cell).max(*width);
             }
         }
-        let Some(room) = look.width else { return widths };
+        let Some(room) = surface.width else { return widths };
         let mut cut = widths.clone();
         let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
         while total(&cut) > room {
@@ -190,7 +190,7 @@ fn push_line(text: &mut String, line: &str, code: Option<&str>) {
 mod tests {
     use super::*;
 
-    const PLAIN: Look = Look {
+    const PLAIN: Surface = Surface {
         colour: false,
         header: true,
         width: None,
@@ -205,7 +205,7 @@ mod tests {
             table.render(PLAIN, None),
             "NAME       RX\nalice     1 B\nb      10 KiB\n"
         );
-        let bare = Look { header: false, ..PLAIN };
+        let bare = Surface { header: false, ..PLAIN };
         assert_eq!(table.render(bare, None), "alice     1 B\nb      10 KiB\n");
     }
 
@@ -221,9 +221,9 @@ mod tests {
     fn colours_stay_outside_the_columns() {
         let mut table = Table::new(&["NAME"]);
         table.row(Tone::Bad, ["alice"]);
-        let look = Look { colour: true, ..PLAIN };
+        let surface = Surface { colour: true, ..PLAIN };
         assert_eq!(
-            table.render(look, None),
+            table.render(surface, None),
             "\u{1b}[1mNAME\u{1b}[0m\n\u{1b}[31malice\u{1b}[0m\n"
         );
     }
@@ -234,7 +234,7 @@ mod tests {
         table.row(Tone::Plain, ["alice-the-first-of-her-name", "enabled", "5f0c2f0e"]);
         let narrow = |width| {
             table.render(
-                Look {
+                Surface {
                     width: Some(width),
                     ..PLAIN
                 },

@@ -40,7 +40,7 @@ pub(crate) struct View {
 
 impl View {
     fn render(&self, out: &Output, before: Option<&Self>) -> String {
-        self.table.render(out.look(), before.map(|before| &before.table)) + &self.notes
+        self.table.render(out.surface(), before.map(|before| &before.table)) + &self.notes
     }
 }
 

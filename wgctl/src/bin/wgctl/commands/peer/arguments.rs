@@ -55,8 +55,8 @@ pub(crate) struct Add {
     no_psk: bool,
 }
 
-/// Many devices at once.
-pub(crate) struct Many<'a> {
+/// NameFile devices at once.
+pub(crate) struct NameFile<'a> {
     /// Their names, and where they have them their keys.
     pub(crate) file: &'a Path,
     /// Where their configurations are to be.
@@ -65,8 +65,8 @@ pub(crate) struct Many<'a> {
 
 impl Add {
     /// The devices to add, where there are many.
-    pub(crate) fn many(&self) -> Option<Many<'_>> {
-        self.from_file.as_deref().map(|file| Many {
+    pub(crate) fn many(&self) -> Option<NameFile<'_>> {
+        self.from_file.as_deref().map(|file| NameFile {
             file,
             folder: self.output_dir.as_deref(),
         })

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bulk;
+mod display;
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -13,17 +14,16 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use wgctl::api::{Peer, PeerPatch};
 use wgctl::client::PlaneClient;
-use wgctl::{PeerId, PeerName, ServerId, Timestamp};
+use wgctl::{PeerId, PeerName, ServerId};
 use zeroize::Zeroizing;
 
 use self::arguments::{Add, Changes};
+use self::display::{added, applied, describe, shell_word, view};
 use crate::failure::Failure;
 use crate::output_file::write_secret;
 use crate::terminal::output::Output;
 use crate::terminal::qr_code;
-use crate::terminal::table::{Table, Tone};
-use crate::terminal::text::{ago, bytes, duration, join, or_dash, plain};
-use crate::terminal::watch::{View, Watch};
+use crate::terminal::watch::Watch;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -32,31 +32,31 @@ pub(crate) enum Command {
     /// Show all devices of a server
     List(List),
     /// Show one device
-    Show(Which),
+    Show(PeerSelector),
     /// Allow a device to connect again
-    Enable(Which),
+    Enable(PeerSelector),
     /// Forbid a device to connect
-    Disable(Which),
+    Disable(PeerSelector),
     /// Rename a device
     Rename {
         #[command(flatten)]
-        which: Which,
+        which: PeerSelector,
         /// The new name
         new_name: PeerName,
     },
     /// Change a device
     Set {
         #[command(flatten)]
-        which: Which,
+        which: PeerSelector,
         #[command(flatten)]
         changes: Changes,
     },
     /// Remove a device
-    Remove(Which),
+    Remove(PeerSelector),
     /// Print a device's wg-quick configuration, which contains its private key
     Config {
         #[command(flatten)]
-        which: Which,
+        which: PeerSelector,
         /// Write it to a file that only its owner can read
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -64,7 +64,7 @@ pub(crate) enum Command {
     /// Draw a device's configuration as a QR code, which contains its private key
     Qr {
         #[command(flatten)]
-        which: Which,
+        which: PeerSelector,
         /// Print an SVG instead of drawing in the terminal
         #[arg(long)]
         svg: bool,
@@ -72,7 +72,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
-pub(crate) struct Which {
+pub(crate) struct PeerSelector {
     /// The server
     server: ServerId,
     /// The device's name or id
@@ -144,7 +144,7 @@ impl Command {
     }
 }
 
-impl Which {
+impl PeerSelector {
     /// The peer with this id or this name.
     async fn find(&self, plane: &PlaneClient) -> Result<Peer, Failure> {
         let Self { server, peer: word } = self;
@@ -168,7 +168,7 @@ impl Which {
     }
 }
 
-async fn switch(plane: &PlaneClient, out: &Output, which: &Which, enabled: bool) -> Result<(), Failure> {
+async fn switch(plane: &PlaneClient, out: &Output, which: &PeerSelector, enabled: bool) -> Result<(), Failure> {
     let found = which.find(plane).await?;
     let peer = plane.set_peer_enabled(&which.server, found.id, enabled).await?;
     let words = if peer.enabled { "enabled" } else { "disabled" };
@@ -182,13 +182,18 @@ async fn switch(plane: &PlaneClient, out: &Output, which: &Which, enabled: bool)
     })
 }
 
-async fn change(plane: &PlaneClient, out: &Output, which: &Which, patch: &PeerPatch) -> Result<(), Failure> {
+async fn change(plane: &PlaneClient, out: &Output, which: &PeerSelector, patch: &PeerPatch) -> Result<(), Failure> {
     let found = which.find(plane).await?;
     let peer = plane.update_peer(&which.server, found.id, patch).await?;
     out.changed(&peer, || describe(&peer, out))
 }
 
-async fn configuration(plane: &PlaneClient, out: &Output, which: &Which, path: Option<&Path>) -> Result<(), Failure> {
+async fn configuration(
+    plane: &PlaneClient,
+    out: &Output,
+    which: &PeerSelector,
+    path: Option<&Path>,
+) -> Result<(), Failure> {
     let peer = which.find(plane).await?;
     let text = Zeroizing::new(plane.peer_configuration(&which.server, peer.id).await?);
     match path.filter(|path| *path != Path::new("-")) {
@@ -208,7 +213,7 @@ async fn configuration(plane: &PlaneClient, out: &Output, which: &Which, path: O
     }
 }
 
-async fn qr_code(plane: &PlaneClient, out: &Output, which: &Which, svg: bool) -> Result<(), Failure> {
+async fn qr_code(plane: &PlaneClient, out: &Output, which: &PeerSelector, svg: bool) -> Result<(), Failure> {
     let peer = which.find(plane).await?;
     if !peer.private_key_held {
         let (server, name) = (&which.server, shell_word(peer.name.as_str()));
@@ -228,7 +233,7 @@ async fn qr_code(plane: &PlaneClient, out: &Output, which: &Which, svg: bool) ->
     }
     let text = Zeroizing::new(plane.peer_configuration(&which.server, peer.id).await?);
     let drawing = qr_code::draw(text.as_bytes(), out.colour()).map_err(|error| {
-        let Which { server, peer } = which;
+        let PeerSelector { server, peer } = which;
         Failure::Local(format!("{error}: use `wgctl peer config {server} {peer} -o FILE`"))
     })?;
     out.text(&drawing)
@@ -265,136 +270,4 @@ impl List {
             peers.reverse();
         }
     }
-}
-
-fn view(peers: &[Peer], now: Timestamp) -> View {
-    let mut table = Table::new(&["…NAME", "…ADDRESS", "STATE", "~HANDSHAKE", ">RECEIVED", ">SENT", "ID"]);
-    for peer in peers {
-        table.row(
-            tone(peer),
-            [
-                peer.name.to_string(),
-                join(&peer.addresses),
-                state(peer, now),
-                ago(peer.latest_handshake_at, now),
-                bytes(peer.transfer_rx),
-                bytes(peer.transfer_tx),
-                peer.id.to_string(),
-            ],
-        );
-    }
-    View {
-        table,
-        notes: reasons(peers),
-    }
-}
-
-const fn tone(peer: &Peer) -> Tone {
-    match (peer.failed.is_some(), peer.enabled && !peer.expired) {
-        (true, _) => Tone::Bad,
-        (false, true) => Tone::Plain,
-        (false, false) => Tone::Quiet,
-    }
-}
-
-fn state(peer: &Peer, now: Timestamp) -> String {
-    if peer.failed.is_some() {
-        return "failed".to_owned();
-    }
-    let decided = match (peer.enabled, peer.expired) {
-        (false, _) => "disabled",
-        (true, true) => "expired",
-        (true, false) => "enabled",
-    };
-    match peer.pending_since.filter(|_| !peer.applied) {
-        None if peer.applied => decided.to_owned(),
-        None => format!("{decided}, pending"),
-        Some(since) => format!("{decided}, pending for {}", duration(now.since(since))),
-    }
-}
-
-/// Why hosts refuse peers, a line each.
-fn reasons(peers: &[Peer]) -> String {
-    let failed = |peer: &Peer| {
-        let reason = peer.failed.as_ref()?;
-        Some(format!("{}: {}\n", peer.name, plain(reason)))
-    };
-    peers.iter().filter_map(failed).collect()
-}
-
-fn applied(peer: &Peer) -> String {
-    match (&peer.failed, peer.applied) {
-        (Some(reason), _) => format!("recorded, but the host refuses it: {}", plain(reason)),
-        (None, true) => "the host has applied it".to_owned(),
-        (None, false) => "recorded; the host applies it when its agent is back".to_owned(),
-    }
-}
-
-fn added(server: &ServerId, peer: &Peer) -> String {
-    let head = format!(
-        "{} has {} on {server} ({}).\n",
-        peer.name,
-        join(&peer.addresses),
-        applied(peer)
-    );
-    let quoted = shell_word(peer.name.as_str());
-    if peer.private_key_held {
-        return format!(
-            "{head}Next: wgctl peer qr {server} {quoted}, or: wgctl peer config {server} {quoted} -o FILE\n"
-        );
-    }
-    let needed = if peer.preshared_key {
-        " (the device needs the preshared key in it)"
-    } else {
-        ""
-    };
-    format!("{head}Next: wgctl peer config {server} {quoted} -o FILE{needed}, and put the device's own PrivateKey in\n")
-}
-
-/// A word as a shell reads it back.
-fn shell_word(text: &str) -> String {
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c)) && !text.starts_with('-') {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-fn describe(peer: &Peer, out: &Output) -> String {
-    let now = out.now();
-    let mut table = Table::without_header();
-    table.field("id", peer.id.to_string());
-    table.field("name", peer.name.as_str());
-    table.row(tone(peer), ["state", &state(peer, now)]);
-    table.field("addresses", join(&peer.addresses));
-    table.field("public key", peer.public_key.to_string());
-    table.field(
-        "private key",
-        if peer.private_key_held {
-            "sealed, held by the agent"
-        } else {
-            "kept by the device"
-        },
-    );
-    table.field("preshared key", if peer.preshared_key { "yes" } else { "no" });
-    table.field("allowed ips", join(&peer.allowed_ips));
-    table.field("networks behind it", join(&peer.server_allowed_ips));
-    table.field("dns", join(&peer.dns));
-    table.field("mtu", or_dash(peer.mtu));
-    table.field("keepalive", or_dash(peer.persistent_keepalive));
-    table.field("latest handshake", ago(peer.latest_handshake_at, now));
-    table.field("received", bytes(peer.transfer_rx));
-    table.field("sent", bytes(peer.transfer_tx));
-    table.field(
-        "expires",
-        peer.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string()),
-    );
-    table.field("created", peer.created_at.to_string());
-    table.field("updated", peer.updated_at.to_string());
-    if let Some(since) = peer.pending_since {
-        table.field("pending since", since.to_string());
-    }
-    if let Some(reason) = &peer.failed {
-        table.row(Tone::Bad, ["failed", reason]);
-    }
-    out.table(table)
 }

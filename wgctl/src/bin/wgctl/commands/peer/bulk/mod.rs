@@ -4,6 +4,7 @@
 //! broke off is repeated: names that are there already stay as they are.
 
 mod name_list;
+mod outcome;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use serde_json::{Value, json};
 use tokio::signal::unix::Signal;
 use wgctl::api::{NewPeer, Peer};
 use wgctl::client::PlaneClient;
@@ -19,15 +19,14 @@ use wgctl::name::RequestId;
 use wgctl::{PeerName, PublicKey, ServerId};
 use zeroize::Zeroizing;
 
-use crate::commands::peer::arguments::{Add, Many};
+use crate::commands::peer::arguments::{Add, NameFile};
 use crate::failure::Failure;
 use crate::output_file::write_secret;
 use crate::terminal::output::Output;
 use crate::terminal::progress::Progress;
 use crate::terminal::prompt::interrupt;
-use crate::terminal::table::{Table, Tone};
-use crate::terminal::text::{join, plain};
-use name_list::{Wanted, read};
+use name_list::{NameEntry, read};
+use outcome::{NameResult, Outcome, table};
 
 /// Requests in flight.
 const AT_ONCE: usize = 64;
@@ -37,23 +36,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The number of tries while there are too many requests: a minute of them.
 const TOO_MANY: u32 = 120;
 
-/// The outcome for a name.
-enum Outcome {
-    Made(Box<Peer>),
-    Exists(Box<Peer>),
-    Failed(Failure),
-}
-
-struct Done {
-    name: PeerName,
-    outcome: Outcome,
-    file: Option<PathBuf>,
-}
-
 /// The names whose turn is over, and why the others had none.
 #[derive(Default)]
 struct Tally {
-    done: BTreeMap<usize, Done>,
+    done: BTreeMap<usize, NameResult>,
     end: Option<End>,
 }
 
@@ -65,7 +51,7 @@ enum End {
 }
 
 /// Adds what the file names.
-pub(crate) async fn add(plane: &PlaneClient, out: &Output, add: &Add, many: Many<'_>) -> Result<(), Failure> {
+pub(crate) async fn add(plane: &PlaneClient, out: &Output, add: &Add, many: NameFile<'_>) -> Result<(), Failure> {
     let wanted = read(many.file)?;
     // From here on, and not only once it is waited for: the first name may be done by then. To read, which
     // nothing follows yet, ends with the program.
@@ -111,12 +97,14 @@ impl Tally {
     /// Prints what became of the names. Fails where not all of them are there now.
     fn report(self, count: usize, out: &Output) -> Result<(), Failure> {
         let Self { done, end } = self;
-        let done: Vec<Done> = done.into_values().collect();
+        let done: Vec<NameResult> = done.into_values().collect();
         let failed = done
             .iter()
             .filter(|done| matches!(done.outcome, Outcome::Failed(_)))
             .count();
-        out.changed(&done.iter().map(Done::json).collect::<Vec<_>>(), || table(&done, out))?;
+        out.changed(&done.iter().map(NameResult::json).collect::<Vec<_>>(), || {
+            table(&done, out)
+        })?;
         let again = "run it again: names that are there already stay as they are";
         let why = match end {
             Some(End::Interrupted) => "stopped by Ctrl-C".to_owned(),
@@ -154,7 +142,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Does all names that are not done yet, until one failure would be that of all the others too.
-    async fn all(&self, wanted: &[Wanted], tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
+    async fn all(&self, wanted: &[NameEntry], tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
         let mut left: Vec<_> = wanted
             .iter()
             .enumerate()
@@ -167,7 +155,13 @@ impl Run<'_> {
 
     /// Asks again who is there, and does those names. Somebody else may have made them since this run began, and
     /// filled the pool: they are not among what is left to make.
-    async fn find_present(&mut self, wanted: &[Wanted], tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
+    async fn find_present(
+        &mut self,
+        wanted: &[NameEntry],
+        tally: &mut Tally,
+        stopped: &mut Signal,
+        progress: &Progress,
+    ) {
         let asked = patiently(async || self.plane.peers(self.server).await);
         let peers = tokio::select! {
             // What is not known now is left for the next run.
@@ -182,7 +176,13 @@ impl Run<'_> {
         self.each(left, tally, stopped, progress).await;
     }
 
-    async fn each(&self, names: Vec<(usize, &Wanted)>, tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
+    async fn each(
+        &self,
+        names: Vec<(usize, &NameEntry)>,
+        tally: &mut Tally,
+        stopped: &mut Signal,
+        progress: &Progress,
+    ) {
         let ended = Cell::new(false);
         let mut work = stream::iter(names)
             .take_while(|_| std::future::ready(!ended.get()))
@@ -206,19 +206,19 @@ impl Run<'_> {
                 }
                 outcome => {
                     progress.more(1);
-                    tally.done.insert(place, Done { outcome, ..one });
+                    tally.done.insert(place, NameResult { outcome, ..one });
                 }
             }
         }
     }
 
-    async fn one(&self, wanted: &Wanted) -> Done {
+    async fn one(&self, wanted: &NameEntry) -> NameResult {
         let name = wanted.name.clone();
         let outcome = self.make(wanted).await.unwrap_or_else(Outcome::Failed);
         let peer = match &outcome {
             Outcome::Made(peer) | Outcome::Exists(peer) => peer,
             Outcome::Failed(_) => {
-                return Done {
+                return NameResult {
                     name,
                     outcome,
                     file: None,
@@ -226,8 +226,8 @@ impl Run<'_> {
             }
         };
         match self.save(peer).await {
-            Ok(file) => Done { name, outcome, file },
-            Err(failure) => Done {
+            Ok(file) => NameResult { name, outcome, file },
+            Err(failure) => NameResult {
                 name,
                 outcome: Outcome::Failed(Failure::Local(format!("it is there, without a file: {failure}"))),
                 file: None,
@@ -235,7 +235,7 @@ impl Run<'_> {
         }
     }
 
-    async fn make(&self, Wanted { name, key }: &Wanted) -> Result<Outcome, Failure> {
+    async fn make(&self, NameEntry { name, key }: &NameEntry) -> Result<Outcome, Failure> {
         if let Some(peer) = self.present.get(name) {
             return existing(peer.clone(), *key);
         }
@@ -324,40 +324,4 @@ fn file_name(peer: &Peer) -> String {
         name = peer.id.to_string();
     }
     name + ".conf"
-}
-
-impl Done {
-    fn json(&self) -> Value {
-        let (outcome, peer, error) = match &self.outcome {
-            Outcome::Made(peer) => ("made", Some(peer), None),
-            Outcome::Exists(peer) => ("exists", Some(peer), None),
-            Outcome::Failed(failure) => ("failed", None, Some(failure.to_json())),
-        };
-        json!({"name": self.name, "outcome": outcome, "client": peer, "file": self.file, "error": error})
-    }
-}
-
-fn table(done: &[Done], out: &Output) -> String {
-    let mut table = Table::new(&["…NAME", "OUTCOME", "…ADDRESS", "ID"]);
-    let (mut made, mut exist, mut failed) = (0, 0, 0);
-    let mut reasons = String::new();
-    for one in done {
-        let (tone, outcome, peer) = match &one.outcome {
-            Outcome::Made(peer) => (Tone::Plain, (&mut made, "made"), Some(peer)),
-            Outcome::Exists(peer) => (Tone::Quiet, (&mut exist, "exists"), Some(peer)),
-            Outcome::Failed(failure) => {
-                reasons.push_str(&format!("{}: {}\n", one.name, plain(&failure.to_string())));
-                (Tone::Bad, (&mut failed, "failed"), None)
-            }
-        };
-        let (count, outcome) = outcome;
-        *count += 1;
-        let address = peer.map_or_else(|| "-".to_owned(), |peer| join(&peer.addresses));
-        let id = peer.map_or_else(|| "-".to_owned(), |peer| peer.id.to_string());
-        table.row(tone, [one.name.as_str(), outcome, &address, &id]);
-    }
-    format!(
-        "{}{reasons}{made} made, {exist} there already, {failed} failed.\n",
-        out.table(table)
-    )
 }

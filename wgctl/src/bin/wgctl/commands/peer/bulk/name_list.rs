@@ -12,13 +12,13 @@ use crate::failure::Failure;
 
 /// One line of the file.
 #[derive(Debug, PartialEq)]
-pub(super) struct Wanted {
+pub(super) struct NameEntry {
     pub(super) name: PeerName,
     pub(super) key: Option<PublicKey>,
 }
 
 /// The names of a file, all of them right.
-pub(super) fn read(path: &Path) -> Result<Vec<Wanted>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Vec<NameEntry>, Failure> {
     let shown = path.display().to_string();
     if path == Path::new("-") {
         return parse(std::io::stdin().lock(), "stdin");
@@ -29,12 +29,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<Wanted>, Failure> {
 
 /// RFC 4180, a record a line: a name with a comma in it is quoted. Empty lines and lines that begin with `#` are
 /// skipped, and so is a first line `name,public_key`. The whole file is read before there is any result.
-fn parse(mut input: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
+fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
     let mut bytes = Vec::new();
     let failed = |error| Failure::Local(format!("{file}: {error}"));
     input.read_to_end(&mut bytes).map_err(failed)?;
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut wanted: Vec<NameEntry> = Vec::new();
     let mut seen = BTreeMap::new();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let wrong = |what: String| Failure::Local(format!("{file}:{number}: {what}; nothing was added"));
@@ -53,7 +53,7 @@ fn parse(mut input: impl Read, file: &str) -> Result<Vec<Wanted>, Failure> {
 }
 
 /// One line; none of an empty line, a comment or the header.
-fn line_of(line: &[u8], is_first: bool) -> Result<Option<Wanted>, String> {
+fn line_of(line: &[u8], is_first: bool) -> Result<Option<NameEntry>, String> {
     let line = std::str::from_utf8(line).map_err(|_| "this is not UTF-8 text".to_owned())?;
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() || line.starts_with('#') {
@@ -94,7 +94,7 @@ fn line_of(line: &[u8], is_first: bool) -> Result<Option<Wanted>, String> {
         return Err("there is a public key in the name: write NAME,PUBLIC-KEY, with a comma between them".to_owned());
     }
     let name = name.parse().map_err(|error| format!("{error}"))?;
-    Ok(Some(Wanted { name, key }))
+    Ok(Some(NameEntry { name, key }))
 }
 
 fn fields(line: &str) -> Result<csv::StringRecord, String> {
