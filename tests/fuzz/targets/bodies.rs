@@ -6,8 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wgctl::api::{
-    AuditRecord, Peer, PeerPatch, HistoryPoint, Login, NewPeer, NewServer, NewUser, PasswordChange, Problem,
-    Report, Server, ServerCreated, ServerPatch, Session, Status, User, UserPatch,
+    AuditRecord, HistoryPoint, Login, NewPeer, NewServer, NewUser, PasswordChange, Peer, PeerPatch, Problem, Report,
+    Server, ServerCreated, ServerPatch, Session, Status, User, UserPatch,
 };
 
 fn read_again<T: DeserializeOwned + Serialize>(data: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
