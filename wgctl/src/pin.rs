@@ -1,7 +1,7 @@
 //! The pin of a plane's key: what stands for it where no authority vouches.
 //!
 //! Owns the form, `sha256:` and 64 hexadecimal digits, and what is hashed: the public key as the
-//! certificate holds it (SubjectPublicKeyInfo, DER; RFC 7469). So a certificate that is made anew
+//! certificate holds it (SubjectPublicKeyInfo, DER; RFC 7469). So a certificate that is renewed
 //! for the same key keeps its pin. It must not know about connections.
 
 use std::fmt;

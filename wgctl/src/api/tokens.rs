@@ -64,7 +64,7 @@ pub struct ApiTokenCreated {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenRotation {
-    /// Seconds that the old token is good beside the new one, 0 to 604,800; it dies earlier when the
+    /// Seconds for which the old token stays valid along with the new one, 0 to 604,800; it dies earlier when the
     /// agent runs with the new one. Default 0: at once.
     #[serde(default)]
     pub grace_seconds: u32,

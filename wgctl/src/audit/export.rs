@@ -1,4 +1,4 @@
-//! An exported log as a file: JSON Lines or CSV, told apart by how it begins.
+//! An exported log as a file: JSON Lines or CSV, recognized by its first byte.
 //!
 //! Owns reading it a line at a time. It must not open files.
 
@@ -31,7 +31,7 @@ pub fn verify_file(mut input: impl BufRead, expected: Expected) -> io::Result<Ve
 }
 
 /// Makes it a fault that no signature covers anything of a log in which nothing else is wrong: whoever has
-/// the file could have written all of it. Says whether it was made one.
+/// the file could have written all of it. Returns true if it was made one.
 pub fn require_signature(outcome: &mut Verification) -> bool {
     let unsigned = outcome.fault.is_none() && outcome.public_key.is_none();
     if unsigned {

@@ -58,7 +58,7 @@ impl Verifier {
         }
     }
 
-    /// Sees the next line. Says whether all is well so far; what comes after a fault is not looked at.
+    /// Takes the next line. Returns true while there is no fault; lines after a fault are ignored.
     pub fn line(&mut self, line: &AuditLine) -> bool {
         match line {
             AuditLine::Pruned(stub) => self.pruned(stub),
@@ -67,7 +67,7 @@ impl Verifier {
         }
     }
 
-    /// Sees the next record.
+    /// Takes the next record.
     pub fn record(&mut self, record: &AuditRecord) -> bool {
         if self.fault.is_none() {
             self.fault = self.next(record).err();
@@ -75,7 +75,7 @@ impl Verifier {
         self.fault.is_none()
     }
 
-    /// Sees a checkpoint, which comes after its record.
+    /// Takes a checkpoint, which comes after its record.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> bool {
         if self.fault.is_none() {
             self.fault = self.mark(checkpoint).err();
@@ -83,7 +83,7 @@ impl Verifier {
         self.fault.is_none()
     }
 
-    /// Sees the word for what was removed, which comes before everything.
+    /// Takes the stub of the removed records, which comes before everything.
     pub fn pruned(&mut self, stub: &Pruned) -> bool {
         if self.fault.is_none() {
             self.fault = self.begin_after(stub).err();
@@ -91,13 +91,13 @@ impl Verifier {
         self.fault.is_none()
     }
 
-    /// Something stands where the next record should, and is none.
+    /// Notes that something unreadable stands in the place of the next record.
     pub fn unreadable(&mut self, reason: &str) {
         let id = self.last.id + 1;
         self.fault.get_or_insert_with(|| fault(id, reason));
     }
 
-    /// After the last line: what is kept beside the log as its newest record.
+    /// After the last line: compares with the newest record, which is also kept outside the log.
     pub fn ends_at(&mut self, head: Head) {
         if self.fault.is_some() || head == self.last {
             return;

@@ -33,7 +33,7 @@ pub struct PlaneClient {
 }
 
 impl PlaneClient {
-    /// A client of the plane at `target`. `certificates` (PEM) are trusted beside the system's.
+    /// A client of the plane at `target`. `certificates` (PEM) are trusted in addition to the system's.
     pub fn new(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
         Self::trusting(target, &Trust::Authorities(certificates.map(<[u8]>::to_vec)))
     }

@@ -195,7 +195,7 @@ impl PlaneClient {
         call.json(new).idempotency_key(idempotency_key).read().await
     }
 
-    /// `DELETE /api/tokens/{id}`: it is good for nothing any more.
+    /// `DELETE /api/tokens/{id}`: it is no longer valid.
     pub async fn remove_api_token(&self, id: TokenId) -> Result<(), Error> {
         self.call(Method::DELETE, &["/api/tokens", &id.to_string()])?
             .done()

@@ -25,7 +25,7 @@ pub fn encode(content: &[u8]) -> Option<QrCode> {
     sizes.find_map(|(level, version)| utf8(content, level, version).ok())
 }
 
-/// Says that the bytes are UTF-8: a reader is left to guess otherwise, and some take "ë" for Chinese.
+/// Marks the bytes as UTF-8. Without the mark a reader guesses, and some read "ë" as Chinese.
 fn utf8(content: &[u8], level: EcLevel, version: Version) -> Result<QrCode, QrError> {
     let mut bits = Bits::new(version);
     bits.push_eci_designator(ECI_UTF8)?;

@@ -1,7 +1,7 @@
 //! A refusal of the plane in the terms of the command.
 //!
 //! Owns the options that fill the API's fields, and the commands that are its next steps. The plane speaks
-//! to callers of the API; a person who typed a command is told of options and commands. It must not
+//! to callers of the API; people who typed a command need options and commands. It must not
 //! change what `--json` prints.
 
 use wgctl::api::{Hint, NextStep, Problem};

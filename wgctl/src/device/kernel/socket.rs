@@ -18,7 +18,7 @@ use super::conversation::{Conversation, Failure, Progress};
 /// The time that the kernel may take for one answer. Half a minute is far more than the slowest
 /// message measured (thousands of peers on an emulated CPU) and still ends.
 const TIMEOUT_SECONDS: i64 = 30;
-/// Times a conversation begins anew after the kernel ran out of buffer (`ENOBUFS`).
+/// Number of times a conversation is repeated after the kernel ran out of buffer (`ENOBUFS`).
 const ATTEMPTS: u32 = 4;
 /// Bytes of one receive: the kernel fills at most 32 KiB (`netlink_dump`, `net/netlink/af_netlink.c`),
 /// an error may echo a request of at most 64 KiB.
@@ -36,7 +36,7 @@ pub struct Socket {
     buffer: Zeroizing<Vec<u8>>,
 }
 
-/// A message to send: its type, flags beside `NLM_F_REQUEST`, and what follows the netlink header.
+/// A message to send: its type, flags in addition to `NLM_F_REQUEST`, and what follows the netlink header.
 pub struct Request {
     /// `nlmsg_type`.
     pub kind: u16,
@@ -88,7 +88,7 @@ impl Socket {
     /// Sends one dump request; `on_part` gets the parts. Gives whether the dump is coherent: the
     /// kernel says when the state changed under it (`NLM_F_DUMP_INTR`).
     ///
-    /// After `ENOBUFS` the dump begins anew: `on_part` must take the same part twice.
+    /// After `ENOBUFS` the dump is repeated: `on_part` must take the same part twice.
     pub fn dump(
         &mut self,
         request: &Request,

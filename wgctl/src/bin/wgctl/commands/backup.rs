@@ -111,7 +111,7 @@ impl Restore {
             plane.target()
         );
         prompt::confirm(&question, self.yes)?;
-        // Opened anew: what was read is at its end.
+        // Opened again: the handle that was read is at its end.
         let file = File::open(&self.file).map_err(|error| Failure::file("read", &self.file, &error))?;
         let progress = Progress::of_bytes(out, Some(found.bytes));
         let sent = file.try_clone().ok();

@@ -47,7 +47,7 @@ pub(crate) fn answer(cli: fn() -> Command) -> Option<ExitCode> {
         "bash" => bash::answer(cli, asked, &mut answer),
         shell => of_shell(cli, shell, asked, &mut answer),
     };
-    // A shell that asks for what is not there, or has gone, is told nothing.
+    // A shell that asks for something unknown, or has gone, gets no answer.
     let printed = told.and_then(|()| io::stdout().lock().write_all(&answer));
     Some(ExitCode::from(u8::from(printed.is_err())))
 }

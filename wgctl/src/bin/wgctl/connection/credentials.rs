@@ -23,7 +23,7 @@ pub(crate) struct Credentials {
     pub(crate) token: String,
     #[zeroize(skip)]
     pub(crate) expires_at: Timestamp,
-    /// Certificates to trust beside the system's.
+    /// Certificates to trust in addition to the system's.
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,

@@ -105,7 +105,7 @@ impl Output {
         self.answer(value, human)
     }
 
-    /// Says that something was done which the API answers with no body.
+    /// Confirms something that the API answers with no body.
     pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
         self.changed(&serde_json::json!({ "message": text.trim_end() }), || text.to_owned())
     }
@@ -153,7 +153,7 @@ impl Output {
             })
     }
 
-    /// Says something beside the answer, on stderr.
+    /// Prints a note on stderr.
     pub(crate) fn note(&self, text: &str) {
         if !self.json() {
             // Nothing is left to tell when stderr is gone too.

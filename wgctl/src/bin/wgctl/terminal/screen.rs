@@ -22,7 +22,7 @@ const CLEAR_REST: &str = "\u{1b}[J";
 
 /// An event while the screen is open.
 pub(crate) enum Event {
-    /// It has to be drawn anew.
+    /// It must be drawn again.
     Resized,
     /// The person has seen enough.
     Ended,

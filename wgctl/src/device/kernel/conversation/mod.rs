@@ -26,7 +26,7 @@ pub enum Failure {
         /// Its own words where it has some, else the errno's.
         message: String,
     },
-    /// Messages were lost for want of buffer: begin anew.
+    /// Messages were lost because a buffer was full: repeat the request.
     #[error("the kernel ran out of buffer space for its answer")]
     Overrun,
     /// The socket failed, or the answer took too long.

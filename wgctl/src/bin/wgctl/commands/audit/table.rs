@@ -1,6 +1,6 @@
 //! A record of the audit log, for people.
 //!
-//! Owns how a change is told in a few words. Pure.
+//! Owns the short form of a change. Pure.
 
 use serde_json::Value;
 use wgctl::api::{AuditRecord, FieldChange};

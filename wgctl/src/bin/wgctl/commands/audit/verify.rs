@@ -101,7 +101,7 @@ fn conclude(outcome: Verification, source: Source, wrong: &str, out: &Output) ->
 fn told(outcome: &Verification, source: Source) -> String {
     let last = outcome.head.id;
     let signed = outcome.public_key.map_or(0, |_| outcome.signed_until);
-    // Up to where it cannot have been written anew by whoever has the file.
+    // The last record that whoever has the file cannot have rewritten.
     let vouched = match source {
         Source::Plane => last,
         Source::File { pinned, head } => head.map_or(0, |head| head.id).max(if pinned { signed } else { 0 }),

@@ -245,7 +245,7 @@ impl Run<'_> {
             ..self.common.clone()
         };
         // The key is of this run: an answer that was lost is asked for again, and a device that somebody
-        // removed since the run before is made anew.
+        // removed since the run before is created again.
         let once = RequestId::random().to_string();
         match patiently(async || self.plane.create_peer(self.server, &new, Some(&once)).await).await {
             Ok(peer) => Ok(Outcome::Made(Box::new(peer))),
