@@ -36,11 +36,16 @@ impl Config {
         if !(1..=3600).contains(&self.report_interval) {
             return wrong(
                 "report_interval",
-                format!("{} is not between 1 and 3600 seconds", self.report_interval),
+                format!(
+                    "{} is out of range: write a number of seconds from 1 to 3600, like 15",
+                    self.report_interval
+                ),
             );
         }
         Ok(())
     }
+
+    /// Checks one plane's URL.
     fn check_plane(&self, url: &Url) -> Result<(), Error> {
         let wrong = |message| Error::Value { key: "plane", message };
         base_url(url.as_str()).map_err(wrong)?;
@@ -53,6 +58,7 @@ impl Config {
         Ok(())
     }
 
+    /// Checks that pins are not combined with other ways to identify a plane.
     fn check_pins(&self) -> Result<(), Error> {
         let wrong = |message| Err(Error::Value { key: "pin", message });
         if self.pin.is_empty() {

@@ -74,7 +74,7 @@ impl Spec {
 #[derive(Debug)]
 pub struct RepairOutcome {
     /// The state afterwards.
-    pub shown: HostState,
+    pub state: HostState,
     /// Writes sent to the kernel; 0 when nothing was to be done.
     pub writes: u32,
     /// The reason why something could not be repaired.
@@ -117,7 +117,11 @@ pub trait Host: Send {
             let mut differences = shown.differences(spec);
             differences.retain(&mut *may);
             if differences.is_empty() || differences == before {
-                return Ok(RepairOutcome { shown, writes, trouble });
+                return Ok(RepairOutcome {
+                    state: shown,
+                    writes,
+                    trouble,
+                });
             }
             match self.repair(spec, &differences) {
                 Ok(made) => {

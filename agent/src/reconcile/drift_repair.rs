@@ -24,6 +24,7 @@ pub(super) struct Assessment {
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
+    /// Decides which findings are left as they are, by the server's drift policy.
     pub(super) fn judge(&self, state: &State, found: Vec<Finding>, certain: bool) -> Assessment {
         let concerned = found.iter().filter(|found| self.concerns(found));
         let left = match state.interface.drift {
@@ -43,11 +44,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         &mut self,
         state: &State,
         side: Side,
-        judged: Assessment,
+        assessment: Assessment,
         now: Timestamp,
         differing: impl FnOnce(&Self) -> Vec<Finding>,
     ) {
-        let Assessment { found, left, certain } = judged;
+        let Assessment { found, left, certain } = assessment;
         let concerned: Vec<Finding> = found.into_iter().filter(|found| self.concerns(found)).collect();
         let stays: BTreeSet<Id> = concerned.iter().map(|found| found.id).collect();
         self.ledger.retain_only(side, &stays);

@@ -89,15 +89,15 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let name = &state.interface.name;
         let (peers, mut failed) = self.desired_peers(state, state.peers.keys(), &actual, now);
         let mut desired = self.desired_device(state, peers);
-        let judged = self.judge(
+        let assessment = self.judge(
             state,
             drift_detection::device(name, &desired, &actual, before, |key| self.index.owner(key)),
             !matches!(before, Baseline::AsCached),
         );
-        drift_detection::leave(&mut desired, &actual, &judged.left);
+        drift_detection::leave(&mut desired, &actual, &assessment.left);
 
         let mut plan = plan(&desired, &actual, &Scope::All);
-        if judged.left.iter().any(|id| id.kind == DriftKind::PrivateKeyChanged) {
+        if assessment.left.iter().any(|id| id.kind == DriftKind::PrivateKeyChanged) {
             plan.private_key = None;
         }
         let changes = std::mem::take(&mut plan.peers);
@@ -107,7 +107,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         trouble.extend(self.configure(state, now).err().map(|error| error.to_string()));
         let actual = if silent { actual } else { self.present(state)? };
 
-        self.conclude(state, Side::Device, judged, now, |reconciler| {
+        self.conclude(state, Side::Device, assessment, now, |reconciler| {
             let owner = |key: &PublicKey| reconciler.index.owner(key);
             drift_detection::device(name, &desired, &actual, &Baseline::Unknown, owner)
         });
@@ -165,26 +165,26 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let shown = self.host.read(&spec)?;
         let before = std::mem::take(&mut self.host_left);
         let certain = !matches!(before, Baseline::AsCached);
-        let judged = self.judge(state, drift_detection::host(&spec, &shown, &before), certain);
-        let mut may = |difference: &_| drift_detection::id(difference).is_none_or(|id| !judged.left.contains(&id));
-        let settled = match self.host.settle(&spec, shown, &mut may) {
-            Ok(settled) => settled,
+        let assessment = self.judge(state, drift_detection::host(&spec, &shown, &before), certain);
+        let mut may = |difference: &_| drift_detection::id(difference).is_none_or(|id| !assessment.left.contains(&id));
+        let outcome = match self.host.settle(&spec, shown, &mut may) {
+            Ok(outcome) => outcome,
             Err(error) => {
                 self.host_left = before;
                 return Err(error);
             }
         };
-        self.metrics.written(settled.writes as usize);
-        if settled.writes > 0 {
-            let (interface, writes) = (&spec.name, settled.writes);
+        self.metrics.written(outcome.writes as usize);
+        if outcome.writes > 0 {
+            let (interface, writes) = (&spec.name, outcome.writes);
             tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
         }
-        self.conclude(state, Side::Host, judged, now, |_| {
-            drift_detection::host(&spec, &settled.shown, &Baseline::Unknown)
+        self.conclude(state, Side::Host, assessment, now, |_| {
+            drift_detection::host(&spec, &outcome.state, &Baseline::Unknown)
         });
-        self.link = Some(settled.shown.index);
-        self.host_left = Baseline::Known(settled.shown);
-        settled.trouble.map_or(Ok(()), Err)
+        self.link = Some(outcome.state.index);
+        self.host_left = Baseline::Known(outcome.state);
+        outcome.trouble.map_or(Ok(()), Err)
     }
 
     fn spec(&self, state: &State, now: Timestamp) -> Spec {
