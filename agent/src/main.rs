@@ -60,12 +60,17 @@ async fn carry_out(command: Arguments, log: Log) -> Result<String, Error> {
     }
 }
 
-/// Reads the files that the configuration names, and dials no plane.
+/// Reads the files that the configuration names, and dials no plane. A warning goes to standard error
+/// whatever is logged.
 fn check(path: &Path, config: &Config) -> Result<String, Error> {
     let path = path.display();
     Ok(match check_files(config)? {
         None => format!("{path} is fine"),
-        Some(warning) => format!("{path} can be used, but: {warning}"),
+        Some(warning) => {
+            // Standard error may be closed.
+            let _ = writeln!(std::io::stderr(), "sentrazone-agent: {warning}");
+            format!("{path} can be used, with a warning")
+        }
     })
 }
 

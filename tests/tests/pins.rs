@@ -287,8 +287,16 @@ async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
     assert_eq!(succeeded(&checked), "agent.toml is fine\n");
     assert!(!String::from_utf8_lossy(&checked.stderr).contains("token_file"));
     std::fs::set_permissions(plane.path("agent.token"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    let said = String::from_utf8(check().stderr).unwrap();
-    assert!(said.contains("chmod 600") && said.contains("(mode 0644)"), "{said}");
+    let warned = |checked: Output| {
+        assert_eq!(succeeded(&checked), "agent.toml can be used, with a warning\n");
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert!(said.contains("chmod 600") && said.contains("(mode 0644)"), "{said}");
+    };
+    warned(check());
+    // The log does not decide whether somebody who asks is warned.
+    std::fs::write(plane.path("agent.toml"), format!("{written}\nlog = \"error\"\n")).unwrap();
+    warned(check());
+    std::fs::write(plane.path("agent.toml"), &written).unwrap();
     std::fs::write(plane.path("agent.token"), "\n").unwrap();
     assert!(refused(&check()).contains("agent.token is empty"));
     std::fs::remove_file(plane.path("agent.token")).unwrap();

@@ -47,7 +47,7 @@ pub enum Error {
     Cache(#[from] cache::Error),
     /// The plane refuses the token.
     #[error(
-        "{0} refuses this token: it is not valid (any longer), or was not copied completely. `wgctl server token ID` \
+        "{0} refuses this token: it is not (or no longer) valid, or was not copied completely. `wgctl server token ID` \
          makes a new one for the server ID"
     )]
     Token(Target),
