@@ -103,7 +103,7 @@ impl Fleet {
         let checked = self.store().read(|tx| authority::check(tx, &caller.authority, now));
         match checked {
             Ok(()) => Ok(true),
-            Err(Refusal::Unauthorized(_)) => Ok(false),
+            Err(Refusal::Unauthorized(_) | Refusal::SessionEnded) => Ok(false),
             Err(other) => Err(other),
         }
     }

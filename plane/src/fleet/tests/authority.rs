@@ -125,7 +125,7 @@ async fn ghsa_rxmp_8h9v_56cx_nobody_acts_after_their_demotion() {
         for act in acts {
             match act.await.unwrap() {
                 Ok(()) => done += 1,
-                Err(Refusal::Unauthorized(_)) => refused += 1,
+                Err(Refusal::SessionEnded) => refused += 1,
                 Err(other) => panic!("{other}"),
             }
         }
