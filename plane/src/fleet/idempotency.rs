@@ -82,13 +82,13 @@ fn lost(reason: impl std::fmt::Display) -> Refusal {
 }
 
 /// An answer ready to be kept.
-pub(super) struct Kept(Option<(Idempotency, Option<Answer>, Answer)>);
+pub(super) struct FirstAnswer(Option<(Idempotency, Option<Answer>, Answer)>);
 
 impl First {
     /// Seals the answer. This can fail, so it comes before the first write.
-    pub(super) fn seal<T: Serialize>(self, value: &T) -> Result<Kept, Refusal> {
+    pub(super) fn seal<T: Serialize>(self, value: &T) -> Result<FirstAnswer, Refusal> {
         let Some((once, old)) = self.once else {
-            return Ok(Kept(None));
+            return Ok(FirstAnswer(None));
         };
         let plain = serde_json::to_vec(value).map_err(|error| Refusal::Internal(error.to_string()))?;
         let sealed = once.vault.seal(&plain).map_err(Refusal::Internal)?;
@@ -97,11 +97,11 @@ impl First {
             at: self.now,
             sealed: Sealed(sealed),
         };
-        Ok(Kept(Some((once, old, answer))))
+        Ok(FirstAnswer(Some((once, old, answer))))
     }
 }
 
-impl Kept {
+impl FirstAnswer {
     /// Keeps the answer with the change that it answers.
     pub(super) fn write(&self, tx: &dyn DurableWrite) -> Result<(), Refusal> {
         if let Some((once, old, answer)) = &self.0 {

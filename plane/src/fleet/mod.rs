@@ -34,7 +34,7 @@ pub use people::sessions::Account;
 pub use people::users::{NewAccount, UserChange};
 pub use refusal::Refusal;
 pub use servers::agent_token::AGENT_PREFIX;
-pub use servers::rules::no_server;
+pub use servers::existing::no_server;
 pub use views::status::{HistoryPages, HistoryQuery};
 
 use crate::history;
@@ -86,7 +86,7 @@ struct Shared {
     limits: limits::Limits,
     copies: Arc<Semaphore>,
     verifications: Semaphore,
-    measured: views::apply_latency::Measured,
+    apply_latency: views::apply_latency::ApplyLatency,
     settings: Settings,
 }
 
@@ -104,7 +104,7 @@ impl Fleet {
                 limits: limits::Limits::default(),
                 copies: Arc::new(Semaphore::new(backup::COPIES)),
                 verifications: Semaphore::new(1),
-                measured: views::apply_latency::Measured::default(),
+                apply_latency: views::apply_latency::ApplyLatency::default(),
                 settings,
             }),
         }

@@ -20,7 +20,7 @@ use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
 
 /// A server as it was registered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServerRecord {
     pub(crate) id: ServerId,
     pub(crate) endpoint: Endpoint,

@@ -52,7 +52,7 @@ struct Shared {
     places: Arc<Semaphore>,
     jobs: Option<Sender<Box<dyn redb::writer::Job>>>,
     thread: Option<JoinHandle<()>>,
-    measured: redb::writer_metrics::Measured,
+    measured: redb::writer_metrics::WriterMetrics,
     followers: Arc<redb::writer::Followers>,
 }
 
@@ -87,7 +87,7 @@ impl Store {
         let (database, _) = redb::migration::open(&*medium, path, cache_bytes, &redb::schema::CURRENT)?;
         let handle = Arc::new(redb::database::Handle::new(medium, path, cache_bytes, database));
         let (jobs, queue) = channel();
-        let measured = redb::writer_metrics::Measured::default();
+        let measured = redb::writer_metrics::WriterMetrics::default();
         let followers = Arc::<redb::writer::Followers>::default();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())

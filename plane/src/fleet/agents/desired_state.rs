@@ -16,7 +16,7 @@ use wgctl::protocol::v1::{self, Change, Desired, DesiredQuery, Interface};
 
 use crate::fleet::peers::rules;
 use crate::fleet::people::authority;
-use crate::fleet::servers::rules::existing;
+use crate::fleet::servers::existing::existing;
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::records::{PeerRecord, ServerRecord};

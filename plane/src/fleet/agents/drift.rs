@@ -9,7 +9,7 @@ use wgctl::protocol::v1::DriftReport;
 use wgctl::{ServerId, Timestamp};
 
 use super::messages::reason_line;
-use crate::fleet::servers::rules::existing;
+use crate::fleet::servers::existing::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::Confirmation;

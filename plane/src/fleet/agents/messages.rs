@@ -12,7 +12,7 @@ use wgctl::protocol::v1::{self, Applied, Failure, Hello, Prekey, Prekeys, Reply,
 use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
 
 use crate::fleet::people::authority;
-use crate::fleet::servers::rules::existing;
+use crate::fleet::servers::existing::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::SERVER_ITSELF;

@@ -9,7 +9,7 @@ use wgctl::api::{Counters, PeerCounters, Report, SAMPLES_AT_ONCE};
 use wgctl::{PeerId, ServerId, Timestamp};
 
 use super::backfill::{self, Hours};
-use crate::fleet::servers::rules::existing;
+use crate::fleet::servers::existing::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::history::Measure;
 use crate::model::records::Measurement;
@@ -53,22 +53,32 @@ fn record(
     known: Option<&BTreeSet<PeerId>>,
     now: Timestamp,
 ) -> Result<(), Refusal> {
+    let Report {
+        server_id: _,
+        ping_ms,
+        peers,
+        transfer_rx,
+        transfer_tx,
+        counters,
+        report_interval,
+        sent_at,
+    } = report;
     existing(tx, id)?;
     let mut state = tx.measurement(id)?;
-    let fresh = report.counters.as_ref().filter(|batch| !is_counted(&state, batch));
+    let fresh = counters.as_ref().filter(|batch| !is_counted(&state, batch));
     let grown = match fresh {
         Some(batch) => count(tx, id, &mut state, batch, known)?,
         None => BTreeMap::new(),
     };
     // Who counts in batches and has nothing new leaves the counters out: the totals stay.
-    if report.counters.is_none() && report.sent_at.is_none() && state.counted.is_none() {
-        state.transfer_rx = report.transfer_rx;
-        state.transfer_tx = report.transfer_tx;
+    if counters.is_none() && sent_at.is_none() && state.counted.is_none() {
+        state.transfer_rx = transfer_rx;
+        state.transfer_tx = transfer_tx;
     }
     let possible = |ping: &f64| ping.is_finite() && *ping >= 0.0;
-    state.ping_ms = report.ping_ms.filter(possible);
-    state.peers = report.peers;
-    state.report_interval = report.report_interval.map(|seconds| seconds.clamp(1, 3600));
+    state.ping_ms = ping_ms.filter(possible);
+    state.peers = peers;
+    state.report_interval = report_interval.map(|seconds| seconds.clamp(1, 3600));
     state.reported_at = Some(now);
     let mut hours = Hours::new(id);
     let measure = Measure {
@@ -77,7 +87,7 @@ fn record(
         transfer_tx: state.transfer_tx,
     };
     hours.fold(tx, now, &measure)?;
-    if let Some((batch, sent_at)) = fresh.zip(report.sent_at) {
+    if let Some((batch, sent_at)) = fresh.zip(sent_at) {
         for (at, measure) in backfill::measures(batch, &measure, sent_at, now) {
             hours.fill(tx, at, &measure)?;
         }

@@ -17,9 +17,9 @@ use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId, Timestamp};
 use zeroize::Zeroizing;
 
 use super::rules;
-use super::rules::{Made, no_peer};
+use super::rules::{CreateOutcome, no_peer};
 use crate::fleet::agents::messages::reason_line;
-use crate::fleet::servers::rules::{existing, no_server};
+use crate::fleet::servers::existing::{existing, no_server};
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
@@ -149,7 +149,7 @@ impl Fleet {
             let attempt = self.change(caller, move |tx: &dyn DurableWrite| {
                 rules::create(tx, &id, new, once, now)
             });
-            if let Made::Peer(client, revision) = attempt.await? {
+            if let CreateOutcome::Peer(client, revision) = attempt.await? {
                 return Ok((*client, revision));
             }
             let line = self.shared.relay.line(server);

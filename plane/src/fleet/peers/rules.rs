@@ -15,7 +15,7 @@ use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
 use crate::fleet::idempotency;
 use crate::fleet::idempotency::Before;
-use crate::fleet::servers::rules::existing;
+use crate::fleet::servers::existing::existing;
 use crate::fleet::views::api_objects;
 use crate::fleet::{Idempotency, Refusal, field_checks};
 use crate::model::caller::{Action, Entry};
@@ -25,7 +25,7 @@ use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
 /// What came of an attempt to make a peer.
-pub(super) enum Made {
+pub(super) enum CreateOutcome {
     /// It is made, at this revision (or was, for a request that came again).
     Peer(Box<Peer>, u64),
     /// The stock of prekeys is empty.
@@ -49,7 +49,7 @@ pub(super) fn create(
     new: NewPeer,
     once: Option<Idempotency>,
     now: Timestamp,
-) -> Result<Change<Made>, Refusal> {
+) -> Result<Change<CreateOutcome>, Refusal> {
     let (server, mut ledger) = existing(tx, server_id)?;
     let first = match idempotency::before::<Peer>(tx, once, now)? {
         Before::Answered(client) => return replay(tx, server_id, client),
@@ -59,7 +59,7 @@ pub(super) fn create(
     let draft = Draft::of(new, &server, &pools, now)?;
     check_unique(tx, &server, &draft)?;
     let prekey = match tx.next_prekey(server_id)? {
-        None if draft.needs_prekey() => return Ok(Change::none(Made::NoPrekey)),
+        None if draft.needs_prekey() => return Ok(Change::none(CreateOutcome::NoPrekey)),
         prekey => prekey.filter(|_| draft.needs_prekey()),
     };
     let addresses = choose_addresses(tx, server_id, &pools, &draft.wanted)?;
@@ -88,13 +88,13 @@ pub(super) fn create(
     revisions::advance(tx, server_id, &mut ledger, Some(&peer.id))?;
     kept.write(tx)?;
     let entry = Entry::new(Action::PeerCreated, target(server_id, &peer.name)).made(&peer);
-    Ok(Change::new(Made::Peer(Box::new(client), peer.revision), entry))
+    Ok(Change::new(CreateOutcome::Peer(Box::new(client), peer.revision), entry))
 }
 
-fn replay(tx: &dyn Read, server: &ServerId, client: Peer) -> Result<Change<Made>, Refusal> {
+fn replay(tx: &dyn Read, server: &ServerId, client: Peer) -> Result<Change<CreateOutcome>, Refusal> {
     // A peer that was removed since waits for nothing.
     let revision = tx.peer(server, &client.id)?.map_or(0, |peer| peer.revision);
-    Ok(Change::none(Made::Peer(Box::new(client), revision)))
+    Ok(Change::none(CreateOutcome::Peer(Box::new(client), revision)))
 }
 
 /// A peer to be, before its key and addresses are known.
@@ -113,6 +113,19 @@ struct Draft {
 
 impl Draft {
     fn of(new: NewPeer, server: &ServerRecord, pools: &[Pool], now: Timestamp) -> Result<Self, Refusal> {
+        let NewPeer {
+            name,
+            public_key,
+            address,
+            addresses,
+            expires_at,
+            allowed_ips,
+            server_allowed_ips,
+            dns,
+            persistent_keepalive,
+            mtu,
+            preshared_key,
+        } = new;
         let no_name = || {
             Refusal::field_value(
                 "name",
@@ -120,25 +133,25 @@ impl Draft {
             )
         };
         Ok(Self {
-            name: new.name.ok_or_else(no_name)?,
-            public_key: field_checks::public_key("publicKey", new.public_key)?,
-            preshared: new.preshared_key.unwrap_or(true),
-            wanted: field_checks::wanted_addresses(new.address, new.addresses, pools)?,
-            allowed_ips: match new.allowed_ips {
+            name: name.ok_or_else(no_name)?,
+            public_key: field_checks::public_key("publicKey", public_key)?,
+            preshared: preshared_key.unwrap_or(true),
+            wanted: field_checks::wanted_addresses(address, addresses, pools)?,
+            allowed_ips: match allowed_ips {
                 Some(nets) => field_checks::networks("allowedIPs", &nets)?,
                 None => server.allowed_ips.clone(),
             },
             server_allowed_ips: field_checks::networks_behind(
                 "serverAllowedIPs",
-                &new.server_allowed_ips.unwrap_or_default(),
+                &server_allowed_ips.unwrap_or_default(),
             )?,
-            dns: match new.dns {
+            dns: match dns {
                 Some(dns) => field_checks::dns("dns", dns)?,
                 None => server.dns.clone(),
             },
-            persistent_keepalive: field_checks::keepalive(new.persistent_keepalive.or(server.persistent_keepalive)),
-            mtu: field_checks::mtu("mtu", new.mtu.or(server.mtu))?,
-            expires_at: field_checks::future("expiresAt", new.expires_at, now)?,
+            persistent_keepalive: field_checks::keepalive(persistent_keepalive.or(server.persistent_keepalive)),
+            mtu: field_checks::mtu("mtu", mtu.or(server.mtu))?,
+            expires_at: field_checks::future("expiresAt", expires_at, now)?,
         })
     }
 
@@ -281,7 +294,7 @@ pub(super) fn update(
         check_networks(tx, server_id, &peer.server_allowed_ips, &peer.addresses, Some(id))?;
     }
     let entries = entries(server_id, &old, &peer);
-    let concerns_kernel = moved || (peer.enabled, peer.expires_at) != (old.enabled, old.expires_at);
+    let concerns_kernel = concerns_kernel(&old, &peer);
     peer.updated_at = now;
     if concerns_kernel {
         peer.revision = ledger.revision + 1;
@@ -304,30 +317,75 @@ pub(super) fn update(
     Ok(Change::all(concerns_kernel.then_some(peer.revision), entries))
 }
 
+/// Whether a change must reach the kernel. Every field of the record is named, so that a new one does not compile
+/// before it is decided.
+fn concerns_kernel(old: &PeerRecord, new: &PeerRecord) -> bool {
+    let PeerRecord {
+        enabled,
+        expires_at,
+        server_allowed_ips,
+        public_key,
+        preshared_key,
+        addresses,
+        host_keepalive,
+        // Of the device's configuration.
+        name: _,
+        private_key: _,
+        allowed_ips: _,
+        dns: _,
+        persistent_keepalive: _,
+        mtu: _,
+        // The plane's own.
+        id: _,
+        place: _,
+        created_at: _,
+        updated_at: _,
+        revision: _,
+        changed_at: _,
+    } = new;
+    *enabled != old.enabled
+        || *expires_at != old.expires_at
+        || *server_allowed_ips != old.server_allowed_ips
+        || *public_key != old.public_key
+        || *preshared_key != old.preshared_key
+        || *addresses != old.addresses
+        || *host_keepalive != old.host_keepalive
+}
+
 fn patched(old: &PeerRecord, patch: PeerPatch, now: Timestamp) -> Result<PeerRecord, Refusal> {
+    let PeerPatch {
+        name,
+        enabled,
+        expires_at,
+        allowed_ips,
+        server_allowed_ips,
+        dns,
+        persistent_keepalive,
+        mtu,
+    } = patch;
     let mut peer = old.clone();
-    if let Some(name) = patch.name {
+    if let Some(name) = name {
         peer.name = name;
     }
-    if let Some(enabled) = patch.enabled {
+    if let Some(enabled) = enabled {
         peer.enabled = enabled;
     }
-    if let Some(expires_at) = patch.expires_at {
+    if let Some(expires_at) = expires_at {
         peer.expires_at = field_checks::future("expiresAt", expires_at, now)?;
     }
-    if let Some(nets) = patch.allowed_ips {
+    if let Some(nets) = allowed_ips {
         peer.allowed_ips = field_checks::networks("allowedIPs", &nets)?;
     }
-    if let Some(nets) = patch.server_allowed_ips {
+    if let Some(nets) = server_allowed_ips {
         peer.server_allowed_ips = field_checks::networks_behind("serverAllowedIPs", &nets)?;
     }
-    if let Some(dns) = patch.dns {
+    if let Some(dns) = dns {
         peer.dns = field_checks::dns("dns", dns)?;
     }
-    if let Some(seconds) = patch.persistent_keepalive {
+    if let Some(seconds) = persistent_keepalive {
         peer.persistent_keepalive = field_checks::keepalive(seconds);
     }
-    if let Some(mtu) = patch.mtu {
+    if let Some(mtu) = mtu {
         peer.mtu = field_checks::mtu("mtu", mtu)?;
     }
     Ok(peer)

@@ -125,12 +125,17 @@ fn create(
 }
 
 fn update(tx: &dyn DurableWrite, id: &UserId, change: UserChange) -> Result<Change<User>, Refusal> {
+    let UserChange {
+        role,
+        enabled,
+        password_hash,
+    } = change;
     let old = tx.user(id)?.ok_or_else(|| no_user(id))?;
     let mut user = old.clone();
-    user.role = change.role.unwrap_or(old.role);
-    user.enabled = change.enabled.unwrap_or(old.enabled);
-    let new_password = change.password_hash.is_some();
-    if let Some(hash) = change.password_hash {
+    user.role = role.unwrap_or(old.role);
+    user.enabled = enabled.unwrap_or(old.enabled);
+    let new_password = password_hash.is_some();
+    if let Some(hash) = password_hash {
         user.password_hash = hash;
     }
     if !new_password && (user.role, user.enabled) == (old.role, old.enabled) {

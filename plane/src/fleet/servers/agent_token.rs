@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wgctl::api::{AgentToken, TokenRotation};
 use wgctl::{ServerId, Timestamp};
 
-use super::rules::existing;
+use super::existing::existing;
 use crate::fleet::people::api_tokens::{new_token, token_hash};
 use crate::fleet::people::authority;
 use crate::fleet::{Actor, Authority, Caller, Fleet, Refusal};

@@ -2,6 +2,7 @@
 //!
 //! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
 
+use super::existing::existing;
 use super::revisions;
 use std::collections::BTreeSet;
 
@@ -24,21 +25,6 @@ use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// The seconds that keep most NATs' bindings open (`wg(8)`).
 const KEEPALIVE: u16 = 25;
-
-/// The refusal for a server that does not exist, or is not to be known of.
-#[must_use]
-pub fn no_server(id: &ServerId) -> Refusal {
-    Refusal::NotFound {
-        what: format!("server {:?}", id.as_str()),
-    }
-}
-
-/// A server and its ledger.
-pub(crate) fn existing(tx: &dyn Read, id: &ServerId) -> Result<(ServerRecord, Ledger), Refusal> {
-    let server = tx.server(id)?.ok_or_else(|| no_server(id))?;
-    let ledger = tx.ledger(id)?.ok_or_else(|| no_server(id))?;
-    Ok((server, ledger))
-}
 
 impl Fleet {
     /// All servers, by id.
@@ -108,34 +94,49 @@ impl Fleet {
 }
 
 fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<ServerRecord, Refusal> {
-    let address_pool = field_checks::address_pool(&new.address_pool)?;
-    let allowed_ips = match &new.allowed_ips {
+    let NewServer {
+        id,
+        endpoint,
+        address_pool,
+        dns,
+        allowed_ips,
+        mtu,
+        persistent_keepalive,
+        interface,
+        listen_port,
+        masquerade,
+        ping_target,
+        drift_policy,
+        adopt,
+    } = new;
+    let address_pool = field_checks::address_pool(&address_pool)?;
+    let allowed_ips = match &allowed_ips {
         Some(nets) => field_checks::networks("allowed_ips", nets)?,
         None => address_pool.iter().filter_map(everything).collect(),
     };
-    let listen_port = new.listen_port.unwrap_or(new.endpoint.port());
+    let listen_port = listen_port.unwrap_or(endpoint.port());
     check_port(listen_port)?;
-    let interface = match new.interface {
+    let interface = match interface {
         Some(interface) => interface,
         None => "wg0"
             .parse()
             .map_err(|error| Refusal::Internal(format!("wg0: {error}")))?,
     };
     Ok(ServerRecord {
-        id: new.id,
-        endpoint: new.endpoint,
+        id,
+        endpoint,
         address_pool,
-        dns: field_checks::dns("dns", new.dns)?,
+        dns: field_checks::dns("dns", dns)?,
         allowed_ips,
-        mtu: field_checks::mtu("mtu", new.mtu)?,
-        persistent_keepalive: field_checks::keepalive(Some(new.persistent_keepalive.unwrap_or(KEEPALIVE))),
+        mtu: field_checks::mtu("mtu", mtu)?,
+        persistent_keepalive: field_checks::keepalive(Some(persistent_keepalive.unwrap_or(KEEPALIVE))),
         interface,
         listen_port,
-        masquerade: new.masquerade,
-        ping_target: field_checks::ping_target(new.ping_target)?,
-        drift_policy: new.drift_policy,
+        masquerade,
+        ping_target: field_checks::ping_target(ping_target)?,
+        drift_policy,
         public_key: None,
-        adopt: new.adopt,
+        adopt,
         token_hash,
         old_token: None,
         created_at: now,
@@ -210,7 +211,7 @@ fn update(tx: &dyn DurableWrite, id: &ServerId, patch: ServerPatch, now: Timesta
     let (old, mut ledger) = existing(tx, id)?;
     let mut server = patched(&old, patch)?;
     let state = tx.confirmation(id)?;
-    if same(&old, &server) {
+    if server == old {
         return Ok(Change::none(api_objects::server(&old, &ledger, &state)));
     }
     server.updated_at = now;
@@ -224,65 +225,84 @@ fn update(tx: &dyn DurableWrite, id: &ServerId, patch: ServerPatch, now: Timesta
 }
 
 fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refusal> {
+    let ServerPatch {
+        endpoint,
+        dns,
+        allowed_ips,
+        mtu,
+        persistent_keepalive,
+        listen_port,
+        masquerade,
+        ping_target,
+        drift_policy,
+        adopt,
+    } = patch;
     let mut server = old.clone();
-    if let Some(endpoint) = patch.endpoint {
+    if let Some(endpoint) = endpoint {
         server.endpoint = endpoint;
     }
-    if let Some(dns) = patch.dns {
+    if let Some(dns) = dns {
         server.dns = field_checks::dns("dns", dns)?;
     }
-    if let Some(nets) = patch.allowed_ips {
+    if let Some(nets) = allowed_ips {
         server.allowed_ips = field_checks::networks("allowed_ips", &nets)?;
     }
-    if let Some(mtu) = patch.mtu {
+    if let Some(mtu) = mtu {
         server.mtu = field_checks::mtu("mtu", mtu)?;
     }
-    if let Some(seconds) = patch.persistent_keepalive {
+    if let Some(seconds) = persistent_keepalive {
         server.persistent_keepalive = field_checks::keepalive(seconds);
     }
-    if let Some(port) = patch.listen_port {
+    if let Some(port) = listen_port {
         check_port(port)?;
         server.listen_port = port;
     }
-    if let Some(masquerade) = patch.masquerade {
+    if let Some(masquerade) = masquerade {
         server.masquerade = masquerade;
     }
-    if let Some(target) = patch.ping_target {
+    if let Some(target) = ping_target {
         server.ping_target = field_checks::ping_target(target)?;
     }
-    if let Some(policy) = patch.drift_policy {
+    if let Some(policy) = drift_policy {
         server.drift_policy = policy;
     }
-    if let Some(adopt) = patch.adopt {
+    if let Some(adopt) = adopt {
         server.adopt = adopt;
     }
     Ok(server)
 }
 
-/// Whether a change must reach the host.
+/// Whether a change must reach the host. Every field of the record is named, so that a new one does not compile before
+/// it is decided.
 fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
-    let host = |s: &ServerRecord| {
-        (
-            s.listen_port,
-            s.mtu,
-            s.masquerade,
-            s.ping_target.clone(),
-            s.drift_policy,
-        )
-    };
-    host(old) != host(new)
-}
-
-fn same(old: &ServerRecord, new: &ServerRecord) -> bool {
-    let clients = |s: &ServerRecord| {
-        (
-            s.endpoint.clone(),
-            s.dns.clone(),
-            s.allowed_ips.clone(),
-            s.persistent_keepalive,
-        )
-    };
-    !concerns_host(old, new) && clients(old) == clients(new) && old.adopt == new.adopt
+    let ServerRecord {
+        listen_port,
+        mtu,
+        masquerade,
+        ping_target,
+        drift_policy,
+        // Fixed for life.
+        id: _,
+        address_pool: _,
+        interface: _,
+        created_at: _,
+        // Of the peers' configurations.
+        endpoint: _,
+        dns: _,
+        allowed_ips: _,
+        persistent_keepalive: _,
+        // The plane's own, or the host's to tell.
+        public_key: _,
+        adopt: _,
+        token_hash: _,
+        old_token: _,
+        updated_at: _,
+    } = new;
+    *listen_port != old.listen_port
+        || *mtu != old.mtu
+        || *masquerade != old.masquerade
+        || *ping_target != old.ping_target
+        || *drift_policy != old.drift_policy
 }
 
 fn remove(tx: &dyn DurableWrite, id: &ServerId) -> Result<Change<()>, Refusal> {

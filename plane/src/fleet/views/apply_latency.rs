@@ -10,11 +10,11 @@ use wgctl::ServerId;
 use crate::fleet::Fleet;
 
 /// The numbers.
-pub(crate) struct Measured {
+pub(crate) struct ApplyLatency {
     applied: Histogram,
 }
 
-impl Default for Measured {
+impl Default for ApplyLatency {
     fn default() -> Self {
         Self {
             applied: Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
@@ -29,14 +29,14 @@ impl Fleet {
         registry.register(
             "sentrazone_apply_latency_seconds",
             "From a change's commit to the confirmation that the kernel has it, of changes to servers whose agent was there",
-            self.shared.measured.applied.clone(),
+            self.shared.apply_latency.applied.clone(),
         );
     }
 
     /// The server's agent has confirmed this revision.
     pub(crate) fn was_applied(&self, server: &ServerId, revision: u64) {
         for latency in self.shared.relay.line(server).confirm(revision) {
-            self.shared.measured.applied.observe(latency.as_secs_f64());
+            self.shared.apply_latency.applied.observe(latency.as_secs_f64());
         }
     }
 }

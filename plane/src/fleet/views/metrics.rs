@@ -23,14 +23,14 @@ const MOST_PEERS: usize = 100_000;
 /// The numbers of one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
-    servers: Vec<OfServer>,
-    peers: Vec<OfPeer>,
+    servers: Vec<ServerNumbers>,
+    peers: Vec<PeerNumbers>,
     peers_left_out: u64,
     audit_records: u64,
 }
 
 #[derive(Debug)]
-struct OfServer {
+struct ServerNumbers {
     status: Status,
     connected: bool,
     clients: u64,
@@ -38,7 +38,7 @@ struct OfServer {
 }
 
 #[derive(Debug)]
-struct OfPeer {
+struct PeerNumbers {
     server: ServerId,
     id: PeerId,
     name: PeerName,
@@ -75,7 +75,7 @@ const OF_FLEET: &[Column<Numbers>] = &[
     ),
 ];
 
-const OF_SERVER: &[Column<OfServer>] = &[
+const OF_SERVER: &[Column<ServerNumbers>] = &[
     (
         "sentrazone_server_online",
         "Whether the server's agent reported within its last three intervals",
@@ -162,7 +162,7 @@ const OF_SERVER: &[Column<OfServer>] = &[
     ),
 ];
 
-const OF_PEER: &[Column<OfPeer>] = &[
+const OF_PEER: &[Column<PeerNumbers>] = &[
     (
         "sentrazone_peer_latest_handshake_timestamp_seconds",
         "When the peer's latest handshake was, in seconds since 1970",
@@ -195,19 +195,19 @@ const fn truth(is: bool) -> f64 {
 }
 
 impl Numbers {
-    fn count(&self, which: impl Fn(&OfServer) -> bool) -> f64 {
+    fn count(&self, which: impl Fn(&ServerNumbers) -> bool) -> f64 {
         number(self.servers.iter().filter(|server| which(server)).count() as u64)
     }
 }
 
 /// The numbers, and whether peers are among them.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct FleetMetrics {
     numbers: Numbers,
     per_peer: bool,
 }
 
-impl Collector for Shown {
+impl Collector for FleetMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let numbers = &self.numbers;
         let left_out = [LEFT_OUT];
@@ -248,7 +248,7 @@ fn write_each<T, const N: usize>(
 
 impl Fleet {
     /// The fleet in numbers; with `per_peer` each peer's too.
-    pub(crate) async fn numbers(&self, per_peer: bool) -> Result<Shown, Refusal> {
+    pub(crate) async fn numbers(&self, per_peer: bool) -> Result<FleetMetrics, Refusal> {
         let (fleet, now) = (self.clone(), self.now());
         let look = move |tx: &dyn Read| {
             let mut numbers = Numbers {
@@ -260,14 +260,14 @@ impl Fleet {
                 if per_peer {
                     add_peers(tx, id, &mut numbers)?;
                 }
-                numbers.servers.push(OfServer {
+                numbers.servers.push(ServerNumbers {
                     connected: fleet.shared.relay.connected(id),
                     clients: state.ledger.peers,
                     prekeys: tx.prekey_stock(id)?,
                     status: api_objects::status(&state, now),
                 });
             }
-            Ok::<_, Refusal>(Shown { numbers, per_peer })
+            Ok::<_, Refusal>(FleetMetrics { numbers, per_peer })
         };
         self.store().scan(look).await
     }
@@ -286,7 +286,7 @@ fn add_peers(tx: &dyn Read, server: &ServerId, numbers: &mut Numbers) -> Result<
         Ok(ControlFlow::Continue(()))
     })?;
     let states = tx.peers_with_counters(server, peers)?.into_iter();
-    numbers.peers.extend(states.map(|state| OfPeer {
+    numbers.peers.extend(states.map(|state| PeerNumbers {
         server: server.clone(),
         id: state.peer.id,
         name: state.peer.name,
@@ -301,13 +301,13 @@ mod tests {
 
     #[test]
     fn names_that_would_break_the_text_are_escaped() {
-        let peer = |name: &str| OfPeer {
+        let peer = |name: &str| PeerNumbers {
             server: "los-angeles".parse().unwrap(),
             id: PeerId::random(),
             name: name.parse().unwrap(),
             counters: PeerCounters::default(),
         };
-        let shown = Shown {
+        let shown = FleetMetrics {
             numbers: Numbers {
                 peers: vec![peer(r#"a\n"} 1"#), peer(r"back\slash\"), peer("日本 \"x\"")],
                 ..Numbers::default()

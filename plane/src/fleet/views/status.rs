@@ -7,7 +7,7 @@ use wgctl::api::{HistoryPoint, Status};
 use wgctl::{ServerId, Timestamp};
 
 use super::api_objects;
-use crate::fleet::servers::rules::no_server;
+use crate::fleet::servers::existing::no_server;
 use crate::fleet::{Fleet, Refusal, Scope};
 use crate::history::{self, Steps};
 

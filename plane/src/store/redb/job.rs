@@ -36,13 +36,13 @@ impl<R> Reply<R> {
 }
 
 /// A job whose answer goes to `reply`.
-struct Waiting<F, T, E> {
+struct PendingJob<F, T, E> {
     run: Option<F>,
     outcome: Option<Result<T, E>>,
     reply: Reply<Result<T, E>>,
 }
 
-impl<F, T, E> Job for Waiting<F, T, E>
+impl<F, T, E> Job for PendingJob<F, T, E>
 where
     F: FnOnce(&WriteTx) -> (Result<T, E>, Verdict) + Send,
     T: Send,
@@ -68,13 +68,13 @@ where
     }
 }
 
-fn waiting<F, T, E>(run: F, reply: Reply<Result<T, E>>) -> Box<dyn Job>
+fn pending<F, T, E>(run: F, reply: Reply<Result<T, E>>) -> Box<dyn Job>
 where
     F: FnOnce(&WriteTx) -> (Result<T, E>, Verdict) + Send + 'static,
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
 {
-    Box::new(Waiting {
+    Box::new(PendingJob {
         run: Some(run),
         outcome: None,
         reply,
@@ -113,7 +113,7 @@ where
             }
         }
     };
-    waiting(run, reply)
+    pending(run, reply)
 }
 
 pub(crate) fn record<T, E>(
@@ -134,7 +134,7 @@ where
             outcome => (outcome, Verdict::Nothing),
         }
     };
-    waiting(run, reply)
+    pending(run, reply)
 }
 
 fn broken<T, E: From<StoreError>>(rule: &'static str) -> (Result<T, E>, Verdict) {

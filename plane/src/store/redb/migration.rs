@@ -12,10 +12,11 @@ use redb::{
 };
 use wgctl::name::Incarnation;
 
+use super::definition::Definition;
 use super::disk;
 use super::disk::Medium;
 use super::rows::storage;
-use super::schema::{Definition, INCARNATION, SCHEMA, Schema, Step, fixed};
+use super::schema::{INCARNATION, SCHEMA, Schema, Step, fixed};
 use crate::store::table::Table;
 
 /// The table that every schema has.

@@ -5,6 +5,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod database;
+pub(crate) mod definition;
 pub(crate) mod disk;
 pub(crate) mod job;
 pub(crate) mod migration;

@@ -7,8 +7,8 @@
 use redb::{ReadableTable as _, WriteTransaction};
 use serde_json::{Map, Value};
 
+use super::definition::Definition;
 use super::rows::storage;
-use super::schema::Definition;
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 

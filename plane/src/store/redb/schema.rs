@@ -5,7 +5,7 @@
 //! are bytes whose order is the order of reading. A server's rows begin with its id and a zero
 //! byte, which no id holds.
 
-use redb::{TableDefinition, WriteTransaction};
+use redb::WriteTransaction;
 
 use super::older_schemas as older;
 use crate::store::table::Table;
@@ -14,16 +14,6 @@ use crate::store::error::StoreError;
 
 /// The schema this release writes.
 pub(crate) const VERSION: u64 = 2;
-
-/// A table as redb opens it.
-pub(crate) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
-
-impl Table {
-    /// The table as redb opens it.
-    pub(crate) const fn definition(self) -> Definition {
-        Definition::new(self.name())
-    }
-}
 
 /// In [`Table::Meta`]: the schema's version, and the database's life.
 pub(super) const SCHEMA: &[u8] = b"schema";

@@ -16,7 +16,7 @@ use crate::store::write_set::WriteSet;
 
 use super::database::Handle;
 use super::rows::{WriteTx, storage};
-use super::writer_metrics::{Ended, Measured};
+use super::writer_metrics::{CommitKind, WriterMetrics};
 use crate::store::error::StoreError;
 
 /// How long metrics may wait for their fsync.
@@ -88,7 +88,7 @@ impl Followers {
 }
 
 /// Runs until all senders are gone; then makes durable what is not yet.
-pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &Measured, followers: &Followers) {
+pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &WriterMetrics, followers: &Followers) {
     let mut lazy_since: Option<Instant> = None;
     loop {
         let patience = patience(handle.is_open(), lazy_since);
@@ -137,7 +137,7 @@ fn commit(
     handle: &Handle,
     mut batch: Vec<Box<dyn Job>>,
     overdue: bool,
-    measured: &Measured,
+    measured: &WriterMetrics,
     followers: &Followers,
 ) -> Verdict {
     let began = Instant::now();
@@ -159,9 +159,9 @@ fn commit(
     };
     let ended = match verdict {
         Verdict::Nothing => None,
-        Verdict::Lazy => Some(Ended::Lazy),
-        Verdict::Durable => Some(Ended::Durable),
-        Verdict::Broken(_) => Some(Ended::Failed),
+        Verdict::Lazy => Some(CommitKind::Lazy),
+        Verdict::Durable => Some(CommitKind::Durable),
+        Verdict::Broken(_) => Some(CommitKind::Failed),
     };
     if let Some(ended) = ended {
         measured.committed(ended, batch.len(), began.elapsed());

@@ -14,7 +14,7 @@ use wgctl::program::metrics::seconds;
 
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Ended {
+pub(super) enum CommitKind {
     /// On disk.
     Durable,
     /// To be on disk within seconds.
@@ -23,7 +23,7 @@ pub(super) enum Ended {
     Failed,
 }
 
-impl Ended {
+impl CommitKind {
     const ALL: [Self; 3] = [Self::Durable, Self::Lazy, Self::Failed];
 
     const fn labels(self) -> Labels {
@@ -43,7 +43,7 @@ struct Labels {
 
 /// The numbers. Cloning shares them.
 #[derive(Debug, Clone)]
-pub(crate) struct Measured(Arc<Numbers>);
+pub(crate) struct WriterMetrics(Arc<Numbers>);
 
 #[derive(Debug)]
 struct Numbers {
@@ -52,10 +52,10 @@ struct Numbers {
     jobs: Histogram,
 }
 
-impl Default for Measured {
+impl Default for WriterMetrics {
     fn default() -> Self {
         let commits = Family::default();
-        for ended in Ended::ALL {
+        for ended in CommitKind::ALL {
             drop(commits.get_or_create(&ended.labels()));
         }
         Self(Arc::new(Numbers {
@@ -66,9 +66,9 @@ impl Default for Measured {
     }
 }
 
-impl Measured {
+impl WriterMetrics {
     /// A transaction of so many jobs ended.
-    pub(super) fn committed(&self, ended: Ended, jobs: usize, took: Duration) {
+    pub(super) fn committed(&self, ended: CommitKind, jobs: usize, took: Duration) {
         self.0.commits.get_or_create(&ended.labels()).inc();
         self.0.took.observe(took.as_secs_f64());
         self.0.jobs.observe(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));

@@ -11,10 +11,11 @@ use super::disk::{Disk, Fault};
 use super::workload::{self, PATH};
 use super::{CACHE, moments, say};
 use crate::store::StoreError;
+use crate::store::redb::definition::Definition;
 use crate::store::redb::disk;
 use crate::store::redb::migration;
 use crate::store::redb::rows::storage;
-use crate::store::redb::schema::{CURRENT, Definition, Schema, Step};
+use crate::store::redb::schema::{CURRENT, Schema, Step};
 use crate::store::table::Table;
 
 const NOTES: Definition = Definition::new("notes");

@@ -15,7 +15,7 @@ use wgctl::{PublicKey, ServerId};
 
 use super::desired_state::{interface, wire};
 use crate::fleet::peers::rules;
-use crate::fleet::servers::rules::existing;
+use crate::fleet::servers::existing::existing;
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};

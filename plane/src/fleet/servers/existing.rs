@@ -1,0 +1,22 @@
+//! Finding a server, or refusing.
+
+use wgctl::ServerId;
+
+use crate::fleet::Refusal;
+use crate::model::records::{Ledger, ServerRecord};
+use crate::store::Read;
+
+/// The refusal for a server that does not exist, or is not to be known of.
+#[must_use]
+pub fn no_server(id: &ServerId) -> Refusal {
+    Refusal::NotFound {
+        what: format!("server {:?}", id.as_str()),
+    }
+}
+
+/// A server and its ledger.
+pub(crate) fn existing(tx: &dyn Read, id: &ServerId) -> Result<(ServerRecord, Ledger), Refusal> {
+    let server = tx.server(id)?.ok_or_else(|| no_server(id))?;
+    let ledger = tx.ledger(id)?.ok_or_else(|| no_server(id))?;
+    Ok((server, ledger))
+}
