@@ -1,6 +1,6 @@
 //! The desired interface and host, derived from the plane's state.
 //!
-//! Owns the conversion to the device's terms. The goal of a single peer is `peer_goal`'s. It must not
+//! Owns the conversion to the device's terms. The goal of a single peer is `peers::goal`'s. It must not
 //! talk to the kernel.
 
 use std::collections::BTreeMap;
@@ -9,9 +9,9 @@ use wgctl::device::{Backend, DesiredDevice, DesiredPeer, Device};
 use wgctl::protocol::v1::Recorded;
 use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
 
-use super::peer_difference::as_it_is;
-use super::peer_goal::{PeerGoal, PresharedKeyCache};
-use super::peer_index::Index;
+use super::peers::difference::as_it_is;
+use super::peers::goal::{PeerGoal, PresharedKeyCache};
+use super::peers::index::Index;
 use super::reconciler::Reconciler;
 use crate::desired::State;
 use crate::host::{Host, Spec};

@@ -4,20 +4,14 @@
 //! peers is planned against the last reading, so that it costs what changed; the next round sees the
 //! truth. Nothing is removed because a plane is silent. It must not dial: `conversation` feeds it.
 
-mod changed_peers;
 mod desired_device;
-mod drift_detection;
-mod drift_repair;
+mod drift;
 mod event_loop;
 mod input;
 mod ownership;
-mod peer_difference;
-mod peer_goal;
-mod peer_index;
+mod peers;
 mod reconciler;
 mod round;
-mod send_peers;
-mod superseded_drift;
 mod target;
 mod thread;
 mod verdict;

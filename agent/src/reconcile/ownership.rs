@@ -9,7 +9,8 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Change, Desired, Peer};
 use wgctl::{PublicKey, Timestamp};
 
-use super::drift_detection::{self, Baseline};
+use super::drift::detection;
+use super::drift::detection::Baseline;
 use super::reconciler::{LinkBy, Reconciler};
 use crate::desired::State;
 use crate::drift::Side;
@@ -37,7 +38,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let enforced = state.interface.drift == DriftPolicy::Enforce;
         let gone = index.is_none() && before.is_known();
         if gone && !enforced && self.link_by == LinkBy::Us {
-            let deleted = drift_detection::deleted(name);
+            let deleted = detection::deleted(name);
             self.ledger.retain_only(Side::Link, &[deleted.id].into());
             self.drift_stands(deleted, now);
             return Err(only_reported(name));
@@ -57,7 +58,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             return Err(somebody_elses(name));
         }
         if enforced && (gone || replaced) {
-            self.drift_is_repaired(drift_detection::deleted(name), now);
+            self.drift_is_repaired(detection::deleted(name), now);
         }
         self.ledger.retain_only(Side::Link, &[].into());
         if made {

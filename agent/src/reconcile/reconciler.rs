@@ -12,9 +12,9 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Desired, DriftReport};
 use wgctl::{ServerId, Timestamp};
 
-use super::drift_detection::Baseline;
-use super::peer_goal::PresharedKeyCache;
-use super::peer_index::Index;
+use super::drift::detection::Baseline;
+use super::peers::goal::PresharedKeyCache;
+use super::peers::index::Index;
 use super::{Target, Verdict};
 use crate::cache::{self, Cache};
 use crate::counters::{Counters, uptime};

@@ -1,6 +1,6 @@
 //! A whole round: the interface is read, and made to agree with the desired state.
 //!
-//! Owns the order in which changes are sent. `drift_repair` decides which differences are left alone. It
+//! Owns the order in which changes are sent. `drift::repair` decides which differences are left alone. It
 //! must not decide what is desired.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::Peer;
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use super::drift_detection::{self, Baseline};
+use super::drift::detection;
+use super::drift::detection::Baseline;
 use super::reconciler::Reconciler;
 use super::verdict::{only_reported, reasons};
 use crate::desired::State;
@@ -91,10 +92,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let mut desired = self.desired_device(state, peers);
         let assessment = self.judge(
             state,
-            drift_detection::device(name, &desired, &actual, before, |key| self.index.owner(key)),
+            detection::device(name, &desired, &actual, before, |key| self.index.owner(key)),
             !matches!(before, Baseline::AsCached),
         );
-        drift_detection::leave(&mut desired, &actual, &assessment.left);
+        detection::leave(&mut desired, &actual, &assessment.left);
 
         let mut plan = plan(&desired, &actual, &Scope::All);
         if assessment.left.iter().any(|id| id.kind == DriftKind::PrivateKeyChanged) {
@@ -109,7 +110,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
         self.conclude(state, Side::Device, assessment, now, |reconciler| {
             let owner = |key: &PublicKey| reconciler.index.owner(key);
-            drift_detection::device(name, &desired, &actual, &Baseline::Unknown, owner)
+            detection::device(name, &desired, &actual, &Baseline::Unknown, owner)
         });
         // What was known to be impossible keeps its reason.
         let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
@@ -165,8 +166,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let shown = self.host.read(&spec)?;
         let before = std::mem::take(&mut self.host_left);
         let certain = !matches!(before, Baseline::AsCached);
-        let assessment = self.judge(state, drift_detection::host(&spec, &shown, &before), certain);
-        let mut may = |difference: &_| drift_detection::id(difference).is_none_or(|id| !assessment.left.contains(&id));
+        let assessment = self.judge(state, detection::host(&spec, &shown, &before), certain);
+        let mut may = |difference: &_| detection::id(difference).is_none_or(|id| !assessment.left.contains(&id));
         let outcome = match self.host.settle(&spec, shown, &mut may) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -180,7 +181,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             tracing::info!(%interface, writes, "configured addresses, routes and masquerading");
         }
         self.conclude(state, Side::Host, assessment, now, |_| {
-            drift_detection::host(&spec, &outcome.state, &Baseline::Unknown)
+            detection::host(&spec, &outcome.state, &Baseline::Unknown)
         });
         self.link = Some(outcome.state.index);
         self.host_left = Baseline::Known(outcome.state);

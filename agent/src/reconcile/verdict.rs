@@ -10,7 +10,7 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Applied, Failure};
 use wgctl::{PeerId, PublicKey};
 
-use super::peer_difference::PeerDifference;
+use super::peers::difference::PeerDifference;
 use crate::desired::State;
 use crate::drift::Id;
 

@@ -88,8 +88,8 @@ impl Takeover {
 mod tests {
     use wgctl::{PeerId, PresharedKey, ServerId};
 
+    use super::super::own_key;
     use super::*;
-    use crate::secrets::own_key;
 
     fn server() -> ServerId {
         "los-angeles".parse().unwrap()

@@ -11,9 +11,9 @@ use wgctl::device::{Device, Plan};
 use wgctl::protocol::v1::{Adopted, Terms};
 use wgctl::{PeerName, PublicKey};
 
+use super::adopt::{ExistingInterface, obstacles};
+use super::wg_quick_file::Import;
 use crate::reconcile::DesiredHost;
-use crate::setup::adopt::{ExistingInterface, obstacles};
-use crate::setup::wg_quick_file::Import;
 
 /// The changes of the agent's first run to the WireGuard interface, one line each.
 pub(crate) fn changes(whole: &DesiredHost, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {

@@ -14,11 +14,11 @@ use wgctl::name::Incarnation;
 use wgctl::protocol::v1::{Desired, DesiredQuery, Hello, Prekeys, Request, VERSION};
 use wgctl::{PublicKey, ServerId};
 
-use crate::conversation::backoff::Backoff;
-use crate::conversation::key_claim::KeyClaim;
-use crate::conversation::plane::Plane;
-use crate::conversation::planes::Planes;
-use crate::conversation::replies::answer;
+use super::backoff::Backoff;
+use super::key_claim::KeyClaim;
+use super::plane::Plane;
+use super::planes::Planes;
+use super::replies::answer;
 use crate::desired::{Base, StepError};
 use crate::metrics::Metrics;
 use crate::reconcile::{Input, Position};

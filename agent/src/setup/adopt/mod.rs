@@ -14,11 +14,11 @@ use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::{Adopted, Adoption, FoundPeer, Obstacle, Recorded, Terms};
 use wgctl::{PeerId, PeerName, PrivateKey, PublicKey, ServerId};
 
+use super::wg_quick_file::Import;
 use crate::cache::Cache;
 use crate::counters::{Counters, uptime};
 use crate::desired::State;
 use crate::secrets::{self, Secrets};
-use crate::setup::wg_quick_file::Import;
 use crate::{cache, state_dir};
 
 /// An interface that is not adopted. Nothing was changed, here or on the plane.

@@ -16,9 +16,10 @@ use zeroize::Zeroizing;
 pub use error::Error;
 pub use inputs::Enrollment;
 
+use super::adopt;
+use super::adopt::EnrollmentDecision;
+use super::wg_quick_file::Import;
 use crate::config::Config;
-use crate::setup::adopt::{self, EnrollmentDecision};
-use crate::setup::wg_quick_file::Import;
 use crate::{cache, secrets};
 use inputs::{absolute, configuration, read_token};
 use interface::read_interface;

@@ -10,15 +10,15 @@ use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{Backend, DesiredDevice, DesiredPeer, Device};
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use super::drift_detection::Baseline;
-use super::reconciler::Reconciler;
 use crate::desired::State;
 use crate::host::Host;
 use crate::metrics::ComparisonScope;
+use crate::reconcile::drift::detection::Baseline;
+use crate::reconcile::reconciler::Reconciler;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Carries out the change of these peers, which had and have these keys.
-    pub(super) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
+    pub(crate) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
         let began = Instant::now();
         let Some(mut actual) = self.actual.take() else {
             self.reindex();

@@ -13,14 +13,14 @@ use crate::desired;
 /// The peer of each key and the networks that need routes, kept beside the state so that no search
 /// among all peers is needed.
 #[derive(Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     by_key: BTreeMap<PublicKey, PeerId>,
     routed: BTreeMap<PeerId, Vec<IpNet>>,
 }
 
 impl Index {
     /// The index of these peers.
-    pub(super) fn new<'a>(interface: &Interface, peers: impl Iterator<Item = &'a Peer>) -> Self {
+    pub(crate) fn new<'a>(interface: &Interface, peers: impl Iterator<Item = &'a Peer>) -> Self {
         let mut index = Self::default();
         peers.for_each(|peer| index.insert(interface, peer));
         index
@@ -42,18 +42,18 @@ impl Index {
         }
     }
 
-    pub(super) fn owner(&self, key: &PublicKey) -> Option<PeerId> {
+    pub(crate) fn owner(&self, key: &PublicKey) -> Option<PeerId> {
         self.by_key.get(key).copied()
     }
 
     /// The networks behind these peers that need routes.
-    pub(super) fn routed(&self, ids: &BTreeSet<PeerId>) -> BTreeSet<IpNet> {
+    pub(crate) fn routed(&self, ids: &BTreeSet<PeerId>) -> BTreeSet<IpNet> {
         let networks = ids.iter().filter_map(|id| self.routed.get(id));
         networks.flatten().copied().collect()
     }
 
     /// The networks behind the peers that are `there` that need routes.
-    pub(super) fn routes(&self, there: impl Fn(&PeerId) -> bool) -> BTreeSet<IpNet> {
+    pub(crate) fn routes(&self, there: impl Fn(&PeerId) -> bool) -> BTreeSet<IpNet> {
         let routed = self.routed.iter().filter(|(id, _)| there(id));
         routed.flat_map(|(_, networks)| networks).copied().collect()
     }

@@ -5,7 +5,7 @@
 use wgctl::device::{self, DesiredPeer};
 
 /// The settings of a peer on the interface, as settings to want.
-pub(super) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
+pub(crate) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
     let device::Peer {
         preshared_key,
         persistent_keepalive,
@@ -26,14 +26,14 @@ pub(super) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
 /// The settings in which a peer on the interface differs from the desired one. The endpoint, where a
 /// device roamed to, and counters are no settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PeerDifference {
-    pub(super) preshared_key: bool,
-    pub(super) persistent_keepalive: bool,
-    pub(super) allowed_ips: bool,
+pub(crate) struct PeerDifference {
+    pub(crate) preshared_key: bool,
+    pub(crate) persistent_keepalive: bool,
+    pub(crate) allowed_ips: bool,
 }
 
 impl PeerDifference {
-    pub(super) fn between(desired: &DesiredPeer, actual: &device::Peer) -> Self {
+    pub(crate) fn between(desired: &DesiredPeer, actual: &device::Peer) -> Self {
         let DesiredPeer {
             preshared_key,
             persistent_keepalive,
@@ -47,7 +47,7 @@ impl PeerDifference {
         }
     }
 
-    pub(super) const fn any(self) -> bool {
+    pub(crate) const fn any(self) -> bool {
         let Self {
             preshared_key,
             persistent_keepalive,

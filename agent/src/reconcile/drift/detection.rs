@@ -11,16 +11,16 @@ use wgctl::drift::DriftKind;
 use wgctl::name::InterfaceName;
 use wgctl::{PeerId, PublicKey};
 
-use super::peer_difference::{PeerDifference, as_it_is};
 use crate::drift::{Finding, Id, Subject};
 use crate::host::{Difference, HostState, Spec};
+use crate::reconcile::peers::difference::{PeerDifference, as_it_is};
 
 /// Networks named in a detail.
 const NAMED: usize = 4;
 
 /// The state in which the agent left something, as far as it is remembered.
 #[derive(Debug, Default)]
-pub(super) enum Baseline<T> {
+pub(crate) enum Baseline<T> {
     /// As cached: nothing was read since the agent started.
     AsCached,
     /// This state.
@@ -31,7 +31,7 @@ pub(super) enum Baseline<T> {
 }
 
 impl<T> Baseline<T> {
-    pub(super) const fn is_known(&self) -> bool {
+    pub(crate) const fn is_known(&self) -> bool {
         matches!(self, Self::Known(_))
     }
 
@@ -46,7 +46,7 @@ impl<T> Baseline<T> {
 
 /// The differences of key, port and peers. A recorded peer that is not desired now, because it has
 /// expired, is none of them.
-pub(super) fn device(
+pub(crate) fn device(
     name: &InterfaceName,
     desired: &DesiredDevice,
     now: &Device,
@@ -123,7 +123,7 @@ fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before:
 }
 
 /// The differences of the host side.
-pub(super) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -> Vec<Finding> {
+pub(crate) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -> Vec<Finding> {
     let differences = now.differences(spec).into_iter();
     differences
         .filter_map(|difference| {
@@ -135,7 +135,7 @@ pub(super) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -
 }
 
 /// The identity of the drift if others caused a difference of the host side.
-pub(super) fn id(difference: &Difference) -> Option<Id> {
+pub(crate) fn id(difference: &Difference) -> Option<Id> {
     Some(Id {
         kind: difference.kind()?,
         subject: difference.network().map_or(Subject::Interface, Subject::Network),
@@ -143,7 +143,7 @@ pub(super) fn id(difference: &Difference) -> Option<Id> {
 }
 
 /// The link is gone, or another has its name.
-pub(super) fn deleted(name: &InterfaceName) -> Finding {
+pub(crate) fn deleted(name: &InterfaceName) -> Finding {
     let detail = format!("the link {name} was deleted");
     found(DriftKind::LinkDeleted, Subject::Interface, detail, true)
 }
@@ -159,7 +159,7 @@ fn found(kind: DriftKind, subject: Subject, detail: String, drifted: bool) -> Fi
 
 /// Changes `desired` so that drift in `left` stays as it is, except for the private key, which the caller
 /// leaves.
-pub(super) fn leave(desired: &mut DesiredDevice, now: &Device, left: &BTreeSet<Id>) {
+pub(crate) fn leave(desired: &mut DesiredDevice, now: &Device, left: &BTreeSet<Id>) {
     for id in left {
         match id.subject {
             Subject::Peer(key) => {

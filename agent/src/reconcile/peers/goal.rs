@@ -13,7 +13,7 @@ use crate::secrets::Secrets;
 
 /// The goal for a peer at a given time.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PeerGoal {
+pub(crate) enum PeerGoal {
     /// On the interface, like this.
     Present(DesiredPeer),
     /// Not on it: it has expired.
@@ -24,11 +24,11 @@ pub(super) enum PeerGoal {
 
 /// Opened preshared keys, kept so that a change costs what changed.
 #[derive(Default)]
-pub(super) struct PresharedKeyCache(BTreeMap<PeerId, (Sealed, PresharedKey)>);
+pub(crate) struct PresharedKeyCache(BTreeMap<PeerId, (Sealed, PresharedKey)>);
 
 impl PresharedKeyCache {
     /// The goal for `peer` at `now`.
-    pub(super) fn wanted(&mut self, secrets: &Secrets, server: &ServerId, peer: &Peer, now: Timestamp) -> PeerGoal {
+    pub(crate) fn wanted(&mut self, secrets: &Secrets, server: &ServerId, peer: &Peer, now: Timestamp) -> PeerGoal {
         let Peer {
             id,
             public_key,
@@ -80,7 +80,7 @@ impl PresharedKeyCache {
     }
 
     /// Forgets the keys of removed peers.
-    pub(super) fn keep(&mut self, known: impl Fn(&PeerId) -> bool) {
+    pub(crate) fn keep(&mut self, known: impl Fn(&PeerId) -> bool) {
         self.0.retain(|id, _| known(id));
     }
 }

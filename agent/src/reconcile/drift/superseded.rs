@@ -9,20 +9,20 @@ use wgctl::device::Backend;
 use wgctl::drift::DriftKind;
 use wgctl::protocol::v1::{Interface, Peer};
 
-use super::drift_detection::Baseline;
-use super::reconciler::Reconciler;
+use super::detection::Baseline;
 use crate::drift::Subject;
 use crate::host::Host;
+use crate::reconcile::reconciler::Reconciler;
 
 /// The former record of the interface, and of the peers with standing drift.
-pub(super) struct FormerRecord {
+pub(crate) struct FormerRecord {
     interface: Option<Interface>,
     peers: BTreeMap<PeerId, Peer>,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// The record, to be taken before it changes.
-    pub(super) fn recorded(&self) -> FormerRecord {
+    pub(crate) fn recorded(&self) -> FormerRecord {
         let peer = |id: &PeerId| self.state.as_ref()?.peers.get(id).cloned();
         let standing = self.ledger.standing().filter_map(|(_, drift)| drift.peer);
         FormerRecord {
@@ -32,7 +32,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 
     /// Drops standing drift after a change of the whole record.
-    pub(super) fn record_was_changed(&mut self, recorded: &FormerRecord) {
+    pub(crate) fn record_was_changed(&mut self, recorded: &FormerRecord) {
         let Some(state) = &self.state else { return };
         let now = &state.interface;
         let Some(before) = &recorded.interface else { return };

@@ -1,7 +1,7 @@
 //! The decision whether drift is repaired, left as it is, or superseded.
 //!
 //! Owns that decision, by the server's drift policy, and the entry of the outcome in the ledger. It must
-//! not compare (`drift_detection` does) or send (`round` does).
+//! not compare (`detection` does) or send (`round` does).
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use wgctl::device::Backend;
 use wgctl::drift::{DriftKind, DriftPolicy};
 use wgctl::{PeerId, PublicKey, Timestamp};
 
-use super::reconciler::Reconciler;
 use crate::desired::State;
 use crate::drift::{Finding, Id, Side, Subject};
 use crate::host::Host;
+use crate::reconcile::reconciler::Reconciler;
 
 /// The findings of a comparison, and those of them that are left as they are.
-pub(super) struct Assessment {
+pub(crate) struct Assessment {
     pub(super) found: Vec<Finding>,
-    pub(super) left: BTreeSet<Id>,
+    pub(crate) left: BTreeSet<Id>,
     /// The earlier state is certain. A state that is only assumed, for the time before the agent started,
     /// and that cannot be repaired now, probably never was.
     pub(super) certain: bool,
@@ -25,7 +25,7 @@ pub(super) struct Assessment {
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Decides which findings are left as they are, by the server's drift policy.
-    pub(super) fn judge(&self, state: &State, found: Vec<Finding>, certain: bool) -> Assessment {
+    pub(crate) fn judge(&self, state: &State, found: Vec<Finding>, certain: bool) -> Assessment {
         let concerned = found.iter().filter(|found| self.concerns(found));
         let left = match state.interface.drift {
             DriftPolicy::Enforce => BTreeSet::new(),
@@ -40,7 +40,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 
     /// Notes the outcome for each drift. `differing` gives the remaining differences.
-    pub(super) fn conclude(
+    pub(crate) fn conclude(
         &mut self,
         state: &State,
         side: Side,
@@ -69,7 +69,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 
     /// Drops standing drift of peers whose record changed: the record is applied, whatever others did.
-    pub(super) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
+    pub(crate) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
         let routed = self.index.routed(ids);
         self.ledger.forget(|id, drift| match id.subject {
             Subject::Peer(key) => keys.contains(&key) || drift.peer.is_some_and(|peer| ids.contains(&peer)),

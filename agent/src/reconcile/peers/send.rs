@@ -8,16 +8,16 @@ use wgctl::PublicKey;
 use wgctl::device::plan::{ChangeKind, PeerChange, Scope, plan};
 use wgctl::device::{Backend, DesiredDevice, Error, Plan};
 
-use super::reconciler::Reconciler;
 use crate::desired::State;
 use crate::host::Host;
+use crate::reconcile::reconciler::Reconciler;
 
 /// After this many refusals in one round, the peers are not the reason.
 const ENOUGH: usize = 1000;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Sends changes of peers. Those that are created count from zero.
-    pub(super) fn send(&mut self, state: &State, peers: Vec<PeerChange>) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, state: &State, peers: Vec<PeerChange>) -> Result<(), Error> {
         for change in peers.iter().filter(|change| change.kind == ChangeKind::Create) {
             let owner = self.index.owner(&change.public_key);
             self.counters.peer_is_new(&change.public_key, owner);
@@ -34,7 +34,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
     /// After a refusal: reads again, and sends the rest one peer at a time. Returns the reasons of the refused
     /// peers; an error if the peers are not the reason.
-    pub(super) fn one_by_one(
+    pub(crate) fn one_by_one(
         &mut self,
         state: &State,
         desired: &DesiredDevice,
