@@ -1,14 +1,14 @@
-//! The system's clock, set to another time for a while.
+//! The system clock, set to a wrong time for a while.
 //!
-//! Owns setting it back: by the monotonic clock, when dropped. The clock is everybody's: only in an
-//! emulated machine of its own may a test do this.
+//! Owns setting it right again when dropped, by the monotonic clock. The whole machine shares this
+//! clock, so a test may do this only in an emulated machine of its own.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 
-/// The right time, remembered.
+/// The right time when this was made, against the monotonic clock.
 #[derive(Debug)]
 pub struct Clock {
     right: SystemTime,
@@ -16,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Remembers the right time. Refuses on a machine that others use.
+    /// Remembers the right time. Panics on a machine that others use.
     #[must_use]
     pub fn of_this_guest() -> Self {
         let kind = std::env::var("SENTRAZONE_GUEST_KIND").unwrap_or_default();
@@ -44,7 +44,7 @@ impl Clock {
         clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from_duration(wrong)).expect("setting the clock");
     }
 
-    /// Sets it right.
+    /// Sets the clock right.
     pub fn set_right(&self) {
         self.jump(0);
     }

@@ -1,7 +1,7 @@
-//! How often a fault is repeated, and how its figure is printed.
+//! The number of repetitions of a fault, and the printed form of its figure.
 //!
-//! Owns the choice between the short form, which every test run has, and the full counts
-//! (`SENTRAZONE_FAULTS=full`), and the one line that tables are made from.
+//! Owns the choice between the short form, which every test run uses, and the full counts
+//! (`SENTRAZONE_FAULTS=full`), and the one line from which the tables are made.
 
 /// `full` with `SENTRAZONE_FAULTS=full`, else `short`.
 #[must_use]

@@ -1,9 +1,9 @@
-//! An agent that is killed between any two of its writes to the kernel.
+//! Kills an agent between any two of its writes to the kernel.
 //!
-//! Owns the fuse, which counts writes and ends the agent after so many of them; the watch, which
-//! looks at the interface after every one; and the run over all moments. A kill is an unwinding that
-//! only [`killed_everywhere`] catches: everything in memory is gone, what is in files and in the
-//! kernel stays. It must not know which kernel it is: a [`Stage`] gives that.
+//! Owns the fuse, which counts writes and ends the agent after a given number; the watch, which
+//! looks at the interface after each write; and the run over all moments. A kill is an unwinding
+//! that only [`killed_everywhere`] catches: memory is lost, files and the kernel's state stay. It
+//! must not know which kernel is used: a [`Stage`] supplies that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,13 +20,13 @@ use wgctl::name::{Incarnation, InterfaceName};
 use wgctl::protocol::v1::{Change, Desired, Interface, Peer, VERSION};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
-/// No kill, as many writes as there are.
+/// No kill, however many writes there are.
 const NEVER: u64 = u64::MAX;
 
-/// The end of an agent.
+/// The payload of the unwinding that ends an agent.
 struct Killed;
 
-/// Ends the agent after so many writes. Clones share it.
+/// Ends the agent after a given number of writes. Clones share the count.
 #[derive(Clone)]
 struct Fuse(Arc<Burning>);
 
@@ -51,7 +51,7 @@ impl Fuse {
         self.0.writes.load(Ordering::SeqCst)
     }
 
-    /// Here the agent may end.
+    /// Ends the agent here if the fuse has burnt down.
     fn before_a_write(&self) {
         if self.0.left.load(Ordering::SeqCst) == 0 {
             resume_unwind(Box::new(Killed));
@@ -70,7 +70,7 @@ impl Fuse {
 /// Looks at the interface after a write.
 type Watch = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
-/// A backend or a host whose writes go one by one, each with the fuse before it and the watch after.
+/// A backend or host that writes one step at a time, each with the fuse before and the watch after.
 struct Fused<T> {
     inner: T,
     fuse: Fuse,
@@ -91,7 +91,7 @@ impl<B: Backend> Backend for Fused<B> {
         self.inner.read(interface)
     }
 
-    /// Each setting and each peer by itself: finer than the messages that carry many.
+    /// Writes each setting and each peer separately: finer than real messages, which carry many.
     fn apply(&mut self, interface: &InterfaceName, plan: &Plan) -> Result<(), Error> {
         for piece in pieces(plan) {
             self.fuse.before_a_write();
@@ -153,7 +153,7 @@ impl<H: Host> Host for Fused<H> {
         self.inner.read(spec)
     }
 
-    /// One step for each address, route and setting.
+    /// Writes each address, route and setting separately.
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
         let (mut writes, mut outcome) = (0, Ok(()));
         for difference in differences {
@@ -172,21 +172,21 @@ impl<H: Host> Host for Fused<H> {
     }
 }
 
-/// A kernel to be killed on.
+/// A kernel on which agents are killed.
 pub trait Stage {
-    /// What is driven.
+    /// The WireGuard side of it.
     type Backend: Backend;
-    /// And beside it.
+    /// The host side of it: addresses, routes and firewall.
     type Host: Host;
-    /// A kernel without the interface.
+    /// Removes the interface.
     fn clear(&mut self);
-    /// The conversation of one life of the agent.
+    /// A backend and a host for one life of the agent.
     fn begin(&mut self) -> (Self::Backend, Self::Host);
-    /// Something that reads the interface beside the agent.
+    /// A reader of the interface, independent of the agent.
     fn reader(&mut self) -> Box<dyn Fn() -> Option<Device> + Send + Sync>;
 }
 
-/// What should be, before or after a change.
+/// The desired state before or after a change.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// The interface.
@@ -196,7 +196,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whose each network is.
+    /// The owner of each network.
     fn owners(&self) -> BTreeMap<IpNet, PublicKey> {
         let of = |peer: &Peer| -> Vec<_> { peer.allowed_ips.iter().map(|net| (*net, peer.public_key)).collect() };
         self.peers.iter().flat_map(of).collect()
@@ -209,7 +209,7 @@ impl Record {
         }
     }
 
-    /// From `old` to this.
+    /// The difference from `old` to this state.
     fn delta(&self, old: &Self) -> Change {
         let known: BTreeMap<_, _> = old.peers.iter().map(|peer| (peer.id, peer)).collect();
         let now: BTreeSet<_> = self.peers.iter().map(|peer| peer.id).collect();
@@ -222,7 +222,7 @@ impl Record {
     }
 }
 
-/// How the change comes.
+/// The form in which the change is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// As a difference.
@@ -231,12 +231,12 @@ pub enum Way {
     Snapshot,
 }
 
-/// The keys of a host and its server's name, the same in all its lives.
+/// The keys of a host and the name of its server, the same in all lives of its agent.
 pub struct Identity {
     folder: tempfile::TempDir,
     /// The host's keys.
     pub secrets: Arc<Secrets>,
-    /// Which server it is.
+    /// The host's server.
     pub server: ServerId,
     life: Incarnation,
 }
@@ -268,7 +268,7 @@ impl Identity {
         }
     }
 
-    /// One life of an agent on `stage`, with a state folder that outlives it.
+    /// One life of an agent on `stage`. Its state folder outlives it.
     fn agent<S: Stage>(&self, stage: &mut S, state: &str, fuse: &Fuse, watch: &Watch) -> Agent<S> {
         let (backend, host) = stage.begin();
         let (fuse_of_host, watch_of_host) = (fuse.clone(), Arc::clone(watch));
@@ -290,10 +290,10 @@ impl Identity {
 
 type Agent<S> = Reconciler<Fused<<S as Stage>::Backend>, Fused<<S as Stage>::Host>>;
 
-/// Takes a host from `old` (nothing at all, when none) to `new`, and kills its agent after the first
-/// write, after the second and so on, until one comes through. After every write nobody holds a
-/// network that is another's by the old record and by the new one; after every kill the next agent
-/// makes everything as it should be. Gives the number of kills.
+/// Takes a host from `old` (nothing, when none) to `new`, and kills its agent after the first write,
+/// after the second, and so on, until one run completes. After every write, each peer holds only
+/// networks that the old record or the new one gives it. After every kill, the next agent completes
+/// the change. Returns the number of kills.
 pub fn killed_everywhere<S: Stage>(
     stage: &mut S,
     identity: &Identity,
@@ -335,10 +335,10 @@ pub fn killed_everywhere<S: Stage>(
             return kill;
         }
     }
-    unreachable!("a change has an end")
+    unreachable!("a change takes a finite number of writes")
 }
 
-/// Whether what ran came to its end.
+/// Runs `run` and returns true if it completed without being killed.
 fn lives(run: impl FnOnce()) -> bool {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(()) => true,
@@ -347,7 +347,7 @@ fn lives(run: impl FnOnce()) -> bool {
     }
 }
 
-/// The next agent has nothing but what is on the disk and in the kernel.
+/// Starts the next agent, which has only the disk and the kernel, and checks its result.
 fn recovered<S: Stage>(
     identity: &Identity,
     stage: &mut S,
@@ -367,14 +367,14 @@ fn recovered<S: Stage>(
         .collect();
     let wanted = new.peers.iter();
     let wanted = wanted.map(|peer| (peer.public_key, peer.allowed_ips.iter().copied().collect()));
-    assert_eq!(held, wanted.collect(), "what is there is what should be");
+    assert_eq!(held, wanted.collect(), "the peers and their networks match the desired state");
     let sealed = new.peers.iter().filter(|peer| peer.preshared_key.is_some());
     let with_secret = device.peers.values().filter(|peer| peer.preshared_key.is_some());
     assert_eq!(with_secret.count(), sealed.count());
     assert_eq!(device.listen_port, new.interface.listen_port);
     let writes = fuse.writes();
     agent.round(now);
-    assert_eq!(fuse.writes(), writes, "and then there is nothing to say");
+    assert_eq!(fuse.writes(), writes, "a second sync writes nothing");
 }
 
 fn nobody_holds_what_is_anothers(device: &Option<Device>, owners: &[BTreeMap<IpNet, PublicKey>; 2]) {
@@ -382,7 +382,7 @@ fn nobody_holds_what_is_anothers(device: &Option<Device>, owners: &[BTreeMap<IpN
         for net in &peer.allowed_ips {
             assert!(
                 owners.iter().any(|record| record.get(net) == Some(key)),
-                "{key} holds {net}, which is not its own by the old record nor by the new one"
+                "{key} holds {net}, which neither the old record nor the new one gives it"
             );
         }
     }

@@ -1,6 +1,6 @@
-//! A device that connects with the configuration it got, by `wg-quick strip` and `wg setconf`.
+//! A device that connects with its configuration, by `wg-quick strip` and `wg setconf`.
 //!
-//! Owns nothing of the product: it does what a phone would do with the file.
+//! Uses none of the product's code: it does what a phone would do with the file.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::netns::Netns;
 
 /// A device in a namespace of its own.
 pub struct Device {
-    /// Its namespace.
+    /// The device's namespace.
     pub namespace: Netns,
     file: PathBuf,
 }
@@ -36,7 +36,7 @@ impl Device {
         }
         self.namespace.exec(&["ip", "link", "set", "tun0", "up"]);
         for network in values(configuration, "AllowedIPs") {
-            // Everything in two halves, as wg-quick's users know it: the default route stays.
+            // `0.0.0.0/0` and `::/0` become two halves each, a common wg-quick idiom: the default route stays.
             let halves = match network.as_str() {
                 "0.0.0.0/0" => vec!["0.0.0.0/1".to_owned(), "128.0.0.0/1".to_owned()],
                 "::/0" => vec!["::/1".to_owned(), "8000::/1".to_owned()],
@@ -48,17 +48,17 @@ impl Device {
         }
     }
 
-    /// Whether `address` answers within a few tries.
+    /// Returns true if `address` answers within a few tries.
     #[must_use]
     pub fn reaches(&self, address: &str) -> bool {
         self.namespace
             .succeeds(&["ping", "-n", "-c", "3", "-i", "0.2", "-w", "20", address])
     }
 
-    /// Whether `address` answers not even once.
+    /// Returns true if `address` does not answer any ping.
     #[must_use]
     pub fn misses(&self, address: &str) -> bool {
-        // ping's exit status: 0 when at least one answer came, 1 when none did (ping(8)).
+        // ping exits with 0 if at least one answer came, and with 1 if none did (ping(8)).
         let output = self
             .namespace
             .command("ping")

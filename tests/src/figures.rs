@@ -1,26 +1,26 @@
-//! What the fault suite found, one line a fault.
+//! The results of the fault suite, one line a fault.
 //!
-//! Owns how often a fault is tried (`SENTRAZONE_FAULTS=full` for the full counts), the printed
-//! line, and the row of the table that `make faults` puts together from the folder
+//! Owns the number of tries of each fault (`SENTRAZONE_FAULTS=full` for the full counts), the
+//! printed line, and the row of the table that `make faults` assembles from the folder
 //! `$SENTRAZONE_GUEST_OUT/faults`. It must not decide whether a figure is good.
 
 use std::path::PathBuf;
 
 use crate::traffic::Tally;
 
-/// Whether the full counts were asked for.
+/// Returns true if the full counts were requested.
 #[must_use]
 pub fn full() -> bool {
     std::env::var("SENTRAZONE_FAULTS").is_ok_and(|what| what == "full")
 }
 
-/// How often to try: `many` in the full suite, `few` in its short form.
+/// The number of tries: `many` in the full suite, `few` in its short form.
 #[must_use]
 pub fn runs(many: u32, few: u32) -> u32 {
     if full() { many } else { few }
 }
 
-/// Prints what came of `runs` tries of a fault, and keeps the row for the table.
+/// Prints the result of `runs` tries of a fault, and keeps its row for the table.
 pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
     let Tally {
         tunnels,
@@ -45,7 +45,7 @@ pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
     std::fs::write(folder.join(format!("{file}.row")), row).expect("a row of the table");
 }
 
-/// The middle and the largest of some durations, in words.
+/// The median and the maximum of some durations, as text.
 #[must_use]
 pub fn spread(durations: &[std::time::Duration]) -> String {
     let mut sorted = durations.to_vec();

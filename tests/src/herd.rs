@@ -1,7 +1,7 @@
-//! Many agents in one process: the real conversation over real sockets, interfaces in memory.
+//! Many agents in one process: real conversations over real sockets, with interfaces in memory.
 //!
-//! Owns starting them and noting when each asked for what. What they say, and when they come back,
-//! is the agent's own code.
+//! Owns starting the agents and logging their requests with times. Their requests, and the moments
+//! at which they dial again, come from the agent's own code.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,33 +21,33 @@ use wgctl::device::memory::Memory;
 use wgctl::name::RequestId;
 use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Prekeys, Reply, Welcome};
 
-/// Something an agent did.
+/// A kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// It dialled: began to introduce itself.
+    /// The agent dialled: it began to introduce itself.
     Dialled,
-    /// A plane took the introduction.
+    /// A plane accepted the introduction.
     Welcomed,
-    /// It asked for anything else.
+    /// The agent sent any other request.
     Asked,
-    /// A plane took its confirmation.
+    /// A plane accepted the agent's confirmation.
     Confirmed,
 }
 
-/// What which agent did when.
+/// One event of one agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Event {
-    /// Its number.
+    /// The agent's number.
     pub agent: usize,
-    /// Which plane of its list.
+    /// The plane's position in the agent's list.
     pub plane: usize,
-    /// When.
+    /// The time of the event.
     pub at: Instant,
-    /// What.
+    /// The kind of the event.
     pub what: What,
 }
 
-/// What all agents did. Clones share it.
+/// The events of all agents. Clones share the log.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<Event>>>);
 
@@ -61,13 +61,13 @@ impl Log {
         self.events().push(Event { agent, plane, at, what });
     }
 
-    /// When the first thing happened.
+    /// The time of the first event.
     #[must_use]
     pub fn first(&self) -> Instant {
         self.events().first().map_or_else(Instant::now, |event| event.at)
     }
 
-    /// What happened since, in order.
+    /// The events since a moment, in order.
     #[must_use]
     pub fn since(&self, begin: Instant) -> Vec<Event> {
         self.events()
@@ -77,7 +77,7 @@ impl Log {
             .collect()
     }
 
-    /// How many agents did this at least `times` times since.
+    /// The number of agents with at least `times` events of this kind since a moment.
     #[must_use]
     pub fn agents(&self, what: What, times: usize, begin: Instant) -> usize {
         let mut counts = std::collections::BTreeMap::new();
@@ -88,7 +88,7 @@ impl Log {
     }
 }
 
-/// A plane whose caller is noted.
+/// A connection to a plane that logs its use.
 #[derive(Clone)]
 struct Noted {
     client: PlaneClient,
@@ -151,16 +151,16 @@ impl Plane for Noted {
     }
 }
 
-/// Agents at work; they end when this is dropped.
+/// Running agents. They end when this is dropped.
 #[derive(Default)]
 pub struct Herd {
-    /// What they do.
+    /// The log of their events.
     pub log: Log,
     tasks: Vec<JoinSet<()>>,
 }
 
 impl Herd {
-    /// One more agent, of the server that `token` is of, which dials these planes in turn and keeps
+    /// Starts one more agent. It belongs to the server of `token`, dials these planes in turn, and keeps
     /// its state in `folder`.
     pub fn join(&mut self, planes: &[String], token: &str, folder: &Path) {
         let agent = self.tasks.len();
@@ -185,13 +185,13 @@ impl Herd {
         self.tasks.push(tasks);
     }
 
-    /// How many there are.
+    /// The number of agents.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no agents.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()

@@ -1,7 +1,7 @@
-//! The product, where its packages would put it, for a machine to unpack.
+//! The installed product, as an archive that a machine unpacks.
 //!
-//! Owns the list of files and the commands that a package's installation runs. It must not start
-//! or configure anything: that is what an administrator does, and the tests.
+//! Owns the list of files and the commands that the installation of a package runs. It must not
+//! start or configure anything: an administrator does that, and so do the tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::machine::Machine;
 use crate::process::binary;
 
-/// What is installed from where in the repository.
+/// The installed files: path in the repository, path on the machine.
 const FILES: [(&str, &str); 8] = [
     ("systemd/sentrazone-plane.service", "usr/lib/systemd/system"),
     ("systemd/sentrazone-agent.service", "usr/lib/systemd/system"),
@@ -25,7 +25,7 @@ const FILES: [(&str, &str); 8] = [
 ];
 const PROGRAMS: [&str; 3] = ["sentrazone-plane", "sentrazone-agent", "wgctl"];
 
-/// Packs the programs just built and what belongs to them into `folder`; gives the archive.
+/// Packs the programs just built, with the files they need, into `folder`. Returns the archive.
 #[must_use]
 pub fn archive(folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
@@ -60,7 +60,7 @@ pub fn archive(folder: &Path) -> PathBuf {
     archive
 }
 
-/// A machine that has the product installed, nothing enrolled and nothing started.
+/// A machine with the product installed, nothing enrolled and nothing started.
 #[must_use]
 pub fn machine(folder: &Path) -> Machine {
     let mut machine = Machine::boot(&archive(folder));
@@ -70,7 +70,7 @@ pub fn machine(folder: &Path) -> Machine {
          /usr/lib/systemd/systemd-sysctl
          systemctl restart systemd-modules-load
          systemctl daemon-reload
-         sync", // As a package manager does: a power cut must not take the programs themselves.
+         sync", // As a package manager does: a power cut must not lose the programs.
     );
     machine
 }
