@@ -1,7 +1,7 @@
 //! A small internet: a plane, VPN hosts and devices in namespaces around one bridge.
 //!
-//! Owns addresses, processes and folders of it all. Everything goes when it is dropped.
-//! The bridge's namespace is the plane's; hosts and devices dial it at [`PLANE_ADDRESS`].
+//! Owns their addresses, processes and folders, and removes them all when dropped. The bridge is in
+//! the plane's namespace; hosts and devices dial the plane at [`PLANE_ADDRESS`].
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,14 +16,14 @@ use crate::netns::{Netns, run};
 use crate::process::{Process, binary};
 use crate::wait;
 
-/// The plane, as hosts and devices see it. A documentation network (RFC 5737).
+/// The plane's address for hosts and devices, in a documentation network (RFC 5737).
 pub const PLANE_ADDRESS: &str = "192.0.2.254";
 /// The plane's port in its own namespace.
 pub const PLANE_PORT: u16 = 8080;
-/// The bridge's end of the plane's own link, where it has one.
+/// The bridge's end of the plane's own link, if it has one.
 const PLANE_PORT_OF_BRIDGE: &str = "plane0";
 
-/// The whole.
+/// The plane, the bridge, and the folder of the whole lab.
 pub struct Lab {
     // Fields drop in this order: processes before the folders and namespaces they use.
     plane: Option<Process>,
@@ -36,13 +36,13 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A plane that is ready, in a namespace of its own.
+    /// Starts a plane in a namespace of its own, and waits until it is ready.
     pub async fn new() -> Self {
         let lab = Self::with_hub(Some(Netns::named("hub")));
         lab.begin().await
     }
 
-    /// A plane that is ready, in the caller's own namespace (where others may reach it too).
+    /// Like [`Lab::new`], but in the caller's own namespace, where others may reach it too.
     pub async fn here() -> Self {
         Self::with_hub(None).begin().await
     }
@@ -62,8 +62,8 @@ impl Lab {
         }
     }
 
-    /// A plane that is ready, in a namespace of its own, with a link of its own to the bridge
-    /// ([`Lab::link_plane`], [`Lab::plane_link`]): what happens to it happens to no tunnel.
+    /// Like [`Lab::new`], with a separate link between plane and bridge ([`Lab::link_plane`],
+    /// [`Lab::plane_link`]), so that a fault on that link affects no tunnel.
     pub async fn apart() -> Self {
         let mut lab = Self::with_hub(Some(Netns::named("hub")));
         lab.home = Some(Netns::named("plane"));
@@ -118,7 +118,7 @@ impl Lab {
         ]);
     }
 
-    /// Runs a program at each end of the plane's link; the word `DEVICE` stands for that end.
+    /// Runs a program at each end of the plane's link, with the word `DEVICE` replaced by that end.
     pub fn plane_link(&self, words: &[&str]) {
         let at = |device| -> Vec<&str> {
             let named = words.iter().map(|word| if *word == "DEVICE" { device } else { *word });
@@ -133,7 +133,7 @@ impl Lab {
         self.start_plane_from(&binary("sentrazone-plane")).await;
     }
 
-    /// Like [`Lab::start_plane`], from this file.
+    /// Like [`Lab::start_plane`], from another program file.
     pub async fn start_plane_from(&mut self, program: &Path) {
         let mut command = match &self.home {
             Some(home) => home.command(&program.display().to_string()),
@@ -158,7 +158,7 @@ impl Lab {
         self.folder.path().join("plane")
     }
 
-    /// Where everything of the lab lies.
+    /// The folder of everything in the lab.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -178,7 +178,7 @@ impl Lab {
         }
     }
 
-    /// A command to be run beside the plane.
+    /// A command that will run beside the plane.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         match &self.hub {
@@ -187,7 +187,7 @@ impl Lab {
         }
     }
 
-    /// Runs `wgctl` against this plane's socket and gives what it printed.
+    /// Runs `wgctl` against this plane's socket. Returns its output.
     pub fn wgctl(&self, words: &[&str]) -> String {
         let program = binary("wgctl").display().to_string();
         let socket = self.folder.path().join("plane.sock").display().to_string();
@@ -195,7 +195,7 @@ impl Lab {
         self.exec(&all)
     }
 
-    /// A namespace on the bridge with the next free address, `192.0.2.N` and `2001:db8::N`.
+    /// Adds a namespace to the bridge with the next free address, `192.0.2.N` and `2001:db8::N`.
     pub fn join(&self, role: &str) -> (Netns, String) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let namespace = Netns::named(role);
@@ -229,7 +229,7 @@ impl Lab {
         (namespace, address)
     }
 
-    /// A VPN host with a server record of this id and pool, its agent enrolled and running.
+    /// A VPN host with a server record of this id and pool. Its agent is enrolled and running.
     pub async fn host(&self, id: &str, pool: &[&str]) -> Host {
         self.host_with(id, pool, |_| {}).await
     }
@@ -241,14 +241,14 @@ impl Lab {
         host
     }
 
-    /// Like [`Lab::host_with`], its agent not started yet.
+    /// Like [`Lab::host_with`], but its agent has not been started.
     pub async fn enrolled(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
         let host = self.registered(id, pool, change).await;
         host.enroll(self.report_interval);
         host
     }
 
-    /// Like [`Lab::host_with`], not enrolled yet.
+    /// Like [`Lab::host_with`], but not enrolled.
     pub async fn registered(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
         let (namespace, address) = self.join(id);
         let mut new = NewServer {
@@ -282,11 +282,11 @@ impl Lab {
 /// A VPN host: a namespace with an agent.
 pub struct Host {
     agent: Option<Process>,
-    /// Its namespace.
+    /// The host's namespace.
     pub namespace: Netns,
-    /// Its server's id.
+    /// The id of the host's server.
     pub id: ServerId,
-    /// The interface the agent makes.
+    /// The interface that the agent creates.
     pub interface: String,
     token: String,
     folder: PathBuf,
@@ -306,7 +306,7 @@ impl Host {
         }
     }
 
-    /// Enrols as an ops engineer would, the token on standard input.
+    /// Enrolls as an ops engineer would, with the token on standard input.
     pub fn enroll(&self, report_interval: u32) {
         use std::io::Write as _;
         let agent = binary("sentrazone-agent").display().to_string();
@@ -348,7 +348,7 @@ impl Host {
         self.start_from(&binary("sentrazone-agent"));
     }
 
-    /// Starts the agent (again), from this file.
+    /// Starts the agent (again), from another program file.
     pub fn start_from(&mut self, program: &Path) {
         let mut command = self.namespace.command(&program.display().to_string());
         command.arg("--config").arg(self.config());
@@ -372,13 +372,13 @@ impl Host {
         self.folder.join("state")
     }
 
-    /// The agent's token. Secret outside of tests.
+    /// The agent's token. Outside tests it would be secret.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// `wg show INTERFACE dump`, a row a line, split at tabs; the first is the interface's own.
+    /// The rows of `wg show INTERFACE dump`, split at tabs. The first one describes the interface.
     #[must_use]
     pub fn dump(&self) -> Vec<Vec<String>> {
         let text = self.namespace.exec(&["wg", "show", &self.interface, "dump"]);
@@ -387,13 +387,13 @@ impl Host {
             .collect()
     }
 
-    /// Whether the kernel has this peer, asked by `wg`.
+    /// Returns true if `wg` shows this peer in the kernel.
     #[must_use]
     pub fn has_peer(&self, key: &PublicKey) -> bool {
         self.kernel_peers().contains(&key.to_string())
     }
 
-    /// The public keys of the kernel's peers; empty when there is no interface.
+    /// The public keys of the kernel's peers. Empty when there is no interface.
     #[must_use]
     pub fn kernel_peers(&self) -> Vec<String> {
         let output = self

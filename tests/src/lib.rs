@@ -1,8 +1,8 @@
-//! What the end-to-end tests stand on: namespaces, processes, a small internet, and patience.
+//! Tools of the end-to-end tests: namespaces, processes, a small internet, and waiting.
 //!
-//! Owns starting and stopping the real programs and asking independent tools (`wg`, `ip`, `ping`)
-//! what really happened. It must not hold assertions about the product: those are
-//! the tests' (but `crash`, whose tests differ in nothing but the kernel).
+//! Owns starting and stopping the real programs, and asking independent tools (`wg`, `ip`, `ping`)
+//! for the result. It must not assert anything about the product: the tests do that. The exception
+//! is `crash`, whose tests differ only in the kernel they use.
 
 pub mod chance;
 pub mod clock;

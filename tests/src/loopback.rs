@@ -1,7 +1,7 @@
-//! A plane on this machine's loopback, as a process of its own.
+//! A plane on this machine's loopback, as a separate process.
 //!
-//! Owns its folder, its port, which stays the same from start to start, and its process. Machines
-//! of QEMU's user network reach it as 10.0.2.2.
+//! Owns its folder, its process, and its port, which stays the same across restarts. Machines in
+//! QEMU's user network reach it at 10.0.2.2.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -14,28 +14,28 @@ use wgctl::client::{PlaneClient, Target};
 use crate::process::{Process, binary};
 use crate::wait;
 
-/// A plane that can be taken away and given back.
+/// A plane that can be stopped and started again.
 pub struct LoopbackPlane {
-    // Before the folder it uses.
+    // Dropped before the folder it uses.
     process: Option<Process>,
     folder: tempfile::TempDir,
     port: u16,
 }
 
 impl LoopbackPlane {
-    /// A plane that is ready.
+    /// Starts a plane, and waits until it is ready.
     pub async fn start() -> Self {
         Self::start_from(&binary("sentrazone-plane")).await
     }
 
-    /// Like [`LoopbackPlane::start`], from this file.
+    /// Like [`LoopbackPlane::start`], from another program file.
     pub async fn start_from(program: &Path) -> Self {
         let mut plane = Self::configured();
         plane.give_back_from(program).await;
         plane
     }
 
-    /// Its folder, with its configuration.
+    /// Creates the plane's folder and its configuration.
     fn configured() -> Self {
         let plane = Self {
             process: None,
@@ -70,12 +70,12 @@ impl LoopbackPlane {
             .expect("ready");
     }
 
-    /// Kills it: whoever dials it is refused.
+    /// Kills the plane, so that connections to it are refused.
     pub fn take_away(&mut self) {
         self.process().kill();
     }
 
-    /// Its process.
+    /// The plane's process.
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("a plane")
     }
@@ -86,19 +86,19 @@ impl LoopbackPlane {
         PlaneClient::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
     }
 
-    /// Where everything of it lies.
+    /// The folder of the plane's files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Its TCP port.
+    /// The plane's TCP port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// A server record that masquerades this pool.
+    /// Creates a server record that masquerades this pool.
     pub async fn server(&self, id: &str, endpoint: &str, pool: &[&str]) -> ServerCreated {
         let new = json!({"id": id, "endpoint": endpoint, "address_pool": pool, "masquerade": true});
         let new = serde_json::from_value(new).expect("a server");
@@ -106,7 +106,7 @@ impl LoopbackPlane {
     }
 }
 
-/// A port of loopback that nobody has.
+/// A free port of the loopback interface.
 #[must_use]
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

@@ -1,7 +1,7 @@
-//! A whole emulated machine with systemd and a disk of its own that outlives reboots.
+//! A whole emulated machine with systemd and a disk of its own that survives reboots.
 //!
-//! Owns its disk, its start, its ends (a clean reboot, a power cut) and the conversation with it.
-//! It must not know what is installed: `installed` makes that.
+//! Owns its disk, starting it, ending it (by a clean reboot or a power cut), and running scripts in
+//! it. It must not know about the installed product: `installed` makes that.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// How long a boot may take. Under emulation a kernel now and then locks up before it has a disk.
+/// The longest time that a boot may take. Under emulation, a kernel sometimes locks up before it finds its disk.
 const BOOT: Duration = Duration::from_secs(150);
-/// How long one script may take.
+/// The longest time that one script may take.
 const SCRIPT: Duration = Duration::from_secs(180);
-/// Between two questions whether something is so.
+/// The pause between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often a boot that hangs is tried again.
+/// The number of attempts to boot.
 const BOOTS: usize = 3;
 
-/// A running machine; ends when dropped.
+/// A running machine. It ends when dropped.
 pub struct Machine {
     qemu: Option<Child>,
     control: Option<BufReader<UnixStream>>,
@@ -30,30 +30,30 @@ pub struct Machine {
     initramfs: PathBuf,
     second_disk: PathBuf,
     cable: Option<Cable>,
-    /// When the emulation of this boot began.
+    /// The moment at which the emulation of this boot began.
     pub booted: Instant,
 }
 
-/// One end of a network between two machines, beside the one that each has with the outside. Its
-/// interface has the hardware address `52:54:00:77:00:0` and `own_end`.
+/// One end of a network cable between two machines, in addition to each machine's own network. Its
+/// interface has the hardware address `52:54:00:77:00:0` followed by `own_end`.
 #[derive(Debug, Clone)]
 pub struct Cable {
-    /// A folder that both have.
+    /// A folder that both machines share.
     pub folder: PathBuf,
-    /// This machine's end, one digit.
+    /// The number of this machine's end, one digit.
     pub own_end: u8,
-    /// The other's.
+    /// The number of the other machine's end.
     pub other_end: u8,
 }
 
 impl Machine {
-    /// A fresh machine that has booted. `second_disk` is its read-only `/dev/vdb`.
+    /// A new machine that has booted. `second_disk` becomes its read-only `/dev/vdb`.
     #[must_use]
     pub fn boot(second_disk: &Path) -> Self {
         Self::boot_with(second_disk, None)
     }
 
-    /// The same, with a cable to another.
+    /// Like [`Machine::boot`], with a cable to another machine.
     #[must_use]
     pub fn boot_on(cable: Cable, second_disk: &Path) -> Self {
         Self::boot_with(second_disk, Some(cable))
@@ -95,7 +95,7 @@ impl Machine {
         machine
     }
 
-    /// Starts it from its disk and waits for its control.
+    /// Boots from the machine's disk, and waits for its control connection.
     pub fn start(&mut self) {
         for attempt in 1..=BOOTS {
             let socket = self.folder.path().join("control");
@@ -147,7 +147,7 @@ impl Machine {
             .expect("tests/guest/machine/start")
     }
 
-    /// Runs a bash script inside, as root; gives its exit code and what it printed.
+    /// Runs a bash script in the machine, as root. Returns its exit code and its output.
     pub fn tries(&mut self, script: &str) -> (i32, String) {
         let answer = self.converse(script).unwrap_or_else(|error| {
             panic!(
@@ -172,20 +172,20 @@ impl Machine {
         }
     }
 
-    /// Runs a bash script inside and gives what it printed; panics with its words when it fails.
+    /// Runs a bash script in the machine and returns its output. Panics with the output if it fails.
     pub fn run(&mut self, script: &str) -> String {
         let (code, output) = self.tries(&format!("set -eo pipefail\n{script}"));
         assert!(code == 0, "{script:?}: exit code {code}\n{output}");
         output
     }
 
-    /// Runs a script until its output satisfies; panics with the last output when that takes
-    /// longer than a script may.
+    /// Runs a script until its output satisfies the condition. Panics with the last output when that
+    /// takes longer than a script may.
     pub fn until(&mut self, what: &str, script: &str, satisfied: impl Fn(&str) -> bool) -> String {
         until(what, || self.tries(script).1, |output| satisfied(output))
     }
 
-    /// Shuts it down as `systemctl reboot` does, and starts it again.
+    /// Shuts the machine down as `systemctl reboot` does, and starts it again.
     pub fn reboot(&mut self) {
         let _ = self.converse("systemctl reboot");
         let qemu = self.qemu.as_mut().expect("a running machine");
@@ -194,7 +194,7 @@ impl Machine {
         self.start();
     }
 
-    /// Cuts its power: what its kernel had not written to the disk is gone.
+    /// Cuts the machine's power: whatever its kernel had not written to the disk is lost.
     pub fn cut(&mut self) {
         self.end();
     }
@@ -223,7 +223,7 @@ impl Drop for Machine {
     }
 }
 
-/// Waits as long as a script may take.
+/// Waits for at most the time that a script may take.
 fn until<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: impl Fn(&T) -> bool) -> T {
     let begin = Instant::now();
     loop {

@@ -1,23 +1,23 @@
-//! The commands of `docs/install.md`, as they are typed.
+//! The commands of `docs/install.md`, exactly as the document gives them.
 //!
-//! Owns finding them: a block of code whose language is `sh` and a machine (`sh plane`) is typed on
-//! that machine. It must not know what they do.
+//! Owns finding them: a code block with the language `sh` and a machine (`sh plane`) is run on that
+//! machine. It must not know what the commands do.
 
 use std::path::Path;
 
 /// One block of commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The heading that it is under.
+    /// The heading above it.
     pub heading: String,
-    /// The machine that it is typed on.
+    /// The machine on which it is run.
     pub machine: String,
     /// The commands.
     pub commands: String,
 }
 
 impl Block {
-    /// Its first line alone.
+    /// The first line of the block.
     #[must_use]
     pub fn first_line(&self) -> Self {
         let line = self.commands.lines().next().unwrap_or_default();
@@ -28,7 +28,7 @@ impl Block {
     }
 }
 
-/// All blocks that name a machine, in order.
+/// All blocks that name a machine, in the document's order.
 #[must_use]
 pub fn blocks() -> Vec<Block> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/install.md");

@@ -1,20 +1,20 @@
-//! Network namespaces, one a host.
+//! Network namespaces, one for each host.
 //!
-//! Owns making, entering and deleting them with `ip netns`. Entering changes the calling thread
-//! alone; threads it starts afterwards are inside too.
+//! Owns making, entering and deleting them with `ip netns`. Entering moves only the calling thread
+//! and the threads that it starts afterwards.
 
 use std::fs::File;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A network namespace; deleted when dropped.
+/// A network namespace. It is deleted when dropped.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
 }
 
 impl Netns {
-    /// A new namespace with loopback up. Needs root.
+    /// A new namespace with its loopback interface up. Needs root.
     #[must_use]
     pub fn new() -> Self {
         Self::named("ns")
@@ -35,13 +35,13 @@ impl Netns {
         namespace
     }
 
-    /// Its name, as `ip netns` knows it.
+    /// The namespace's name, as `ip netns` shows it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Moves the calling thread into it, for good.
+    /// Moves the calling thread into the namespace permanently.
     pub fn enter(&self) {
         let path = format!("/run/netns/{}", self.name);
         let file = File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -49,7 +49,7 @@ impl Netns {
             .unwrap_or_else(|error| panic!("setns {path}: {error}"));
     }
 
-    /// A command to be run inside.
+    /// A command that will run in the namespace.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
@@ -57,7 +57,7 @@ impl Netns {
         command
     }
 
-    /// Runs a program inside and gives what it printed; panics with its words when it fails.
+    /// Runs a program in the namespace and returns its output. Panics with the output if it fails.
     pub fn exec(&self, words: &[&str]) -> String {
         let [program, arguments @ ..] = words else {
             panic!("no program to run")
@@ -65,7 +65,7 @@ impl Netns {
         checked(words, self.command(program).args(arguments).output())
     }
 
-    /// Runs a program inside; whether it succeeded.
+    /// Runs a program in the namespace. Returns true if it succeeded.
     #[must_use]
     pub fn succeeds(&self, words: &[&str]) -> bool {
         let [program, arguments @ ..] = words else {
@@ -90,7 +90,7 @@ impl Drop for Netns {
     }
 }
 
-/// Runs a program where the caller is and gives what it printed; panics with its words when it fails.
+/// Runs a program in the caller's namespace and returns its output. Panics with the output if it fails.
 pub fn run(words: &[&str]) -> String {
     let [program, arguments @ ..] = words else {
         panic!("no program to run")

@@ -1,6 +1,6 @@
-//! The real programs, run as processes of their own.
+//! The real programs, run as separate processes.
 //!
-//! Owns finding the binaries, their logs, and killing what was started (by its own id).
+//! Owns finding the binaries, their logs, and killing each process it started, by its id.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The path of one of our binaries: in the folder `SENTRAZONE_PROGRAMS`, else beside the test's own
-/// (`target/debug/NAME`).
+/// The path of one of the project's programs: in the folder `SENTRAZONE_PROGRAMS`, or beside the
+/// test's own program (`target/debug/NAME`).
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os("SENTRAZONE_PROGRAMS") {
@@ -30,7 +30,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A running program whose output goes to a file; killed when dropped.
+/// A running program whose output goes to a file. It is killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -39,7 +39,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; standard output and error go to `NAME.log` in `folder`, appended.
+    /// Starts `command`, and appends its standard output and error to `NAME.log` in `folder`.
     #[must_use]
     pub fn start(name: &str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
@@ -56,7 +56,7 @@ impl Process {
         let child = loop {
             match command.spawn() {
                 Ok(child) => break child,
-                // Another test's child that has not come to its program yet has the file open that was just written.
+                // A child forked by another test, before its exec, still has the file open for writing.
                 Err(error)
                     if error.kind() == ErrorKind::ExecutableFileBusy && began.elapsed() < Duration::from_secs(10) =>
                 {
@@ -72,13 +72,13 @@ impl Process {
         }
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The process id (of `ip netns exec`, which becomes the program).
+    /// The process id. For `ip netns exec` this is also the program's, because it execs the program.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -90,19 +90,19 @@ impl Process {
         let _ = kill(Pid::from_raw(id), signal);
     }
 
-    /// Kills it with SIGKILL and waits for its end.
+    /// Sends SIGKILL and waits for the process to end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Ends it with SIGTERM and waits for its end.
+    /// Sends SIGTERM and waits for the process to end.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.child.wait().expect("its exit status")
     }
 
-    /// Its exit status, if it has ended.
+    /// The exit status, if the process has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("its state")
     }

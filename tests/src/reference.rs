@@ -1,20 +1,20 @@
-//! The endpoints' part of the API reference (`docs/api.md`), written from the OpenAPI document.
+//! The list of endpoints in the API reference (`docs/api.md`), generated from the OpenAPI document.
 //!
-//! Owns the form of the tables. The words are the document's; the rest of the page is written by
-//! hand, and not touched.
+//! Owns the form of the tables. The text comes from the OpenAPI document. The rest of the page is
+//! written by hand and is left alone.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Where the part that is generated begins.
+/// The beginning of the generated part.
 pub const BEGIN: &str =
     "<!-- What follows is generated: `cargo run -p sentrazone-tests --bin api-reference` writes it. -->";
-/// Where it ends.
+/// The end of the generated part.
 pub const END: &str = "<!-- What was generated ends here. -->";
 
-/// Codes that many operations share, which the page explains once.
+/// Codes shared by many operations. The page explains them once.
 const SHARED: [&str; 15] = [
     "internal",
     "storage_unavailable",
@@ -33,7 +33,7 @@ const SHARED: [&str; 15] = [
     "unknown_field",
 ];
 
-/// The page with its generated part as `document` says; none where the page has no place for it.
+/// The page with its generated part made again from `document`. `None` if it has no marked place for it.
 #[must_use]
 pub fn renewed(page: &str, document: &Value) -> Option<String> {
     let (before, rest) = page.split_once(BEGIN)?;
@@ -66,7 +66,7 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
             let methods = methods.as_object().into_iter().flatten();
             methods.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
         })
-        // What is always refused needs no place in a reference.
+        // Codes that every operation may return need no mention here.
         .filter(|(_, _, operation)| {
             !operation["operationId"]
                 .as_str()
@@ -88,7 +88,7 @@ fn row(path: &str, method: &str, operation: &Value) -> String {
     if !query.is_empty() {
         let _ = write!(what, " Query: {}.", query.join("; "));
     }
-    // That changes by people are audited the page says once.
+    // The page says once that every change made by a person is audited.
     if (method == "get" || operation["x-permission"] == "agent") && operation["x-audited"] == true {
         what.push_str(" Audited.");
     }
@@ -129,7 +129,7 @@ fn query_parameter(parameter: &Value) -> String {
     }
 }
 
-/// The status of a success and what it holds, and the refusals that are this operation's own.
+/// The status and content of a success, and the refusals specific to this operation.
 fn answers(operation: &Value) -> String {
     let mut shown = Vec::new();
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {

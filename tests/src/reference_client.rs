@@ -1,6 +1,6 @@
-//! The client that was written from the API reference alone (`tests/reference_client.py`).
+//! The client written from the API reference alone (`tests/reference_client.py`).
 //!
-//! Owns its command line. What it prints, and whether that is enough, is the tests'.
+//! Owns its command line. The tests judge its output.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use wgctl::client::PlaneClient;
 const EMAIL: &str = "ops@example.com";
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Makes the admin it logs in as, and gives the words of its command: for the plane at `url`, the
-/// server `server` and its agent's token. Secrets go into files in `folder`.
+/// Creates the admin whose account the client uses, and returns the client's command for the plane at
+/// `url`, the server `server` and the token of its agent. Secrets go into files in `folder`.
 pub async fn command(admin: &PlaneClient, url: &str, server: &str, agent_token: &str, folder: &Path) -> Vec<String> {
     let new = NewUser {
         email: EMAIL.parse().expect("an email"),

@@ -1,8 +1,8 @@
-//! What a running program holds: memory, descriptors, threads (proc(5)).
+//! Resources of a running program: memory, descriptors, threads (proc(5)).
 //!
-//! Owns the reading. It must not judge.
+//! Owns reading them. It must not judge them.
 
-/// What a process held at one moment.
+/// The resources of a process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Resident memory, kB (`VmRSS`).
@@ -14,7 +14,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Of the process with this id.
+    /// Reads the resources of the process with this id.
     #[must_use]
     pub fn of(id: u32) -> Self {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
@@ -32,7 +32,7 @@ impl Resources {
         }
     }
 
-    /// By how much memory grew since `before`, per cent; negative when it shrank.
+    /// The growth in memory since `before`, in per cent. Negative when it shrank.
     #[must_use]
     pub fn growth(&self, before: &Self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "kilobytes of one process")]

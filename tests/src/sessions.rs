@@ -1,9 +1,9 @@
-//! Whether WireGuard sessions last as long as they should, by `wg show … latest-handshakes`.
+//! The lifetime of WireGuard sessions, read from `wg show … latest-handshakes`.
 //!
-//! Owns watching both ends of tunnels. WireGuard itself makes a new session when one is 120 s old
-//! and has something to send (`REKEY_AFTER_TIME`, drivers/net/wireguard/messages.h): that is
-//! natural. A handshake sooner than that, or a session that is gone (0), was provoked. Ages are of
-//! the monotonic clock, so that a system clock that jumps later counts for nothing.
+//! Owns watching both ends of tunnels. WireGuard makes a new session by itself when one is 120 s old
+//! and there is something to send (`REKEY_AFTER_TIME`, drivers/net/wireguard/messages.h). A
+//! handshake sooner than that, or a session that is gone (0), was caused by something else. Ages are
+//! measured by the monotonic clock, so that a jump of the system clock does not matter.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -16,12 +16,12 @@ use wgctl::{PublicKey, Timestamp};
 
 use crate::netns::Netns;
 
-/// `REKEY_AFTER_TIME` less what times in whole seconds get wrong.
+/// `REKEY_AFTER_TIME`, less a tolerance for times in whole seconds.
 const NATURAL_AGE: Duration = Duration::from_secs(117);
-/// A renewal without an answer is tried again after 5 s (`REKEY_TIMEOUT`): on a slow machine the
-/// answers to two tries may both arrive, which makes two sessions of one renewal.
+/// A handshake without an answer is retried after 5 s (`REKEY_TIMEOUT`). On a slow machine both
+/// attempts may be answered, which gives two sessions for one renewal.
 const TRIED_AGAIN: Duration = Duration::from_secs(15);
-/// Between two looks.
+/// The pause between two readings.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// One end of a tunnel.
@@ -39,7 +39,7 @@ impl std::fmt::Display for End {
 }
 
 impl End {
-    /// Where `interface` has `peer`.
+    /// The end at which `interface` has `peer`.
     #[must_use]
     pub fn new(namespace: &Netns, interface: &str, peer: &PublicKey) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl End {
         }
     }
 
-    /// Its latest handshake, Unix seconds; 0 when there is none, nor when interface or peer are gone.
+    /// The time of the latest handshake in Unix seconds. 0 if there is none, or no such interface or peer.
     fn handshake(&self) -> i64 {
         let output = Command::new("ip")
             .args(["netns", "exec", &self.namespace])
@@ -62,14 +62,14 @@ impl End {
     }
 }
 
-/// Watches until it is ended.
+/// A watch on sessions, until it is ended.
 pub struct Sessions {
     ending: Arc<AtomicBool>,
     watcher: Option<JoinHandle<u32>>,
 }
 
 impl Sessions {
-    /// Watches these ends, whose sessions are there.
+    /// Starts watching these ends, whose sessions must exist.
     #[must_use]
     pub fn watch(ends: Vec<End>) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
@@ -89,8 +89,8 @@ impl Sessions {
                 }
                 std::thread::park_timeout(PAUSE);
             }
-            // Both ends of a tunnel see the same handshake: the peers' keys tell them apart, the
-            // larger count of the two ends is the tunnel's.
+            // Both ends of a tunnel see the same handshake, but under different public keys. The larger count
+            // of the two ends is the tunnel's.
             worst(&ends, &seen)
         });
         Self {
@@ -99,7 +99,7 @@ impl Sessions {
         }
     }
 
-    /// Looks once more; how many sessions were replaced before their time, or gone.
+    /// Reads once more. Returns the number of sessions that were replaced too early or are gone.
     #[must_use]
     pub fn end(mut self) -> u32 {
         self.finish()
@@ -119,7 +119,7 @@ impl Drop for Sessions {
     }
 }
 
-/// The larger sum of those seen on devices (`tun0`) and those seen on hosts.
+/// The larger of two sums: the sessions seen on devices (`tun0`), and those seen on hosts.
 fn worst(ends: &[End], seen: &[Seen]) -> u32 {
     let mut sums: BTreeMap<&str, u32> = BTreeMap::new();
     for (end, seen) in ends.iter().zip(seen) {
@@ -128,13 +128,13 @@ fn worst(ends: &[End], seen: &[Seen]) -> u32 {
     sums.into_values().max().unwrap_or(0)
 }
 
-/// What was seen of one session.
+/// The observations of one session.
 #[derive(Debug)]
 struct Seen {
     handshake: i64,
-    /// When that was, by the monotonic clock.
+    /// The time of the handshake, by the monotonic clock.
     born: Instant,
-    /// Whether it came in its time.
+    /// True if the session was not replaced early.
     natural: bool,
     provoked: u32,
 }
@@ -149,14 +149,14 @@ impl Seen {
         }
     }
 
-    /// Takes note of a handshake made at `born`; gives the age of the session that ended, if that
-    /// was before its time.
+    /// Records a handshake made at `born`. Returns the age of the session that ended, if it ended too
+    /// early.
     fn look(&mut self, handshake: i64, born: Instant) -> Option<Duration> {
         if handshake == self.handshake {
             return None;
         }
         let age = born.saturating_duration_since(self.born);
-        // A session that was gone is counted by then; that another takes its place is no second one.
+        // The loss was counted when it was seen: the session that follows does not count again.
         let came_back = self.handshake == 0;
         let in_time = age >= NATURAL_AGE || came_back;
         let again = self.natural && age <= TRIED_AGAIN && !came_back;
@@ -167,7 +167,7 @@ impl Seen {
     }
 }
 
-/// When a handshake that `wg` shows was, while the system's clock is as it was then.
+/// The monotonic time of a handshake that `wg` shows, if the system clock has not been set since.
 fn born(handshake: i64) -> Instant {
     let (now, wall) = (Instant::now(), Timestamp::now());
     let age = if handshake == 0 {

@@ -1,19 +1,19 @@
-//! The configuration reference, made from the packaged examples.
+//! The configuration reference, generated from the packaged examples.
 //!
-//! Owns the form of `docs/configuration.md`. That the examples name every setting with its default is
-//! held by the test of the packages; that the document is what this makes of them, by that of the documents.
+//! Owns the form of `docs/configuration.md`. The packaging tests check that the examples name every
+//! setting with its default. The tests of documents check that the page is up to date.
 
 use std::fmt::Write as _;
 
 /// A program's example configuration.
 pub struct Example<'a> {
-    /// Like `sentrazone-plane`.
+    /// The program's name, like `sentrazone-plane`.
     pub program: &'a str,
-    /// Where it is installed.
+    /// The path at which the example is installed.
     pub path: &'a str,
-    /// What the environment's variables begin with, like `SENTRAZONE_PLANE_`.
+    /// The prefix of its environment variables, like `SENTRAZONE_PLANE_`.
     pub prefix: &'a str,
-    /// Its text: comments, and every setting commented out with its default.
+    /// The example itself: comments, and every setting commented out with its default.
     pub text: &'a str,
 }
 
@@ -23,7 +23,7 @@ struct Setting {
     words: String,
 }
 
-/// The document about all of them.
+/// The configuration reference for these examples.
 #[must_use]
 pub fn configuration(examples: &[Example<'_>]) -> String {
     let mut page = String::from(
@@ -64,7 +64,7 @@ pub fn configuration(examples: &[Example<'_>]) -> String {
     page
 }
 
-/// Tables with their settings, in the file's order; the first one has no name.
+/// The tables and their settings, in the file's order. The first table has no name.
 fn tables(text: &str) -> Vec<(String, Vec<Setting>)> {
     let mut tables = vec![(String::new(), Vec::new())];
     let mut words: Vec<&str> = Vec::new();
@@ -89,7 +89,7 @@ fn tables(text: &str) -> Vec<(String, Vec<Setting>)> {
     tables
 }
 
-/// `#key = value`, in force or commented out.
+/// The key and value of `#key = value`, commented out or not.
 fn setting(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.strip_prefix('#').unwrap_or(line).split_once(" = ")?;
     let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');

@@ -1,10 +1,10 @@
-//! Numbers about samples: middles, tails, and whether two samples could be of one source.
+//! Statistics of samples: medians, tails, and a test whether two samples have the same source.
 //!
-//! Owns the arithmetic. It must not judge.
+//! Owns the arithmetic. It must not judge the result.
 
 use std::time::Duration;
 
-/// The value below which `share` of the samples lie (0.5 is the median); zero without samples.
+/// The value below which `share` of the samples lie (0.5 is the median). Zero without samples.
 #[must_use]
 pub fn quantile(samples: &[Duration], share: f64) -> Duration {
     let mut sorted = samples.to_vec();
@@ -19,17 +19,17 @@ pub fn quantile(samples: &[Duration], share: f64) -> Duration {
     sorted.get(at.min(last)).copied().unwrap_or_default()
 }
 
-/// The test of Kolmogorov and Smirnov.
+/// The result of the two-sample Kolmogorov–Smirnov test.
 #[derive(Debug, Clone, Copy)]
 pub struct Likeness {
     /// The largest distance between the two empirical distributions, 0 to 1.
     pub distance: f64,
-    /// How probable a distance as large is when both samples are of one source.
+    /// The probability of a distance at least this large if both samples have the same source.
     pub probability: f64,
 }
 
-/// How alike two samples are. The probability is the asymptotic one, with Stephens' correction for
-/// samples of finite size (Numerical Recipes, section 14.3).
+/// Compares two samples. The probability is the asymptotic one, with Stephens' correction for samples
+/// of finite size (Numerical Recipes, section 14.3).
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "thousands of samples")]
 pub fn likeness(one: &[Duration], other: &[Duration]) -> Likeness {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn samples_of_one_source_are_alike_and_others_are_not() {
-        // A congruential generator: the same on every run.
+        // A linear congruential generator: the same numbers on every run.
         let noise = |seed: u64| {
             (0..1000).scan(seed, |state, _| {
                 *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -88,7 +88,7 @@ mod tests {
         );
     }
 
-    /// Tables of the statistic: at n = m = 1000 a distance of 0.0607 is as rare as 1 in 20.
+    /// From tables of the statistic: at n = m = 1000, the critical distance for 5 % is 0.0607.
     #[test]
     fn the_probability_is_that_of_the_tables() {
         let shifted = likeness(&samples(0..1000), &samples(61..1061));

@@ -1,6 +1,6 @@
-//! Which programs a process executes, as the kernel tells it (strace(1)).
+//! The programs that a process executes, as the kernel reports them (strace(1)).
 //!
-//! Owns starting a program under strace, and reading what was written down. It must not judge.
+//! Owns starting a program under strace, and reading strace's output. It must not judge the result.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,22 +8,22 @@ use std::process::Command;
 
 use crate::wait::until_blocking;
 
-/// A program under watch, to be started from [`Trace::program`].
+/// A program to be traced. Start it from [`Trace::program`].
 pub struct Trace {
     program: PathBuf,
     output: PathBuf,
 }
 
 impl Trace {
-    /// Of `program`, once; `name` names the files, which lie in `folder`.
+    /// Prepares to trace `program` once. The files are named after `name` and go into `folder`.
     #[must_use]
     pub fn of(program: &Path, name: &str, folder: &Path) -> Self {
         let trace = Self {
             program: folder.join(name),
             output: folder.join(format!("{name}.strace")),
         };
-        // -D: strace is the grandchild, so that the process that was started is the program's own,
-        // with its id and its signals.
+        // -D: strace becomes the grandchild, so that the process that was started is the traced program,
+        // with its own id and signals.
         let script = format!(
             "#!/bin/sh\nexec strace -D -f -e trace=execve,execveat -o '{}' '{}' \"$@\"\n",
             trace.output.display(),
@@ -34,14 +34,14 @@ impl Trace {
         trace
     }
 
-    /// What to start instead of the program.
+    /// The file to start instead of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Every call of execve(2) and execveat(2) by the process with this id, its threads and its
-    /// children, once it has ended.
+    /// All calls of execve(2) and execveat(2) by the process with this id, its threads and its children,
+    /// once it has ended.
     #[must_use]
     pub fn executed(&self, id: u32) -> Vec<String> {
         let ended = |text: &String| {
@@ -58,7 +58,7 @@ impl Trace {
     }
 }
 
-/// Whether strace works here, which some sandboxes forbid; a strace that is not there at all fails.
+/// Returns true if strace works here. Some sandboxes forbid it. Panics if strace is not installed.
 #[must_use]
 pub fn is_allowed() -> bool {
     let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).output();

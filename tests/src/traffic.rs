@@ -1,7 +1,7 @@
 //! Live traffic through a tunnel: a steady ping and an iperf3 stream, counted.
 //!
-//! Owns the programs that make it and the reading of what they printed. A ping is lost when no
-//! answer to it ever came; a late one is not lost. Whether a session was replaced is `sessions`'.
+//! Owns the programs that make the traffic, and reading their output. A ping is lost if it is never
+//! answered; a late answer is not a loss. The module `sessions` detects replaced sessions.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::process::Process;
 use crate::sessions::Sessions;
 use crate::wait;
 
-/// Between two pings.
+/// The interval between two pings.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Answers to wait for before counting, so that a tunnel that is dead at the end is seen.
+/// Answers to wait for before counting, so that a tunnel that is dead at the end is noticed.
 const LAST_ANSWERS: u64 = 10;
-/// No answer is waited for longer.
+/// The longest time for which an answer counts.
 const BELIEVED: Duration = Duration::from_secs(3600);
-/// Small, because encryption is slow under emulation.
+/// A low bit rate, because encryption is slow under emulation.
 const BITS_PER_SECOND: &str = "256k";
 
 /// Traffic through one tunnel.
@@ -27,14 +27,14 @@ pub struct Traffic {
     ping: Process,
     answers: PathBuf,
     stream: Process,
-    // Ends after the stream.
+    // Dropped after the stream.
     _sink: Process,
 }
 
-/// What became of the traffic of some tunnels.
+/// The results of the traffic of some tunnels.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// How many.
+    /// The number of tunnels.
     pub tunnels: u32,
     /// Pings sent.
     pub sent: u64,
@@ -42,19 +42,19 @@ pub struct Tally {
     pub lost: u64,
     /// The longest time without an answered ping.
     pub longest_gap: Duration,
-    /// The slowest answer.
+    /// The longest time that an answer took.
     pub slowest: Duration,
-    /// Sessions replaced before their time, or gone.
+    /// Sessions that were replaced too early or are gone.
     pub rehandshakes: u32,
     /// Seconds in which a stream carried nothing.
     pub stalled: u32,
-    /// Seconds that streams ran.
+    /// The duration of all streams, in seconds.
     pub streamed: u32,
 }
 
 impl Traffic {
-    /// Begins between a device and the host's address in the tunnel; `number` tells this tunnel's
-    /// stream from others of the host.
+    /// Starts traffic between a device and the host's address in the tunnel. `number` sets the port, so
+    /// that a host can have several streams.
     #[must_use]
     pub fn begin(name: &str, device: &Netns, host: &Netns, target: &str, number: u16, folder: &Path) -> Self {
         let port = (5201 + number).to_string();
@@ -74,7 +74,7 @@ impl Traffic {
         let ping = Process::start(&format!("{name}-ping"), ping, folder);
         let mut stream = device.command("iperf3");
         stream.args(["--client", target, "--port", &port, "--time", "0"]);
-        // Small writes: with the usual 128 KiB whole seconds would carry nothing.
+        // Small writes: with the default of 128 KiB, some seconds would carry nothing.
         stream.args(["--bitrate", BITS_PER_SECOND, "--length", "1K"]);
         stream.args(["--format", "k", "--forceflush"]);
         let stream = Process::start(&format!("{name}-stream"), stream, folder);
@@ -94,7 +94,7 @@ impl Traffic {
         traffic
     }
 
-    /// Ends it, once some more pings were answered, and counts.
+    /// Waits until some more pings are answered, ends the traffic and counts.
     #[must_use]
     pub fn end(mut self) -> Tally {
         self.answered(self.pings().last + LAST_ANSWERS);
@@ -130,7 +130,7 @@ impl Traffic {
         wait::until_blocking(&what, || self.pings().last, |last| *last >= number);
     }
 
-    /// Seconds the stream ran, and how many of them it carried nothing.
+    /// The duration of the stream in seconds, and the number of seconds in which it carried nothing.
     fn stream_seconds(&self) -> (u32, u32) {
         let log = self.stream.log();
         let rows = log
@@ -142,20 +142,20 @@ impl Traffic {
     }
 }
 
-/// What `ping` printed, counted.
+/// Counts from the output of `ping`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Pings {
-    /// The latest that was answered; they count up from 1.
+    /// The latest answered sequence number. Numbers start at 1.
     last: u64,
-    /// Before it, those without an answer.
+    /// The number of pings before it without an answer.
     missing: u64,
-    /// The longest row of them.
+    /// The longest run of unanswered pings.
     longest: u64,
     slowest: Duration,
 }
 
 impl Pings {
-    /// Sequence numbers are of 16 bits: a number far below the last one is of the next round.
+    /// Sequence numbers have 16 bits: one far below the last has wrapped around.
     fn read(text: &str) -> Self {
         let mut pings = Self::default();
         for line in text.lines().filter(|line| !line.contains("(DUP!)")) {
@@ -165,13 +165,13 @@ impl Pings {
             let Some(time) = value(line, "time=").and_then(|text| text.parse::<f64>().ok()) else {
                 continue;
             };
-            // Between sending and answer the system's clock may have jumped: that was no waiting.
+            // The system clock may have jumped between request and answer: that is not waiting time.
             let took = Duration::from_secs_f64(time.max(0.0) / 1000.0);
             pings.slowest = pings.slowest.max(if took < BELIEVED { took } else { Duration::ZERO });
             #[expect(clippy::cast_possible_truncation, reason = "the lower 16 bits are what ping shows")]
             let ahead = number.wrapping_sub(pings.last as u16);
             if ahead == 0 || ahead > u16::MAX / 2 {
-                // Late: it was counted as missing.
+                // A late answer: it was counted as missing before.
                 pings.missing = pings.missing.saturating_sub(1);
                 continue;
             }
@@ -189,7 +189,7 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 }
 
 impl Tally {
-    /// Of both.
+    /// The sum of both.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.tunnels += other.tunnels;
@@ -203,14 +203,14 @@ impl Tally {
         self
     }
 
-    /// With what the sessions showed.
+    /// Adds the number of replaced sessions.
     #[must_use]
     pub fn with_sessions(mut self, sessions: Sessions) -> Self {
         self.rehandshakes += sessions.end();
         self
     }
 
-    /// Whether no tunnel noticed anything.
+    /// Returns true if no tunnel was affected.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.lost == 0 && self.rehandshakes == 0

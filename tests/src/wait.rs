@@ -1,17 +1,17 @@
-//! Waiting on conditions, never on time.
+//! Waiting for conditions, never for a fixed time.
 //!
-//! Owns the deadline: generous, because the emulated host is slow; a test that passes does not
+//! Owns the deadline. It is generous, because the emulated host is slow; a test that passes does not
 //! wait for it.
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// How long a condition may take to come true.
+/// The longest time that a condition may take to become true.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Asks until the answer satisfies; panics with the last answer after [`DEADLINE`].
+/// Asks until the answer satisfies the condition. Panics with the last answer after [`DEADLINE`].
 pub async fn until<T, F>(what: &str, ask: impl FnMut() -> F, satisfied: impl Fn(&T) -> bool) -> T
 where
     T: Debug,
@@ -20,7 +20,7 @@ where
     within(DEADLINE, what, ask, satisfied).await
 }
 
-/// Like [`until`], with a deadline of its own.
+/// Like [`until`], with another deadline.
 pub async fn within<T, F>(
     deadline: Duration,
     what: &str,
@@ -45,7 +45,7 @@ where
     }
 }
 
-/// Like [`until`], for a question that blocks.
+/// Like [`until`], for a blocking question.
 pub fn until_blocking<T: Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: impl Fn(&T) -> bool) -> T {
     let start = Instant::now();
     loop {

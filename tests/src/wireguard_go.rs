@@ -1,7 +1,7 @@
-//! An interface that wireguard-go holds (Debian package `wireguard-go`), until it is dropped.
+//! An interface of wireguard-go (Debian package `wireguard-go`), which ends when dropped.
 //!
-//! Needs root and `/dev/net/tun`. The sockets of all namespaces lie in one folder, so an interface's
-//! name must be nobody else's.
+//! Needs root and `/dev/net/tun`. The sockets of all namespaces are in one folder, so the name of an
+//! interface must be unique on the whole machine.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use std::process::{Child, Command, Stdio};
 
 use crate::wait;
 
-/// The process, and the interface it made.
+/// The wireguard-go process and its interface.
 pub struct WireguardGo {
     process: Child,
     interface: String,
 }
 
 impl WireguardGo {
-    /// Runs `command`, which is wireguard-go without arguments, perhaps in a namespace, and waits until it answers.
+    /// Runs `command` (wireguard-go without arguments, perhaps in a namespace) and waits until it answers.
     pub fn start(mut command: Command, interface: &str) -> Self {
         command
             .args(["--foreground", interface])
@@ -36,7 +36,7 @@ impl WireguardGo {
         started
     }
 
-    /// Where it is asked and told.
+    /// The socket on which wireguard-go takes requests.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         PathBuf::from(format!("/var/run/wireguard/{}.sock", self.interface))

@@ -1,4 +1,4 @@
-//! Writes the endpoints' part of `docs/api.md` from the OpenAPI document.
+//! Writes the list of endpoints in `docs/api.md` from the OpenAPI document.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,8 +1,9 @@
-//! `make bench`: how long a change takes from REST to the kernel, and what the programs weigh.
+//! `make bench`: the time a change takes from REST to the kernel, and the memory of the programs.
 //!
-//! Owns the measurements, taken beside `wg set` and `wg syncconf` in the same run, because times in
-//! an emulated host compare only with each other. It asserts nothing about time. With `--userspace`
-//! it runs on this machine itself, in namespaces, on wireguard-go instead of the kernel's WireGuard.
+//! Owns the measurements. They are taken beside `wg set` and `wg syncconf` in the same run, because
+//! times in an emulated host can be compared only with each other. It asserts nothing about time.
+//! With `--userspace` it runs on this machine itself, in namespaces, with wireguard-go instead of
+//! the kernel's WireGuard.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use wgctl::client::PlaneClient;
 
 const SAMPLES: usize = 200;
 
-/// Who holds the interfaces.
+/// The kind of WireGuard that provides the interfaces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holder {
     Kernel,
@@ -65,7 +66,7 @@ async fn main() {
         println!("{:44} {:>8} {:>8} {:>8}", "", "p50", "p99", "max");
         let (create, delete) = create_and_delete(&admin, &host).await;
         row("create over REST, until the interface has it", &create);
-        row("delete over REST, until the interface has not", &delete);
+        row("delete over REST, until the interface no longer has it", &delete);
         row("list of all", &list(&admin, &host, peers).await);
         let (set, syncconf) = wg(peers, holder);
         row("`wg set` of one peer", &set);
@@ -76,7 +77,7 @@ async fn main() {
     memory(&mut lab, &mut host, "with 1,000 peers");
 }
 
-/// Makes peers numbered `which`, eight at a time.
+/// Creates the peers with the numbers `which`, eight at a time.
 async fn fill(admin: &PlaneClient, host: &Host, which: std::ops::Range<usize>) {
     let mut calls = tokio::task::JoinSet::new();
     for number in which {
@@ -122,7 +123,7 @@ async fn list(admin: &PlaneClient, host: &Host, peers: usize) -> Vec<Duration> {
     listed
 }
 
-/// What `wg` takes for one more peer on an interface with as many, process start included.
+/// The time that `wg` takes to add one peer to an interface of `peers`, with the start of its process.
 fn wg(peers: usize, holder: Holder) -> (Vec<Duration>, Vec<Duration>) {
     let namespace = Netns::named("wg");
     let interface = format!("wg{}", std::process::id());
@@ -159,7 +160,7 @@ fn wg(peers: usize, holder: Holder) -> (Vec<Duration>, Vec<Duration>) {
     let (without, with) = (without.display().to_string(), with.display().to_string());
     namespace.exec(&["wg", "setconf", &interface, &without]);
     namespace.exec(&["ip", "link", "set", &interface, "up"]);
-    // In a thread inside, so that the process that is timed is `wg` alone.
+    // In a thread inside the namespace, so that only the process of `wg` is timed.
     let measure = || {
         namespace.enter();
         let (mut set, mut syncconf) = (Vec::new(), Vec::new());
@@ -229,7 +230,7 @@ fn memory(lab: &mut Lab, host: &mut Host, when: &str) {
     );
 }
 
-/// Resident memory of a process, MB (`VmRSS` of proc(5)).
+/// Resident memory of a process in MB (`VmRSS` of proc(5)).
 fn resident(id: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
     let line = status

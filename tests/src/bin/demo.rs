@@ -1,7 +1,7 @@
-//! `make demo`: the product at work on real WireGuard, told step by step.
+//! `make demo`: the product at work on real WireGuard, explained step by step.
 //!
-//! Owns the story. Every step is done by the real programs and checked by what the network does;
-//! the first that fails ends it with a non-zero status.
+//! Owns the order of the steps and their text. The real programs do every step, and the resulting
+//! traffic checks it. The first step that fails ends the demo with a non-zero status.
 
 use std::path::Path;
 use std::time::Instant;
@@ -39,7 +39,7 @@ async fn main() {
     let admin = login(&password).await;
     let peer = create(&admin, &west).await;
 
-    step("A device elsewhere connects with the configuration it got, and pings through the tunnel.");
+    step("A device elsewhere connects with its configuration, and pings through the tunnel.");
     let text = admin
         .peer_configuration(&west.id, peer.id)
         .await
@@ -52,10 +52,10 @@ async fn main() {
     }
     handshake(&admin, &west, &peer).await;
 
-    step("The same as a QR code, for a phone:");
+    step("The same configuration as a QR code, for a phone:");
     println!("{}", lab.wgctl(&["peer", "qr", "los-angeles", "alice-iphone"]));
 
-    step("Disabled, the device is cut off; enabled, it is back.");
+    step("Once disabled, the device is cut off. Enabled again, it reconnects.");
     let disabled = admin.set_peer_enabled(&west.id, peer.id, false).await.expect("disable");
     assert!(
         disabled.applied && device.misses("10.8.0.1"),
@@ -68,12 +68,12 @@ async fn main() {
     assert!(device.reaches("10.8.0.1"), "an enabled peer did not get through");
     say("enabled: pings are answered again");
 
-    step("What the plane knows:");
+    step("The plane's view:");
     println!("{}", lab.wgctl(&["status"]));
     println!("{}", lab.wgctl(&["audit", "--limit", "8"]));
 
     println!(
-        "All of it worked, in {:.0} s: real programs, real WireGuard, nothing simulated.",
+        "Everything worked, in {:.0} s: real programs, real WireGuard, nothing simulated.",
         begin.elapsed().as_secs_f64()
     );
     if keep {
@@ -81,7 +81,7 @@ async fn main() {
     }
 }
 
-/// The first user, made over the local socket as `wgctl user add` does it; gives their password.
+/// Creates the first user over the local socket, as `wgctl user add` does. Returns the password.
 async fn first_user(lab: &Lab) -> String {
     let password: String = wgctl::PresharedKey::generate().expect("randomness").to_base64()[..24].to_owned();
     let email = EMAIL.parse().expect("an email");
@@ -103,7 +103,7 @@ async fn login(password: &str) -> PlaneClient {
         password: password.to_owned(),
     };
     let session = anonymous.login(&login).await.expect("the login");
-    say(&format!("POST /api/login: a token good until {}", session.expires_at));
+    say(&format!("POST /api/login: a token valid until {}", session.expires_at));
     anonymous.with_token(session.token.into())
 }
 
@@ -118,7 +118,7 @@ async fn create(admin: &PlaneClient, host: &Host) -> Peer {
     assert!(peer.applied, "the agent did not confirm");
     assert!(host.has_peer(&peer.public_key), "wg does not show the peer");
     say(&format!(
-        "POST /api/wg-clients/{}: {} has {}; the kernel has it, {took} ms later",
+        "POST /api/wg-clients/{}: {} has {}; the kernel has it after {took} ms",
         host.id, peer.name, peer.address
     ));
     peer
@@ -152,7 +152,7 @@ async fn handshake(admin: &PlaneClient, host: &Host, peer: &Peer) {
 
 /// Leaves everything running until the process is ended.
 async fn stay(password: &str) {
-    println!("\nIt is left running: the plane is on http://127.0.0.1:{PLANE_PORT}. To log in:\n");
+    println!("\nEverything is left running: the plane is at http://127.0.0.1:{PLANE_PORT}. To log in:\n");
     println!(
         "  curl -s http://127.0.0.1:{PLANE_PORT}/api/login -H 'Content-Type: application/json' \\\n    \
          -d '{{\"email\": \"{EMAIL}\", \"password\": \"{password}\"}}'\n"
