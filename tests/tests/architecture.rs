@@ -62,30 +62,121 @@ fn the_plane_links_no_netlink_and_the_agent_no_database() {
     }
 }
 
+/// The parts of the plane, and those that each may import. Tests may import more.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("auth", &["fleet", "keys", "model"]),
+    ("config", &[]),
+    ("fleet", &["history", "model", "relay", "store"]),
+    ("history", &[]),
+    ("http", &["auth", "config", "fleet", "keys", "model", "relay", "store"]),
+    ("keys", &[]),
+    ("model", &[]),
+    ("relay", &["model"]),
+    ("store", &["model"]),
+    ("tls", &["config"]),
+];
+
 #[test]
-fn nothing_outside_the_store_knows_redb() {
-    for file in rust_files(&root().join("plane/src")) {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let inside = file
-            .strip_prefix(root().join("plane/src"))
-            .unwrap()
-            .starts_with("store");
-        assert!(inside || !text.contains("redb::"), "{} names redb", file.display());
+fn the_parts_of_the_plane_import_one_way() {
+    let source = root().join("plane/src");
+    let folders = std::fs::read_dir(&source)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect::<BTreeSet<_>>();
+    let named = IMPORTS.iter().map(|(part, _)| (*part).to_owned()).collect();
+    assert_eq!(folders, named, "a part of the plane has no rule");
+    for (part, allowed) in IMPORTS {
+        for file in rust_files(&source.join(part)).into_iter().filter(|file| !is_test(file)) {
+            let text = code_of(&file);
+            let imported = text.split("crate::").skip(1);
+            let parts = imported.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+            for other in parts.filter(|other| folders.contains(*other)) {
+                assert!(
+                    other == *part || allowed.contains(&other),
+                    "{} imports {other}, which {part} may not",
+                    file.display()
+                );
+            }
+        }
     }
+}
+
+#[test]
+fn only_the_engine_knows_redb_and_its_transactions() {
+    let source = root().join("plane/src");
+    for file in rust_files(&source).into_iter().filter(|file| !is_test(file)) {
+        if file.starts_with(source.join("store/redb")) {
+            continue;
+        }
+        let text = code_of(&file);
+        for name in [
+            "redb::{",
+            "redb::Database",
+            "WriteTx",
+            "ReadTx",
+            "WriteTransaction",
+            "ReadTransaction",
+        ] {
+            assert!(!text.contains(name), "{} names {name}", file.display());
+        }
+        let in_store = file.starts_with(source.join("store"));
+        assert!(in_store || !text.contains("redb::"), "{} names redb", file.display());
+    }
+}
+
+#[test]
+fn the_model_does_no_io() {
+    for file in rust_files(&root().join("plane/src/model")) {
+        let text = code_of(&file);
+        for name in [
+            "std::fs",
+            "std::io",
+            "tokio",
+            "std::thread",
+            "std::process",
+            "SystemTime",
+            "Timestamp::now",
+        ] {
+            assert!(!text.contains(name), "{} names {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_module_with_files_of_its_own_is_a_mod_rs_and_no_folder_is_crowded() {
+    for source in ["plane/src", "agent/src", "wgctl/src", "packaging/src", "tests/src"] {
+        let files = rust_files(&root().join(source));
+        for file in &files {
+            assert!(!file.with_extension("").is_dir(), "{} beside a folder", file.display());
+            let folder = file.parent().unwrap();
+            let neighbours = files.iter().filter(|other| other.parent() == Some(folder)).count();
+            assert!(neighbours <= 16, "{} holds {neighbours} files", folder.display());
+        }
+    }
+}
+
+/// A file's text without its unit tests.
+fn code_of(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
+}
+
+/// Whether a file holds tests alone.
+fn is_test(file: &Path) -> bool {
+    file.components()
+        .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
 }
 
 #[test]
 fn plane_and_agent_execute_no_program() {
     for folder in ["plane/src", "agent/src", "wgctl/src"] {
-        for file in rust_files(&root().join(folder)) {
-            if file
-                .components()
-                .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
-            {
-                continue;
-            }
-            let text = std::fs::read_to_string(&file).unwrap();
-            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for file in rust_files(&root().join(folder))
+            .into_iter()
+            .filter(|file| !is_test(file))
+        {
+            let text = code_of(&file);
             let starts = ["process::Command", "Command::new(", "libc::exec", "posix_spawn"];
             let found: Vec<_> = starts.iter().filter(|start| text.contains(**start)).collect();
             assert!(found.is_empty(), "{} has {found:?}", file.display());

@@ -348,7 +348,7 @@ pub(crate) trait LossyWriteAudit: ReadAudit {
     fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError>;
 }
 
-/// WriteTx what is recorded: the oldest records may go, and nothing else.
+/// Changing what is recorded: the oldest records may go, and nothing else.
 pub(crate) trait WriteAudit: LossyWriteAudit {
     /// Removes records from the oldest on that are older than `before`, at most `limit`, and signs a
     /// word for them. Gives it, and how many were removed now; none when the oldest may stay.
