@@ -1,6 +1,6 @@
-//! Debian's form of the changelog (deb-changelog(5)).
+//! The changelog in Debian's format (deb-changelog(5)).
 //!
-//! Owns the translation from CHANGELOG.md. What is unreleased there is this version's.
+//! Owns the translation from CHANGELOG.md. Its unreleased entries become those of this version.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 const MAINTAINER: &str = "Sentrazone maintainers <maintainers@sentrazone.example>";
 const WIDTH: usize = 79;
 
-/// The changelog of `package`, whose version this is, committed at `date`.
+/// The changelog of `package` at this version, committed at `date`.
 pub(crate) fn of(package: &str, version: &str, date: Timestamp, markdown: &str) -> String {
     let mut text = String::new();
     let mut open = None;
@@ -31,7 +31,7 @@ pub(crate) fn of(package: &str, version: &str, date: Timestamp, markdown: &str) 
     text
 }
 
-/// Headings and items, each in one line.
+/// Headings and items, each joined into one line.
 fn blocks(markdown: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -62,7 +62,7 @@ fn release(heading: &str, version: &str, date: Timestamp) -> (String, Timestamp)
     (name.to_owned(), at)
 }
 
-/// An item, in lines that are not too long.
+/// Appends an item, wrapped into short lines.
 fn fill(text: &mut String, item: &str) {
     let mut line = "  *".to_owned();
     for word in item.split_whitespace() {

@@ -1,6 +1,6 @@
-//! What cargo knows of the crates that are linked into a program.
+//! Crates that are linked into a program, according to cargo.
 //!
-//! Owns asking cargo. It must not judge what it hears.
+//! Owns running cargo and reading its output. It must not judge the result.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 
-/// A crate.
+/// One crate.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Crate {
     pub(crate) name: String,
@@ -18,7 +18,7 @@ pub(crate) struct Crate {
     pub(crate) license: Option<String>,
     pub(crate) authors: Vec<String>,
     pub(crate) manifest_path: PathBuf,
-    /// None for our own.
+    /// None for the project's own crates.
     source: Option<String>,
 }
 
@@ -27,7 +27,7 @@ struct Metadata {
     packages: Vec<Crate>,
 }
 
-/// All crates that Cargo.lock names.
+/// All crates in Cargo.lock.
 pub(crate) struct Crates {
     target: String,
     by_name: BTreeMap<(String, String), Crate>,
@@ -50,8 +50,8 @@ impl Crates {
         })
     }
 
-    /// Others' crates in the program of this package, in order. Procedural macros run in the compiler,
-    /// and are not in it.
+    /// Third-party crates in the program of this package, sorted. Procedural macros are left out: they
+    /// run in the compiler and are not linked.
     pub(crate) fn linked_into(&self, package: &str) -> Result<Vec<Crate>, Failure> {
         let edges = "--edges=normal,no-proc-macro";
         let tree = cargo(&[

@@ -1,43 +1,43 @@
-//! Why something could not be made.
+//! Errors of this program.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why something could not be made.
+/// An error while making the files of the packages.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// cargo did not do what it was asked.
+    /// cargo failed.
     #[error("`cargo {command}` failed: {reason}")]
     Cargo {
-        /// Its arguments.
+        /// The arguments.
         command: String,
-        /// What it said.
+        /// The error output.
         reason: String,
     },
-    /// Something is not the JSON it should be.
+    /// Invalid JSON.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// A crate that is linked, of which cargo says nothing.
-    #[error("{0} is linked, and cargo does not know it")]
+    /// A linked crate that is missing from cargo's metadata.
+    #[error("{0} is linked, but cargo's metadata does not list it")]
     Unknown(String),
     /// A crate without a licence.
-    #[error("{0} does not say under which licence it is")]
+    #[error("{0} has no licence in its metadata")]
     NoLicence(String),
-    /// The date.
+    /// An invalid date.
     #[error("SOURCE_DATE_EPOCH: {0}")]
     Date(#[from] jiff::Error),
 }
 
 impl Failure {
-    /// What went wrong with a file.
+    /// The error for this file.
     pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { path, source }

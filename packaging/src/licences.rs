@@ -1,21 +1,21 @@
-//! `copyright`, as machines read it (DEP-5, copyright-format 1.0).
+//! `copyright` in machine-readable form (DEP-5, copyright-format 1.0).
 //!
-//! Owns its form. The licences' texts are the notices'.
+//! Owns its form. `notices` collects the texts of the licences.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::crates::Crate;
 
-/// What Debian has the text of, in /usr/share/common-licenses.
+/// Licences whose text Debian installs in /usr/share/common-licenses.
 const COMMON: [(&str, &str); 3] = [
     ("Apache-2.0", "Apache-2.0"),
     ("LGPL-2.1-or-later", "LGPL-2.1"),
     ("MPL-2.0", "MPL-2.0"),
 ];
 
-/// Who owns what, and under which licence it is here. `taken_over` is what is in our own source, with its
-/// licence (MIT).
+/// The copyright holders and the licence of every part. `taken_over` lists the files of others in our
+/// own source, with their licence (MIT).
 pub(crate) fn copyright(package: &str, linked: &[Crate], taken_over: &[(&str, &str)]) -> String {
     let mut text = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
@@ -71,7 +71,7 @@ License: MIT or Apache-2.0
     text
 }
 
-/// An SPDX expression in Debian's words.
+/// An SPDX expression in Debian's syntax.
 fn expression(license: &str) -> String {
     let words = license.replace(['(', ')'], "");
     in_debian(&words).replace(" OR ", " or ").replace(" AND ", " and ")

@@ -1,8 +1,8 @@
-//! Makes what the packages hold beside the programs, from the code and from what cargo knows.
+//! Makes the packages' files other than the programs, from the code and from cargo's metadata.
 //!
-//! Owns the folder it is told: one folder a package, with manual pages, completions, changelog,
-//! copyright, the notices of what is linked, and the list of it (CycloneDX). The same commit gives
-//! the same bytes. It must not build or pack anything: `packaging/build` does, and runs this.
+//! Owns the output folder: one folder a package, with manual pages, completions, changelog,
+//! copyright, the notices of linked crates, and their list (CycloneDX). The same commit gives the
+//! same bytes. It must not build or pack anything: `packaging/build` does, and runs this program.
 
 mod changelog;
 mod crates;
@@ -25,26 +25,26 @@ use crate::failure::Failure;
 /// The packages.
 const PACKAGES: [&str; 3] = ["sentrazone-plane", "sentrazone-agent", "wgctl"];
 const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
-/// What lies in our own source and is others': the package, the files, and their licence (MIT).
+/// Third-party files in our own source: the package, the files, and their licence (MIT).
 const TAKEN_OVER: [(&str, &str, &str); 1] = [(
     "sentrazone-plane",
     "plane/src/auth/common_passwords.txt",
     include_str!("../../plane/src/auth/common_passwords.LICENSE"),
 )];
 
-/// Makes what the packages hold beside the programs.
+/// Makes the packages' files other than the programs.
 #[derive(Parser)]
 struct Arguments {
     /// The version of the packages.
     #[arg(long)]
     version: String,
-    /// When this was committed, seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch>).
+    /// Time of the commit, seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch>).
     #[arg(long, env = "SOURCE_DATE_EPOCH")]
     date: i64,
-    /// The target's name, as rustc has it.
+    /// The target triple, as rustc writes it.
     #[arg(long)]
     target: String,
-    /// Where cargo-cyclonedx put its lists, each in a folder named like the package.
+    /// The folder with the lists of cargo-cyclonedx, one subfolder a package.
     #[arg(long)]
     sboms: PathBuf,
     /// The folder to fill.
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     match make(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody may be there to read it.
+            // Standard error may be closed.
             let _ = writeln!(std::io::stderr(), "packaging: {failure}");
             ExitCode::FAILURE
         }

@@ -1,6 +1,6 @@
-//! The notices of what is linked, which its licences ask us to pass on.
+//! The licence notices of linked crates, which their licences require us to pass on.
 //!
-//! Owns finding them in the crates. A text that several crates have is there once.
+//! Owns finding them in the crates. A text shared by several crates is included once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use std::fs;
 use crate::crates::Crate;
 use crate::failure::Failure;
 
-/// What such a file's name begins with, in capitals.
+/// The beginnings of the names of notice files, in capitals.
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
-/// All notices, each under the names of the crates, or files of our own source, that have it.
+/// All notices, each under the names of the crates, or of the files of our own source, that it covers.
 pub(crate) fn of(linked: &[Crate], taken_over: &[(&str, &str)]) -> Result<String, Failure> {
     let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (files, licence) in taken_over {

@@ -1,7 +1,7 @@
 //! Manual pages and completions of the two daemons. wgctl makes its own.
 //!
-//! Owns putting together what the code says of its arguments, and what is written by hand in
-//! `packaging/man`: files, exit codes, what else to read.
+//! Owns joining the arguments defined in the code with the text written by hand in `packaging/man`:
+//! files, exit codes, related pages.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use clap_mangen::Man;
 
 use crate::failure::Failure;
 
-/// Writes them into the folders of their packages.
+/// Writes the pages and completions into the folders of their packages.
 pub(crate) fn write(folder: &Path, date: &str) -> Result<(), Failure> {
     let plane = sentrazone_plane::arguments::Arguments::command();
     let agent = sentrazone_agent::arguments::Arguments::command();

@@ -1,5 +1,5 @@
-//! The architecture holds: who may depend on whom, what the plane must not link, how files open,
-//! and what stands at the top level. What documents say is held by `documents`.
+//! The rules of the architecture: permitted dependencies, libraries the plane must not link, the
+//! opening of source files, and the entries at the top level. `documents` checks the documents.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The names of all packages that `package` links, as built for release (not for tests).
+/// The names of all packages that `package` links in a release build (not in its tests).
 fn linked(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -236,7 +236,7 @@ fn the_api_reference_is_what_the_openapi_document_says() {
     let page = std::fs::read_to_string(root().join("docs/api.md")).unwrap();
     let document = serde_json::from_str(sentrazone_plane::openapi()).unwrap();
     let renewed = sentrazone_tests::reference::renewed(&page, &document).unwrap();
-    assert!(page == renewed, "docs/api.md is behind: run `make docs`");
+    assert!(page == renewed, "docs/api.md is out of date: run `make docs`");
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -1,6 +1,6 @@
-//! The documents are true: every command, option, target, test and link in them is there.
+//! References in the documents: every command, option, target, test and link in them must exist.
 //!
-//! Owns reading Markdown as far as that takes. What a command does is for the tests of the command.
+//! Owns reading Markdown as far as this needs it. The tests of a command check its behaviour.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Every Markdown file that people read, with its text.
+/// Every Markdown file of the project, with its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let tracked = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md"])
@@ -32,7 +32,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The lines of `sh` blocks, continued lines joined, and what stands between backticks in prose.
+/// The lines of `sh` blocks, with continued lines joined, and the text between backticks in prose.
 fn commands(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<String> = None;
@@ -53,7 +53,7 @@ fn commands(text: &str) -> Vec<String> {
                 }
             }
             Some(_) => {}
-            // An arrow between two names is no command.
+            // Two names with an arrow between them are not a command.
             None => found.extend(
                 line.split('`')
                     .skip(1)
@@ -66,7 +66,7 @@ fn commands(text: &str) -> Vec<String> {
     found
 }
 
-/// The simple commands of a line: without comments, between pipes and the like, without `sudo` and variables.
+/// The simple commands of a line, without comments, pipes, `sudo` and variables.
 fn simple(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" #").next().unwrap();
     let line = line.trim_start().trim_start_matches("$ ");
@@ -81,7 +81,7 @@ fn simple(line: &str) -> Vec<Vec<String>> {
     words.filter(|words| !words.is_empty()).collect()
 }
 
-/// What `program path… --help` prints; `None` when there is no such command.
+/// The output of `program path… --help`. `None` if there is no such command.
 struct Help(BTreeMap<Vec<String>, Option<String>>);
 
 impl Help {
@@ -95,7 +95,7 @@ impl Help {
         asked.as_deref()
     }
 
-    /// Whether the help of `path` lists `name` as a command of its own.
+    /// Returns true if the help of `path` lists `name` as a command.
     fn has_command(&mut self, path: &[String], name: &str) -> bool {
         let Some(help) = self.of(path) else { return false };
         let Some((_, commands)) = help.split_once("Commands:\n") else {
@@ -148,7 +148,7 @@ fn every_command_and_option_of_our_programs_is_there() {
                 .of(&path)
                 .unwrap_or_else(|| panic!("{}: {path:?}", document.display()));
             for option in options {
-                // A placeholder like `--…` names none.
+                // A placeholder like `--…` is not an option.
                 let known = option.is_empty()
                     || option == "help"
                     || option == "version"
@@ -206,7 +206,7 @@ fn every_make_target_and_test_is_there() {
     }
 }
 
-/// The anchor that a heading gets, as GitHub makes it.
+/// The anchor that GitHub gives to a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text
@@ -230,7 +230,7 @@ fn every_link_leads_somewhere() {
             };
             assert!(
                 linked.exists(),
-                "{} links to {path}, which is not there",
+                "{} links to {path}, which does not exist",
                 document.display()
             );
             if !fragment.is_empty() {
@@ -239,7 +239,7 @@ fn every_link_leads_somewhere() {
                     .lines()
                     .filter(|line| line.starts_with('#'))
                     .any(|line| anchor(line) == fragment);
-                assert!(there, "{} links to {target}, where no heading is", document.display());
+                assert!(there, "{} links to {target}, which has no such heading", document.display());
             }
         }
     }
@@ -269,6 +269,6 @@ fn the_configuration_reference_is_made_from_the_examples() {
     }
     assert!(
         std::fs::read_to_string(&page).unwrap_or_default() == made,
-        "run `make docs`: docs/configuration.md is of other examples"
+        "run `make docs`: docs/configuration.md does not match the examples"
     );
 }

@@ -1,5 +1,5 @@
-//! CVE-2026-15733 and its like: the plane executes no program, whatever is asked of it. The kernel is
-//! the witness (strace). The agent's share is in `end_to_end`, where there is WireGuard.
+//! CVE-2026-15733 and similar: no request makes the plane execute a program. strace observes the
+//! kernel. The agent's part is in `end_to_end`, where there is WireGuard.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use sentrazone_tests::{reference_client, wait};
 use serde_json::json;
 use wgctl::api::{NewPeer, TokenRotation};
 
-/// Whether strace works; says so where it does not. `CI` promises that it does.
+/// Returns true if strace works, and prints a line if it does not. It must work under `CI`.
 fn allowed() -> bool {
     let allowed = is_allowed();
     if !allowed {
@@ -55,11 +55,11 @@ async fn cve_2026_15733_the_plane_executes_nothing_while_the_whole_api_is_used()
     let id = plane.process().id();
     assert!(plane.process().stop().success());
     let executed = trace.executed(id);
-    assert_eq!(executed.len(), 1, "but for its own start: {executed:#?}");
+    assert_eq!(executed.len(), 1, "nothing but the plane itself: {executed:#?}");
     assert!(executed[0].contains("sentrazone-plane"), "{executed:?}");
 }
 
-/// What the reference does not know: names for a shell, users, servers, backup and restore.
+/// Requests that the reference client does not make: names for a shell, users, servers, backup, restore.
 async fn everything_else(plane: &LoopbackPlane) {
     let admin = plane.admin();
     let server = "los-angeles".parse().unwrap();
@@ -100,7 +100,7 @@ async fn everything_else(plane: &LoopbackPlane) {
         .unwrap();
 }
 
-/// Without this the test above could not fail.
+/// Checks that strace sees an execution: otherwise the test above could not fail.
 #[test]
 fn strace_sees_a_program_that_is_executed() {
     if !allowed() {

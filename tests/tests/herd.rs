@@ -1,5 +1,5 @@
-//! Many agents that lose their plane at once come back without a stampede, and several planes to
-//! dial are dialled wisely. A real plane, real sockets, the agents' own conversation.
+//! Many agents that lose their plane at once return without a stampede, and agents with several
+//! planes dial the right one. The plane, the sockets and the agents' code are real.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use wgctl::ServerId;
 use wgctl::api::NewPeer;
 use wgctl::client::PlaneClient;
 
-/// What arrives together: the width of a bucket.
+/// The width of a bucket: events within it count as simultaneous.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// A plane with agents, each connected and confirmed once.
+/// A plane with agents, each of which has connected and confirmed once.
 struct Scene {
     herd: Herd,
     plane: LoopbackPlane,
@@ -26,9 +26,9 @@ struct Scene {
 }
 
 impl Scene {
-    /// Agents that dial the planes `before` the real one.
+    /// Starts agents that dial the planes `before` ahead of the real one.
     async fn new(agents: usize, before: &[String]) -> Self {
-        // Sockets of the agents, and of the plane that is started from here.
+        // For the sockets of the agents, and of the plane started from here.
         run(&["prlimit", "--pid", &std::process::id().to_string(), "--nofile=16384:"]);
         let folder = tempfile::tempdir().unwrap();
         let plane = LoopbackPlane::start().await;
@@ -53,8 +53,8 @@ impl Scene {
         scene
     }
 
-    /// News for everybody, carried out and confirmed: a poll that returned, so that the next
-    /// failure is a first one.
+    /// Makes a change for every agent and waits until all have confirmed it. Each agent then has a poll
+    /// that succeeded, so that its next failure counts as a first one.
     async fn news(&self) {
         let begin = Instant::now();
         for some in self.servers.chunks(32) {
@@ -68,13 +68,13 @@ impl Scene {
         self.all(What::Confirmed, 1, begin).await;
     }
 
-    /// Waits until every agent did this so many times since.
+    /// Waits until every agent has `times` events of this kind since a moment.
     async fn all(&self, what: What, times: usize, since: Instant) {
         let done = || std::future::ready(self.herd.log.agents(what, times, since));
         wait::until("every agent did it", done, |count| *count == self.servers.len()).await;
     }
 
-    /// Ids, memory and files of the plane's process: VmRSS (proc(5)) in MB, and descriptors.
+    /// Memory of the plane's process in MB (`VmRSS` of proc(5)), and its number of open descriptors.
     fn resources(&mut self) -> (f64, usize) {
         let id = self.plane.process().id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
@@ -85,7 +85,7 @@ impl Scene {
     }
 }
 
-/// The most events in one bucket.
+/// The largest number of events in one bucket.
 fn most_together(events: &[Event], wanted: impl Fn(What) -> bool) -> usize {
     let mut buckets = std::collections::BTreeMap::new();
     let first = events.first().map(|event| event.at);
@@ -96,7 +96,7 @@ fn most_together(events: &[Event], wanted: impl Fn(What) -> bool) -> usize {
     buckets.values().copied().max().unwrap_or_default()
 }
 
-/// A peer with a key of its own.
+/// A peer with its own key.
 fn stranger(name: &str) -> NewPeer {
     NewPeer {
         name: Some(name.parse().unwrap()),
@@ -106,7 +106,7 @@ fn stranger(name: &str) -> NewPeer {
     }
 }
 
-/// What an admin's changes and questions take, until told to stop.
+/// The durations of an admin's changes and reads, until told to stop.
 async fn administrate(admin: PlaneClient, server: ServerId, stop: tokio::sync::watch::Receiver<bool>) -> Vec<Duration> {
     let mut took = Vec::new();
     for number in 0.. {
@@ -165,8 +165,8 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
                 before.1,
             ),
         );
-        // Without the cuts nearly all would come together; the first wait spreads them over half a second.
-        // When they dial is theirs alone; when they are answered is also the machine's.
+        // Without jitter nearly all would dial at once; the first wait spreads them over half a second.
+        // The moment of dialling depends on the agents alone, the moment of the answer also on the load.
         let dialled = most_together(&events, |what| what == What::Dialled);
         assert!(dialled * 2 < agents, "{dialled} of {agents} within 100 ms");
         assert!(files < before.1 * 2, "{} files before, {files} after", before.1);
@@ -176,7 +176,7 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_plane_costs_one_wait() {
     let agents = 20;
-    // Nothing listens there, and nothing is given that port.
+    // Nothing listens on this port, and no program is assigned it.
     let dead = "http://127.0.0.1:1".to_owned();
     let begin = Instant::now();
     let scene = Scene::new(agents, &[dead]).await;
@@ -201,7 +201,7 @@ async fn a_dead_plane_costs_one_wait() {
     );
 }
 
-/// A listener that takes no more connections: further SYNs are dropped (listen(2), backlog).
+/// A listener with a full backlog: further SYNs are dropped (listen(2)).
 fn blackhole() -> (TcpListener, Vec<std::net::TcpStream>) {
     use nix::sys::socket::{Backlog, listen};
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -236,12 +236,12 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
     let silent = events.iter().filter(|event| dialled(event)).count();
     let longest = later.iter().max().unwrap().as_secs_f64();
     figure(
-        "first of two planes swallows everything",
+        "first of two planes accepts connections and never answers",
         3,
         0,
         &format!("connected after {first:.1} s, and after a restart of the other within {longest:.2} s"),
     );
-    assert_eq!(silent, agents, "each waited for it once");
+    assert_eq!(silent, agents, "each waited for the silent plane once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

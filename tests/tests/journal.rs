@@ -1,5 +1,5 @@
-//! What the plane writes to the journal, at the most talkative level, while hostile text comes in
-//! from everywhere: a record stays one line of plain text, and no secret is in it.
+//! The plane's journal at the most verbose level, while hostile text comes in from all sides: each
+//! record stays one line of plain text, and no secret is in it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse battery canary";
 
-/// What would be a record of its own, if it could begin a line; and what a terminal would obey.
+/// Text that would forge a record if it began a line, and terminal control sequences.
 const FORGED: &str = "\r\n2026-01-01T00:00:00Z  INFO FORGED\n\u{1b}]0;FORGED\u{7}\u{1b}[2J\u{85}\u{2028}\u{202e}\0";
 
-/// One request over a connection of its own; gives the whole answer.
+/// Sends one request over a new connection. Returns the whole answer.
 fn ask(port: u16, head: &[u8], body: &[u8]) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     let length = format!("\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(&[head, length.as_bytes(), body].concat()).unwrap();
     let mut answer = Vec::new();
-    // A request that is refused by its head may be cut.
+    // The plane may close the connection of a request that it refuses by its head.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -102,7 +102,7 @@ async fn a_record_of_the_journal_stays_one_line_and_holds_no_secret() {
         &agent,
         &json!({"version": 1, "agent_version": FORGED, "public_key": FORGED}),
     );
-    // Bytes that no URL or header may have, and their escapes.
+    // Bytes that are not allowed in a URL or header, and their escapes.
     for head in [
         format!("GET /{FORGED} HTTP/1.1\r\nHost: x"),
         "GET /%0d%0aFORGED%1b%5b2J%e2%80%a8?q=%0aFORGED HTTP/1.1\r\nHost: x".to_owned(),
@@ -119,12 +119,12 @@ async fn a_record_of_the_journal_stays_one_line_and_holds_no_secret() {
 }
 
 fn judge(log: &str, secrets: &[&str]) {
-    assert!(log.lines().count() > 15, "it was not talkative: {log}");
+    assert!(log.lines().count() > 15, "the log is too short: {log}");
     let obeyed = |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{202e}".contains(c));
     for line in log.split('\n') {
         assert!(!line.contains(obeyed), "{line:?}");
         let forged = line.starts_with("FORGED") || line.starts_with("2026-01-01");
-        assert!(!forged, "a record was made two: {line:?}");
+        assert!(!forged, "one record became two: {line:?}");
     }
     for secret in secrets {
         assert!(!log.contains(secret), "a secret is in the log");

@@ -1,4 +1,4 @@
-//! What the packages install is true: configurations, units, scripts, manual pages.
+//! The installed files match the programs: configurations, units, scripts, manual pages.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-/// The file with every setting in force: `#key = value` without its `#`.
+/// The file with every setting in force: each `#key = value` without its `#`.
 fn uncommented(text: &str) -> String {
     let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| is_name(key));
     let lines = text
@@ -44,11 +44,11 @@ fn the_agents_example_shows_every_setting_with_its_default() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.toml");
     std::fs::write(&path, uncommented(&text)).unwrap();
-    // Together, ca_file and pin are refused.
+    // `ca_file` and `pin` may not be set together.
     let mut config = AgentConfig::read(&path, std::iter::empty()).unwrap();
     assert!(
         config.ca_file.take().is_some(),
-        "an example, for a setting without default"
+        "an example value, because the setting has no default"
     );
     assert_eq!(std::mem::take(&mut config.pin).len(), 1, "another");
     let default = AgentConfig::new(config.plane.clone());
@@ -56,13 +56,13 @@ fn the_agents_example_shows_every_setting_with_its_default() {
     let settings = format!("{default:?}").matches(": ").count();
     assert!(
         settings >= 8,
-        "a setting was added: does the example have it? {default:?}"
+        "a setting was added: add it to the example: {default:?}"
     );
 }
 
 #[test]
 fn the_units_are_valid_and_confined() {
-    // Exposure as systemd counts it, in tenths.
+    // The exposure level of systemd-analyze, in tenths.
     for (name, most) in [("sentrazone-plane", "11"), ("sentrazone-agent", "15")] {
         let (_, text) = packaged(&format!("systemd/{name}.service"));
         let folder = tempfile::tempdir().unwrap();
@@ -89,10 +89,10 @@ fn the_units_are_valid_and_confined() {
     }
 }
 
-/// The crates that are packaged.
+/// The crates that become packages.
 const PACKAGED: [&str; 3] = ["plane", "agent", "wgctl"];
 
-/// What a crate's manifest says of its package.
+/// The packaging metadata in a crate's manifest.
 fn metadata(folder: &str) -> toml::Table {
     let manifest: toml::Table = packaged(&format!("{folder}/Cargo.toml")).1.parse().unwrap();
     manifest["package"]["metadata"]["deb"].as_table().unwrap().clone()
@@ -147,7 +147,7 @@ fn every_file_for_the_packages_is_in_one() {
     }
 }
 
-/// dpkg asks about a conffile that changed on both sides: no program of ours may change one.
+/// dpkg asks about a conffile that changed on both sides, so none of our programs may change one.
 #[test]
 fn the_one_conffile_is_the_planes_which_no_program_writes() {
     let below_etc = |folder| files(folder).into_iter().filter(|(_, to)| to.starts_with("etc/"));
@@ -185,14 +185,14 @@ fn the_maintainer_scripts_are_plain_shell_and_take_what_debhelper_makes() {
     assert_eq!(count, 4);
 }
 
-/// The names of all settings of an example.
+/// The names of all settings in an example.
 fn names(example: &str) -> BTreeSet<String> {
     let names = uncommented(example);
     let names = names.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
     names.filter(|name| is_name(name)).map(str::to_owned).collect()
 }
 
-/// The names of the fields that a configuration's `Debug` shows.
+/// The names of the fields in a configuration's `Debug` output.
 fn fields(shown: &str) -> BTreeSet<String> {
     let words = shown.split(&[' ', '{', ',', '(', '\n'][..]);
     let words = words.filter_map(|word| word.strip_suffix(':'));
@@ -222,7 +222,7 @@ fn the_manual_pages_name_every_setting_there_is() {
                 "audit_retention" => "audit_retention_days",
                 other => other,
             };
-            assert!(told.contains(setting), "{name}(5) says nothing of {setting}");
+            assert!(told.contains(setting), "{name}(5) does not describe {setting}");
         }
         for default in uncommented(&example)
             .lines()
@@ -256,7 +256,7 @@ fn the_manual_pages_explain_every_exit_code_after_which_the_unit_does_not_try_ag
     }
 }
 
-/// The agent with its configuration and state in a folder of the test's own; ends by itself.
+/// Runs the agent with its configuration and state in the test's own folder, until it ends by itself.
 fn agent(folder: &Path) -> std::process::Output {
     let config = folder.join("agent.toml");
     let text = format!(

@@ -1,5 +1,5 @@
-//! A plane that no authority vouches for, and the programs that know it by its pin, or dial it wrongly:
-//! all real, over real sockets.
+//! A plane without a certificate from an authority, and programs that know it by its pin or dial it
+//! in a wrong way. Programs and sockets are real.
 
 // clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
 #![allow(
@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use wgctl::Pin;
 use wgctl::client::{Error, PlaneClient, Target, Trust};
 
-/// A plane, as a rule with a certificate of its own, and a home folder for who talks to it.
+/// A plane, usually with its own certificate, and a home folder for the programs that call it.
 struct Plane {
     process: Option<Process>,
     folder: TempDir,
@@ -63,7 +63,7 @@ impl Plane {
         self.process = None;
         std::fs::remove_file(self.path("plane.log")).ok();
         let mut command = Command::new(binary("sentrazone-plane"));
-        // The same address every time, as agents know it.
+        // The same address every time, because agents remember it.
         if let Some(address) = self.url.strip_prefix("https://") {
             command.env("SENTRAZONE_PLANE_LISTEN", address);
         }
@@ -104,7 +104,7 @@ impl Plane {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // One that is refused may not read it.
+        // A program that refuses its arguments may not read its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -114,7 +114,7 @@ impl Plane {
         succeeded(&self.typed("wgctl", &[&["--socket", &socket], words].concat(), input))
     }
 
-    /// Registers a server; gives its agent's token.
+    /// Registers a server. Returns its agent's token.
     fn add_server(&self) -> String {
         let words = "--json server add los-angeles --endpoint l:51820 --pool 10.8.0.0/24";
         let words: Vec<&str> = words.split(' ').collect();
@@ -170,7 +170,7 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
     let made: Value = serde_json::from_str(&plane.local(&add, "")).unwrap();
     assert_eq!(made["pin"], pin.as_str());
     let token = made["agent_token"].as_str().unwrap();
-    // Without a pin nothing is trusted; the error shows what to compare, and with what.
+    // Without a pin nothing is trusted. The error shows the key to compare, and where to look it up.
     let said = refused(&plane.enroll(token, &[]));
     assert!(
         said.contains(&pin) && said.contains("sentrazone-plane fingerprint"),
@@ -185,7 +185,7 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
     succeeded(&plane.enroll(token, &["--pin", &pin]));
     let written = std::fs::read_to_string(plane.path("agent.toml")).unwrap();
     assert!(written.contains(&format!("pin = \"{pin}\"")), "{written}");
-    // Enrolled again, the pin of before holds; or the certificate's file instead of it.
+    // When enrolled again, the previous pin still holds; a certificate file may replace it.
     succeeded(&plane.enroll(token, &[]));
     let cert = plane.path("state/tls.pem").display().to_string();
     succeeded(&plane.enroll(token, &["--ca-file", &cert]));
@@ -270,7 +270,7 @@ async fn no_refusal_of_the_plane_advises_a_call_of_its_api_to_who_typed_a_comman
 async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
     let plane = Plane::with_tls("off").await;
     let token = plane.add_server();
-    // What was set by hand before stays.
+    // Settings made by hand stay.
     std::fs::write(plane.path("agent.toml"), "backend = \"userspace\"\n").unwrap();
     let words = ["enroll", "--plane", &plane.url, "--token-file", "-"];
     let more = ["--config", "agent.toml", "--state-dir", "kept"];
@@ -331,13 +331,13 @@ async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
     let said = refused(&plane.typed("wgctl", &[&login[..], &["--pin", ANOTHER]].concat(), password));
     assert!(said.contains("somebody is in between"), "{said}");
     succeeded(&plane.typed("wgctl", &[&login[..], &["--pin", &pin]].concat(), password));
-    // Who logs in again need not know it by heart.
+    // A second login does not need the pin again.
     succeeded(&plane.typed("wgctl", &login, password));
     succeeded(&plane.typed("wgctl", &["server", "list"], ""));
-    // A restart keeps the key, and so the login.
+    // A restart keeps the key, and so the session.
     plane.run().await;
     succeeded(&plane.typed("wgctl", &["server", "list"], ""));
-    // Whoever takes the plane's place with another key gets nothing.
+    // An impostor with another key gets nothing.
     plane.process = None;
     std::fs::remove_file(plane.path("state/tls.key")).unwrap();
     plane.run().await;
@@ -350,7 +350,7 @@ async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
     );
 }
 
-/// A certificate is public: it proves nothing without its key.
+/// A certificate is public, so it proves nothing without its private key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stolen_certificate_without_its_key_is_not_taken() {
     let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -379,7 +379,7 @@ async fn a_stolen_certificate_without_its_key_is_not_taken() {
                 let (stream, _) = listener.accept().await.unwrap();
                 if let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await {
                     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
-                    // Whoever does not trust us is gone.
+                    // A client that does not trust this server has closed the connection.
                     let _ = stream.read(&mut [0; 4096]).await;
                     let _ = stream.write_all(answer.as_bytes()).await;
                     let _ = stream.shutdown().await;

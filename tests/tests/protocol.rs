@@ -1,7 +1,7 @@
-//! Messages of released protocol versions, as stored text, still mean what they meant.
+//! Messages of released protocol versions, stored as text, keep their meaning.
 //!
-//! The files in `protocol/v1/` are frozen with the version: a change that breaks this test breaks
-//! hosts that were not upgraded yet.
+//! The files in `protocol/v1/` are frozen with that version. A change that fails this test breaks
+//! hosts that have not been upgraded.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ fn stored(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Reads a stored message, and writes it again as it was.
+/// Reads a stored message, and checks that writing it gives the same text.
 fn same<T: Serialize + DeserializeOwned>(name: &str) -> T {
     let text = stored(name);
     let message: T = serde_json::from_value(text.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -1,5 +1,5 @@
-//! Backup and restore of a real plane by the real command: what is left after a kill, and how long
-//! a large fleet takes.
+//! Backup and restore of a real plane with the real command: the state after a kill, and the time
+//! that a large fleet takes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use wgctl::PrivateKey;
 use wgctl::api::{NewPeer, NewServer};
 use wgctl::client::{PlaneClient, Target};
 
-/// How often the plane is killed in the middle of a restore.
+/// The number of times that the plane is killed in the middle of a restore.
 const KILLS: u32 = 24;
 
-/// A plane in a folder of its own.
+/// A plane in its own folder.
 struct Plane {
     process: Option<Process>,
     folder: TempDir,
@@ -68,7 +68,7 @@ impl Plane {
         file
     }
 
-    /// A server with so many peers, each with its own key.
+    /// Creates a server with this many peers, each with its own key.
     async fn fill(&self, server: &str, pool: &str, peers: usize) {
         let admin = self.admin();
         admin.create_server(&new_server(server, pool), None).await.unwrap();
@@ -84,7 +84,7 @@ impl Plane {
         writers.join_all().await;
     }
 
-    /// What is there: every peer of every server, as `server/name`.
+    /// The current content: every peer of every server, as `server/name`.
     async fn content(&self) -> BTreeSet<String> {
         let admin = self.admin();
         let mut content = BTreeSet::new();
@@ -144,7 +144,7 @@ async fn a_plane_killed_in_a_restore_has_the_old_state_or_the_new_one() {
     for kill in 0..KILLS {
         assert_eq!(plane.content().await, old.1);
         let mut running = restore(&plane, &new.0);
-        // The moment of the fault: spread over the whole of a restore, and past its end.
+        // The moment of the kill: spread over the whole duration of a restore, and past its end.
         std::thread::sleep(whole.mul_f64(2.0 * f64::from(kill) / f64::from(KILLS)));
         let acknowledged = running.ended().is_some_and(|status| status.success());
         plane.process.take().unwrap().kill();
@@ -158,7 +158,7 @@ async fn a_plane_killed_in_a_restore_has_the_old_state_or_the_new_one() {
         );
         assert!(
             !acknowledged || content == new.1,
-            "kill {kill}: what was acknowledged is lost"
+            "kill {kill}: acknowledged changes are lost"
         );
         if content == old.1 {
             kept += 1;
@@ -186,7 +186,7 @@ async fn a_damaged_database_is_replaced_by_the_backup_of_10_000_peers() {
     let database = plane.path("state/plane.redb");
     let on_disk = database.metadata().unwrap().len();
 
-    // What docs/backup.md says to do with a database that is damaged.
+    // The steps of docs/backup.md for a damaged database.
     assert!(plane.process.take().unwrap().stop().success());
     std::fs::rename(&database, plane.path("state/plane.redb.damaged")).unwrap();
     plane.run().await;
@@ -223,7 +223,7 @@ async fn the_command_asks_first_and_keeps_what_was_there_when_it_fails() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&backup.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let unasked = plane.wgctl().arg("restore").arg(&backup).output().unwrap();
-    assert_eq!(unasked.status.code(), Some(2), "there is nobody to ask");
+    assert_eq!(unasked.status.code(), Some(2), "there is no terminal to ask on");
     assert!(String::from_utf8_lossy(&unasked.stderr).contains("servers: 1, peers: 3, users: 0"));
 
     let whole = std::fs::read(&backup).unwrap();
@@ -246,11 +246,11 @@ async fn the_command_asks_first_and_keeps_what_was_there_when_it_fails() {
     assert_eq!(
         std::fs::read(&backup).unwrap(),
         whole,
-        "the backup that was there is still there"
+        "the existing backup was not replaced"
     );
     let names = std::fs::read_dir(plane.folder.path()).unwrap();
     let left = names.filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().starts_with(".all"));
-    assert_eq!(left.count(), 0, "no draft is left");
+    assert_eq!(left.count(), 0, "no temporary file is left");
     let asked: serde_json::Value = {
         let output = plane
             .wgctl()

@@ -1,4 +1,4 @@
-//! Userspace WireGuard: a real wireguard-go, judged by `wg`; and a kernel without WireGuard.
+//! Userspace WireGuard: a real wireguard-go, checked with `wg`; and a kernel without WireGuard.
 //!
 //! Needs root, `/dev/net/tun` and the program wireguard-go (Debian package `wireguard-go`).
 
@@ -16,7 +16,7 @@ use wgctl::device::{Backend as _, DesiredDevice, DesiredPeer, Device, Scope};
 use wgctl::name::InterfaceName;
 use wgctl::{PresharedKey, PrivateKey, PublicKey};
 
-/// A wireguard-go with an interface of its own.
+/// A running wireguard-go with its own interface.
 struct Held {
     _process: WireguardGo,
     name: InterfaceName,
@@ -155,9 +155,9 @@ fn a_socket_that_nobody_answers_says_what_to_start() {
     let name: InterfaceName = format!("szd{}", std::process::id()).parse().unwrap();
     std::fs::create_dir_all("/var/run/wireguard").unwrap();
     let path = PathBuf::from(format!("/var/run/wireguard/{name}.sock"));
-    // The listener goes, its file stays: as after a process that was killed.
+    // The listener is closed and its file stays, as after a process was killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    // A test beside this one may have forked in between: its child holds the listener until it execs.
+    // A test running in parallel may have forked: its child keeps the listener open until it execs.
     let connect = || std::os::unix::net::UnixStream::connect(&path).is_ok();
     until_blocking("nobody listens", connect, |answered| !answered);
     let error = Userspace::new().read(&name).unwrap_err().to_string();
@@ -169,10 +169,10 @@ fn a_socket_that_nobody_answers_says_what_to_start() {
 #[test]
 fn a_kernel_without_wireguard_says_what_to_do() {
     if std::env::var("SENTRAZONE_GUEST_KIND").as_deref() == Ok("straight") {
-        eprintln!("not run: this machine's own kernel has WireGuard, and keeps it");
+        eprintln!("not run: this machine's own kernel has WireGuard, which the test must not disable");
         return;
     }
-    // Loaded by nobody and for nobody, until the guest ends.
+    // From here on nothing can load the module, until the guest ends.
     std::fs::write("/proc/sys/kernel/modprobe", "/bin/false").unwrap();
     let _ = Command::new("rmmod").arg("wireguard").output().unwrap();
     assert!(!PathBuf::from("/sys/module/wireguard").exists(), "the module is in use");

@@ -1,5 +1,5 @@
-//! A backup from elsewhere: it is read to its end, or refused; nothing in it makes us ask for more
-//! memory than it has bytes.
+//! An untrusted backup: it is read to its end or refused, and its content never makes us allocate
+//! more memory than it has bytes.
 
 #![no_main]
 
@@ -15,12 +15,12 @@ fuzz_target!(|data: &[u8]| {
             Ok(Some(Item::Row { key, value })) => writer.row(key, value).expect("a row that was read"),
             Ok(None) => break,
             Err(_) => {
-                assert!(summary(data).is_err(), "refused once and taken once");
+                assert!(summary(data).is_err(), "both readers must refuse it");
                 return;
             }
         }
     }
-    // What was read whole is, written again, the same file.
+    // A backup that was read completely gives the same bytes when written again.
     assert_eq!(writer.end().expect("an end"), data);
     assert!(summary(data).is_ok());
 });

@@ -1,4 +1,4 @@
-//! Bodies of the REST API, both ways: what is read can be written, and is then read as the same.
+//! Bodies of the REST API, both ways: a value that was read can be written, and reads back the same.
 
 #![no_main]
 
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
     same::<Peer>(data);
     same::<AuditRecord>(data);
     same::<Problem>(data);
-    // These have fractions of milliseconds, whose last digit may differ.
+    // These contain fractions of milliseconds, whose last digit may differ.
     read_again::<Report>(data);
     read_again::<Status>(data);
     read_again::<HistoryPoint>(data);

@@ -1,5 +1,5 @@
-//! The agent's cache: whatever is on the disk is the state that was written, or is refused. The
-//! checksums are put right first for every other input, else no record would ever be read.
+//! The agent's cache: the content of the disk is either a state that was written, or refused. For
+//! every other input the checksums are corrected first; otherwise no record would ever be read.
 
 #![no_main]
 
@@ -34,6 +34,6 @@ fuzz_target!(|data: &[u8]| {
     };
     std::fs::write(FOLDER.path().join("desired.cache"), content).expect("a file in memory");
     if let Ok(state) = load(FOLDER.path()) {
-        assert!(state.is_some(), "a cache that is there was taken for none");
+        assert!(state.is_some(), "an existing cache was read as no cache");
     }
 });

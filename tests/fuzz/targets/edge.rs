@@ -1,8 +1,8 @@
 //! A whole request to a running plane, as strangers, people and agents may write it: target, query,
-//! headers, token and body. It answers, and never with an internal error.
+//! headers, token and body. The plane must answer, and never with an internal error.
 //!
 //! An input is a request's first line, headers, an empty line and a body. `@admin`, `@agent` and
-//! `@viewer` in the head stand for tokens that are good; the headers that frame the body are ours.
+//! `@viewer` in the head stand for valid tokens. The target adds the headers that frame the body.
 
 #![no_main]
 
@@ -84,7 +84,7 @@ fn local(socket: &Path, line: &str, body: &Value) -> Value {
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
-/// Headers that say where the body ends or that the answer waits for something.
+/// Headers that set the end of the body, or make the answer wait for something.
 fn frames(line: &[u8]) -> bool {
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
     let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
@@ -106,7 +106,7 @@ fn request(data: &[u8], tokens: &[(&str, String)]) -> Option<Vec<u8>> {
     let body = body.get(2..).unwrap_or_default();
     let mut lines = head.split(|byte| *byte == b'\n');
     let first = lines.next()?;
-    // A poll is held as long as it asks for.
+    // A poll would be held for the time that it requests.
     if first.windows(4).any(|four| four == b"wait") || first.is_empty() {
         return None;
     }

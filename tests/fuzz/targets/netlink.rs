@@ -1,5 +1,5 @@
-//! Answers of the kernel: whatever comes over netlink is a device, an error or nothing; and the plan
-//! to change that device can be put into messages.
+//! Answers of the kernel: any bytes from netlink give a device, an error or nothing, and a plan that
+//! changes that device can be encoded as messages.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use wgctl::device::kernel::conversation::{Conversation, Failure, words};
 use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{DesiredDevice, Device};
 
-/// The number that seeds give their messages.
+/// The sequence number in the messages of the seeds.
 const SEQUENCE: u32 = 1;
 
 fn replace(device: &Device) {
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut taken = |_: &[u8]| -> Result<(), Failure> { Ok(()) };
     let _ = Conversation::acknowledged(SEQUENCE, 3).feed(data, &mut taken);
-    // Past the header, as a message of its own.
+    // The bytes after the header, as a separate message.
     let mut alone = Dump::default();
     if alone.take(data).is_ok() {
         replace(&alone.into_device());

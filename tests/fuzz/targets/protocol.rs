@@ -1,5 +1,5 @@
-//! Messages between agent and plane, both ways, version 1: what is read can be written, and is then
-//! read as the same.
+//! Messages between agent and plane, both ways, version 1: a value that was read can be written, and
+//! reads back the same.
 
 #![no_main]
 
@@ -35,6 +35,6 @@ fuzz_target!(|data: &[u8]| {
     same::<Terms>(data);
     same::<Adoption>(data);
     same::<Adopted>(data);
-    // It has fractions of milliseconds, whose last digit may differ.
+    // It contains fractions of milliseconds, whose last digit may differ.
     let _ = serde_json::from_slice::<Report>(data);
 });

@@ -1,5 +1,5 @@
-//! wg-quick files: read or refused with a line; a device's configuration is, written again, the same;
-//! and what the agent imports carries nothing out.
+//! wg-quick files: each is read, or refused with a line number. A device's configuration is the same
+//! when written again. The agent's import executes nothing from the file.
 
 #![no_main]
 
