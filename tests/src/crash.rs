@@ -367,7 +367,7 @@ fn recovered<S: Stage>(
         .collect();
     let wanted = new.peers.iter();
     let wanted = wanted.map(|peer| (peer.public_key, peer.allowed_ips.iter().copied().collect()));
-    assert_eq!(held, wanted.collect(), "the peers and their networks match the desired state");
+    assert_eq!(held, wanted.collect(), "the peers match the desired state");
     let sealed = new.peers.iter().filter(|peer| peer.preshared_key.is_some());
     let with_secret = device.peers.values().filter(|peer| peer.preshared_key.is_some());
     assert_eq!(with_secret.count(), sealed.count());

@@ -239,7 +239,7 @@ fn every_link_leads_somewhere() {
                     .lines()
                     .filter(|line| line.starts_with('#'))
                     .any(|line| anchor(line) == fragment);
-                assert!(there, "{} links to {target}, which has no such heading", document.display());
+                assert!(there, "{} links to {target}: no such heading", document.display());
             }
         }
     }

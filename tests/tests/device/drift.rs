@@ -1,4 +1,4 @@
-//! Drift on a real kernel: made by `wg`, `ip` and `nft`, and judged by them.
+//! Drift on a real kernel, caused and checked with `wg`, `ip` and `nft`.
 
 mod rig;
 
@@ -19,8 +19,8 @@ use wgctl::drift::DriftPolicy;
 
 use rig::Rig;
 
-/// Something others do: what it is to be called at least, whether sessions of others outlive it in
-/// the kernel, and the words that do it.
+/// A change by others: the kind of drift that must be reported, whether other sessions survive it in
+/// the kernel, and the commands that make it.
 struct Meddling {
     kind: DriftKind,
     spares_sessions: bool,
@@ -52,13 +52,13 @@ const MEDDLINGS: &[Meddling] = &[
         act: |rig| rig.wg(&["peer", &rig.key(0), "persistent-keepalive", "25"]),
     },
     Meddling {
-        // Stolen by a peer that is recorded.
+        // Stolen by a recorded peer.
         kind: AllowedIpsChanged,
         spares_sessions: true,
         act: |rig| rig.wg(&["peer", &rig.key(1), "allowed-ips", "10.8.0.2/32,10.8.0.3/32"]),
     },
     Meddling {
-        // Stolen by one that is not.
+        // Stolen by a peer that is not recorded.
         kind: AllowedIpsChanged,
         spares_sessions: true,
         act: |rig| rig.wg(&["peer", &rig::stranger(), "allowed-ips", "10.8.0.2/32"]),
@@ -136,7 +136,7 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
     {
         let (before, session) = (rig.state(), rig.session());
         act(&rig);
-        assert_ne!(rig.state(), before, "{kind}: others did something");
+        assert_ne!(rig.state(), before, "{kind}: the change took effect");
         rig.round();
         assert_eq!(rig.state(), before, "{kind}");
         let report = rig.report().unwrap();
@@ -152,7 +152,7 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
         assert_eq!(
             (rig.writes(), rig.report()),
             (writes, None),
-            "{kind}: it was mended whole"
+            "{kind}: everything was repaired"
         );
     }
     device.connect(&rig.device_configuration());
@@ -201,7 +201,7 @@ fn a_round_with_nothing_to_do_sends_no_write_as_strace_and_monitors_see_it() {
             rig.round();
         }
     });
-    assert!(!traced.reads.is_empty(), "strace sees what is asked");
+    assert!(!traced.reads.is_empty(), "strace sees the reads");
     assert_eq!((traced.writes, rig.writes()), (Vec::<String>::new(), writes));
     kill(Pid::from_raw(i32::try_from(monitor.id()).unwrap()), Signal::SIGTERM).unwrap();
     let mut told = String::new();
@@ -220,13 +220,13 @@ fn a_round_with_nothing_to_do_sends_no_write_as_strace_and_monitors_see_it() {
     );
 }
 
-/// The netlink messages that a thread sent.
+/// The netlink messages sent by a thread.
 struct Traced {
     reads: Vec<String>,
     writes: Vec<String>,
 }
 
-/// What this thread sends meanwhile, as strace sees it.
+/// The messages that this thread sends during `act`, from strace.
 fn traced(folder: &Path, act: impl FnOnce()) -> Traced {
     let (log, ready) = (folder.join("strace"), folder.join("strace.ready"));
     let mut strace = Command::new("strace")
@@ -243,7 +243,7 @@ fn traced(folder: &Path, act: impl FnOnce()) -> Traced {
     strace.wait().unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
     let sent = text.lines().filter(|line| line.contains("nlmsg_type="));
-    // Of a family that it does not know strace shows a dump's flags as a number.
+    // For a family that strace does not know, it prints the flags of a dump as a number.
     let (reads, writes) = sent
         .map(str::to_owned)
         .partition(|line| ["NLM_F_DUMP", "|0x300", "GET"].iter().any(|mark| line.contains(mark)));
@@ -275,11 +275,11 @@ fn what_the_kernel_tells_of_is_repaired_without_waiting_for_a_round() {
         let begin = Instant::now();
         namespace.exec(act);
         wait::until_blocking(
-            "it is as it was",
+            "the state is as before",
             || shown::interface(&namespace, "wg0"),
             |state| *state == before,
         );
-        // The next round that comes anyway is half a minute away.
+        // The next regular round is half a minute away.
         let took = begin.elapsed();
         println!("{act:?}: repaired within {took:?}");
         assert!(took < Duration::from_secs(15), "{act:?} took {took:?}");

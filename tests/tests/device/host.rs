@@ -25,7 +25,7 @@ impl Lab {
         serde_json::from_str(&self.namespace.exec(words)).unwrap()
     }
 
-    /// The interface's addresses but link-local ones.
+    /// The interface's addresses except link-local ones.
     fn addresses(&self) -> BTreeSet<String> {
         let shown = self.json(&["ip", "-j", "address", "show", "dev", "wg0"]);
         let infos = shown[0]["addr_info"].as_array().unwrap();
@@ -36,7 +36,7 @@ impl Lab {
             .collect()
     }
 
-    /// The routes over the interface that are ours.
+    /// The routes over the interface that the agent made.
     fn routes(&self) -> BTreeSet<String> {
         let mut routes = BTreeSet::new();
         for family in ["-4", "-6"] {
@@ -223,7 +223,7 @@ fn masqueraded_packets_find_their_way_back() {
         std::fs::write(format!("/proc/sys/net/{switch}"), "1").unwrap();
     }
     let reaches = |target: &str| inside.succeeds(&["ping", "-c", "1", "-W", "2", target]);
-    assert!(!reaches("192.0.2.2"), "nobody outside knows the way back");
+    assert!(!reaches("192.0.2.2"), "the network outside has no route back");
     let wanted = spec(&[], &[], &["10.8.0.0/24", "fd00:8::/64"]);
     lab.host.configure(&wanted).unwrap();
     assert!(reaches("192.0.2.2") && reaches("fd00:9::2"));

@@ -1,6 +1,6 @@
-//! The kernel side on a real kernel, judged by `wg`, `ip` and `nft`.
+//! Devices and hosts on a real kernel, checked with `wg`, `ip` and `nft`.
 //!
-//! Each test has a network namespace of its own. They need root and WireGuard in the kernel.
+//! Each test has its own network namespace. They need root and WireGuard in the kernel.
 
 mod crash;
 mod drift;
@@ -20,7 +20,7 @@ use wgctl::device::{Backend as _, DesiredDevice, DesiredPeer, Device, Plan, Scop
 use wgctl::name::InterfaceName;
 use wgctl::{PrivateKey, PublicKey};
 
-/// A namespace that the test's thread is in, with sockets opened there.
+/// The namespace of the test's thread, with sockets opened in it.
 struct Lab {
     namespace: Netns,
     kernel: Kernel,
@@ -55,14 +55,14 @@ impl Lab {
         plan(desired, &self.read(), &Scope::All)
     }
 
-    /// Makes the interface what is desired; afterwards there is nothing left to say.
+    /// Applies the desired state, and checks that a second plan is empty.
     fn converge(&mut self, desired: &DesiredDevice) {
         let first = self.plan(desired);
         self.kernel.apply(&self.name, &first).unwrap();
         assert!(self.plan(desired).is_empty(), "the second plan is empty");
     }
 
-    /// What `wg` shows: the peers' public keys with their columns after it.
+    /// The output of `wg`: public keys of the peers, with their other columns.
     fn shown(&self) -> BTreeMap<String, Shown> {
         let dump = self.namespace.exec(&["wg", "show", self.name.as_str(), "dump"]);
         dump.lines().skip(1).map(Shown::parse).collect()

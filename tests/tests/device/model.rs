@@ -1,4 +1,4 @@
-//! The model in memory, held against the kernel: the same changes leave both the same.
+//! The in-memory model compared with the kernel: the same changes lead both to the same state.
 
 use proptest::prelude::*;
 use wgctl::PresharedKey;
@@ -7,7 +7,7 @@ use wgctl::device::plan::{ChangeKind, PeerChange};
 
 use super::*;
 
-/// Any change, sensible or not: of peers that are there or not, with addresses that others hold.
+/// Any change, sensible or not: of existing peers or others, with addresses that other peers hold.
 fn change() -> impl Strategy<Value = PeerChange> {
     let kind = prop_oneof![
         3 => Just(ChangeKind::Create),

@@ -1,6 +1,6 @@
-//! A host that had WireGuard before us: taken over, handed back, taken over again, while it works.
+//! A host whose WireGuard is older than the agent: adopted, released and adopted again under traffic.
 //!
-//! `wg`, `ip`, `nft` and `ping` are the judges.
+//! Checked with `wg`, `ip`, `nft` and `ping`.
 
 mod hand_made;
 
@@ -73,11 +73,11 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
         .await
         .unwrap();
     let (now, grown) = counted(&scene.host, &scene.alice.key());
-    assert!(goes_on(session, now), "{session} {now}: no new handshake was needed");
-    assert!(grown > transferred, "the kernel's counters go on");
+    assert!(goes_on(session, now), "{session} {now}: the session continued");
+    assert!(grown > transferred, "the kernel's counters continue");
     assert!(
         alice.transfer_rx <= grown - transferred,
-        "what came before the adoption is not counted: {alice:?}"
+        "bytes from before the adoption are not counted: {alice:?}"
     );
     assert!(alice.latest_handshake_at.is_some());
 
@@ -94,7 +94,7 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
     );
     assert!(
         !scene.host.has_peer(&carol.public_key),
-        "imported peers are peers like others"
+        "imported peers behave like others"
     );
 
     assert!(refused(&scene.agent(&["release"])).contains("stop it first"));
@@ -247,13 +247,13 @@ async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
     let endpoint = admin.server(&host.id).await.unwrap().endpoint;
     let device = lab.device("alice");
     device.connect(&alice.configuration("10.8.0.2", &key.public_key(), endpoint.host()));
-    assert!(device.reaches("10.8.0.1"), "with what was on the device all along");
+    assert!(device.reaches("10.8.0.1"), "with its earlier configuration");
 
     let ours = ["nft", "list", "table", "inet", "sentrazone-wg0"];
     assert!(host.namespace.succeeds(&ours));
     assert!(host.agent().stop().success());
     let words = said(&agent(&host, &["release"]));
-    assert!(!host.namespace.succeeds(&ours), "our masquerading is taken away");
+    assert!(!host.namespace.succeeds(&ours), "our masquerading is removed");
     let kept = words
         .lines()
         .find_map(|line| line.trim().strip_prefix("nft '")?.strip_suffix('\''));
@@ -263,7 +263,7 @@ async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
         rules.contains("ip saddr 10.8.0.0/24 oifname != \"wg0\" masquerade"),
         "{rules}"
     );
-    assert!(device.reaches("10.8.0.1"), "the tunnel goes on");
+    assert!(device.reaches("10.8.0.1"), "the tunnel keeps working");
 }
 
 #[tokio::test(flavor = "multi_thread")]

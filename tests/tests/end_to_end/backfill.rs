@@ -1,4 +1,4 @@
-//! An outage of the plane leaves no hole in history and loses no byte.
+//! After an outage of the plane, history has no gap and no byte is missing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wgctl::client::HistoryQuery;
 
 use crate::create_applied;
 
-/// The server's bytes as the kernel counts them: received, sent.
+/// The kernel's count of the server's bytes: received, sent.
 fn kernel(host: &Host) -> (u64, u64) {
     let sum = |column: usize| {
         let dump = host.dump();
@@ -40,7 +40,7 @@ async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
     lab.plane().stop();
     for round in 1..=5u64 {
         assert!(ping(), "the tunnel does not need the plane");
-        // Minutes are what this is about: each round is most of one, whatever happens in it.
+        // History is in minutes: each round takes most of one, however long its steps take.
         let until = begin.after(Duration::from_secs(round * 40));
         wait::until("time passes", async || Timestamp::now(), |now| *now >= until).await;
         if round == 2 {
@@ -83,6 +83,6 @@ async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
         .filter(|pair| pair[1].transfer_rx > pair[0].transfer_rx);
     assert!(
         grew.count() >= 3,
-        "the traffic of the outage is where it happened: {points:?}"
+        "the traffic of the outage is in its own minutes: {points:?}"
     );
 }

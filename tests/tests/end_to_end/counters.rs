@@ -1,4 +1,4 @@
-//! Totals are of a peer's life: what the kernel forgets, they keep.
+//! Totals cover the whole life of a peer, although the kernel's counters start again.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::wait;
@@ -40,7 +40,7 @@ async fn transfers_survive_disable_enable_and_an_agent_killed_without_warning() 
     let second = at_least(first + 4_000).await;
 
     host.agent().kill();
-    assert!(ping(), "nobody is there to count, and the tunnel works");
+    assert!(ping(), "the tunnel works while nothing counts");
     host.start();
     let third = at_least(second + 4_000).await;
     assert!(

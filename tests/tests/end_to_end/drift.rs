@@ -1,5 +1,5 @@
-//! What others do to a running agent's interface, with `wg`, `ip` and `nft`: it is as it was soon,
-//! and whoever was not the subject notices nothing.
+//! Changes by others to a running agent's interface, with `wg`, `ip` and `nft`: they are repaired
+//! soon, and tunnels that the change does not concern are not disturbed.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::{shown, wait};
@@ -56,7 +56,7 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
     let session = || {
         let mut rows = host.dump().into_iter();
         let row = rows.find(|row| row[0] == steady.public_key.to_string()).unwrap();
-        // Endpoint and latest handshake, which go with a session.
+        // Endpoint and latest handshake, which are lost with a session.
         (row[2].clone(), row[4].clone())
     };
     let whole = picture();
@@ -75,7 +75,7 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
         meddle(words);
         wait::until(what, &repaired, |now| *now > counted).await;
         wait::until_blocking(what, picture, |now| *now == whole);
-        assert_eq!(session(), before, "{what}: no new handshake was needed");
+        assert_eq!(session(), before, "{what}: the session continued");
     }
     assert!(device.reaches("10.8.0.1"));
     for (what, words) in resets {
@@ -85,7 +85,7 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
         wait::until_blocking(what, picture, |now| *now == whole);
     }
     online(&lab, &host).await;
-    // Else the device goes on with its old session for some 15 s (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
+    // Otherwise the device uses its old session for some 15 s more (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
     device.connect(&configuration);
     assert!(device.reaches("10.8.0.1"));
 

@@ -1,5 +1,5 @@
-//! CVE-2026-15733, openwrt/luci #7452, and their like: neither plane nor agent executes a program
-//! while an interface is made, peers come and go, and it is put right after others changed it.
+//! CVE-2026-15733, openwrt/luci #7452, and similar: neither plane nor agent executes a program while
+//! an interface is made, peers are added and removed, and changes by others are repaired.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::process::binary;
@@ -49,7 +49,7 @@ async fn cve_2026_15733_agent_and_plane_execute_nothing() {
     assert!(host.agent().stop().success());
     assert!(lab.plane().stop().success());
     for (program, executed) in [("agent", agent.executed(ids.0)), ("plane", plane.executed(ids.1))] {
-        assert_eq!(executed.len(), 1, "but for its own start: {executed:#?}");
+        assert_eq!(executed.len(), 1, "nothing but the program itself: {executed:#?}");
         assert!(executed[0].contains(&format!("sentrazone-{program}")), "{executed:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the agent does to its host, and what it leaves alone.
+//! Effects of the agent on its host, and the things it leaves alone.
 
 use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
@@ -28,7 +28,7 @@ async fn a_foreign_interface_of_the_same_name_is_refused_and_left_alone() {
         host.namespace
             .exec(&["ip", "-d", "link", "show", "wg0"])
             .contains("dummy"),
-        "it is as it was"
+        "the link is unchanged"
     );
 }
 
@@ -62,12 +62,12 @@ async fn an_agent_without_a_plane_restores_everything_from_its_cache() {
     device.connect(&text);
     lab.plane().kill();
     host.agent().kill();
-    assert!(device.reaches("10.8.0.1"), "neither plane nor agent is needed");
-    // What a reboot does to an interface.
+    assert!(device.reaches("10.8.0.1"), "the tunnel needs neither plane nor agent");
+    // A reboot removes the interface.
     host.namespace.exec(&["ip", "link", "del", "wg0"]);
     host.start();
     wait::until_blocking("the peer is back", || host.has_peer(&peer.public_key), |there| *there);
-    // Else the device goes on with its old session for some 15 s (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
+    // Otherwise the device uses its old session for some 15 s more (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
     device.connect(&text);
     assert!(device.reaches("fd00:8::1"), "the tunnel is back");
 }
@@ -89,7 +89,7 @@ async fn killing_plane_and_agent_drops_no_session() {
     online(&lab, &host).await;
     assert!(lab.admin().peer(&host.id, peer.id).await.unwrap().applied);
     assert!(device.reaches("10.8.0.1"));
-    assert_eq!(host.namespace.exec(&handshakes), before, "no new handshake was needed");
+    assert_eq!(host.namespace.exec(&handshakes), before, "the session continued");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +181,7 @@ async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_
     assert_eq!(token.trim(), host.token(), "nothing was overwritten");
 }
 
-/// What `enroll` says, the token from a file.
+/// The output of `enroll`, with the token in a file.
 fn enroll(lab: &Lab, host: &Host, token: &str, more: &[&str]) -> String {
     let file = lab.folder().join("next-token");
     std::fs::write(&file, token).unwrap();
@@ -215,7 +215,7 @@ async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
     assert!(words.contains("los-angeles had another host's key"), "{words}");
     let words = enroll(&lab, &host, &new, &[]);
     assert!(words.contains("systemctl restart sentrazone-agent"), "{words}");
-    // The agent has the old token still, and works.
+    // The agent still has the old token, and works.
     create_applied(&lab, &host, "before").await;
     host.agent().stop();
     host.start();
@@ -243,7 +243,7 @@ async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
     wait::until("the old token is dead", || admin.statuses(), offline)
         .await
         .unwrap();
-    assert!(host.agent().ended().is_none(), "it goes on, for the tunnels' sake");
+    assert!(host.agent().ended().is_none(), "the agent keeps running");
     host.agent().kill();
     let token = lab.folder().join("rotated");
     std::fs::write(&token, &rotated).unwrap();
@@ -292,7 +292,7 @@ async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
         .arg(host.state());
     assert!(
         enroll.output().unwrap().status.success(),
-        "over the packaged example, where all is a comment"
+        "over the packaged example, which has only comments"
     );
     host.start();
     online(&lab, &host).await;

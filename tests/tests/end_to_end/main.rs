@@ -1,5 +1,5 @@
-//! From REST to the kernel, with the real programs on real WireGuard: plane, agents and devices in
-//! namespaces of their own, judged by `wg`, `ip`, `ping`, `nft` and `zbarimg`.
+//! From REST to the kernel, with the real programs on real WireGuard: plane, agents and devices, each
+//! in its own namespace, checked with `wg`, `ip`, `ping`, `nft` and `zbarimg`.
 //!
 //! Needs root and a kernel with WireGuard: run with `cargo kernel-test --test end_to_end`.
 
@@ -20,7 +20,7 @@ use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
 use wgctl::api::{NewPeer, Peer};
 
-/// Makes a peer of this name with everything else left to the plane.
+/// Creates a peer of this name. The plane chooses everything else.
 async fn create(lab: &Lab, host: &Host, name: &str) -> Peer {
     let new = NewPeer {
         name: Some(name.parse().unwrap()),
@@ -29,15 +29,15 @@ async fn create(lab: &Lab, host: &Host, name: &str) -> Peer {
     lab.admin().create_peer(&host.id, &new, None).await.unwrap()
 }
 
-/// Makes a peer once the agent is there to apply it.
+/// Creates a peer once the agent can apply it.
 async fn create_applied(lab: &Lab, host: &Host, name: &str) -> Peer {
     online(lab, host).await;
     let peer = create(lab, host, name).await;
-    assert!(peer.applied, "the agent is there, so the kernel has it: {peer:?}");
+    assert!(peer.applied, "the agent is online, so the kernel has it: {peer:?}");
     peer
 }
 
-/// Waits until the server's agent is online and has applied what is recorded.
+/// Waits until the server's agent is online and has applied the record.
 async fn online(lab: &Lab, host: &Host) {
     let admin = lab.admin();
     wait::until(

@@ -1,4 +1,4 @@
-//! Making peers, many and odd ones, and seeing them in the kernel.
+//! Peers of many forms and in large numbers, checked in the kernel.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ async fn sixty_four_parallel_creates_give_sixty_four_peers_and_addresses() {
             name: Some(format!("device-{number}").parse().unwrap()),
             ..NewPeer::default()
         };
-        // An emulated host may be too slow to fill the stock in time: then nothing was made.
+        // An emulated host may be too slow to fill the stock in time. The call then creates nothing.
         calls.spawn(async move {
             loop {
                 match admin.create_peer(&id, &new, None).await {
@@ -35,7 +35,7 @@ async fn sixty_four_parallel_creates_give_sixty_four_peers_and_addresses() {
     }
     let peers = calls.join_all().await;
     let addresses: BTreeSet<_> = peers.iter().flat_map(|peer| peer.addresses.clone()).collect();
-    assert_eq!(addresses.len(), 128, "an IPv4 and an IPv6 address each, none twice");
+    assert_eq!(addresses.len(), 128, "an IPv4 and an IPv6 address each, all different");
     let keys: BTreeSet<String> = peers.iter().map(|peer| peer.public_key.to_string()).collect();
     let kernel = || host.kernel_peers().into_iter().collect::<BTreeSet<_>>();
     wait::until_blocking("the kernel has all of them", kernel, |found| *found == keys);
@@ -117,7 +117,7 @@ async fn changing_one_peer_leaves_the_others_unmentioned() {
     };
     assert!(admin.update_peer(&host.id, changing.id, &patch).await.unwrap().applied);
     let after = row();
-    // Endpoint and latest handshake (columns 3 and 5 of `wg show dump`) go when a session is dropped.
+    // Endpoint and latest handshake (columns 3 and 5 of `wg show dump`) are lost with a session.
     assert_eq!((&before[2], &before[4]), (&after[2], &after[4]));
     assert!(device.reaches("10.8.0.1"));
 }
@@ -137,5 +137,5 @@ async fn a_peer_expires_by_the_agents_own_clock_while_the_plane_is_away() {
     assert!(peer.applied && host.has_peer(&peer.public_key));
     lab.plane().kill();
     wait::until_blocking("it is gone", || host.has_peer(&peer.public_key), |there| !there);
-    assert!(Timestamp::now() >= end, "not before its time");
+    assert!(Timestamp::now() >= end, "no earlier than its expiry");
 }

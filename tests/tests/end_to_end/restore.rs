@@ -1,5 +1,5 @@
-//! A restore under a live tunnel: the host goes to the restored state, and who is in both is not
-//! disturbed.
+//! A restore under a live tunnel: the host gets the restored state, and peers that both states have
+//! are not disturbed.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
@@ -12,7 +12,7 @@ use sentrazone_tests::wait;
 
 use crate::{create, create_applied, online};
 
-/// A ping that goes on until it is asked what it saw.
+/// A ping that runs until its result is read.
 struct Pings(Child);
 
 impl Pings {
@@ -22,9 +22,9 @@ impl Pings {
         Self(command.spawn().unwrap())
     }
 
-    /// How many were sent, and how many came back.
+    /// Returns the number of pings and the number of answers.
     fn end(self) -> (u32, u32) {
-        // ping prints its statistics when it is interrupted (ping(8)).
+        // ping prints its statistics when interrupted (ping(8)).
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGINT).unwrap();
         let output = self.0.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -42,7 +42,7 @@ impl Pings {
     }
 }
 
-/// The peer's latest handshake, by `wg`.
+/// The peer's latest handshake, according to `wg`.
 fn handshake(host: &Host, key: &str) -> String {
     let dump = host.dump();
     let peer = dump.iter().find(|row| row[0] == key).unwrap();
@@ -86,7 +86,7 @@ async fn a_restore_brings_the_host_to_the_restored_state_and_leaves_the_tunnel_a
     assert_eq!(
         handshake(&host, &kept.public_key.to_string()),
         session,
-        "a handshake anew"
+        "a new handshake"
     );
     println!(
         "fault: restore under a live tunnel | runs 1 | lost {} of {sent} pings, 0 re-handshakes | kernel as restored after {} ms",
@@ -94,7 +94,7 @@ async fn a_restore_brings_the_host_to_the_restored_state_and_leaves_the_tunnel_a
         took.as_millis()
     );
 
-    // The life goes on from there: changes are delivered, also over a restart of the plane.
+    // The plane works normally afterwards: changes are delivered, also after a restart of the plane.
     lab.plane().kill();
     lab.start_plane().await;
     let next = create_applied(&lab, &host, "next").await;

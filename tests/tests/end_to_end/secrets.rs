@@ -1,4 +1,4 @@
-//! Who knows which key.
+//! Keys and tokens are found only where they belong.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;

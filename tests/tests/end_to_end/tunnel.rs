@@ -1,4 +1,4 @@
-//! A device connects with what it was given, and stops when it should.
+//! A device connects with its configuration, and stops when its peer is disabled, deleted or expired.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::netns::run;
@@ -60,7 +60,7 @@ async fn the_qr_code_holds_the_configuration_byte_for_byte() {
     std::fs::write(&svg, admin.peer_qrcode(&host.id, peer.id).await.unwrap()).unwrap();
     run(&["rsvg-convert", "--width", "800", "--output", &png, &svg]);
     let decoded = run(&["zbarimg", "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable", &png]);
-    // zbarimg ends its output with a line feed of its own.
+    // zbarimg appends a line feed to its output.
     assert_eq!(decoded.strip_suffix('\n').unwrap(), configuration);
 }
 
@@ -72,7 +72,7 @@ async fn a_masquerading_server_lets_devices_out_to_the_world() {
             server.masquerade = true
         })
         .await;
-    // What the package's sysctl.d file does on a host.
+    // On a host, the package's sysctl.d file does this.
     host.namespace.exec(&[
         "sysctl",
         "-q",
@@ -115,7 +115,7 @@ async fn networks_behind_a_device_are_routed_to_it() {
         .namespace
         .exec(&["ip", "addr", "add", "10.50.0.1/32", "dev", "lo"]);
     device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
-    assert!(device.reaches("10.8.0.1"), "the device says hello first");
+    assert!(device.reaches("10.8.0.1"), "the device makes the first handshake");
     assert!(
         host.namespace
             .succeeds(&["ping", "-n", "-c", "3", "-i", "0.2", "-w", "20", "10.50.0.1"])
@@ -181,7 +181,7 @@ async fn statuses_handshakes_transfers_and_history_tell_what_happens() {
     );
     assert!(history.iter().any(|point| point.transfer_rx > 0));
 
-    assert!(host.agent().stop().success(), "SIGTERM ends the agent well");
+    assert!(host.agent().stop().success(), "SIGTERM ends the agent with success");
     let online = |answer: &Result<Vec<wgctl::api::Status>, _>| !answer.as_ref().unwrap()[0].online;
     wait::until("the server is offline", || admin.statuses(), online)
         .await

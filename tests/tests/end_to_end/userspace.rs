@@ -1,4 +1,4 @@
-//! Where the kernel has no WireGuard, the agent drives a userspace one that others started.
+//! On a kernel without WireGuard, the agent drives a userspace one that was started by others.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::process::Process;

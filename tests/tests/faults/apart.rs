@@ -1,5 +1,5 @@
-//! Plane and agent apart: neither is needed for traffic, what was decided holds, and what is
-//! decided meanwhile shows as pending.
+//! Plane and agent cut off from each other: traffic needs neither, earlier decisions hold, and later
+//! ones show as pending.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ async fn apart_for_a_while_tunnels_live_expiry_holds_and_what_is_pending_shows()
         scene.lab.link_plane(false);
         let there = || scene.host.has_peer(&guest.public_key);
         wait::until_blocking("the agent ends it by its own clock", there, |there| !there);
-        assert!(Timestamp::now() >= end, "not before its time");
+        assert!(Timestamp::now() >= end, "no earlier than its expiry");
         late = late.max(Timestamp::now().since(end));
 
         scene.host.agent().kill();
@@ -40,7 +40,7 @@ async fn apart_for_a_while_tunnels_live_expiry_holds_and_what_is_pending_shows()
             .await
             .unwrap();
         assert!(!told.applied && told.pending_since.is_some(), "{told:?}");
-        assert!(scene.host.has_peer(&disabled.public_key), "nobody is there to do it");
+        assert!(scene.host.has_peer(&disabled.public_key), "no agent is there to do it");
         let begin = Instant::now();
         scene.lab.link_plane(true);
         scene.host.start();

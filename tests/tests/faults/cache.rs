@@ -1,4 +1,4 @@
-//! A cache that cannot be trusted, and nobody to ask.
+//! A damaged cache, while the plane cannot be reached.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
         scene.host.agent().kill();
         assert_eq!(std::fs::read(&cache).unwrap(), wrong, "nothing was written over it");
     }
-    assert_eq!(scene.kernel(), peers, "nobody was removed");
+    assert_eq!(scene.kernel(), peers, "no peer was removed");
     scene.lab.link_plane(true);
     let late = scene.add("made-meanwhile").await.unwrap();
     scene.host.start();
@@ -42,7 +42,7 @@ async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
     assert!(scene.kernel().contains_key(&late.public_key.to_string()));
     let tally = scene.end();
     let figure = format!(
-        "0 of {} peers removed, each refused with a message; all is well {:.1} s after the plane is back",
+        "0 of {} peers removed, each refused with a message; all peers are in order {:.1} s after the plane is back",
         peers.len(),
         back.as_secs_f64()
     );
@@ -69,7 +69,7 @@ fn mutated(whole: &[u8], run: u32, chance: &mut Chance) -> Vec<u8> {
         3 => (0..whole.len()).map(|_| u8::try_from(place() % 256).unwrap()).collect(),
         4 => vec![0; whole.len()],
         _ => {
-            // A write that stopped, over what was there: the rest is of something else.
+            // A write that was cut off: the old content follows.
             let mut torn = whole.to_vec();
             torn.truncate(place());
             torn.extend_from_slice(b"{\"peers\":{}}");

@@ -1,10 +1,10 @@
 //! The clock of a whole machine jumps, and jumps back.
 //!
-//! Sessions of WireGuard live by the time since boot. Only new handshakes carry the system's time,
-//! and a host takes none that is older than the last one it took (TAI64N in the initiation; a
-//! property of the protocol against replay): a device whose clock was ahead and is set right gets a
-//! new session only when its clock has passed that moment. So here the jumps are over before the
-//! witnesses' sessions are old enough to be renewed.
+//! WireGuard sessions are timed by the time since boot. Only new handshakes carry the system's time,
+//! and a host accepts none older than the last one it accepted (TAI64N in the initiation, the
+//! protocol's protection against replay). A device whose clock was ahead and is set right gets a new
+//! session only when its clock has passed that moment. So these jumps end before the witnesses'
+//! sessions are old enough to be renewed.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::scene::{Scene, new_peer};
 
 const DAY: i64 = 24 * 60 * 60;
 const TEN_YEARS: i64 = 3653 * DAY;
-/// What an agent that reports each second may take on a slow machine.
+/// The longest time that an agent that reports each second may take on a slow machine.
 const SOON: Duration = Duration::from_secs(15);
 
 const JUMPS: [(&str, i64); 4] = [
@@ -56,7 +56,7 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
         scene.has(&expiring, true);
         scene.agrees().await;
         longest = longest.max(after);
-        assert!(accepted(&person).await, "a token is good again when the clock is right");
+        assert!(accepted(&person).await, "a token is valid again when the clock is right");
         let token = if token { "taken" } else { "refused" };
         println!(
             "clock {name}: online again {during:.1?} after it, {after:.1?} after it was set right; a token is {token}"
@@ -67,8 +67,8 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
     let tally = scene.end();
     let figure = format!(
         "no panic; nobody offline for longer than {:.1} s after the clock is right (1 s between reports); a session \
-         token meanwhile ({}) and taken again afterwards; a peer whose end was jumped over is gone, and back when the \
-         clock is",
+         token meanwhile ({}) and accepted again afterwards; a peer whose expiry was jumped over is gone until the \
+         clock is right",
         longest.as_secs_f64(),
         told.join(", ")
     );
@@ -77,7 +77,7 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// Whether a person's token is taken.
+/// Returns true if a person's token is accepted.
 async fn accepted(person: &PlaneClient) -> bool {
     match person.statuses().await {
         Ok(_) => true,
@@ -87,7 +87,7 @@ async fn accepted(person: &PlaneClient) -> bool {
 }
 
 impl Scene {
-    /// Somebody who logged in.
+    /// A person who has logged in.
     async fn person(&self) -> PlaneClient {
         let (email, password) = ("ops@example.com", "correct horse battery staple");
         let new = NewUser {
@@ -104,7 +104,7 @@ impl Scene {
         self.admin.clone().with_token(session.token.into())
     }
 
-    /// Waits until the server is online by a report of the time that it is now; how long that took.
+    /// Waits until a report with the current time shows the server online. Returns the time it took.
     async fn online_by_the_clock(&self) -> Duration {
         let begin = Instant::now();
         let fresh = |status: &Status| {
@@ -121,7 +121,7 @@ impl Scene {
         wait::until_blocking(&what, there, |there| *there == wanted);
     }
 
-    /// Neither program ended or panicked.
+    /// Checks that neither program ended or panicked.
     fn lives(&mut self) {
         for process in [self.lab.plane(), self.host.agent()] {
             assert!(process.ended().is_none(), "it ended");

@@ -1,7 +1,7 @@
-//! Others meddle with the interface, by `wg` and `ip`.
+//! Changes to the interface by others, with `wg` and `ip`.
 //!
-//! What they do to single peers happens on the witnesses' own interface. What disturbs every tunnel
-//! of an interface until it is repaired (its link, address, port or key) happens on a second host.
+//! Changes of single peers are made on the witnesses' own interface. Changes that disturb every
+//! tunnel of an interface until they are repaired (link, address, port, key) are made on a second host.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use wgctl::api::Peer;
 use crate::alone;
 use crate::scene::Scene;
 
-/// An interface, and the peer that is meddled with.
+/// An interface, and the peer that is changed.
 struct Ground<'a> {
     host: &'a Host,
     peer: &'a Peer,
@@ -26,7 +26,7 @@ struct Ground<'a> {
 
 type Meddle = fn(&Ground<'_>);
 
-/// What is done to peers.
+/// Changes of peers.
 const PEERS: [(&str, Meddle); 4] = [
     ("peer removed", |ground| {
         ground.wg(&["peer", &ground.peer.public_key.to_string(), "remove"])
@@ -47,7 +47,7 @@ const PEERS: [(&str, Meddle); 4] = [
     }),
 ];
 
-/// What is done to the interface.
+/// Changes of the interface.
 const INTERFACE: [(&str, Meddle); 4] = [
     ("address removed", |ground| {
         let all = ground
@@ -138,7 +138,7 @@ async fn interface_repaired(kinds: &[(&str, Meddle)]) {
     let tally: Tally = scene.end();
     for (index, (name, _)) in kinds.iter().enumerate() {
         let figure = format!(
-            "repaired {}; its own tunnels answer again {} later (a device finds a lost session out by itself)",
+            "repaired {}; its own tunnels answer again {} later (a device detects a lost session by itself)",
             spread(&repairs[index]),
             spread(&through[index])
         );
@@ -147,7 +147,7 @@ async fn interface_repaired(kinds: &[(&str, Meddle)]) {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// How long until the tunnel answers. A device whose session is gone tries a new one after some 15 s
+/// The time until the tunnel answers. A device whose session is gone tries a new one after some 15 s
 /// (`KEEPALIVE_TIMEOUT` + `REKEY_TIMEOUT`).
 fn answers_again(device: &Device) -> Duration {
     let begin = Instant::now();
@@ -180,7 +180,7 @@ impl<'a> Ground<'a> {
         self.key_file.clone()
     }
 
-    /// Meddles, sees that it took effect, and waits until all is as it was; how long that took.
+    /// Makes the change, checks that it took effect, and waits for the repair. Returns the time it took.
     fn repaired(&self, name: &str, meddle: Meddle) -> Duration {
         let before = self.looks();
         let begin = Instant::now();
@@ -189,8 +189,8 @@ impl<'a> Ground<'a> {
         begin.elapsed()
     }
 
-    /// Everything that others could change: keys, port, peers with their allowed IPs and preshared
-    /// keys, addresses, routes, whether the link is up.
+    /// The state that others could change: keys, port, peers with their allowed IPs and preshared keys,
+    /// addresses, routes, and the state of the link.
     fn looks(&self) -> Vec<String> {
         let said = |words: &[&str]| {
             let mut command = self.host.namespace.command(words[0]);

@@ -1,4 +1,4 @@
-//! One peer of many is edited over and over.
+//! One peer of many is edited repeatedly.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ async fn editing_one_peer_of_a_thousand_leaves_the_others_alone() {
     let after = scene.received();
     assert!(
         before.iter().zip(&after).all(|(before, after)| before < after),
-        "the witnesses' counters go on: {before:?} {after:?}"
+        "the witnesses' counters continue: {before:?} {after:?}"
     );
     let tally = scene.end();
     let figure = format!("of {peers} peers; from request to kernel and answer {}", spread(&took));
@@ -49,7 +49,7 @@ async fn editing_one_peer_of_a_thousand_leaves_the_others_alone() {
 }
 
 impl Scene {
-    /// Makes peers with keys of their own, eight at a time.
+    /// Creates peers with their own keys, eight at a time.
     async fn fill(&self, peers: u32) {
         let mut calls = tokio::task::JoinSet::new();
         for number in 0..peers {
@@ -71,7 +71,7 @@ impl Scene {
         self.admin.update_peer(&self.host.id, peer.id, &patch).await
     }
 
-    /// What the host received from each witness over the life of the kernel's peer.
+    /// The bytes that the host received from each witness, over the life of the kernel's peer.
     fn received(&self) -> Vec<u64> {
         let rows = self.host.dump();
         let of = |key: String| rows.iter().find(|row| row[0] == key).unwrap()[5].parse().unwrap();

@@ -1,4 +1,4 @@
-//! A link between agent and plane that comes and goes.
+//! A link between agent and plane that goes down and up repeatedly.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::scene::Scene;
 const INTERVAL: u32 = 5;
 /// The longest cut, and the longest time between two.
 const CUT: Duration = Duration::from_millis(1000);
-/// By how much memory may grow, per cent.
+/// The permitted growth of memory, per cent.
 const GROWTH: f64 = 5.0;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn a_flapping_link_leaks_nothing_and_shows_nobody_offline() {
         (0, 0),
         "cuts are far shorter than three report intervals"
     );
-    // A few flaps say nothing of a trend.
+    // A few flaps show no trend.
     let grown = before
         .iter()
         .zip(&after)
@@ -66,7 +66,7 @@ fn difference<T: TryInto<i64>>(after: T, before: T) -> i64 {
 }
 
 impl Scene {
-    /// Cuts and restores the link at random; counts the statuses that call the server offline.
+    /// Cuts and restores the link at random. Counts the statuses that show the server offline.
     async fn flap(&mut self, chance: &mut Chance, count: u32, offline: &mut u32) {
         for _ in 0..count {
             self.lab.link_plane(false);
@@ -84,8 +84,8 @@ impl Scene {
         ]
     }
 
-    /// What plane and agent hold when they are in touch, and two looks a while apart agree on
-    /// descriptors and threads.
+    /// The resources of plane and agent once they are connected, and two readings some time apart agree
+    /// on descriptors and threads.
     async fn settled(&mut self) -> [Resources; 2] {
         self.up_to_date().await;
         let mut last = self.resources();
@@ -104,11 +104,11 @@ impl Scene {
         }
     }
 
-    /// Waits until no more descriptors and threads are held than `before`.
+    /// Waits until no more descriptors and threads are in use than in `before`.
     async fn flat(&mut self, before: [Resources; 2]) -> [Resources; 2] {
         self.up_to_date().await;
         let held = || self.resources();
-        wait::until_blocking("descriptors and threads are given back", held, |now| {
+        wait::until_blocking("descriptors and threads are released", held, |now| {
             let flat = |(now, before): (&Resources, &Resources)| {
                 now.descriptors <= before.descriptors && now.threads <= before.threads
             };
@@ -116,7 +116,7 @@ impl Scene {
         })
     }
 
-    /// Whole minutes since `begun` of which history shows nothing.
+    /// The number of whole minutes since `begun` that are missing in history.
     async fn holes(&self, begun: Timestamp) -> usize {
         let query = HistoryQuery {
             since: Some(begun),

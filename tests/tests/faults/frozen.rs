@@ -1,4 +1,4 @@
-//! Frozen: alive, connected, and silent (SIGSTOP).
+//! Frozen processes (SIGSTOP): alive and connected, but silent.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use sentrazone_tests::figures::{report, runs};
 use crate::alone;
 use crate::scene::Scene;
 
-/// How long an agent may take to be ready though its plane never answers.
+/// The longest time that an agent may take to be ready while its plane never answers.
 const READY: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,7 @@ async fn a_frozen_plane_keeps_no_agent_from_starting_and_costs_no_tunnel_anythin
     let tally = scene.end();
     let figure = format!(
         "an agent that starts is ready after at most {:.1} s; the next change is in the kernel at most {:.1} s after \
-         the plane goes on",
+         the plane continues",
         ready.as_secs_f64(),
         back.as_secs_f64()
     );
@@ -71,7 +71,7 @@ async fn a_frozen_agent_delays_only_its_own_changes() {
     let tally = scene.end();
     let figure = format!(
         "a change meanwhile is answered, as pending, after at most {:.1} s, and in the kernel at most {:.1} s after \
-         the agent goes on",
+         the agent continues",
         answered.as_secs_f64(),
         back.as_secs_f64()
     );

@@ -1,4 +1,4 @@
-//! Killed without warning, at random moments, while changes are made.
+//! Processes killed without warning, at random moments, while changes are made.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use wgctl::{PeerId, ServerId};
 use crate::alone;
 use crate::scene::{Scene, new_peer};
 
-/// So many peers a writer keeps; it removes the oldest.
+/// The number of peers that a writer keeps. It removes the oldest.
 const KEPT: usize = 25;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,13 +74,13 @@ async fn a_plane_killed_at_random_moments_keeps_what_it_acknowledged_and_costs_n
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// Somebody who makes and removes peers as fast as the plane answers.
+/// A client that creates and removes peers as fast as the plane answers.
 struct Writer {
     ending: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Written>,
 }
 
-/// What a writer was told.
+/// The answers that a writer got.
 #[derive(Default)]
 struct Written {
     acknowledged: usize,
@@ -125,7 +125,7 @@ impl Written {
             Err(error) => self.unanswered(&error).await,
         }
         if self.there.len() > KEPT {
-            // Without an answer it may be there or not: either way it is no longer looked for.
+            // Without an answer the peer may exist or not. The check ignores it either way.
             let oldest = self.there.remove(0);
             match admin.remove_peer(server, oldest).await {
                 Ok(()) => {
@@ -137,12 +137,12 @@ impl Written {
         }
     }
 
-    /// A plane that is dead does not answer; one that is there and refuses is a failure.
+    /// Accepts an error of a plane that is down. A refusal by a running plane fails the test.
     async fn unanswered(&mut self, error: &wgctl::client::Error) {
         if error.status().is_some() {
             self.refused.push(error.to_string());
         }
-        // Nothing is waited for: a plane that is starting is only not to be hammered.
+        // This only avoids busy retries while the plane starts: the test does not depend on the pause.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 

@@ -48,7 +48,7 @@ async fn changes_made_over_a_bad_network_arrive_and_cost_no_tunnel_anything() {
     }
     let tally = scene.end();
     let figure = format!(
-        "{changes} changes; at most {:.1} s until the kernel agrees under it, {:.1} s after it heals",
+        "{changes} changes; the kernel agrees after at most {:.1} s under loss, {:.1} s once the network heals",
         under.as_secs_f64(),
         healed.as_secs_f64()
     );
@@ -58,7 +58,7 @@ async fn changes_made_over_a_bad_network_arrive_and_cost_no_tunnel_anything() {
 }
 
 impl Scene {
-    /// Makes peers, changes one and removes one; how many changes that were.
+    /// Creates peers, changes one and removes one. Returns the number of changes.
     async fn changes(&self, run: u32, when: &str) -> usize {
         let mut made = Vec::new();
         for number in 0..3 {

@@ -1,5 +1,5 @@
-//! Faults on a real kernel with live traffic: whatever is stopped, killed, cut off or meddled with,
-//! tunnels that are not the subject lose no ping and no session.
+//! Faults on a real kernel with live traffic. Programs are stopped, killed or cut off, and interfaces
+//! are changed by others; tunnels that a fault does not concern lose no ping and no session.
 //!
 //! Each test prints a line of figures (`sentrazone_tests::figures`). Needs root and a kernel with
 //! WireGuard in a machine whose clock may be set: `make faults` for the full counts, or
@@ -19,7 +19,7 @@ mod upgraded;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// One fault at a time: what they do to the machine (its load, its clock) is everybody's.
+/// Runs one fault at a time, because all share the machine's load and clock.
 async fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await

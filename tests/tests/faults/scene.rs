@@ -1,6 +1,6 @@
-//! Where the faults happen: a plane apart, VPN hosts, and devices whose tunnels are the witnesses.
+//! The scene of the faults: a separate plane, VPN hosts, and devices whose tunnels are the witnesses.
 //!
-//! Owns making it, the changes that tests make, and comparing the kernel with the record.
+//! Owns building it, the changes that tests make, and comparing the kernel with the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use wgctl::PrivateKey;
 use wgctl::api::{NewPeer, Peer, PeerPatch, Status};
 use wgctl::client::{Error, PlaneClient};
 
-/// The agents' waits between two tries grow to 30 s, and the machine is slow.
+/// The longest wait for an agent to return: its pauses between tries grow to 30 s, on a slow machine.
 const RETURN: Duration = Duration::from_secs(180);
 
 /// Allowed IPs by public key.
@@ -37,7 +37,7 @@ pub(crate) struct Witness {
     traffic: Traffic,
 }
 
-/// A peer with a key of its own, which nobody has.
+/// A new peer with its own key, which no device uses.
 pub(crate) fn new_peer(name: &str) -> NewPeer {
     NewPeer {
         name: Some(name.parse().unwrap()),
@@ -48,12 +48,12 @@ pub(crate) fn new_peer(name: &str) -> NewPeer {
 }
 
 impl Scene {
-    /// A host with two witnesses whose traffic flows, its agent reporting each second.
+    /// A host with two witnesses under traffic. Its agent reports every second.
     pub(crate) async fn new() -> Self {
         Self::reporting_each(1).await
     }
 
-    /// Like [`Scene::new`], the agent reporting this often.
+    /// Like [`Scene::new`], with this report interval.
     pub(crate) async fn reporting_each(seconds: u32) -> Self {
         let mut lab = Lab::apart().await;
         lab.report_interval = seconds;
@@ -83,13 +83,13 @@ impl Scene {
         Witness { device, peer, traffic }
     }
 
-    /// A peer of `host` and its device, whose tunnel works.
+    /// A peer of `host` and its device, with a working tunnel.
     pub(crate) async fn connected(&self, host: &Host, name: &str) -> (Peer, Device) {
         let new = NewPeer {
             name: Some(name.parse().unwrap()),
             ..NewPeer::default()
         };
-        // An agent that is new to its plane first makes a stock of keys: on a slow machine that takes
+        // An agent that is new to its plane first makes a stock of keys. On a slow machine that takes
         // longer than the plane waits for it.
         let make = || self.admin.create_peer(&host.id, &new, None);
         let peer = wait::within(RETURN, "the agent has keys in stock", make, Result::is_ok)
@@ -112,7 +112,7 @@ impl Scene {
         self.admin.server(&host.id).await.unwrap().addresses[0].to_string()
     }
 
-    /// Begins to watch the witnesses' sessions, both ends.
+    /// Starts watching both ends of the witnesses' sessions.
     fn watch(&mut self) {
         let ends = self.witnesses.iter().flat_map(|witness| {
             let text = std::process::Command::new("ip")
@@ -142,13 +142,13 @@ impl Scene {
         let mut devices = Vec::new();
         for witness in self.witnesses.drain(..) {
             tally = tally.and(&witness.traffic.end());
-            // Their sessions are looked at once more.
+            // Kept until the sessions have been read once more.
             devices.push(witness.device);
         }
         tally.with_sessions(self.sessions.take().unwrap())
     }
 
-    /// A peer with a key of its own, which nobody has.
+    /// Creates a peer with its own key, which no device uses.
     pub(crate) async fn add(&self, name: &str) -> Result<Peer, Error> {
         self.admin.create_peer(&self.host.id, &new_peer(name), None).await
     }
@@ -171,7 +171,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// Waits until the agent is online and has applied what is recorded; how long that took.
+    /// Waits until the agent is online and has applied the record. Returns the time it took.
     pub(crate) async fn up_to_date(&self) -> Duration {
         let begin = Instant::now();
         let good = |status: &Status| status.online && status.applied_revision == Some(status.desired_revision);
@@ -179,7 +179,7 @@ impl Scene {
         begin.elapsed()
     }
 
-    /// Waits until the kernel has what is recorded, and nothing else; how long that took.
+    /// Waits until the kernel has exactly the recorded peers. Returns the time it took.
     pub(crate) async fn agrees(&self) -> Duration {
         let begin = Instant::now();
         let both = || async { (self.recorded().await, self.kernel()) };
@@ -190,7 +190,7 @@ impl Scene {
         begin.elapsed()
     }
 
-    /// What the plane says the kernel should have.
+    /// The plane's record of the kernel's peers.
     pub(crate) async fn recorded(&self) -> Peers {
         let peers = self.admin.peers(&self.host.id).await.unwrap();
         let networks = |peer: &Peer| {
@@ -204,7 +204,7 @@ impl Scene {
             .collect()
     }
 
-    /// What the kernel has, by `wg`.
+    /// The kernel's peers, according to `wg`.
     pub(crate) fn kernel(&self) -> Peers {
         let mut words = self.host.namespace.command("wg");
         let output = words
@@ -226,8 +226,8 @@ impl Scene {
         self.host.start();
     }
 
-    /// Waits until the agent's log says this, in what it logged after the first `from` bytes; how
-    /// long that took.
+    /// Waits until the agent logs this, after the first `from` bytes of its log. Returns the time it
+    /// took.
     pub(crate) fn agent_says(&mut self, words: &str, from: usize) -> Duration {
         let begin = Instant::now();
         let agent = self.host.agent();

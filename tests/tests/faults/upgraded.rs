@@ -1,4 +1,4 @@
-//! An upgrade: stopped with SIGTERM, started again from another file.
+//! An upgrade: programs stopped with SIGTERM, and started again from another file.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,7 +22,7 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
     for run in 1..=count as usize {
         let begin = Instant::now();
         let before = scene.host.agent().log().len();
-        assert!(scene.host.agent().stop().success(), "SIGTERM ends the agent well");
+        assert!(scene.host.agent().stop().success(), "SIGTERM ends the agent with success");
         let network = format!("10.60.{run}.0/24");
         scene.route(&subject, &[&network]).await.unwrap();
         scene.host.start_from(&agents[run % 2]);
@@ -31,7 +31,7 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
         scene.up_to_date().await;
 
         let begin = Instant::now();
-        assert!(scene.lab.plane().stop().success(), "SIGTERM ends the plane well");
+        assert!(scene.lab.plane().stop().success(), "SIGTERM ends the plane with success");
         scene.lab.start_plane_from(&planes[run % 2]).await;
         plane_away.push(begin.elapsed());
         scene.up_to_date().await;
@@ -43,11 +43,11 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
         spread(&agent_away),
         spread(&plane_away)
     );
-    report("upgrade restart of agent and plane", count, &tally, &figure);
+    report("restart of agent and plane from another file, as in an upgrade", count, &tally, &figure);
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// The same program in another file.
+/// A copy of the program in another file.
 fn other_file(name: &str, folder: &Path) -> PathBuf {
     let other = folder.join(format!("{name}-next"));
     std::fs::copy(binary(name), &other).unwrap();

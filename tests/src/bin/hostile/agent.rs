@@ -1,6 +1,6 @@
-//! A host that is in other hands: what whoever has one agent's token can do to the others.
+//! A compromised host: attacks on other hosts and on the plane with the token of one agent.
 //!
-//! Owns what is sent, and which answers are promised.
+//! Owns the requests, and the answers that are promised.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use crate::floods::judged;
 use crate::stage::{Aim, Outcome, Stage};
 use crate::wire::{Answers, ask, connect, head, source};
 
-/// How long it goes on, and on how many connections at once.
+/// The duration of the flood, and the number of connections at once.
 const FLOOD: Duration = Duration::from_secs(15);
 const AT_ONCE: usize = 8;
-/// As often as one body can name a client.
+/// The largest number of clients that fits into one body.
 const NAMED: usize = 200_000;
 
-/// Long confirmations of clients that there are; the connection is gone when the last byte is out, and the
-/// work is still to be done.
+/// Long confirmations of clients that exist. The connection is closed when the last byte is sent, while
+/// the plane still has the work to do.
 pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let new = NewPeer {
@@ -43,7 +43,7 @@ pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
         wait: 0,
     };
     let desired = agent.desired(&query).await.expect("the desired state");
-    // One that there is, again and again, and as many that there are not.
+    // Half of the entries name one existing client again and again, half name clients that do not exist.
     let named: String = (0..NAMED / 2)
         .map(|number| {
             format!(
@@ -80,7 +80,7 @@ pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
     )
 }
 
-/// An agent whose host is in other hands says too much, too often, and what cannot be.
+/// An agent on a compromised host sends too much, too often, and impossible values.
 pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let before = others(stage).await;
@@ -93,7 +93,7 @@ pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
             .collect();
         answers.note(say(aim, "POST /api/report", &report(1, &peers.join(","))).await);
     }
-    // Batches that go back, come again, or count past everything.
+    // Batches that go back, are repeated, or have the largest number possible.
     for sequence in [9, 3, 1, 9, u64::MAX, 0, 1] {
         answers.note(say(aim, "POST /api/report", &report(sequence, "")).await);
     }
@@ -123,7 +123,7 @@ pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
             .await,
         );
     }
-    // Each new key of the host is a record on disk, for good.
+    // Each new key of the host is stored permanently.
     let keys = (0..200).map(|_| PrivateKey::generate().expect("a key").public_key());
     let mut said = Answers::default();
     for key in keys {
@@ -167,7 +167,7 @@ async fn say(aim: &Aim, line: &str, body: &str) -> String {
     ask(aim.address, source(5), request.as_bytes()).await.0
 }
 
-/// What is known of the servers that nobody works on.
+/// The counters of every server except the hostile one.
 async fn others(stage: &Stage) -> Vec<(String, u64, u64)> {
     let statuses = stage.plane.admin().statuses().await.expect("statuses");
     let others = statuses

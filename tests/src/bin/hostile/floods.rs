@@ -1,6 +1,6 @@
-//! Much at once: logins, huge and deep bodies, frames of HTTP/2 where HTTP/1.1 is spoken.
+//! Floods: logins, huge and deep bodies, and HTTP/2 frames where only HTTP/1.1 is spoken.
 //!
-//! Owns what is sent, and which answers are promised.
+//! Owns the requests, and the answers that are promised.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,10 +16,10 @@ const DEPTH: usize = 100_000;
 const KEYS: usize = 1_000_000;
 const FRAMED: usize = 200;
 const UNFINISHED: usize = 64;
-/// How long an unfinished body waits.
+/// The time for which an unfinished body waits.
 const WAITED: Duration = Duration::from_secs(10);
 
-/// What an answer may be, else the promise is broken.
+/// Compares the answers with the promised ones. Any other answer breaks the promise.
 pub(crate) fn judged(answers: Answers, promised: &[&str], note: String) -> Outcome {
     let kept = answers.are_all(promised);
     let broken = (!kept).then(|| format!("answers are {answers}, promised are {promised:?}"));
@@ -30,8 +30,8 @@ pub(crate) fn judged(answers: Answers, promised: &[&str], note: String) -> Outco
     }
 }
 
-/// Each login costs 46 MiB and tens of milliseconds, unless it is turned
-/// away first. From 250 addresses, so that no limit of one address is what saves us.
+/// Each login costs 46 MiB and tens of milliseconds, unless it is refused first. The logins come from
+/// 250 addresses, so that the limit of one address does not stop them.
 pub(crate) async fn logins(stage: &Stage) -> Outcome {
     let tries = (0..LOGINS).map(|number| {
         let body = format!(r#"{{"email":"flood-{number}@example.com","password":"not the right one"}}"#);
@@ -43,7 +43,7 @@ pub(crate) async fn logins(stage: &Stage) -> Outcome {
     judged(answers, &["401", "429", "503"], String::new())
 }
 
-/// Many tries of one address: the address waits, whoever it says it is.
+/// Many logins from one address. It must wait, whatever address it claims in a header.
 pub(crate) async fn logins_of_one_address(stage: &Stage) -> Outcome {
     let mut answers = Answers::default();
     for number in 0..200 {
@@ -62,7 +62,7 @@ pub(crate) async fn logins_of_one_address(stage: &Stage) -> Outcome {
     outcome
 }
 
-/// A gigabyte that is announced and sent, or comes in pieces of unknown number; by strangers, an admin, an agent.
+/// A body of one gigabyte, with its length or chunked, sent by strangers, an admin and an agent.
 pub(crate) async fn gigabytes(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let body = vec![b' '; 64 << 20];
@@ -92,7 +92,7 @@ pub(crate) async fn gigabytes(stage: &Stage) -> Outcome {
     )
 }
 
-/// Nested, and with a million keys.
+/// JSON bodies that are nested deeply, or have a million keys.
 pub(crate) async fn shapes(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let keys: String = (0..KEYS).map(|number| format!(r#""k{number}":1,"#)).collect();
@@ -117,12 +117,12 @@ pub(crate) async fn shapes(stage: &Stage) -> Outcome {
         async move { ask(aim.address, source(3), request.as_bytes()).await.0 }
     });
     let answers = join_all(tries).await.into_iter().collect();
-    // Agents may say more than we know: their report of a million unknown fields is a report. Of as long
-    // ones there may be two of one caller at once.
+    // Agents may send fields that the plane does not know, so a report with a million of them is accepted.
+    // One caller may have two bodies of that size at once.
     judged(answers, &["204", "400", "413", "422", "503"], String::new())
 }
 
-/// Small on the wire and a gigabyte when it is unpacked.
+/// A body that is small on the wire and 256 MB when decompressed.
 pub(crate) async fn bombs(stage: &Stage) -> Outcome {
     let packed = Command::new("sh")
         .args(["-c", "head -c 268435456 /dev/zero | gzip -9"])
@@ -148,17 +148,17 @@ pub(crate) async fn bombs(stage: &Stage) -> Outcome {
     )
 }
 
-/// A frame of HTTP/2 (RFC 9113, section 4.1).
+/// An HTTP/2 frame (RFC 9113, section 4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// CVE-2023-44487, CVE-2024-27316, RUSTSEC-2024-0332: the preface, then rapid resets, an endless
-/// header, or empty frames; and an upgrade that nobody grants.
+/// header, or empty frames; and a request to upgrade, which the plane does not grant.
 pub(crate) async fn http2(stage: &Stage) -> Outcome {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    // GET / of the static table, without an end: literal fields follow in CONTINUATION frames.
+    // `GET /` by the static table, without END_HEADERS: literal fields follow in CONTINUATION frames.
     let (headers, rest) = (frame(1, 0, 1, &[0x82, 0x84, 0x86]), frame(9, 0, 1, &[0; 1024]));
     let settings = frame(4, 0, 0, &[]);
     let resets = (0..1000u32).flat_map(|n| {
@@ -176,11 +176,11 @@ pub(crate) async fn http2(stage: &Stage) -> Outcome {
     let tries = floods.iter().cycle().take(floods.len() * FRAMED).enumerate();
     let tries = tries.map(|(number, flood)| async move { ask(to, source(number), flood).await.0 });
     let answers = join_all(tries).await.into_iter().collect();
-    // 200 is the upgrade's: answered in HTTP/1.1.
+    // 200 is the answer in HTTP/1.1 to the request to upgrade.
     judged(answers, &["400", "200", "closed", "reset"], String::new())
 }
 
-/// A head that never ends, in one line and in many.
+/// A head that never ends, as one line and as many.
 pub(crate) async fn heads(stage: &Stage) -> Outcome {
     let to = stage.aim.address;
     let many: String = (0..100_000).map(|number| format!("X-{number}: y\r\n")).collect();
@@ -202,7 +202,7 @@ pub(crate) async fn heads(stage: &Stage) -> Outcome {
     judged(answers, &["400", "414", "431", "reset", "closed"], String::new())
 }
 
-/// One agent begins many long bodies, sends most of each, and waits. What there is no room for is refused.
+/// One agent begins many long bodies, sends most of each, and waits. Bodies past its limit are refused.
 pub(crate) async fn unfinished_bodies(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let opened = head("POST /api/report", Some(&aim.agent), Some(15 << 20)).into_bytes();

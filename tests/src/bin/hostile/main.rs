@@ -1,7 +1,7 @@
 //! Attacks on the plane of a release build, on this machine's loopback, while a client and agents
-//! work. Prints a row for each, and fails where a promise does not hold: `make hostile`.
+//! work. Prints a row for each, and fails if a promise is broken: `make hostile`.
 //!
-//! Owns the order, and which are made (arguments choose by parts of their names).
+//! Owns the order of the attacks and their selection (arguments are parts of their names).
 
 mod agent;
 mod floods;
@@ -17,7 +17,7 @@ use sentrazone_tests::netns::run;
 
 use stage::{Bounds, Row, Stage};
 
-/// The sockets of attackers and agents in this process, and what the plane's unit allows it.
+/// The limit of descriptors, for this process with its attackers and agents as for the plane's unit.
 const DESCRIPTORS: &str = "--nofile=8192:8192";
 
 fn wanted(attack: &str) -> bool {
@@ -38,12 +38,12 @@ async fn main() -> ExitCode {
         println!("{}", row.text);
         broken.extend(row.broken.iter().map(|what| format!("{}: {what}", row.attack)));
     };
-    // A login's memory is 46 MiB; at most half of the processors, and two at least, hash at once.
+    // A login takes 46 MiB. At most half of the processors, but at least two, hash at once.
     let hashing = Bounds {
         growth: 256,
         patience: Duration::from_secs(4),
     };
-    // Four bodies of 16 MB, and what they are read into.
+    // Four bodies of 16 MB, and the values parsed from them.
     let reports = || Bounds {
         growth: 256,
         ..Bounds::default()

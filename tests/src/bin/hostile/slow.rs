@@ -1,7 +1,7 @@
-//! The modes of slowhttptest: heads and bodies that trickle in, answers that nobody reads; and an
-//! export of everything while people work.
+//! The modes of slowhttptest: heads and bodies that trickle in, and answers that are never read. Also
+//! an export of the whole audit log while people work.
 //!
-//! Owns the pace, and how long the plane put up with it.
+//! Owns the pace, and measuring how long the plane keeps such a connection.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ use crate::stage::{Outcome, Stage};
 use crate::wire::{Answers, PATIENCE, connect, head, source, status};
 
 const CONNECTIONS: usize = 1000;
-/// From so many addresses, so that a limit of one address does not end the attack at once.
+/// The number of source addresses, so that the limit of one address does not end the attack at once.
 const ADDRESSES: usize = 100;
-/// Between two bytes.
+/// The pause between two bytes.
 const PACE: Duration = Duration::from_secs(3);
 const READERS: usize = 200;
-/// Requests whose answers a slow reader leaves lying.
+/// The number of requests whose answers a slow reader does not read.
 const ASKED: usize = 4000;
-/// When a slow reader gives up by itself.
+/// The time after which a slow reader gives up.
 const ENDLESS: Duration = Duration::from_secs(100);
 
-/// Opens a request and trickles `piece` after it until the plane has enough.
+/// Opens a request and trickles `piece` after it until the plane ends the connection.
 async fn trickle(to: SocketAddr, number: usize, opening: &str, piece: &[u8]) -> (String, Duration) {
     let begin = Instant::now();
     let Ok(stream) = connect(to, source(number % ADDRESSES)).await else {
@@ -81,7 +81,7 @@ pub(crate) async fn bodies(stage: &Stage) -> Outcome {
     trickles(stage, &opening, b" ", &["408", "closed", "reset", "503", "429"]).await
 }
 
-/// slowhttptest -X: many small answers are asked for in one go and none is read.
+/// slowhttptest -X: many small answers are requested at once and none is read.
 pub(crate) async fn readers(stage: &Stage) -> Outcome {
     let before = Resources::of(stage.aim.process).descriptors;
     let begin = Instant::now();
@@ -90,7 +90,7 @@ pub(crate) async fn readers(stage: &Stage) -> Outcome {
     let held: Vec<TcpStream> = join_all(opened).await.into_iter().flatten().collect();
     let mut answers = Answers::default();
     held.iter().for_each(|_| answers.note("unread".to_owned()));
-    // The plane alone ends it: nothing is read or closed here.
+    // Only the plane can end the connections: nothing is read or closed here.
     while Resources::of(stage.aim.process).descriptors > before + READERS / 20 && begin.elapsed() < ENDLESS {
         sleep(Duration::from_millis(500)).await;
     }
@@ -103,18 +103,18 @@ pub(crate) async fn readers(stage: &Stage) -> Outcome {
     }
 }
 
-/// A connection whose answers have nowhere to go.
+/// A connection whose answers are never read.
 async fn unread(to: SocketAddr, number: usize, requests: &str) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.set_recv_buffer_size(4096).ok()?;
     socket.bind(SocketAddr::from((source(number % ADDRESSES), 0))).ok()?;
     let mut stream = socket.connect(to).await.ok()?;
-    // The plane stops reading when it cannot write: the rest of the requests is not sent.
+    // The plane stops reading when it cannot write, so the last requests are not sent.
     let _ = tokio::time::timeout(Duration::from_secs(2), stream.write_all(requests.as_bytes())).await;
     Some(stream)
 }
 
-/// The audit log of a busy day, exported several times at once.
+/// Several exports at once of the audit log of a busy day.
 pub(crate) async fn exports(stage: &Stage) -> Outcome {
     let rows = fill(stage, Duration::from_secs(20)).await;
     let begin = Instant::now();
@@ -150,7 +150,7 @@ pub(crate) async fn exports(stage: &Stage) -> Outcome {
     }
 }
 
-/// Makes records for a while; gives how many at least.
+/// Makes audit records for a while. Returns a lower bound of their number.
 async fn fill(stage: &Stage, time: Duration) -> usize {
     let begin = Instant::now();
     let server = stage.servers[1].clone();

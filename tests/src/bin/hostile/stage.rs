@@ -1,6 +1,6 @@
 //! The plane of a release build under attack, while a client and agents work.
 //!
-//! Owns the work, what it took, and what the plane held meanwhile. It must not know the attacks.
+//! Owns the work, its durations, and the plane's resources meanwhile. It must not know the attacks.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,29 +23,29 @@ use crate::wire::Answers;
 pub(crate) const EMAIL: &str = "ops@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 const AGENTS: usize = 5;
-/// How long the client works undisturbed, to compare with.
+/// The time for which the client works undisturbed, as a baseline.
 const QUIET: Duration = Duration::from_secs(3);
-/// Between two rounds of the client, and two looks at the plane.
+/// The pause between two rounds of the client, and between two readings of the plane's resources.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long the plane may take to let go of what an attack held.
+/// The longest time that the plane may take to release whatever an attack held.
 const CLEARED: Duration = Duration::from_secs(90);
 
-/// What an attacker aims at.
+/// The target of an attack.
 #[derive(Clone)]
 pub(crate) struct Aim {
     pub(crate) address: SocketAddr,
-    /// A token of an admin, for attacks from within.
+    /// The token of an admin, for attacks by an insider.
     pub(crate) admin: String,
-    /// The token of an agent whose host is in other hands.
+    /// The token of an agent on a compromised host.
     pub(crate) agent: String,
     pub(crate) process: u32,
 }
 
-/// What came of an attack.
+/// The result of an attack.
 pub(crate) struct Outcome {
     pub(crate) answers: Answers,
     pub(crate) note: String,
-    /// What was promised and is not so.
+    /// The promises that were broken.
     pub(crate) broken: Vec<String>,
 }
 
@@ -56,11 +56,11 @@ pub(crate) struct Row {
     pub(crate) broken: Vec<String>,
 }
 
-/// What may become of the others during an attack.
+/// The limits of an attack's effect on other callers.
 pub(crate) struct Bounds {
-    /// Memory the plane may grow by, MB.
+    /// The permitted growth of the plane's memory, MB.
     pub(crate) growth: u64,
-    /// What the client's 99th percentile may become.
+    /// The longest permitted 99th percentile of the client's requests.
     pub(crate) patience: Duration,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Stage {
     _folder: tempfile::TempDir,
 }
 
-/// What a client did: how long each request took, and how many failed.
+/// The client's work: the duration of each request, and the failures.
 #[derive(Default)]
 struct Work {
     took: Vec<Duration>,
@@ -89,7 +89,7 @@ struct Work {
 }
 
 impl Stage {
-    /// A plane, agents that work, an admin who logged in, and a server whose agent is hostile.
+    /// A plane, agents that work, an admin who has logged in, and a server whose agent is hostile.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut plane = LoopbackPlane::start().await;
@@ -146,7 +146,7 @@ impl Stage {
         client.with_token(self.aim.admin.clone().into())
     }
 
-    /// Makes an attack while the others work, and says what it was like for them.
+    /// Runs an attack while the others work, and measures its effect on them.
     pub(crate) async fn under(
         &self,
         attack: &'static str,
@@ -203,7 +203,7 @@ impl Stage {
         Row { attack, text, broken }
     }
 
-    /// Waits until the plane has let go of what the attack held; whether it did.
+    /// Waits until the plane has released whatever the attack held. Returns false if it does not.
     async fn cleared(&self, before: Resources) -> bool {
         let begin = Instant::now();
         while Resources::of(self.aim.process).descriptors > before.descriptors + 8 {
@@ -234,7 +234,7 @@ impl Working {
     }
 }
 
-/// Creates, lists, looks and removes, as people do: each with its time.
+/// Creates, lists, reads and removes peers, as people do, and times each request.
 async fn work(client: PlaneClient, server: ServerId, stopped: watch::Receiver<bool>) -> Work {
     let mut work = Work::default();
     for number in 0.. {
@@ -271,7 +271,7 @@ async fn round(
     Ok(())
 }
 
-/// The most that a process holds while it is watched.
+/// The peak resources of a process while it is watched.
 struct Held {
     memory: Arc<AtomicU64>,
     descriptors: Arc<AtomicUsize>,

@@ -1,8 +1,8 @@
-//! Whether the time of a refused login tells an email that exists from one that does not
-//! (CVE-2020-25200 and its like).
+//! Compares the time of a refused login for emails that exist with the time for emails that do not
+//! (CVE-2020-25200 and similar).
 //!
-//! Owns the samples and their comparison. Nothing is weakened for it: an account is tried as often as
-//! costs nothing yet, and from as many addresses as that takes.
+//! Owns the samples and their comparison. No limit is weakened for it: each account is tried only as
+//! often as has no penalty, from as many addresses as that takes.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -15,17 +15,17 @@ use wgctl::api::{NewUser, Role};
 use crate::stage::{PASSWORD, Stage};
 use crate::wire::{connect, head, source, status};
 
-/// Of each kind.
+/// The number of samples of each kind.
 const SAMPLES: usize = 1000;
-/// An account's failures that cost nothing yet are five.
+/// The tries of each account. Five failures have no penalty.
 const EACH: usize = 4;
-/// Logins of one address and connection; 30 at once are let through.
+/// Logins from one address and connection. 30 at once are permitted.
 const FROM_ONE: usize = 20;
-/// Medians of equal distributions on a busy machine lie as far apart as this, of the whole.
+/// The largest expected difference of two equal medians on a busy machine, as a share of the whole.
 const APART: f64 = 0.02;
 
-/// The two medians, their difference, and how alike the distributions are, in one line; and what was
-/// promised and is not so.
+/// One line with the two medians, their difference, and the similarity of the distributions; and the
+/// broken promises.
 pub(crate) async fn compare(stage: &Stage) -> (String, Vec<String>) {
     let accounts = SAMPLES / EACH;
     for number in 0..accounts {
@@ -40,7 +40,7 @@ pub(crate) async fn compare(stage: &Stage) -> (String, Vec<String>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     let mut other = Vec::new();
     for number in 0..SAMPLES {
-        // In turns, and neither always first.
+        // In alternation, and neither is always first.
         let first = number % 2 == 0;
         for exists in [first, !first] {
             let (answer, took) = line.login(&email(exists, number % accounts)).await;
@@ -80,7 +80,7 @@ fn judge(known: &[Duration], unknown: &[Duration], other: &[String]) -> (String,
     (text, broken)
 }
 
-/// Of the same length, whether somebody has it or not.
+/// Emails of the same length, for existing accounts and others.
 fn email(exists: bool, number: usize) -> String {
     format!("{}-{number:04}@example.com", if exists { "known" } else { "never" })
 }
@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
         stream.write_all(request.as_bytes()).await.expect("the plane reads");
         let answer = status(stream).await;
         let took = begin.elapsed();
-        // The rest of the answer is here by now; what is not, a later read would take for the next.
+        // Discards the rest of this answer, or the next read would take it for the next answer.
         self.drain();
         (answer, took)
     }

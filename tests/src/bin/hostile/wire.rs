@@ -1,6 +1,6 @@
-//! HTTP/1.1 as an attacker writes it: bytes, from any address of loopback.
+//! HTTP/1.1 as an attacker writes it: raw bytes, from any loopback address.
 //!
-//! Owns connecting, and reading an answer's status. It must not hold what is sent.
+//! Owns connecting, and reading the status of an answer. The requests are written elsewhere.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// How long an answer may take.
+/// The longest time that an answer may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many requests were answered how: by status, or in a word where there was none.
+/// Counts of answers by status, or by a word where there was no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answers(BTreeMap<String, usize>);
 
@@ -23,7 +23,7 @@ impl Answers {
         *self.0.entry(answer).or_default() += 1;
     }
 
-    /// How many were answered like this.
+    /// The number of answers of this kind.
     pub(crate) fn of(&self, answer: &str) -> usize {
         self.0.get(answer).copied().unwrap_or_default()
     }
@@ -38,7 +38,7 @@ impl Answers {
         self.0.values().sum()
     }
 
-    /// Whether every answer is one of these.
+    /// Returns true if every answer is one of these.
     pub(crate) fn are_all(&self, expected: &[&str]) -> bool {
         self.0.keys().all(|answer| expected.contains(&answer.as_str()))
     }
@@ -63,7 +63,7 @@ impl FromIterator<String> for Answers {
     }
 }
 
-/// The `number`th address of an attacker who has many.
+/// The `number`th address of an attacker with many addresses.
 pub(crate) fn source(number: usize) -> Ipv4Addr {
     let number = u32::try_from(number).expect("a small number");
     Ipv4Addr::from(0x7f01_0002 + number % 0xff_0000)
@@ -77,7 +77,7 @@ pub(crate) async fn connect(to: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStr
     connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// A request's head; the body is to be as long as `length` says, where it says.
+/// A request's head. `length`, if any, is its content length.
 pub(crate) fn head(line: &str, token: Option<&str>, length: Option<usize>) -> String {
     let mut head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
     if let Some(token) = token {
@@ -89,7 +89,7 @@ pub(crate) fn head(line: &str, token: Option<&str>, length: Option<usize>) -> St
     head + "\r\n"
 }
 
-/// The status of the answer that comes, or a word where none does.
+/// The status of the next answer, or a word where there is none.
 pub(crate) async fn status(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -106,8 +106,8 @@ pub(crate) async fn status(stream: &mut (impl AsyncRead + Unpin)) -> String {
     }
 }
 
-/// Sends `bytes` on a connection of its own, reading meanwhile; gives the status, and how many bytes
-/// went out.
+/// Sends `bytes` over a new connection, and reads at the same time. Returns the status, and the number
+/// of bytes sent.
 pub(crate) async fn ask(to: SocketAddr, from: Ipv4Addr, bytes: &[u8]) -> (String, usize) {
     let Ok(stream) = connect(to, from).await else {
         return ("not connected".to_owned(), 0);

@@ -1,5 +1,5 @@
-//! A host in a namespace: the agent's reconciler on the real kernel, and what independent tools
-//! show of it. No plane is needed: what it would say is said here.
+//! A host in a namespace: the agent's reconciler on the real kernel, and its state as independent
+//! tools show it. It needs no plane: the desired state is made here.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use wgctl::name::{Incarnation, InterfaceName};
 use wgctl::protocol::v1::{Change, Desired, DriftReport, Interface, Peer};
 use wgctl::{PeerId, PrivateKey, Timestamp};
 
-/// What counts the writes that go through it.
+/// Counts the writes that go through it.
 pub(super) struct Counting<T> {
     inner: T,
     writes: Arc<AtomicU32>,
@@ -74,7 +74,7 @@ impl Host for Counting<Netlink> {
     }
 }
 
-/// A key that nobody has recorded.
+/// A new key that is not recorded.
 pub(super) fn stranger() -> String {
     PrivateKey::generate().unwrap().public_key().to_string()
 }
@@ -92,7 +92,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// An interface with everything that can drift, as it should be.
+    /// An interface with everything that can drift, in its desired state.
     pub(super) fn new(policy: DriftPolicy) -> Self {
         let namespace = Netns::new();
         namespace.enter();
@@ -139,7 +139,7 @@ impl Rig {
         rig
     }
 
-    /// The plane says all of it again, with this policy.
+    /// Sends the whole desired state again, with this policy.
     pub(super) fn set_policy(&mut self, drift: DriftPolicy) {
         self.revision += 1;
         let interface = Interface {
@@ -194,7 +194,7 @@ impl Rig {
         self.peers[at].public_key.to_string()
     }
 
-    /// A file with a fresh key, for `wg set`.
+    /// A file with a new key, for `wg set`.
     pub(super) fn secret_file(&self, name: &str) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, PrivateKey::generate().unwrap().to_base64().as_str()).unwrap();
@@ -213,7 +213,7 @@ impl Rig {
         self.namespace.exec(&[&["nft"], words].concat());
     }
 
-    /// A device on the other end of a cable, with its tunnel up.
+    /// A device at the other end of a veth pair, with its tunnel up.
     pub(super) fn connected_device(&self) -> Device {
         let elsewhere = Netns::named("device");
         let name = elsewhere.name();
@@ -238,7 +238,7 @@ impl Rig {
         )
     }
 
-    /// Endpoint and latest handshake of the device, which go with its session.
+    /// The device's endpoint and latest handshake, which are lost with its session.
     pub(super) fn session(&self) -> (String, String) {
         let dump = self.namespace.exec(&["wg", "show", "wg0", "dump"]);
         let key = self.key(2);

@@ -1,6 +1,6 @@
-//! A host with WireGuard made by hand, as `wg` and `ip` make it, and who looks at it.
+//! A host with WireGuard set up by hand, with `wg` and `ip`, and readings of its state.
 //!
-//! Owns nothing of the product: interface, peers and pings are what an administrator has.
+//! Uses none of the product's code: the interface, the peers and the pings are an administrator's.
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
@@ -14,10 +14,10 @@ use wgctl::api::{AuditRecord, NewServer, Peer};
 use wgctl::client::AuditQuery;
 use wgctl::{PresharedKey, PrivateKey, PublicKey};
 
-/// The port of interfaces that were made by hand: not the record's.
+/// The port of interfaces set up by hand. It differs from the record's.
 pub(super) const PORT: &str = "51999";
 
-/// A peer that somebody added by hand, long ago.
+/// A peer that was added by hand before the adoption.
 pub(super) struct Old {
     pub(super) private: PrivateKey,
     pub(super) preshared: PresharedKey,
@@ -52,7 +52,7 @@ impl Old {
         host.namespace.exec(&[&words, more].concat());
     }
 
-    /// What is on the device, written by whoever set it up.
+    /// The device's configuration, written by hand.
     pub(super) fn configuration(&self, address: &str, server: &PublicKey, endpoint: &str) -> String {
         format!(
             "[Interface]\nPrivateKey = {}\nAddress = {address}/32\n[Peer]\nPublicKey = {server}\nPresharedKey = {}\n\
@@ -63,14 +63,14 @@ impl Old {
     }
 }
 
-/// A file that holds a secret, for `wg`.
+/// A file with a secret, for `wg`.
 pub(super) fn secret(lab: &Lab, text: &str) -> String {
     let path = lab.folder().join("secret");
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
 }
 
-/// A host with an interface made by hand.
+/// A host with an interface set up by hand.
 pub(super) struct Scene {
     pub(super) lab: Lab,
     pub(super) host: Host,
@@ -116,7 +116,7 @@ impl Scene {
         }
     }
 
-    /// Alice's device, connected.
+    /// Alice's device, with its tunnel up.
     pub(super) async fn connected(&self) -> Device {
         let endpoint = self.lab.admin().server(&self.host.id).await.unwrap().endpoint;
         let device = self.lab.device("alice");
@@ -132,7 +132,7 @@ impl Scene {
         agent(&self.host, words)
     }
 
-    /// The interface as `wg` shows it, without what traffic moves.
+    /// The output of `wg` for the interface, without the values that traffic changes.
     pub(super) fn still(&self) -> Vec<Vec<String>> {
         still(&self.host)
     }
@@ -184,7 +184,7 @@ pub(super) fn still(host: &Host) -> Vec<Vec<String>> {
     rows
 }
 
-/// A ping that goes on until it is asked how it went.
+/// A ping that runs until its result is read.
 pub(super) struct Ping(Process);
 
 impl Ping {
@@ -196,14 +196,14 @@ impl Ping {
         ping
     }
 
-    /// Waits until so many more answers came.
+    /// Waits for this many more answers.
     pub(super) fn answered(&self, more: usize) {
         let count = || self.0.log().matches("bytes from").count();
         let before = count();
         wait::until_blocking("the ping is answered", count, |now| *now >= before + more);
     }
 
-    /// Ends it; gives how many were sent and how many were answered.
+    /// Ends the ping. Returns the number of pings and the number of answers.
     pub(super) fn end(mut self) -> (u32, u32) {
         self.0.signal(Signal::SIGINT);
         wait::until_blocking("the ping ends", || self.0.ended(), Option::is_some);
@@ -218,7 +218,7 @@ pub(super) async fn clients(scene: &Scene) -> Vec<Peer> {
     scene.lab.admin().peers(&scene.host.id).await.unwrap()
 }
 
-/// All that people can see of the server.
+/// The API's whole view of the server.
 pub(super) async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Peer>, Vec<AuditRecord>) {
     let admin = scene.lab.admin();
     let server = admin.server(&scene.host.id).await.unwrap();
@@ -226,20 +226,20 @@ pub(super) async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Peer>, Vec<A
     (server, clients(scene).await, audit)
 }
 
-/// Latest handshake with a peer (seconds since 1970) and bytes received from it, as the kernel counts.
+/// The kernel's latest handshake with a peer (seconds since 1970) and the bytes received from it.
 pub(super) fn counted(host: &Host, key: &PublicKey) -> (u64, u64) {
     let rows = host.dump();
     let row = rows.iter().find(|row| row[0] == key.to_string()).unwrap();
     (row[4].parse().unwrap(), row[5].parse().unwrap())
 }
 
-/// Whether it is one session still, or one that followed it when its time had come
+/// Returns true if the session is the same, or one that followed after its regular lifetime
 /// (`REKEY_AFTER_TIME` is 120 s).
 pub(super) fn goes_on(before: u64, now: u64) -> bool {
     now == before || now >= before + 115
 }
 
-/// Reports every second, as the lab's other hosts do.
+/// Sets the report interval to a second, as for the lab's other hosts.
 pub(super) fn quicker(host: &Host) {
     let text = std::fs::read_to_string(host.config()).unwrap();
     std::fs::write(
