@@ -56,7 +56,7 @@ fn the_agents_example_shows_every_setting_with_its_default() {
     let settings = format!("{default:?}").matches(": ").count();
     assert!(
         settings >= 8,
-        "a setting was added: add it to the example: {default:?}"
+        "a setting was added: does the example have it? {default:?}"
     );
 }
 

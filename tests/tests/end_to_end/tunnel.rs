@@ -181,7 +181,7 @@ async fn statuses_handshakes_transfers_and_history_tell_what_happens() {
     );
     assert!(history.iter().any(|point| point.transfer_rx > 0));
 
-    assert!(host.agent().stop().success(), "SIGTERM ends the agent with success");
+    assert!(host.agent().stop().success(), "SIGTERM ends the agent cleanly");
     let online = |answer: &Result<Vec<wgctl::api::Status>, _>| !answer.as_ref().unwrap()[0].online;
     wait::until("the server is offline", || admin.statuses(), online)
         .await

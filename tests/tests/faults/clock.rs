@@ -56,7 +56,7 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
         scene.has(&expiring, true);
         scene.agrees().await;
         longest = longest.max(after);
-        assert!(accepted(&person).await, "a token is valid again when the clock is right");
+        assert!(accepted(&person).await, "the token is valid again afterwards");
         let token = if token { "taken" } else { "refused" };
         println!(
             "clock {name}: online again {during:.1?} after it, {after:.1?} after it was set right; a token is {token}"

@@ -22,7 +22,7 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
     for run in 1..=count as usize {
         let begin = Instant::now();
         let before = scene.host.agent().log().len();
-        assert!(scene.host.agent().stop().success(), "SIGTERM ends the agent with success");
+        assert!(scene.host.agent().stop().success(), "SIGTERM ends the agent cleanly");
         let network = format!("10.60.{run}.0/24");
         scene.route(&subject, &[&network]).await.unwrap();
         scene.host.start_from(&agents[run % 2]);
@@ -31,7 +31,7 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
         scene.up_to_date().await;
 
         let begin = Instant::now();
-        assert!(scene.lab.plane().stop().success(), "SIGTERM ends the plane with success");
+        assert!(scene.lab.plane().stop().success(), "SIGTERM ends the plane cleanly");
         scene.lab.start_plane_from(&planes[run % 2]).await;
         plane_away.push(begin.elapsed());
         scene.up_to_date().await;
@@ -43,7 +43,7 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
         spread(&agent_away),
         spread(&plane_away)
     );
-    report("restart of agent and plane from another file, as in an upgrade", count, &tally, &figure);
+    report("restart of agent and plane from another file", count, &tally, &figure);
     assert!(tally.is_clean(), "{tally:?}");
 }
 

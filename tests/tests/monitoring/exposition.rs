@@ -1,4 +1,4 @@
-//! A reader of the text format 0.0.4 that knows nothing of who wrote it.
+//! A reader of the text format 0.0.4 that is independent of the code that writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub(crate) fn families(page: &str) -> BTreeSet<String> {
     types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
 }
 
-/// The values of a series, by labels that it must have.
+/// The sum of the samples with this name that have all these labels. `None` if there are none.
 pub(crate) fn value(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let has = |sample: &Sample| {
         let same = |(key, value): &(&str, &str)| sample.labels.get(*key).is_some_and(|is| is == value);
@@ -66,7 +66,7 @@ fn labels(text: &str) -> BTreeMap<String, String> {
                 other => value.push(other),
             }
         }
-        assert!(labels.insert(key, value).is_none(), "a label twice: {text:?}");
+        assert!(labels.insert(key, value).is_none(), "a repeated label: {text:?}");
         assert!(matches!(rest.next(), None | Some(',')), "{text:?}");
     }
     labels

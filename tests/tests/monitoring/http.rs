@@ -1,4 +1,4 @@
-//! Requests as they are, over TCP or the plane's socket.
+//! Raw requests, over TCP or the plane's socket.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -41,7 +41,7 @@ pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, token: &str, bo
     parse(&answer)
 }
 
-/// As the local admin.
+/// Sends a request as the local admin.
 pub(crate) fn ask_locally(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> Answer {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,7 +1,7 @@
-//! Lines reach journald with their fields, in its own protocol.
+//! Log lines reach journald with their fields, in journald's own protocol.
 //!
-//! The plane runs in a mount namespace where the journal's socket is this test's, so that what arrives
-//! is what journald would store.
+//! The plane runs in a mount namespace where the journal's socket belongs to this test, which so
+//! receives whatever journald would store.
 
 use std::collections::BTreeMap;
 use std::os::linux::fs::MetadataExt as _;
@@ -48,10 +48,10 @@ fn under_systemd_every_line_is_a_record_with_the_requests_id_in_it() {
     assert_eq!(record["STATUS"], "201");
 
     plane.kill();
-    assert_eq!(plane.log(), "", "a line went to both");
+    assert_eq!(plane.log(), "", "a line went to standard error as well");
 }
 
-/// The plane, whose standard error is called the journal's.
+/// Starts the plane with its standard error marked as connected to the journal.
 fn started(folder: &Path) -> Process {
     let log = std::fs::File::create(folder.join("plane.log")).unwrap();
     let identity = log.metadata().unwrap();
@@ -69,23 +69,23 @@ fn started(folder: &Path) -> Process {
 
 type Record = BTreeMap<String, String>;
 
-/// The next record that is wanted.
+/// The next record that matches.
 fn next(journal: &UnixDatagram, wanted: impl Fn(&Record) -> bool) -> Record {
     let (mut bytes, began) = (vec![0; 1 << 16], Instant::now());
     loop {
-        let length = journal.recv(&mut bytes).expect("the plane tells the journal");
+        let length = journal.recv(&mut bytes).expect("the plane logs to the journal");
         let record = parsed(&bytes[..length]);
         if wanted(&record) {
             return record;
         }
         assert!(
             began.elapsed() < Duration::from_secs(60),
-            "the last of others: {record:?}"
+            "the last record that does not match: {record:?}"
         );
     }
 }
 
-/// `NAME=value`, or `NAME`, the value's length (8 bytes, little endian) and the value
+/// Decodes `NAME=value`, or `NAME`, the value's length (8 bytes, little endian) and the value
 /// (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 fn parsed(mut bytes: &[u8]) -> Record {
     let mut record = Record::new();

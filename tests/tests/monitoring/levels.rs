@@ -1,4 +1,4 @@
-//! What is logged changes while the programs run.
+//! The log level changes while the programs run.
 
 use nix::sys::signal::Signal;
 use sentrazone_tests::process::Process;
@@ -6,7 +6,7 @@ use sentrazone_tests::wait::until_blocking;
 
 use crate::rig::{Agent, Plane, write_config};
 
-/// Sends SIGHUP and waits for what is said about it. Gives all that was said since.
+/// Sends SIGHUP and waits for this answer in the log. Returns everything logged since.
 fn reload(process: &Process, answer: &str) -> String {
     let before = process.log().len();
     process.signal(Signal::SIGHUP);
@@ -36,7 +36,7 @@ fn a_hangup_reads_the_planes_level_again() {
     assert!(!said.contains("stays at"), "{said}");
     plane.ask("GET", "/api/servers", None).json(200);
 
-    // From a level that lets the word through, and to one.
+    // From a level that shows the announcement, and to one.
     for (level, answer) in [
         ("warn", "changes from info to warn"),
         ("info", "changes from warn to info"),

@@ -1,8 +1,8 @@
-//! What operators see: metrics, dashboard, alert rules and logs, of the real programs.
+//! The operator's view of the real programs: metrics, dashboard, alert rules and logs.
 //!
-//! A plane and an agent run as processes of their own on free ports. The agent drives a userspace
-//! interface that nobody has started: it talks with the plane about everything and changes nothing on
-//! this machine, so that these tests need neither root nor a kernel with WireGuard.
+//! A plane and an agent run as separate processes on free ports. The agent drives a userspace
+//! interface that was never started: it talks with the plane as usual and changes nothing on this
+//! machine, so these tests need neither root nor a kernel with WireGuard.
 
 // clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
 #![allow(

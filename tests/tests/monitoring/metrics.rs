@@ -1,4 +1,4 @@
-//! The metrics of both programs: well formed, documented, bounded, and true.
+//! The metrics of both programs: well formed, documented, bounded, and correct.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::http::ask;
 use crate::promtool;
 use crate::rig::{Agent, PASSWORD, Plane};
 
-/// Both programs after a life of some seconds: people, devices, an agent, failures.
+/// Both programs after some seconds of use by people, devices and an agent, with failures.
 fn after_traffic() -> (Plane, Agent) {
     let plane = Plane::start("per_peer = true");
     let token = plane.add_server("los-angeles");
@@ -45,7 +45,7 @@ fn promtool_finds_nothing_to_complain_of_after_real_traffic() {
 #[test]
 fn the_documented_metrics_are_those_that_are_served() {
     let (plane, agent) = after_traffic();
-    // A peer that has shaken hands.
+    // A peer with a handshake.
     let token = plane.ask("POST", "/api/servers/los-angeles/token", None).json(200)["agent_token"].clone();
     let token = token.as_str().unwrap().to_owned();
     let peer = plane.add_own_peer("los-angeles", "bob")["id"]
@@ -92,15 +92,15 @@ fn a_change_is_timed_from_its_commit_to_the_agents_confirmation() {
     assert_eq!(
         of(&plane.page(), "apply_latency_seconds_count"),
         0.0,
-        "nothing was changed since"
+        "nothing has changed since"
     );
-    // Its agent was there a moment ago. The change waits for it as long as the plane allows.
+    // The agent was connected a moment ago, so the change waits for it as long as the plane allows.
     let made = plane.add_own_peer("los-angeles", "alice");
     assert_eq!(made["applied"], false);
     assert_eq!(
         of(&plane.page(), "apply_latency_seconds_count"),
         0.0,
-        "nothing was confirmed yet"
+        "nothing is confirmed yet"
     );
     let desired = poll();
     confirm(&desired);
@@ -154,7 +154,7 @@ fn logins_and_messages_of_agents_are_counted_by_what_came_of_them() {
         of_agent("desired_revision") >= 1.0 && of_agent("prekeys_made_total") >= 1.0,
         "{own}"
     );
-    // Nobody has started its interface.
+    // The agent's interface was never started.
     assert!(
         of_agent("kernel_errors_total") >= 1.0 && of_agent("applied_revision") == 0.0,
         "{own}"
@@ -223,7 +223,7 @@ fn strange_paths_and_methods_add_no_series() {
     assert_eq!(series(&first), series(&second));
     assert!(samples(&first).len() < 500, "{}", samples(&first).len());
     let none = value(&second, "sentrazone_http_requests_total", &[("route", "none")]).unwrap();
-    assert_eq!(none, 300.0, "they were counted all the same");
+    assert_eq!(none, 300.0, "requests without a route are counted too");
 }
 
 #[test]

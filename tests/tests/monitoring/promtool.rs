@@ -1,4 +1,4 @@
-//! Prometheus' own checker. `tests/tools` fetches it where it is not yet.
+//! Prometheus' own checker. `tests/tools` downloads it if it is missing.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Runs it in a folder of the project; it must end well and complain of nothing. Gives what it said.
+/// Runs promtool in a folder of the project. It must succeed without a warning. Returns its output.
 #[track_caller]
 pub(crate) fn run(arguments: &[&str], folder: &str, stdin: &str) -> String {
     let mut child = Command::new(path())

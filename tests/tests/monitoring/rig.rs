@@ -1,4 +1,4 @@
-//! A plane and an agent, as processes of their own.
+//! A plane and an agent, as separate processes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) const PASSWORD: &str = "canary-password-5fJq2x";
 
 /// A plane on free ports.
 pub(crate) struct Plane {
-    // Before the folder it uses.
+    // Dropped before the folder it uses.
     pub(crate) process: Process,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
@@ -28,7 +28,7 @@ impl Plane {
         Self::start_as("info", more, Command::new)
     }
 
-    /// With `log` as its level; `command` starts a program.
+    /// Starts a plane with the log level `log`. `command` makes the command for a program.
     pub(crate) fn start_as(log: &str, more: &str, command: impl FnOnce(PathBuf) -> Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_config(folder.path(), log, more);
@@ -68,7 +68,7 @@ impl Plane {
         ask(self.address, "POST", "/api/login", "", Some(&body))
     }
 
-    /// Registers a server; gives its agent's token.
+    /// Registers a server. Returns its agent's token.
     pub(crate) fn add_server(&self, id: &str) -> String {
         let body = json!({"id": id, "endpoint": "vpn.example.com:51820", "address_pool": ["10.8.0.0/24"]});
         let made = self.ask("POST", "/api/servers", Some(&body)).json(201);
@@ -83,7 +83,7 @@ impl Plane {
         )
     }
 
-    /// A peer with a key of its own, which needs no agent.
+    /// Creates a peer with its own key, which needs no agent.
     pub(crate) fn add_own_peer(&self, server: &str, name: &str) -> Value {
         let key = wgctl::PrivateKey::generate().unwrap().public_key();
         let body = json!({"name": name, "publicKey": key, "presharedKey": false});
@@ -91,7 +91,7 @@ impl Plane {
             .json(201)
     }
 
-    /// The page of its own address.
+    /// The page of metrics at the plane's address for them.
     pub(crate) fn page(&self) -> String {
         page(self.metrics)
     }
@@ -109,7 +109,7 @@ pub(crate) fn write_config(folder: &Path, log: &str, more: &str) {
 
 /// An agent of a plane.
 pub(crate) struct Agent {
-    // Before the folder it uses.
+    // Dropped before the folder it uses.
     pub(crate) process: Process,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) metrics: SocketAddr,
@@ -158,7 +158,7 @@ fn page(address: SocketAddr) -> String {
     answer.body
 }
 
-/// The address that a program said it listens on.
+/// The address on which a program listens, read from its log.
 fn said(process: &Process, words: &str) -> SocketAddr {
     let log = until_blocking(
         words,

@@ -1,4 +1,4 @@
-//! Nothing secret is logged, at any level.
+//! No secret is logged, at any level.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,17 +11,17 @@ use serde_json::json;
 use crate::http::ask;
 use crate::rig::{Agent, EMAIL, PASSWORD, Plane};
 
-/// What must not be in a log, under the name by which a failure tells of it.
+/// Secrets that must not be in a log, under the names that a failure shows.
 #[derive(Default)]
 struct Canaries(Vec<(&'static str, String)>);
 
 impl Canaries {
     fn add(&mut self, name: &'static str, secret: &str) {
-        assert!(secret.len() >= 12, "{name}: too short to be looked for");
+        assert!(secret.len() >= 12, "{name}: too short to search for");
         self.0.push((name, secret.to_owned()));
     }
 
-    /// A key, in the forms in which programs print bytes.
+    /// Adds a key, in the forms in which programs print bytes.
     fn add_key(&mut self, name: &'static str, base64: &str) {
         let bytes = BASE64.decode(base64.trim()).unwrap();
         assert_eq!(bytes.len(), 32, "{name}");
@@ -40,7 +40,7 @@ impl Canaries {
     }
 }
 
-/// As `{:?}` writes bytes, without what comes before and after.
+/// Bytes as `{:?}` writes them, without the brackets.
 fn listed(bytes: &[u8]) -> String {
     let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
     numbers.join(", ")
@@ -62,7 +62,7 @@ fn nothing_secret_is_logged_at_the_finest_level() {
     let token = plane.add_server("los-angeles");
     canaries.add("agent token", &token);
     let agent = Agent::start(&plane, &token, "trace");
-    // At that level indeed, or nothing were proven.
+    // Checks that the level is in force: otherwise the test would prove nothing.
     for process in [&plane.process, &agent.process] {
         until_blocking(
             "the finest lines",
@@ -121,7 +121,7 @@ fn nothing_secret_is_logged_at_the_finest_level() {
     canaries.absent_from(&agent.process.log(), "agent");
 }
 
-/// Every other way in which a secret passes, and some that fail.
+/// Makes the other requests that carry a secret, and some that fail.
 fn all_else(plane: &Plane, client: &str, canaries: &mut Canaries) {
     let wrong = "canary-wrong-password-8Kd";
     canaries.add("wrong password", wrong);

@@ -1,25 +1,25 @@
-//! A fleet's life from the packages alone: installed, enrolled, used, upgraded, rebooted, moved to
-//! another machine, uninstalled.
+//! The whole life of a fleet from its packages: installed, enrolled, used, upgraded, rebooted, moved
+//! to another machine, uninstalled.
 
 use sentrazone_tests::counts::figure;
 use sentrazone_tests::machine::Machine;
 
 use crate::site::{OLDER, Site, THESE, disk, manual, only, turn};
 
-/// Ends of the cable.
+/// The ends of the cable.
 const PLANE: u8 = 1;
 const HOST: u8 = 2;
 
-/// What the manual's names are here. Until the plane speaks TLS itself, the cable takes the place of
-/// what lies between a proxy and its agents.
+/// The manual's address of the plane, and the one used here. Plain HTTP over the cable takes the place
+/// of the network between a proxy and its agents.
 const NAMES: (&str, &str) = ("https://plane.example.com", "http://10.77.0.1:8080 --allow-plaintext");
 
-/// What the manual says of a proxy on another machine.
+/// The manual's configuration for a proxy on another machine.
 const LISTEN: &str = "printf 'listen = [\"127.0.0.1:8080\", \"10.77.0.1:8080\"]\\n[tls]\\nbehind_proxy = true\\n' \
                       >/etc/sentrazone/plane.toml; systemctl restart sentrazone-plane";
 
-/// A device in a namespace of its host. Its socket stays with the host; its tunnel is all it has
-/// inside.
+/// Connects a device in a namespace of its host. Its UDP socket stays in the host's namespace; the
+/// tunnel is its only interface.
 const CONNECT: &str = "
     ip netns del device 2>/dev/null || true
     ip link del tun0 2>/dev/null || true
@@ -36,14 +36,14 @@ const CONNECT: &str = "
 
 const VERSIONS: &str = "dpkg-query -W -f '${Version} ' 'sentrazone-*' wgctl 2>/dev/null || true";
 
-/// The only word of a command's output that looks like a token.
+/// The only word in a command's output that looks like a token.
 fn token(answer: &str) -> String {
     let words = answer.split_whitespace();
     let mut long = words.filter(|word| word.len() >= 40 && !word.contains(['/', ':']));
     long.next().unwrap_or_else(|| panic!("no token in {answer}")).to_owned()
 }
 
-/// Waits until the plane sees the host online and up to date.
+/// Waits until the plane shows the host online and up to date.
 fn online(plane: &mut Machine) {
     let status = "wgctl status --json | tr -d ' \\n'";
     plane.until("the host is online", status, |status| {
@@ -58,10 +58,10 @@ fn ping_begins(host: &mut Machine) {
     );
 }
 
-/// Ends the pings; gives how many were sent and how many lost.
+/// Ends the pings. Returns the number of pings sent and lost.
 fn ping_ends(host: &mut Machine) -> (usize, usize) {
     host.run("systemctl stop pinging");
-    let words = host.until("ping's last words", "cat /root/pings", |words| {
+    let words = host.until("ping's summary", "cat /root/pings", |words| {
         words.contains("transmitted")
     });
     let summary = words.lines().find(|line| line.contains("packets transmitted")).unwrap();
@@ -97,7 +97,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     );
     assert_eq!(host.machine.run("cat /proc/sys/net/ipv4/ip_forward"), "1");
     online(&mut plane.machine);
-    // An agent that is online fills the plane's stock of keys next.
+    // Once the agent is online it fills the plane's stock of keys.
     plane.types_until_done(OLDER, first_device, "agent_offline");
     let configuration = plane.machine.run("wgctl peer config los-angeles alice-iphone");
     host.machine
@@ -133,7 +133,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     host.machine.run(CONNECT);
     online(&mut plane.machine);
 
-    // Another machine takes the plane's place.
+    // Another machine replaces the plane's.
     plane.types("/root", &only("Backup", "plane"), "");
     let backup = plane.machine.run("base64 -w 0 /root/plane.backup");
     plane.machine.cut();

@@ -1,7 +1,7 @@
-//! The packages that `make deb` made, on whole machines, by the commands of `docs/install.md`.
+//! The packages built by `make deb`, on whole machines, with the commands of `docs/install.md`.
 //!
-//! `SENTRAZONE_PACKAGES` is the folder they are in. The machines are emulated and started by these
-//! tests: run with `make deb-test`. Judged by `wg`, `ip`, `ping`, `systemctl`, `dpkg` and `find`.
+//! `SENTRAZONE_PACKAGES` is the folder that holds them. The tests start emulated machines: run with
+//! `make deb-test`. Checked with `wg`, `ip`, `ping`, `systemctl`, `dpkg` and `find`.
 
 mod life;
 mod sandbox;

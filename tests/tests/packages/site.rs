@@ -1,4 +1,4 @@
-//! Machines that have the packages at hand, and somebody who types what the manual says.
+//! Machines with the packages, and a user who types the commands of the manual.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,37 +7,37 @@ use sentrazone_tests::machine::{Cable, Machine};
 use sentrazone_tests::manual::{Block, blocks};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Two processors are enough for one site at a time.
+/// One site at a time: the tests run on two processors.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// Where the packages are in a machine, the older ones and these.
+/// The folder of the older packages in a machine, and that of the current ones.
 pub(crate) const OLDER: &str = "/root/older";
 pub(crate) const THESE: &str = "/root/these";
 
-/// What is on a machine's disk, but for what its own services write all the time.
+/// A script that lists a machine's files, without those that its own services change.
 const FILES: &str = "
     find / -xdev \\( -path /tmp -o -path /var/tmp -o -path /root -o -path /var/log -o -path /var/cache -o -path /var/lib/apt \
         -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /etc/systemd/network \\) -prune \
         -o -printf '%p %y %m %u %g %l\\n' | grep -vE '^/(etc/(passwd|group|g?shadow)-?|etc/\\.pwd\\.lock) ' | sort";
 
-/// Waits for the turn to have machines.
+/// Waits until no other test has machines.
 pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().await
 }
 
-/// A machine, and what was on it before.
+/// A machine, and its files before the installation.
 pub(crate) struct Site {
     pub(crate) machine: Machine,
     before: String,
 }
 
 impl Site {
-    /// A machine alone.
+    /// A machine without a cable.
     pub(crate) fn alone(disk: &Path) -> Self {
         Self::prepared(Machine::boot(disk))
     }
 
-    /// A machine at this end of a cable, where it has the address 10.77.0.END.
+    /// A machine at this end of a cable, with the address 10.77.0.END.
     pub(crate) fn on(cable: &Path, own_end: u8, other_end: u8, disk: &Path) -> Self {
         let cable = Cable {
             folder: cable.to_owned(),
@@ -53,7 +53,7 @@ impl Site {
         Self::prepared(machine)
     }
 
-    /// What the manual takes for granted: the packages, sudo, and somebody who says yes to apt.
+    /// Prepares what the manual assumes: the packages, sudo, and an apt that does not ask.
     fn prepared(mut machine: Machine) -> Self {
         machine.run(
             "tar -xf /dev/vdb -C /root
@@ -66,14 +66,14 @@ impl Site {
         Self { machine, before }
     }
 
-    /// Types a block in a folder, with `input` for what asks; gives what was printed.
+    /// Types a block in a folder, with `input` for its questions. Returns the output.
     pub(crate) fn types(&mut self, folder: &str, block: &Block, input: &str) -> String {
         let commands = block.commands.trim();
         self.machine
             .run(&format!("cd {folder}\n{{ {commands}\n}} <<'INPUT'\n{input}\nINPUT"))
     }
 
-    /// Types a block, and again as somebody would who is told `not_yet`.
+    /// Types a block, and types it again as long as the answer is `not_yet`.
     pub(crate) fn types_until_done(&mut self, folder: &str, block: &Block, not_yet: &str) {
         let script = format!("set -e; cd {folder}; {}; echo done", block.commands.trim());
         let done = |output: &str| output.ends_with("done") || !output.contains(not_yet);
@@ -81,7 +81,7 @@ impl Site {
         assert!(output.ends_with("done"), "{output}");
     }
 
-    /// What is on the disk that was not, or is not that was.
+    /// The files that were added or removed since the beginning.
     pub(crate) fn left(&mut self) -> Vec<String> {
         let after = self.machine.run(FILES);
         let new = after
@@ -101,7 +101,7 @@ pub(crate) fn manual(heading: &str, machine: &str) -> Vec<Block> {
     blocks().into_iter().filter(of_it).collect()
 }
 
-/// The only one.
+/// The only such block.
 pub(crate) fn only(heading: &str, machine: &str) -> Block {
     let [block] = &manual(heading, machine)[..] else {
         panic!("one block under {heading} on {machine} was expected")
@@ -109,7 +109,7 @@ pub(crate) fn only(heading: &str, machine: &str) -> Block {
     block.clone()
 }
 
-/// Packs the packages and those of the version before, and the program that tries to escape.
+/// Packs the packages, those of the previous version, and the program that tries to escape.
 pub(crate) fn disk(folder: &Path) -> PathBuf {
     let packages = std::env::var_os("SENTRAZONE_PACKAGES");
     let packages = PathBuf::from(packages.expect("SENTRAZONE_PACKAGES: run with `make deb-test`"));

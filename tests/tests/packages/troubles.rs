@@ -1,10 +1,10 @@
-//! What goes wrong at the start: one clear line, a code of its own, and no second try.
+//! Failures at the start: one clear line, a specific exit code, and no restart.
 
 use sentrazone_tests::machine::Machine;
 
 use crate::site::{Site, THESE, disk, only, turn};
 
-/// Starts a unit that cannot; gives its exit code and what it said last.
+/// Starts a unit that must fail. Returns its exit code and its last log line.
 fn fails(machine: &mut Machine, unit: &str) -> (String, String) {
     machine.run(&format!(
         "systemctl reset-failed {unit}; ! systemctl start {unit} 2>/dev/null"
@@ -59,7 +59,7 @@ async fn a_plane_that_cannot_start_says_why_and_is_not_tried_again() {
         "cp -p /root/plane.redb {state}/; systemctl reset-failed {unit}; systemctl start {unit}"
     ));
 
-    // Frozen: nobody answers the service manager any more.
+    // Frozen: it no longer answers the service manager.
     machine.run(
         "mkdir -p /run/systemd/system/sentrazone-plane.service.d
          printf '[Service]\\nWatchdogSec=10\\n' >/run/systemd/system/sentrazone-plane.service.d/soon.conf

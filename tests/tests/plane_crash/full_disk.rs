@@ -1,7 +1,7 @@
-//! The plane on a small file system that somebody fills up.
+//! The plane on a small file system that fills up.
 //!
-//! Needs root, to mount a tmpfs. Where it is not root the test says so, and fails where faults were
-//! asked for in full.
+//! Needs root, to mount a tmpfs. Without root the test prints that it was not run, and fails if the
+//! full counts were requested.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use crate::say;
 
 const WRITERS: usize = 8;
 
-/// A file system of its own; unmounted when dropped.
+/// A separate file system. It is unmounted when dropped.
 struct Small(PathBuf);
 
 impl Small {
@@ -70,7 +70,7 @@ fn small(folder: &Path) -> Option<Small> {
     small
 }
 
-/// Writes from many sides until the disk is full for all.
+/// Writes from many clients until the disk is full for all.
 async fn write_until_full(plane: &Plane, server: &ServerId, small: &Small) -> Vec<Life> {
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
@@ -109,7 +109,7 @@ async fn on_a_full_disk_reads_go_on_and_changes_come_back_with_the_room() {
         let server = add_server(&client, &format!("full-{round}")).await;
         let mut lives = write_until_full(&plane, &server, &small).await;
         refused += lives.iter().filter(|life| life.unsure.is_some()).count();
-        // Nobody who only reads notices.
+        // Reads are not affected.
         for _ in 0..50 {
             client.peers(&server).await.unwrap();
             client.health().await.unwrap();

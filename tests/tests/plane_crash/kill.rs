@@ -1,4 +1,4 @@
-//! kill -9 of the plane under 32 writers, again and again.
+//! Repeated kill -9 of the plane under 32 writers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ fn rounds() -> usize {
     std::env::var("SENTRAZONE_FAULT_ROUNDS").map_or(5, |rounds| rounds.parse().expect("a number"))
 }
 
-/// Lets writers write until the plane is killed, which is after so many acknowledged changes.
+/// Lets writers write until the plane is killed, after this many acknowledged changes.
 async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: usize) -> Vec<Life> {
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
@@ -37,7 +37,7 @@ async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: us
     let mut lives = Vec::new();
     while let Some(ended) = writers.join_next().await {
         let (written, error) = ended.unwrap();
-        // The plane was killed: nobody was refused anything.
+        // The plane was killed, so no request was refused.
         assert_eq!(error.status(), None, "{error}");
         lives.extend(written);
     }
@@ -53,7 +53,7 @@ async fn killed_under_32_writers_the_plane_loses_nothing_it_acknowledged() {
     let mut all: Vec<(ServerId, Vec<Life>)> = Vec::new();
     for round in 0..rounds() {
         let server = add_server(&plane.client(), &format!("round-{round}")).await;
-        // Spread over the life of a batch, and of a database that grows.
+        // Spread over the duration of a batch, and over the growth of the database.
         let mut lives = killed_after(&mut plane, &server, 1 + round * 37 % 400).await;
         starts.push(plane.start().await);
         let client = plane.client();
@@ -69,7 +69,7 @@ async fn killed_under_32_writers_the_plane_loses_nothing_it_acknowledged() {
     report(&mut starts, total, again, &plane);
 }
 
-/// Nothing of an earlier round was lost in a later one.
+/// Checks that later rounds lost nothing of the earlier ones.
 async fn verify_all(client: &PlaneClient, all: &mut [(ServerId, Vec<Life>)]) {
     let Some((first, _)) = all.first() else { return };
     let records = ledger::records_since(client, first).await;

@@ -1,7 +1,7 @@
-//! What writers asked for and what was acknowledged, compared with what the plane has.
+//! A ledger of requested and acknowledged changes, compared with the plane's state.
 //!
-//! Owns the writer's life (create, disable, enable, sometimes delete, the next) and the comparison
-//! with peers and audit log. It must not stop or start anything.
+//! Owns the writers' work (create, disable, enable, sometimes delete, then the next peer) and the
+//! comparison with peers and audit log. It must not stop or start anything.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use wgctl::api::{AuditRecord, NewPeer, Peer};
 use wgctl::client::{AuditQuery, Error, PlaneClient};
 use wgctl::{PeerId, PrivateKey, ServerId};
 
-/// What is done to a peer.
+/// A change of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
     Create,
@@ -30,13 +30,13 @@ impl Act {
     }
 }
 
-/// A peer's life as its writer knows it.
+/// The changes of one peer, as its writer knows them.
 #[derive(Debug)]
 pub(crate) struct Life {
     new: NewPeer,
     id: Option<PeerId>,
     acknowledged: Vec<Act>,
-    /// What was asked for and not answered, or answered with a failure.
+    /// A change that was requested and either not answered, or answered with a failure.
     pub(crate) unsure: Option<Act>,
 }
 
@@ -59,7 +59,7 @@ impl Life {
         self.new.name.as_ref().unwrap().as_str()
     }
 
-    /// A peer has one id, whoever tells it.
+    /// Checks that the peer has the same id in every answer.
     fn is_the_one(&mut self, id: PeerId) {
         let known = *self.id.get_or_insert(id);
         assert_eq!(known, id, "{}", self.name());
@@ -86,7 +86,7 @@ impl Life {
     }
 }
 
-/// Writes until a call fails; gives what it did and why it ended.
+/// Writes until a call fails. Returns the changes and the error.
 pub(crate) async fn write(
     client: PlaneClient,
     server: ServerId,
@@ -120,14 +120,14 @@ pub(crate) async fn records_since(client: &PlaneClient, server: &ServerId) -> Ve
             ..AuditQuery::default()
         };
         let page = client.audit(&query).await.unwrap();
-        assert!(!page.is_empty(), "nobody registered {server}");
+        assert!(!page.is_empty(), "there is no record of the registration of {server}");
         all.extend(page);
     }
     all.reverse();
     all
 }
 
-/// What a comparison counted.
+/// The counts of a comparison.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Count {
     pub(crate) acknowledged: usize,
@@ -135,13 +135,13 @@ pub(crate) struct Count {
     pub(crate) absent: usize,
 }
 
-/// Compares a server's peers and records with what its writers know; settles what was unsure.
+/// Compares a server's peers and records with the writers' changes, and settles the unsure ones.
 pub(crate) async fn verify(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> Count {
     let records = records_since(client, server).await;
     verify_with(client, server, lives, &records).await
 }
 
-/// Likewise, with records that were read before.
+/// Like [`verify`], with records that were read before.
 pub(crate) async fn verify_with(
     client: &PlaneClient,
     server: &ServerId,
@@ -180,12 +180,12 @@ pub(crate) async fn verify_with(
         }
         compare(life, found.remove(life.name()));
     }
-    assert!(told.is_empty(), "nobody asked for {told:?}");
-    assert!(found.is_empty(), "nobody asked for {:?}", found.keys());
+    assert!(told.is_empty(), "no writer requested {told:?}");
+    assert!(found.is_empty(), "no writer requested {:?}", found.keys());
     count
 }
 
-/// A peer is what its acts say, whole.
+/// Checks that a peer is exactly as its changes left it.
 fn compare(life: &mut Life, found: Option<&Peer>) {
     let expected = match life.acknowledged.last() {
         None | Some(Act::Delete) => None,
@@ -199,8 +199,8 @@ fn compare(life: &mut Life, found: Option<&Peer>) {
     }
 }
 
-/// Sends every creation again: it gets its first answer, and a peer that is not there yet is made.
-/// Gives how many were sent.
+/// Sends every creation again. It gets the first answer again, or creates the peer if that does not
+/// exist. Returns the number of requests.
 pub(crate) async fn create_again(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> usize {
     for life in lives.iter_mut() {
         let again = life.create(client, server).await.unwrap();

@@ -1,7 +1,7 @@
-//! The real plane, killed while many write, and on a disk that is full.
+//! The real plane, killed under many writers, and on a disk that is full.
 //!
-//! Needs no kernel with WireGuard: nothing here reaches a host. `SENTRAZONE_FAULT_ROUNDS` says how
-//! often the plane is killed.
+//! Needs no kernel with WireGuard: nothing here reaches a host. `SENTRAZONE_FAULT_ROUNDS` is the
+//! number of kills.
 
 mod full_disk;
 mod kill;
@@ -9,7 +9,7 @@ mod ledger;
 mod plane;
 mod refusal;
 
-/// A line of the table of faults: a loss fails the test before it comes here.
+/// Prints a line of the table of faults. A loss has failed the test before.
 fn say(name: &str, runs: usize, figure: &str) {
     println!("fault: {name} | runs {runs} | lost 0 | {figure}");
 }

@@ -16,7 +16,7 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    /// One that is not started yet; its state lies in `state`.
+    /// A plane that has not been started. Its state is in `state`.
     pub(crate) fn new(folder: &Path, state: &Path) -> Self {
         let config = format!(
             "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\nsocket = \"{}\"\n\
@@ -31,7 +31,7 @@ impl Plane {
         }
     }
 
-    /// Starts it, and says how long it took until it was ready.
+    /// Starts the plane. Returns the time until it was ready.
     pub(crate) async fn start(&mut self) -> Duration {
         let mut command = Command::new(binary("sentrazone-plane"));
         command.arg("--config").arg(self.folder.join("plane.toml"));

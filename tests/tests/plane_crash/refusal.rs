@@ -1,4 +1,4 @@
-//! Databases that the plane does not start with: what it says, and that it leaves them alone.
+//! Databases with which the plane refuses to start: its message, and that it does not change them.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ async fn once_started(folder: &Path) {
     plane.stop();
 }
 
-/// Starts the plane, which must end by itself.
+/// Runs the plane, which must end by itself.
 fn start(folder: &Path) -> Output {
     Command::new(binary("sentrazone-plane"))
         .arg("--config")
@@ -29,14 +29,14 @@ fn start(folder: &Path) -> Output {
         .unwrap()
 }
 
-/// The one line that it says.
+/// The only line of its output.
 fn said(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     text
 }
 
-/// The same, but for one bit of every place (also of pages that are out of use) that holds `text`.
+/// The same bytes with one bit flipped wherever `text` occurs (in unused pages as well).
 fn with_other_bits(bytes: &[u8], text: &[u8]) -> Vec<u8> {
     let mut flipped = bytes.to_vec();
     let places = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(text));

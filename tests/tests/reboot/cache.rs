@@ -1,4 +1,4 @@
-//! A host that boots without its plane has everything from the agent's cache.
+//! A host that boots without its plane restores everything from the agent's cache.
 
 use sentrazone_tests::counts::figure;
 

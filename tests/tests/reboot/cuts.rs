@@ -1,4 +1,4 @@
-//! Power cuts while changes are being confirmed: what was confirmed is there after the boot.
+//! Power cuts while changes are being confirmed: every confirmed change is there after the boot.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,11 +10,11 @@ use wgctl::api::Peer;
 use crate::host::Host;
 
 const WORKERS: usize = 8;
-/// The power goes within this time of the first change, milliseconds.
+/// The power is cut within this time of the first change, milliseconds.
 const WITHIN: u64 = 2500;
 
-/// The last that was confirmed of each peer, by public key: whether it is enabled. `None` while a
-/// change is under way, which may or may not have been carried out.
+/// The last confirmed state of each peer, by public key: true if enabled. `None` during a change,
+/// which may or may not have been carried out.
 type Confirmed = Mutex<BTreeMap<String, Option<bool>>>;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn a_confirmed_change_outlives_a_power_cut() {
             changes += usize::from(enabled.is_some());
             let wrong = enabled.is_some_and(|enabled| enabled != there.contains(key));
             if wrong {
-                eprintln!("round {round}: {key} was confirmed with enabled = {enabled:?}, and is not so");
+                eprintln!("round {round}: {key} was confirmed with enabled = {enabled:?}, which is lost");
             }
             lost += usize::from(wrong);
         }
@@ -50,7 +50,7 @@ async fn a_confirmed_change_outlives_a_power_cut() {
     assert_eq!(lost, 0, "confirmed and lost");
 }
 
-/// Workers make, disable and enable peers until the power goes at a moment of its own.
+/// Workers create, disable and enable peers until the power is cut at a random moment.
 async fn cut_amid_changes(host: &mut Host, round: usize, confirmed: &Confirmed) {
     let moment = Duration::from_millis(300 + getrandom::u64().unwrap() % WITHIN);
     let workers = (0..WORKERS).map(|worker| change_on(host, round, worker, confirmed));
@@ -80,7 +80,7 @@ fn note(confirmed: &Confirmed, peer: &Peer) {
     confirmed.lock().unwrap().insert(peer.public_key.to_string(), said);
 }
 
-/// What was under way is known now.
+/// Reads the outcome of the changes that were under way.
 async fn settle(host: &Host, confirmed: &Confirmed) {
     for peer in host.plane.admin().peers(&host.id).await.unwrap() {
         note(confirmed, &peer);

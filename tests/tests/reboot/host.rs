@@ -1,4 +1,4 @@
-//! A VPN host in a machine of its own, its plane outside; and what is asked of it.
+//! A VPN host in a machine of its own, with its plane outside, and readings of its state.
 
 use sentrazone_tests::installed;
 use sentrazone_tests::loopback::LoopbackPlane;
@@ -8,10 +8,10 @@ use tokio::sync::{Mutex, MutexGuard};
 use wgctl::api::{NewPeer, Peer};
 use wgctl::{PrivateKey, PublicKey, ServerId, Timestamp};
 
-/// Two processors are enough for one machine at a time.
+/// One machine at a time: the tests run on two processors.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// Everything about the interface that should be the same after a reboot.
+/// A script that prints everything about the interface that a reboot must preserve.
 const PICTURE: &str = "
     wg show wg0 public-key; wg show wg0 listen-port
     wg show wg0 allowed-ips | sort
@@ -22,12 +22,12 @@ const PICTURE: &str = "
     nft list ruleset
     cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding";
 
-/// When the agent's unit started and when it said that it was ready, microseconds since boot.
+/// The start of the agent's unit and the moment at which it was ready, microseconds since boot.
 const TIMES: &str = "systemctl show sentrazone-agent --value \
                      -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic";
 
-/// A device in a namespace of the same machine. Its socket stays with the host, so that it dials
-/// 127.0.0.1; its tunnel is all it has inside.
+/// Connects a device in a namespace of the same machine. Its UDP socket stays in the host's namespace,
+/// so that it dials 127.0.0.1; the tunnel is its only interface.
 pub(crate) const CONNECT: &str = "
     ip netns del device 2>/dev/null || true
     ip link del tun0 2>/dev/null || true
@@ -42,14 +42,14 @@ pub(crate) const CONNECT: &str = "
     ip -n device route add default dev tun0
     ip -n device -6 route add default dev tun0";
 
-/// Waits for the turn to have a machine.
+/// Waits until no other test has a machine.
 pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().await
 }
 
 /// A host whose agent is enrolled and running.
 pub(crate) struct Host {
-    /// Before the plane and the folders it uses.
+    /// Dropped before the plane and the folders it uses.
     pub(crate) machine: Machine,
     pub(crate) plane: LoopbackPlane,
     pub(crate) id: ServerId,
@@ -57,18 +57,18 @@ pub(crate) struct Host {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Seconds, as a host took them.
+/// The duration of a host's recovery, in seconds.
 pub(crate) struct Restored {
-    /// From the start of the agent's process until it said that it was ready.
+    /// From the start of the agent's process until it was ready.
     pub(crate) from_agent: f64,
     /// From the kernel's start.
     pub(crate) from_kernel: f64,
-    /// From the switching on of the machine, emulation and firmware included.
+    /// From power on, including emulation and firmware.
     pub(crate) from_power: f64,
 }
 
 impl Host {
-    /// Installs and enrolls as the manual says.
+    /// Installs and enrolls a host by the manual's steps.
     pub(crate) async fn enrolled() -> Self {
         let turn = turn().await;
         let folder = tempfile::tempdir().unwrap();
@@ -91,12 +91,12 @@ impl Host {
         }
     }
 
-    /// A peer whose key the agent holds.
+    /// Creates a peer whose key the agent holds.
     pub(crate) async fn peer(&self, name: &str) -> Peer {
         self.create(name, None).await
     }
 
-    /// Makes peers that brought their own keys, 64 at a time.
+    /// Creates peers that brought their own keys, 64 at a time.
     pub(crate) async fn fill(&self, which: std::ops::Range<usize>) -> Vec<Peer> {
         let mut peers = Vec::new();
         let numbers: Vec<usize> = which.collect();
@@ -123,7 +123,7 @@ impl Host {
         made.await.unwrap()
     }
 
-    /// Gives the plane back and waits until the agent has found it and has nothing left to do.
+    /// Starts the plane again, and waits until the agent has found it and is up to date.
     pub(crate) async fn plane_is_back(&mut self) {
         let since = Timestamp::now();
         self.plane.give_back().await;
@@ -162,9 +162,9 @@ impl Host {
         self.machine.run(PICTURE)
     }
 
-    /// Waits for the agent's unit after a boot; gives how long things took.
+    /// Waits for the agent's unit after a boot. Returns the durations.
     pub(crate) fn restored(&mut self) -> Restored {
-        // A unit that has failed says why.
+        // If the unit has failed, this prints its journal.
         let active = "state=$(systemctl is-active sentrazone-agent); echo $state; \
                       [ $state != failed ] || journalctl -b -u sentrazone-agent --no-pager -o cat | tail -n 20";
         self.machine
@@ -185,7 +185,7 @@ impl Host {
         self.machine.run(CONNECT);
     }
 
-    /// The tunnel's other end answers.
+    /// Checks that the tunnel's other end answers.
     pub(crate) fn device_reaches_its_server(&mut self) {
         for address in ["10.8.0.1", "fd00:8::1"] {
             self.machine

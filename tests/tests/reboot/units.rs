@@ -1,4 +1,4 @@
-//! The packaged units as they will run: users, capabilities, restarts, a boot.
+//! The packaged units in production form: users, capabilities, restarts, a boot.
 
 use sentrazone_tests::counts::figure;
 use sentrazone_tests::installed;
@@ -8,7 +8,7 @@ use crate::host::{CONNECT, turn};
 
 const REGISTER: &str = "wgctl server add los-angeles --endpoint 127.0.0.1:51820 --pool 10.8.0.0/24 --masquerade --json";
 
-/// Plane and agent in one machine, a device connected.
+/// Starts plane and agent in one machine, and connects a device.
 fn both_with_a_tunnel(machine: &mut Machine) {
     machine.run("systemctl enable --now sentrazone-plane");
     let created: serde_json::Value = serde_json::from_str(&machine.run(REGISTER)).unwrap();
@@ -33,7 +33,7 @@ fn privileges(machine: &mut Machine, unit: &str) -> (u64, String) {
     (u64::from_str_radix(&bits, 16).unwrap(), user)
 }
 
-/// What both say of one change is found in the journal under its request's id.
+/// Checks that the journal of plane and agent shows one change under the id of its request.
 fn the_journal_joins_both(machine: &mut Machine) {
     let newest = "journalctl -b -u sentrazone-agent -o json --no-pager \
                   | sed -n 's/.*\"REQUEST_ID\":\"\\([^\"]*\\)\".*/\\1/p' | tail -n 1";
@@ -48,7 +48,7 @@ fn the_journal_joins_both(machine: &mut Machine) {
     }
 }
 
-/// A reload changes what is logged, and the process stays.
+/// Checks that a reload changes the log level, and that the process continues.
 fn a_reload_ends_nobody(machine: &mut Machine) {
     for unit in ["sentrazone-plane", "sentrazone-agent"] {
         let file = format!("/etc/sentrazone/{}.toml", unit.trim_start_matches("sentrazone-"));
@@ -109,13 +109,13 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
         status.contains("\"online\": true") || status.contains("\"online\":true")
     });
     machine.run("systemctl stop pinging");
-    let pings = machine.until("ping's last words", "cat /root/pings", |words| {
+    let pings = machine.until("ping's summary", "cat /root/pings", |words| {
         words.contains("transmitted")
     });
     let (sent, lost) = sent_and_lost(&pings);
     figure("restart and kill -9 of both units", 4, lost, &format!("{sent} pings"));
     assert_eq!(lost, 0, "{pings}");
-    assert_eq!(machine.run(handshakes), before, "no new handshake was needed");
+    assert_eq!(machine.run(handshakes), before, "the session continued");
 
     machine.reboot();
     for unit in units {
@@ -130,7 +130,7 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
     assert_eq!(failed, "", "units that failed");
 }
 
-/// From ping's summary: "30 packets transmitted, 30 received, 0% packet loss".
+/// Reads ping's summary: "30 packets transmitted, 30 received, 0% packet loss".
 fn sent_and_lost(words: &str) -> (usize, usize) {
     let summary = words.lines().find(|line| line.contains("packets transmitted")).unwrap();
     let number = |part: &str| part.split_whitespace().next().unwrap().parse::<usize>().unwrap();

@@ -1,24 +1,24 @@
-//! Chance, all of it from one seed.
+//! Random numbers, all from one seed.
 //!
-//! Owns the streams: each user of chance throws dice of their own, so that who throws first does
-//! not matter.
+//! Owns the streams: each user of random numbers has a stream of its own, so that the order of use
+//! does not matter.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// One stream of throws.
+/// One stream of random numbers.
 pub(crate) struct Dice(fastrand::Rng);
 
 impl Dice {
-    /// The stream of this number under this seed.
+    /// The stream with this number under this seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        // Two generators: neighbouring seeds and streams must have nothing in common.
+        // Two generators, so that neighbouring seeds and streams are unrelated.
         let mut mixer = fastrand::Rng::with_seed(seed);
         let mut second = fastrand::Rng::with_seed(mixer.u64(..) ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self(fastrand::Rng::with_seed(second.u64(..)))
     }
 
-    /// True in so many of a thousand.
+    /// True with a probability of `of_thousand` in a thousand.
     pub(crate) fn permille(&mut self, of_thousand: u32) -> bool {
         self.0.u32(0..1000) < of_thousand
     }

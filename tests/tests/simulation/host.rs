@@ -1,7 +1,7 @@
-//! A VPN host: the real agent over an interface in memory, killed, rebooted and meddled with.
+//! A VPN host: the real agent over an interface in memory, with kills, reboots and changes by others.
 //!
-//! Owns the agent's life and what every write of it must fulfil. It must not know what the seed has
-//! in store.
+//! Owns the agent's life and the conditions that each of its writes must satisfy. It must not know
+//! the faults that the seed holds.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,12 +27,12 @@ use crate::record::{Record, Version};
 
 /// Seconds between reports.
 pub(crate) const REPORTS: u32 = 20;
-/// Whatever others do, or a clock does, is noticed within this.
+/// The agent notices any change by others, or jump of a clock, within this time.
 const NOTICED: Duration = Duration::from_secs(32);
-/// How far apart a moment and its enforcement may be.
+/// The largest difference between an expiry and its enforcement, in seconds.
 const TICK: i64 = 2;
 
-/// A clock that runs with the simulation's time, and jumps.
+/// A clock that follows the simulation's time, and jumps.
 #[derive(Clone, Default)]
 pub(crate) struct Jumping {
     ahead: Arc<AtomicI64>,
@@ -43,7 +43,7 @@ impl Jumping {
         self.ahead.store(seconds_ahead, Ordering::Relaxed);
     }
 
-    /// A clock that shows the time that `passed`, but for its jumps.
+    /// A clock that adds its jumps to the time `passed`.
     pub(crate) fn clock(&self, passed: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
         let ahead = Arc::clone(&self.ahead);
         Clock::new(move || {
@@ -53,16 +53,16 @@ impl Jumping {
     }
 }
 
-/// What is shared with those who look at every write.
+/// Values shared with the code that checks every write.
 pub(crate) struct Shared {
     pub(crate) number: usize,
     record: Mutex<Record>,
     clock: Clock,
-    /// The revision that was last taken up; what is written builds on it or on what came since.
+    /// The revision that the agent last accepted. Its writes are based on this revision or a later one.
     revision: AtomicU64,
-    /// Writes until the agent is killed in the middle of one.
+    /// The number of writes until the agent is killed in the middle of one.
     doom: Mutex<Option<usize>>,
-    /// Whether the killing has happened.
+    /// True once that kill has happened.
     doomed: Mutex<bool>,
     wrong: Arc<Mutex<Vec<String>>>,
 }
@@ -76,8 +76,8 @@ impl Shared {
         self.wrong.lock().unwrap().push(format!("host {}: {what}", self.number));
     }
 
-    /// Every write, before it is acknowledged: only what is recorded comes, only what is recorded
-    /// to go goes.
+    /// Checks a write before it is acknowledged: it adds only what is recorded, and removes only what a
+    /// record leaves out.
     fn judge(&self, before: &Device, plan: &Plan, after: &Device) {
         let (record, now) = (self.record(), self.clock.now());
         let revision = self.revision.load(Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Shared {
         }
     }
 
-    /// Whether the agent is killed by this write.
+    /// Counts a write. Returns true if it kills the agent.
     fn is_fatal(&self) -> bool {
         let mut doom = self.doom.lock().unwrap();
         match *doom {
@@ -125,7 +125,7 @@ impl Shared {
     }
 }
 
-/// The interface, looked at with every write.
+/// The interface, checked with every write.
 struct Watched {
     devices: Memory,
     shared: Arc<Shared>,
@@ -142,7 +142,7 @@ impl Backend for Watched {
             let mut half = plan.clone();
             half.peers.truncate(plan.peers.len() / 2);
             let _ = self.devices.apply(interface, &half);
-            // Unwinds the agent's task as if its process were gone, without the words of a panic.
+            // Unwinds the agent's task as if its process were gone, without printing a panic.
             std::panic::resume_unwind(Box::new("killed"));
         }
         let applied = self.devices.apply(interface, plan);
@@ -165,9 +165,9 @@ pub(crate) struct Host {
     tasks: JoinSet<()>,
     turns: Option<JoinHandle<()>>,
     handle: Option<Handle>,
-    /// Until then the interface may be otherwise than it should be.
+    /// The interface may differ from its desired state until this moment.
     disturbed: Option<Instant>,
-    /// Whether it ended otherwise than in order.
+    /// True if the agent did not stop in order.
     pub(crate) killed: bool,
     pub(crate) clock_ever_jumped: bool,
 }
@@ -215,7 +215,7 @@ impl Host {
         self.handle.is_some()
     }
 
-    /// Whether the agent is there, and was not killed in the middle of a write.
+    /// Returns true if the agent runs, and was not killed in the middle of a write.
     pub(crate) fn lives(&self) -> bool {
         self.runs() && !*self.shared.doomed.lock().unwrap()
     }
@@ -224,13 +224,13 @@ impl Host {
         self.shared.clock.now()
     }
 
-    /// What a clock that never jumped shows.
+    /// The time of a clock that never jumped.
     pub(crate) fn true_time(&self) -> Timestamp {
         let ahead = self.clock.ahead.load(Ordering::Relaxed);
         Timestamp::from_unix(self.now().unix() - ahead)
     }
 
-    /// Starts the agent and waits until it is ready: what its cache says is on the interface.
+    /// Starts the agent and waits until it is ready: the interface then matches its cache.
     pub(crate) async fn start(&mut self) {
         if self.runs() {
             return;
@@ -254,7 +254,7 @@ impl Host {
         self.turns = Some(tokio::spawn(turns.run(ready)));
         self.handle = Some(handle);
         if is_ready.await.is_ok() {
-            // Whatever happened before is repaired with the first round.
+            // Earlier disturbances are repaired in the first round.
             self.disturbed = None;
         }
     }
@@ -282,17 +282,17 @@ impl Host {
         *self.shared.doomed.lock().unwrap() = false;
     }
 
-    /// The agent dies in the middle of one of its next writes.
+    /// Makes the agent die in the middle of one of its next writes.
     pub(crate) fn doom(&self, writes: usize) {
         *self.shared.doom.lock().unwrap() = Some(writes);
     }
 
-    /// No more dying.
+    /// Cancels a planned death.
     pub(crate) fn spare(&self) {
         *self.shared.doom.lock().unwrap() = None;
     }
 
-    /// Whether it died so; then it is gone, and the interface is as the write left it.
+    /// Returns true if the agent died in a write. It is gone then, and the interface is as the write left it.
     pub(crate) async fn was_doomed(&mut self) -> bool {
         let doomed = std::mem::take(&mut *self.shared.doomed.lock().unwrap());
         if doomed {
@@ -302,7 +302,7 @@ impl Host {
         doomed
     }
 
-    /// The host boots: the kernel has forgotten everything.
+    /// The host boots: the kernel's state is lost.
     pub(crate) async fn reboot(&mut self) {
         self.kill().await;
         self.devices.delete(&Self::interface());
@@ -310,13 +310,13 @@ impl Host {
         self.disturbed = Some(Instant::now() + Duration::from_secs(1_000_000));
     }
 
-    /// Something was done to the interface, or the clock, that the agent has to find out.
+    /// Notes a disturbance of the interface or the clock that the agent has to notice.
     pub(crate) fn disturb(&mut self) {
         let until = Instant::now() + NOTICED;
         self.disturbed = Some(self.disturbed.map_or(until, |before| before.max(until)));
     }
 
-    /// What the agent has taken up, and whether the interface is like it. Wherever it is looked.
+    /// Compares the interface with the state that the agent accepted. It may be called at any moment.
     pub(crate) fn inspect(&self) {
         let Some(handle) = self.handle.as_ref().filter(|_| self.lives()) else {
             return;
@@ -368,7 +368,7 @@ impl Host {
         }
     }
 
-    /// The revision of the state that is here.
+    /// The revision that the agent last accepted.
     pub(crate) fn revision(&self) -> u64 {
         self.shared.revision.load(Ordering::Relaxed)
     }

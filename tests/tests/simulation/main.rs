@@ -1,9 +1,9 @@
-//! Plane and agents in one process and in virtual time, with everything happening to them that a
-//! seed has in store: the network loses, repeats, delays and cuts; both sides are killed and come
-//! back; hosts reboot, others meddle, clocks jump.
+//! Plane and agents in one process and in virtual time, with random faults from a seed: the network
+//! loses, repeats, delays and cuts; both sides are killed and restarted; hosts reboot, interfaces are
+//! changed by others, clocks jump.
 //!
 //! The agent's loops, the fleet's rules and the store are the real ones; kernel, host and network
-//! are in memory. `SEEDS=n` runs more seeds, `SEED=n` replays one and prints what happened.
+//! are in memory. `SEEDS=n` runs more seeds, `SEED=n` replays one and prints its events.
 
 mod dice;
 mod host;
@@ -28,7 +28,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// What many seeds came to.
+/// The combined results of many seeds.
 #[derive(Default)]
 struct Sum {
     failed: Vec<(u64, Vec<String>)>,
@@ -63,7 +63,7 @@ fn whatever_happens_everybody_agrees_in_the_end_and_nothing_forbidden_happens_on
     }
     let seeds = number("SEEDS").unwrap_or(FEW);
     let (next, sum, begun) = (AtomicU64::new(0), Mutex::new(Sum::default()), Instant::now());
-    // Most of a seed is one thread waiting for another.
+    // For most of a seed, one thread waits for another.
     let threads = 4 * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {

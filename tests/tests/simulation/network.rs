@@ -1,7 +1,7 @@
-//! The network between agents and plane: messages that are lost, repeated, late, or cut off.
+//! The network between agents and plane: messages are lost, repeated, delayed, or cut off.
 //!
-//! Owns each message's fate and its way: as JSON, through the protocol's own types, to the fleet and
-//! back. It must not look into what is said.
+//! Owns each message's fate and its delivery: as JSON, through the protocol's own types, to the fleet
+//! and back. It must not look at the content of messages.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -22,10 +22,10 @@ use wgctl::protocol::v1::{Applied, Change, Desired, DesiredQuery, DriftReport, H
 use crate::dice::Dice;
 use crate::plane::Plane;
 
-/// As the HTTP client has it.
+/// The HTTP client's timeout.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL_GRACE: Duration = Duration::from_secs(10);
-/// Nothing is longer on its way.
+/// The longest time that a message is under way.
 pub(crate) const LATEST: Duration = Duration::from_secs(60);
 
 /// The kinds of message.
@@ -48,18 +48,18 @@ pub(crate) const KINDS: [Kind; 6] = [
     Kind::Health,
 ];
 
-/// What may go wrong with one message.
+/// Faults of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It never arrives.
+    /// The message never arrives.
     RequestLost,
-    /// It is carried out, and its answer never arrives.
+    /// The message is carried out, but its answer never arrives.
     AnswerLost,
-    /// It arrives twice, the second time at once.
+    /// The message arrives twice, the second time at once.
     Repeated,
-    /// It arrives twice, the second time much later.
+    /// The message arrives twice, the second time much later.
     RepeatedLate,
-    /// It arrives after its sender gave up.
+    /// The message arrives after its sender gave up.
     Late,
 }
 
@@ -71,7 +71,7 @@ pub(crate) const FAULTS: [Fault; 5] = [
     Fault::Late,
 ];
 
-/// What becomes of one message.
+/// The fate of one message.
 #[derive(Debug, Default)]
 struct Fate {
     lost: bool,
@@ -79,11 +79,11 @@ struct Fate {
     again: Option<Duration>,
     answer_lost: bool,
     back: Duration,
-    /// A sender whose message or answer is lost may be told at once, or wait until its patience ends.
+    /// True if the sender of a lost message or answer gets an error at once, instead of a timeout.
     reset: bool,
 }
 
-/// One host's place in the network.
+/// The state of one host in the network.
 struct Place {
     token: String,
     dice: Vec<Dice>,
@@ -92,24 +92,24 @@ struct Place {
 
 struct State {
     places: Vec<Place>,
-    /// Of a thousand messages, how many meet each kind of trouble; 0 for a network that works.
+    /// The number of messages in a thousand that meet each kind of fault. 0 for a network that works.
     trouble: u32,
-    /// One message that something happens to.
+    /// A fault for the next message of a kind.
     script: Option<(Kind, Fault)>,
     trace: Vec<String>,
 }
 
-/// Told of each message as it leaves a host.
+/// Called for each message as it leaves a host.
 pub(crate) type Eye = Box<dyn Fn(usize, Kind) + Send + Sync>;
 
-/// The network. Shared by everybody's links.
+/// The network, shared by all links.
 pub(crate) struct Network {
     plane: Arc<Plane>,
     state: Mutex<State>,
     news: watch::Sender<()>,
     begun: Instant,
     eye: Mutex<Option<Eye>>,
-    /// When a report was last taken by the plane, by host.
+    /// The time at which the plane last accepted a report, by host.
     reported: Mutex<Vec<Option<Instant>>>,
 }
 
@@ -135,7 +135,7 @@ impl Network {
         *self.eye.lock().unwrap() = Some(eye);
     }
 
-    /// A new host, whose agent has this token.
+    /// Adds a host, whose agent has this token.
     pub(crate) fn join(self: &Arc<Self>, seed: u64, token: String) -> Link {
         let mut state = self.state.lock().unwrap();
         let host = state.places.len();
@@ -153,7 +153,7 @@ impl Network {
         }
     }
 
-    /// From now on all goes well, but for what is still on its way.
+    /// Ends all faults, except for messages that are already under way.
     pub(crate) fn heal(&self) {
         let mut state = self.state.lock().unwrap();
         state.trouble = 0;
@@ -164,17 +164,17 @@ impl Network {
         self.state.lock().unwrap().places[host].cut = cut;
     }
 
-    /// Something happens to the next message of this kind.
+    /// Sets a fault for the next message of this kind.
     pub(crate) fn script(&self, kind: Kind, fault: Fault) {
         self.state.lock().unwrap().script = Some((kind, fault));
     }
 
-    /// Whether it has happened.
+    /// Returns true if that fault has happened.
     pub(crate) fn script_is_over(&self) -> bool {
         self.state.lock().unwrap().script.is_none()
     }
 
-    /// The record changed: held polls look again.
+    /// Wakes held polls after a change of the record.
     pub(crate) fn tell(&self) {
         self.news.send_replace(());
     }
@@ -188,12 +188,12 @@ impl Network {
         self.state.lock().unwrap().trace.clone()
     }
 
-    /// How long ago the plane last took a report of this host.
+    /// The time since the plane last accepted a report of this host.
     pub(crate) fn reported(&self, host: usize) -> Option<Duration> {
         self.reported.lock().unwrap()[host].map(|at| at.elapsed())
     }
 
-    /// The plane may have forgotten them, or think otherwise of when they came.
+    /// Forgets the times of reports: the plane may have lost them, or its clock has changed.
     pub(crate) fn forget_reports(&self) {
         self.reported.lock().unwrap().fill(None);
     }
@@ -213,7 +213,7 @@ impl Network {
             ..Fate::default()
         };
         let late = dice.milliseconds(100..60_000);
-        // Every die is thrown every time: what one shows does not move the others.
+        // Every random number is drawn each time, so that one result does not shift the others.
         let thrown = FAULTS.map(|fault| dice.permille(trouble).then_some(fault));
         for fault in thrown.into_iter().flatten().chain(scripted) {
             match fault {
@@ -232,14 +232,14 @@ impl Network {
         self.state.lock().unwrap().places[host].cut
     }
 
-    /// A message arrives, is carried out, and its answer goes back to whoever still waits.
+    /// Delivers a message after its delay, and the answer if the sender still waits.
     async fn deliver(self: Arc<Self>, message: Message, delay: Duration, back: Option<(Duration, Waiter)>) {
         sleep(delay).await;
         let answer = match self.is_cut(message.host) {
             true => None,
             false => match self.carry_out(&message).await {
                 Some(answer) => Some(answer),
-                // Nobody listens there: who asked is told at once.
+                // No plane listens: the sender gets an error at once.
                 None => return,
             },
         };
@@ -247,7 +247,7 @@ impl Network {
         sleep(delay).await;
         match answer.filter(|_| !self.is_cut(message.host)) {
             Some(answer) => drop(waiter.send(answer)),
-            // Silence: the sender's patience ends it.
+            // No answer: the sender's timeout ends the wait.
             None => {
                 sleep(LATEST).await;
                 drop(waiter);
@@ -302,7 +302,7 @@ fn is_nothing_new(answer: &str) -> bool {
     desired.change == Change::Unchanged && desired.requests.is_empty() && desired.prekeys_wanted == 0
 }
 
-/// What of a message is the same in every run of a seed.
+/// The part of a message that is the same in every run of a seed.
 fn brief(message: &Message) -> String {
     match message.kind {
         Kind::Report => {
@@ -318,7 +318,7 @@ fn brief(message: &Message) -> String {
     }
 }
 
-/// What the plane's edge does, without HTTP.
+/// Does the work of the plane's HTTP layer, without HTTP.
 async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
     let Some((server, caller)) = fleet
         .agent_by_token(token, None, None)
@@ -378,7 +378,7 @@ fn problem_of(status: u16, detail: &str) -> Problem {
     }
 }
 
-/// One host's way to the plane.
+/// One host's link to the plane.
 #[derive(Clone)]
 pub(crate) struct Link {
     network: Arc<Network>,
@@ -401,7 +401,7 @@ impl Link {
             wait,
         };
         let (waiter, answer) = oneshot::channel();
-        // Whoever sent it may die: what is on its way arrives.
+        // The sender may die; a message that is under way still arrives.
         if let Some(delay) = fate.again {
             tokio::spawn(Arc::clone(&self.network).deliver(message.clone(), delay, None));
         }
@@ -469,7 +469,7 @@ impl Conversation for Link {
     }
 }
 
-/// The server that a host of this number runs.
+/// The server of the host with this number.
 pub(crate) fn server(host: usize) -> ServerId {
     format!("server-{host}").parse().unwrap()
 }

@@ -1,6 +1,6 @@
-//! What people do: clients and servers are made, changed and removed, and traffic flows.
+//! Actions of people: clients and servers are created, changed and removed, and traffic flows.
 //!
-//! Owns the choice of what is done. What it leads to is judged elsewhere.
+//! Owns the choice of actions. Their effects are checked elsewhere.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::record;
 use crate::world::{World, admin};
 
 impl World {
-    /// Somebody does something about one server, if the plane is there.
+    /// Does one action on a server, if the plane runs.
     pub(crate) fn act(&mut self, number: usize) {
         let id = server(number);
         let read = self
@@ -34,7 +34,7 @@ impl World {
         self.network.trace(format_args!("{number}: {done}"));
     }
 
-    /// Asks for a change; a refusal is an answer.
+    /// Requests a change. A refusal counts as an answer.
     fn change<F>(&self, what: &str, change: impl FnOnce(Fleet) -> F + Send + 'static) -> String
     where
         F: Future<Output = Result<(), Refusal>>,
@@ -71,7 +71,7 @@ impl World {
         })
     }
 
-    /// A moment within ten minutes, by the clock of the people.
+    /// A moment within ten minutes, by the people's clock.
     fn soon(&mut self) -> Timestamp {
         let now = self.hosts[0].true_time();
         now.after(Duration::from_secs(5) + self.dice.milliseconds(0..600_000))
@@ -122,7 +122,7 @@ impl World {
         self.patch(number, client, patch, "expire")
     }
 
-    /// A network goes from one client to another.
+    /// Moves a network from one client to another.
     fn move_network(&mut self, number: usize, clients: &[Peer]) -> String {
         let mut with = clients.iter().filter(|client| !client.server_allowed_ips.is_empty());
         let (Some(from), Some(to)) = (with.next(), self.dice.pick(clients)) else {
@@ -154,12 +154,12 @@ impl World {
         })
     }
 
-    /// Bytes go through one of the host's tunnels.
+    /// Sends bytes through one of the host's tunnels.
     pub(crate) fn traffic(&mut self, number: usize) {
         let host = &self.hosts[number];
         let Some(device) = host.device() else { return };
         let record = host.shared.record();
-        // By id of the client would be by chance of the keys: by address it is by the seed.
+        // Sorted by address, which the seed determines. Keys and client ids are random.
         let mut peers: Vec<_> = device
             .peers
             .iter()

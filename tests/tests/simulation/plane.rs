@@ -1,6 +1,6 @@
-//! The plane of a simulation: the real fleet over the real store, on a thread of its own.
+//! The plane of a simulation: the real fleet over the real store, on a separate thread.
 //!
-//! Owns its life: opened, stopped, killed. A question blocks the simulation until it is answered, so
+//! Owns opening, stopping and killing it. A question blocks the simulation until it is answered, so
 //! that no time passes meanwhile and nothing else happens: the same seed gives the same run. The
 //! plane's own timers follow the simulation's time.
 
@@ -18,7 +18,7 @@ use wgctl::Clock;
 
 use crate::host::Jumping;
 
-/// Prekeys to hold for each server: few, so that they run out.
+/// The number of prekeys to hold for each server. It is small, so that they run out.
 const STOCK: u32 = 4;
 
 type Job = Box<dyn FnOnce(&Runtime, &mut Life) + Send>;
@@ -32,7 +32,7 @@ pub(crate) struct Plane {
     ends: AtomicU64,
 }
 
-/// One after another.
+/// One run of the plane, from its start to its end.
 struct Life {
     folder: tempfile::TempDir,
     clock: Clock,
@@ -48,7 +48,7 @@ impl Life {
     fn open(&mut self) {
         let store = Store::open(&self.file(), 4 << 20).unwrap();
         let settings = Settings {
-            // Nobody can confirm while the simulation stands still.
+            // No agent can confirm while the simulation's time stands still.
             apply_timeout: Duration::ZERO,
             prekey_stock: STOCK,
             clock: self.clock.clone(),
@@ -59,7 +59,7 @@ impl Life {
 }
 
 impl Plane {
-    /// A plane that runs with an empty database, and this clock.
+    /// Starts a plane with an empty database, and this clock.
     pub(crate) fn new(clock: &Jumping) -> Self {
         let (jobs, queue) = channel::<(Duration, Job)>();
         let passed = Arc::new(AtomicU64::new(0));
@@ -97,7 +97,7 @@ impl Plane {
         }
     }
 
-    /// How often it ended: a connection lives no longer than the plane it is to.
+    /// The number of times that the plane ended. A connection does not outlive its plane.
     pub(crate) fn ends(&self) -> u64 {
         self.ends.load(Ordering::Relaxed)
     }
@@ -113,7 +113,7 @@ impl Plane {
         answer.recv().unwrap()
     }
 
-    /// What the fleet answers; none when the plane does not run.
+    /// The fleet's answer. `None` when the plane does not run.
     pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Fleet) -> F + Send + 'static) -> Option<T>
     where
         T: Send + 'static,
@@ -122,26 +122,26 @@ impl Plane {
         self.run(move |runtime, life| life.fleet.clone().map(|fleet| runtime.block_on(question(fleet))))
     }
 
-    /// Stops it in order: everything is on disk.
+    /// Stops the plane in order: everything is on disk.
     pub(crate) fn stop(&self) {
         self.ends.fetch_add(1, Ordering::Relaxed);
         self.run(|_, life| life.fleet = None);
     }
 
-    /// Kills it: what was not yet written to the file is gone.
+    /// Kills the plane: anything not yet written to the file is lost.
     pub(crate) fn kill(&self) {
         self.ends.fetch_add(1, Ordering::Relaxed);
         self.run(|_, life| {
             let before = life.file();
             life.lives += 1;
             std::fs::copy(&before, life.file()).unwrap();
-            // Dropped in order, but on a file that nobody opens again.
+            // Dropped in order, but its file is never opened again.
             life.fleet = None;
             std::fs::remove_file(before).unwrap();
         });
     }
 
-    /// Starts it on what is on disk.
+    /// Starts the plane from its files.
     pub(crate) fn start(&self) {
         self.run(|_, life| {
             if life.fleet.is_none() {
@@ -160,7 +160,7 @@ impl Drop for Plane {
     }
 }
 
-/// A folder in memory where there is such a place: nothing of a simulation outlives it.
+/// A folder in memory, where possible. It is removed with the simulation.
 pub(crate) fn memory_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }

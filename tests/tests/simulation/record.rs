@@ -1,6 +1,6 @@
-//! What the plane has committed, at every revision.
+//! The plane's committed state at every revision.
 //!
-//! Owns the history against which a host is judged. It must not know the agent.
+//! Owns the history with which hosts are compared. It must not know the agent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use wgctl::address::{host, normal};
 use wgctl::api::Peer;
 use wgctl::{PeerId, PublicKey, ServerId, Timestamp};
 
-/// An enabled client as a revision has it.
+/// An enabled client at one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) client: PeerId,
@@ -34,12 +34,12 @@ impl Record {
         self.revisions.insert(revision, enabled.map(version).collect());
     }
 
-    /// What was recorded at this revision.
+    /// The record at this revision.
     pub(crate) fn at(&self, revision: u64) -> Option<&Peers> {
         self.revisions.range(..=revision).next_back().map(|(_, peers)| peers)
     }
 
-    /// What was recorded at this revision or since.
+    /// The records at this revision and later.
     pub(crate) fn since(&self, revision: u64) -> impl Iterator<Item = &Peers> {
         let from = self.revisions.range(..=revision).next_back().map_or(0, |(at, _)| *at);
         self.revisions.range(from..).map(|(_, peers)| peers)
@@ -58,7 +58,7 @@ fn version(client: &Peer) -> (PublicKey, Version) {
     (client.public_key, version)
 }
 
-/// The server's revision and clients now.
+/// The server's current revision and clients.
 pub(crate) async fn read(fleet: &Fleet, server: &ServerId) -> (u64, Vec<Peer>) {
     let revision = fleet.server(server).unwrap().desired_revision;
     let page = fleet.peers(server, PeersQuery::default()).await.unwrap();

@@ -1,6 +1,6 @@
-//! What goes wrong: deaths, cuts, meddling, clocks that jump.
+//! Faults: kills, cuts, changes by others, clocks that jump.
 //!
-//! Owns the choice of what happens, and tells the ledgers what may be lost by it.
+//! Owns the choice of faults, and notes in the ledgers which bytes they may lose.
 
 use sentrazone_plane::fleet::Fleet;
 use wgctl::PrivateKey;
@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    /// Who was killed in the middle of a write is noticed; who is dead may come back.
+    /// Handles an agent that was killed in a write. An agent that is not running may be started.
     async fn revive(&mut self, number: usize) {
         if self.hosts[number].was_doomed().await {
             self.ledgers.lock().unwrap()[number].lose();
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    /// What went through a peer that the dead agent was taking away, nobody counts any more.
+    /// Starts the agent. Bytes of peers that the dead agent was removing are lost.
     pub(crate) async fn start_agent(&mut self, number: usize) {
         if !self.hosts[number].runs() && self.hosts[number].killed {
             self.ledgers.lock().unwrap()[number].lose();
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// Somebody works on the interface by hand.
+    /// Changes the interface by hand.
     fn meddle(&mut self, number: usize) {
         let (what, nth) = (self.dice.below(5), self.dice.below(100));
         let host = &mut self.hosts[number];
@@ -159,7 +159,7 @@ impl World {
 
     fn jump(&mut self, number: usize) {
         let ahead = *self.dice.pick(&JUMPS).unwrap();
-        // Where the clocks disagree, so do people about what has expired.
+        // If clocks differ, plane and host also disagree about expired clients.
         self.hosts.iter_mut().for_each(|host| host.clock_ever_jumped = true);
         let planes = self.dice.permille(300);
         if planes {

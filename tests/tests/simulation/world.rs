@@ -1,7 +1,7 @@
-//! One seed: a plane, a few hosts, and what happens to them.
+//! One seed: a plane, a few hosts, and the events of their life.
 //!
-//! Owns the run from the first server to the last check. What people do is `people`'s, what goes
-//! wrong is `trouble`'s.
+//! Owns the run from the first server to the last check. `people` owns the actions of people, and
+//! `trouble` the faults.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,19 +17,19 @@ use crate::network::{Fault, Kind, LATEST, Network, server};
 use crate::plane::Plane;
 use crate::record;
 
-/// After everything works again, this is enough for everybody to agree.
+/// The time within which plane and hosts must agree once everything works again.
 const AGREED: Duration = Duration::from_secs(240);
 
-/// What of the bytes that went through a host is accounted for how.
+/// The accounting of the bytes that went through a host.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Ledger {
-    /// Bytes received, by client; those of clients that are no more included.
+    /// Bytes received, by client, including deleted clients.
     pub(crate) told: BTreeMap<PeerId, u64>,
-    /// All that was told when the agent last had it on disk, at the least.
+    /// A lower bound of the bytes that the agent had on disk.
     saved: u64,
     next_saved: u64,
-    /// What may be lost by design: with a crash between two dumps, or a kill of the plane between
-    /// two of its writes.
+    /// Bytes that may be lost by design: in a crash between two dumps, or when the plane is killed
+    /// between two of its writes.
     pub(crate) lost: u64,
 }
 
@@ -38,19 +38,19 @@ impl Ledger {
         self.told.values().sum()
     }
 
-    /// What is not on disk yet may go.
+    /// Adds the bytes that are not on disk to the possible losses.
     pub(crate) fn lose(&mut self) {
         self.lost += self.total() - self.saved;
     }
 
-    /// A look at the interface is over. What was told before the look before that is on disk.
+    /// Notes the end of a dump of the interface. Bytes of the dump before it are now on disk.
     fn looked(&mut self) {
         let total = self.total();
         self.saved = std::mem::replace(&mut self.next_saved, total);
     }
 }
 
-/// What a seed may have in store.
+/// The kinds of fault in a seed.
 #[derive(Debug)]
 pub(crate) struct Weather {
     pub(crate) agents_die: bool,
@@ -59,14 +59,14 @@ pub(crate) struct Weather {
     pub(crate) clocks_jump: bool,
 }
 
-/// How a seed went.
+/// The result of a seed.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) wrong: Vec<String>,
     pub(crate) trace: Vec<String>,
-    /// From the healing until everybody agreed.
+    /// The time from the end of the faults until all agreed.
     pub(crate) agreed_after: Duration,
-    /// Bytes that went through the hosts, and how many of them a crash took, at most and in fact.
+    /// Bytes that went through the hosts, and how many of them crashes lost, at most and in fact.
     pub(crate) bytes: u64,
     pub(crate) may_be_lost: u64,
     pub(crate) lost: u64,
@@ -83,9 +83,9 @@ pub(crate) struct World {
     pub(crate) ledgers: Arc<Mutex<Vec<Ledger>>>,
     pub(crate) dice: Dice,
     pub(crate) weather: Weather,
-    /// Names given so far.
+    /// The number of names given so far.
     pub(crate) names: usize,
-    /// What the plane had counted of each host before it was stopped.
+    /// The plane's count of each host's bytes before it was stopped.
     pub(crate) counted: Vec<u64>,
     wrong: Arc<Mutex<Vec<String>>>,
 }
@@ -94,7 +94,7 @@ pub(crate) fn admin() -> Caller {
     Caller::standing(Actor::Local("root".to_owned()), None)
 }
 
-/// Runs a seed from begin to end.
+/// Runs a seed from beginning to end.
 pub(crate) fn run(seed: u64) -> Outcome {
     runtime().block_on(async {
         let mut dice = Dice::new(seed, 0);
@@ -118,7 +118,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     })
 }
 
-/// One host, and nothing goes wrong but one message.
+/// Runs one host with a single fault of one message.
 pub(crate) fn run_with(kind: Kind, fault: Fault) -> Outcome {
     runtime().block_on(async {
         let weather = Weather {
@@ -157,7 +157,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 impl World {
-    /// So many hosts, each with its server and its agent.
+    /// A world with this many hosts, each with its server and its agent.
     pub(crate) async fn new(seed: u64, hosts: usize, trouble: u32, weather: Weather) -> Self {
         let plane_clock = Jumping::default();
         let plane = Arc::new(Plane::new(&plane_clock));
@@ -200,7 +200,7 @@ impl World {
         created.unwrap().unwrap().agent_token
     }
 
-    /// Notes what of a dump is on disk. A report begins with a look, and measures the way first.
+    /// Notes which bytes are on disk. A report begins with a dump, and pings before that.
     fn look_on(&self) {
         let ledgers = Arc::clone(&self.ledgers);
         self.network.watch(Box::new(move |host, kind| {
@@ -210,7 +210,7 @@ impl World {
         }));
     }
 
-    /// Notes what is recorded now.
+    /// Notes the current record.
     pub(crate) fn note(&self, number: usize) {
         let id = server(number);
         let read = self
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// What must hold at every moment.
+    /// Checks the conditions that hold at every moment.
     pub(crate) fn check(&self) {
         for host in &self.hosts {
             host.inspect();
@@ -231,7 +231,7 @@ impl World {
             let number = host.shared.number;
             if status.applied_revision.unwrap_or(0) > host.revision() && host.lives() {
                 host.shared.complain(format_args!(
-                    "the plane believes revision {:?}, {} is there",
+                    "the plane shows revision {:?} as applied, the host has {}",
                     status.applied_revision,
                     host.revision()
                 ));
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// Everything works again, and everybody must agree, and stay so.
+    /// Ends the faults. All must agree, and continue to agree.
     pub(crate) async fn end(mut self) -> Outcome {
         self.network.heal();
         self.plane_clock.jump_to(0);
@@ -265,7 +265,7 @@ impl World {
         let healed = Instant::now();
         self.agree("after the healing").await;
         let agreed_after = healed.elapsed();
-        // What was still on its way arrives, and must not matter.
+        // Messages that are still under way arrive, and must not matter.
         sleep(LATEST * 3).await;
         self.agree("after the last late message").await;
         let mut outcome = self.settle();
@@ -296,7 +296,7 @@ impl World {
         }
     }
 
-    /// Where record, interface and what the plane believes differ.
+    /// The first difference between the record, the interface and the plane's view, if any.
     fn apart(&self, host: &Host) -> Option<String> {
         let id = host.server();
         let (server, clients, status) = self.plane.ask(move |fleet| async move {
