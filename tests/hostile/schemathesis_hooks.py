@@ -1,4 +1,4 @@
-"""What schemathesis cannot know by itself: how a backup is sent, what there is, and what it sits on."""
+"""Facts that schemathesis cannot know: the form of a backup, existing objects, and its own account."""
 
 import os
 import random

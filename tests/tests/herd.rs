@@ -153,7 +153,7 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
         let asked = most_together(&events, |what| matches!(what, What::Dialled | What::Asked));
         let (memory, files) = scene.resources();
         figure(
-            &format!("plane of {agents} agents killed, {fault}"),
+            &format!("the plane of {agents} agents killed, {fault}"),
             1,
             agents - scene.herd.log.agents(What::Welcomed, 1, back),
             &format!(
@@ -194,7 +194,7 @@ async fn a_dead_plane_costs_one_wait() {
     }
     let longest = waits.iter().max().unwrap().as_secs_f64();
     figure(
-        "first of two planes dead",
+        "the first of two planes is gone",
         agents,
         0,
         &format!("the other reached within {longest:.2} s"),
@@ -236,7 +236,7 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
     let silent = events.iter().filter(|event| dialled(event)).count();
     let longest = later.iter().max().unwrap().as_secs_f64();
     figure(
-        "first of two planes accepts connections and never answers",
+        "the first of two planes accepts connections and never answers",
         3,
         0,
         &format!("connected after {first:.1} s, and after a restart of the other within {longest:.2} s"),

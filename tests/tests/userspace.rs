@@ -159,7 +159,7 @@ fn a_socket_that_nobody_answers_says_what_to_start() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     // A test running in parallel may have forked: its child keeps the listener open until it execs.
     let connect = || std::os::unix::net::UnixStream::connect(&path).is_ok();
-    until_blocking("nobody listens", connect, |answered| !answered);
+    until_blocking("no process listens", connect, |answered| !answered);
     let error = Userspace::new().read(&name).unwrap_err().to_string();
     std::fs::remove_file(&path).unwrap();
     assert!(error.contains(&format!("wireguard-go {name}")), "{error}");

@@ -12,9 +12,9 @@ use wgctl::api::{
 
 fn read_again<T: DeserializeOwned + Serialize>(data: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let value: T = serde_json::from_slice(data).ok()?;
-    let written = serde_json::to_vec(&value).expect("what was read can be written");
-    let again: T = serde_json::from_slice(&written).expect("what was written can be read");
-    let twice = serde_json::to_vec(&again).expect("what was read can be written");
+    let written = serde_json::to_vec(&value).expect("a value that was read can be written");
+    let again: T = serde_json::from_slice(&written).expect("a written value can be read");
+    let twice = serde_json::to_vec(&again).expect("a value that was read can be written");
     Some((written, twice))
 }
 

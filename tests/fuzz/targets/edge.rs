@@ -46,7 +46,7 @@ fn start() -> Running {
             .expect("a runtime");
         runtime.block_on(async {
             let plane = Plane::bind(&config).await.expect("the plane starts");
-            bound.send(plane.addresses()[0]).expect("somebody waits");
+            bound.send(plane.addresses()[0]).expect("the receiver waits");
             plane.serve(std::future::pending()).await.expect("the plane runs");
         });
     });

@@ -15,11 +15,11 @@ fn same<T: DeserializeOwned + Serialize>(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<T>(data) else {
         return;
     };
-    let written = serde_json::to_vec(&value).expect("what was read can be written");
-    let again: T = serde_json::from_slice(&written).expect("what was written can be read");
+    let written = serde_json::to_vec(&value).expect("a value that was read can be written");
+    let again: T = serde_json::from_slice(&written).expect("a written value can be read");
     assert_eq!(
         written,
-        serde_json::to_vec(&again).expect("what was read can be written")
+        serde_json::to_vec(&again).expect("a value that was read can be written")
     );
 }
 

@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
         Ok(file) => {
             if let Ok(config) = PeerConfig::try_from(file) {
                 let again = config.render().parse::<PeerConfig>();
-                assert_eq!(again.expect("what was rendered can be read"), config);
+                assert_eq!(again.expect("a rendered configuration can be read"), config);
             }
         }
     }

@@ -108,7 +108,7 @@ fn an_agent_killed_after_any_write_to_the_kernel_is_followed_by_one_that_complet
         ),
         ("new keys", Some(four.clone()), rekeyed),
         ("everything renumbered", Some(four.clone()), renumbered),
-        ("nobody left", Some(four), record(&fleet, &["-", "-", "-", "-"])),
+        ("no peer left", Some(four), record(&fleet, &["-", "-", "-", "-"])),
     ];
     let mut stage = Real(Lab::new());
     let mut kills = 0;

@@ -30,10 +30,10 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
         assert!(plan.contains(part), "{part}: {plan}");
     }
     assert_eq!(scene.host.dump(), dump, "a dry run changes nothing in the kernel");
-    assert_eq!(seen(&scene).await, before, "nor on the plane");
+    assert_eq!(seen(&scene).await, before, "a dry run changes nothing on the plane");
     assert!(
         !scene.host.config().exists() && !scene.host.state().exists(),
-        "nor on the disk"
+        "a dry run changes nothing on the disk"
     );
 
     let device = scene.connected().await;

@@ -18,7 +18,7 @@ async fn a_foreign_interface_of_the_same_name_is_refused_and_left_alone() {
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
-    let server = wait::until("the plane tells why", || admin.server(&host.id), told)
+    let server = wait::until("the plane shows why", || admin.server(&host.id), told)
         .await
         .unwrap();
     assert!(server.failed.unwrap().contains("not a WireGuard interface"));
@@ -46,7 +46,7 @@ async fn a_wireguard_interface_that_is_somebody_elses_is_refused_and_left_alone(
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
-    wait::until("the plane tells why", || admin.server(&host.id), told)
+    wait::until("the plane shows why", || admin.server(&host.id), told)
         .await
         .unwrap();
     assert_eq!(host.dump(), theirs);
@@ -141,7 +141,7 @@ async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<Vec<wgctl::api::Status>, _>| answer.as_ref().is_ok_and(|all| all[0].failed.is_some());
-    wait::until("the status tells why", || admin.statuses(), told)
+    wait::until("the status shows why", || admin.statuses(), told)
         .await
         .unwrap();
     let peer = create(&lab, &host, "alice").await;
@@ -153,7 +153,7 @@ async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_
             .unwrap()
             .any(|f| f.unwrap().file_name() == "desired.cache")
     };
-    wait::until_blocking("the host knows whose it is", wait_for_cache, |there| *there);
+    wait::until_blocking("the cache is written", wait_for_cache, |there| *there);
     let agent = sentrazone_tests::process::binary("sentrazone-agent");
     let refused = host
         .namespace

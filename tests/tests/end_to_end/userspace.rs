@@ -25,7 +25,7 @@ async fn an_agent_that_may_drives_wireguard_go_and_says_when_it_is_missing() {
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
-    let server = wait::until("the plane tells why", || admin.server(&host.id), told)
+    let server = wait::until("the plane shows why", || admin.server(&host.id), told)
         .await
         .unwrap();
     let reason = server.failed.unwrap();

@@ -183,7 +183,7 @@ impl Scene {
     pub(crate) async fn agrees(&self) -> Duration {
         let begin = Instant::now();
         let both = || async { (self.recorded().await, self.kernel()) };
-        wait::within(RETURN, "the kernel has what is recorded", both, |(recorded, kernel)| {
+        wait::within(RETURN, "the kernel matches the record", both, |(recorded, kernel)| {
             recorded == kernel
         })
         .await;

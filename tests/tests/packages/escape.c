@@ -1,7 +1,7 @@
-/* Tries to get out of the sandbox that it is started in, and says of each way whether it is open.
+/* Tries to escape from the sandbox in which it runs, and prints for each way whether it is open.
  *
- * Owns the ways. It must not know which a sandbox should close: `sandbox.rs` does, which puts it in
- * the place of a daemon, under the daemon's own unit. In C, because each way is one system call.
+ * Owns the ways. It must not know which of them a sandbox should close: `sandbox.rs` does, which runs
+ * it instead of a daemon under the daemon's unit. It is in C, because each way is one system call.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,7 +30,7 @@ static void told(const char *way, int failed)
     fflush(stdout);
 }
 
-/* Runs a program; whether it was started is what its exit code says. */
+/* Runs a program. The exit code tells whether it could be started. */
 static int run(const char *path)
 {
     pid_t child = fork();
@@ -61,7 +61,7 @@ static int copy(const char *from, const char *to)
     return close(output);
 }
 
-/* A program that it wrote itself, where it may write. */
+/* Runs a program that it has written itself, where it may write. */
 static int run_own_copy(const char *folder)
 {
     char path[4096];
@@ -79,7 +79,7 @@ static int run_own_copy(const char *folder)
     return failed;
 }
 
-/* A folder of its own as systemd names it. */
+/* One of the unit's own folders, by the name of systemd's variable. */
 static const char *own(const char *variable)
 {
     const char *folder = getenv(variable);

@@ -65,7 +65,7 @@ fn small(folder: &Path) -> Option<Small> {
     if small.is_none() {
         let promised = std::env::var_os("SENTRAZONE_FAULTS").is_some();
         assert!(!promised, "a tmpfs cannot be mounted: run this as root");
-        println!("fault: the plane's disk is full | not run: a tmpfs cannot be mounted, run this as root");
+        println!("fault: the real plane's disk is full | not run: a tmpfs cannot be mounted, run this as root");
     }
     small
 }
@@ -140,5 +140,5 @@ async fn on_a_full_disk_reads_go_on_and_changes_come_back_with_the_room() {
          recovered by itself within {} ms",
         recovered.as_millis()
     );
-    say("the plane's disk is full", 3, &figure);
+    say("the real plane's disk is full", 3, &figure);
 }

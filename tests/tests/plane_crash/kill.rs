@@ -92,5 +92,5 @@ fn report(starts: &mut [Duration], total: Count, again: usize, plane: &Plane) {
         slowest.as_millis(),
         plane.database_size() / 1024,
     );
-    say("kill -9 of the plane under 32 writers", rounds(), &figure);
+    say("kill -9 under 32 writers", rounds(), &figure);
 }

@@ -26,7 +26,7 @@ async fn everything_is_back_after_a_reboot_and_after_a_power_cut_without_the_pla
 
     host.plane.take_away();
     host.machine.reboot();
-    everything_is_back(&mut host, "reboot, plane away", &before, &configuration);
+    everything_is_back(&mut host, "reboot while the plane is away", &before, &configuration);
     host.plane_is_back().await;
 
     let last = host.peer("last").await;
@@ -75,7 +75,7 @@ async fn a_damaged_cache_is_told_and_mended_when_the_plane_is_back() {
     host.restored();
     let told = "journalctl -b -u sentrazone-agent --no-pager -o cat | grep 'desired.* is damaged'";
     host.machine
-        .until("the journal tells", told, |line| line.contains("it is not used"));
+        .until("the journal shows it", told, |line| line.contains("it is not used"));
     let restarts = host.machine.run("systemctl show sentrazone-agent --value -p NRestarts");
     assert_eq!(restarts, "0", "it waits for its plane");
     host.plane_is_back().await;

@@ -46,7 +46,7 @@ async fn a_confirmed_change_outlives_a_power_cut() {
         "{changes} confirmed changes checked, agent ready in {:.2} s (median)",
         seconds[seconds.len() / 2]
     );
-    figure("power cut amid confirmations, plane away", rounds, lost, &told);
+    figure("power cut right after confirmations", rounds, lost, &told);
     assert_eq!(lost, 0, "confirmed and lost");
 }
 

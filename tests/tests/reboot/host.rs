@@ -137,7 +137,7 @@ impl Host {
         self.converged().await;
     }
 
-    /// Waits until the kernel has what is recorded.
+    /// Waits until the kernel has the recorded peers.
     pub(crate) async fn converged(&self) {
         let admin = self.plane.admin();
         let current = |answer: &Result<Vec<wgctl::api::Status>, _>| {

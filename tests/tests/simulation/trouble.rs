@@ -154,7 +154,7 @@ impl World {
         let _ = host.devices.apply(&Host::interface(), &plan);
         host.disturb();
         self.ledgers.lock().unwrap()[number].lose();
-        self.network.trace(format_args!("{number}: meddle {what}"));
+        self.network.trace(format_args!("{number}: change by hand: {what}"));
     }
 
     fn jump(&mut self, number: usize) {
