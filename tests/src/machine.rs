@@ -233,7 +233,7 @@ fn until<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: 
         }
         assert!(
             begin.elapsed() < SCRIPT,
-            "{what}: still not so after {SCRIPT:?}: {answer:?}"
+            "{what}: still not true after {SCRIPT:?}: {answer:?}"
         );
         std::thread::sleep(PAUSE);
     }

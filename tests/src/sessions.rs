@@ -134,7 +134,7 @@ struct Seen {
     handshake: i64,
     /// The time of the handshake, by the monotonic clock.
     born: Instant,
-    /// True if the session was not replaced early.
+    /// True if the session began in time: the one before it was old enough.
     natural: bool,
     provoked: u32,
 }
@@ -149,8 +149,8 @@ impl Seen {
         }
     }
 
-    /// Records a handshake made at `born`. Returns the age of the session that ended, if it ended too
-    /// early.
+    /// Records a handshake made at `born`. Returns the age of the session that it ended, if that was
+    /// too early.
     fn look(&mut self, handshake: i64, born: Instant) -> Option<Duration> {
         if handshake == self.handshake {
             return None;

@@ -16,7 +16,7 @@ use crate::wait;
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Answers to wait for before counting, so that a tunnel that is dead at the end is noticed.
 const LAST_ANSWERS: u64 = 10;
-/// The longest time for which an answer counts.
+/// A longer answer time is a jump of the system clock, and is ignored.
 const BELIEVED: Duration = Duration::from_secs(3600);
 /// A low bit rate, because encryption is slow under emulation.
 const BITS_PER_SECOND: &str = "256k";

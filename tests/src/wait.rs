@@ -39,7 +39,7 @@ where
         }
         assert!(
             start.elapsed() < deadline,
-            "{what}: still not so after {deadline:?}: {answer:?}"
+            "{what}: still not true after {deadline:?}: {answer:?}"
         );
         tokio::time::sleep(PAUSE).await;
     }
@@ -55,7 +55,7 @@ pub fn until_blocking<T: Debug>(what: &str, mut ask: impl FnMut() -> T, satisfie
         }
         assert!(
             start.elapsed() < DEADLINE,
-            "{what}: still not so after {DEADLINE:?}: {answer:?}"
+            "{what}: still not true after {DEADLINE:?}: {answer:?}"
         );
         std::thread::sleep(PAUSE);
     }

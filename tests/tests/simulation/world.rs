@@ -43,7 +43,7 @@ impl Ledger {
         self.lost += self.total() - self.saved;
     }
 
-    /// Notes the end of a dump of the interface. Bytes of the dump before it are now on disk.
+    /// Notes the end of a dump of the interface. Bytes counted up to the dump before it are on disk.
     fn looked(&mut self) {
         let total = self.total();
         self.saved = std::mem::replace(&mut self.next_saved, total);
@@ -200,7 +200,8 @@ impl World {
         created.unwrap().unwrap().agent_token
     }
 
-    /// Notes which bytes are on disk. A report begins with a dump, and pings before that.
+    /// Notes which bytes are on disk. Each report takes a dump and then pings the plane, so a ping
+    /// shows that a dump is over.
     fn look_on(&self) {
         let ledgers = Arc::clone(&self.ledgers);
         self.network.watch(Box::new(move |host, kind| {
