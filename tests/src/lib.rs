@@ -4,28 +4,15 @@
 //! for the result. It must not assert anything about the product: the tests do that. The exception
 //! is `crash`, whose tests differ only in the kernel they use.
 
-pub mod chance;
-pub mod clock;
-pub mod counts;
-pub mod crash;
-pub mod device;
-pub mod figures;
+mod documents;
+mod faults;
 pub mod herd;
-pub mod installed;
-pub mod lab;
-pub mod loopback;
-pub mod machine;
-pub mod manual;
-pub mod netns;
-pub mod process;
-pub mod reference;
+mod hosts;
+mod observe;
 pub mod reference_client;
-pub mod resources;
-pub mod sessions;
-pub mod settings;
-pub mod shown;
-pub mod statistics;
-pub mod trace;
-pub mod traffic;
 pub mod wait;
-pub mod wireguard_go;
+
+pub use documents::{manual, reference, settings};
+pub use faults::{chance, clock, counts, crash};
+pub use hosts::{device, installed, lab, loopback, machine, netns, process, wireguard_go};
+pub use observe::{figures, interface_state, resources, sessions, statistics, trace, traffic};

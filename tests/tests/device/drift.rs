@@ -12,7 +12,7 @@ use nix::unistd::{Pid, gettid};
 use sentrazone_agent::drift::DriftReceipt;
 use sentrazone_agent::kernel_events::Watch;
 use sentrazone_agent::reconcile;
-use sentrazone_tests::{shown, wait};
+use sentrazone_tests::{interface_state, wait};
 use wgctl::Clock;
 use wgctl::drift::DriftKind::{self, *};
 use wgctl::drift::DriftPolicy;
@@ -276,7 +276,7 @@ fn what_the_kernel_tells_of_is_repaired_without_waiting_for_a_round() {
         namespace.exec(act);
         wait::until_blocking(
             "the state is as before",
-            || shown::interface(&namespace, "wg0"),
+            || interface_state::interface(&namespace, "wg0"),
             |state| *state == before,
         );
         // The next regular round is half a minute away.

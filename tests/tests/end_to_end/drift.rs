@@ -2,7 +2,7 @@
 //! soon, and tunnels that the change does not concern are not disturbed.
 
 use sentrazone_tests::lab::Lab;
-use sentrazone_tests::{shown, wait};
+use sentrazone_tests::{interface_state, wait};
 use wgctl::PrivateKey;
 use wgctl::client::AuditQuery;
 use wgctl::drift::DriftKind;
@@ -52,7 +52,7 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
         ("link set down", &["ip", "link", "set", "wg0", "down"]),
         ("link deleted", &["ip", "link", "del", "wg0"]),
     ];
-    let picture = || shown::interface(&host.namespace, "wg0");
+    let picture = || interface_state::interface(&host.namespace, "wg0");
     let session = || {
         let mut rows = host.dump().into_iter();
         let row = rows.find(|row| row[0] == steady.public_key.to_string()).unwrap();

@@ -11,8 +11,8 @@ use sentrazone_agent::host::{Difference, Host, HostState, Netlink, Spec};
 use sentrazone_agent::reconcile::{LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
 use sentrazone_tests::device::Device;
+use sentrazone_tests::interface_state;
 use sentrazone_tests::netns::Netns;
-use sentrazone_tests::shown;
 use wgctl::device::kernel::Kernel;
 use wgctl::device::{Backend, Error, Plan};
 use wgctl::drift::DriftPolicy;
@@ -187,7 +187,7 @@ impl Rig {
     }
 
     pub(super) fn state(&self) -> Vec<String> {
-        shown::interface(&self.namespace, "wg0")
+        interface_state::interface(&self.namespace, "wg0")
     }
 
     pub(super) fn key(&self, at: usize) -> String {

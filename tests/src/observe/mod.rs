@@ -1,0 +1,9 @@
+//! What independent tools and the kernel say while the tests run.
+
+pub mod figures;
+pub mod interface_state;
+pub mod resources;
+pub mod sessions;
+pub mod statistics;
+pub mod trace;
+pub mod traffic;
