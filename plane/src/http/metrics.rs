@@ -1,4 +1,4 @@
-//! What the edge measures, and `GET /metrics`.
+//! The numbers of the HTTP side, and the page of all metrics.
 //!
 //! Owns the numbers of requests and connections, and the page with everybody's. Series are bounded:
 //! their labels are routes as they are written in the table, never a path that somebody sent.
@@ -7,19 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Mutex;
-use wgctl::program::metrics::{CONTENT_TYPE, Page, seconds, write_once};
+use wgctl::program::metrics::{Page, seconds, write_once};
 use wgctl::protocol::path;
 
-use super::principal::Viewer;
-use super::problem::Failure;
 use super::serve::origin::Peer;
 use crate::fleet::{Fleet, Refusal};
 
@@ -260,11 +257,4 @@ fn class(status: StatusCode) -> &'static str {
         400..500 => "4xx",
         _ => "5xx",
     }
-}
-
-/// The page, for a viewer.
-pub(super) async fn show(viewer: Viewer) -> Result<Response, Failure> {
-    let text = viewer.app.shared().measured.page(viewer.fleet()).await?;
-    let media_type = HeaderValue::from_static(CONTENT_TYPE);
-    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }

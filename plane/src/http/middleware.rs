@@ -1,6 +1,6 @@
 //! What holds for every request and every answer.
 //!
-//! Owns the caller's address, the request id, the log line, the security headers, the last net
+//! Owns the caller's address, the log line, the last net
 //! under a panic, and that no error leaves as anything but a problem report.
 
 use std::any::Any;
@@ -8,32 +8,20 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
-use uuid::Uuid;
-use wgctl::PeerId;
 
 use super::app::App;
 use super::metrics::Asked;
 use super::problem::{Failure, Kind, MEDIA_TYPE};
+use super::request_id::RequestId;
+use super::response::set_headers;
 use super::serve::connection_limits::Standing;
 use super::serve::host_header;
 use super::serve::origin::Peer;
-
-const A_YEAR: &str = "max-age=31536000";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// What a request is called in its answer, the log and the audit records.
-#[derive(Clone, Copy)]
-struct RequestId(Uuid);
-
-/// What the request with these extensions is called.
-pub(super) fn request_id(extensions: &Extensions) -> Option<Uuid> {
-    extensions.get::<RequestId>().map(|RequestId(id)| *id)
-}
 
 /// Puts the edge around `routes`, outermost last.
 pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
@@ -49,9 +37,9 @@ pub(super) async fn no_such_path() -> Failure {
 }
 
 async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let id = Uuid::new_v4();
+    let id = RequestId::new();
     let asked = Asked::of(&request);
-    request.extensions_mut().insert(RequestId(id));
+    request.extensions_mut().insert(id);
     if let Some(peer) = request.extensions().get::<Peer>() {
         let caller = peer.caller(request.headers(), &app.shared().trusted_proxies);
         request.extensions_mut().insert(caller);
@@ -85,29 +73,6 @@ async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Re
     response
 }
 
-/// The headers of every answer. Over TLS, callers are told to keep to it.
-pub(super) fn set_headers(response: &mut Response, id: Uuid, over_tls: bool) {
-    let headers = response.headers_mut();
-    if over_tls {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(A_YEAR));
-    }
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
-    for (name, value) in [
-        // Nearly every answer is somebody's alone, and some are secret.
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-}
-
 /// Rewrites the framework's own errors (a method that is not there, a header that is not text).
 async fn problems_only(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
@@ -135,20 +100,6 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     Kind::Internal
         .because("the plane failed at this: its log says where, under this answer's X-Request-Id")
         .into_response()
-}
-
-/// `Location` of something that was made.
-pub(super) fn created(path: String, body: impl axum::response::IntoResponse) -> Response {
-    let mut response = (StatusCode::CREATED, body).into_response();
-    if let Ok(location) = HeaderValue::try_from(path) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    response
-}
-
-/// The path of a client.
-pub(super) fn peer_path(server: &wgctl::ServerId, client: &PeerId) -> String {
-    format!("/api/wg-clients/{server}/{client}")
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The plane's edge: REST over TCP and over the local socket, one router for both.
 //!
 //! A resource is a file; what a route needs of its caller is the first thing its handler names
-//! (`principal`). The routes with their descriptions are one table (`routes`). It must not hold business rules: those are the fleet's.
+//! (`principal`). The routes with their descriptions are one table (`api::routes`). It must not hold business rules:
+//! those are the fleet's.
 
 mod api;
 mod app;
@@ -12,12 +13,14 @@ mod middleware;
 mod openapi;
 mod principal;
 mod problem;
+mod request_id;
+mod response;
 mod serve;
 
 use axum::Router;
 
+pub use api::openapi::openapi;
 pub(crate) use app::App;
-pub use openapi::openapi;
 pub use serve::listener::BindError;
 pub(crate) use serve::listener::Listener;
 

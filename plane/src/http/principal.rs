@@ -18,8 +18,8 @@ use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
 use super::app::{App, Shared};
-use super::middleware::request_id;
 use super::problem::{Failure, Kind};
+use super::request_id::request_id;
 use super::serve::connection_limits::Standing;
 use super::serve::origin::{CallerAddress, Peer};
 use crate::auth::{Principal, WriteThrottle};

@@ -5,6 +5,8 @@ pub(super) mod audit;
 pub(super) mod backup;
 pub(super) mod health;
 pub(super) mod history;
+pub(super) mod metrics;
+pub(super) mod openapi;
 pub(super) mod peers;
 pub(super) mod people;
 pub(super) mod routes;

@@ -13,10 +13,8 @@ use wgctl::{PeerId, ServerId, Timestamp};
 use super::audit::export;
 use super::peers::{configuration, qrcode};
 use super::people::{api_tokens, login, own_account, session_keys, users};
-use super::{agents, audit, backup, health, history, peers, servers, statuses};
-use crate::http::metrics;
-use crate::http::openapi;
-use crate::http::openapi::{Shape, Table, of, op};
+use super::{agents, audit, backup, health, history, metrics, openapi, peers, servers, statuses};
+use crate::http::openapi::{Operation, Shape, Table, of, op};
 use crate::http::problem::Kind;
 
 pub(crate) fn table() -> Table {
@@ -209,7 +207,7 @@ fn client(table: Table) -> Table {
 }
 
 /// What a client has under it cannot be done to it.
-fn no_such_action(id: &'static str) -> openapi::Operation {
+fn no_such_action(id: &'static str) -> Operation {
     op(id, "Always refused: it is seen with GET, and no action")
         .id_of("server", Shape::Json(json!({ "type": "string" })))
         .id_of("client", Shape::Json(json!({ "type": "string" })))

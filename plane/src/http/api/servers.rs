@@ -8,9 +8,9 @@ use wgctl::api::{AgentToken, NewServer, Server, ServerPatch, TokenRotation};
 
 use crate::http::extractors::{Ids, Json, MaybeJson};
 use crate::http::idempotent_body::Creation;
-use crate::http::middleware::created;
 use crate::http::principal::{Admin, ScopedViewer, Viewer};
 use crate::http::problem::Failure;
+use crate::http::response::created;
 
 pub(super) async fn list(viewer: ScopedViewer) -> Result<Answer<Vec<Server>>, Failure> {
     let mut servers = viewer.fleet().servers().await?;

@@ -1,8 +1,9 @@
-//! `GET /api/openapi.json`: the API described by itself (OpenAPI 3.1).
+//! The API described by itself (OpenAPI 3.1).
 //!
 //! Owns how the table of routes becomes a document. A handler's permission, parameters, body and
 //! answer come from its own types (`parts`), the schemas from the bodies' (`schemas`); only words,
-//! conflicts and limits are written beside the route (`operation`). It must not know a route.
+//! conflicts and limits are written beside the route (`operation`). It must not know a route:
+//! it is handed the table.
 
 mod components;
 mod operation;
@@ -11,33 +12,16 @@ mod schemas;
 mod show;
 mod table;
 
-use std::sync::LazyLock;
-
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
 pub(super) use operation::{Operation, Shape, op};
 pub(super) use schemas::of;
 pub(super) use table::Table;
 
-use super::principal::Anyone;
 use schemas::Schemas;
 
-/// What the served document is: the same for every plane of this version.
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(super::api::routes::table().operations()).to_string());
-
-/// The OpenAPI document of the API, as JSON.
-#[must_use]
-pub fn openapi() -> &'static str {
-    &DOCUMENT
-}
-
-pub(super) async fn show(_: Anyone) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], openapi()).into_response()
-}
-
-fn document(operations: &[Operation]) -> Value {
+/// The document of these operations.
+pub(super) fn document(operations: &[Operation]) -> Value {
     let mut schemas = Schemas::new();
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations {

@@ -19,10 +19,10 @@ use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
-use uuid::Uuid;
 
-use crate::http::middleware;
 use crate::http::problem::Kind;
+use crate::http::request_id::RequestId;
+use crate::http::response::set_headers;
 
 /// How long the rest of a refused request is awaited after the answer.
 const LINGER: Duration = Duration::from_secs(1);
@@ -154,7 +154,7 @@ fn answer(status: StatusCode, over_tls: bool) -> Vec<u8> {
         _ => "this is not a request in HTTP/1.1: check its first line, its headers and its lengths",
     };
     let mut response: Response = Kind::of_status(status).because(detail).into_response();
-    middleware::set_headers(&mut response, Uuid::new_v4(), over_tls);
+    set_headers(&mut response, RequestId::new(), over_tls);
     let (parts, body) = response.into_parts();
     let body = body.collect().now_or_never().and_then(Result::ok);
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();

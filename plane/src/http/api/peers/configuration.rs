@@ -6,11 +6,11 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use wgctl::{PeerId, PeerName, ServerId};
 
-use super::percent_encoded;
 use crate::fleet::{Refusal, View};
 use crate::http::extractors::Ids;
 use crate::http::principal::Admin;
 use crate::http::problem::Failure;
+use crate::http::response::percent_encoded;
 
 pub(crate) async fn show(admin: Admin, Ids((server, client)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
     admin.looks()?;

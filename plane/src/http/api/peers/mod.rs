@@ -12,9 +12,9 @@ use wgctl::{PeerId, ServerId};
 use crate::fleet::PeersQuery;
 use crate::http::extractors::{Ids, Json, Parameters};
 use crate::http::idempotent_body::Creation;
-use crate::http::middleware::{created, peer_path};
 use crate::http::principal::Admin;
 use crate::http::problem::{Failure, Kind};
+use crate::http::response::{created, peer_path, percent_encoded};
 
 pub(crate) async fn list(
     admin: Admin,
@@ -105,14 +105,4 @@ pub(crate) async fn no_such_action(_: Admin) -> Failure {
 
 fn invalid_action(action: &str) -> Failure {
     Kind::InvalidAction.because(format!("{action:?} is no action: it is enable or disable"))
-}
-
-/// RFC 3986's unreserved characters as they are, every other byte as `%XX`.
-pub(super) fn percent_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

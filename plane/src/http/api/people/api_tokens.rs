@@ -8,9 +8,9 @@ use wgctl::name::TokenId;
 
 use crate::http::extractors::Ids;
 use crate::http::idempotent_body::Creation;
-use crate::http::middleware::created;
 use crate::http::principal::Keeper;
 use crate::http::problem::Failure;
+use crate::http::response::created;
 
 pub(crate) async fn list(keeper: Keeper) -> Result<Answer<Vec<ApiToken>>, Failure> {
     Ok(Answer(keeper.fleet().tokens().await?))

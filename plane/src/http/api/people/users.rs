@@ -12,9 +12,9 @@ use crate::auth::{Password, check_policy};
 use crate::fleet::{NewAccount, Refusal, UserChange};
 use crate::http::extractors::{Ids, Json};
 use crate::http::idempotent_body::Creation;
-use crate::http::middleware::created;
 use crate::http::principal::Keeper;
 use crate::http::problem::{Failure, Kind};
+use crate::http::response::created;
 
 pub(crate) async fn list(keeper: Keeper) -> Result<Answer<Vec<User>>, Failure> {
     Ok(Answer(keeper.fleet().users().await?))

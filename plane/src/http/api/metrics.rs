@@ -1,0 +1,14 @@
+//! `GET /metrics`: the page of all metrics, for a viewer.
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use wgctl::program::metrics::CONTENT_TYPE;
+
+use crate::http::principal::Viewer;
+use crate::http::problem::Failure;
+
+pub(super) async fn show(viewer: Viewer) -> Result<Response, Failure> {
+    let text = viewer.app.shared().measured.page(viewer.fleet()).await?;
+    let media_type = HeaderValue::from_static(CONTENT_TYPE);
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+}
