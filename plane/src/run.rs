@@ -15,9 +15,9 @@ use wgctl::program::metrics::Listening;
 use crate::auth::{PasswordError, Passwords, TokenError, Tokens};
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
-use crate::http::{App, BindError, Listener};
+use crate::http::{App, BindError, Listener, openapi};
 use crate::keys::audit::{self, SignerError};
-use crate::keys::root::{KeyError, SigningKey};
+use crate::keys::root::{KeyError, RootKey};
 use crate::store::{Store, StoreError};
 use crate::tls::{self, Tls, TlsError};
 use crate::watchdog;
@@ -104,7 +104,7 @@ impl Plane {
         })?;
         let store = Store::open(&config.state_dir.join(DATABASE), config.cache_size)?;
         let store = store.signed_by(audit::load_or_make(&config.state_dir)?);
-        let key = SigningKey::load_or_make(&config.state_dir)?;
+        let key = RootKey::load_or_make(&config.state_dir)?;
         let tokens = Tokens::load_or_make(&config.state_dir)?;
         let passwords = Passwords::new()?;
         let settings = Settings {
@@ -131,7 +131,7 @@ impl Plane {
             tracing::info!("metrics on http://{}/metrics", metrics.address());
         }
         let pin = tls.as_ref().and_then(Tls::pin);
-        let app = App::new(fleet, key, tokens, passwords, config, pin);
+        let app = App::new(fleet, key, tokens, passwords, config, pin, openapi);
         Ok(Self {
             app,
             listener,

@@ -10,7 +10,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::fleet::Vault;
-use crate::keys::root::SigningKey;
+use crate::keys::root::RootKey;
 
 const NONCE: usize = 24;
 
@@ -21,7 +21,7 @@ pub(crate) struct AnswerVault {
 
 impl AnswerVault {
     /// The vault of the request that came with `idempotency_key`.
-    pub(crate) fn new(key: &SigningKey, idempotency_key: &[u8]) -> Result<Self, String> {
+    pub(crate) fn new(key: &RootKey, idempotency_key: &[u8]) -> Result<Self, String> {
         let mut derived = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::new(Some(idempotency_key), key.as_bytes())
             .expand(b"sentrazone/v1/idempotent-answer", derived.as_mut_slice())
@@ -52,7 +52,7 @@ impl Vault for AnswerVault {
 
 /// A keyed hash of `parts` (HMAC-SHA-256 under a key of its own from `jwt.key`). A bare hash of a
 /// body with a password would let a thief of the database try passwords against it.
-pub(crate) fn fingerprint(key: &SigningKey, parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn fingerprint(key: &RootKey, parts: &[&[u8]]) -> [u8; 32] {
     let mut message = Zeroizing::new(b"sentrazone/v1/fingerprint".to_vec());
     for part in parts {
         message.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn only_the_same_request_opens_the_answer() {
         let dir = tempfile::tempdir().unwrap();
-        let key = SigningKey::load_or_make(dir.path()).unwrap();
+        let key = RootKey::load_or_make(dir.path()).unwrap();
         let vault = AnswerVault::new(&key, b"once").unwrap();
         let sealed = vault.seal(b"szagent_secret").unwrap();
         assert_ne!(sealed, vault.seal(b"szagent_secret").unwrap());
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn parts_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let key = SigningKey::load_or_make(dir.path()).unwrap();
+        let key = RootKey::load_or_make(dir.path()).unwrap();
         assert_ne!(fingerprint(&key, &[b"ab", b"c"]), fingerprint(&key, &[b"a", b"bc"]));
     }
 }

@@ -9,12 +9,12 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use wgctl::Pin;
 
-use super::metrics::Measured;
-use super::serve::body_budget::Bodies;
+use super::metrics::HttpMetrics;
+use super::serve::body_budget::BodyBudget;
 use crate::auth::{LoginThrottle, Passwords, Tokens, WriteThrottle};
 use crate::config::{Config, Limits, Tls};
 use crate::fleet::Fleet;
-use crate::keys::root::SigningKey;
+use crate::keys::root::RootKey;
 
 /// How far the plane is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,38 +29,41 @@ pub(super) enum Phase {
 
 /// What every request shares. Cloning shares it.
 #[derive(Clone)]
-pub(crate) struct App(Arc<Shared>);
+pub(crate) struct App(Arc<AppState>);
 
-pub(super) struct Shared {
+pub(super) struct AppState {
     pub(super) fleet: Fleet,
-    pub(super) key: SigningKey,
+    pub(super) key: RootKey,
     pub(super) tokens: Tokens,
     pub(super) passwords: Passwords,
     pub(super) throttle: LoginThrottle,
     pub(super) writes: WriteThrottle,
     pub(super) looks: WriteThrottle,
     pub(super) limits: Limits,
-    pub(super) bodies: Arc<Bodies>,
+    pub(super) bodies: Arc<BodyBudget>,
     pub(super) trusted_proxies: Vec<IpNet>,
     /// Whether the plane is reached over TLS: its own, or a proxy's.
     pub(super) is_secure: bool,
     /// The key that hosts pin, where no authority vouches for the plane.
     pub(super) pin: Option<Pin>,
     pub(super) phase: watch::Sender<Phase>,
-    pub(super) measured: Measured,
+    pub(super) metrics: HttpMetrics,
+    /// The OpenAPI document, made when it is first asked for.
+    pub(super) document: fn() -> &'static str,
 }
 
 impl App {
     pub(crate) fn new(
         fleet: Fleet,
-        key: SigningKey,
+        key: RootKey,
         tokens: Tokens,
         passwords: Passwords,
         config: &Config,
         pin: Option<Pin>,
+        document: fn() -> &'static str,
     ) -> Self {
-        let measured = Measured::new(&fleet, config.metrics.per_peer);
-        Self(Arc::new(Shared {
+        let metrics = HttpMetrics::new(&fleet, config.metrics.per_peer);
+        Self(Arc::new(AppState {
             fleet,
             key,
             tokens,
@@ -68,13 +71,14 @@ impl App {
             throttle: LoginThrottle::new(),
             writes: WriteThrottle::new(config.limits.writes_per_second, config.limits.write_burst),
             looks: WriteThrottle::new(config.limits.writes_per_second, config.limits.write_burst),
-            bodies: Bodies::new(config.limits.max_body.max(config.limits.max_agent_body)),
+            bodies: BodyBudget::new(config.limits.max_body.max(config.limits.max_agent_body)),
             limits: config.limits.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             is_secure: config.tls != Tls::Off || config.behind_proxy,
             pin,
             phase: watch::Sender::new(Phase::Serving),
-            measured,
+            metrics,
+            document,
         }))
     }
 
@@ -90,12 +94,12 @@ impl App {
 
     /// The metrics, for an address of their own; none when they cannot be read.
     pub(crate) async fn metrics(&self) -> Option<String> {
-        let page = self.0.measured.page(&self.0.fleet).await;
+        let page = self.0.metrics.page(&self.0.fleet).await;
         page.inspect_err(|error| tracing::error!("the metrics cannot be read: {error}"))
             .ok()
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &AppState {
         &self.0
     }
 

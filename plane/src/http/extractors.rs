@@ -14,10 +14,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::app::App;
-use super::principal::Authorized;
+use super::principal::PermissionMark;
 use super::problem::{Failure, Kind};
-use super::serve::body_budget::Incoming;
-use super::serve::body_deadline::Pace;
+use super::serve::body_budget::BufferedBody;
+use super::serve::body_deadline::BodyDeadline;
 
 /// The body of somebody who has not yet proved who they are: an email and a password. Thousands of
 /// connections may each hold one.
@@ -29,7 +29,7 @@ const RETRY_BODY: u64 = 5;
 /// until the handler has done with it.
 pub(super) struct Json<T>(
     pub(super) T,
-    #[expect(dead_code, reason = "it counts until it is dropped")] pub(super) Incoming,
+    #[expect(dead_code, reason = "it counts until it is dropped")] pub(super) BufferedBody,
 );
 
 impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
@@ -59,9 +59,9 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
 }
 
 /// A JSON body within the caller's limit, and who sent it.
-pub(super) async fn json_body(request: Request, app: &App) -> Result<(Authorized, Incoming), Failure> {
+pub(super) async fn json_body(request: Request, app: &App) -> Result<(PermissionMark, BufferedBody), Failure> {
     let (parts, body) = request.into_parts();
-    let Some(authorized) = parts.extensions.get::<Authorized>().cloned() else {
+    let Some(authorized) = parts.extensions.get::<PermissionMark>().cloned() else {
         tracing::error!("{} reads a body before it names a permission", parts.uri.path());
         return Err(Kind::Internal.because("this endpoint is wired wrongly: report it"));
     };
@@ -74,7 +74,7 @@ pub(super) async fn json_body(request: Request, app: &App) -> Result<(Authorized
     };
     let caller = authorized.who.clone().unwrap_or_else(|| "".into());
     let incoming = app.shared().bodies.begin(caller);
-    let incoming = read(&parts.headers, body, limit, incoming, Pace::new(limits)).await?;
+    let incoming = read(&parts.headers, body, limit, incoming, BodyDeadline::new(limits)).await?;
     Ok((authorized, incoming))
 }
 
@@ -96,9 +96,9 @@ async fn read(
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
-    mut incoming: Incoming,
-    mut pace: Pace,
-) -> Result<Incoming, Failure> {
+    mut incoming: BufferedBody,
+    mut deadline: BodyDeadline,
+) -> Result<BufferedBody, Failure> {
     let too_large = || Kind::BodyTooLarge.because(format!("a body here has at most {limit} bytes"));
     let announced = headers
         .get(header::CONTENT_LENGTH)
@@ -107,7 +107,7 @@ async fn read(
         return Err(too_large());
     }
     // Room is made as bytes come: what is only announced costs nothing.
-    while let Some(bytes) = pace.next(&mut body).await? {
+    while let Some(bytes) = deadline.next(&mut body).await? {
         if incoming.len() + bytes.len() > limit {
             return Err(too_large());
         }

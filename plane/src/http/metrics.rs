@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use wgctl::program::metrics::{Page, seconds, write_once};
 use wgctl::protocol::path;
 
-use super::serve::origin::Peer;
+use super::serve::origin::Origin;
 use crate::fleet::{Fleet, Refusal};
 
 /// For requests of no route.
@@ -25,52 +25,52 @@ const NO_ROUTE: &str = "none";
 const LOGIN: &str = "/api/login";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfRequest {
+struct RequestLabels {
     route: Box<str>,
     method: &'static str,
     status: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfRoute {
+struct RouteLabels {
     route: Box<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfLogin {
+struct LoginLabels {
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfMessage {
+struct MessageLabels {
     message: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfConnection {
+struct ConnectionLabels {
     listener: &'static str,
 }
 
 /// What the edge measures. Cloning shares it.
 #[derive(Clone)]
-pub(crate) struct Measured {
-    requests: Family<OfRequest, Counter>,
-    took: Family<OfRoute, Histogram, fn() -> Histogram>,
-    logins: Family<OfLogin, Counter>,
-    messages: Family<OfMessage, Counter>,
-    accepted: Family<OfConnection, Counter>,
-    open: Family<OfConnection, Gauge>,
-    page: Arc<OncePage>,
+pub(crate) struct HttpMetrics {
+    requests: Family<RequestLabels, Counter>,
+    took: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    logins: Family<LoginLabels, Counter>,
+    messages: Family<MessageLabels, Counter>,
+    accepted: Family<ConnectionLabels, Counter>,
+    open: Family<ConnectionLabels, Gauge>,
+    page: Arc<MetricsPage>,
 }
 
 /// The page, read by one at a time: to read it costs something.
-struct OncePage {
+struct MetricsPage {
     page: Page,
     per_peer: bool,
     turn: Mutex<()>,
 }
 
-impl Measured {
+impl HttpMetrics {
     pub(crate) fn new(fleet: &Fleet, per_peer: bool) -> Self {
         let mut page = Page::new("plane", env!("CARGO_PKG_VERSION"));
         let registry = page.registry();
@@ -79,14 +79,14 @@ impl Measured {
         let (logins, messages) = (Family::default(), Family::default());
         let (accepted, open) = (Family::default(), Family::default());
         for outcome in ["succeeded", "failed", "throttled"] {
-            drop(logins.get_or_create(&OfLogin { outcome }));
+            drop(logins.get_or_create(&LoginLabels { outcome }));
         }
         for message in MESSAGES.iter().map(|(_, _, message)| *message) {
-            drop(messages.get_or_create(&OfMessage { message }));
+            drop(messages.get_or_create(&MessageLabels { message }));
         }
         for listener in ["tcp", "local"] {
-            drop(accepted.get_or_create(&OfConnection { listener }));
-            drop(open.get_or_create(&OfConnection { listener }));
+            drop(accepted.get_or_create(&ConnectionLabels { listener }));
+            drop(open.get_or_create(&ConnectionLabels { listener }));
         }
         registry.register(
             "sentrazone_http_requests",
@@ -119,7 +119,7 @@ impl Measured {
             Family::clone(&open),
         );
         fleet.register(registry);
-        let page = Arc::new(OncePage {
+        let page = Arc::new(MetricsPage {
             page,
             per_peer,
             turn: Mutex::new(()),
@@ -146,16 +146,16 @@ impl Measured {
     }
 
     /// A request was answered.
-    pub(super) fn answered(&self, asked: &Asked, status: StatusCode, took: Duration) {
-        let Asked { route, method } = asked;
+    pub(super) fn answered(&self, summary: &RequestSummary, status: StatusCode, took: Duration) {
+        let RequestSummary { route, method } = summary;
         self.requests
-            .get_or_create(&OfRequest {
+            .get_or_create(&RequestLabels {
                 route: route.clone(),
                 method: name(method),
                 status: class(status),
             })
             .inc();
-        let route = OfRoute { route: route.clone() };
+        let route = RouteLabels { route: route.clone() };
         self.took.get_or_create(&route).observe(took.as_secs_f64());
         self.count_meaning(&route.route, method, status);
     }
@@ -169,26 +169,26 @@ impl Measured {
                 // Nobody tried to log in.
                 _ => return,
             };
-            self.logins.get_or_create(&OfLogin { outcome }).inc();
+            self.logins.get_or_create(&LoginLabels { outcome }).inc();
         }
         if status.is_success() {
             let known = |(of, by, _): &&(&str, Method, &str)| of == &route && by == method;
             if let Some((_, _, message)) = MESSAGES.iter().find(known) {
-                self.messages.get_or_create(&OfMessage { message }).inc();
+                self.messages.get_or_create(&MessageLabels { message }).inc();
             }
         }
     }
 
     /// A connection was accepted; it is open until the guard is dropped.
-    pub(super) fn connected(&self, peer: &Peer) -> Open {
-        let listener = match peer {
-            Peer::Tcp(_) => "tcp",
-            Peer::Local(_) => "local",
+    pub(super) fn connected(&self, origin: &Origin) -> OpenConnection {
+        let listener = match origin {
+            Origin::Tcp(_) => "tcp",
+            Origin::Local(_) => "local",
         };
-        self.accepted.get_or_create(&OfConnection { listener }).inc();
-        let open = self.open.get_or_create_owned(&OfConnection { listener });
+        self.accepted.get_or_create(&ConnectionLabels { listener }).inc();
+        let open = self.open.get_or_create_owned(&ConnectionLabels { listener });
         open.inc();
-        Open(open)
+        OpenConnection(open)
     }
 }
 
@@ -205,21 +205,21 @@ const MESSAGES: &[(&str, Method, &str)] = &[
 ];
 
 /// A connection that is open.
-pub(super) struct Open(Gauge);
+pub(super) struct OpenConnection(Gauge);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 /// What is kept of a request until it is answered.
-pub(super) struct Asked {
+pub(super) struct RequestSummary {
     route: Box<str>,
     method: Method,
 }
 
-impl Asked {
+impl RequestSummary {
     pub(super) fn of(request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         Self {

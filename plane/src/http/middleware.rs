@@ -15,13 +15,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
 use super::app::App;
-use super::metrics::Asked;
+use super::metrics::RequestSummary;
 use super::problem::{Failure, Kind, MEDIA_TYPE};
 use super::request_id::RequestId;
 use super::response::set_headers;
-use super::serve::connection_limits::Standing;
+use super::serve::connection_limits::ConnectionTrust;
 use super::serve::host_header;
-use super::serve::origin::Peer;
+use super::serve::origin::Origin;
 
 /// Puts the edge around `routes`, outermost last.
 pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
@@ -38,32 +38,32 @@ pub(super) async fn no_such_path() -> Failure {
 
 async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = RequestId::new();
-    let asked = Asked::of(&request);
+    let summary = RequestSummary::of(&request);
     request.extensions_mut().insert(id);
-    if let Some(peer) = request.extensions().get::<Peer>() {
-        let caller = peer.caller(request.headers(), &app.shared().trusted_proxies);
+    if let Some(origin) = request.extensions().get::<Origin>() {
+        let caller = origin.caller(request.headers(), &app.shared().trusted_proxies);
         request.extensions_mut().insert(caller);
     }
-    let is_local = matches!(request.extensions().get(), Some(Peer::Local(_)));
+    let is_local = matches!(request.extensions().get(), Some(Origin::Local(_)));
     let checked = host_header::check(request.extensions().get(), &request, app.shared().limits.max_url);
     let span =
         tracing::info_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
     let began = Instant::now();
-    let standing = request.extensions().get::<Standing>().cloned();
-    if let Some(connection) = &standing {
+    let trust = request.extensions().get::<ConnectionTrust>().cloned();
+    if let Some(connection) = &trust {
         connection.begin_request();
     }
     let mut response = match checked {
         Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(failure) => failure.into_response(),
     };
-    if let Some(connection) = &standing {
+    if let Some(connection) = &trust {
         connection.end_request();
     }
     let (code, took) = (response.status(), began.elapsed());
-    app.shared().measured.answered(&asked, code, took);
+    app.shared().metrics.answered(&summary, code, took);
     let (status, milliseconds) = (code.as_u16(), took.as_millis());
-    let is_worth_it = code.is_server_error() || (code.is_success() && asked.is_change());
+    let is_worth_it = code.is_server_error() || (code.is_success() && summary.is_change());
     // Within the span: not every writer of lines looks at a parent that is named.
     span.in_scope(|| match is_worth_it {
         true => tracing::info!(status, milliseconds, "answered with {status}"),

@@ -17,12 +17,21 @@ mod request_id;
 mod response;
 mod serve;
 
+use std::sync::LazyLock;
+
 use axum::Router;
 
-pub use api::openapi::openapi;
 pub(crate) use app::App;
 pub use serve::listener::BindError;
 pub(crate) use serve::listener::Listener;
+
+/// The OpenAPI document of the API, as JSON: the same for every plane of this version.
+#[must_use]
+pub fn openapi() -> &'static str {
+    static DOCUMENT: LazyLock<String> =
+        LazyLock::new(|| openapi::document(api::routes::table().operations()).to_string());
+    &DOCUMENT
+}
 
 fn router(app: App) -> Router {
     let routes = api::routes::table().into_router();

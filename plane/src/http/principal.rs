@@ -17,11 +17,11 @@ use uuid::Uuid;
 use wgctl::api::Role;
 use wgctl::{ServerId, Timestamp};
 
-use super::app::{App, Shared};
+use super::app::{App, AppState};
 use super::problem::{Failure, Kind};
 use super::request_id::request_id;
-use super::serve::connection_limits::Standing;
-use super::serve::origin::{CallerAddress, Peer};
+use super::serve::connection_limits::ConnectionTrust;
+use super::serve::origin::{CallerAddress, Origin};
 use crate::auth::{Principal, WriteThrottle};
 use crate::fleet::{self, Account, Actor, Authority, Caller, Fleet, Grant, Scope};
 
@@ -30,7 +30,7 @@ const ROOT: &str = "root";
 
 /// The mark on a request whose handler has named its permission.
 #[derive(Clone)]
-pub(super) struct Authorized {
+pub(super) struct PermissionMark {
     /// Who it is, for good: a name can be another's later. None for nobody.
     pub(super) who: Option<Arc<str>>,
     /// Whether it is an agent.
@@ -246,7 +246,7 @@ impl Human {
     }
 }
 
-async fn human(parts: &mut Parts, shared: &Shared, needed: Role) -> Result<Human, Failure> {
+async fn human(parts: &mut Parts, shared: &AppState, needed: Role) -> Result<Human, Failure> {
     let identity = identify(parts, shared).await?;
     let (ip, request) = (address(parts).0, request_id(&parts.extensions));
     let (role, human) = match identity {
@@ -325,7 +325,7 @@ impl Human {
 }
 
 /// Who the request's token, or else its connection, proves it is from.
-async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
+async fn identify(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
     let identity = prove(parts, shared);
     match &identity {
         Ok(_) => stand(parts),
@@ -339,7 +339,7 @@ async fn identify(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
 
 /// The connection is its caller's.
 fn stand(parts: &Parts) {
-    if let Some(connection) = parts.extensions.get::<Standing>() {
+    if let Some(connection) = parts.extensions.get::<ConnectionTrust>() {
         connection.prove();
     }
 }
@@ -348,10 +348,10 @@ fn is_an_agents(token: Option<&str>) -> bool {
     token.is_some_and(|token| token.starts_with(fleet::AGENT_PREFIX))
 }
 
-fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
+fn prove(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
     let Some(token) = bearer(parts)? else {
-        return match parts.extensions.get::<Peer>() {
-            Some(Peer::Local(user)) => Ok(Identity::Local(Arc::clone(user))),
+        return match parts.extensions.get::<Origin>() {
+            Some(Origin::Local(user)) => Ok(Identity::Local(Arc::clone(user))),
             _ => Err(Kind::Unauthorized.until_login("a token is needed, as Authorization: Bearer …")),
         };
     };
@@ -382,7 +382,7 @@ fn prove(parts: &Parts, shared: &Shared) -> Result<Identity, Failure> {
 }
 
 /// Refused it is in any case.
-async fn note_refused_agent(parts: &Parts, shared: &Shared) {
+async fn note_refused_agent(parts: &Parts, shared: &AppState) {
     let (target, ip) = (parts.uri.path(), address(parts).0);
     let noted = shared
         .fleet
@@ -417,7 +417,7 @@ fn address(parts: &Parts) -> CallerAddress {
 }
 
 fn mark(parts: &mut Parts, caller: Option<&Caller>) {
-    parts.extensions.insert(Authorized {
+    parts.extensions.insert(PermissionMark {
         who: caller.map(|caller| who(caller).into()),
         is_agent: caller.is_some_and(|caller| matches!(caller.actor, Actor::Agent(_))),
     });

@@ -75,9 +75,9 @@ impl KeyError {
 }
 
 /// The root secret. Wiped when dropped.
-pub(crate) struct SigningKey(Zeroizing<[u8; LENGTH]>);
+pub(crate) struct RootKey(Zeroizing<[u8; LENGTH]>);
 
-impl SigningKey {
+impl RootKey {
     /// The key in `state_dir`, made when there is none. Only for who holds the state directory:
     /// two that make it at once would not agree.
     pub(crate) fn load_or_make(state_dir: &Path) -> Result<Self, KeyError> {
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn it_is_made_once_and_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let first = SigningKey::load_or_make(dir.path()).unwrap();
-        let second = SigningKey::load_or_make(dir.path()).unwrap();
+        let first = RootKey::load_or_make(dir.path()).unwrap();
+        let second = RootKey::load_or_make(dir.path()).unwrap();
         assert_eq!(first.as_bytes(), second.as_bytes());
         assert_eq!(first.as_bytes().as_slice(), fs::read(dir.path().join(FILE)).unwrap());
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
@@ -149,16 +149,16 @@ mod tests {
     fn a_key_that_others_can_read_or_that_is_cut_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        SigningKey::load_or_make(dir.path()).unwrap();
+        RootKey::load_or_make(dir.path()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
-            SigningKey::load_or_make(dir.path()),
+            RootKey::load_or_make(dir.path()),
             Err(KeyError::Open { mode: 0o640, .. })
         ));
         fs::write(&path, b"short").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(matches!(
-            SigningKey::load_or_make(dir.path()),
+            RootKey::load_or_make(dir.path()),
             Err(KeyError::Length { length: 5, .. })
         ));
     }

@@ -85,7 +85,7 @@ impl Ring {
             path: path.clone(),
             reason,
         };
-        let stored: Vec<Stored> = serde_json::from_slice(text).map_err(|error| broken(error.to_string()))?;
+        let stored: Vec<KeyEntry> = serde_json::from_slice(text).map_err(|error| broken(error.to_string()))?;
         let keys: Result<Vec<Key>, _> = stored.into_iter().map(|key| key.read().map_err(broken)).collect();
         let (mut current, old): (Vec<_>, Vec<_>) = keys?.into_iter().partition(|key| key.retired_at.is_none());
         match (current.pop(), current.is_empty()) {
@@ -106,9 +106,9 @@ impl Ring {
 
     /// Writes it to the disk, beside the ring that is there.
     pub(crate) fn prepare(&self) -> Result<Prepared, KeyError> {
-        let keys: Vec<Stored> = std::iter::once(&self.current)
+        let keys: Vec<KeyEntry> = std::iter::once(&self.current)
             .chain(&self.old)
-            .map(Stored::of)
+            .map(KeyEntry::of)
             .collect();
         // Room enough from the start: growing would leave copies of secrets behind.
         let mut text = Zeroizing::new(Vec::with_capacity(256 * (MOST + 1)));
@@ -153,14 +153,14 @@ impl Ring {
 /// A key as it is on the disk.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct KeyEntry {
     kid: String,
     /// Base64url.
     secret: String,
     retired_at: Option<Timestamp>,
 }
 
-impl Stored {
+impl KeyEntry {
     fn of(key: &Key) -> Self {
         Self {
             kid: key.kid.clone(),
@@ -181,7 +181,7 @@ impl Stored {
     }
 }
 
-impl Drop for Stored {
+impl Drop for KeyEntry {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.secret);
     }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use wgctl::ServerId;
 
 use crate::model::effect::Effect;
-pub use questions::{Answer, Asked};
+pub use questions::{Answer, Outcome};
 
 /// An agent is still taken for connected this long after its last poll: it is on its way back.
 const GRACE: Duration = Duration::from_secs(5);
@@ -134,7 +134,7 @@ struct State {
     /// People who wait for a prekey.
     wanting: u32,
     prekeys_asked: Option<Instant>,
-    asked: questions::Pending,
+    asked: questions::OpenQuestions,
     /// Revisions that were committed and not yet confirmed, and when.
     committed: VecDeque<(u64, Instant)>,
     confirmed: u64,
@@ -155,24 +155,24 @@ impl Default for Line {
 
 /// Leave for an agent's piece of work. It goes with the work, which does not end when its caller hangs up.
 #[must_use = "the work is under way while this is held"]
-pub struct Turn(#[expect(dead_code, reason = "it counts until it is dropped")] Option<OwnedSemaphorePermit>);
+pub struct WorkPermit(#[expect(dead_code, reason = "it counts until it is dropped")] Option<OwnedSemaphorePermit>);
 
 impl Line {
     /// Waits until the agent has less work under way at the writer: whoever has its token must not keep it to
     /// themselves.
-    pub async fn turn(&self) -> Turn {
+    pub async fn turn(&self) -> WorkPermit {
         // Nobody closes it.
-        Turn(Arc::clone(&self.turns).acquire_owned().await.ok())
+        WorkPermit(Arc::clone(&self.turns).acquire_owned().await.ok())
     }
 
     /// The same, for what takes a reader long. To read never waits for the writer.
-    pub async fn look(&self) -> Turn {
-        Turn(Arc::clone(&self.looks).acquire_owned().await.ok())
+    pub async fn look(&self) -> WorkPermit {
+        WorkPermit(Arc::clone(&self.looks).acquire_owned().await.ok())
     }
 
     /// Waits until fewer of the agent's polls are being answered. To be held until the answer is gone.
-    pub async fn place(&self) -> Turn {
-        Turn(Arc::clone(&self.places).acquire_owned().await.ok())
+    pub async fn place(&self) -> WorkPermit {
+        WorkPermit(Arc::clone(&self.places).acquire_owned().await.ok())
     }
 
     /// Tells the agent's poll to look again.
@@ -189,7 +189,7 @@ impl Line {
         let mut state = lock(&self.state);
         state.cut = true;
         // Who asked is told at once that nobody will answer.
-        state.asked = questions::Pending::default();
+        state.asked = questions::OpenQuestions::default();
         drop(state);
         self.wake_agent();
         self.wake_people();
@@ -265,13 +265,13 @@ impl Line {
 
     /// Says that somebody waits for a prekey, until the guard is dropped.
     #[must_use]
-    pub fn want_prekey(self: &Arc<Self>) -> Wanting {
+    pub fn want_prekey(self: &Arc<Self>) -> PrekeyWait {
         let mut state = lock(&self.state);
         state.wanting = state.wanting.saturating_add(1);
         state.prekeys_asked = None;
         drop(state);
         self.wake_agent();
-        Wanting(Arc::clone(self))
+        PrekeyWait(Arc::clone(self))
     }
 
     /// How many people wait for a prekey.
@@ -318,9 +318,9 @@ impl Drop for Poll {
 }
 
 /// Somebody who waits for a prekey.
-pub struct Wanting(Arc<Line>);
+pub struct PrekeyWait(Arc<Line>);
 
-impl Drop for Wanting {
+impl Drop for PrekeyWait {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         state.wanting = state.wanting.saturating_sub(1);
@@ -360,7 +360,7 @@ mod tests {
         assert!(!line.reply(&requests[0].id, reply()));
         assert!(matches!(
             answer.wait(Duration::from_secs(5)).await,
-            Asked::Replied(Reply::Failed { .. })
+            Outcome::Replied(Reply::Failed { .. })
         ));
     }
 

@@ -15,7 +15,7 @@ use super::{AGAIN, Line, lock};
 
 /// What is asked and not yet answered.
 #[derive(Default)]
-pub(super) struct Pending(HashMap<RequestId, Question>);
+pub(super) struct OpenQuestions(HashMap<RequestId, Question>);
 
 struct Question {
     ask: Ask,
@@ -31,7 +31,7 @@ impl Question {
 
 /// What became of a question.
 #[derive(Debug)]
-pub enum Asked {
+pub enum Outcome {
     /// The agent replied.
     Replied(Reply),
     /// It did not in time, or its server was removed.
@@ -47,13 +47,13 @@ pub struct Answer {
 
 impl Answer {
     /// Waits for the reply.
-    pub async fn wait(mut self, patience: Duration) -> Asked {
+    pub async fn wait(mut self, patience: Duration) -> Outcome {
         let Some(reply) = self.reply.take() else {
-            return Asked::Silent;
+            return Outcome::Silent;
         };
         match tokio::time::timeout(patience, reply).await {
-            Ok(Ok(reply)) => Asked::Replied(reply),
-            Ok(Err(_)) | Err(_) => Asked::Silent,
+            Ok(Ok(reply)) => Outcome::Replied(reply),
+            Ok(Err(_)) | Err(_) => Outcome::Silent,
         }
     }
 }

@@ -23,15 +23,15 @@ pub(super) const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 pub(super) struct Files {
     cert: PathBuf,
     key: PathBuf,
-    read: Stamp,
-    last: Stamp,
+    read: FileStamps,
+    last: FileStamps,
 }
 
 impl Files {
     /// Reads them for the first time.
     pub(super) fn open(cert: &Path, key: &Path) -> Result<(CertifiedKey, Self), TlsError> {
         // Before they are read: what changes meanwhile is seen at the next look.
-        let stamp = Stamp::of(cert, key);
+        let stamp = FileStamps::of(cert, key);
         let certified = read(cert, key)?;
         let files = Self {
             cert: cert.to_owned(),
@@ -44,7 +44,7 @@ impl Files {
 
     /// What is in them now, where they changed since they were read, or when it is `asked` for.
     pub(super) fn look(&mut self, asked: bool) -> Option<Result<CertifiedKey, TlsError>> {
-        let now = Stamp::of(&self.cert, &self.key);
+        let now = FileStamps::of(&self.cert, &self.key);
         let settled = now == self.last;
         self.last = now.clone();
         if !asked && (now == self.read || !settled) {
@@ -57,12 +57,12 @@ impl Files {
 
 /// What tells that one of the two is another than before.
 #[derive(Clone, PartialEq, Eq)]
-struct Stamp([Option<Look>; 2]);
+struct FileStamps([Option<FileStamp>; 2]);
 
 /// Device, inode, length, seconds and nanoseconds.
-type Look = (u64, u64, u64, i64, i64);
+type FileStamp = (u64, u64, u64, i64, i64);
 
-impl Stamp {
+impl FileStamps {
     fn of(cert: &Path, key: &Path) -> Self {
         let stamp = |found: Metadata| (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec());
         // Through links: those who renew certificates move a link.

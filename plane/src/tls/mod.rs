@@ -102,7 +102,7 @@ impl TlsError {
 /// What TCP connections begin with.
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
-    shown: Arc<Shown>,
+    shown: Arc<CurrentCertificate>,
     files: Option<Files>,
 }
 
@@ -122,7 +122,7 @@ impl Tls {
             }
         };
         tracing::info!("the certificate's fingerprint is {}", pin(&certified)?);
-        let shown = Arc::new(Shown(RwLock::new(Arc::new(certified))));
+        let shown = Arc::new(CurrentCertificate(RwLock::new(Arc::new(certified))));
         let mut tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
@@ -225,9 +225,9 @@ fn pin_of(certificate: &rustls::pki_types::CertificateDer<'_>) -> Result<Pin, Tl
 
 /// The certificate that new connections are shown.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 
-impl Shown {
+impl CurrentCertificate {
     fn current(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -237,7 +237,7 @@ impl Shown {
     }
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
     }

@@ -20,7 +20,7 @@ use crate::fleet::servers::existing::existing;
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::records::{PeerRecord, ServerRecord};
-use crate::relay::{Line, Turn};
+use crate::relay::{Line, WorkPermit};
 use crate::store::{Changes, Read};
 
 /// The longest a poll is held: proxies cut what is silent longer.
@@ -93,7 +93,7 @@ impl Fleet {
     }
 
     /// Leave to answer a poll, to be held until its answer is gone.
-    pub async fn poll_place(&self, server: &ServerId) -> Turn {
+    pub async fn poll_place(&self, server: &ServerId) -> WorkPermit {
         self.shared.relay.line(server).place().await
     }
 

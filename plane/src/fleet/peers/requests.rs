@@ -24,7 +24,7 @@ use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{PeerRecord, PeerState, ServerRecord};
-use crate::relay::{Asked, Line, Wanting};
+use crate::relay::{Line, Outcome, PrekeyWait};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
@@ -144,7 +144,7 @@ impl Fleet {
             // Wakes that come while the attempt is made are seen after it.
             let mut news = waiting
                 .as_ref()
-                .map(|(line, _): &(Arc<Line>, Wanting)| line.people_news());
+                .map(|(line, _): &(Arc<Line>, PrekeyWait)| line.people_news());
             let (id, new, once, now) = (server.clone(), new.clone(), once.clone(), self.now());
             let attempt = self.change(caller, move |tx: &dyn DurableWrite| {
                 rules::create(tx, &id, new, once, now)
@@ -239,7 +239,7 @@ impl Fleet {
         let asked = question(&record, peer);
         let answer = line.ask(Ask::Configuration(asked.clone()));
         let text = match answer.wait(self.settings().request_timeout).await {
-            Asked::Replied(Reply::Configuration { text }) => {
+            Outcome::Replied(Reply::Configuration { text }) => {
                 let text = Zeroizing::new(text);
                 let answered = answered(&text, asked, record.public_key);
                 answered.map_err(|reason| {
@@ -247,11 +247,11 @@ impl Fleet {
                     offline(server, &format!("gave another configuration than was asked for ({reason}): look at its host"))
                 })?
             }
-            Asked::Replied(Reply::Failed { reason }) => {
+            Outcome::Replied(Reply::Failed { reason }) => {
                 let reason = reason_line(&reason);
                 return Err(offline(server, &format!("could not write the configuration: {reason}")));
             }
-            Asked::Silent => {
+            Outcome::Silent => {
                 return Err(offline(
                     server,
                     "did not answer in time: try again, and look at its log if this stays",

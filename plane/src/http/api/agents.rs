@@ -19,7 +19,7 @@ use wgctl::protocol::v1::{
 use crate::http::extractors::{Ids, Json, Parameters};
 use crate::http::principal::Agent;
 use crate::http::problem::{Failure, Kind};
-use crate::relay::Turn;
+use crate::relay::WorkPermit;
 
 /// The longest a poll is held, seconds: proxies cut idle requests at 60 s.
 const LONGEST_WAIT: u32 = 60;
@@ -28,16 +28,16 @@ pub(super) async fn hello(agent: Agent, Json(hello, ..): Json<Hello>) -> Result<
     Ok(Answer(agent.fleet().hello(&agent.caller, &agent.server, hello).await?))
 }
 
-pub(super) async fn terms(agent: Agent) -> Result<Whole<Terms>, Failure> {
+pub(super) async fn terms(agent: Agent) -> Result<DesiredAnswer<Terms>, Failure> {
     let place = agent.fleet().poll_place(&agent.server).await;
-    Ok(Whole(agent.fleet().terms(&agent.server).await?, place))
+    Ok(DesiredAnswer(agent.fleet().terms(&agent.server).await?, place))
 }
 
 pub(super) async fn adopt(
     agent: Agent,
     mut parameters: Parameters,
     Json(adoption, ..): Json<Adoption>,
-) -> Result<Whole<Adopted>, Failure> {
+) -> Result<DesiredAnswer<Adopted>, Failure> {
     let dry_run = parameters.take("dry_run")?.unwrap_or_default();
     // To ignore what narrows it would be to do more than was asked.
     parameters.finish()?;
@@ -47,10 +47,10 @@ pub(super) async fn adopt(
         true => fleet.plan_adoption(&agent.server, adoption).await?,
         false => fleet.adopt(&agent.caller, &agent.server, adoption).await?,
     };
-    Ok(Whole(adopted, place))
+    Ok(DesiredAnswer(adopted, place))
 }
 
-pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<Whole<Desired>, Failure> {
+pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<DesiredAnswer<Desired>, Failure> {
     let query = DesiredQuery {
         revision: parameters.take("revision")?.unwrap_or_default(),
         incarnation: parameters.take("incarnation")?,
@@ -69,17 +69,17 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
         desired = agent.fleet().desired(&agent.caller, &agent.server, query) => desired?,
         () = agent.app.draining() => agent.fleet().desired(&agent.caller, &agent.server, at_once).await?,
     };
-    Ok(Whole(desired, place))
+    Ok(DesiredAnswer(desired, place))
 }
 
 /// All that a server should be, as JSON. Its place is taken until the last piece is with the connection, which
 /// takes no more than it can send soon.
-pub(crate) struct Whole<T>(T, Turn);
+pub(crate) struct DesiredAnswer<T>(T, WorkPermit);
 
 /// What a connection gets at a time.
 const PIECE: usize = 32 << 10;
 
-impl<T: Serialize> IntoResponse for Whole<T> {
+impl<T: Serialize> IntoResponse for DesiredAnswer<T> {
     fn into_response(self) -> Response {
         let Self(answer, place) = self;
         let bytes = match serde_json::to_vec(&answer) {
@@ -156,7 +156,7 @@ mod tests {
             others.push(other);
         }
         let text = "x".repeat(5 * PIECE);
-        let response = Whole(&text, place).into_response();
+        let response = DesiredAnswer(&text, place).into_response();
         assert_eq!(
             response.headers()[header::CONTENT_LENGTH],
             (text.len() + 2).to_string().as_str()

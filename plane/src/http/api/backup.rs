@@ -18,7 +18,7 @@ use wgctl::backup::{MEDIA_TYPE, Summary};
 use crate::fleet::{Copy, Refusal};
 use crate::http::principal::{Admin, Keeper};
 use crate::http::problem::{Failure, Kind};
-use crate::http::serve::body_deadline::Pace;
+use crate::http::serve::body_deadline::BodyDeadline;
 use crate::store::StoreError;
 
 /// How much is read at once.
@@ -75,9 +75,9 @@ pub(super) async fn restore(keeper: Keeper, request: Request) -> Result<Json<Sum
 }
 
 async fn fill(file: &mut File, mut body: Body, keeper: &Keeper) -> Result<(), Failure> {
-    let mut pace = Pace::new(&keeper.app.shared().limits);
+    let mut deadline = BodyDeadline::new(&keeper.app.shared().limits);
     let mut left = LONGEST;
-    while let Some(bytes) = pace.next(&mut body).await? {
+    while let Some(bytes) = deadline.next(&mut body).await? {
         left = left
             .checked_sub(bytes.len() as u64)
             .ok_or_else(|| Kind::BodyTooLarge.because(format!("a backup here has at most {LONGEST} bytes")))?;

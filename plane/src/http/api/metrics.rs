@@ -8,7 +8,7 @@ use crate::http::principal::Viewer;
 use crate::http::problem::Failure;
 
 pub(super) async fn show(viewer: Viewer) -> Result<Response, Failure> {
-    let text = viewer.app.shared().measured.page(viewer.fleet()).await?;
+    let text = viewer.app.shared().metrics.page(viewer.fleet()).await?;
     let media_type = HeaderValue::from_static(CONTENT_TYPE);
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }

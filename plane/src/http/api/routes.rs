@@ -18,12 +18,12 @@ use crate::http::openapi::{Operation, Shape, Table, of, op};
 use crate::http::problem::Kind;
 
 pub(crate) fn table() -> Table {
-    let table = whole(sessions(Table::new()));
-    let table = users_and_log(server(client(going_on(table))));
-    agents(table)
+    let table = plane_routes(session_routes(Table::new()));
+    let table = people_and_audit_routes(server_routes(peer_routes(status_routes(table))));
+    agent_routes(table)
 }
 
-fn sessions(table: Table) -> Table {
+fn session_routes(table: Table) -> Table {
     table
         .tag("session")
         .post(
@@ -52,7 +52,7 @@ fn sessions(table: Table) -> Table {
         )
 }
 
-fn whole(table: Table) -> Table {
+fn plane_routes(table: Table) -> Table {
     table
         .tag("plane")
         .get("/healthz", health::alive, op("alive", "The process answers"))
@@ -100,7 +100,7 @@ fn whole(table: Table) -> Table {
         )
 }
 
-fn going_on(table: Table) -> Table {
+fn status_routes(table: Table) -> Table {
     table
         .tag("statuses")
         .get(
@@ -126,7 +126,7 @@ fn going_on(table: Table) -> Table {
         )
 }
 
-fn client(table: Table) -> Table {
+fn peer_routes(table: Table) -> Table {
     const CLIENTS: &str = "/api/wg-clients/{server}";
     const CLIENT: &str = "/api/wg-clients/{server}/{client}";
     const QRCODE: &str = "/api/wg-clients/{server}/{client}/qrcode";
@@ -214,7 +214,7 @@ fn no_such_action(id: &'static str) -> Operation {
         .may(&[Kind::InvalidAction, Kind::NotFound])
 }
 
-fn server(table: Table) -> Table {
+fn server_routes(table: Table) -> Table {
     const SERVERS: &str = "/api/servers";
     const SERVER: &str = "/api/servers/{server}";
     table
@@ -253,7 +253,7 @@ fn server(table: Table) -> Table {
         )
 }
 
-fn users_and_log(table: Table) -> Table {
+fn people_and_audit_routes(table: Table) -> Table {
     const USERS: &str = "/api/users";
     const USER: &str = "/api/users/{user}";
     const TOKENS: &str = "/api/tokens";
@@ -364,7 +364,7 @@ fn users_and_log(table: Table) -> Table {
         )
 }
 
-fn agents(table: Table) -> Table {
+fn agent_routes(table: Table) -> Table {
     table
         .tag("agent")
         .post(

@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use super::schemas::{Make, of};
+use super::schemas::{SchemaMaker, of};
 use crate::http::problem::Kind;
 
 /// Examples by schema name.
@@ -19,13 +19,13 @@ const CHANGE: &[Kind] = &[Kind::TooManyRequests, Kind::Unauthorized, Kind::Forbi
 
 /// Where a parameter stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::http) enum Place {
+pub(in crate::http) enum ParameterPlace {
     Path,
     Query,
     Header,
 }
 
-impl Place {
+impl ParameterPlace {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Path => "path",
@@ -37,12 +37,12 @@ impl Place {
 
 /// A schema, of a type or written out.
 pub(in crate::http) enum Shape {
-    Of(Make),
+    Of(SchemaMaker),
     Json(Value),
 }
 
 pub(super) struct Parameter {
-    pub(super) place: Place,
+    pub(super) place: ParameterPlace,
     pub(super) name: String,
     pub(super) shape: Shape,
     pub(super) words: &'static str,
@@ -123,19 +123,19 @@ impl Operation {
 
     /// It takes a query parameter of this type.
     pub(in crate::http) fn query<T: JsonSchema>(mut self, name: &'static str, words: &'static str) -> Self {
-        self.takes(Place::Query, name, Shape::Of(of::<T>), words);
+        self.takes(ParameterPlace::Query, name, Shape::Of(of::<T>), words);
         self
     }
 
     /// It takes a query parameter with this schema.
     pub(in crate::http) fn query_of(mut self, name: &'static str, schema: Value, words: &'static str) -> Self {
-        self.takes(Place::Query, name, Shape::Json(schema), words);
+        self.takes(ParameterPlace::Query, name, Shape::Json(schema), words);
         self
     }
 
     /// The path's ids have these schemas, whatever the handler says.
     pub(in crate::http) fn id_of(mut self, name: &'static str, shape: Shape) -> Self {
-        self.takes(Place::Path, name, shape, "");
+        self.takes(ParameterPlace::Path, name, shape, "");
         self
     }
 
@@ -236,7 +236,7 @@ impl Operation {
         self.refusals.extend_from_slice(kinds);
     }
 
-    pub(super) fn takes(&mut self, place: Place, name: &str, shape: Shape, words: &'static str) {
+    pub(super) fn takes(&mut self, place: ParameterPlace, name: &str, shape: Shape, words: &'static str) {
         let name = name.to_owned();
         self.parameters.push(Parameter {
             place,
@@ -247,16 +247,16 @@ impl Operation {
     }
 
     /// Ids in the order of the path's names; one that the table has described stays as it is.
-    pub(super) fn takes_ids(&mut self, ids: &[Make]) {
+    pub(super) fn takes_ids(&mut self, ids: &[SchemaMaker]) {
         let names: Vec<String> = self.names_in_path().map(str::to_owned).collect();
         for (name, make) in names.iter().zip(ids) {
             if self.parameters.iter().all(|known| known.name != *name) {
-                self.takes(Place::Path, name, Shape::Of(*make), "");
+                self.takes(ParameterPlace::Path, name, Shape::Of(*make), "");
             }
         }
     }
 
-    pub(super) fn takes_json(&mut self, make: Make, name: &str, refusals: &[Kind]) {
+    pub(super) fn takes_json(&mut self, make: SchemaMaker, name: &str, refusals: &[Kind]) {
         self.refuses(refusals);
         self.body = Some(Content {
             media_type: "application/json",
@@ -273,7 +273,7 @@ impl Operation {
         self.succeeds(status, words, None);
     }
 
-    pub(super) fn answers_json(&mut self, status: u16, words: &'static str, make: Make, name: &str) {
+    pub(super) fn answers_json(&mut self, status: u16, words: &'static str, make: SchemaMaker, name: &str) {
         let content = Content {
             media_type: "application/json",
             shape: Shape::Of(make),

@@ -12,9 +12,9 @@ use schemars::{JsonSchema, json_schema};
 use wgctl::ServerId;
 use wgctl::name::{RequestId, TokenId, UserId};
 
-use super::operation::{Operation, Place, Shape};
+use super::operation::{Operation, ParameterPlace, Shape};
 use super::schemas::of;
-use crate::http::api::agents::Whole;
+use crate::http::api::agents::DesiredAnswer;
 use crate::http::app::App;
 use crate::http::extractors::{Ids, Json, MaybeJson, Parameters};
 use crate::http::idempotent_body::Creation;
@@ -33,8 +33,8 @@ macro_rules! endpoint {
             F: Handler<(M, P, $($part,)*), App> + FnOnce(P, $($part,)*) -> Fut,
             Fut: Future<Output = R>,
             P: Permission,
-            $($part: Part,)*
-            R: Answered,
+            $($part: RequestPart,)*
+            R: ResponseType,
         {
             fn describe(operation: &mut Operation) {
                 operation.needs(P::NAME, P::SECURITY, P::REFUSALS);
@@ -81,7 +81,7 @@ permissions! {
 }
 
 /// What is read of a request after the permission.
-pub(in crate::http) trait Part {
+pub(in crate::http) trait RequestPart {
     fn describe(operation: &mut Operation);
 }
 
@@ -97,27 +97,27 @@ const BODY: &[Kind] = &[
     Kind::Overloaded,
 ];
 
-impl<T: JsonSchema> Part for Json<T> {
+impl<T: JsonSchema> RequestPart for Json<T> {
     fn describe(operation: &mut Operation) {
         operation.takes_json(of::<T>, &T::schema_name(), BODY);
     }
 }
 
 /// A body that may be left out.
-impl<T: JsonSchema> Part for MaybeJson<T> {
+impl<T: JsonSchema> RequestPart for MaybeJson<T> {
     fn describe(operation: &mut Operation) {
-        <Json<T> as Part>::describe(operation);
+        <Json<T> as RequestPart>::describe(operation);
         operation.body_may_be_absent();
     }
 }
 
-impl<T: JsonSchema> Part for Creation<T> {
+impl<T: JsonSchema> RequestPart for Creation<T> {
     fn describe(operation: &mut Operation) {
-        <Json<T> as Part>::describe(operation);
+        <Json<T> as RequestPart>::describe(operation);
         operation.refuses(&[Kind::IdempotencyConflict]);
         let shape = json_schema!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\u0021-\\u007e](?:[\\t\\u0020-\\u007e]*[\\u0021-\\u007e])?$" });
         operation.takes(
-            Place::Header,
+            ParameterPlace::Header,
             "Idempotency-Key",
             Shape::Json(shape.into()),
             "The same key and body again within 24 hours gets the first answer; another body is refused.",
@@ -126,18 +126,18 @@ impl<T: JsonSchema> Part for Creation<T> {
 }
 
 /// A body that the handler reads itself; the table says which.
-impl Part for Request {
+impl RequestPart for Request {
     fn describe(_: &mut Operation) {}
 }
 
 /// The table names them.
-impl Part for Parameters {
+impl RequestPart for Parameters {
     fn describe(operation: &mut Operation) {
         operation.refuses(&[Kind::InvalidField, Kind::UnknownField]);
     }
 }
 
-impl<T: Named> Part for Ids<T> {
+impl<T: PathIds> RequestPart for Ids<T> {
     fn describe(operation: &mut Operation) {
         operation.refuses(&[Kind::NotFound]);
         T::describe(operation);
@@ -145,13 +145,13 @@ impl<T: Named> Part for Ids<T> {
 }
 
 /// Ids in the order of the path's names.
-pub(in crate::http) trait Named {
+pub(in crate::http) trait PathIds {
     fn describe(operation: &mut Operation);
 }
 
 macro_rules! one_id {
     ($($id:ty),*) => {
-        $(impl Named for $id {
+        $(impl PathIds for $id {
             fn describe(operation: &mut Operation) {
                 operation.takes_ids(&[of::<$id>]);
             }
@@ -161,19 +161,19 @@ macro_rules! one_id {
 
 one_id!(ServerId, UserId, TokenId, RequestId);
 
-impl<A: JsonSchema, B: JsonSchema> Named for (A, B) {
+impl<A: JsonSchema, B: JsonSchema> PathIds for (A, B) {
     fn describe(operation: &mut Operation) {
         operation.takes_ids(&[of::<A>, of::<B>]);
     }
 }
 
-impl<A: JsonSchema, B: JsonSchema, C: JsonSchema> Named for (A, B, C) {
+impl<A: JsonSchema, B: JsonSchema, C: JsonSchema> PathIds for (A, B, C) {
     fn describe(operation: &mut Operation) {
         operation.takes_ids(&[of::<A>, of::<B>, of::<C>]);
     }
 }
 
-impl Answered for StatusCode {
+impl ResponseType for StatusCode {
     /// A handler that answers a status alone says 204: the tests hold it to that.
     fn describe(operation: &mut Operation) {
         operation.answers(204, "Done.");
@@ -181,34 +181,34 @@ impl Answered for StatusCode {
 }
 
 /// What a handler answers.
-pub(in crate::http) trait Answered {
+pub(in crate::http) trait ResponseType {
     fn describe(operation: &mut Operation);
 }
 
-impl<T: Answered> Answered for Result<T, Failure> {
+impl<T: ResponseType> ResponseType for Result<T, Failure> {
     fn describe(operation: &mut Operation) {
         T::describe(operation);
     }
 }
 
-impl<T: JsonSchema> Answered for Answer<T> {
+impl<T: JsonSchema> ResponseType for Answer<T> {
     fn describe(operation: &mut Operation) {
         operation.answers_json(200, "As asked.", of::<T>, &T::schema_name());
     }
 }
 
-impl<T: JsonSchema> Answered for Whole<T> {
+impl<T: JsonSchema> ResponseType for DesiredAnswer<T> {
     fn describe(operation: &mut Operation) {
-        <Answer<T> as Answered>::describe(operation);
+        <Answer<T> as ResponseType>::describe(operation);
     }
 }
 
 /// The table says which.
-impl Answered for Response {
+impl ResponseType for Response {
     fn describe(_: &mut Operation) {}
 }
 
 /// Always refused; the table says how.
-impl Answered for Failure {
+impl ResponseType for Failure {
     fn describe(_: &mut Operation) {}
 }

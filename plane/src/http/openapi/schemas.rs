@@ -14,7 +14,7 @@ const REFERENCE: &str = "#/components/schemas/";
 const SUFFIX: &str = "Input";
 
 /// Makes a type's schema.
-pub(in crate::http) type Make = fn(&mut SchemaGenerator) -> Schema;
+pub(in crate::http) type SchemaMaker = fn(&mut SchemaGenerator) -> Schema;
 
 /// The schema of `T`, or a reference to it.
 pub(in crate::http) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -40,12 +40,12 @@ impl Schemas {
     }
 
     /// The schema of what is sent to the plane.
-    pub(super) fn taken(&mut self, make: Make) -> Value {
+    pub(super) fn taken(&mut self, make: SchemaMaker) -> Value {
         adjusted(make(&mut self.taken))
     }
 
     /// The schema of what the plane answers.
-    pub(super) fn given(&mut self, make: Make) -> Value {
+    pub(super) fn given(&mut self, make: SchemaMaker) -> Value {
         adjusted(make(&mut self.given))
     }
 

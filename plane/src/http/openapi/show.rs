@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use wgctl::api::{Problem, problem_kind};
 
-use super::operation::{Content, Operation, Parameter, Place, Shape};
+use super::operation::{Content, Operation, Parameter, ParameterPlace, Shape};
 use super::schemas::{Schemas, of};
 use crate::http::problem::{Kind, MEDIA_TYPE};
 
@@ -109,7 +109,7 @@ fn show_parameter(parameter: &Parameter, schemas: &mut Schemas) -> Value {
     let mut shown = json!({
         "name": parameter.name,
         "in": parameter.place.as_str(),
-        "required": parameter.place == Place::Path,
+        "required": parameter.place == ParameterPlace::Path,
         "schema": parameter.shape.taken(schemas),
     });
     if let (false, Some(object)) = (parameter.words.is_empty(), shown.as_object_mut()) {

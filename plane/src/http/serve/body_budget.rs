@@ -13,19 +13,19 @@ use axum::body::Bytes;
 const SMALL: usize = 16 << 10;
 
 /// All that is in memory.
-pub(crate) struct Bodies {
+pub(crate) struct BodyBudget {
     most: usize,
     most_of_one: usize,
-    held: Mutex<Held>,
+    held: Mutex<BudgetUse>,
 }
 
 #[derive(Default)]
-struct Held {
+struct BudgetUse {
     all: usize,
     by_caller: HashMap<Arc<str>, usize>,
 }
 
-impl Bodies {
+impl BodyBudget {
     /// `longest` is that of one body, bytes: eight of them fit at once, two of one caller.
     pub(crate) fn new(longest: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -35,13 +35,13 @@ impl Bodies {
         })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, BudgetUse> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A body of `caller`'s, of which nothing has come.
-    pub(crate) fn begin(self: &Arc<Self>, caller: Arc<str>) -> Incoming {
-        Incoming {
+    pub(crate) fn begin(self: &Arc<Self>, caller: Arc<str>) -> BufferedBody {
+        BufferedBody {
             bodies: Arc::clone(self),
             caller,
             counted: 0,
@@ -51,14 +51,14 @@ impl Bodies {
 }
 
 /// A body in memory. It counts until it is dropped.
-pub(crate) struct Incoming {
-    bodies: Arc<Bodies>,
+pub(crate) struct BufferedBody {
+    bodies: Arc<BodyBudget>,
     caller: Arc<str>,
     counted: usize,
     content: Vec<u8>,
 }
 
-impl Incoming {
+impl BufferedBody {
     /// Takes more of it up; false where there is no room for that now.
     pub(crate) fn take(&mut self, piece: &Bytes) -> bool {
         let length = self.content.len() + piece.len();
@@ -99,7 +99,7 @@ impl Incoming {
     }
 }
 
-impl Drop for Incoming {
+impl Drop for BufferedBody {
     fn drop(&mut self) {
         if self.counted == 0 {
             return;
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn one_caller_fills_its_share_and_all_together_the_whole() {
-        let bodies = Bodies::new(LONGEST);
+        let bodies = BodyBudget::new(LONGEST);
         let mut kept = Vec::new();
         let mut come = |who: &str, length: usize| {
             let mut body = bodies.begin(who.into());
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_body_counts_as_it_comes() {
-        let bodies = Bodies::new(LONGEST);
+        let bodies = BodyBudget::new(LONGEST);
         let mut body = bodies.begin("a".into());
         for _ in 0..4 {
             assert!(body.take(&piece(SMALL)));

@@ -14,14 +14,14 @@ use crate::config::Limits;
 use crate::http::problem::{Failure, Kind};
 
 /// A body on its way in.
-pub(crate) struct Pace {
+pub(crate) struct BodyDeadline {
     began: Instant,
     patience: Duration,
     rate: usize,
     received: u64,
 }
 
-impl Pace {
+impl BodyDeadline {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             began: Instant::now(),
@@ -67,9 +67,9 @@ mod tests {
             Some((Ok::<_, std::io::Error>(Bytes::from(vec![b' '; length])), left))
         });
         let mut body = Body::from_stream(pieces);
-        let mut pace = Pace::new(&Limits::default());
+        let mut deadline = BodyDeadline::new(&Limits::default());
         loop {
-            match pace.next(&mut body).await {
+            match deadline.next(&mut body).await {
                 Ok(Some(_)) => {}
                 Ok(None) => return true,
                 Err(_) => return false,

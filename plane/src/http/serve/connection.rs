@@ -23,12 +23,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use super::connection_limits::Place;
-use super::origin::Peer;
-use super::unreadable_requests::{Refused, Worded};
+use super::connection_limits::ConnectionPermit;
+use super::origin::Origin;
+use super::unreadable_requests::{ProblemStream, RefusalFlag};
 use crate::config::Limits;
 use crate::http::app::Phase;
-use crate::http::metrics::Measured;
+use crate::http::metrics::HttpMetrics;
 
 /// What is read and written at once at most, bytes. A request's head has a limit of its own.
 const MOST_BUFFERED: usize = 64 << 10;
@@ -43,32 +43,38 @@ pub(super) struct Driver {
     pub(super) limits: Limits,
     /// Whether answers over TCP say that the plane is to be reached over TLS.
     pub(super) is_secure: bool,
-    pub(super) measured: Measured,
+    pub(super) metrics: HttpMetrics,
     /// Nothing is ever sent: the channel closes when the last task drops its end.
     pub(super) guard: mpsc::Sender<Infallible>,
 }
 
 impl Driver {
     /// Drives a connection over TCP, with the handshake first where there is TLS.
-    pub(super) async fn drive_tcp(self, stream: TcpStream, peer: Peer, place: Place, tls: Option<TlsAcceptor>) {
+    pub(super) async fn drive_tcp(
+        self,
+        stream: TcpStream,
+        origin: Origin,
+        permit: ConnectionPermit,
+        tls: Option<TlsAcceptor>,
+    ) {
         let Some(tls) = tls else {
-            return self.drive(stream, peer, Some(place)).await;
+            return self.drive(stream, origin, Some(permit)).await;
         };
         let mut phase = self.phase.clone();
         let shaken = tokio::select! {
             shaken = timeout(self.limits.header_timeout, tls.accept(stream)) => shaken,
-            () = place.dropped() => return,
+            () = permit.dropped() => return,
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
         };
         match shaken {
-            Ok(Ok(stream)) => self.drive(stream, peer, Some(place)).await,
+            Ok(Ok(stream)) => self.drive(stream, origin, Some(permit)).await,
             Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
     /// Drives a connection; without a place where its number is limited elsewhere.
-    pub(super) async fn drive<S>(self, stream: S, peer: Peer, place: Option<Place>)
+    pub(super) async fn drive<S>(self, stream: S, origin: Origin, permit: Option<ConnectionPermit>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -77,18 +83,18 @@ impl Driver {
             mut phase,
             limits,
             is_secure,
-            measured,
+            metrics,
             guard: _guard,
         } = self;
-        let _open = measured.connected(&peer);
-        let (stream, refused) = Worded::new(stream, is_secure && place.is_some());
-        let standing = place.as_ref().map(Place::standing);
+        let _open = metrics.connected(&origin);
+        let (stream, refused) = ProblemStream::new(stream, is_secure && permit.is_some());
+        let trust = permit.as_ref().map(ConnectionPermit::trust);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            if let Some(standing) = &standing {
-                request.extensions_mut().insert(standing.clone());
+            request.extensions_mut().insert(origin.clone());
+            if let Some(trust) = &trust {
+                request.extensions_mut().insert(trust.clone());
             }
-            answer(router.clone(), request, Refused::clone(&refused))
+            answer(router.clone(), request, RefusalFlag::clone(&refused))
         });
         let mut connection = pin!(
             http1::Builder::new()
@@ -102,8 +108,8 @@ impl Driver {
                 .serve_connection(TokioIo::new(stream), service)
         );
         let dropped = async {
-            match &place {
-                Some(place) => place.dropped().await,
+            match &permit {
+                Some(permit) => permit.dropped().await,
                 None => pending().await,
             }
         };
@@ -136,7 +142,7 @@ impl Driver {
 async fn answer(
     router: Router,
     request: Request<Incoming>,
-    refused: Refused,
+    refused: RefusalFlag,
 ) -> Result<axum::response::Response, Infallible> {
     let has_body = !request.body().is_end_stream();
     let response = router.oneshot(request.map(Body::new)).await?;

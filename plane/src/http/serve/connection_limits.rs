@@ -27,15 +27,15 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// All connections over TCP.
-pub(super) struct Slots {
+pub(super) struct ConnectionLimits {
     free: Arc<Semaphore>,
     most_strangers: usize,
     most_per_address: usize,
-    room: Mutex<Room>,
+    connections: Mutex<Connections>,
 }
 
 #[derive(Default)]
-struct Room {
+struct Connections {
     next: u64,
     /// By age.
     strangers: BTreeMap<u64, Connection>,
@@ -50,23 +50,23 @@ struct Connection {
     dropped: Arc<Notify>,
 }
 
-impl Slots {
+impl ConnectionLimits {
     pub(super) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(most)),
             most_strangers: (most / 2).max(1),
             most_per_address,
-            room: Mutex::default(),
+            connections: Mutex::default(),
         })
     }
 
-    fn room(&self) -> MutexGuard<'_, Room> {
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection that was just accepted, as soon as there is one. `address` counts
+    /// A permit for a connection that was just accepted, as soon as there is one. `address` counts
     /// where it is given; none is returned when it has too many already.
-    pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+    pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ConnectionPermit> {
         let address = address.map(network);
         self.make_way(address)?;
         let slot = match Arc::clone(&self.free).try_acquire_owned() {
@@ -81,53 +81,53 @@ impl Slots {
 
     /// Keeps to the limits of the address and of strangers.
     fn make_way(&self, address: Option<IpAddr>) -> Option<()> {
-        let mut room = self.room();
+        let mut connections = self.connections();
         if let Some(address) = address
-            && room.addresses.get(&address).copied().unwrap_or(0) >= self.most_per_address
+            && connections.addresses.get(&address).copied().unwrap_or(0) >= self.most_per_address
         {
-            let oldest = room
+            let oldest = connections
                 .strangers
                 .iter()
                 .find(|(_, stranger)| stranger.address == Some(address))
                 .map(|(id, _)| *id);
-            room.warn("one address has as many connections as it may (limits.max_connections_per_address)");
-            room.drop_stranger(oldest?);
+            connections.warn("one address has as many connections as it may (limits.max_connections_per_address)");
+            connections.drop_stranger(oldest?);
         }
-        while room.strangers.len() >= self.most_strangers {
-            room.warn("strangers have as many connections as they may (half of limits.max_connections)");
-            let Some((oldest, _)) = room.strangers.first_key_value() else {
+        while connections.strangers.len() >= self.most_strangers {
+            connections.warn("strangers have as many connections as they may (half of limits.max_connections)");
+            let Some((oldest, _)) = connections.strangers.first_key_value() else {
                 break;
             };
             let oldest = *oldest;
-            room.drop_stranger(oldest);
+            connections.drop_stranger(oldest);
         }
         Some(())
     }
 
     /// Drops the oldest stranger's connection, if any.
     pub(super) fn drop_oldest(&self) {
-        let mut room = self.room();
-        if let Some(oldest) = room.strangers.first_key_value().map(|(id, _)| *id) {
-            room.drop_stranger(oldest);
+        let mut connections = self.connections();
+        if let Some(oldest) = connections.strangers.first_key_value().map(|(id, _)| *id) {
+            connections.drop_stranger(oldest);
         }
     }
 
-    fn enter(self: &Arc<Self>, address: Option<IpAddr>, slot: OwnedSemaphorePermit) -> Place {
-        let mut room = self.room();
-        let id = room.next;
-        room.next += 1;
+    fn enter(self: &Arc<Self>, address: Option<IpAddr>, slot: OwnedSemaphorePermit) -> ConnectionPermit {
+        let mut connections = self.connections();
+        let id = connections.next;
+        connections.next += 1;
         let dropped = Arc::new(Notify::new());
         let connection = Connection {
             address,
             dropped: Arc::clone(&dropped),
         };
-        room.strangers.insert(id, connection);
+        connections.strangers.insert(id, connection);
         if let Some(address) = address {
-            *room.addresses.entry(address).or_default() += 1;
+            *connections.addresses.entry(address).or_default() += 1;
         }
-        Place {
-            standing: Standing {
-                slots: Arc::clone(self),
+        ConnectionPermit {
+            trust: ConnectionTrust {
+                limits: Arc::clone(self),
                 id: Arc::new(AtomicU64::new(id)),
                 proved: Arc::default(),
             },
@@ -138,7 +138,7 @@ impl Slots {
     }
 }
 
-impl Room {
+impl Connections {
     fn drop_stranger(&mut self, id: u64) {
         if let Some(stranger) = self.strangers.remove(&id) {
             // It counts no longer, though its end takes a moment: one newcomer costs one stranger.
@@ -170,17 +170,17 @@ impl Room {
     }
 }
 
-/// A connection's place; given back when dropped.
-pub(super) struct Place {
-    standing: Standing,
+/// A connection's permit; given back when dropped.
+pub(super) struct ConnectionPermit {
+    trust: ConnectionTrust,
     address: Option<IpAddr>,
     dropped: Arc<Notify>,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Place {
-    pub(super) fn standing(&self) -> Standing {
-        self.standing.clone()
+impl ConnectionPermit {
+    pub(super) fn trust(&self) -> ConnectionTrust {
+        self.trust.clone()
     }
 
     /// Ends when the connection must go.
@@ -189,28 +189,28 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut room = self.standing.slots.room();
-        let id = self.standing.id();
+        let mut connections = self.trust.limits.connections();
+        let id = self.trust.id();
         // One that was dropped is in neither, and counted no longer.
-        if room.strangers.remove(&id).is_some() || room.proven.remove(&id).is_some() {
-            room.uncount(self.address);
+        if connections.strangers.remove(&id).is_some() || connections.proven.remove(&id).is_some() {
+            connections.uncount(self.address);
         }
     }
 }
 
 /// Whether a connection is a stranger's, for the request that can change it.
 #[derive(Clone)]
-pub(crate) struct Standing {
-    slots: Arc<Slots>,
-    /// Its place in the order of age.
+pub(crate) struct ConnectionTrust {
+    limits: Arc<ConnectionLimits>,
+    /// The connection's position in the order of age.
     id: Arc<AtomicU64>,
     /// Whether the request that is under way has; requests of HTTP/1.1 come one after another.
     proved: Arc<AtomicBool>,
 }
 
-impl Standing {
+impl ConnectionTrust {
     /// A request begins, which may prove who it is from.
     pub(crate) fn begin_request(&self) {
         self.proved.store(false, Ordering::Relaxed);
@@ -226,25 +226,25 @@ impl Standing {
     /// The request carried a valid token.
     pub(crate) fn prove(&self) {
         self.proved.store(true, Ordering::Relaxed);
-        let mut room = self.slots.room();
-        if let Some(connection) = room.strangers.remove(&self.id()) {
-            room.proven.insert(self.id(), connection);
+        let mut connections = self.limits.connections();
+        if let Some(connection) = connections.strangers.remove(&self.id()) {
+            connections.proven.insert(self.id(), connection);
         }
     }
 
     /// The connection is a stranger's again, and the newest one's: who shows a token soon, like a proxy between
     /// two callers, is not the first to make way.
     fn disprove(&self) {
-        let mut room = self.slots.room();
-        if let Some(connection) = room.proven.remove(&self.id()) {
-            let id = room.next;
-            room.next += 1;
+        let mut connections = self.limits.connections();
+        if let Some(connection) = connections.proven.remove(&self.id()) {
+            let id = connections.next;
+            connections.next += 1;
             self.id.store(id, Ordering::Relaxed);
-            room.strangers.insert(id, connection);
+            connections.strangers.insert(id, connection);
         }
     }
 
-    /// Changes only under the room's lock.
+    /// Changes only under the lock of the connections.
     fn id(&self) -> u64 {
         self.id.load(Ordering::Relaxed)
     }
@@ -264,91 +264,94 @@ mod tests {
 
     use super::*;
 
-    fn admitted(slots: &Arc<Slots>, address: &str) -> Option<Place> {
+    fn admitted(limits: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPermit> {
         let address = address.parse().ok();
-        slots.admit(address).now_or_never().expect("nobody has to wait")
+        limits.admit(address).now_or_never().expect("nobody has to wait")
     }
 
-    fn is_dropped(place: &Place) -> bool {
-        place.dropped().now_or_never().is_some()
+    fn is_dropped(permit: &ConnectionPermit) -> bool {
+        permit.dropped().now_or_never().is_some()
     }
 
     #[test]
     fn the_oldest_stranger_makes_way_and_the_proven_stay() {
-        let slots = Slots::new(6, 6);
-        let places: Vec<Place> = (0..3).filter_map(|_| admitted(&slots, "")).collect();
-        places[0].standing().prove();
-        let more: Vec<Place> = (0..2).filter_map(|_| admitted(&slots, "")).collect();
+        let limits = ConnectionLimits::new(6, 6);
+        let permits: Vec<ConnectionPermit> = (0..3).filter_map(|_| admitted(&limits, "")).collect();
+        permits[0].trust().prove();
+        let more: Vec<ConnectionPermit> = (0..2).filter_map(|_| admitted(&limits, "")).collect();
         assert_eq!(more.len(), 2);
-        assert_eq!(places.iter().map(is_dropped).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(permits.iter().map(is_dropped).collect::<Vec<_>>(), [false, true, false]);
         assert!(!more.iter().any(is_dropped));
     }
 
     #[test]
     fn whose_token_is_over_is_a_stranger_again() {
-        let slots = Slots::new(2, 9);
-        let places: Vec<Place> = (0..2)
+        let limits = ConnectionLimits::new(2, 9);
+        let permits: Vec<ConnectionPermit> = (0..2)
             .filter_map(|_| {
-                let place = admitted(&slots, "")?;
-                place.standing().prove();
-                Some(place)
+                let permit = admitted(&limits, "")?;
+                permit.trust().prove();
+                Some(permit)
             })
             .collect();
-        assert_eq!(places.len(), 2);
-        places[1].standing().begin_request();
-        places[1].standing().end_request();
+        assert_eq!(permits.len(), 2);
+        permits[1].trust().begin_request();
+        permits[1].trust().end_request();
         assert!(
-            slots.admit(None).now_or_never().is_none(),
+            limits.admit(None).now_or_never().is_none(),
             "its place is free when it has gone"
         );
-        assert_eq!(places.iter().map(is_dropped).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(permits.iter().map(is_dropped).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
     fn who_comes_when_all_are_proven_waits_until_one_goes() {
-        let slots = Slots::new(2, 9);
-        let mut places: Vec<Place> = Vec::new();
+        let limits = ConnectionLimits::new(2, 9);
+        let mut permits: Vec<ConnectionPermit> = Vec::new();
         for _ in 0..2 {
-            let place = admitted(&slots, "").unwrap();
-            place.standing().prove();
-            places.push(place);
+            let permit = admitted(&limits, "").unwrap();
+            permit.trust().prove();
+            permits.push(permit);
         }
-        let mut waiting = std::pin::pin!(slots.admit(None));
+        let mut waiting = std::pin::pin!(limits.admit(None));
         assert!(waiting.as_mut().now_or_never().is_none());
-        places.pop();
+        permits.pop();
         assert!(waiting.now_or_never().flatten().is_some());
     }
 
     #[test]
     fn an_address_has_its_share_and_a_network_of_ipv6_is_one() {
-        let slots = Slots::new(100, 2);
-        let first = admitted(&slots, "2001:db8::1").unwrap();
-        let second = admitted(&slots, "2001:db8::ffff:2").unwrap();
-        let other = admitted(&slots, "2001:db8:0:1::1").unwrap();
-        let third = admitted(&slots, "2001:db8::3").unwrap();
+        let limits = ConnectionLimits::new(100, 2);
+        let first = admitted(&limits, "2001:db8::1").unwrap();
+        let second = admitted(&limits, "2001:db8::ffff:2").unwrap();
+        let other = admitted(&limits, "2001:db8:0:1::1").unwrap();
+        let third = admitted(&limits, "2001:db8::3").unwrap();
         assert!(is_dropped(&first) && !is_dropped(&second) && !is_dropped(&other));
         // Too late for the first, which may still be on its way out.
-        for place in [&first, &second, &third] {
-            place.standing().prove();
+        for permit in [&first, &second, &third] {
+            permit.trust().prove();
         }
         drop(first);
-        assert!(admitted(&slots, "2001:db8::4").is_none(), "none of theirs can make way");
+        assert!(
+            admitted(&limits, "2001:db8::4").is_none(),
+            "none of theirs can make way"
+        );
         drop(second);
-        assert!(admitted(&slots, "2001:db8::4").is_some());
+        assert!(admitted(&limits, "2001:db8::4").is_some());
     }
 
     #[test]
     fn what_is_given_back_leaves_nothing_behind() {
-        let slots = Slots::new(4, 4);
-        let places: Vec<Place> = ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"]
+        let limits = ConnectionLimits::new(4, 4);
+        let permits: Vec<ConnectionPermit> = ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"]
             .iter()
-            .filter_map(|address| admitted(&slots, address))
+            .filter_map(|address| admitted(&limits, address))
             .collect();
-        places[0].standing().prove();
-        slots.drop_oldest();
-        drop(places);
-        let room = slots.room();
-        assert!(room.strangers.is_empty() && room.proven.is_empty() && room.addresses.is_empty());
-        assert_eq!(slots.free.available_permits(), 4);
+        permits[0].trust().prove();
+        limits.drop_oldest();
+        drop(permits);
+        let connections = limits.connections();
+        assert!(connections.strangers.is_empty() && connections.proven.is_empty() && connections.addresses.is_empty());
+        assert_eq!(limits.free.available_permits(), 4);
     }
 }

@@ -10,12 +10,12 @@ use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{Version, header};
 
-use super::origin::Peer;
+use super::origin::Origin;
 use crate::http::problem::{Failure, Kind};
 
 /// Refuses a target that is too long, a Host that is missing, doubled or no host, and on the local
 /// socket one that is not this machine.
-pub(crate) fn check(peer: Option<&Peer>, request: &Request, max_url: usize) -> Result<(), Failure> {
+pub(crate) fn check(origin: Option<&Origin>, request: &Request, max_url: usize) -> Result<(), Failure> {
     let uri = request.uri();
     if uri
         .path_and_query()
@@ -40,7 +40,7 @@ pub(crate) fn check(peer: Option<&Peer>, request: &Request, max_url: usize) -> R
     // A target in absolute form goes before the header.
     let name = uri.authority().or(named.as_ref()).map_or("", Authority::host);
     let is_here = name.is_empty() || name.eq_ignore_ascii_case("localhost");
-    if matches!(peer, Some(Peer::Local(_))) && !is_here {
+    if matches!(origin, Some(Origin::Local(_))) && !is_here {
         return Err(Kind::MisdirectedRequest.because("over the local socket the Host is localhost"));
     }
     Ok(())
@@ -58,11 +58,11 @@ mod tests {
             request = request.header(header::HOST, *host);
         }
         let request = request.body(Body::empty()).unwrap();
-        let peer = match local {
-            true => Peer::Local("root".into()),
-            false => Peer::Tcp([192, 0, 2, 1].into()),
+        let origin = match local {
+            true => Origin::Local("root".into()),
+            false => Origin::Tcp([192, 0, 2, 1].into()),
         };
-        match check(Some(&peer), &request, 20) {
+        match check(Some(&origin), &request, 20) {
             Ok(()) => 200,
             Err(failure) => axum::response::IntoResponse::into_response(failure).status().as_u16(),
         }

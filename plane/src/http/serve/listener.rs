@@ -1,7 +1,7 @@
 //! Binding addresses and accepting connections.
 //!
 //! Owns the bound addresses, which of them speak TLS, that accepting goes on when file descriptors
-//! run out, and the end of it all. How many connections whose may be is `slots`', how one is driven
+//! run out, and the end of it all. How many connections whose may be is `connection_limits`', how one is driven
 //! `connection`'s. It must not know what is said over them: that is the router's.
 
 use std::convert::Infallible;
@@ -20,10 +20,10 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Driver;
-use super::connection_limits::Slots;
+use super::connection_limits::ConnectionLimits;
 use super::local_socket;
 use super::local_socket::LocalSocket;
-use super::origin::Peer;
+use super::origin::Origin;
 use crate::config::Config;
 use crate::http::app::{App, Phase};
 use crate::http::router;
@@ -125,18 +125,18 @@ impl Listener {
             phase: shared.phase.subscribe(),
             limits: limits.clone(),
             is_secure: shared.is_secure,
-            measured: shared.measured.clone(),
+            metrics: shared.metrics.clone(),
             guard,
         };
-        let slots = Slots::new(limits.max_connections, limits.max_connections_per_address);
+        let connection_limits = ConnectionLimits::new(limits.max_connections, limits.max_connections_per_address);
         for listener in self.tcp {
-            let entrance = Entrance {
+            let acceptor = TcpAcceptor {
                 listener,
-                slots: Arc::clone(&slots),
+                limits: Arc::clone(&connection_limits),
                 tls: self.tls.clone(),
                 trusted_proxies: shared.trusted_proxies.clone(),
             };
-            tokio::spawn(entrance.accept(driver.clone()));
+            tokio::spawn(acceptor.accept(driver.clone()));
         }
         if let Some(socket) = self.local {
             tokio::spawn(accept_local(socket, driver.clone()));
@@ -156,14 +156,14 @@ impl Listener {
 }
 
 /// A TCP address that is listened on.
-struct Entrance {
+struct TcpAcceptor {
     listener: TcpListener,
-    slots: Arc<Slots>,
+    limits: Arc<ConnectionLimits>,
     tls: Option<TlsAcceptor>,
     trusted_proxies: Vec<IpNet>,
 }
 
-impl Entrance {
+impl TcpAcceptor {
     async fn accept(self, driver: Driver) {
         let mut phase = driver.phase.clone();
         loop {
@@ -171,28 +171,28 @@ impl Entrance {
                 _ = phase.changed() => return,
                 accepted = self.listener.accept() => accepted,
             };
-            let (stream, peer) = match accepted {
+            let (stream, remote) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // A descriptor for who is in the queue, should they all be taken.
-                    self.slots.drop_oldest();
+                    self.limits.drop_oldest();
                     pause_after(&error).await;
                     continue;
                 }
             };
             let admitted = tokio::select! {
                 _ = phase.changed() => return,
-                admitted = self.slots.admit(self.counted(peer.ip())) => admitted,
+                admitted = self.limits.admit(self.counted(remote.ip())) => admitted,
             };
-            let Some(place) = admitted else {
+            let Some(permit) = admitted else {
                 continue;
             };
             // Answers are small: waiting to fill a packet only adds latency.
             let _ = stream.set_nodelay(true);
             // A reader that stopped reading (or is gone) holds neither the slot nor what is streamed to it.
             let _ = setsockopt(&stream, TcpUserTimeout, &UNREAD_MILLISECONDS);
-            let peer = Peer::Tcp(peer.ip());
-            tokio::spawn(driver.clone().drive_tcp(stream, peer, place, self.tls.clone()));
+            let origin = Origin::Tcp(remote.ip());
+            tokio::spawn(driver.clone().drive_tcp(stream, origin, permit, self.tls.clone()));
         }
     }
 
@@ -228,7 +228,7 @@ async fn accept_local(socket: LocalSocket, driver: Driver) {
                 let driver = driver.clone();
                 tokio::spawn(async move {
                     let _slot = slot;
-                    driver.drive(stream, Peer::Local(user), None).await;
+                    driver.drive(stream, Origin::Local(user), None).await;
                 });
             }
             Err(error) => tracing::warn!("a local connection without credentials was dropped: {error}"),

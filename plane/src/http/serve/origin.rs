@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 /// A connection's other end.
 #[derive(Debug, Clone)]
-pub(crate) enum Peer {
+pub(crate) enum Origin {
     /// Over TCP.
     Tcp(IpAddr),
     /// Over the local socket: a user of this host, by name or by uid in digits.
@@ -22,7 +22,7 @@ pub(crate) enum Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallerAddress(pub(crate) Option<IpAddr>);
 
-impl Peer {
+impl Origin {
     /// Who calls: the TCP peer, or, when that is a trusted proxy, the right-most untrusted entry of
     /// `X-Forwarded-For`. Everything left of it the caller may have written.
     pub(crate) fn caller(&self, headers: &HeaderMap, trusted: &[IpNet]) -> CallerAddress {
@@ -69,7 +69,7 @@ mod tests {
             headers.append("x-forwarded-for", value);
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
-        let address = Peer::Tcp(peer.parse().unwrap()).caller(&headers, &trusted);
+        let address = Origin::Tcp(peer.parse().unwrap()).caller(&headers, &trusted);
         address.0.unwrap().to_string()
     }
 

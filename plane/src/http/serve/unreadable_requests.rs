@@ -30,12 +30,12 @@ const LINGER: Duration = Duration::from_secs(1);
 const MOST_LINGERED: usize = 4 << 20;
 
 /// Whether a request was refused before its body was read to the end.
-pub(super) type Refused = Arc<AtomicBool>;
+pub(super) type RefusalFlag = Arc<AtomicBool>;
 
 /// A connection's stream under hyper.
-pub(super) struct Worded<S> {
+pub(super) struct ProblemStream<S> {
     stream: S,
-    refused: Refused,
+    refused: RefusalFlag,
     /// Whether answers say that the plane is to be reached over TLS.
     over_tls: bool,
     /// Our words in the place of hyper's, as far as they are not sent.
@@ -44,17 +44,17 @@ pub(super) struct Worded<S> {
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Worded<S> {
-    pub(super) fn new(stream: S, over_tls: bool) -> (Self, Refused) {
-        let refused = Refused::default();
-        let worded = Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> ProblemStream<S> {
+    pub(super) fn new(stream: S, over_tls: bool) -> (Self, RefusalFlag) {
+        let refused = RefusalFlag::default();
+        let stream = Self {
             stream,
             refused: Arc::clone(&refused),
             over_tls,
             left: Vec::new(),
             linger: None,
         };
-        (worded, refused)
+        (stream, refused)
     }
 
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -91,13 +91,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Worded<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Worded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ProblemStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Worded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ProblemStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_left(context))?;
         if let Some(status) = hypers_own(bytes) {

@@ -12,13 +12,10 @@ use crate::http::principal::Admin;
 use crate::http::problem::Failure;
 use crate::http::response::percent_encoded;
 
-pub(crate) async fn show(admin: Admin, Ids((server, client)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
+pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
     admin.looks()?;
     let view = View::Configuration;
-    let configuration = admin
-        .fleet()
-        .configuration(&admin.caller, &server, &client, view)
-        .await?;
+    let configuration = admin.fleet().configuration(&admin.caller, &server, &peer, view).await?;
     let disposition = HeaderValue::try_from(content_disposition(&configuration.name))
         .map_err(|error| Refusal::Internal(error.to_string()))?;
     let headers = [

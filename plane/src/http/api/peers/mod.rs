@@ -45,55 +45,46 @@ pub(crate) async fn create(
     Ids(server): Ids<ServerId>,
     Creation { new, once }: Creation<NewPeer>,
 ) -> Result<Response, Failure> {
-    let client = admin.fleet().create_peer(&admin.caller, &server, new, once).await?;
-    Ok(created(peer_path(&server, &client.id), Answer(client)))
+    let peer = admin.fleet().create_peer(&admin.caller, &server, new, once).await?;
+    Ok(created(peer_path(&server, &peer.id), Answer(peer)))
 }
 
-pub(crate) async fn show(
-    admin: Admin,
-    Ids((server, client)): Ids<(ServerId, PeerId)>,
-) -> Result<Answer<Peer>, Failure> {
-    Ok(Answer(admin.fleet().peer(&server, &client)?))
+pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerId)>) -> Result<Answer<Peer>, Failure> {
+    Ok(Answer(admin.fleet().peer(&server, &peer)?))
 }
 
 pub(crate) async fn update(
     admin: Admin,
-    Ids((server, client)): Ids<(ServerId, PeerId)>,
+    Ids((server, peer)): Ids<(ServerId, PeerId)>,
     Json(patch, ..): Json<PeerPatch>,
 ) -> Result<Answer<Peer>, Failure> {
     Ok(Answer(
-        admin
-            .fleet()
-            .update_peer(&admin.caller, &server, &client, patch)
-            .await?,
+        admin.fleet().update_peer(&admin.caller, &server, &peer, patch).await?,
     ))
 }
 
-pub(crate) async fn remove(
-    admin: Admin,
-    Ids((server, client)): Ids<(ServerId, PeerId)>,
-) -> Result<StatusCode, Failure> {
+pub(crate) async fn remove(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerId)>) -> Result<StatusCode, Failure> {
     // Gone from the record either way; whether the host has confirmed it shows in the statuses.
-    admin.fleet().remove_peer(&admin.caller, &server, &client).await?;
+    admin.fleet().remove_peer(&admin.caller, &server, &peer).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn act(
     admin: Admin,
-    Ids((server, client, action)): Ids<(String, String, String)>,
+    Ids((server, peer, action)): Ids<(String, String, String)>,
 ) -> Result<Answer<Peer>, Failure> {
     let enabled = match action.as_str() {
         "enable" => true,
         "disable" => false,
         _ => return Err(invalid_action(&action)),
     };
-    let (Ok(server), Ok(client)) = (server.parse::<ServerId>(), client.parse::<PeerId>()) else {
+    let (Ok(server), Ok(peer)) = (server.parse::<ServerId>(), peer.parse::<PeerId>()) else {
         return Err(Kind::NotFound.because("there is no such client: list the server's clients for their ids"));
     };
     Ok(Answer(
         admin
             .fleet()
-            .enable_peer(&admin.caller, &server, &client, enabled)
+            .enable_peer(&admin.caller, &server, &peer, enabled)
             .await?,
     ))
 }

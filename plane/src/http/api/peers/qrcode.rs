@@ -21,11 +21,11 @@ const QUIET_ZONE: usize = 4;
 /// Pixels a module, where the viewer does not scale.
 const SCALE: usize = 6;
 
-pub(crate) async fn show(admin: Admin, Ids((server, client)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
+pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
     admin.looks()?;
     let configuration = admin
         .fleet()
-        .configuration(&admin.caller, &server, &client, View::Qrcode)
+        .configuration(&admin.caller, &server, &peer, View::Qrcode)
         .await?;
     let svg = draw(configuration.text.as_bytes()).ok_or_else(|| {
         Kind::QrcodeTooLarge
