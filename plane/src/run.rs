@@ -82,7 +82,14 @@ impl Error {
             Self::Tls(_) => CONFIGURATION,
             Self::Bind(error) if error.is_in_use() => UNAVAILABLE,
             Self::Metrics { source, .. } if source.kind() == io::ErrorKind::AddrInUse => UNAVAILABLE,
-            _ => 1,
+            Self::StateDir { .. }
+            | Self::Store(_)
+            | Self::Key(_)
+            | Self::AuditKey(_)
+            | Self::Token(_)
+            | Self::Password(_)
+            | Self::Bind(_)
+            | Self::Metrics { .. } => 1,
         }
     }
 }

@@ -168,7 +168,8 @@ impl Fleet {
         &self.shared.settings
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time by the fleet's clock.
+    pub(crate) fn now(&self) -> Timestamp {
         self.shared.settings.clock.now()
     }
 

@@ -1,7 +1,7 @@
 //! Why a request to the fleet was not done.
 //!
-//! Owns [`Refusal`]: its stable codes, the field it names, and the words for people. It must not
-//! know HTTP; the HTTP layer maps a code to a status.
+//! Owns [`Refusal`]: the field it names, and the words for people. It must not know HTTP: the
+//! HTTP layer gives each refusal its code and status.
 
 use wgctl::api::{Hint, NextStep};
 
@@ -121,37 +121,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The stable machine-readable name.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "not_found",
-            Self::Unauthorized(_) | Self::SessionEnded => "unauthorized",
-            Self::Forbidden(_) => "forbidden",
-            Self::InvalidField { .. } => "invalid_field",
-            Self::ServerExists(_) => "server_exists",
-            Self::UserExists(_) => "user_exists",
-            Self::TokenExists(_) => "token_exists",
-            Self::NameTaken(_) => "name_taken",
-            Self::AddressTaken(_) => "address_taken",
-            Self::OverlappingNetworks { .. } => "overlapping_networks",
-            Self::PublicKeyTaken(_) => "public_key_taken",
-            Self::PoolExhausted(_) => "pool_exhausted",
-            Self::PrivateKeyNotHeld(_) => "private_key_not_held",
-            Self::AdoptionNotAwaited(_) => "adoption_not_awaited",
-            Self::AdoptionRefused(_) => "adoption_refused",
-            Self::AgentOffline { .. } | Self::NoPrekeys(_) => "agent_offline",
-            Self::IdempotencyConflict | Self::AnswerOutlived(_) => "idempotency_conflict",
-            Self::LastAdmin(_) => "last_admin",
-            Self::TooManyRequests { .. } => "too_many_requests",
-            Self::Busy(_) => "overloaded",
-            Self::Store(StoreError::BadBackup(_)) => "invalid_backup",
-            Self::Store(StoreError::Corrupt(_) | StoreError::AuditFault(_) | StoreError::Broken(_))
-            | Self::Internal(_) => "internal",
-            Self::Store(_) => "storage_unavailable",
-        }
-    }
-
     /// The request's field that is wrong, where one is.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
@@ -164,7 +133,23 @@ impl Refusal {
             Self::ServerExists(_) => Some("id"),
             Self::UserExists(_) => Some("email"),
             Self::TokenExists(_) => Some("name"),
-            _ => None,
+            Self::NotFound { .. }
+            | Self::Unauthorized(_)
+            | Self::Forbidden(_)
+            | Self::PoolExhausted(_)
+            | Self::PrivateKeyNotHeld(_)
+            | Self::AdoptionNotAwaited(_)
+            | Self::AdoptionRefused(_)
+            | Self::SessionEnded
+            | Self::AgentOffline { .. }
+            | Self::NoPrekeys(_)
+            | Self::IdempotencyConflict
+            | Self::AnswerOutlived(_)
+            | Self::LastAdmin(_)
+            | Self::TooManyRequests { .. }
+            | Self::Busy(_)
+            | Self::Store(_)
+            | Self::Internal(_) => None,
         }
     }
 

@@ -89,7 +89,7 @@ impl App {
 
     /// Erases what the tokens have outlived, until dropped.
     pub(crate) async fn keep_keys(self) {
-        self.0.tokens.housekeep().await;
+        self.0.tokens.housekeep(|| self.0.fleet.now()).await;
     }
 
     /// The metrics, for an address of their own; none when they cannot be read.

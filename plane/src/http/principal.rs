@@ -14,8 +14,8 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header;
 use axum::http::request::Parts;
 use uuid::Uuid;
+use wgctl::ServerId;
 use wgctl::api::Role;
-use wgctl::{ServerId, Timestamp};
 
 use super::app::{App, AppState};
 use super::problem::{Failure, Kind};
@@ -310,7 +310,7 @@ fn principal(caller: &Caller) -> Option<Principal> {
         (Authority::Session { user, .. }, _) => Some(Principal::User(*user)),
         (Authority::Token { id, .. }, _) => Some(Principal::Token(*id)),
         (Authority::Standing, Actor::Local(user)) if user != ROOT => Some(Principal::Local(user.as_str().into())),
-        _ => None,
+        (Authority::Standing | Authority::Agent { .. }, _) => None,
     }
 }
 
@@ -352,7 +352,9 @@ fn prove(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
     let Some(token) = bearer(parts)? else {
         return match parts.extensions.get::<Origin>() {
             Some(Origin::Local(user)) => Ok(Identity::Local(Arc::clone(user))),
-            _ => Err(Kind::Unauthorized.until_login("a token is needed, as Authorization: Bearer …")),
+            Some(Origin::Tcp(_)) | None => {
+                Err(Kind::Unauthorized.until_login("a token is needed, as Authorization: Bearer …"))
+            }
         };
     };
     if token.starts_with(fleet::AGENT_PREFIX) {
@@ -373,7 +375,7 @@ fn prove(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
         return Ok(Identity::Token(Box::new(grant)));
     }
     let over = || Kind::Unauthorized.until_login("this token is not valid (any more)");
-    let claims = shared.tokens.verify(token, Timestamp::now()).map_err(|_| over())?;
+    let claims = shared.tokens.verify(token, shared.fleet.now()).map_err(|_| over())?;
     let account = shared.fleet.account(&claims.sub)?.ok_or_else(over)?;
     if !account.enabled || account.session_epoch != claims.epoch || account.role != claims.role {
         return Err(over());

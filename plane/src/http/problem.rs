@@ -11,6 +11,7 @@ use wgctl::api::{Hint, NextStep, Problem, problem_kind};
 use crate::auth::{PasswordError, TokenError};
 use crate::fleet::Refusal;
 use crate::keys::root::KeyError;
+use crate::store::StoreError;
 
 /// The media type of every error.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -22,6 +23,7 @@ macro_rules! kinds {
         pub(super) enum Kind { $($variant,)* }
 
         impl Kind {
+            #[cfg(test)]
             const ALL: &[Self] = &[$(Self::$variant,)*];
 
             pub(super) const fn status(self) -> StatusCode {
@@ -78,13 +80,58 @@ kinds! {
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too busy";
 }
 
+impl Refusal {
+    /// The stable machine-readable name, as the problem report has it.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        Kind::of(self).code()
+    }
+}
+
 impl Kind {
-    fn of_code(code: &str) -> Self {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|kind| kind.code() == code)
-            .unwrap_or(Self::Internal)
+    /// The kind of a refusal. Exhaustive, so that a new refusal does not compile without a kind.
+    pub(super) const fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound { what: _ } => Self::NotFound,
+            Refusal::Unauthorized(_) | Refusal::SessionEnded => Self::Unauthorized,
+            Refusal::Forbidden(_) => Self::Forbidden,
+            Refusal::InvalidField { field: _, detail: _ } => Self::InvalidField,
+            Refusal::ServerExists(_) => Self::ServerExists,
+            Refusal::UserExists(_) => Self::UserExists,
+            Refusal::TokenExists(_) => Self::TokenExists,
+            Refusal::NameTaken(_) => Self::NameTaken,
+            Refusal::AddressTaken(_) => Self::AddressTaken,
+            Refusal::OverlappingNetworks { network: _, other: _ } => Self::OverlappingNetworks,
+            Refusal::PublicKeyTaken(_) => Self::PublicKeyTaken,
+            Refusal::PoolExhausted(_) => Self::PoolExhausted,
+            Refusal::PrivateKeyNotHeld(_) => Self::PrivateKeyNotHeld,
+            Refusal::AdoptionNotAwaited(_) => Self::AdoptionNotAwaited,
+            Refusal::AdoptionRefused(_) => Self::AdoptionRefused,
+            Refusal::AgentOffline { server: _, detail: _ } | Refusal::NoPrekeys(_) => Self::AgentOffline,
+            Refusal::IdempotencyConflict | Refusal::AnswerOutlived(_) => Self::IdempotencyConflict,
+            Refusal::LastAdmin(_) => Self::LastAdmin,
+            Refusal::TooManyRequests {
+                what: _,
+                retry_after: _,
+            } => Self::TooManyRequests,
+            Refusal::Busy(_) => Self::Overloaded,
+            Refusal::Store(error) => Self::of_store(error),
+            Refusal::Internal(_) => Self::Internal,
+        }
+    }
+
+    const fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::BadBackup(_) => Self::InvalidBackup,
+            StoreError::Corrupt(_) | StoreError::AuditFault(_) | StoreError::Broken(_) => Self::Internal,
+            StoreError::Unavailable(_)
+            | StoreError::Open { .. }
+            | StoreError::Locked(_)
+            | StoreError::Full { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::Migration { .. } => Self::StorageUnavailable,
+        }
     }
 
     /// The kind for an error answer that is not one of ours.
@@ -160,7 +207,7 @@ impl Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let kind = Kind::of_code(refusal.code());
+        let kind = Kind::of(&refusal);
         if kind.status() == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!("{refusal}");
             return kind.because("the plane could not do this: its log says why, under this answer's X-Request-Id");
@@ -234,13 +281,14 @@ impl IntoResponse for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn a_code_belongs_to_one_kind() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::of_code(kind.code()), *kind);
-        }
+        let codes: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.code()).collect();
+        assert_eq!(codes.len(), Kind::ALL.len());
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl TlsError {
     fn path(&self) -> Option<&Path> {
         match self {
             Self::File { path, .. } | Self::Open { path, .. } | Self::Content { path, .. } => Some(path),
-            _ => None,
+            Self::Setting { .. } | Self::NotYet(_) | Self::Make(_) | Self::Unusable(_) | Self::Off => None,
         }
     }
 

@@ -249,13 +249,13 @@ impl Tokens {
         Ok(())
     }
 
-    /// Erases outlived keys, now and every minute until dropped.
-    pub(crate) async fn housekeep(&self) {
+    /// Erases outlived keys, now and every minute until dropped; `now` gives the time.
+    pub(crate) async fn housekeep(&self, now: impl Fn() -> Timestamp) {
         let mut minute = tokio::time::interval(SWEEP);
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             minute.tick().await;
-            if let Err(error) = self.sweep(Timestamp::now()).await {
+            if let Err(error) = self.sweep(now()).await {
                 tracing::warn!(%error, "an old signing key could not be erased; the next try is in a minute");
             }
         }

@@ -4,7 +4,6 @@
 //! disabled user, so that neither answer nor time tells them apart.
 
 use axum::Json as Answer;
-use wgctl::Timestamp;
 use wgctl::api::{Login, Session};
 
 use crate::auth::{Password, is_weak};
@@ -33,7 +32,7 @@ pub(crate) async fn login(anyone: Anyone, Json(body, ..): Json<Login>) -> Result
         false => None,
     };
     fleet.login_succeeded(&account, rehashed, ip, anyone.request).await?;
-    let issued = shared.tokens.issue(&account, Timestamp::now());
+    let issued = shared.tokens.issue(&account, fleet.now());
     let (token, expires_at) = issued.map_err(|error| Refusal::Internal(error.to_string()))?;
     Ok(Answer(Session { token, expires_at }))
 }

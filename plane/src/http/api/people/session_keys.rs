@@ -1,7 +1,6 @@
 //! `POST /api/keys/rotate`: a new key for signing sessions.
 
 use axum::Json as Answer;
-use wgctl::Timestamp;
 use wgctl::api::KeyRotated;
 
 use crate::fleet::Refusal;
@@ -13,7 +12,7 @@ pub(crate) async fn rotate(keeper: Keeper) -> Result<Answer<KeyRotated>, Failure
     let rotated = tokio::spawn(async move {
         let (shared, fleet) = (keeper.app.shared(), keeper.fleet());
         let note = async |kid: &str| Ok::<_, Failure>(fleet.signing_key_rotated(&keeper.caller, kid).await?);
-        shared.tokens.rotate(Timestamp::now(), note).await
+        shared.tokens.rotate(fleet.now(), note).await
     });
     let interrupted = |error| Refusal::Internal(format!("a rotation was interrupted: {error}"));
     let (kid, previous_valid_until) = rotated.await.map_err(interrupted)??;
