@@ -1,7 +1,7 @@
 //! The audit log's chain: the next record, and where a run of times begins.
 //!
-//! Owns what a record says and how it follows the one before it. It is pure: the hash itself is the shared library's,
-//! and rows are the store's.
+//! Owns the content of a record and its link to the record before it. It is pure: the shared library computes the
+//! hash, and the store keeps the rows.
 
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use wgctl::audit::follow;
 
 use super::caller::{Author, Entry};
 
-/// Records of one commit are seconds apart in any order; what is farther back than this is of a clock
-/// that was set back. Within a run no record is older than one before it by more.
+/// The tolerated disorder of times. Records of one commit may be seconds apart in any order; a record that is older
+/// than this means that the clock was set back, and begins a run. Within a run no record is older than a record before
+/// it by more.
 pub(crate) const DISORDER: Duration = Duration::from_secs(300);
 
 /// The newest record, and the latest time of its run.
@@ -24,7 +25,7 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// The next record: what `author` has to say of one entry, chained to the record before it.
+    /// Appends an entry of `author` and returns its record, chained to the record before it.
     pub(crate) fn append(&mut self, author: &Author, entry: &Entry) -> ChainedRecord {
         let mut record = AuditRecord {
             id: self.head.id + 1,
@@ -39,12 +40,12 @@ impl Chain {
             hash: Default::default(),
         };
         record.hash = follow(&self.head.hash, &record);
-        let begins_run = self.grow(&record);
+        let begins_run = self.extend(&record);
         ChainedRecord { record, begins_run }
     }
 
-    /// Takes a record up. Returns whether it begins a run.
-    pub(crate) fn grow(&mut self, record: &AuditRecord) -> bool {
+    /// Makes `record` the newest. Returns whether it begins a run.
+    pub(crate) fn extend(&mut self, record: &AuditRecord) -> bool {
         let begins = self.head.id > 0 && record.created_at.after(DISORDER) < self.latest;
         self.latest = match begins {
             true => record.created_at,
@@ -61,6 +62,6 @@ impl Chain {
 /// A record with its place in the chain.
 pub(crate) struct ChainedRecord {
     pub(crate) record: AuditRecord,
-    /// Whether the clock was set back before it.
+    /// True if the clock was set back before it.
     pub(crate) begins_run: bool,
 }

@@ -1,7 +1,7 @@
-//! What the audit log tells of a record: its fields without its secrets, and what changed of them.
+//! The fields of a record that the audit log shows, and the differences between two versions of a record.
 //!
-//! Owns which fields the log may show, and how much of them. Every field of a record is named here,
-//! so that a new one is decided upon. It must not show a key that is not public, a hash or a token.
+//! Owns which fields the log may show, and how much of each. Every field of a record is named here, so that a new
+//! field does not compile until it is decided. It must not show a key that is not public, a hash or a token.
 
 use serde_json::{Value, json};
 use wgctl::api::{Changes, FieldChange};
@@ -9,33 +9,33 @@ use wgctl::api::{Changes, FieldChange};
 use super::caller::Entry;
 use super::records::{PeerRecord, ServerRecord, TokenRecord, UserRecord};
 
-/// A field with a longer text is told by how much it is and its hash.
+/// The longest value, in bytes of JSON, that is shown. A longer one is replaced by its size and its hash.
 const LONGEST_VALUE: usize = 512;
 
 /// Fields by name.
 type View = Vec<(&'static str, Value)>;
 
-/// A record whose changes the log tells.
-pub(crate) trait Logged {
-    /// What may be shown.
+/// A record whose changes the log shows.
+pub(crate) trait AuditFields {
+    /// Returns the fields that may be shown.
     fn view(&self) -> View;
-    /// What may not, under the name by which the log says that it changed.
+    /// Returns the secret that may not be shown, and the name under which the log notes that it changed.
     fn secret(&self) -> Option<(&'static str, &[u8])>;
 }
 
 impl Entry {
-    /// The same, with the values of what was made.
-    pub(crate) fn made(self, new: &impl Logged) -> Self {
+    /// Adds the values of a record that was created.
+    pub(crate) fn made(self, new: &impl AuditFields) -> Self {
         self.with_changes(difference(&[], &new.view()))
     }
 
-    /// The same, with the last values of what was removed.
-    pub(crate) fn removed(self, old: &impl Logged) -> Self {
+    /// Adds the last values of a record that was removed.
+    pub(crate) fn removed(self, old: &impl AuditFields) -> Self {
         self.with_changes(difference(&old.view(), &[]))
     }
 
-    /// The same, with what is new about a thing.
-    pub(crate) fn changed<T: Logged>(self, old: &T, new: &T) -> Self {
+    /// Adds the differences between the old and the new version of a record.
+    pub(crate) fn changed<T: AuditFields>(self, old: &T, new: &T) -> Self {
         let mut changes = difference(&old.view(), &new.view());
         if let (Some((_, before)), Some((name, after))) = (old.secret(), new.secret())
             && before != after
@@ -54,7 +54,7 @@ impl Entry {
     }
 }
 
-/// The fields that are not the same.
+/// Returns the fields that differ.
 fn difference(before: &[(&'static str, Value)], after: &[(&'static str, Value)]) -> Changes {
     let of =
         |view: &[(&'static str, Value)], name| view.iter().find(|(other, _)| *other == name).map(|(_, v)| v.clone());
@@ -64,8 +64,8 @@ fn difference(before: &[(&'static str, Value)], after: &[(&'static str, Value)])
         let (before, after) = (of(before, name), of(after, name));
         if before != after {
             let change = FieldChange {
-                before: before.map(bounded),
-                after: after.map(bounded),
+                before: before.map(shorten),
+                after: after.map(shorten),
             };
             changes.insert(name.to_owned(), change);
         }
@@ -73,7 +73,8 @@ fn difference(before: &[(&'static str, Value)], after: &[(&'static str, Value)])
     changes
 }
 
-fn bounded(value: Value) -> Value {
+/// Replaces a value that is too long by its size and its hash.
+fn shorten(value: Value) -> Value {
     use sha2::{Digest as _, Sha256};
     let text = value.to_string();
     if text.len() <= LONGEST_VALUE {
@@ -87,7 +88,7 @@ fn bounded(value: Value) -> Value {
     })
 }
 
-impl Logged for ServerRecord {
+impl AuditFields for ServerRecord {
     fn view(&self) -> View {
         let Self {
             id: _,
@@ -135,7 +136,7 @@ impl Logged for ServerRecord {
     }
 }
 
-impl Logged for PeerRecord {
+impl AuditFields for PeerRecord {
     fn view(&self) -> View {
         let Self {
             id,
@@ -181,7 +182,7 @@ impl Logged for PeerRecord {
     }
 }
 
-impl Logged for UserRecord {
+impl AuditFields for UserRecord {
     fn view(&self) -> View {
         let Self {
             id,
@@ -207,7 +208,7 @@ impl Logged for UserRecord {
     }
 }
 
-impl Logged for TokenRecord {
+impl AuditFields for TokenRecord {
     fn view(&self) -> View {
         let Self {
             id,
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_told_and_null_is_a_value() {
+    fn only_changed_fields_are_shown_and_null_is_a_value() {
         let before = view(&[("mtu", Value::Null), ("dns", json!(["1.1.1.1"])), ("same", json!(1))]);
         let after = view(&[("mtu", json!(1400)), ("dns", json!([])), ("same", json!(1))]);
         let changes = difference(&before, &after);
@@ -256,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_told_by_its_size_and_hash() {
+    fn a_long_value_is_shown_as_its_size_and_hash() {
         let nets: Vec<String> = (0..1000).map(|n| format!("10.0.{}.{}/32", n / 256, n % 256)).collect();
         let other: Vec<String> = nets.iter().rev().cloned().collect();
         let changes = difference(&[("allowed_ips", json!(nets))], &[("allowed_ips", json!(other))]);
-        let told = json!(changes).to_string();
-        assert!(told.len() < 200 && told.contains("1000 values, SHA-256 "), "{told}");
+        let shown = json!(changes).to_string();
+        assert!(shown.len() < 200 && shown.contains("1000 values, SHA-256 "), "{shown}");
         let change = &changes["allowed_ips"];
         assert_ne!(change.before, change.after);
     }

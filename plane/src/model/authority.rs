@@ -1,41 +1,41 @@
-//! What a caller's leave to act rests on.
+//! The grounds on which a caller may act.
 //!
-//! Owns the words for it only. Whether it still holds is asked by the fleet, inside the transaction
-//! of what is done with it.
+//! Owns the values only. The fleet checks that an authority still holds, inside the transaction of the change that
+//! relies on it.
 
 use wgctl::ServerId;
 use wgctl::api::Role;
 use wgctl::name::{TokenId, UserId};
 
-/// What a caller proved when the request came, and what it needs for what it does.
+/// The proof that a caller gave with its request, and the rights that its request needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authority {
-    /// Nothing that could end meanwhile: a user of this host (the socket's mode lets them in), or
-    /// somebody who only leaves a trace, like a failed login.
+    /// An authority that cannot end meanwhile: a user of this host (admitted by the socket's mode), or a caller that
+    /// only leaves an audit record, such as a failed login.
     Standing,
     /// A person's session.
     Session {
-        /// Whose.
+        /// The person.
         user: UserId,
-        /// The epoch it is of.
+        /// The session's epoch.
         epoch: u64,
-        /// What the person must at least be.
+        /// The lowest role that suffices.
         role: Role,
     },
     /// An API token.
     Token {
-        /// Which.
+        /// The token.
         id: TokenId,
-        /// What it must at least be.
+        /// The lowest role that suffices.
         role: Role,
-        /// The server it must be for, where it is limited to some.
+        /// The server that a token limited to some servers must include.
         server: Option<ServerId>,
     },
     /// A server's agent.
     Agent {
-        /// Whose.
+        /// The server.
         server: ServerId,
-        /// SHA-256 of its token.
+        /// SHA-256 of the agent's token.
         token_hash: [u8; 32],
     },
 }

@@ -1,6 +1,6 @@
-//! Who does something, and the words in which the audit log says what was done.
+//! The callers of the plane, and the actions and entries of the audit log.
 //!
-//! Owns [`Caller`] and [`Action`]. It must not know how a caller proved who they are.
+//! Owns [`Caller`], [`Action`] and [`Entry`]. It must not know how a caller was authenticated.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -13,21 +13,21 @@ use wgctl::{ServerId, Timestamp};
 use super::authority::Authority;
 use super::line::{name_characters, one_line};
 
-/// Who acts, and from where.
+/// The origin of a request: its actor, address and authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Who.
+    /// The identity.
     pub actor: Actor,
-    /// The address they call from; none over the local socket.
+    /// The address of the caller; none over the local socket.
     pub ip: Option<IpAddr>,
-    /// What their leave to act rests on; asked again in the transaction of what they do.
+    /// The authority to act; checked again in the transaction of the change.
     pub authority: Authority,
-    /// The request they make it with, as its answer's `X-Request-Id` says.
+    /// The id of the request, as in its answer's `X-Request-Id`.
     pub request: Option<Uuid>,
 }
 
 impl Caller {
-    /// Somebody whose leave to act cannot end meanwhile, without a request; see [`Authority::Standing`].
+    /// A caller without a request, whose authority cannot end meanwhile; see [`Authority::Standing`].
     #[must_use]
     pub const fn standing(actor: Actor, ip: Option<IpAddr>) -> Self {
         Self {
@@ -46,7 +46,7 @@ pub enum Actor {
     User {
         /// Their id.
         id: UserId,
-        /// What they are called in the log.
+        /// The name in the log.
         email: Email,
     },
     /// A server's agent.
@@ -55,7 +55,7 @@ pub enum Actor {
     Local(String),
     /// An API token, by its name.
     Token(String),
-    /// Somebody who is not (yet) known: the text they gave as email.
+    /// A caller that is not authenticated: the text given as email.
     Nobody(String),
 }
 
@@ -67,28 +67,28 @@ impl fmt::Display for Actor {
             Self::Local(user) => write!(f, "local:{user}"),
             Self::Token(name) => write!(f, "token:{name}"),
             Self::Nobody(tried) => name_characters(tried)
-                .take(LONGEST_OF_STRANGERS)
+                .take(LONGEST_UNAUTHENTICATED)
                 .try_for_each(|c| f.write_char(c)),
         }
     }
 }
 
-/// Characters of a detail: a drift's 300, and its kind.
+/// The longest detail, in characters: the 300 of a drift, and its kind.
 const LONGEST_DETAIL: usize = 400;
 
-/// Strangers make records at no cost, so theirs are short.
-const LONGEST_OF_STRANGERS: usize = 64;
-/// As long as an email may be; a server's id and a client's name are shorter together.
+/// The longest name of an unauthenticated caller, in characters. Anybody can cause such records, so they are short.
+const LONGEST_UNAUTHENTICATED: usize = 64;
+/// The longest actor or target, in characters: that of an email. A server's id and a peer's name together are shorter.
 const LONGEST: usize = 254;
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// What was done. The names are stable: people filter by them.
+        /// An action. The names are stable: people filter by them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Action { $($(#[$doc])* $variant,)* }
 
         impl Action {
-            /// The name in the log.
+            /// Returns the name in the log.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -98,7 +98,7 @@ macro_rules! actions {
 }
 
 actions! {
-    /// A peer was made.
+    /// A peer was created.
     PeerCreated => "wg_client_created",
     /// A peer was enabled.
     PeerEnabled => "wg_client_enabled",
@@ -132,9 +132,9 @@ actions! {
     ServerTokenViewed => "server_token_viewed",
     /// A server's agent got a new token.
     ServerTokenRotated => "server_token_rotated",
-    /// A server's agent used its new token: the old one is dead.
+    /// A server's agent used its new token: the old one is no longer valid.
     ServerTokenRetired => "server_token_retired",
-    /// A server's host showed its public key for the first time, or another one.
+    /// A server's host sent its public key for the first time, or a different one.
     ServerKeyRecorded => "server_key_recorded",
     /// A host's interface was adopted as it was.
     ServerAdopted => "server_adopted",
@@ -144,13 +144,13 @@ actions! {
     UserUpdated => "user_updated",
     /// A person's account was removed.
     UserDeleted => "user_deleted",
-    /// An API token was made.
+    /// An API token was created.
     TokenCreated => "token_created",
     /// A new API token was handed out again, to a repeated request.
     TokenViewed => "token_viewed",
-    /// An API token is for fewer servers: one of them was removed.
+    /// An API token covers fewer servers: one of them was removed.
     TokenUpdated => "token_updated",
-    /// An API token was removed: it is good for nothing any more.
+    /// An API token was removed: it is no longer valid.
     TokenDeleted => "token_deleted",
     /// Sessions are signed with a new key.
     SigningKeyRotated => "signing_key_rotated",
@@ -158,33 +158,33 @@ actions! {
     BackupCreated => "backup_created",
     /// Everything was replaced by a backup.
     DatabaseRestored => "database_restored",
-    /// An agent asked for what is not its own.
+    /// An agent asked for data of another server.
     AgentRefused => "agent_refused",
-    /// Records of this log were removed for their age.
+    /// Records of this log were removed because of their age.
     AuditPruned => "audit_pruned",
     /// This log's checkpoints are signed with another key from here on.
     AuditKeyChanged => "audit_key_changed",
-    /// A server's agent undid what others had changed on its interface.
+    /// A server's agent undid changes that others made to its interface.
     DriftRepaired => "drift_repaired",
-    /// A server's agent saw what others changed on its interface, and left it.
+    /// A server's agent saw changes that others made to its interface, and left them.
     DriftSeen => "drift_seen",
 }
 
-/// One line to be of the audit log.
+/// One entry for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// On what: `los-angeles/alice-iphone`, a server, a user.
+    /// The object: `los-angeles/alice-iphone`, a server, a user.
     pub target: String,
-    /// What was found, where the two do not say it all.
+    /// A finding, where action and target do not say everything.
     pub detail: Option<String>,
-    /// What changed, field by field: `views` says of what.
+    /// The changes, field by field; `audit_fields` decides which are shown.
     pub changes: Changes,
 }
 
 impl Entry {
-    /// The entry that `action` was done on `target`.
+    /// An entry for `action` on `target`.
     pub(crate) fn new(action: Action, target: impl fmt::Display) -> Self {
         Self {
             action,
@@ -194,7 +194,7 @@ impl Entry {
         }
     }
 
-    /// The same, with what was found.
+    /// Adds a detail.
     pub(crate) fn with_detail(self, detail: impl fmt::Display) -> Self {
         let line = one_line(&detail.to_string(), LONGEST_DETAIL);
         Self {

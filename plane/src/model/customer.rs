@@ -1,9 +1,9 @@
-//! The customer behind an address, for limits.
+//! The customer behind an address, by whom requests are limited.
 
 use std::net::IpAddr;
 
-/// Whose address it is: an IPv4 address is one customer's, however it is written, and so is a /64 of
-/// IPv6.
+/// Returns the address that stands for the customer: an IPv4 address (IPv4-mapped IPv6 included) is one customer's,
+/// and so is an IPv6 /64.
 #[must_use]
 pub(crate) fn customer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

@@ -1,18 +1,18 @@
-//! What a commit means for those who wait.
+//! The effects of a commit on waiting requests and polls.
 
 use wgctl::ServerId;
 
 /// One effect of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// A server's desired state is at this revision now.
+    /// A server's desired state has a new revision.
     DesiredStateMoved {
         /// The server.
         server: ServerId,
         /// The revision.
         revision: u64,
     },
-    /// What a server's agent has confirmed is known anew, or was taken back.
+    /// The confirmation of a server's agent changed, or was taken back.
     Confirmed {
         /// The server.
         server: ServerId,
@@ -22,7 +22,7 @@ pub enum Effect {
         /// The server.
         server: ServerId,
     },
-    /// A token of a server's agent is not valid any more, or the server was removed.
+    /// A token of a server's agent is no longer valid, or the server was removed.
     AgentCutOff {
         /// The server.
         server: ServerId,

@@ -1,7 +1,7 @@
-//! The plain values of the domain: what is recorded, and who does something with what authority.
+//! The plain values of the domain: records, callers and their authority, and what is computed from them.
 //!
-//! Owns the records' shape, callers and authority, and which fields of a record the audit log shows. It does no I/O,
-//! and imports nothing from the rest of the plane.
+//! Owns the shape of the records, callers and authorities, the allocation of addresses, the audit log's chain, and
+//! which fields of a record the audit log shows. It does no I/O, and imports nothing from the rest of the plane.
 
 pub(crate) mod audit_chain;
 pub(crate) mod audit_fields;

@@ -1,8 +1,7 @@
-//! Addresses of a server's pool: which may be given, and which is given next.
+//! The address pool of a server: which addresses can be assigned, and which one is next.
 //!
-//! Owns the arithmetic. It is pure: what is free is kept by its owner, behind [`Runs`], as runs of
-//! addresses, so that the lowest free address of a pool of any size is the beginning of the first
-//! run. It must not know clients.
+//! Owns the arithmetic. It is pure: the caller keeps the free addresses, behind [`Runs`]. They are kept as runs, so
+//! that the lowest free address of a pool of any size is the beginning of the first run. It must not know peers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,9 +10,9 @@ use ipnet::IpNet;
 /// Addresses of one family from `first` to `last`, both included, as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Run {
-    /// The lowest.
+    /// The lowest address.
     pub(crate) first: u128,
-    /// The highest; never below `first`.
+    /// The highest address; never below `first`.
     pub(crate) last: u128,
 }
 
@@ -34,7 +33,7 @@ impl Run {
         Self { first, last: first }
     }
 
-    /// What both have in common.
+    /// Returns the addresses that both have in common.
     #[must_use]
     pub(crate) fn common(self, other: Self) -> Option<Self> {
         Self::checked(self.first.max(other.first), self.last.min(other.last))
@@ -45,7 +44,7 @@ impl Run {
     }
 }
 
-/// An address as a number; families are counted apart.
+/// Returns an address as a number. Each family has its own numbers.
 #[must_use]
 pub(crate) fn number(address: IpAddr) -> u128 {
     match address {
@@ -54,26 +53,26 @@ pub(crate) fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// A network that a server gives addresses from. The server itself has the first host address.
+/// A network from which a server assigns addresses. The server itself has the first host address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pool(IpNet);
 
 impl Pool {
-    /// The pool of a network; host bits are cleared.
+    /// Makes the pool of a network; host bits are cleared.
     #[must_use]
     pub(crate) fn new(net: IpNet) -> Self {
         Self(net.trunc())
     }
 
-    /// Its network.
+    /// Returns the network.
     #[must_use]
     pub(crate) const fn net(&self) -> IpNet {
         self.0
     }
 
-    /// The server's own address: the one after the network's, but for networks that have no such
-    /// thing (RFC 3021 /31, RFC 6164 /127, single addresses): there the lowest. In IPv6 the lowest
-    /// of a larger network is the routers' anycast address (RFC 4291, section 2.6.1).
+    /// Returns the server's own address: the address after the network address. Networks without a network address
+    /// (RFC 3021 /31, RFC 6164 /127, single addresses) use the lowest. The lowest address of a larger IPv6 network is
+    /// the Subnet-Router anycast address (RFC 4291, section 2.6.1).
     #[must_use]
     pub(crate) fn server_address(&self) -> IpAddr {
         let host_bits = self.0.max_prefix_len() - self.0.prefix_len();
@@ -81,7 +80,7 @@ impl Pool {
         self.address(if host_bits <= 1 { first } else { first + 1 })
     }
 
-    /// What may be given to clients when none is given yet; none where the server takes all.
+    /// Returns the addresses that can be assigned to peers; none where the server needs all.
     #[must_use]
     pub(crate) fn assignable(&self) -> Option<Run> {
         let all = Run::of(&self.0);
@@ -96,20 +95,20 @@ impl Pool {
         Run::checked(first, last)
     }
 
-    /// Whether an address could be given to a client of this pool.
+    /// Returns whether an address can be assigned to a peer from this pool.
     #[must_use]
     pub(crate) fn may_give(&self, address: IpAddr) -> bool {
-        let given = Run::one(address);
-        self.0.contains(&address) && self.assignable().is_some_and(|all| all.common(given).is_some())
+        let wanted = Run::one(address);
+        self.0.contains(&address) && self.assignable().is_some_and(|all| all.common(wanted).is_some())
     }
 
-    /// The address that is given next: the lowest of the first free run.
+    /// Returns the next address to assign: the lowest of the first free run.
     #[must_use]
     pub(crate) fn lowest(&self, first_free: Option<Run>) -> Option<IpAddr> {
         first_free.map(|run| self.address(run.first))
     }
 
-    /// The address with this number, in the pool's family.
+    /// Returns the address with this number, in the pool's family.
     #[must_use]
     pub(crate) fn address(&self, number: u128) -> IpAddr {
         match self.0 {
@@ -121,20 +120,20 @@ impl Pool {
 
 /// The free addresses of a pool, as runs that neither overlap nor touch.
 pub(crate) trait Runs {
-    /// Why they cannot be read or written.
+    /// The error of reading or writing the runs.
     type Error;
 
-    /// The run with the highest beginning that is not above `number`.
+    /// Returns the run with the highest beginning that is not above `number`.
     fn at_or_below(&self, number: u128) -> Result<Option<Run>, Self::Error>;
-    /// The run that begins at `number`.
+    /// Returns the run that begins at `number`.
     fn beginning_at(&self, number: u128) -> Result<Option<Run>, Self::Error>;
-    /// Keeps a run.
+    /// Adds a run.
     fn insert(&mut self, run: Run) -> Result<(), Self::Error>;
-    /// Forgets the run that begins at `first`.
+    /// Removes the run that begins at `first`.
     fn remove(&mut self, first: u128) -> Result<(), Self::Error>;
 }
 
-/// Takes `wanted` out of what is free. False, and nothing is changed, where not all of it is.
+/// Takes `wanted` out of the free addresses. Returns false, and changes nothing, unless all of it is free.
 pub(crate) fn take<R: Runs>(runs: &mut R, wanted: Run) -> Result<bool, R::Error> {
     let Some(around) = runs.at_or_below(wanted.first)?.filter(|run| run.last >= wanted.last) else {
         return Ok(false);
@@ -154,7 +153,7 @@ pub(crate) fn take<R: Runs>(runs: &mut R, wanted: Run) -> Result<bool, R::Error>
     Ok(true)
 }
 
-/// Makes `given` free again, which must not be free.
+/// Makes the addresses of `given` free again. None of them may be free already.
 pub(crate) fn give_back<R: Runs>(runs: &mut R, given: Run) -> Result<(), R::Error> {
     let mut free = given;
     if let Some(before) = given.first.checked_sub(1)
@@ -242,13 +241,13 @@ mod tests {
         (pool.server_address().to_string(), given)
     }
 
-    fn expect(net: &str, server: &str, clients: &[&str]) {
-        let clients = clients.iter().map(|c| (*c).to_owned()).collect();
-        assert_eq!(all(net), (server.to_owned(), clients), "{net}");
+    fn expect(net: &str, server: &str, peers: &[&str]) {
+        let peers = peers.iter().map(|address| (*address).to_owned()).collect();
+        assert_eq!(all(net), (server.to_owned(), peers), "{net}");
     }
 
     #[test]
-    fn small_pools_give_exactly_what_they_have() {
+    fn small_pools_assign_exactly_what_they_have() {
         expect("10.8.0.0/32", "10.8.0.0", &[]);
         expect("10.8.0.0/31", "10.8.0.0", &["10.8.0.1"]);
         expect("10.8.0.5/30", "10.8.0.5", &["10.8.0.6"]);
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_addresses_are_never_given() {
+    fn reserved_addresses_are_never_assigned() {
         for (net, address) in [
             ("10.8.0.0/24", "10.8.0.0"),
             ("10.8.0.0/24", "10.8.0.1"),
@@ -275,7 +274,7 @@ mod tests {
             ("10.8.0.0/24", "fd00::2"),
             ("fd00::/64", "fd00::"),
             ("fd00::/64", "fd00::1"),
-            // The number of fd00::2 in another family's clothes.
+            // The number of 0.0.0.2, as an address of the other family.
             ("0.0.0.0/8", "::2"),
         ] {
             assert!(!pool(net).may_give(address.parse().unwrap()), "{address} of {net}");
@@ -301,16 +300,15 @@ mod tests {
         ]
     }
 
-    /// Whether all of `wanted` is free.
+    /// Returns whether all of `wanted` is free.
     fn is_free(runs: &impl Runs<Error = Infallible>, wanted: Run) -> bool {
         let Ok(around) = runs.at_or_below(wanted.first);
         around.is_some_and(|run| run.last >= wanted.last)
     }
 
     proptest! {
-        /// Against a naive model, a set of used addresses: what is used stays used until it is given
-        /// back (a disabled client's too, since nothing gives it back), nothing is given twice, and
-        /// the next is the lowest.
+        /// Compares with a naive model, a set of used addresses. An address stays used until it is given back (also
+        /// that of a disabled peer, because nothing gives it back), none is assigned twice, and the next is the lowest.
         #[test]
         fn it_agrees_with_a_set_of_used_addresses(
             net in prop_oneof![

@@ -1,7 +1,7 @@
-//! The records as they are kept, in JSON.
+//! The records as they are stored, in JSON.
 //!
-//! Owns their shape. A field that is added has a default, so that what an older release wrote can
-//! be read. They must not be shown to anybody as they are: the API has its own types.
+//! Owns their shape. A new field has a default, so that rows of an older release can be read. Records must not leave
+//! the plane as they are: the API has its own types.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 /// The owner of the server's own addresses.
 pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
 
-/// A server as it was registered.
+/// A server as registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServerRecord {
     pub(crate) id: ServerId,
@@ -42,46 +42,46 @@ pub(crate) struct ServerRecord {
     pub(crate) drift_policy: DriftPolicy,
     #[serde(default)]
     pub(crate) public_key: Option<PublicKey>,
-    /// Whether the host's interface is to be adopted when it is enrolled.
+    /// True if the host's existing interface is to be adopted when the host is enrolled.
     #[serde(default)]
     pub(crate) adopt: bool,
     /// SHA-256 of the agent's token.
     pub(crate) token_hash: [u8; 32],
-    /// The token before it, while it is still good.
+    /// The previous token, while it is still valid.
     #[serde(default)]
     pub(crate) old_token: Option<OldToken>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }
 
-/// An agent's token that was replaced, and works until the new one is used.
+/// An agent's token that was replaced. It is valid until the new one is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OldToken {
-    /// Its SHA-256.
+    /// SHA-256 of the token.
     pub(crate) hash: [u8; 32],
-    /// Until when it works at most.
+    /// The latest end of its validity.
     pub(crate) until: Timestamp,
 }
 
-/// A server's numbers that move with every change.
+/// The numbers of a server that change with every change of its desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
-    /// What the desired state is at.
+    /// The revision of the desired state.
     pub(crate) revision: u64,
-    /// Changes after this revision are known one by one.
+    /// Changes after this revision are listed one by one.
     pub(crate) floor: u64,
-    /// The last place given in the order of creation.
+    /// The last place assigned in the order of creation.
     pub(crate) last_place: u64,
-    /// How many peers there are.
+    /// The number of peers.
     pub(crate) peers: u64,
 }
 
-/// How many changes a server's log keeps; an agent that is further behind gets a snapshot.
+/// The number of changes kept for a server; an agent that is further behind gets a snapshot.
 const CHANGES_KEPT: u64 = 10_000;
 
 impl Ledger {
-    /// The ledger of a new server. `retired` is the last revision of a removed server of the same id: its revisions
-    /// must not come again.
+    /// Makes the ledger of a new server. `retired` is the last revision of a removed server with the same id: its
+    /// revisions must not be used again.
     pub(crate) const fn new(retired: Option<u64>) -> Self {
         let revision = match retired {
             Some(last) => last + 1,
@@ -95,7 +95,7 @@ impl Ledger {
         }
     }
 
-    /// Moves on to the next revision. Gives the revisions whose changes are kept no longer.
+    /// Advances to the next revision. Returns the revisions whose changes are no longer kept.
     pub(crate) fn advance(&mut self) -> RangeInclusive<u64> {
         self.revision += 1;
         let first = self.floor + 1;
@@ -104,23 +104,23 @@ impl Ledger {
     }
 }
 
-/// What a server's agent confirmed: what its kernel has, and what others changed there.
+/// The last confirmation of a server's agent: the state of its kernel, and changes made there by others.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Confirmation {
     pub(crate) applied_revision: Option<u64>,
     pub(crate) interface_failed: Option<String>,
-    /// The agent's counting life and the last message about drift that was counted.
+    /// The incarnation of the agent's counters and the last drift message that was counted.
     pub(crate) drift_counted: Option<(Incarnation, u64)>,
-    /// What others changed and is left as it is.
+    /// Changes made by others that are left as they are.
     pub(crate) drift: Vec<Drift>,
-    /// How much was repaired, ever.
+    /// The number of repairs since the server was created.
     pub(crate) drift_repaired: u64,
-    /// How many events have no audit record of their own yet: there were too many at once.
+    /// The number of events without an audit record of their own, because there were too many at once.
     pub(crate) drift_left_out: u64,
 }
 
-/// What a server's agent measured last. May be seconds old after a crash.
+/// The last measurement of a server's agent. After a crash it may be a few seconds old.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Measurement {
@@ -130,11 +130,11 @@ pub(crate) struct Measurement {
     pub(crate) peers: u64,
     pub(crate) transfer_rx: u64,
     pub(crate) transfer_tx: u64,
-    /// The agent's counting life and the last batch of it that was counted.
+    /// The incarnation of the agent's counters and its last batch that was counted.
     pub(crate) counted: Option<(Incarnation, u64)>,
 }
 
-/// A server with all that moves beside its record.
+/// A server record with the state kept beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerState {
     pub(crate) server: ServerRecord,
@@ -143,12 +143,12 @@ pub(crate) struct ServerState {
     pub(crate) measurement: Measurement,
 }
 
-/// A peer with what its server's agent said of it.
+/// A peer record with its counters and its failure.
 #[derive(Debug, Clone)]
 pub(crate) struct PeerState {
     pub(crate) peer: PeerRecord,
     pub(crate) counters: PeerCounters,
-    /// Why the kernel refused it.
+    /// The reason for which the kernel refused the peer.
     pub(crate) failed: Option<String>,
 }
 
@@ -175,14 +175,14 @@ pub(crate) struct PeerRecord {
     pub(crate) persistent_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) mtu: Option<u16>,
-    /// Seconds between the host's own keepalives to it, as they were when it was adopted.
+    /// Seconds between the host's own keepalives to the peer, as found at adoption.
     #[serde(default)]
     pub(crate) host_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    /// The revision of its last change that concerns the kernel, and when that was recorded.
+    /// The revision of its last change that concerns the kernel, and the time when it was recorded.
     pub(crate) revision: u64,
     pub(crate) changed_at: Timestamp,
 }
@@ -194,14 +194,14 @@ pub(crate) struct UserRecord {
     pub(crate) email: Email,
     pub(crate) role: Role,
     pub(crate) enabled: bool,
-    /// A PHC string.
+    /// The password's hash, as a PHC string.
     pub(crate) password_hash: String,
-    /// Sessions of another epoch are over.
+    /// The epoch of valid sessions; sessions of another epoch have ended.
     pub(crate) session_epoch: u64,
     pub(crate) created_at: Timestamp,
     #[serde(default)]
     pub(crate) last_login_at: Option<Timestamp>,
-    /// From where they logged in lately.
+    /// Addresses of recent logins.
     #[serde(default)]
     pub(crate) known_addresses: Vec<IpAddr>,
 }
@@ -212,7 +212,7 @@ pub(crate) struct TokenRecord {
     pub(crate) id: TokenId,
     pub(crate) name: TokenName,
     pub(crate) role: Role,
-    /// The servers it is for; none for all.
+    /// The servers that the token covers; none means all.
     #[serde(default)]
     pub(crate) servers: Option<BTreeSet<ServerId>>,
     /// SHA-256 of the token.
@@ -220,12 +220,12 @@ pub(crate) struct TokenRecord {
     #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
-    /// Who made it, as the audit log names them.
+    /// The creator, as the audit log names actors.
     pub(crate) created_by: String,
 }
 
 impl TokenRecord {
-    /// Whether it is in its time.
+    /// Returns whether the token has not expired.
     pub(crate) fn is_good(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
@@ -241,7 +241,7 @@ pub(crate) struct Answer {
     pub(crate) sealed: Sealed,
 }
 
-/// What failed logins cost an account.
+/// The failed logins of an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Penalty {
     pub(crate) failures: u32,
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ledger_keeps_so_many_changes_and_no_more() {
+    fn a_ledger_keeps_a_fixed_number_of_changes() {
         let mut ledger = Ledger::new(None);
         assert_eq!((ledger.revision, ledger.floor), (1, 1));
         for revision in 2..=CHANGES_KEPT + 1 {

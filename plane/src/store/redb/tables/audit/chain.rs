@@ -28,7 +28,7 @@ pub(super) fn chain(rows: &impl Rows) -> Result<Chain, StoreError> {
     // No number is given twice, whatever became of the head's row.
     let record: AuditRecord = parse(Table::Audit, value)?;
     let mut chain = Chain::default();
-    chain.grow(&record);
+    chain.extend(&record);
     Ok(chain)
 }
 
