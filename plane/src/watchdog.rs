@@ -28,7 +28,7 @@ async fn tell(store: Store, every: Duration, alive: impl Fn()) {
         let mut asked = pin!(store.record(|_: &dyn LossyWrite| Ok::<(), StoreError>(())));
         // An error is an answer too.
         while tokio::time::timeout(every, &mut asked).await.is_err() {
-            if store.is_at_length() {
+            if store.is_busy() {
                 alive();
             }
         }
@@ -75,10 +75,10 @@ mod tests {
             .is_ok()
         {}
 
-        // Unless it is known to be at something long.
-        let at_length = store.at_length();
+        // Unless the writer is marked busy.
+        let busy = store.mark_busy();
         alive.recv().await.unwrap();
-        drop(at_length);
+        drop(busy);
 
         release.send(()).unwrap();
         hanging.await.unwrap().unwrap();

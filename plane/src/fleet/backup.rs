@@ -73,22 +73,22 @@ impl Fleet {
             let (epoch, of, now) = (unused_epoch()?, summary.clone(), fleet.now());
             let signer = fleet.store().signer();
             let change = move |tx: &dyn DurableWrite| {
-                let replaced = tx.audit_beginning()?.head;
+                let replaced = tx.audit_extent()?.head;
                 replace(tx, copy, epoch)?;
                 if let Some(signer) = signer {
-                    tx.vouch_for_audit(&signer, now)?;
+                    tx.sign_pruned_again(&signer, now)?;
                 }
                 let entry = entry(&of, replaced, &taken_over);
                 Ok(Change::new(taken_over.fault, entry))
             };
-            let at_length = fleet.store().at_length();
+            let busy = fleet.store().mark_busy();
             let audit_fault = fleet.change(&caller, change).await?;
-            drop(at_length);
+            drop(busy);
             if let Some(fault) = &audit_fault {
                 tracing::warn!("the restored audit log is not as it was written: {fault}");
             }
             // From here on this plane's key vouches for the log that it took over.
-            if let Err(error) = fleet.mark_audit().await {
+            if let Err(error) = fleet.checkpoint_audit().await {
                 tracing::warn!(%error, "the restored audit log is signed within a minute");
             }
             // The log of what was there before went with it: this line stays.

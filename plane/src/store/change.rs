@@ -1,11 +1,10 @@
-//! A change as its rule returns it.
+//! The result of a rule that changes something.
 //!
-//! Owns the rule's result: the value for the caller, and the entries of the audit log. It must not know how either is
-//! kept.
+//! Owns the value for the caller and the entries of the audit log. It must not know how either is stored.
 
 use crate::model::caller::Entry;
 
-/// A change that a rule has made, and its audit entries.
+/// A change made by a rule, with its audit entries.
 pub(crate) struct Change<T> {
     pub(super) value: T,
     pub(super) audit: Vec<Entry>,
@@ -25,7 +24,7 @@ impl<T> Change<T> {
         Self { value, audit }
     }
 
-    /// No change: nothing was written, because it was so already.
+    /// No change: nothing was written, because nothing would differ.
     pub(crate) fn none(value: T) -> Self {
         Self {
             value,

@@ -1,13 +1,13 @@
-//! Why the store could not do what was asked.
+//! The errors of the store.
 //!
-//! Owns [`StoreError`], the one error of everything under `store`. It must not show redb's types.
+//! Owns [`StoreError`], the only error type of everything under `store`. It must not expose redb's types.
 
 use std::path::PathBuf;
 
-/// The store's error.
+/// An error of the store.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The disk or the database failed; nothing of the change was kept.
+    /// The disk or the database failed. Nothing of the change was kept.
     #[error("the database cannot be used now ({0}): check the disk and the plane's log, then try again")]
     Unavailable(String),
     /// The database could not be opened.
@@ -15,24 +15,24 @@ pub enum StoreError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
-    /// Another process has the database.
+    /// Another process has the database open.
     #[error("cannot open the database {}: another process has it open: stop the other sentrazone-plane first", .0.display())]
     Locked(PathBuf),
-    /// The disk has no room for more; nothing was tried, and reading goes on.
+    /// The disk is nearly full. Nothing was attempted, and reads continue.
     #[error(
         "the database cannot be changed now (its disk has {free} bytes left, it needs {needed}): \
          make room on the disk, no restart is needed"
     )]
     Full {
-        /// What is left, in bytes.
+        /// The free space, in bytes.
         free: u64,
-        /// What must be left before a change is begun.
+        /// The free space that a change needs, in bytes.
         needed: u64,
     },
-    /// The database's file is not what was written to it.
+    /// The database's file differs from what was written to it.
     #[error(
         "the database {path} is damaged ({reason}): \
          restore a backup in its place; the plane does not use a damaged one"
@@ -40,7 +40,7 @@ pub enum StoreError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage found.
         reason: String,
     },
     /// A newer release wrote this database.
@@ -51,35 +51,35 @@ pub enum StoreError {
     TooNew {
         /// The file.
         path: PathBuf,
-        /// Its schema version.
+        /// The schema version of the file.
         found: u64,
-        /// The newest one known here.
+        /// The newest version that this release knows.
         known: u64,
     },
-    /// What was given as a backup cannot be restored; nothing was changed.
+    /// The input cannot be restored as a backup. Nothing was changed.
     #[error("{0}; nothing was changed")]
     BadBackup(String),
     /// A record cannot be read.
     #[error("a record in the database cannot be read ({0}): restore a backup")]
     Corrupt(String),
-    /// A record of the audit log is not as it was written, and so none from it on is removed for its age.
+    /// An audit record is not as it was written. It and all later records are kept, whatever their age.
     #[error(
-        "no record of the audit log is removed from record {0} on, which is not as it was written: `wgctl audit verify` says more"
+        "the audit log is not pruned from record {0} on, because that record is not as it was written: run `wgctl audit verify` for details"
     )]
     AuditFault(u64),
-    /// An older release's database could not be taken forward; it is as it was.
-    #[error("the database {path} could not be taken from schema {from} to {to}: {reason}")]
+    /// The database of an older release could not be migrated. It is unchanged.
+    #[error("the database {path} could not be migrated from schema {from} to {to}: {reason}")]
     Migration {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// The schema of the file.
         from: u64,
-        /// The schema it was to get next.
+        /// The next schema.
         to: u64,
-        /// Why not, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
-    /// A change was decided after it had begun to write, or wrote without an audit record. A bug.
+    /// A change failed after it had begun to write, or wrote without an audit record. This is a bug.
     #[error("a change broke the store's rules ({0}); nothing of it was kept. This is a bug: report it")]
     Broken(&'static str),
 }

@@ -1,17 +1,15 @@
-//! The store: what is recorded, in one redb file.
+//! The store: all records of the plane, in one redb file.
 //!
-//! Owns the database, its one writer, and the domain primitives by which the business rules read
-//! and write (one file an entity). Nothing outside this module names redb. The primitives are
-//! async so that a networked store can implement them too; here they never wait. It must not hold
-//! business rules.
+//! Owns the database, its one writer, and the interface that the business rules are written against
+//! ([`transaction`]). The engine is in [`redb`], and nothing outside this module names it. It must not hold business
+//! rules.
 //!
-//! There are three ways in: `Store::read` (and `Store::scan` on a thread of its own),
-//! `Store::change`, which is durable before it answers and cannot be made without its audit
-//! record, and `Store::record` for metrics.
+//! There are three entry points: [`Store::read`] (or [`Store::scan`], on a thread of its own); [`Store::change`], which
+//! returns when the change and its audit records are on disk; and [`Store::record`], for metrics.
 
 mod change;
 mod error;
-pub(crate) mod redb;
+mod redb;
 mod table;
 pub(crate) mod transaction;
 mod write_set;
@@ -32,15 +30,18 @@ use wgctl::name::Incarnation;
 use self::redb::rows::ReadTx;
 pub(crate) use change::Change;
 pub use error::StoreError;
-pub(crate) use transaction::{AuditFilter, Beginning, Changes, DurableWrite, LossyWrite, Read};
+pub(crate) use transaction::{AuditExtent, AuditFilter, Changes, DurableWrite, LossyWrite, Read};
 pub(crate) use write_set::WriteSet;
 
 pub(crate) use self::redb::backup::check;
+pub(crate) use self::redb::database::BusyGuard;
+#[cfg(test)]
+pub(crate) use self::redb::schema::VERSION as SCHEMA_VERSION;
 
-/// How many changes may wait for the writer; more wait for a place among them.
+/// The length of the writer's queue. Further callers wait for a place in it.
 const QUEUE: usize = 4096;
 
-/// The database. Cloning shares it; it is closed when the last clone is dropped.
+/// A shared handle to the database, which is closed when the last clone is dropped.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -60,25 +61,24 @@ impl Drop for Shared {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
-            // The writer answers for its own panics; there is nobody left to tell.
+            // The writer handles its own panics, and no caller is left to report one to.
             let _ = thread.join();
         }
     }
 }
 
 impl Store {
-    /// Says that the writer will be at something that takes as long as there is data, until this is
-    /// dropped.
-    pub(crate) fn at_length(&self) -> redb::database::AtLength {
-        self.shared.handle.at_length()
+    /// Marks the writer busy with work whose duration depends on the amount of data, until the guard is dropped.
+    pub(crate) fn mark_busy(&self) -> BusyGuard {
+        self.shared.handle.mark_busy()
     }
 
-    /// Whether it is: then it is no wonder that it does not answer.
-    pub(crate) fn is_at_length(&self) -> bool {
-        self.shared.handle.is_at_length()
+    /// Returns whether the writer is marked busy. A busy writer may be slow to answer without being stuck.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.shared.handle.is_busy()
     }
 
-    /// Opens the database at `path`, or makes it. `cache_bytes` bounds its page cache.
+    /// Opens the database at `path`, or creates it. `cache_bytes` limits its page cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(redb::disk::Files), path, cache_bytes)
     }
@@ -109,7 +109,7 @@ impl Store {
         })
     }
 
-    /// The same database, with a key that signs the audit log's checkpoints.
+    /// Adds a key that signs the audit log's checkpoints.
     #[must_use]
     pub fn signed_by(self, signer: Signer) -> Self {
         Self {
@@ -118,29 +118,29 @@ impl Store {
         }
     }
 
-    /// What signs the audit log's checkpoints, where there is a key.
+    /// Returns the key that signs the audit log's checkpoints, if there is one.
     pub(crate) fn signer(&self) -> Option<Arc<Signer>> {
         self.signer.clone()
     }
 
-    /// Hands the write set of every commit from now on to `follower`, before its callers are answered. It runs on the
-    /// writer's thread: it must be quick and must not wait.
+    /// Passes the write set of every later commit to `follower`, before the callers of that commit are answered.
+    /// `follower` runs on the writer's thread: it must be quick and must not wait.
     pub(crate) fn follow(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
         self.shared.followers.add(follower);
     }
 
-    /// Shows what the writer measures.
+    /// Registers the writer's metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.shared.measured.register(registry);
     }
 
-    /// The database's life: revisions of two incarnations cannot be compared. What is said together
-    /// with a revision is read together with it: a restore begins another life.
+    /// Returns the database's incarnation. Revisions of two incarnations cannot be compared, and a restore begins a new
+    /// one. A caller that needs a revision too must read both in one transaction.
     pub fn incarnation(&self) -> Result<Incarnation, StoreError> {
         self.read(|tx| tx.incarnation())
     }
 
-    /// Reads a few rows, of one moment, on the caller's thread.
+    /// Reads a few rows from one snapshot, on the caller's thread.
     pub(crate) fn read<T, E: From<StoreError>>(&self, read: impl FnOnce(&dyn Read) -> Result<T, E>) -> Result<T, E> {
         self.read_rows(|tx| read(tx))
     }
@@ -156,18 +156,18 @@ impl Store {
         outcome
     }
 
-    /// The writer opens again what a reader found broken. A view of what was closed meanwhile breaks
-    /// too, and says nothing of what is open now.
+    /// Asks the writer to reopen a database that failed a reader. A view of a database that was closed meanwhile fails
+    /// too, and is no reason to reopen the present one.
     fn wake_writer(&self, generation: u64) {
         if let Some(jobs) = &self.shared.jobs
-            && self.shared.handle.suspect(generation)
+            && self.shared.handle.mark_suspect(generation)
         {
-            // A writer that has ended has closed the database.
+            // If the writer has ended, the database is closed already.
             let _ = jobs.send(Box::new(redb::writer::Wake));
         }
     }
 
-    /// Reads many rows, of one moment, on a thread where that disturbs nobody.
+    /// Reads many rows from one snapshot, on a thread for blocking work.
     pub(crate) async fn scan<T, E>(&self, read: impl FnOnce(&dyn Read) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -179,8 +179,8 @@ impl Store {
             .unwrap_or(Err(StoreError::Broken("a read panicked").into()))
     }
 
-    /// Makes a change and its audit records, in one transaction that is on disk before this
-    /// answers. What errs must have written nothing: decide first, then write.
+    /// Makes a change with its audit records, in one transaction that is on disk when this returns. A `change` that
+    /// returns an error must have written nothing: decide first, then write.
     pub(crate) async fn change<T, E>(
         &self,
         caller: &Caller,
@@ -196,7 +196,7 @@ impl Store {
             .await
     }
 
-    /// Records metrics: atomic, seen by the next read, on disk within seconds.
+    /// Records metrics: atomically, visible to the next read, on disk within seconds.
     pub(crate) async fn record<T, E>(
         &self,
         record: impl FnOnce(&dyn LossyWrite) -> Result<T, E> + Send + 'static,
@@ -209,7 +209,7 @@ impl Store {
             .await
     }
 
-    /// Records metrics that nobody could tell again: on disk before this answers.
+    /// Records metrics that cannot be reported again: they are on disk when this returns.
     pub(crate) async fn record_durably<T, E>(
         &self,
         record: impl FnOnce(&dyn LossyWrite) -> Result<T, E> + Send + 'static,
@@ -222,7 +222,7 @@ impl Store {
             .await
     }
 
-    /// The same as [`Self::record`], with the rows of all tables.
+    /// Records like [`Self::record`], with access to the rows of all tables.
     #[cfg(test)]
     async fn record_rows<T: Send + 'static>(
         &self,

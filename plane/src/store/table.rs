@@ -1,8 +1,8 @@
-//! All tables of the database, by name.
+//! The tables of the database.
 //!
-//! Owns the names, and what the key and the value of each table are. It must not know how an engine keeps them. Rows
-//! are JSON unless said otherwise; keys are bytes whose order is the order of reading. A server's rows begin with its
-//! id and a zero byte, which no id holds.
+//! Owns their names, and the key and value of each. It must not know how an engine keeps them. Values are JSON unless
+//! noted otherwise. Keys are bytes, and their order is the order of reading. The keys of a server's rows begin with its
+//! id and a zero byte, which no id contains.
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -16,7 +16,7 @@ macro_rules! tables {
             /// All tables.
             pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The table's name in the file, in backups and in messages.
+            /// Returns the table's name in the file, in backups and in messages.
             pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -33,8 +33,7 @@ tables! {
     Servers = "servers",
     /// id → `Ledger`.
     Ledgers = "ledgers",
-    /// id → the last revision (8 bytes) of a server that was removed: should one of that id come again,
-    /// its revisions go on from there.
+    /// id → the last revision (8 bytes) of a server that was removed. A new server with that id continues from it.
     RetiredServers = "retired_servers",
     /// SHA-256 of an agent's token → server id, as text.
     AgentTokens = "agent_tokens",
@@ -52,14 +51,14 @@ tables! {
     PeerKeys = "peer_keys",
     /// server, family (1 byte), first address (16 bytes) → last address (16 bytes), owner (16 bytes).
     Spans = "spans",
-    /// server, family, first address → last address: what is free of the pool.
+    /// server, family, first address → last address: the free addresses of the pools.
     FreeRuns = "free_runs",
-    /// server, revision (8 bytes) → peer id (16 bytes, zero for the interface) and, where it is known, the
+    /// server, revision (8 bytes) → peer id (16 bytes, zero for the interface) and, if known, the
     /// request that changed it (16 bytes).
     Changes = "changes",
     /// server, peer id → `PeerCounters`.
     Counters = "counters",
-    /// server, peer id → why the kernel refused the peer, as text.
+    /// server, peer id → the kernel's reason for refusing the peer, as text.
     Failures = "failures",
     /// server, prekey id → `Prekey`.
     Prekeys = "prekeys",
@@ -75,7 +74,7 @@ tables! {
     ApiTokenHashes = "api_token_hashes",
     /// name → token id.
     ApiTokenNames = "api_token_names",
-    /// token id → when it was last used, to about a minute.
+    /// token id → the time of its last use, to about a minute.
     ApiTokenUses = "api_token_uses",
     /// number (8 bytes) → `AuditRecord`.
     Audit = "audit",
@@ -87,9 +86,9 @@ tables! {
     AuditActors = "audit_actors",
     /// action, zero byte, number → nothing.
     AuditActions = "audit_actions",
-    /// target or what it is below, zero byte, number → nothing.
+    /// target or one of its ancestors, zero byte, number → nothing.
     AuditTargets = "audit_targets",
-    /// number of a record that is much older than one before it: the clock was set back → nothing.
+    /// number of a record much older than the one before it (the clock was set back) → nothing.
     AuditRuns = "audit_runs",
     /// scope (32 bytes) → `Answer`.
     Answers = "answers",

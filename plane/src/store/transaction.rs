@@ -1,9 +1,9 @@
-//! The interface that the business rules are written against: what a transaction can read and write.
+//! The interface that the business rules are written against: the reads and writes of a transaction.
 //!
-//! Owns one trait an entity and the three sums of them: [`Read`] reads, [`LossyWrite`] also writes what may be lost in
-//! a crash, [`DurableWrite`] also writes what must not be lost. All of them can be trait objects, so that a rule names
-//! no engine: `fn rule(tx: &dyn DurableWrite)`. They are synchronous: a rule runs inside a transaction and must not
-//! wait. It must not know how rows are kept.
+//! Owns the traits of each entity and three traits that combine them: [`Read`] reads, [`LossyWrite`] also writes what
+//! may be lost in a crash, [`DurableWrite`] also writes what must not be lost. All three are object-safe, so that a
+//! rule names no engine: `fn rule(tx: &dyn DurableWrite)`. They are synchronous: a rule runs inside a transaction and
+//! must not wait. It must not know how rows are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -24,7 +24,7 @@ use crate::model::records::{
     UserRecord,
 };
 
-/// Everything that can be read.
+/// All reads.
 pub(crate) trait Read:
     ReadAgents
     + ReadAnswers
@@ -60,7 +60,7 @@ impl<
 {
 }
 
-/// Everything that may be lost in a crash.
+/// All reads, and the writes that may be lost in a crash.
 pub(crate) trait LossyWrite:
     Read
     + LossyWriteAgents
@@ -86,7 +86,7 @@ impl<
 {
 }
 
-/// Everything that is on disk before it is acknowledged.
+/// All reads and writes. They are on disk before they are acknowledged.
 pub(crate) trait DurableWrite:
     LossyWrite
     + WriteAnswers
@@ -121,37 +121,37 @@ impl<
 /// Reading servers.
 pub(crate) trait ReadServers {
     fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError>;
-    /// All servers, by id.
+    /// Returns all servers, by id.
     fn servers(&self) -> Result<Vec<ServerRecord>, StoreError>;
-    /// All servers with their states, by id. Walks each table once, however many servers there are.
+    /// Returns all servers with their states, by id. Reads each table once, however many servers there are.
     fn servers_with_state(&self) -> Result<Vec<ServerState>, StoreError>;
     fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError>;
     fn server_by_token(&self, hash: &[u8; 32]) -> Result<Option<ServerId>, StoreError>;
-    /// The last revision of a server of this id that was removed.
+    /// Returns the last revision of a removed server with this id.
     fn retired_revision(&self, id: &ServerId) -> Result<Option<u64>, StoreError>;
 }
 
 /// Writing servers.
 pub(crate) trait WriteServers: ReadServers {
-    /// Writes a server; `dead_token` is the hash that is good no more.
+    /// Writes a server; `dead_token` is the hash of the token that is no longer valid.
     fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError>;
     fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError>;
-    /// Removes a server and everything that is its own but its history.
+    /// Removes a server with everything of its own except its history.
     fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError>;
 }
 
-/// Reading what agents told.
+/// Reading what agents reported.
 pub(crate) trait ReadAgents {
-    /// What a server's agent confirmed last; defaults before its first confirmation.
+    /// Returns the last confirmation of a server's agent, or defaults before the first.
     fn confirmation(&self, server: &ServerId) -> Result<Confirmation, StoreError>;
-    /// What a server's agent measured last; defaults before its first report.
+    /// Returns the last measurement of a server's agent, or defaults before the first.
     fn measurement(&self, server: &ServerId) -> Result<Measurement, StoreError>;
     fn counters(&self, server: &ServerId, peer: &PeerId) -> Result<PeerCounters, StoreError>;
-    /// Why the kernel refused a peer.
+    /// Returns the kernel's reason for refusing a peer, if it did.
     fn failure(&self, server: &ServerId, peer: &PeerId) -> Result<Option<String>, StoreError>;
 }
 
-/// Recording what agents tell.
+/// Recording what agents report.
 pub(crate) trait LossyWriteAgents: ReadAgents {
     fn put_confirmation(&self, server: &ServerId, confirmation: &Confirmation) -> Result<(), StoreError>;
     fn put_measurement(&self, server: &ServerId, measurement: &Measurement) -> Result<(), StoreError>;
@@ -165,10 +165,9 @@ pub(crate) trait ReadPeers {
     fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError>;
     fn peer_named(&self, server: &ServerId, name: &PeerName) -> Result<Option<PeerId>, StoreError>;
     fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError>;
-    /// Adds to each of the peers what their server's agent said of it. Walks each table once where there are many
-    /// peers.
+    /// Adds its counters and its failure to each of the peers. Reads each table once if there are many peers.
     fn peers_with_counters(&self, server: &ServerId, peers: Vec<PeerRecord>) -> Result<Vec<PeerState>, StoreError>;
-    /// Hands the peers after a place in the order of creation to `see`, until it has enough.
+    /// Passes the peers after a place in the order of creation to `see`, until it breaks.
     fn each_peer(
         &self,
         server: &ServerId,
@@ -179,74 +178,74 @@ pub(crate) trait ReadPeers {
 
 /// Writing peers.
 pub(crate) trait WritePeers: ReadPeers {
-    /// Writes a peer; `old` is what it was.
+    /// Writes a peer; `old` is its previous version.
     fn put_peer(&self, server: &ServerId, peer: &PeerRecord, old: Option<&PeerRecord>) -> Result<(), StoreError>;
     /// Removes a peer with its counters and its failure.
     fn erase_peer(&self, server: &ServerId, peer: &PeerRecord) -> Result<(), StoreError>;
 }
 
-/// Reading who has what.
+/// Reading the addresses in use, and the free ones.
 pub(crate) trait ReadSpans {
-    /// Somebody but `except` who has an address of `net`.
+    /// Returns an owner, other than `except`, of an address within `net`.
     fn owner_within(
         &self,
         server: &ServerId,
         net: &IpNet,
         except: Option<&PeerId>,
     ) -> Result<Option<PeerId>, StoreError>;
-    /// The first run of free addresses of a pool.
+    /// Returns the first run of free addresses of a pool.
     fn first_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<Run>, StoreError>;
 }
 
-/// Taking and giving back.
+/// Claiming addresses, and releasing them.
 pub(crate) trait WriteSpans: ReadSpans {
-    /// Opens a new server's pool: the server's own address is its own, the rest is free.
+    /// Opens a pool of a new server. The server has its own address; all others are free.
     fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError>;
-    /// Gives `net` to `owner`. Nobody may have any of it.
+    /// Assigns `net` to `owner`. No address of it may be in use.
     fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError>;
-    /// Takes `net` back.
+    /// Makes `net` free again.
     fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError>;
 }
 
-/// Reading changes.
+/// Reading the changes of a server's desired state.
 pub(crate) trait ReadChanges {
-    /// What changed after `revision`.
+    /// Returns the changes after `revision`.
     fn changes_after(&self, server: &ServerId, revision: u64) -> Result<Changes, StoreError>;
 }
 
-/// Writing changes.
+/// Writing the changes of a server's desired state.
 pub(crate) trait WriteRevisions: ReadChanges {
-    /// Notes what `revision` changed: a peer, or the interface when none.
+    /// Writes the subject of `revision`: a peer, or the interface if `peer` is none.
     fn put_change(&self, server: &ServerId, revision: u64, peer: Option<&PeerId>) -> Result<(), StoreError>;
-    /// Forgets what `revision` changed.
+    /// Removes the change of `revision`.
     fn erase_change(&self, server: &ServerId, revision: u64) -> Result<(), StoreError>;
 }
 
-/// Reading the stock.
+/// Reading the stock of prekeys.
 pub(crate) trait ReadPrekeys {
-    /// The prekey that is taken next.
+    /// Returns the prekey that is taken next.
     fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError>;
     fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError>;
-    /// Whether it was ever taken, though its peer may be gone.
+    /// Returns whether a prekey was ever taken, even if its peer was removed since.
     fn is_spent(&self, server: &ServerId, id: &PeerId) -> Result<bool, StoreError>;
 }
 
-/// Filling and taking. To fill may be lost in a crash: the agent is asked again. To take is part
-/// of a change, and what was filled before is then on disk too.
+/// Filling the stock of prekeys, and taking from it. Filling may be lost in a crash: the agent is asked again. Taking
+/// is part of a change, whose commit makes all earlier writes durable too.
 pub(crate) trait LossyWritePrekeys: ReadPrekeys {
     fn put_prekey(&self, server: &ServerId, prekey: &Prekey) -> Result<(), StoreError>;
-    /// Takes it out of the stock, for good: a message that is delivered again must not bring it back,
-    /// or a device that was removed would share its keys with a new one.
+    /// Removes a prekey from the stock permanently. A message that is delivered again must not bring it back, or two
+    /// devices would share one key.
     fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError>;
-    /// Throws all away.
+    /// Removes all prekeys of a server.
     fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError>;
 }
 
-/// Reading history. An hour is counted from the Unix epoch.
+/// Reading history. Hours are counted from the Unix epoch.
 pub(crate) trait ReadHistory {
-    /// One server's hour, packed.
+    /// Returns one hour of one server, packed.
     fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError>;
-    /// All servers' hours of one hour, packed, by server.
+    /// Returns one hour of all servers, packed, by server.
     fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError>;
 }
 
@@ -263,13 +262,13 @@ pub(crate) trait ReadTokens {
     fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError>;
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRecord>, StoreError>;
     fn token_by_name(&self, name: &TokenName) -> Result<Option<TokenRecord>, StoreError>;
-    /// All tokens, in no order.
+    /// Returns all tokens, in no particular order.
     fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
-    /// When it was last used, to about a minute.
+    /// Returns the time of a token's last use, to about a minute.
     fn token_used_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StoreError>;
 }
 
-/// Noting that a token was used: metrics, which a crash may take.
+/// Recording the use of API tokens: metrics, which may be lost in a crash.
 pub(crate) trait LossyWriteTokens: ReadTokens {
     fn put_token_use(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError>;
 }
@@ -285,7 +284,7 @@ pub(crate) trait WriteTokens: ReadTokens {
 pub(crate) trait ReadUsers {
     fn user(&self, id: &UserId) -> Result<Option<UserRecord>, StoreError>;
     fn user_by_email(&self, email: &Email) -> Result<Option<UserRecord>, StoreError>;
-    /// All users, in no order.
+    /// Returns all users, in no particular order.
     fn users(&self) -> Result<Vec<UserRecord>, StoreError>;
 }
 
@@ -295,63 +294,63 @@ pub(crate) trait WriteUsers: ReadUsers {
     fn erase_user(&self, user: &UserRecord) -> Result<(), StoreError>;
 }
 
-/// Reading penalties.
+/// Reading login penalties.
 pub(crate) trait ReadPenalties {
     fn penalty(&self, account: &[u8; 32]) -> Result<Option<Penalty>, StoreError>;
 }
 
-/// Writing penalties, and forgetting those that are outlived; a crash may bring some back.
+/// Writing login penalties, and removing expired ones. After a crash, removed penalties may be there again.
 pub(crate) trait LossyWritePenalties: ReadPenalties {
     fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError>;
-    /// Removes at most `limit` penalties whose last failure was before `before`. Says how many.
+    /// Removes at most `limit` penalties whose last failure was before `before`. Returns their number.
     fn sweep_penalties(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }
 
-/// Lifting penalties.
+/// Lifting login penalties.
 pub(crate) trait WritePenalties: ReadPenalties {
     fn clear_penalty(&self, account: &[u8; 32]) -> Result<(), StoreError>;
 }
 
-/// Reading answers.
+/// Reading stored answers.
 pub(crate) trait ReadAnswers {
     fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError>;
 }
 
-/// Forgetting answers that are outlived; a crash may bring some back.
+/// Removing expired answers. After a crash, removed answers may be there again.
 pub(crate) trait LossyWriteAnswers: ReadAnswers {
-    /// Removes at most `limit` answers from before `before`. Says how many.
+    /// Removes at most `limit` answers from before `before`. Returns their number.
     fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }
 
-/// Writing answers.
+/// Storing answers.
 pub(crate) trait WriteAnswers: ReadAnswers {
-    /// Keeps an answer; `old` is the outlived one of the same scope.
+    /// Stores an answer; `old` is the expired answer of the same scope.
     fn put_answer(&self, scope: &[u8; 32], answer: &Answer, old: Option<&Answer>) -> Result<(), StoreError>;
 }
 
-/// Reading the log.
+/// Reading the audit log.
 pub(crate) trait ReadAudit {
-    /// Matching records, newest first.
+    /// Returns matching records, newest first.
     fn audit_newest(&self, filter: &AuditFilter, offset: usize, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
-    /// Records from number `from` to `to` (both included), oldest first, at most `limit`, each followed
-    /// by its checkpoint where it has one; and the number of the last.
+    /// Returns at most `limit` records from number `from` to `to` (both included), oldest first, each followed by its
+    /// checkpoint if it has one; and the number of the last record.
     fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError>;
-    /// Where the log begins and ends.
-    fn audit_beginning(&self) -> Result<Beginning, StoreError>;
-    /// The newest checkpoint.
+    /// Returns the beginning and the end of the log.
+    fn audit_extent(&self) -> Result<AuditExtent, StoreError>;
+    /// Returns the newest checkpoint.
     fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError>;
 }
 
-/// Writing the word for what is recorded.
+/// Signing the audit log.
 pub(crate) trait LossyWriteAudit: ReadAudit {
-    /// Signs what the log is now, if that is news. Says whether it was.
-    fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError>;
+    /// Writes a checkpoint of the log's head, unless this key has already signed it. Returns whether one was written.
+    fn checkpoint_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError>;
 }
 
-/// Changing what is recorded: the oldest records may go, and nothing else.
+/// Pruning the audit log: only its oldest records can be removed.
 pub(crate) trait WriteAudit: LossyWriteAudit {
-    /// Removes records from the oldest on that are older than `before`, at most `limit`, and signs a
-    /// word for them. Gives it, and how many were removed now; none when the oldest may stay.
+    /// Removes at most `limit` of the oldest records that are older than `before`, and signs a statement of all that
+    /// was ever removed. Returns the statement and the number of records removed now, or none if none was old enough.
     fn prune_audit(
         &self,
         before: Timestamp,
@@ -359,39 +358,39 @@ pub(crate) trait WriteAudit: LossyWriteAudit {
         signer: &Signer,
         now: Timestamp,
     ) -> Result<Option<(Pruned, u64)>, StoreError>;
-    /// Signs anew the word for what was removed, with this plane's key.
-    fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError>;
+    /// Signs the statement of removed records again, with this plane's key.
+    fn sign_pruned_again(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError>;
 }
 
 /// Reading everything.
 pub(crate) trait ReadEverything {
-    /// The database's life.
+    /// Returns the database's incarnation.
     fn incarnation(&self) -> Result<Incarnation, StoreError>;
-    /// Writes a backup, of the moment that is seen.
+    /// Writes a backup of the transaction's snapshot.
     fn back_up(&self, now: Timestamp, output: &mut dyn io::Write) -> Result<(), StoreError>;
 }
 
 /// Replacing everything.
 pub(crate) trait WriteEverything: ReadEverything {
-    /// Replaces all rows by those of a backup, and begins a new life of the database.
+    /// Replaces all rows by those of a backup, and begins a new incarnation of the database.
     fn replace_by(&self, backup: &mut dyn io::Read) -> Result<(), StoreError>;
 }
 
-/// What changed between two revisions.
+/// The changes between two revisions.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) interface: bool,
     pub(crate) peers: BTreeSet<PeerId>,
-    /// The requests that changed it, as far as they are known; in the order of the revisions.
+    /// The requests behind the changes, as far as they are known, in the order of the revisions.
     pub(crate) requests: Vec<Uuid>,
 }
 
-/// Which records to read; what is absent excludes nothing.
+/// A filter of audit records. An absent field matches everything.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AuditFilter {
     pub(crate) actor: Option<String>,
     pub(crate) action: Option<String>,
-    /// Exactly this, or everything below it.
+    /// Exactly this target, or everything below it.
     pub(crate) target: Option<String>,
     pub(crate) since: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
@@ -412,17 +411,17 @@ impl AuditFilter {
     }
 }
 
-/// Where the log begins and ends.
+/// The beginning and the end of the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Beginning {
-    /// What was removed before the first record.
+pub(crate) struct AuditExtent {
+    /// The statement of the records removed before the first one.
     pub(crate) pruned: Option<Pruned>,
     /// The newest record.
     pub(crate) head: Head,
 }
 
-impl Beginning {
-    /// The first record's number.
+impl AuditExtent {
+    /// Returns the number of the first record.
     pub(crate) fn first(&self) -> u64 {
         self.pruned.map_or(1, |stub| stub.id + 1)
     }

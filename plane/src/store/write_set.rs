@@ -1,7 +1,8 @@
-//! The write set of a commit: which rows of which tables it put or erased.
+//! The write set of a commit: the rows that it put or erased.
 //!
-//! Owns the collecting, and what a commit means for those who wait ([`WriteSet::effects`]). Replayed in the order of
-//! the commits, write sets give the same rows. It must not know who waits, nor how rows are kept.
+//! Owns the collection of the rows, and the effects of a commit on waiting requests ([`WriteSet::effects`]). Write sets
+//! replayed in the order of the commits produce the same rows. It must not know the waiting requests, nor how rows are
+//! kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +12,16 @@ use super::table::Table;
 use crate::model::effect::Effect;
 use crate::model::records::Ledger;
 
-/// What became of a row.
+/// The outcome for one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RowWrite {
-    /// It has this value now.
+    /// The row has this value now.
     Put(Vec<u8>),
-    /// It is gone; with its last value, where it was there.
+    /// The row was erased; with its last value, if it existed.
     Erased(Option<Vec<u8>>),
 }
 
-/// The rows that one commit wrote, each as it was left.
+/// The rows that one commit wrote, each with its final state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WriteSet {
     rows: BTreeMap<(Table, Vec<u8>), RowWrite>,
@@ -45,19 +46,19 @@ impl WriteSet {
     }
 
     /// Notes that all rows of all tables are replaced. They are not listed one by one, so that memory does not grow
-    /// with the database: whoever follows reads everything again.
+    /// with the database. A follower must read everything again.
     pub(super) fn replace_everything(&mut self) {
         self.rows.clear();
         self.replaced = true;
     }
 
-    /// Whether everything was replaced, and no row is listed.
+    /// Returns whether everything was replaced, and no row is listed.
     #[cfg(test)]
     pub(crate) const fn is_replacement(&self) -> bool {
         self.replaced
     }
 
-    /// The rows, by table and key.
+    /// Returns the rows, by table and key.
     #[cfg(test)]
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Table, &[u8], &RowWrite)> {
         self.rows
@@ -65,7 +66,7 @@ impl WriteSet {
             .map(|((table, key), write)| (*table, key.as_slice(), write))
     }
 
-    /// What the commit means for those who wait. An effect stands for any number of rows.
+    /// Returns the effects of the commit on waiting requests. One effect may stand for any number of rows.
     pub(crate) fn effects(&self) -> BTreeSet<Effect> {
         if self.replaced {
             return BTreeSet::from([Effect::EverythingReplaced]);
@@ -76,7 +77,7 @@ impl WriteSet {
     }
 }
 
-/// The one place that says which row concerns whom.
+/// Returns the effect of one row. This is the only place that maps rows to effects.
 fn effect(table: Table, key: &[u8], write: &RowWrite) -> Option<Effect> {
     match (table, write) {
         (Table::Ledgers, RowWrite::Put(ledger)) => {
@@ -129,7 +130,7 @@ fn effect(table: Table, key: &[u8], write: &RowWrite) -> Option<Effect> {
     }
 }
 
-/// The server whose id a key or a value begins with, up to its end or a zero byte.
+/// Returns the server whose id a key or a value begins with, up to its end or a zero byte.
 fn server(bytes: &[u8]) -> Option<ServerId> {
     let id = bytes.split(|byte| *byte == 0).next()?;
     std::str::from_utf8(id).ok()?.parse().ok()
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_concerns_those_who_wait_for_it() {
+    fn each_row_has_the_effect_that_its_waiters_need() {
         let mut writes = WriteSet::default();
         let ledger = br#"{"revision":7,"floor":0,"last_place":3,"peers":3}"#;
         writes.put(Table::Ledgers, b"la", ledger);
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_lists_no_row_and_concerns_everybody() {
+    fn a_replacement_lists_no_row_and_affects_everything() {
         let mut writes = WriteSet::default();
         writes.put(Table::Prekeys, b"oslo\0key", b"{}");
         writes.replace_everything();

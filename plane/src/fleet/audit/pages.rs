@@ -8,7 +8,7 @@ use wgctl::audit::{Expected, Verifier};
 use wgctl::name::Incarnation;
 
 use crate::fleet::{Fleet, Refusal};
-use crate::store::{AuditFilter, Beginning, Read, StoreError};
+use crate::store::{AuditExtent, AuditFilter, Read, StoreError};
 
 /// Records in a page of the whole log, and the most that one query gives.
 const PAGE: usize = 1000;
@@ -39,7 +39,7 @@ pub struct AuditQuery {
 pub struct AuditPages {
     fleet: Fleet,
     life: Incarnation,
-    beginning: Beginning,
+    beginning: AuditExtent,
     newest_mark: Option<Checkpoint>,
     next: u64,
     size: usize,
@@ -53,7 +53,7 @@ impl AuditPages {
         let (from, to, size) = (self.next, self.beginning.head.id, self.size);
         let (life, pruned) = (self.life, self.beginning.pruned);
         let read = move |tx: &dyn Read| {
-            let is_same = tx.incarnation()? == life && tx.audit_beginning()?.pruned == pruned;
+            let is_same = tx.incarnation()? == life && tx.audit_extent()?.pruned == pruned;
             Ok::<_, Refusal>(match is_same {
                 true => Some(tx.audit_lines(from, to, size)?),
                 false => None,
@@ -97,7 +97,7 @@ impl Fleet {
 
     /// The whole audit log as it is now. Signs it first, so that all of it is covered.
     pub async fn audit_pages(&self) -> Result<AuditPages, Refusal> {
-        if let Err(error) = self.mark_audit().await {
+        if let Err(error) = self.checkpoint_audit().await {
             // A full disk must not keep anybody from reading.
             tracing::warn!(%error, "the audit log is read without a fresh checkpoint");
         }
@@ -106,7 +106,7 @@ impl Fleet {
 
     fn pages(&self) -> Result<AuditPages, Refusal> {
         let (life, beginning, newest_mark) = self.store().read(|tx| {
-            let beginning = tx.audit_beginning()?;
+            let beginning = tx.audit_extent()?;
             Ok::<_, Refusal>((tx.incarnation()?, beginning, tx.audit_checkpoint()?))
         })?;
         Ok(AuditPages {

@@ -34,7 +34,7 @@ impl Fleet {
         };
         let key = signer.public_key();
         let (pruned, newest) = self.store().read(|tx| {
-            let pruned = tx.audit_beginning()?.pruned;
+            let pruned = tx.audit_extent()?.pruned;
             Ok::<_, Refusal>((pruned, tx.audit_checkpoint()?))
         })?;
         let keys = [newest.map(|mark| mark.public_key), pruned.map(|stub| stub.public_key)];
@@ -43,28 +43,28 @@ impl Fleet {
             let entry = Entry::new(Action::AuditKeyChanged, "audit").with_detail(detail);
             let now = self.now();
             self.change(&plane(), move |tx: &dyn DurableWrite| {
-                tx.vouch_for_audit(&signer, now)?;
+                tx.sign_pruned_again(&signer, now)?;
                 Ok(Change::new((), entry))
             })
             .await?;
         }
-        self.mark_audit().await
+        self.checkpoint_audit().await
     }
 
     /// To be called once after everything was served: tells what was only counted, and signs.
     pub async fn end_audit(&self) -> Result<(), Refusal> {
         self.tell_floods().await?;
-        self.mark_audit().await
+        self.checkpoint_audit().await
     }
 
     /// Signs what the log is now, if that is news.
-    pub(crate) async fn mark_audit(&self) -> Result<(), Refusal> {
+    pub(crate) async fn checkpoint_audit(&self) -> Result<(), Refusal> {
         let (Some(signer), now) = (self.store().signer(), self.now()) else {
             return Ok(());
         };
         self.store()
             .record_durably(move |tx: &dyn LossyWrite| {
-                tx.mark_audit(&signer, now)?;
+                tx.checkpoint_audit(&signer, now)?;
                 Ok(())
             })
             .await
@@ -80,7 +80,7 @@ impl Fleet {
         // A clock that was set back makes it due.
         let recent = newest.is_some_and(|mark| mark.created_at <= now && now.since(mark.created_at) < EVERY);
         if !recent {
-            self.mark_audit().await?;
+            self.checkpoint_audit().await?;
         }
         pruned
     }

@@ -333,7 +333,7 @@ async fn a_row_that_is_no_record_any_more_is_named_and_so_is_a_cut_that_left_a_c
     for n in 0..20 {
         scene.create(with_key(&format!("c{n}"))).await.unwrap();
     }
-    fleet.mark_audit().await.unwrap();
+    fleet.checkpoint_audit().await.unwrap();
     let named = async || fleet.verify_audit(None).await.unwrap().fault.map(|fault| fault.id);
     assert_eq!(named().await, None);
     fleet.store().spoil_audit(7, Some(b"garbage")).await;
@@ -341,7 +341,7 @@ async fn a_row_that_is_no_record_any_more_is_named_and_so_is_a_cut_that_left_a_c
     let scene = self::scene().await;
     let fleet = &scene.fleet;
     scene.create(with_key("alice")).await.unwrap();
-    fleet.mark_audit().await.unwrap();
+    fleet.checkpoint_audit().await.unwrap();
     // The newest record goes, and the head with it: what is left looks whole but for its checkpoint.
     fleet.store().spoil_audit(2, None).await;
     let fault = fleet.verify_audit(None).await.unwrap().fault.unwrap();

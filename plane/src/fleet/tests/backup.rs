@@ -45,7 +45,7 @@ fn rewritten(bytes: &[u8], schema: u64, change: impl Fn(&str, &[u8]) -> Option<V
 }
 
 /// The schema of the backups that this release makes.
-const SCHEMA: u64 = crate::store::redb::schema::VERSION;
+const SCHEMA: u64 = crate::store::SCHEMA_VERSION;
 
 #[tokio::test]
 async fn what_was_confirmed_in_another_life_counts_no_more() {

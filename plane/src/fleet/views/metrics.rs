@@ -252,7 +252,7 @@ impl Fleet {
         let (fleet, now) = (self.clone(), self.now());
         let look = move |tx: &dyn Read| {
             let mut numbers = Numbers {
-                audit_records: tx.audit_beginning()?.head.id,
+                audit_records: tx.audit_extent()?.head.id,
                 ..Numbers::default()
             };
             for state in tx.servers_with_state()? {

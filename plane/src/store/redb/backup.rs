@@ -1,11 +1,11 @@
-//! Everything that is recorded, at once: written out as a backup, and replaced by one.
+//! Backups of the whole database: writing them, checking them and restoring them.
 //!
-//! Owns which tables a backup holds, and the check that a backup can be restored. It must not know
-//! what else changes when everything does (sessions, agents): that is the fleet's.
+//! Owns which tables a backup contains, and the check that it can be restored. It must not know what else a restore
+//! changes (sessions, agents): that is the fleet's.
 //!
-//! A backup has the rows of all tables but [`LEFT_OUT`]. So it holds password hashes, hashes of
-//! agents' tokens and secrets sealed under keys that only the agents have; never a VPN key in clear,
-//! nor the key that signs sessions, which is no row at all.
+//! A backup contains the rows of all tables except [`LEFT_OUT`]. So it has password hashes, hashes of agents' tokens,
+//! and secrets sealed under keys that only the agents have. It never has a VPN key in clear, nor the key that signs
+//! sessions, which is not in the database.
 
 use crate::store::transaction::{ReadEverything, WriteEverything};
 use std::fs::File;
@@ -33,8 +33,8 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 
-/// What no backup holds and every restore drops. A stock of prekeys would come back with those that
-/// were given out since: two devices would have one key. Answers and penalties are of the moment.
+/// Tables that no backup contains and every restore empties. A restored stock of prekeys would contain those taken
+/// since, and two devices would share one key. Answers and penalties are short-lived.
 const LEFT_OUT: [Table; 4] = [Table::Prekeys, Table::Answers, Table::AnswerTimes, Table::Penalties];
 
 impl<R: Rows> ReadEverything for R {
@@ -51,7 +51,7 @@ impl<R: Rows> ReadEverything for R {
             created_at: now,
         };
         let mut writer = Writer::begin(output, &header).map_err(failed)?;
-        for table in kept() {
+        for table in tables_of_backup() {
             writer.table(table.name()).map_err(failed)?;
             self.visit(table, Span::under(&[]), Order::Up, |key, value| {
                 writer.row(key, value).map_err(failed)?;
@@ -73,16 +73,16 @@ impl<R: WriteRows> WriteEverything for R {
 }
 
 impl Store {
-    /// A file without a name, ours alone, beside the database: it is gone with the last that has it
-    /// open, however that ends.
+    /// Creates a private file without a name, beside the database. It vanishes when its last descriptor is closed, even
+    /// after a crash.
     pub(crate) fn scratch(&self) -> Result<File, StoreError> {
         let folder = self.shared.handle.path.parent().unwrap_or(Path::new("."));
         let unusable = |error| StoreError::Unavailable(format!("no file can be made in {}: {error}", folder.display()));
         tempfile::tempfile_in(folder).map_err(unusable)
     }
 
-    /// A backup in a file of its own, at its beginning and on disk: whoever reads it slowly holds no
-    /// transaction.
+    /// Writes a backup to a file of its own and returns the file, synced and rewound. A slow reader of it holds no
+    /// transaction open.
     pub(crate) async fn back_up(&self, now: Timestamp) -> Result<File, StoreError> {
         let file = self.scratch()?;
         self.scan(move |tx| {
@@ -98,15 +98,15 @@ impl Store {
     }
 }
 
-/// What is in a backup, when all of it can be restored by this release; and whether the audit log in it
-/// is as it was written, whoever signed it.
+/// Checks that this release can restore all of a backup. Returns a summary of its content, and the verification of the
+/// audit log in it, whichever key signed that.
 pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError> {
     let mut log = Log::default();
     let summary = read(backup, |table, key, value| {
-        readable(table, value)?;
+        check_record(table, value)?;
         log.note(table, key, value)
     })?;
-    // What the verification needs first comes last in the file, so the file is read once more.
+    // The verification begins with rows that come last in the file, so the file is read a second time.
     let mut proof = log.begin();
     let mut marks = log.marks.iter().peekable();
     read(backup, |table, key, value| {
@@ -122,13 +122,13 @@ pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError
         proof.ends_at(head);
     }
     for (_, mark) in marks {
-        // Whoever cut the log off left it behind.
+        // A checkpoint past the end of the log: the log was cut off.
         proof.checkpoint(mark);
     }
     Ok((summary, proof.finish()))
 }
 
-/// Hands all rows of a backup to `row`, as the present schema has them.
+/// Passes all rows of a backup to `row`, in the form of the present schema.
 fn rows<R: io::Read>(
     reader: &mut Reader<R>,
     row: &mut impl FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError>,
@@ -144,7 +144,7 @@ fn rows<R: io::Read>(
                         row(table, &key, &value)?;
                     }
                 }
-                None => row(known(&table)?, key, value)?,
+                None => row(table_named(&table)?, key, value)?,
             },
         }
     }
@@ -158,17 +158,17 @@ fn read(
 ) -> Result<Summary, StoreError> {
     backup.rewind().map_err(|error| failed(error.into()))?;
     let mut reader = Reader::begin(BufReader::new(backup)).map_err(refused)?;
-    fits(reader.header().schema)?;
+    check_schema(reader.header().schema)?;
     rows(&mut reader, &mut row)?;
     reader.finish().map_err(refused)
 }
 
-/// What stands beside the records of an audit log.
+/// The rows beside the records of an audit log: its head, the statement of removed records, and checkpoints.
 #[derive(Default)]
 struct Log {
     pruned: Option<Pruned>,
     head: Option<Head>,
-    /// Each under its record's key, in order.
+    /// Checkpoints with the keys of their records, in order.
     marks: Vec<(Vec<u8>, Checkpoint)>,
 }
 
@@ -179,8 +179,8 @@ impl Log {
         }
         if table == Table::AuditChain {
             match key {
-                chain::PRUNED => self.pruned = Some(legible(table, value)?),
-                chain::HEAD => self.head = Some(legible::<Chain>(table, value)?.head),
+                chain::PRUNED => self.pruned = Some(parse_record(table, value)?),
+                chain::HEAD => self.head = Some(parse_record::<Chain>(table, value)?.head),
                 _ => {}
             }
         }
@@ -200,7 +200,7 @@ impl Log {
 }
 
 /// Refuses a backup of a schema that this release does not know.
-fn fits(found: u64) -> Result<(), StoreError> {
+fn check_schema(found: u64) -> Result<(), StoreError> {
     let known = schema::VERSION;
     match found {
         0 => Err(StoreError::BadBackup("no release made backups of schema 0".to_owned())),
@@ -211,10 +211,10 @@ fn fits(found: u64) -> Result<(), StoreError> {
     }
 }
 
-/// Whether a row's record is one that this release reads.
-fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
+/// Checks that this release can read a row's record.
+fn check_record(table: Table, value: &[u8]) -> Result<(), StoreError> {
     fn is<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<(), StoreError> {
-        legible::<T>(table, value).map(drop)
+        parse_record::<T>(table, value).map(drop)
     }
     match table {
         Table::Servers => is::<ServerRecord>(table, value),
@@ -230,7 +230,7 @@ fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
         Table::AuditCheckpoints => is::<Checkpoint>(table, value),
         Table::Answers => is::<Answer>(table, value),
         Table::Penalties => is::<Penalty>(table, value),
-        // Bytes, texts and indexes: their readers name what they cannot read.
+        // Bytes, texts and indexes: their readers report what they cannot read.
         Table::Meta
         | Table::RetiredServers
         | Table::AgentTokens
@@ -256,21 +256,21 @@ fn readable(table: Table, value: &[u8]) -> Result<(), StoreError> {
     }
 }
 
-fn legible<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
-    let told = |error| StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})"));
-    parse::<T>(table, value).map_err(told)
+fn parse_record<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
+    let bad = |error| StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})"));
+    parse::<T>(table, value).map_err(bad)
 }
 
-/// The tables of a backup, in its order.
-fn kept() -> Vec<Table> {
+/// Returns the tables of a backup, in its order.
+fn tables_of_backup() -> Vec<Table> {
     let left_out = |table: &Table| LEFT_OUT.contains(table);
     let mut tables: Vec<Table> = Table::ALL.iter().filter(|table| !left_out(table)).copied().collect();
     tables.sort_by_key(|table| table.name());
     tables
 }
 
-fn known(wanted: &str) -> Result<Table, StoreError> {
-    let found = kept().into_iter().find(|table| table.name() == wanted);
+fn table_named(wanted: &str) -> Result<Table, StoreError> {
+    let found = tables_of_backup().into_iter().find(|table| table.name() == wanted);
     found.ok_or_else(|| {
         StoreError::BadBackup(format!(
             "the backup has a table {wanted:?} that this release does not know"
@@ -278,7 +278,7 @@ fn known(wanted: &str) -> Result<Table, StoreError> {
     })
 }
 
-/// Why what was given cannot be restored, or could not be read.
+/// The error of a backup that cannot be restored, or cannot be read.
 fn refused(error: Error) -> StoreError {
     match error {
         Error::Io(error) => failed(error.into()),
@@ -286,7 +286,7 @@ fn refused(error: Error) -> StoreError {
     }
 }
 
-/// Why a backup could not be made or read.
+/// The error of a backup that cannot be written or read.
 fn failed(error: Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }

@@ -1,8 +1,8 @@
 //! The open database, which readers share with the writer.
 //!
-//! Owns its opening, closing and opening again, and the room that a change must find on the disk.
-//! It must not write. No reader keeps the database open: redb lets nobody open a file twice, and
-//! what failed must be opened again whoever reads from it still.
+//! Owns closing and reopening it, and the free disk space that a change requires. It must not write. No reader keeps
+//! the database open: redb does not open a file twice, and a database that failed must be reopened while readers still
+//! hold views of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -16,28 +16,28 @@ use super::disk::Medium;
 use super::rows::storage;
 use crate::store::error::StoreError;
 
-/// What must be free on the disk before something is written. A write that fails half-way costs
-/// the database's reopening, and the reads that are under way.
+/// The free disk space required before a write, in bytes. A write that fails half-way forces the database to be
+/// reopened, and fails the reads under way.
 const ROOM: u64 = 4 << 20;
 
-/// The database; none while it cannot be used.
+/// The database; none inside while it is closed.
 pub(crate) struct Handle {
     medium: Arc<dyn Medium>,
     pub(super) path: PathBuf,
     cache_bytes: usize,
     database: RwLock<Option<Database>>,
-    /// A reader met an error: redb refuses everything from then on.
+    /// Set when a reader met an error: redb refuses everything from then on.
     suspect: AtomicBool,
-    /// How often it was opened again.
+    /// The number of times the database was reopened.
     generation: AtomicU64,
-    /// How many works of the writer are under way that take as long as there is data.
-    long_work: Arc<AtomicUsize>,
+    /// The number of guards that mark the writer busy.
+    busy: Arc<AtomicUsize>,
 }
 
-/// Long work of the writer.
-pub(crate) struct AtLength(Arc<AtomicUsize>);
+/// Marks the writer busy until it is dropped.
+pub(crate) struct BusyGuard(Arc<AtomicUsize>);
 
-impl Drop for AtLength {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -52,43 +52,43 @@ impl Handle {
             database: RwLock::new(Some(database)),
             suspect: AtomicBool::new(false),
             generation: AtomicU64::new(0),
-            long_work: Arc::default(),
+            busy: Arc::default(),
         }
     }
 
-    /// Says that the writer is at something that takes as long as there is data, until this is dropped.
-    pub(crate) fn at_length(&self) -> AtLength {
-        self.long_work.fetch_add(1, Ordering::AcqRel);
-        AtLength(Arc::clone(&self.long_work))
+    /// Marks the writer busy with work whose duration depends on the amount of data, until the guard is dropped.
+    pub(crate) fn mark_busy(&self) -> BusyGuard {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+        BusyGuard(Arc::clone(&self.busy))
     }
 
-    /// Whether it is.
-    pub(crate) fn is_at_length(&self) -> bool {
-        self.long_work.load(Ordering::Acquire) > 0
+    /// Returns whether the writer is marked busy.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) > 0
     }
 
-    /// Whether it can be used, as far as is known.
+    /// Returns whether the database is open and no reader met an error.
     pub(super) fn is_open(&self) -> bool {
         !self.suspect.load(Ordering::Acquire) && self.database.read().is_ok_and(|slot| slot.is_some())
     }
 
-    /// Which opening a view that begins now is of, or of a later one.
+    /// Returns the number of the present opening. A view that begins after this call is of this opening or a later one.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Says that what was opened then must be opened again. Answers whether this is news: of one that
-    /// is closed it is known, and one that was opened since is another.
-    pub(crate) fn suspect(&self, generation: u64) -> bool {
+    /// Notes that the opening `generation` must be reopened. Returns whether that is new: it is not if the database is
+    /// closed, was reopened since, or is marked already.
+    pub(crate) fn mark_suspect(&self, generation: u64) -> bool {
         generation == self.generation() && self.is_open() && !self.suspect.swap(true, Ordering::AcqRel)
     }
 
-    /// A view of this moment.
+    /// Begins a view of the present moment.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         self.with(|database| database.begin_read().map_err(storage))
     }
 
-    /// A transaction. For the writer alone: another one would wait for its end.
+    /// Begins a write transaction. Only for the writer: a second one would wait for the first to end.
     pub(super) fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
         self.with(|database| database.begin_write().map_err(storage))
     }
@@ -99,7 +99,7 @@ impl Handle {
         begin(slot.as_ref().ok_or_else(closed)?)
     }
 
-    /// Refuses when the disk is nearly full. A disk that cannot say is not refused.
+    /// Returns an error if the disk is nearly full. A disk whose free space is unknown passes.
     pub(super) fn check_room(&self) -> Result<(), StoreError> {
         match self.medium.room(&self.path) {
             Ok(free) if free < ROOM => Err(StoreError::Full { free, needed: ROOM }),
@@ -107,17 +107,17 @@ impl Handle {
         }
     }
 
-    /// Closes the database and opens it again.
+    /// Closes the database and reopens it.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
-        let _at_length = self.at_length();
+        let _busy = self.mark_busy();
         let old = self.replace(None);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        // Now, and not at the end: what readers find in the new one is news.
+        // Before it is open again: an error that a reader meets in the new opening must be noted.
         self.suspect.store(false, Ordering::Release);
-        // What failed may panic on its way out.
+        // A database that failed may panic when it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(move || drop(old)));
-        // A kernel that could not write a page keeps it, and calls it clean: it would be read as if
-        // it were on the disk, and never be written again.
+        // A kernel that fails to write a page keeps it in memory and marks it clean. It would be read as if it were on
+        // the disk, and never be written again.
         self.medium
             .rewrite(&self.path)
             .map_err(|error| StoreError::Unavailable(format!("{}: {error}", self.path.display())))?;
@@ -127,10 +127,10 @@ impl Handle {
         Ok(())
     }
 
-    /// Like [`Self::reopen`], when nobody waits for the outcome.
-    pub(super) fn reopen_or_say(&self) {
+    /// Reopens the database, and logs an error.
+    pub(super) fn reopen_or_log(&self) {
         if let Err(error) = self.reopen() {
-            tracing::error!("the database stays closed ({error}); the next try comes by itself");
+            tracing::error!("the database stays closed ({error}); opening it is tried again automatically");
         }
     }
 

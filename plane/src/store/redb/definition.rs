@@ -1,14 +1,14 @@
-//! A table as redb opens it.
+//! The definitions of the tables for redb.
 
 use redb::TableDefinition;
 
 use crate::store::table::Table;
 
-/// A table as redb opens it.
+/// The definition with which redb opens a table.
 pub(crate) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 impl Table {
-    /// The table as redb opens it.
+    /// Returns the table's definition.
     pub(crate) const fn definition(self) -> Definition {
         Definition::new(self.name())
     }

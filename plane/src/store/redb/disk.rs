@@ -1,9 +1,8 @@
-//! Where the database and its copies lie, and how they are opened.
+//! The files of the database and its copies, and how they are opened.
 //!
-//! Owns the files (private, replaced whole) and the check that a database is whole before anything
-//! of it is believed. It must not know what is in a database. [`Medium`] is what a failing disk is
-//! to the rest of the store; there is a second one only in the tests, which cannot break a real
-//! disk at every one of its operations.
+//! Owns the files (private, replaced as a whole) and the verification of a database before its content is trusted. It
+//! must not know what is in a database. [`Medium`] abstracts the disk. Its second implementation is in the tests, which
+//! cannot make a real disk fail at each of its operations.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -18,24 +17,24 @@ use redb::{Builder, Database, DatabaseError, StorageError};
 
 use crate::store::error::StoreError;
 
-/// How much is copied at once.
+/// The number of bytes copied at once.
 const CHUNK: usize = 1 << 20;
 
-/// Files, as far as the store needs them.
+/// The file operations that the store needs.
 pub(crate) trait Medium: Send + Sync {
-    /// Whether there is such a file.
+    /// Returns whether the file exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Makes a file, for its owner alone, and a database in it. There must be none.
+    /// Creates a file readable only by its owner, and a database in it. The file must not exist.
     fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
     /// Opens the database in a file.
     fn open(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
     /// Removes a file, which need not exist.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Gives a file another's name, whose file is gone then; durable.
+    /// Renames a file durably, replacing `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// How many bytes may still be written beside a file.
+    /// Returns the free space on the disk of a file, in bytes.
     fn room(&self, path: &Path) -> io::Result<u64>;
-    /// Writes again to the disk what a file seems to hold.
+    /// Writes the readable content of a file to the disk again.
     fn rewrite(&self, path: &Path) -> io::Result<()>;
 }
 
@@ -48,7 +47,7 @@ impl Medium for Files {
     }
 
     fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
-        // It holds password hashes.
+        // The file contains password hashes.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options
@@ -80,7 +79,7 @@ impl Medium for Files {
         Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
     }
 
-    /// Holes stay holes: to fill them would take room that a full disk does not have.
+    /// Leaves holes as they are: filling them would need space that a full disk does not have.
     fn rewrite(&self, path: &Path) -> io::Result<()> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut buffer = vec![0; CHUNK];
@@ -100,7 +99,7 @@ impl Medium for Files {
     }
 }
 
-/// The next part of a file that is no hole.
+/// Returns the next part of a file that is not a hole.
 fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     let offset = |at: u64| i64::try_from(at).map_err(io::Error::other);
     let begin = match lseek(file, offset(from)?, Whence::SeekData) {
@@ -112,14 +111,14 @@ fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((offset(begin)?, offset(end)?)))
 }
 
-/// Opens a database after every page of it has been verified.
+/// Opens a database and verifies every page of it.
 pub(crate) fn open(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
-    opened(path, cache_bytes, |builder| medium.open(builder, path))
+    open_with(path, cache_bytes, |builder| medium.open(builder, path))
 }
 
-/// Makes an empty database, in place of what an interrupted attempt left.
+/// Creates an empty database, replacing what an interrupted attempt left.
 pub(super) fn create(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
-    opened(path, cache_bytes, |builder| {
+    open_with(path, cache_bytes, |builder| {
         medium
             .remove(path)
             .map_err(|error| DatabaseError::Storage(StorageError::Io(error)))?;
@@ -127,15 +126,15 @@ pub(super) fn create(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Re
     })
 }
 
-fn opened(
+fn open_with(
     path: &Path,
     cache_bytes: usize,
     open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
 ) -> Result<Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);
-    // redb verifies checksums only here, and trusts what it reads later: a flipped bit would be
-    // served as if it had been written.
+    // redb verifies checksums only here and trusts everything it reads later: a flipped bit would be served as if it
+    // had been written.
     builder.set_check_integrity_on_open(true);
     let (path_of_damaged, path_of_refused) = (path.to_owned(), path.to_owned());
     let damaged = |reason| StoreError::Damaged {
@@ -161,7 +160,7 @@ fn opened(
     }
 }
 
-/// What redb says of a file that is too short, or no database.
+/// Returns whether redb's error means that the file is too short, or not a database.
 fn is_cut_short(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

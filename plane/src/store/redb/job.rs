@@ -1,7 +1,7 @@
-//! What is handed to the writer: a change with its author, or a recording of metrics.
+//! The jobs of the writer: a change with its author, or a recording of metrics.
 //!
-//! Owns the rule that nothing is changed without its audit record, and that what is refused has
-//! written nothing. It must not know what is changed.
+//! Owns two rules: nothing is changed without an audit record, and a refused change has written nothing. It must not
+//! know what is changed.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::store::change::Change;
 use crate::store::error::StoreError;
 use crate::store::transaction::DurableWrite;
 
-/// Where a job's answer goes, and its place in the queue: that is the job's and not its caller's, who may
-/// hang up while the job still waits.
+/// The receiver of a job's answer, and the job's place in the queue. The place belongs to the job and not to its caller,
+/// who may hang up while the job still waits.
 pub(crate) struct Reply<R> {
     to: oneshot::Sender<R>,
     _place: OwnedSemaphorePermit,
@@ -29,7 +29,7 @@ impl<R> Reply<R> {
         (Self { to, _place: place }, answer)
     }
 
-    /// Who asked may have gone away meanwhile.
+    /// Sends the answer, unless the caller is gone.
     fn send(self, answer: R) {
         let _ = self.to.send(answer);
     }
@@ -58,17 +58,18 @@ where
     }
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        let told = match (committed, self.outcome) {
-            // A refusal stands whatever became of the batch.
+        let answer = match (committed, self.outcome) {
+            // A refusal stands whatever happens to the batch.
             (Ok(()), Some(outcome)) | (Err(_), Some(outcome @ Err(_))) => outcome,
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Broken("it never ran").into()),
         };
-        self.reply.send(told);
+        self.reply.send(answer);
     }
 }
 
-fn pending<F, T, E>(run: F, reply: Reply<Result<T, E>>) -> Box<dyn Job>
+/// Makes a job of `run`.
+fn boxed<F, T, E>(run: F, reply: Reply<Result<T, E>>) -> Box<dyn Job>
 where
     F: FnOnce(&WriteTx) -> (Result<T, E>, Verdict) + Send + 'static,
     T: Send + 'static,
@@ -81,6 +82,7 @@ where
     })
 }
 
+/// Makes a job of a change, whose audit entries it appends.
 pub(crate) fn change<T, E>(
     author: Author,
     signer: Option<Arc<Signer>>,
@@ -113,9 +115,10 @@ where
             }
         }
     };
-    pending(run, reply)
+    boxed(run, reply)
 }
 
+/// Makes a job of a recording, which is committed with `durability`.
 pub(crate) fn record<T, E>(
     durability: Verdict,
     record: impl FnOnce(&WriteTx) -> Result<T, E> + Send + 'static,
@@ -134,7 +137,7 @@ where
             outcome => (outcome, Verdict::Nothing),
         }
     };
-    pending(run, reply)
+    boxed(run, reply)
 }
 
 fn broken<T, E: From<StoreError>>(rule: &'static str) -> (Result<T, E>, Verdict) {

@@ -1,8 +1,8 @@
-//! From a path to a database of this release's schema.
+//! Opening a database at a path, and migrating it to this release's schema.
 //!
-//! Owns the order at the start: a new database gets its name when it is complete; a newer schema is
-//! refused; an older one is copied beside itself, verified, and then taken forward step by step. It
-//! must not know the steps (`schema`). Whatever it is interrupted at, the next start finishes it.
+//! Owns the order at the start. A new database gets its name when it is complete. A newer schema is refused. A database
+//! of an older schema is copied to a file beside it, the copy is verified, and then the database is migrated step by
+//! step. It must not know the steps (`schema`). Wherever it is interrupted, the next start finishes it.
 
 use std::path::{Path, PathBuf};
 
@@ -17,16 +17,16 @@ use super::disk;
 use super::disk::Medium;
 use super::rows::storage;
 use super::schema::{INCARNATION, SCHEMA, Schema, Step, fixed};
+use crate::store::error::StoreError;
 use crate::store::table::Table;
 
 /// The table that every schema has.
 const META: Definition = Table::Meta.definition();
-use crate::store::error::StoreError;
 
-/// The page cache of what is open for a moment only.
+/// The page cache of databases that are open only briefly, in bytes.
 const CACHE: usize = 16 << 20;
 
-/// Opens the database at `path`, or makes it, and brings it to `schema`.
+/// Opens the database at `path`, or creates it, and migrates it to `schema`.
 pub(crate) fn open(
     medium: &dyn Medium,
     path: &Path,
@@ -38,10 +38,10 @@ pub(crate) fn open(
         reason: format!("{error}: check its folder and the folder's owner"),
     };
     if !medium.exists(path).map_err(unusable)? {
-        // Under its own name an empty file can only be one that lost what it held.
+        // Created under another name: an empty file at `path` can then only be one that lost its content.
         let fresh = beside(path, "new");
         let database = disk::create(medium, &fresh, CACHE)?;
-        begin(&database, schema)?;
+        create_tables(&database, schema)?;
         drop(database);
         medium.rename(&fresh, path).map_err(unusable)?;
     }
@@ -57,19 +57,19 @@ pub(crate) fn open(
     if found < schema.version {
         migrate(medium, &database, path, found, schema)?;
     }
-    let incarnation = begin(&database, schema)?;
+    let incarnation = create_tables(&database, schema)?;
     Ok((database, incarnation))
 }
 
-/// A file beside `path`.
+/// Returns the path of a file beside `path`, with `.end` appended to its name.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{end}"));
     path.with_file_name(name)
 }
 
-/// Sees that all tables are there. Gives the database's incarnation.
-fn begin(database: &Database, schema: &Schema) -> Result<Incarnation, StoreError> {
+/// Creates the tables that do not exist yet. Returns the database's incarnation.
+fn create_tables(database: &Database, schema: &Schema) -> Result<Incarnation, StoreError> {
     let tx = database.begin_write().map_err(storage)?;
     for table in schema.tables {
         tx.open_table(table.definition()).map_err(storage)?;
@@ -140,14 +140,14 @@ fn migrate(
         failed(found + 1, reason)
     })?;
     for step in steps {
-        let stepped = take(database, step);
+        let stepped = run_step(database, step);
         stepped.map_err(|error| failed(step.to, error.to_string()))?;
         tracing::info!(schema = step.to, "the database has a new schema");
     }
     Ok(())
 }
 
-fn take(database: &Database, step: &Step) -> Result<(), StoreError> {
+fn run_step(database: &Database, step: &Step) -> Result<(), StoreError> {
     let mut tx = database.begin_write().map_err(storage)?;
     tx.set_two_phase_commit(true);
     (step.run)(&tx)?;
@@ -155,8 +155,8 @@ fn take(database: &Database, step: &Step) -> Result<(), StoreError> {
     tx.commit().map_err(storage)
 }
 
-/// Copies all rows (a copy of a live file's bytes would be broken) and verifies them. The copy gets
-/// its name when it is whole.
+/// Copies all rows and verifies them; a copy of the bytes of an open file would be inconsistent. The copy gets its name
+/// when it is complete.
 fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), StoreError> {
     let partial = beside(to, "partial");
     let copied = copy_rows(medium, database, &partial).and_then(|()| {
@@ -165,7 +165,7 @@ fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), Store
             .map_err(|error| StoreError::Unavailable(error.to_string()))
     });
     if copied.is_err() {
-        // Half a copy on a full disk is in the way of everything.
+        // A partial copy must not use up the space of a full disk.
         let _ = medium.remove(&partial);
     }
     copied
@@ -185,11 +185,11 @@ fn copy_rows(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), 
     }
     tx.commit().map_err(storage)?;
     drop(target);
-    // Opened again, its pages are verified as they are on the disk.
+    // Reopening verifies the pages as they are on the disk.
     let target = disk::open(medium, to, CACHE)?;
     let copied = target.begin_read().map_err(storage)?;
     for name in names(&from)? {
-        same_rows(&from, &copied, &name)?;
+        compare_rows(&from, &copied, &name)?;
     }
     Ok(())
 }
@@ -203,8 +203,8 @@ fn table(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
     TableDefinition::new(name)
 }
 
-fn same_rows(from: &ReadTransaction, copied: &ReadTransaction, name: &str) -> Result<(), StoreError> {
-    let differs = || StoreError::Corrupt(format!("{name}: the copy is not what was copied"));
+fn compare_rows(from: &ReadTransaction, copied: &ReadTransaction, name: &str) -> Result<(), StoreError> {
+    let differs = || StoreError::Corrupt(format!("{name}: the copy differs from the original"));
     let rows = from.open_table(table(name)).map_err(storage)?;
     let copies = copied.open_table(table(name)).map_err(storage)?;
     if rows.len().map_err(storage)? != copies.len().map_err(storage)? {

@@ -1,7 +1,7 @@
-//! The store in one redb file: everything that knows redb.
+//! The engine of the store: everything that knows redb.
 //!
-//! Owns the engine: the open file, its schema and migrations, rows of bytes, the one writer with its jobs, and
-//! backups. What the rows of an entity are is [`tables`]'. It must not hold business rules.
+//! Owns the open file, its schema and migrations, rows of bytes, the one writer with its jobs, and backups. The rows of
+//! each entity are in [`tables`]. It must not hold business rules.
 
 pub(crate) mod backup;
 pub(crate) mod database;

@@ -1,8 +1,8 @@
-//! Rows as older schemas wrote them, and what the next schema makes of them.
+//! The rows of older schemas, and their conversion to the next schema.
 //!
-//! Owns the frozen shape of what no release writes any more. A database goes through these steps once
+//! Owns the frozen shapes of rows that no present release writes. A database goes through these steps once
 //! (`migration`); a backup of an older schema goes through them row by row when it is restored. It must not use the
-//! records of the present release: they change, what was written does not.
+//! records of the present release: those change, but rows already written do not.
 
 use redb::{ReadableTable as _, WriteTransaction};
 use serde_json::{Map, Value};
@@ -12,10 +12,10 @@ use super::rows::storage;
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 
-/// Schema 1 kept in one row what an agent confirmed and what it measured: id → state.
+/// The table of schema 1 that kept an agent's confirmation and measurement in one row: id → state.
 const AGENT_STATES: Definition = Definition::new("agent_states");
 
-/// The fields of a schema 1 state that are confirmations; all others are measurements.
+/// The fields of a schema 1 state that belong to the confirmation; all others belong to the measurement.
 const CONFIRMED: [&str; 6] = [
     "applied_revision",
     "interface_failed",
@@ -28,8 +28,8 @@ const CONFIRMED: [&str; 6] = [
 /// A row of the present schema: its table, key and value.
 pub(crate) type PresentRow = (Table, Vec<u8>, Vec<u8>);
 
-/// The rows of the present schema that a row of `table` in schema `found` becomes; none where the schema has no such
-/// table.
+/// Converts a row of `table` in schema `found` to rows of the present schema. Returns none if the row needs no
+/// conversion.
 pub(crate) fn forward(
     found: u64,
     table: &str,
@@ -45,7 +45,7 @@ pub(crate) fn forward(
     })
 }
 
-/// From schema 1 to 2: `agent_states` becomes `confirmations` and `measurements`.
+/// Migrates from schema 1 to 2: `agent_states` becomes `confirmations` and `measurements`.
 pub(crate) fn split_agent_states(tx: &WriteTransaction) -> Result<(), StoreError> {
     {
         let states = tx.open_table(AGENT_STATES).map_err(storage)?;
@@ -65,7 +65,7 @@ pub(crate) fn split_agent_states(tx: &WriteTransaction) -> Result<(), StoreError
     tx.delete_table(AGENT_STATES).map(drop).map_err(storage)
 }
 
-/// A schema 1 state as a confirmation and a measurement.
+/// Splits a schema 1 state into a confirmation and a measurement.
 fn split(state: &[u8]) -> Result<[Vec<u8>; 2], StoreError> {
     let corrupt = |error: serde_json::Error| StoreError::Corrupt(format!("agent_states: {error}"));
     let state: Map<String, Value> = serde_json::from_slice(state).map_err(corrupt)?;

@@ -1,13 +1,13 @@
 //! The keys of rows: bytes whose order is the order of reading.
 //!
-//! Owns the encoding. Numbers are big-endian; a server's id ends in a zero byte, which no id holds,
-//! so that no server's rows lie among another's.
+//! Owns the encoding. Numbers are big-endian. A server's id is followed by a zero byte, which no id contains, so that
+//! the rows of one server are never between those of another.
 
 use wgctl::ServerId;
 
 use super::rows::Span;
 
-/// The beginning of all keys of a server's rows.
+/// Returns the prefix of the keys of a server's rows.
 pub(super) fn server(id: &ServerId) -> Vec<u8> {
     let mut key = Vec::with_capacity(id.as_str().len() + 18);
     key.extend_from_slice(id.as_str().as_bytes());
@@ -15,24 +15,24 @@ pub(super) fn server(id: &ServerId) -> Vec<u8> {
     key
 }
 
-/// A server's row.
+/// Returns the key of a server's row.
 pub(super) fn of(id: &ServerId, rest: &[u8]) -> Vec<u8> {
     let mut key = server(id);
     key.extend_from_slice(rest);
     key
 }
 
-/// A server's numbered row.
+/// Returns the key of a server's numbered row.
 pub(super) fn numbered(id: &ServerId, number: u64) -> Vec<u8> {
     of(id, &number.to_be_bytes())
 }
 
-/// All of a server's rows.
+/// Returns the span of all rows of a server.
 pub(crate) fn all(id: &ServerId) -> Span {
     Span::under(&server(id))
 }
 
-/// The last `N` bytes of a key; zeros before them where it is shorter.
+/// Returns the last `N` bytes of a key; a shorter key is padded with leading zeros.
 pub(crate) fn tail<const N: usize>(key: &[u8]) -> [u8; N] {
     let mut tail = [0; N];
     for (to, from) in tail.iter_mut().rev().zip(key.iter().rev()) {

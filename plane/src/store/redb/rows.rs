@@ -1,7 +1,7 @@
-//! Rows of bytes in ordered tables: all that the rest of the store sees of redb's transactions.
+//! Rows of bytes in ordered tables: the only view that the rest of the store has of redb's transactions.
 //!
-//! Owns the three kinds of transaction (reading, recording metrics, changing) and the mark that
-//! one has written. It must not know what is in a row.
+//! Owns the two kinds of transaction, [`ReadTx`] and [`WriteTx`], and the mark that one has written. It must not know
+//! what is in a row.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,17 +17,17 @@ use crate::store::error::StoreError;
 use crate::store::table::Table;
 use crate::store::write_set::WriteSet;
 
-/// What a visitor of rows answers: go on, or enough.
+/// The answer of a visitor of rows: continue or break.
 pub(super) type Step = Result<ControlFlow<()>, StoreError>;
 
-/// From which key to which; see [`Span`]'s makers.
+/// A range of keys.
 pub(crate) struct Span {
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
 }
 
 impl Span {
-    /// All rows whose key begins with `prefix`, which must not end in 0xff.
+    /// Makes the span of all rows whose key begins with `prefix`, which must not end in 0xff.
     pub(crate) fn under(prefix: &[u8]) -> Self {
         let mut end = prefix.to_vec();
         let to = match end.last_mut() {
@@ -43,25 +43,25 @@ impl Span {
         }
     }
 
-    /// From `key` on (included).
+    /// Begins the span at `key` (included).
     pub(super) fn from(mut self, key: Vec<u8>) -> Self {
         self.from = Bound::Included(key);
         self
     }
 
-    /// What comes after `key`.
+    /// Begins the span after `key`.
     pub(super) fn after(mut self, key: Vec<u8>) -> Self {
         self.from = Bound::Excluded(key);
         self
     }
 
-    /// Up to `key` (included).
+    /// Ends the span at `key` (included).
     pub(super) fn to(mut self, key: Vec<u8>) -> Self {
         self.to = Bound::Included(key);
         self
     }
 
-    /// Before `key`.
+    /// Ends the span before `key`.
     pub(super) fn before(mut self, key: Vec<u8>) -> Self {
         self.to = Bound::Excluded(key);
         self
@@ -74,7 +74,7 @@ impl Span {
         )
     }
 
-    /// redb panics at a range that ends before it begins.
+    /// Returns whether the span contains no key. redb panics at a range that ends before it begins.
     fn is_empty(&self) -> bool {
         match (&self.from, &self.to) {
             (Bound::Included(a), Bound::Included(b)) => a > b,
@@ -84,7 +84,7 @@ impl Span {
     }
 }
 
-/// The way through a [`Span`].
+/// The direction of reading a [`Span`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Up,
@@ -96,7 +96,7 @@ pub(super) type Row = (Vec<u8>, Vec<u8>);
 
 /// Reads rows.
 pub(crate) trait Rows {
-    /// Hands one row to `see`, if it exists.
+    /// Passes one row to `see`, if it exists.
     fn look<T>(
         &self,
         table: Table,
@@ -104,7 +104,7 @@ pub(crate) trait Rows {
         see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError>;
 
-    /// Hands the rows of `span` to `see`, until it has enough.
+    /// Passes the rows of `span` to `see`, until it breaks.
     fn visit(
         &self,
         table: Table,
@@ -113,17 +113,17 @@ pub(crate) trait Rows {
         see: impl FnMut(&[u8], &[u8]) -> Step,
     ) -> Result<(), StoreError>;
 
-    /// One row's bytes.
+    /// Returns the bytes of one row.
     fn bytes(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.look(table, key, |value| Ok(value.to_vec()))
     }
 
-    /// One row of JSON.
+    /// Returns one row of JSON.
     fn json<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.look(table, key, |value| parse(table, value))
     }
 
-    /// At most `limit` keys and values of a span.
+    /// Returns at most `limit` keys and values of a span.
     fn some(&self, table: Table, span: Span, order: Order, limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         if limit == 0 {
@@ -143,10 +143,10 @@ pub(crate) trait Rows {
 
 /// Writes rows.
 pub(crate) trait WriteRows: Rows {
-    /// The request that the change is part of.
+    /// Returns the id of the request that the change belongs to.
     fn request(&self) -> Option<Uuid>;
 
-    /// Removes all rows of all tables, to be followed by those that replace them.
+    /// Removes all rows of all tables. The caller then writes the rows that replace them.
     fn replace_everything(&self) -> Result<(), StoreError>;
 
     /// Writes a row.
@@ -170,7 +170,7 @@ pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", table.name())))
 }
 
-/// Any of redb's errors.
+/// Converts any error of redb.
 pub(crate) fn storage(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(reason) => StoreError::Corrupt(reason),
@@ -180,7 +180,7 @@ pub(crate) fn storage(error: impl Into<redb::Error>) -> StoreError {
 
 type OpenTable = Rc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
 
-/// The mark that the disk failed: redb refuses everything from then on.
+/// A mark that is set when the disk fails: redb refuses everything from then on.
 #[derive(Default)]
 struct Failure(Cell<bool>);
 
@@ -193,7 +193,7 @@ impl Failure {
     }
 }
 
-/// A view of one moment.
+/// A read transaction: a view of one moment.
 pub(crate) struct ReadTx {
     tx: ReadTransaction,
     open: RefCell<HashMap<Table, OpenTable>>,
@@ -209,7 +209,7 @@ impl ReadTx {
         }
     }
 
-    /// Whether the disk failed under it.
+    /// Returns whether the disk failed during this transaction.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.0.get()
     }
@@ -249,7 +249,7 @@ impl Rows for ReadTx {
 
 #[cfg(test)]
 thread_local! {
-    /// How many rows this thread has seen: what an index is for.
+    /// The number of rows that this thread has read. Indexes exist to keep it small.
     pub(crate) static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -289,7 +289,7 @@ fn visit(
     }
 }
 
-/// A change under way, one of a batch.
+/// A write transaction, shared by the jobs of a batch.
 pub(crate) struct WriteTx {
     tx: WriteTransaction,
     dirty: Cell<bool>,
@@ -309,7 +309,7 @@ impl WriteTx {
         }
     }
 
-    /// Whether the disk failed under it.
+    /// Returns whether the disk failed during this transaction.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.0.get()
     }
@@ -319,17 +319,17 @@ impl WriteTx {
             .note(self.tx.open_table(table.definition()).map_err(storage))
     }
 
-    /// What comes now is part of this request.
+    /// Begins a job: the following writes belong to this request.
     pub(super) fn begin(&self, request: Option<Uuid>) {
         self.request.set(request);
     }
 
-    /// Whether something was written since this was last asked.
+    /// Returns whether anything was written since the last call.
     pub(super) fn take_dirty(&self) -> bool {
         self.dirty.replace(false)
     }
 
-    /// The transaction itself, and what was written in it.
+    /// Returns the transaction itself, and its write set.
     pub(super) fn into_parts(self) -> (WriteTransaction, WriteSet) {
         (self.tx, self.writes.into_inner())
     }

@@ -1,41 +1,39 @@
-//! All tables of the database, and its schema version.
+//! The schema of the database: its version, its tables, and the steps from older versions.
 //!
-//! Owns the names and the keys of the tables, and the steps from older schemas. It must not know
-//! what the rows mean, nor when a step runs (`migrate`). Rows are JSON unless said otherwise; keys
-//! are bytes whose order is the order of reading. A server's rows begin with its id and a zero
-//! byte, which no id holds.
+//! Owns the list of steps, and the rows of [`Table::Meta`]. It must not know what the other rows mean, nor when a step
+//! runs (`migration`).
 
 use redb::WriteTransaction;
 
 use super::older_schemas as older;
+use crate::store::error::StoreError;
 use crate::store::table::Table;
 
-use crate::store::error::StoreError;
-
-/// The schema this release writes.
+/// The version of the schema that this release writes.
 pub(crate) const VERSION: u64 = 2;
 
-/// In [`Table::Meta`]: the schema's version, and the database's life.
+/// The key of the schema's version in [`Table::Meta`].
 pub(super) const SCHEMA: &[u8] = b"schema";
+/// The key of the database's incarnation in [`Table::Meta`].
 pub(super) const INCARNATION: &[u8] = b"incarnation";
 
-/// What a release writes, and the way there from what older ones wrote.
+/// The schema that a release writes, and the steps to it from older schemas.
 pub(crate) struct Schema {
     pub(crate) version: u64,
     pub(crate) tables: &'static [Table],
-    /// In the order of their versions, without a gap.
+    /// The steps in the order of their versions, without a gap.
     pub(crate) steps: &'static [Step],
 }
 
-/// From one version to the next.
+/// The step from one version to the next.
 pub(crate) struct Step {
-    /// The version that it makes of the one before.
+    /// The version after the step.
     pub(crate) to: u64,
-    /// Runs in a transaction of its own, with the version's own row.
+    /// Runs the step, in a transaction of its own that also writes the new version.
     pub(crate) run: fn(&WriteTransaction) -> Result<(), StoreError>,
 }
 
-/// This release's. Schema 1 is the first: no step leads to it.
+/// The schema of this release. Schema 1 was the first: no step leads to it.
 pub(crate) const CURRENT: Schema = Schema {
     version: VERSION,
     tables: Table::ALL,
@@ -45,9 +43,9 @@ pub(crate) const CURRENT: Schema = Schema {
     }],
 };
 
-/// The bytes of a row that has a fixed length.
+/// Returns the bytes of a row that has a fixed length.
 pub(crate) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
     bytes
         .try_into()
-        .map_err(|_| StoreError::Corrupt(format!("{} bytes where {N} belong", bytes.len())))
+        .map_err(|_| StoreError::Corrupt(format!("{} bytes instead of {N}", bytes.len())))
 }

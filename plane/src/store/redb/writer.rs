@@ -1,9 +1,8 @@
-//! The one writer: a thread that takes what waits and commits it together.
+//! The one writer: a thread that commits all waiting jobs together.
 //!
-//! Owns the batches, their durability, and when the database is opened again after an I/O error. It
-//! must not know what a job writes. Concurrent callers share one fsync: that is what makes durable
-//! before acknowledged affordable. A batch of metrics alone is committed without fsync, and made
-//! durable [`LAZY`] later at the latest.
+//! Owns the batches, their durability, and when the database is reopened after an I/O error. It must not know what a job
+//! writes. Concurrent callers share one fsync, so that acknowledging only what is durable stays affordable. A batch of
+//! metrics alone is committed without fsync, and becomes durable [`LAZY`] later at the latest.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -19,40 +18,40 @@ use super::rows::{WriteTx, storage};
 use super::writer_metrics::{CommitKind, WriterMetrics};
 use crate::store::error::StoreError;
 
-/// How long metrics may wait for their fsync.
+/// The longest time that metrics may wait for their fsync.
 const LAZY: Duration = Duration::from_secs(2);
 
-/// How long a database that could not be opened again is left alone, when nobody writes.
+/// The pause between two attempts to reopen the database, if no job arrives.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long the writer sleeps when nothing waits for it.
+/// The longest sleep of the writer, if it has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Bounds how long the first of a batch waits for the last.
+/// The largest batch. It limits how long the first job of a batch waits for the last.
 const BATCH: usize = 256;
 
-/// What a job did to the transaction.
+/// The effect of a job on the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing: refused, or nothing to do.
+    /// The job wrote nothing: it was refused, or had nothing to do.
     Nothing,
-    /// Wrote what may be lost in a crash.
+    /// The job wrote what may be lost in a crash.
     Lazy,
-    /// Wrote what must be on disk before it is acknowledged.
+    /// The job wrote what must be on disk before it is acknowledged.
     Durable,
-    /// Broke the rules; the transaction is worth nothing any more.
+    /// The job broke the store's rules; the transaction must be aborted.
     Broken(&'static str),
 }
 
-/// Something to write.
+/// A job for the writer.
 pub(crate) trait Job: Send {
-    /// Decides and writes.
+    /// Decides and writes, in the transaction of the batch.
     fn run(&mut self, tx: &WriteTx) -> Verdict;
-    /// Tells who waits, after the commit or its failure.
+    /// Answers the caller, after the commit or its failure.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-/// Nothing to write, but a reason to look after the database.
+/// A job that writes nothing, but makes the writer reopen a database that failed.
 pub(crate) struct Wake;
 
 impl Job for Wake {
@@ -63,23 +62,23 @@ impl Job for Wake {
     fn finish(self: Box<Self>, _: Result<(), StoreError>) {}
 }
 
-/// Someone who follows the commits.
+/// A function called with the write set of each commit.
 type Follower = Box<dyn Fn(&WriteSet) + Send + Sync>;
 
-/// Those who follow the commits, in the order of the commits.
+/// All followers. They are called in the order of the commits.
 #[derive(Default)]
 pub(crate) struct Followers(RwLock<Vec<Follower>>);
 
 impl Followers {
-    /// Hands every commit from now on to `follower`, on the writer's thread: it must be quick and must not wait.
+    /// Passes the write set of every later commit to `follower`, which must be quick and must not wait.
     pub(crate) fn add(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
         let mut followers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         followers.push(Box::new(follower));
     }
 
-    fn tell(&self, writes: &WriteSet) {
+    fn notify(&self, writes: &WriteSet) {
         for follower in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            // A panic must not take the writer with it.
+            // A panic must not end the writer.
             if catch_unwind(AssertUnwindSafe(|| follower(writes))).is_err() {
                 tracing::error!("a follower of the commits panicked; it may have missed one");
             }
@@ -87,8 +86,8 @@ impl Followers {
     }
 }
 
-/// Runs until all senders are gone; then makes durable what is not yet.
-pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &WriterMetrics, followers: &Followers) {
+/// Runs until all senders are gone, then makes the last metrics durable.
+pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, metrics: &WriterMetrics, followers: &Followers) {
     let mut lazy_since: Option<Instant> = None;
     loop {
         let patience = patience(handle.is_open(), lazy_since);
@@ -100,74 +99,74 @@ pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, measured: &Wri
         let overdue = lazy_since.is_some_and(|since| since.elapsed() >= LAZY);
         if batch.is_empty() && !overdue {
             if !handle.is_open() {
-                handle.reopen_or_say();
+                handle.reopen_or_log();
             }
             continue;
         }
         lazy_since = lazy_after(
-            commit(handle, batch, overdue, measured, followers),
+            commit(handle, batch, overdue, metrics, followers),
             lazy_since,
             Instant::now(),
         );
     }
     if lazy_since.is_some() {
-        commit(handle, Vec::new(), true, measured, followers);
+        commit(handle, Vec::new(), true, metrics, followers);
     }
 }
 
-/// How long to wait for the next job. Readers wait for nobody: a closed database is opened for them.
+/// Returns how long to wait for the next job. A closed database is retried soon, because readers need it too.
 fn patience(open: bool, lazy_since: Option<Instant>) -> Duration {
     let patience = lazy_since.map_or(IDLE, |since| LAZY.saturating_sub(since.elapsed()));
     if open { patience } else { patience.min(RETRY) }
 }
 
-/// Since when metrics wait for their fsync, after a commit.
+/// Returns the time since which metrics wait for their fsync, after a commit.
 fn lazy_after(committed: Verdict, since: Option<Instant>, now: Instant) -> Option<Instant> {
     match committed {
         Verdict::Nothing => since,
         Verdict::Lazy => since.or(Some(now)),
         Verdict::Durable => None,
-        // The disk is full or gone: the next try is later, not at once and for ever.
+        // The disk is full or gone: retry later, not in a tight loop.
         Verdict::Broken(_) => since.map(|_| now),
     }
 }
 
-/// Runs a batch in one transaction and tells everybody. Says what was committed.
+/// Runs a batch in one transaction and answers its callers. Returns the kind of commit.
 fn commit(
     handle: &Handle,
     mut batch: Vec<Box<dyn Job>>,
     overdue: bool,
-    measured: &WriterMetrics,
+    metrics: &WriterMetrics,
     followers: &Followers,
 ) -> Verdict {
     let began = Instant::now();
     let outcome = attempt(handle, &mut batch, overdue);
-    let (verdict, told) = match outcome {
+    let (verdict, result) = match outcome {
         Ok((verdict, writes)) => {
-            // Before anybody is answered: whoever was answered finds that the others were woken.
-            followers.tell(&writes);
+            // Before the callers are answered, so that an answered caller finds all waiters woken.
+            followers.notify(&writes);
             (verdict, Ok(()))
         }
         Err(error) => {
             tracing::error!("a commit failed: {error}");
-            // redb refuses everything after an I/O error until the database is opened again.
+            // After an I/O error redb refuses everything until the database is reopened.
             if matches!(error, StoreError::Unavailable(_)) && handle.is_open() {
-                handle.reopen_or_say();
+                handle.reopen_or_log();
             }
             (Verdict::Broken("the commit failed"), Err(error))
         }
     };
-    let ended = match verdict {
+    let kind = match verdict {
         Verdict::Nothing => None,
         Verdict::Lazy => Some(CommitKind::Lazy),
         Verdict::Durable => Some(CommitKind::Durable),
         Verdict::Broken(_) => Some(CommitKind::Failed),
     };
-    if let Some(ended) = ended {
-        measured.committed(ended, batch.len(), began.elapsed());
+    if let Some(kind) = kind {
+        metrics.observe(kind, batch.len(), began.elapsed());
     }
     for job in batch {
-        job.finish(told.clone());
+        job.finish(result.clone());
     }
     verdict
 }
@@ -177,13 +176,13 @@ fn attempt(handle: &Handle, batch: &mut [Box<dyn Job>], overdue: bool) -> Result
         handle.reopen()?;
     }
     handle.check_room()?;
-    // What redb meets in a file that went bad under it may make it panic: the next batch, and the
-    // one that waits now, must be answered all the same.
+    // A file that was damaged while open may make redb panic. The callers of this batch and of the next must be answered
+    // all the same.
     catch_unwind(AssertUnwindSafe(|| write(begin(handle)?, batch, overdue)))
         .unwrap_or_else(|_| Err(StoreError::Unavailable("a commit panicked".to_owned())))
 }
 
-/// A transaction. That the disk failed after the last commit shows only now, and is nobody's fault.
+/// Begins a transaction. A disk that failed after the last commit is noticed only here: reopen and try once more.
 fn begin(handle: &Handle) -> Result<WriteTx, StoreError> {
     let begun = handle.begin_write();
     if matches!(begun, Err(StoreError::Unavailable(_))) {
@@ -199,7 +198,7 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verd
         if tx.has_failed() {
             return Err(failed());
         }
-        // A panic in a job must not take the writer with it, nor leave half of itself behind.
+        // A panic in a job must not end the writer, and must not leave half of its writes.
         let ran = catch_unwind(AssertUnwindSafe(|| job.run(&tx))).unwrap_or(Verdict::Broken("it panicked"));
         match ran {
             Verdict::Nothing => {}
@@ -219,16 +218,17 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verd
         return Err(failed());
     }
     let (tx, writes) = tx.into_parts();
-    settle(tx, verdict)?;
+    finish(tx, verdict)?;
     Ok((verdict, writes))
 }
 
-/// The disk failed while a change was decided or written; its own answer says how.
+/// The error for the rest of a batch whose transaction met a disk failure. The job that met it returns the details.
 fn failed() -> StoreError {
-    StoreError::Unavailable("the disk failed under a change".to_owned())
+    StoreError::Unavailable("the disk failed during a change".to_owned())
 }
 
-fn settle(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> {
+/// Commits with the durability of `verdict`, or aborts.
+fn finish(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> {
     let durability = match verdict {
         Verdict::Durable => Durability::Immediate,
         Verdict::Lazy => Durability::None,
@@ -236,8 +236,8 @@ fn settle(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> 
     };
     tx.set_durability(durability)
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    // Users choose what is in it: no crafted value may make a torn commit look whole.
-    // A state of the allocator with every commit would be of no use: every opening verifies all.
+    // Users choose the values: no crafted value may make a torn commit look complete. Saving the allocator's state with
+    // every commit (redb's quick repair) would be of no use, because every opening verifies all pages.
     tx.set_two_phase_commit(true);
     tx.commit().map_err(storage)
 }

@@ -1,6 +1,6 @@
-//! What the writer measures: its commits, how long they take, how many share one.
+//! The metrics of the writer: its commits, their duration, and the number of jobs in each.
 //!
-//! Owns the numbers and their names. It must not decide anything.
+//! Owns the metrics and their names. It must not decide anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use wgctl::program::metrics::seconds;
 
-/// How a commit ended.
+/// The outcome of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum CommitKind {
-    /// On disk.
+    /// The commit is on disk.
     Durable,
-    /// To be on disk within seconds.
+    /// The commit will be on disk within seconds.
     Lazy,
-    /// Not at all.
+    /// The commit failed.
     Failed,
 }
 
@@ -41,55 +41,59 @@ struct Labels {
     outcome: &'static str,
 }
 
-/// The numbers. Cloning shares them.
+/// A shared handle to the metrics.
 #[derive(Debug, Clone)]
-pub(crate) struct WriterMetrics(Arc<Numbers>);
+pub(crate) struct WriterMetrics(Arc<Families>);
 
 #[derive(Debug)]
-struct Numbers {
+struct Families {
     commits: Family<Labels, Counter>,
-    took: Histogram,
+    duration: Histogram,
     jobs: Histogram,
 }
 
 impl Default for WriterMetrics {
     fn default() -> Self {
         let commits = Family::default();
-        for ended in CommitKind::ALL {
-            drop(commits.get_or_create(&ended.labels()));
+        for kind in CommitKind::ALL {
+            drop(commits.get_or_create(&kind.labels()));
         }
-        Self(Arc::new(Numbers {
+        Self(Arc::new(Families {
             commits,
-            took: seconds(),
+            duration: seconds(),
             jobs: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
         }))
     }
 }
 
 impl WriterMetrics {
-    /// A transaction of so many jobs ended.
-    pub(super) fn committed(&self, ended: CommitKind, jobs: usize, took: Duration) {
-        self.0.commits.get_or_create(&ended.labels()).inc();
-        self.0.took.observe(took.as_secs_f64());
+    /// Counts a transaction with this number of jobs.
+    pub(super) fn observe(&self, kind: CommitKind, jobs: usize, duration: Duration) {
+        self.0.commits.get_or_create(&kind.labels()).inc();
+        self.0.duration.observe(duration.as_secs_f64());
         self.0.jobs.observe(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
     }
 
-    /// Shows them.
+    /// Registers the metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Numbers { commits, took, jobs } = &*self.0;
+        let Families {
+            commits,
+            duration,
+            jobs,
+        } = &*self.0;
         registry.register(
             "sentrazone_store_commits",
-            "Transactions by how they ended: on disk, to be there within seconds (metrics only), or failed",
+            "Transactions by outcome: on disk, on disk within seconds (metrics only), or failed",
             commits.clone(),
         );
         registry.register(
             "sentrazone_store_commit_duration_seconds",
-            "How long a transaction took, from its first job to the disk",
-            took.clone(),
+            "Duration of a transaction, from its first change to the disk",
+            duration.clone(),
         );
         registry.register(
             "sentrazone_store_commit_jobs",
-            "How many changes and recordings shared one transaction",
+            "Number of changes and reports that shared one transaction",
             jobs.clone(),
         );
     }

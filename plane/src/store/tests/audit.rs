@@ -38,7 +38,7 @@ async fn write(store: &Store, who: &str, now: Timestamp, entries: Vec<Entry>) {
 
 fn verified(store: &Store, expected: Expected) -> Verification {
     let read = store.read(|tx| {
-        let beginning = tx.audit_beginning()?;
+        let beginning = tx.audit_extent()?;
         let mut verifier = Verifier::new(expected);
         if let Some(stub) = &beginning.pruned {
             verifier.pruned(stub);
@@ -434,7 +434,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
     let store = signed(&folder);
     let mark = async || {
         store
-            .record(|tx: &dyn LossyWrite| tx.mark_audit(&signer(), at(9)))
+            .record(|tx: &dyn LossyWrite| tx.checkpoint_audit(&signer(), at(9)))
             .await
             .unwrap()
     };

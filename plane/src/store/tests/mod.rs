@@ -84,7 +84,7 @@ fn users(store: &Store) -> usize {
 }
 
 fn audit_rows(store: &Store) -> u64 {
-    let beginning = store.read(|tx| tx.audit_beginning());
+    let beginning = store.read(|tx| tx.audit_extent());
     beginning.unwrap().head.id
 }
 

@@ -61,7 +61,7 @@ pub(super) fn verify(store: &Store, when: &str) {
 
 /// The log's chain holds from its beginning to its head.
 pub(super) fn verify_log(tx: &ReadTx, when: &str) -> Result<Vec<AuditRecord>, StoreError> {
-    let beginning = tx.audit_beginning()?;
+    let beginning = tx.audit_extent()?;
     let mut verifier = Verifier::new(Expected::default());
     if let Some(stub) = &beginning.pruned {
         verifier.pruned(stub);

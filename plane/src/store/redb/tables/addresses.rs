@@ -1,7 +1,7 @@
-//! Who has which addresses of a server, and which of its pools are free.
+//! The addresses of a server: their owners, and the free addresses of its pools.
 //!
-//! Owns two tables: the spans in use, by their first address, each with its owner (they never
-//! overlap), and the free runs of the pools. Both answer in logarithmic time.
+//! Owns two tables: the spans in use, by their first address, each with its owner (they never overlap), and the free
+//! runs of the pools. Lookups in both take logarithmic time.
 
 use crate::model::pool::{self, Pool, Run, Runs};
 use crate::model::records::SERVER_ITSELF;
@@ -11,7 +11,7 @@ use wgctl::{PeerId, ServerId};
 
 use crate::store::error::StoreError;
 use crate::store::redb::row_key;
-use crate::store::redb::rows::{Order, Rows, WriteRows};
+use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::redb::schema::fixed;
 use crate::store::table::Table;
 
@@ -22,7 +22,7 @@ const fn family(net: &IpNet) -> u8 {
     }
 }
 
-/// A family's rows of a server.
+/// Returns the prefix of the keys of one family of a server.
 fn family_key(server: &ServerId, family: u8) -> Vec<u8> {
     row_key::of(server, &[family])
 }
@@ -37,7 +37,7 @@ fn first_of(key: &[u8]) -> u128 {
     u128::from_be_bytes(row_key::tail(key))
 }
 
-/// The row with the highest first address that is not above `first`.
+/// Returns the row with the highest first address that is not above `first`.
 fn at_or_below(
     rows: &impl Rows,
     table: Table,
@@ -45,12 +45,12 @@ fn at_or_below(
     family: u8,
     first: u128,
 ) -> Result<Option<(u128, Vec<u8>)>, StoreError> {
-    let span = crate::store::redb::rows::Span::under(&family_key(server, family)).to(span_key(server, family, first));
+    let span = Span::under(&family_key(server, family)).to(span_key(server, family, first));
     let found = rows.some(table, span, Order::Down, 1)?;
     Ok(found.into_iter().next().map(|(key, value)| (first_of(&key), value)))
 }
 
-/// The free runs of one pool, as `crate::model::pool` wants them.
+/// The free runs of one family of a server, for [`crate::model::pool`].
 struct FreeRuns<'a, R> {
     rows: &'a R,
     server: &'a ServerId,
@@ -98,8 +98,8 @@ impl<R: Rows> ReadSpans for R {
         let wanted = Run::of(net);
         let family = family(net);
         let mut from = wanted.last;
-        // Downwards from the network's end: spans never overlap, so the first that ends before it
-        // begins is the last one to look at. Only `except`'s own spans make this go on.
+        // Read downwards from the end of the network. Spans never overlap, so the search ends at the first span that
+        // ends before the network begins. Only spans of `except` are passed over.
         while let Some((first, value)) = at_or_below(self, Table::Spans, server, family, from)? {
             let (last, owner) = value.split_at_checked(16).unwrap_or_default();
             let owner = PeerId::from_bytes(fixed(owner)?);
@@ -118,7 +118,7 @@ impl<R: Rows> ReadSpans for R {
     }
 
     fn first_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<Run>, StoreError> {
-        let span = crate::store::redb::rows::Span::under(&family_key(server, family(&pool.net())));
+        let span = Span::under(&family_key(server, family(&pool.net())));
         let lowest = self.some(Table::FreeRuns, span, Order::Up, 1)?;
         lowest.first().map(|(key, last)| run(first_of(key), last)).transpose()
     }
@@ -147,7 +147,7 @@ impl<R: WriteRows> WriteSpans for R {
                 family: family(net),
             };
             if !pool::take(&mut free, common)? {
-                return Err(StoreError::Broken("an address was given that is not free"));
+                return Err(StoreError::Broken("an address was assigned that is not free"));
             }
         }
         put_span(self, server, net, owner)
@@ -166,7 +166,7 @@ impl<R: WriteRows> WriteSpans for R {
     }
 }
 
-/// The part of `net` that lies in what a pool may give.
+/// Returns the parts of `net` that lie in the assignable addresses of the pools.
 fn in_pools(pools: &[Pool], net: &IpNet) -> impl Iterator<Item = Run> {
     let wanted = Run::of(net);
     pools

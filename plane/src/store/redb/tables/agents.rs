@@ -1,4 +1,4 @@
-//! What agents told: their state, their peers' counters, and which peers their kernels refused.
+//! The reports of agents: confirmations, measurements, peers' counters, and the peers that their kernels refused.
 
 use crate::store::transaction::{LossyWriteAgents, ReadAgents};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! API tokens: records, the hashes they are known by, their names, and when each was last used.
+//! API tokens: their records, the indexes by hash and by name, and the time of each token's last use.
 
 use crate::store::transaction::{LossyWriteTokens, ReadTokens, WriteTokens};
 use wgctl::Timestamp;

@@ -1,4 +1,4 @@
-//! History: one packed hour a row, by time first, so that the fleet is read in order of time.
+//! History: one packed hour a row. Keys begin with the time, so that the fleet is read in order of time.
 
 use crate::store::transaction::{LossyWriteHistory, ReadHistory};
 use wgctl::ServerId;

@@ -1,4 +1,4 @@
-//! First answers to creating requests, kept so that a request sent again gets the same one.
+//! Answers to creating requests, stored so that a repeated request gets the same answer.
 
 use crate::store::transaction::{LossyWriteAnswers, ReadAnswers, WriteAnswers};
 use wgctl::Timestamp;
@@ -9,7 +9,7 @@ use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::table::Table;
 
-/// A moment as a key: moments before 1970 count as 1970.
+/// Encodes a time as a key. Times before 1970 become 1970.
 fn moment(at: Timestamp) -> [u8; 8] {
     u64::try_from(at.unix()).unwrap_or(0).to_be_bytes()
 }

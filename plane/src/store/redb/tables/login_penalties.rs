@@ -1,5 +1,5 @@
-//! What failed logins cost an account. Accounts are known by the hash of what was typed: text of
-//! any length, by anybody, must not fill the disk.
+//! Penalties of accounts for failed logins. The key is the hash of the typed email, so that unauthenticated input of
+//! any length cannot fill the disk.
 
 use crate::store::transaction::{LossyWritePenalties, ReadPenalties, WritePenalties};
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! The entities' rows: one file an entity, with the primitives to read and to write it.
+//! The rows of each entity: one file an entity, which implements the traits to read and to write it.
 
 pub(crate) mod addresses;
 pub(crate) mod agents;

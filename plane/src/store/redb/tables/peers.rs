@@ -1,4 +1,4 @@
-//! Peers, in the order they were made, and the indexes that keep names and keys unique.
+//! Peers, in order of creation, and the indexes that keep names and keys unique.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
 use crate::store::redb::schema::fixed;
 use crate::store::table::Table;
 
-/// So few peers are looked up one by one; a walk through all rows of their server would cost more.
+/// Fewer peers than this are looked up one by one, because reading all rows of their server would cost more.
 const FEW: usize = 64;
 
 impl<R: Rows> ReadPeers for R {

@@ -1,4 +1,4 @@
-//! The stock of prekeys: keys that an agent made and sealed for peers to come.
+//! The stock of prekeys: keys that an agent generated and sealed for future peers.
 
 use crate::store::transaction::{LossyWritePrekeys, ReadPrekeys};
 use std::ops::ControlFlow;

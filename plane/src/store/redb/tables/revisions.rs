@@ -1,4 +1,4 @@
-//! What changed at which revision of a server's desired state, so that agents fetch differences.
+//! The changes of a server's desired state, by revision, so that agents fetch only the difference.
 
 use crate::store::transaction::{Changes, ReadChanges, WriteRevisions};
 use std::ops::ControlFlow;
@@ -11,10 +11,10 @@ use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, WriteRows};
 use crate::store::table::Table;
 
-/// The interface, where a peer's id would be: no peer has it.
+/// Stands for the interface in place of a peer's id. No peer has this id.
 const INTERFACE: [u8; 16] = [0; 16];
 
-/// Adds one row of the table to what changed.
+/// Adds one row of the table to the changes.
 fn add(changes: &mut Changes, row: &[u8]) -> Result<(), StoreError> {
     let broken = || StoreError::Corrupt(format!("changes: a row of {} bytes", row.len()));
     let (subject, request) = row.split_first_chunk::<16>().ok_or_else(broken)?;
@@ -24,7 +24,7 @@ fn add(changes: &mut Changes, row: &[u8]) -> Result<(), StoreError> {
     }
     if !request.is_empty() {
         let request = Uuid::from_bytes(request.try_into().map_err(|_| broken())?);
-        // One request may change many peers, each a revision.
+        // One request may change many peers, each with a revision of its own.
         if changes.requests.last() != Some(&request) {
             changes.requests.push(request);
         }

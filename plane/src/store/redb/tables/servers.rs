@@ -18,7 +18,7 @@ fn id_key(id: &ServerId) -> &[u8] {
     id.as_str().as_bytes()
 }
 
-/// All rows of a table by their servers' ids.
+/// Returns all rows of a table by their servers' ids.
 fn by_id<T: DeserializeOwned>(rows: &impl Rows, table: Table) -> Result<HashMap<Vec<u8>, T>, StoreError> {
     let mut found = HashMap::new();
     rows.visit(table, Span::under(&[]), Order::Up, |id, value| {

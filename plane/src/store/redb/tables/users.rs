@@ -1,4 +1,4 @@
-//! The people with an account.
+//! User accounts, and the index by email.
 
 use crate::store::transaction::{ReadUsers, WriteUsers};
 use wgctl::name::{Email, UserId};

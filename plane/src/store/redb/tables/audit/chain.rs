@@ -1,7 +1,6 @@
-//! Where the chain of hashes has come to, and the checkpoints beside it.
+//! The rows of the audit log's chain: its head, the statement of removed records, and checkpoints.
 //!
-//! Owns the head's row, and what "the clock was set back" means. It must not hash: that is the
-//! shared library's.
+//! Owns the keys of those rows. It must not decide what the next record is: that is the model's (`audit_chain`).
 
 use wgctl::Timestamp;
 use wgctl::api::{AuditRecord, Head};
@@ -12,12 +11,13 @@ use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
 use crate::store::table::Table;
 
-/// In [`Table::AuditChain`].
+/// The key of the head in [`Table::AuditChain`].
 pub(crate) const HEAD: &[u8] = b"head";
+/// The key of the statement of removed records in [`Table::AuditChain`].
 pub(crate) const PRUNED: &[u8] = b"pruned";
 
-/// Where the chain has come to.
-pub(super) fn chain(rows: &impl Rows) -> Result<Chain, StoreError> {
+/// Returns the chain up to the newest record.
+pub(super) fn read_chain(rows: &impl Rows) -> Result<Chain, StoreError> {
     if let Some(chain) = rows.json(Table::AuditChain, HEAD)? {
         return Ok(chain);
     }
@@ -25,24 +25,25 @@ pub(super) fn chain(rows: &impl Rows) -> Result<Chain, StoreError> {
     let Some((_, value)) = newest.first() else {
         return Ok(Chain::default());
     };
-    // No number is given twice, whatever became of the head's row.
+    // If the row of the head is lost, the newest record still prevents that a number is used twice.
     let record: AuditRecord = parse(Table::Audit, value)?;
     let mut chain = Chain::default();
     chain.extend(&record);
     Ok(chain)
 }
 
-/// Writes the plane's word for the log at `head`.
+/// Signs `head` and writes the checkpoint.
 pub(super) fn put_checkpoint(
     tx: &impl WriteRows,
     signer: &Signer,
     head: Head,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let checkpoint = signer.checkpoint(head, now).map_err(unsigned)?;
+    let checkpoint = signer.checkpoint(head, now).map_err(signing_error)?;
     tx.put_json(Table::AuditCheckpoints, &head.id.to_be_bytes(), &checkpoint)
 }
 
-pub(super) fn unsigned(error: KeyRefused) -> StoreError {
-    StoreError::Unavailable(format!("the audit log's checkpoint cannot be signed: {error}"))
+/// The error of a signature that failed.
+pub(super) fn signing_error(error: KeyRefused) -> StoreError {
+    StoreError::Unavailable(format!("the audit log cannot be signed: {error}"))
 }

@@ -1,7 +1,7 @@
-//! Which records an actor, an action or a target has.
+//! The indexes of the audit log by actor, by action and by target.
 //!
-//! Owns the indexes' keys: a text, a zero byte, the record's number. A target is found under itself
-//! and under what it is below, to a depth that no stranger's text can exceed.
+//! Owns the indexes' keys: a text, a zero byte, the record's number. A target is indexed under itself and under its
+//! ancestors, to a limited depth, so that untrusted text cannot cause many rows.
 
 use wgctl::api::AuditRecord;
 
@@ -10,10 +10,10 @@ use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::table::Table;
 
-/// How many parts of a target are indexed; what is deeper is found by what it is below.
+/// The number of parts of a target that are indexed. A deeper target is found by its indexed ancestor.
 const DEPTH: usize = 3;
 
-/// Numbers of records in an index, under one text.
+/// The numbers of the records that one index has under one text.
 pub(super) struct Index {
     table: Table,
     prefix: Vec<u8>,
@@ -27,12 +27,12 @@ impl Index {
         }
     }
 
-    /// Of all targets that `target` may be asked for by; there may be others among them.
+    /// Makes the index that contains all records below `target`. It may contain others too.
     pub(super) fn of_target(target: &str) -> Self {
         Self::of(Table::AuditTargets, ancestors(target).last().unwrap_or(target))
     }
 
-    /// The greatest number that is not above `most`.
+    /// Returns the greatest number that is not above `most`.
     pub(super) fn at_most(&self, rows: &impl Rows, most: u64) -> Result<Option<u64>, StoreError> {
         let span = Span::under(&self.prefix).to(key(&self.prefix, most));
         let found = rows.some(self.table, span, Order::Down, 1)?;
@@ -42,7 +42,7 @@ impl Index {
 
 fn prefix(text: &str) -> Vec<u8> {
     let mut prefix = text.as_bytes().to_vec();
-    // Texts of the log hold no control character; whoever asks may.
+    // Texts in the log have no control characters, but the text of a query may.
     prefix.retain(|byte| *byte != 0);
     prefix.push(0);
     prefix
@@ -54,7 +54,7 @@ fn key(prefix: &[u8], number: u64) -> Vec<u8> {
     key
 }
 
-/// What a target is indexed under: `a`, `a/b`, `a/b/c` for `a/b/c/d`.
+/// Returns the texts under which a target is indexed: `a`, `a/b`, `a/b/c` for `a/b/c/d`.
 fn ancestors(target: &str) -> impl Iterator<Item = &str> {
     let cuts = target.match_indices('/').map(|(at, _)| at).chain([target.len()]);
     cuts.take(DEPTH).filter_map(|at| target.get(..at))
@@ -73,12 +73,12 @@ fn keys(record: &AuditRecord) -> impl Iterator<Item = (Table, Vec<u8>)> {
         .map(move |(table, text)| (table, key(&prefix(text), id)))
 }
 
-/// Writes a record's rows in the indexes.
+/// Writes the rows of a record in the indexes.
 pub(super) fn put(tx: &impl WriteRows, record: &AuditRecord) -> Result<(), StoreError> {
     keys(record).try_for_each(|(table, key)| tx.put(table, &key, &[]))
 }
 
-/// Removes them.
+/// Removes the rows of a record from the indexes.
 pub(super) fn erase(tx: &impl WriteRows, record: &AuditRecord) -> Result<(), StoreError> {
     keys(record).try_for_each(|(table, key)| tx.erase(table, &key))
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_found_by_what_it_is_below() {
+    fn a_target_is_found_by_its_ancestors() {
         let of = |target| ancestors(target).collect::<Vec<_>>();
         assert_eq!(of("la"), ["la"]);
         assert_eq!(of("la/alice"), ["la", "la/alice"]);

@@ -1,13 +1,13 @@
-//! The audit log. Rows are appended by the store itself, in the transaction of what they tell.
+//! The audit log. The store appends the records itself, in the transaction of the change that they describe.
 //!
-//! Owns the log's primitives: the chain of hashes, checkpoints and what was pruned (`chain`), the
-//! indexes (`index`) and reading through them (`walk`). It must not decide what is told, nor when.
+//! Owns the rows of the log: the chain's head, checkpoints and the statement of removed records (`chain`), the indexes
+//! (`index`), and queries that use them (`query`). It must not decide the content of a record, nor when one is written.
 
 pub(crate) mod chain;
 mod index;
 mod query;
 
-use crate::store::transaction::{AuditFilter, Beginning, LossyWriteAudit, ReadAudit, WriteAudit};
+use crate::store::transaction::{AuditExtent, AuditFilter, LossyWriteAudit, ReadAudit, WriteAudit};
 use std::ops::ControlFlow;
 
 use wgctl::Timestamp;
@@ -20,7 +20,7 @@ use crate::store::error::StoreError;
 use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
 use crate::store::table::Table;
-use chain::{chain, put_checkpoint};
+use chain::{put_checkpoint, read_chain};
 
 impl<R: Rows> ReadAudit for R {
     fn audit_newest(&self, filter: &AuditFilter, offset: usize, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
@@ -33,7 +33,7 @@ impl<R: Rows> ReadAudit for R {
                 .from(from.to_be_bytes().to_vec())
                 .to(to.to_be_bytes().to_vec())
         };
-        // What a record says of its own number is not yet proven: its place counts.
+        // The number in the record itself is not verified here, so its key counts.
         let records = self.some(Table::Audit, span(to), Order::Up, limit)?;
         let Some(last) = records.last().map(|(key, _)| number(key)) else {
             return Ok((Vec::new(), None));
@@ -50,10 +50,10 @@ impl<R: Rows> ReadAudit for R {
         Ok((lines, Some(last)))
     }
 
-    fn audit_beginning(&self) -> Result<Beginning, StoreError> {
-        Ok(Beginning {
+    fn audit_extent(&self) -> Result<AuditExtent, StoreError> {
+        Ok(AuditExtent {
             pruned: self.json(Table::AuditChain, chain::PRUNED)?,
-            head: chain(self)?.head,
+            head: read_chain(self)?.head,
         })
     }
 
@@ -67,8 +67,8 @@ impl<R: Rows> ReadAudit for R {
 }
 
 impl<R: WriteRows> LossyWriteAudit for R {
-    fn mark_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError> {
-        let head = chain(self)?.head;
+    fn checkpoint_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError> {
+        let head = read_chain(self)?.head;
         let covered = self.audit_checkpoint()?;
         let known = covered.is_some_and(|mark| mark.id == head.id && mark.public_key == signer.public_key());
         if head.id == 0 || known {
@@ -106,7 +106,7 @@ impl<R: WriteRows> WriteAudit for R {
             let Some((here, record)) = following else {
                 return match old.is_empty() {
                     true => Err(StoreError::AuditFault(head.id + 1)),
-                    // First what comes before it.
+                    // Remove the records before it first; the next call reports it.
                     false => Ok(ControlFlow::Break(())),
                 };
             };
@@ -119,7 +119,7 @@ impl<R: WriteRows> WriteAudit for R {
         }
         let removed = u64::try_from(old.len()).unwrap_or(u64::MAX);
         let count = known.map_or(0, |stub| stub.count) + removed;
-        let stub = signer.pruned(head, count, now).map_err(chain::unsigned)?;
+        let stub = signer.pruned(head, count, now).map_err(chain::signing_error)?;
 
         let gone = || Span::under(&[]).to(head.id.to_be_bytes().to_vec());
         for table in [Table::Audit, Table::AuditCheckpoints, Table::AuditRuns] {
@@ -132,24 +132,24 @@ impl<R: WriteRows> WriteAudit for R {
         Ok(Some((stub, removed)))
     }
 
-    fn vouch_for_audit(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError> {
+    fn sign_pruned_again(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError> {
         let Some(stub) = self.json::<Pruned>(Table::AuditChain, chain::PRUNED)? else {
             return Ok(());
         };
         let (id, hash) = (stub.id, stub.hash);
         let ours = signer.pruned(Head { id, hash }, stub.count, now);
-        self.put_json(Table::AuditChain, chain::PRUNED, &ours.map_err(chain::unsigned)?)
+        self.put_json(Table::AuditChain, chain::PRUNED, &ours.map_err(chain::signing_error)?)
     }
 }
 
-/// Appends a record of each entry.
+/// Appends one record for each entry.
 pub(crate) fn append(
     tx: &impl WriteRows,
     author: &Author,
     signer: Option<&Signer>,
     entries: &[Entry],
 ) -> Result<(), StoreError> {
-    let mut chain = chain(tx)?;
+    let mut chain = read_chain(tx)?;
     for entry in entries {
         let ChainedRecord { record, begins_run } = chain.append(author, entry);
         let number = record.id.to_be_bytes();
@@ -165,15 +165,15 @@ pub(crate) fn append(
     tx.put_json(Table::AuditChain, chain::HEAD, &chain)
 }
 
-/// Where the chain is after `record`, which stands at `place`; none where it is not as it was written,
-/// which is not signed for, and not removed.
+/// Returns the chain's head after `record`, which is stored at `place`, or none if the record is not as it was written.
+/// Such a record is never signed for, and never removed.
 fn next(head: &Head, place: u64, record: &AuditRecord) -> Option<Head> {
     let (due, hash) = (head.id + 1, record.hash);
     let as_written = (place, record.id) == (due, due) && follow(&head.hash, record) == hash;
     as_written.then_some(Head { id: due, hash })
 }
 
-/// The number at the end of a key.
+/// Returns the number at the end of a key.
 fn number(key: &[u8]) -> u64 {
     u64::from_be_bytes(row_key::tail(key))
 }

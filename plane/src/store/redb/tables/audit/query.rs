@@ -1,8 +1,8 @@
-//! ReadTx the newest records that match, without looking at the others.
+//! Queries of the audit log: the newest matching records, without reading the others.
 //!
-//! Owns the walk: every filter is a sorted set of numbers, and all are walked at once, from the
-//! highest number down, each skipping to where the others are. So the smallest set decides how much
-//! is looked at. Times are searched by halving, in runs: a clock that was set back begins another.
+//! Owns the search. Each filter is a sorted set of record numbers. All sets are read together, from the highest number
+//! down, and each skips to the position of the others, so that the smallest set determines the cost. Times are found by
+//! bisection within a run; a clock that was set back begins a new run.
 
 use std::ops::ControlFlow;
 
@@ -19,15 +19,16 @@ use crate::store::redb::rows::{Order, Rows, Span};
 use crate::store::table::Table;
 use crate::store::transaction::AuditFilter;
 
-/// A sorted set of numbers of records.
+/// A sorted set of record numbers.
 enum Numbers {
+    /// The records of an index.
     Indexed(Index),
-    /// Ranges, the highest first: first and last number, both included.
+    /// Ranges of first and last number, both included; the highest range first.
     Between(Vec<(u64, u64)>),
 }
 
 impl Numbers {
-    /// The greatest number that is not above `most`.
+    /// Returns the greatest number that is not above `most`.
     fn at_most(&self, rows: &impl Rows, most: u64) -> Result<Option<u64>, StoreError> {
         match self {
             Self::Indexed(index) => index.at_most(rows, most),
@@ -39,7 +40,7 @@ impl Numbers {
     }
 }
 
-/// Matching records, newest first.
+/// Returns matching records, newest first.
 pub(super) fn newest(
     rows: &impl Rows,
     filter: &AuditFilter,
@@ -50,7 +51,7 @@ pub(super) fn newest(
     if limit == 0 {
         return Ok(found);
     }
-    let last = chain::chain(rows)?.head.id;
+    let last = chain::read_chain(rows)?.head.id;
     let first = rows
         .json::<wgctl::api::Pruned>(Table::AuditChain, chain::PRUNED)?
         .map_or(1, |stub| stub.id + 1);
@@ -58,12 +59,12 @@ pub(super) fn newest(
     let mut skip = offset as u64;
     let mut next = last;
     if sets.is_empty() {
-        // Numbers have no gaps: the offset is a place.
+        // Numbers have no gaps, so the offset can be subtracted.
         next = last.saturating_sub(skip);
         skip = 0;
     }
     while next >= first
-        && let Some(id) = agreed(rows, &sets, next)?.filter(|id| *id >= first)
+        && let Some(id) = greatest_common(rows, &sets, next)?.filter(|id| *id >= first)
     {
         let record: Option<AuditRecord> = rows.json(Table::Audit, &id.to_be_bytes())?;
         match record.filter(|record| filter.admits(record)) {
@@ -79,8 +80,8 @@ pub(super) fn newest(
     Ok(found)
 }
 
-/// The greatest number that is in all sets and not above `most`.
-fn agreed(rows: &impl Rows, sets: &[Numbers], most: u64) -> Result<Option<u64>, StoreError> {
+/// Returns the greatest number that is in all sets and not above `most`.
+fn greatest_common(rows: &impl Rows, sets: &[Numbers], most: u64) -> Result<Option<u64>, StoreError> {
     let (mut candidate, mut agreeing) = (most, 0);
     for set in sets.iter().cycle() {
         if agreeing == sets.len() {
@@ -110,7 +111,7 @@ fn sets(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result
     Ok(sets)
 }
 
-/// Where records of the time that is asked for can be; there may be others among them.
+/// Returns the ranges that contain all records of the filter's time. They may contain others too.
 fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result<Vec<(u64, u64)>, StoreError> {
     let mut begins = vec![first];
     let later = Span::under(&[]).after(first.to_be_bytes().to_vec());
@@ -121,15 +122,15 @@ fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Res
     let mut ranges = Vec::new();
     let mut end = last + 1;
     for begin in begins.into_iter().rev() {
-        // No record of a run is older than one before it by more than the disorder.
+        // Within a run, no record is older than a record before it by more than the disorder.
         let from = match filter.since {
-            Some(since) => halve(begin, end, |id| {
+            Some(since) => bisect(begin, end, |id| {
                 Ok(time(rows, id)?.is_some_and(|at| at.after(DISORDER) < since))
             })?,
             None => begin,
         };
         let to = match filter.until {
-            Some(until) => halve(begin, end, |id| {
+            Some(until) => bisect(begin, end, |id| {
                 Ok(time(rows, id)?.is_none_or(|at| at.before(DISORDER) < until))
             })?,
             None => end,
@@ -142,9 +143,9 @@ fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Res
     Ok(ranges)
 }
 
-/// The end of the numbers from `low` on for which all that come before it can be passed over, as far
-/// as `passed` tells of a few.
-fn halve(mut low: u64, mut high: u64, passed: impl Fn(u64) -> Result<bool, StoreError>) -> Result<u64, StoreError> {
+/// Bisects the numbers from `low` to `high` (excluded). Returns the first number that is not `passed`, given that all
+/// numbers before it are.
+fn bisect(mut low: u64, mut high: u64, passed: impl Fn(u64) -> Result<bool, StoreError>) -> Result<u64, StoreError> {
     while low < high {
         let middle = low + (high - low) / 2;
         if passed(middle)? {
@@ -157,11 +158,11 @@ fn halve(mut low: u64, mut high: u64, passed: impl Fn(u64) -> Result<bool, Store
 }
 
 #[derive(Deserialize)]
-struct Dated {
+struct CreationTime {
     created_at: Timestamp,
 }
 
 fn time(rows: &impl Rows, id: u64) -> Result<Option<Timestamp>, StoreError> {
-    let dated: Option<Dated> = rows.json(Table::Audit, &id.to_be_bytes())?;
-    Ok(dated.map(|dated| dated.created_at))
+    let record: Option<CreationTime> = rows.json(Table::Audit, &id.to_be_bytes())?;
+    Ok(record.map(|record| record.created_at))
 }
