@@ -8,7 +8,7 @@ use wgctl::drift::Drift;
 use wgctl::protocol::v1::DriftReport;
 use wgctl::{ServerId, Timestamp};
 
-use super::messages::reason_line;
+use super::reason::reason_line;
 use crate::fleet::servers::existing::existing;
 use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::rules;
 use super::rules::{CreateOutcome, no_peer};
-use crate::fleet::agents::messages::reason_line;
+use crate::fleet::agents::reason::reason_line;
 use crate::fleet::servers::existing::{existing, no_server};
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal};

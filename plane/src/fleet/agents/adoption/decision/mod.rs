@@ -13,7 +13,7 @@ use wgctl::address::{host, normal};
 use wgctl::protocol::v1::{AdoptedPeer, Adoption, FoundPeer, Obstacle};
 use wgctl::{PeerId, PeerName, PublicKey, Timestamp};
 
-use crate::fleet::agents::messages;
+use crate::fleet::agents::prekeys;
 use crate::fleet::field_checks;
 use crate::fleet::peers::rules;
 use crate::fleet::views::api_objects;
@@ -126,11 +126,11 @@ impl<'a> Draft<'a> {
         if peer
             .preshared_key
             .as_ref()
-            .is_some_and(|sealed| sealed.0.len() > messages::LONGEST_SEALED)
+            .is_some_and(|sealed| sealed.0.len() > prekeys::LONGEST_SEALED)
         {
             return Err(format!(
                 "its sealed preshared key is longer than {} bytes",
-                messages::LONGEST_SEALED
+                prekeys::LONGEST_SEALED
             ));
         }
         if !self.ids.insert(peer.id) {
