@@ -8,6 +8,7 @@ mod agents;
 mod audit;
 mod backup;
 mod field_checks;
+mod housekeeping;
 mod idempotency;
 mod limits;
 mod peers;
@@ -37,15 +38,11 @@ pub use servers::agent_token::AGENT_PREFIX;
 pub use servers::existing::no_server;
 pub use views::status::{HistoryPages, HistoryQuery};
 
-use crate::history;
 pub use crate::model::authority::Authority;
 pub use crate::model::caller::{Action, Actor, Caller};
 use crate::relay::Relay;
 use crate::store::{Change, Store, StoreError};
 use crate::store::{DurableWrite, LossyWrite, Read};
-
-/// How many outlived rows are removed in one transaction.
-const SWEEP: usize = 1000;
 
 /// What the operator may set.
 #[derive(Clone)]
@@ -123,41 +120,6 @@ impl Fleet {
     #[must_use]
     pub fn connected_agents(&self) -> usize {
         self.shared.relay.polls()
-    }
-
-    /// Removes what has outlived its use (history past 72 h, old idempotency keys, penalties), now
-    /// and every minute until dropped. To be spawned once.
-    pub async fn housekeep(self) {
-        let mut minute = tokio::time::interval(Duration::from_secs(60));
-        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            minute.tick().await;
-            if let Err(error) = self.sweep().await {
-                tracing::warn!("old records could not be removed ({error}); the next try is in a minute");
-            }
-            if let Err(error) = self.keep_audit().await {
-                tracing::warn!(%error, "the audit log could not be looked after; the next try is in a minute");
-            }
-        }
-    }
-
-    /// Removes what has outlived its use.
-    pub(crate) async fn sweep(&self) -> Result<(), Refusal> {
-        let now = self.now();
-        let (oldest, _) = history::place(now.before(history::RETENTION));
-        self.store()
-            .record(move |tx: &dyn LossyWrite| tx.erase_hours_before(oldest))
-            .await
-            .map_err(Refusal::Store)?;
-        loop {
-            let swept = self
-                .store()
-                .record(move |tx: &dyn LossyWrite| sweep_some(tx, now))
-                .await;
-            if swept? < SWEEP {
-                return Ok(());
-            }
-        }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -255,12 +217,6 @@ async fn to_its_end<T: Send + 'static>(
     let done = tokio::spawn(work.in_current_span());
     done.await
         .unwrap_or_else(|error| Err(Refusal::Internal(format!("it was interrupted: {error}"))))
-}
-
-fn sweep_some(tx: &dyn LossyWrite, now: Timestamp) -> Result<usize, Refusal> {
-    let answers = tx.sweep_answers(now.before(idempotency::KEPT), SWEEP)?;
-    let penalties = tx.sweep_penalties(now.before(limits::logins::FORGOTTEN), SWEEP)?;
-    Ok(answers.max(penalties))
 }
 
 #[cfg(test)]

@@ -1,0 +1,58 @@
+//! Housekeeping: removal of expired rows once a minute, and upkeep of the audit log.
+//!
+//! Owns the schedule and the size of one transaction. The retention of each kind of row is defined
+//! where the row is.
+
+use std::time::Duration;
+
+use wgctl::Timestamp;
+
+use super::{Fleet, Refusal, idempotency, limits};
+use crate::history;
+use crate::store::LossyWrite;
+
+/// How many outlived rows are removed in one transaction.
+const SWEEP: usize = 1000;
+
+impl Fleet {
+    /// Removes what has outlived its use (history past 72 h, old idempotency keys, penalties), now
+    /// and every minute until dropped. To be spawned once.
+    pub async fn housekeep(self) {
+        let mut minute = tokio::time::interval(Duration::from_secs(60));
+        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            minute.tick().await;
+            if let Err(error) = self.sweep().await {
+                tracing::warn!("old records could not be removed ({error}); the next try is in a minute");
+            }
+            if let Err(error) = self.keep_audit().await {
+                tracing::warn!(%error, "the audit log could not be looked after; the next try is in a minute");
+            }
+        }
+    }
+
+    /// Removes what has outlived its use.
+    pub(crate) async fn sweep(&self) -> Result<(), Refusal> {
+        let now = self.now();
+        let (oldest, _) = history::place(now.before(history::RETENTION));
+        self.store()
+            .record(move |tx: &dyn LossyWrite| tx.erase_hours_before(oldest))
+            .await
+            .map_err(Refusal::Store)?;
+        loop {
+            let swept = self
+                .store()
+                .record(move |tx: &dyn LossyWrite| sweep_some(tx, now))
+                .await;
+            if swept? < SWEEP {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn sweep_some(tx: &dyn LossyWrite, now: Timestamp) -> Result<usize, Refusal> {
+    let answers = tx.sweep_answers(now.before(idempotency::KEPT), SWEEP)?;
+    let penalties = tx.sweep_penalties(now.before(limits::logins::FORGOTTEN), SWEEP)?;
+    Ok(answers.max(penalties))
+}
