@@ -32,6 +32,7 @@ impl Timestamp {
 
     /// The system clock's time, cut to the second.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the system's clock")]
     pub fn now() -> Self {
         SystemTime::now().into()
     }
@@ -80,6 +81,7 @@ impl Clock {
 
 /// The system's.
 impl Default for Clock {
+    #[expect(clippy::disallowed_methods, reason = "a clock is made here")]
     fn default() -> Self {
         Self::new(Timestamp::now)
     }

@@ -20,6 +20,10 @@ pub(super) struct Process {
 }
 
 impl Process {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the start of a process is the system's time, in parts of a second"
+    )]
     pub(super) fn begun_now() -> Self {
         let begun = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
