@@ -16,18 +16,15 @@ mod write_set;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
 
-use self::redb::writer::Verdict;
-use crate::model::caller::{Author, Caller};
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 use wgctl::Timestamp;
 use wgctl::audit::Signer;
 use wgctl::name::Incarnation;
 
-use self::redb::rows::ReadTx;
+use self::redb::engine::{Durability, Engine};
+use crate::model::caller::{Author, Caller};
+
 pub(crate) use change::Change;
 pub use error::StoreError;
 pub(crate) use transaction::{AuditExtent, AuditFilter, Changes, DurableWrite, LossyWrite, Read};
@@ -38,44 +35,22 @@ pub(crate) use self::redb::database::BusyGuard;
 #[cfg(test)]
 pub(crate) use self::redb::schema::VERSION as SCHEMA_VERSION;
 
-/// The length of the writer's queue. Further callers wait for a place in it.
-const QUEUE: usize = 4096;
-
 /// A shared handle to the database, which is closed when the last clone is dropped.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     signer: Option<Arc<Signer>>,
-}
-
-struct Shared {
-    handle: Arc<redb::database::Handle>,
-    places: Arc<Semaphore>,
-    jobs: Option<Sender<Box<dyn redb::writer::Job>>>,
-    thread: Option<JoinHandle<()>>,
-    measured: redb::writer_metrics::WriterMetrics,
-    followers: Arc<redb::writer::Followers>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // The writer handles its own panics, and no caller is left to report one to.
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Store {
     /// Marks the writer busy with work whose duration depends on the amount of data, until the guard is dropped.
     pub(crate) fn mark_busy(&self) -> BusyGuard {
-        self.shared.handle.mark_busy()
+        self.engine.mark_busy()
     }
 
     /// Returns whether the writer is marked busy. A busy writer may be slow to answer without being stuck.
     pub(crate) fn is_busy(&self) -> bool {
-        self.shared.handle.is_busy()
+        self.engine.is_busy()
     }
 
     /// Opens the database at `path`, or creates it. `cache_bytes` limits its page cache.
@@ -84,27 +59,8 @@ impl Store {
     }
 
     fn open_on(medium: Arc<dyn redb::disk::Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let (database, _) = redb::migration::open(&*medium, path, cache_bytes, &redb::schema::CURRENT)?;
-        let handle = Arc::new(redb::database::Handle::new(medium, path, cache_bytes, database));
-        let (jobs, queue) = channel();
-        let measured = redb::writer_metrics::WriterMetrics::default();
-        let followers = Arc::<redb::writer::Followers>::default();
-        let thread = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn({
-                let (handle, measured, followers) = (Arc::clone(&handle), measured.clone(), Arc::clone(&followers));
-                move || redb::writer::run(&handle, &queue, &measured, &followers)
-            })
-            .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
         Ok(Self {
-            shared: Arc::new(Shared {
-                handle,
-                places: Arc::new(Semaphore::new(QUEUE)),
-                jobs: Some(jobs),
-                thread: Some(thread),
-                measured,
-                followers,
-            }),
+            engine: Arc::new(Engine::open(medium, path, cache_bytes)?),
             signer: None,
         })
     }
@@ -126,12 +82,12 @@ impl Store {
     /// Passes the write set of every later commit to `follower`, before the callers of that commit are answered.
     /// `follower` runs on the writer's thread: it must be quick and must not wait.
     pub(crate) fn follow(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
-        self.shared.followers.add(follower);
+        self.engine.follow(follower);
     }
 
     /// Registers the writer's metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        self.shared.measured.register(registry);
+        self.engine.register(registry);
     }
 
     /// Returns the database's incarnation. Revisions of two incarnations cannot be compared, and a restore begins a new
@@ -142,29 +98,7 @@ impl Store {
 
     /// Reads a few rows from one snapshot, on the caller's thread.
     pub(crate) fn read<T, E: From<StoreError>>(&self, read: impl FnOnce(&dyn Read) -> Result<T, E>) -> Result<T, E> {
-        self.read_rows(|tx| read(tx))
-    }
-
-    fn read_rows<T, E: From<StoreError>>(&self, read: impl FnOnce(&ReadTx) -> Result<T, E>) -> Result<T, E> {
-        let generation = self.shared.handle.generation();
-        let view = self.shared.handle.begin_read();
-        let tx = ReadTx::new(view.inspect_err(|_| self.wake_writer(generation))?);
-        let outcome = read(&tx);
-        if tx.has_failed() {
-            self.wake_writer(generation);
-        }
-        outcome
-    }
-
-    /// Asks the writer to reopen a database that failed a reader. A view of a database that was closed meanwhile fails
-    /// too, and is no reason to reopen the present one.
-    fn wake_writer(&self, generation: u64) {
-        if let Some(jobs) = &self.shared.jobs
-            && self.shared.handle.mark_suspect(generation)
-        {
-            // If the writer has ended, the database is closed already.
-            let _ = jobs.send(Box::new(redb::writer::Wake));
-        }
+        self.engine.read(|tx| read(tx))
     }
 
     /// Reads many rows from one snapshot, on a thread for blocking work.
@@ -192,8 +126,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (author, signer) = (Author::new(caller, now), self.signer.clone());
-        self.send(move |reply| redb::job::change(author, signer, change, reply))
-            .await
+        self.engine.change(author, signer, change).await
     }
 
     /// Records metrics: atomically, visible to the next read, on disk within seconds.
@@ -205,8 +138,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.send(move |reply| redb::job::record(Verdict::Lazy, |tx| record(tx), reply))
-            .await
+        self.engine.record(Durability::Lazy, |tx| record(tx)).await
     }
 
     /// Records metrics that cannot be reported again: they are on disk when this returns.
@@ -218,30 +150,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.send(move |reply| redb::job::record(Verdict::Durable, |tx| record(tx), reply))
-            .await
-    }
-
-    /// Records like [`Self::record`], with access to the rows of all tables.
-    #[cfg(test)]
-    async fn record_rows<T: Send + 'static>(
-        &self,
-        record: impl FnOnce(&redb::rows::WriteTx) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.send(move |reply| redb::job::record(Verdict::Lazy, record, reply))
-            .await
-    }
-
-    async fn send<T, E: From<StoreError>>(
-        &self,
-        job: impl FnOnce(redb::job::Reply<Result<T, E>>) -> Box<dyn redb::writer::Job>,
-    ) -> Result<T, E> {
-        let gone = || StoreError::Unavailable("the writer has ended".to_owned());
-        let places = Arc::clone(&self.shared.places);
-        let (reply, answer) = redb::job::Reply::new(places.acquire_owned().await.map_err(|_| gone())?);
-        let jobs = self.shared.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job(reply)).map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone().into()))
+        self.engine.record(Durability::Durable, |tx| record(tx)).await
     }
 }
 

@@ -76,7 +76,7 @@ impl Store {
     /// Creates a private file without a name, beside the database. It vanishes when its last descriptor is closed, even
     /// after a crash.
     pub(crate) fn scratch(&self) -> Result<File, StoreError> {
-        let folder = self.shared.handle.path.parent().unwrap_or(Path::new("."));
+        let folder = self.engine.handle.path.parent().unwrap_or(Path::new("."));
         let unusable = |error| StoreError::Unavailable(format!("no file can be made in {}: {error}", folder.display()));
         tempfile::tempfile_in(folder).map_err(unusable)
     }

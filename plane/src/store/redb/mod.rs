@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod database;
 pub(crate) mod definition;
 pub(crate) mod disk;
+pub(crate) mod engine;
 pub(crate) mod job;
 pub(crate) mod migration;
 pub(crate) mod older_schemas;

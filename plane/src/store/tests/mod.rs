@@ -276,3 +276,21 @@ async fn the_log_of_changes_keeps_the_last_ten_thousand() {
         (10_000, 10_000, 1)
     );
 }
+
+impl Store {
+    /// Reads like [`Self::read`], with access to the rows of all tables.
+    fn read_rows<T, E: From<StoreError>>(
+        &self,
+        read: impl FnOnce(&super::redb::rows::ReadTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.engine.read(read)
+    }
+
+    /// Records like [`Self::record`], with access to the rows of all tables.
+    async fn record_rows<T: Send + 'static>(
+        &self,
+        record: impl FnOnce(&super::redb::rows::WriteTx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.engine.record(Durability::Lazy, record).await
+    }
+}

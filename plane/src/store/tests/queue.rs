@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::*;
+use crate::store::redb::engine;
 
 #[tokio::test]
 async fn a_job_keeps_its_place_when_its_caller_hangs_up() {
@@ -23,15 +24,15 @@ async fn a_job_keeps_its_place_when_its_caller_hangs_up() {
         busy.record(work).await
     });
     begun.await.unwrap();
-    let free = || store.shared.places.available_permits();
+    let free = || store.engine.places.available_permits();
     for _ in 0..10 {
         let nothing = store.record(|_: &dyn LossyWrite| Ok::<_, StoreError>(()));
         assert!(nothing.now_or_never().is_none());
     }
-    assert_eq!(free(), QUEUE - 11);
+    assert_eq!(free(), engine::QUEUE - 11);
     drop(end);
     busy.await.unwrap().unwrap();
-    let all = store.shared.places.acquire_many(u32::try_from(QUEUE).unwrap());
+    let all = store.engine.places.acquire_many(u32::try_from(engine::QUEUE).unwrap());
     let given_back = tokio::time::timeout(Duration::from_secs(60), all).await;
     assert!(given_back.unwrap().is_ok());
 }

@@ -4,8 +4,6 @@
 //! where a failure is printed. Each command group is a file or folder of `commands`; they share
 //! `connection` (the plane to talk to), `terminal` (output and questions) and `argument_types`.
 
-#![expect(clippy::disallowed_methods, reason = "a command runs at one moment, the system's")]
-
 mod argument_types;
 mod commands;
 mod completion;

@@ -1,0 +1,170 @@
+//! The engine: the open database, its readers and its one writer.
+//!
+//! Owns the writer's queue and its thread, and the wake-up of a writer whose database failed a reader. It must not hold
+//! business rules, nor know what a job reads or writes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
+use wgctl::audit::Signer;
+
+use super::database::{BusyGuard, Handle};
+use super::disk::Medium;
+use super::job::{self, Reply};
+use super::rows::{ReadTx, WriteTx};
+use super::writer::{self, Followers, Job, Verdict};
+use super::writer_metrics::WriterMetrics;
+use super::{migration, schema};
+use crate::model::caller::Author;
+use crate::store::change::Change;
+use crate::store::error::StoreError;
+use crate::store::transaction::DurableWrite;
+use crate::store::write_set::WriteSet;
+
+/// The length of the writer's queue. Further callers wait for a place in it.
+pub(crate) const QUEUE: usize = 4096;
+
+/// The durability of recorded metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// On disk within seconds.
+    Lazy,
+    /// On disk when the call returns.
+    Durable,
+}
+
+/// The database with its writer, which ends when this is dropped.
+pub(crate) struct Engine {
+    pub(super) handle: Arc<Handle>,
+    pub(crate) places: Arc<Semaphore>,
+    jobs: Option<Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+    metrics: WriterMetrics,
+    followers: Arc<Followers>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // The writer handles its own panics, and no caller is left to report one to.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Engine {
+    /// Opens the database at `path`, or creates it, and starts its writer.
+    pub(crate) fn open(medium: Arc<dyn Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let (database, _) = migration::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
+        let handle = Arc::new(Handle::new(medium, path, cache_bytes, database));
+        let (jobs, queue) = channel();
+        let metrics = WriterMetrics::default();
+        let followers = Arc::<Followers>::default();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn({
+                let (handle, metrics, followers) = (Arc::clone(&handle), metrics.clone(), Arc::clone(&followers));
+                move || writer::run(&handle, &queue, &metrics, &followers)
+            })
+            .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
+        Ok(Self {
+            handle,
+            places: Arc::new(Semaphore::new(QUEUE)),
+            jobs: Some(jobs),
+            thread: Some(thread),
+            metrics,
+            followers,
+        })
+    }
+
+    /// Marks the writer busy with work whose duration depends on the amount of data, until the guard is dropped.
+    pub(crate) fn mark_busy(&self) -> BusyGuard {
+        self.handle.mark_busy()
+    }
+
+    /// Returns whether the writer is marked busy.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.handle.is_busy()
+    }
+
+    /// Passes the write set of every later commit to `follower`, on the writer's thread.
+    pub(crate) fn follow(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
+        self.followers.add(follower);
+    }
+
+    /// Registers the writer's metrics.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Reads from one snapshot, on the caller's thread.
+    pub(crate) fn read<T, E: From<StoreError>>(&self, read: impl FnOnce(&ReadTx) -> Result<T, E>) -> Result<T, E> {
+        let generation = self.handle.generation();
+        let view = self.handle.begin_read();
+        let tx = ReadTx::new(view.inspect_err(|_| self.wake_writer(generation))?);
+        let outcome = read(&tx);
+        if tx.has_failed() {
+            self.wake_writer(generation);
+        }
+        outcome
+    }
+
+    /// Asks the writer to reopen a database that failed a reader. A view of a database that was closed meanwhile fails
+    /// too, and is no reason to reopen the present one.
+    fn wake_writer(&self, generation: u64) {
+        if let Some(jobs) = &self.jobs
+            && self.handle.mark_suspect(generation)
+        {
+            // If the writer has ended, the database is closed already.
+            let _ = jobs.send(Box::new(writer::Wake));
+        }
+    }
+
+    /// Makes a change with its audit records, on disk when this returns.
+    pub(crate) async fn change<T, E>(
+        &self,
+        author: Author,
+        signer: Option<Arc<Signer>>,
+        change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.send(move |reply| job::change(author, signer, change, reply)).await
+    }
+
+    /// Records metrics.
+    pub(crate) async fn record<T, E>(
+        &self,
+        durability: Durability,
+        record: impl FnOnce(&WriteTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let verdict = match durability {
+            Durability::Lazy => Verdict::Lazy,
+            Durability::Durable => Verdict::Durable,
+        };
+        self.send(move |reply| job::record(verdict, record, reply)).await
+    }
+
+    async fn send<T, E: From<StoreError>>(
+        &self,
+        job: impl FnOnce(Reply<Result<T, E>>) -> Box<dyn Job>,
+    ) -> Result<T, E> {
+        let gone = || StoreError::Unavailable("the writer has ended".to_owned());
+        let places = Arc::clone(&self.places);
+        let (reply, answer) = Reply::new(places.acquire_owned().await.map_err(|_| gone())?);
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job(reply)).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone().into()))
+    }
+}
