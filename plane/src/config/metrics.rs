@@ -30,15 +30,15 @@ impl Metrics {
                 text => text
                     .parse()
                     .map(Some)
-                    .map_err(|error| format!("{text:?}: {error}; write an address like 127.0.0.1:9586")),
+                    .map_err(|_| format!("{text:?} is not an address with a port: write one like 127.0.0.1:9586")),
             })?,
-            expose: settings.take("metrics.expose", default.expose)?,
-            per_peer: settings.take("metrics.per_peer", default.per_peer)?,
+            expose: settings.take_bool("metrics.expose", default.expose)?,
+            per_peer: settings.take_bool("metrics.per_peer", default.per_peer)?,
         };
         match metrics.listen.map(|address| check_listen(address, metrics.expose)) {
             Some(Err(reason)) => Err(SettingError {
                 place,
-                message: format!("metrics.listen: {reason}: set expose = true if that is meant"),
+                message: format!("metrics.listen: {reason}: set expose = true if you intend this"),
             }),
             _ => Ok(metrics),
         }

@@ -126,13 +126,13 @@ impl Config {
         let tls = Tls::take(&mut settings)?;
         let config = Self {
             listen: settings.take_list("listen", default.listen, address)?,
-            state_dir: settings.take("state_dir", default.state_dir)?,
+            state_dir: settings.take_path("state_dir", default.state_dir)?,
             socket: settings.take_with("socket", default.socket, |text| {
                 Ok(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
             })?,
             trusted_proxies: settings.take_list("trusted_proxies", default.trusted_proxies, proxy)?,
             tls,
-            behind_proxy: settings.take("tls.behind_proxy", default.behind_proxy)?,
+            behind_proxy: settings.take_bool("tls.behind_proxy", default.behind_proxy)?,
             apply_timeout: settings.take_with("apply_timeout", default.apply_timeout, |text| seconds(text, 0, 60))?,
             cache_size: settings.take_with("cache_mib", default.cache_size, |text| {
                 bounded(text, "MiB", 1, 65_536).map(|mib| mib << 20)
@@ -140,7 +140,7 @@ impl Config {
             audit_retention: settings.take_with("audit_retention_days", default.audit_retention, retention)?,
             limits: Limits::take(&mut settings, default.limits)?,
             metrics: Metrics::take(&mut settings)?,
-            log: settings.take("log", default.log)?,
+            log: settings.take_with("log", default.log, str::parse)?,
         };
         settings.finish()?;
         config.refuse_twice(&listen_place)?;
@@ -158,7 +158,7 @@ impl Config {
             None => Ok(()),
             Some((_, address)) => Err(SettingError {
                 place: place.to_owned(),
-                message: format!("listen: {address} is there twice"),
+                message: format!("listen: {address} is there twice: remove one of them"),
             }),
         }
     }
@@ -187,14 +187,14 @@ impl Config {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
-        .map_err(|_| format!("{text:?}: an address with a port is wanted, like 127.0.0.1:8080 or [::1]:8080"))
+        .map_err(|_| format!("{text:?} is not an address with a port: write one like 127.0.0.1:8080 or [::1]:8080"))
 }
 
 fn proxy(text: &str) -> Result<IpNet, String> {
     let alone = |_| text.parse::<IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(alone)
-        .map_err(|_| format!("{text:?}: an address or a network is wanted, like 10.0.0.7 or 10.0.0.0/8"))
+        .map_err(|_| format!("{text:?} is not an address or a network: write one like 10.0.0.7 or 10.0.0.0/8"))
 }
 
 fn bounded(text: &str, unit: &str, least: usize, most: usize) -> Result<usize, String> {
@@ -202,13 +202,13 @@ fn bounded(text: &str, unit: &str, least: usize, most: usize) -> Result<usize, S
         .parse()
         .ok()
         .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("{text:?}: a number of {unit} from {least} to {most} is wanted"))
+        .ok_or_else(|| format!("{text:?} is not a whole number of {unit}: write one from {least} to {most}"))
 }
 
 fn changes(text: &str) -> Result<NonZeroU32, String> {
     let number = bounded(text, "changes", 1, 1_000_000)?;
     let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
-    number.ok_or_else(|| format!("{text:?}: a number of changes is wanted"))
+    number.ok_or_else(|| format!("{text:?} is not a whole number of changes: write one from 1 to 1000000"))
 }
 
 /// Days; 0 for ever.
@@ -309,14 +309,18 @@ mod tests {
             (
                 "state_dir = \"/x\"\nlissten = 1",
                 "plane.toml:2: lissten",
-                "no such setting; is listen meant?",
+                "no such setting; did you mean listen?",
             ),
             (
                 "[metric]\nlisten = \"127.0.0.1:1\"",
                 "plane.toml:2: metric.listen",
-                "is metrics.listen meant?",
+                "did you mean metrics.listen?",
             ),
-            ("max_body = 5000", "plane.toml:1: max_body", "is limits.max_body meant?"),
+            (
+                "max_body = 5000",
+                "plane.toml:1: max_body",
+                "did you mean limits.max_body?",
+            ),
             (
                 "trusted_proxies = [\"x\"]",
                 "plane.toml:1: trusted_proxies: \"x\"",
@@ -338,7 +342,7 @@ mod tests {
                 "plane.toml:2: metrics.listen",
                 "expose = true",
             ),
-            ("log = \"loud\"", "plane.toml:1: log", "is wanted"),
+            ("log = \"loud\"", "plane.toml:1: log", "write error, warn"),
             ("\n\n[extra]\n", "plane.toml:3: extra", "no such setting"),
             (
                 "listen = \"127.0.0.1\"",
@@ -357,11 +361,66 @@ mod tests {
         }
         let error = parse("", &[("SENTRAZONE_PLANE_LISTENN", "x")]).unwrap_err();
         assert!(
-            error.starts_with("SENTRAZONE_PLANE_LISTENN:") && error.ends_with("is SENTRAZONE_PLANE_LISTEN meant?"),
+            error.starts_with("SENTRAZONE_PLANE_LISTENN:") && error.ends_with("did you mean SENTRAZONE_PLANE_LISTEN?"),
             "{error}"
         );
         let error = parse("", &[("SENTRAZONE_PLANE_FOO", "x")]).unwrap_err();
         assert!(error.ends_with("to override"), "{error}");
+    }
+
+    #[test]
+    fn every_setting_refuses_a_bad_value_in_our_words() {
+        for (table, key, value, words) in [
+            ("", "listen", "\"host\"", "write one like 127.0.0.1:8080"),
+            ("", "state_dir", "[\"/x\"]", "write one value"),
+            ("", "socket", "[\"/x\"]", "write one value"),
+            ("", "trusted_proxies", "\"10.0.0.0/40\"", "write one like 10.0.0.7"),
+            ("", "apply_timeout", "61", "write one from 0 to 60"),
+            ("", "log", "\"sentrazone_plane=loud\"", "write error, warn"),
+            ("", "cache_mib", "\"64M\"", "write one from 1 to 65536"),
+            ("", "audit_retention_days", "1.5", "write one from 0 to 36500"),
+            ("tls", "mode", "\"on\"", "write \"off\""),
+            ("tls", "behind_proxy", "\"yes\"", "is neither true nor false"),
+            ("tls", "cert", "\"/c.pem\"", "set that mode"),
+            ("tls", "key", "\"/k.pem\"", "set that mode"),
+            ("tls", "names", "[\"a b\"]", "write one like plane.example.com"),
+            ("limits", "max_body", "1", "write one from 1024"),
+            ("limits", "max_agent_body", "1", "write one from 1024"),
+            ("limits", "max_head", "1", "write one from 4096 to 65536"),
+            ("limits", "max_url", "1", "write one from 1024 to 65536"),
+            ("limits", "max_connections", "0", "write one from 1 to 1000000"),
+            (
+                "limits",
+                "max_connections_per_address",
+                "-1",
+                "write one from 1 to 1000000",
+            ),
+            ("limits", "header_timeout", "\"30s\"", "whole number of seconds"),
+            ("limits", "body_timeout", "0", "write one from 1 to 600"),
+            ("limits", "min_body_rate", "true", "bytes a second"),
+            ("limits", "writes_per_second", "0", "whole number of changes"),
+            ("limits", "write_burst", "0", "whole number of changes"),
+            ("limits", "shutdown_timeout", "601", "write one from 0 to 600"),
+            ("metrics", "listen", "\"9586\"", "write one like 127.0.0.1:9586"),
+            ("metrics", "expose", "1", "is neither true nor false"),
+            ("metrics", "per_peer", "\"on\"", "is neither true nor false"),
+        ] {
+            let (head, path) = match table {
+                "" => (String::new(), key.to_owned()),
+                table => (format!("[{table}]\n"), format!("{table}.{key}")),
+            };
+            let error = parse(&format!("{head}{key} = {value}\n"), &[]).unwrap_err();
+            let named = error.split_once(": ").is_some_and(|(_, rest)| rest.starts_with(&path));
+            assert!(named && error.contains(words), "{path}: {error}");
+            for foreign in ["provided string", "invalid digit", "syntax", "expected"] {
+                assert!(!error.contains(foreign), "{path}: {error}");
+            }
+        }
+        let error = parse("\nlisten = nowhere", &[]).unwrap_err();
+        assert!(
+            error.starts_with("plane.toml:2: listen: ") && error.contains("text in double quotes"),
+            "{error}"
+        );
     }
 
     #[test]

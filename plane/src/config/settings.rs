@@ -4,10 +4,8 @@
 //! know which keys there are or what they mean: see the parent module.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use toml::de::{DeTable, DeValue};
 
@@ -56,9 +54,12 @@ impl Settings {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingError> {
         let place = |span: Range<usize>| format!("{}:{}", file.display(), line(text, span.start));
-        let table = DeTable::parse(text).map_err(|error| SettingError {
-            place: place(error.span().unwrap_or(0..0)),
-            message: error.message().to_owned(),
+        let table = DeTable::parse(text).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            SettingError {
+                message: not_toml(text, span.start, error.message()),
+                place: place(span),
+            }
         })?;
         let mut entries = BTreeMap::new();
         flatten("", table.get_ref(), &place, &mut entries)?;
@@ -98,17 +99,24 @@ impl Settings {
         }
     }
 
-    /// Takes one value: text in quotes, or a bare number or boolean. In the environment all is bare.
-    pub(super) fn take<T>(&mut self, path: &str, default: T) -> Result<T, SettingError>
-    where
-        T: FromStr<Err: Display>,
-    {
-        self.take_with(path, default, |text| {
-            text.parse().map_err(|error: T::Err| error.to_string())
+    /// Takes `true` or `false`.
+    pub(super) fn take_bool(&mut self, path: &str, default: bool) -> Result<bool, SettingError> {
+        self.take_with(path, default, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(format!(
+                "{other:?} is neither true nor false: write one of these, without quotes"
+            )),
         })
     }
 
-    /// As [`Self::take`], with `parse` to say what a text means.
+    /// Takes the path of a file or folder.
+    pub(super) fn take_path(&mut self, path: &str, default: PathBuf) -> Result<PathBuf, SettingError> {
+        self.take_with(path, default, |text| Ok(PathBuf::from(text)))
+    }
+
+    /// Takes one value: text in quotes, or a bare number or boolean. In the environment every value is bare.
+    /// `parse` gives the meaning of the text, or the reason why it has none.
     pub(super) fn take_with<T>(
         &mut self,
         path: &str,
@@ -120,8 +128,8 @@ impl Settings {
         };
         let result = match value {
             Value::Text(text) | Value::Scalar(text) => parse(&text),
-            Value::List(_) => Err("one value is wanted here, not a list".to_owned()),
-            Value::Empty => Err("a value is wanted here, not a table".to_owned()),
+            Value::List(_) => Err("one value belongs here, not a list: write one value, without brackets".to_owned()),
+            Value::Empty => Err("a value belongs here, not a table: write it after an equals sign".to_owned()),
         };
         result.map_err(|message| SettingError {
             place,
@@ -171,7 +179,7 @@ impl Settings {
     /// Refuses what nobody took: a mistyped key must not be silently ignored.
     pub(super) fn finish(self) -> Result<(), SettingError> {
         if let Some((path, entry)) = self.entries.into_iter().next() {
-            let near = nearest(&path, &self.known).map(|known| format!("; is {known} meant?"));
+            let near = nearest(&path, &self.known).map(|known| format!("; did you mean {known}?"));
             return Err(SettingError {
                 place: entry.place,
                 message: format!("{path}: there is no such setting{}", near.unwrap_or_default()),
@@ -181,7 +189,7 @@ impl Settings {
             Some(name) => {
                 let bare = |variable: &str| variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
                 let known: Vec<String> = self.known.iter().map(|path| bare(&variable(path))).collect();
-                let near = nearest(&bare(&name), &known).map(|known| format!("; is {PREFIX}{known} meant?"));
+                let near = nearest(&bare(&name), &known).map(|known| format!("; did you mean {PREFIX}{known}?"));
                 Err(SettingError {
                     place: name,
                     message: format!(
@@ -206,6 +214,20 @@ fn nearest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a String> {
     let near = known.iter().map(|path| (away(path), path));
     let near = near.filter(|((name, _), _)| *name <= 2 && 2 * *name < last(wrong).len());
     near.min_by_key(|(away, _)| *away).map(|(_, path)| path)
+}
+
+/// The message for a file that is not TOML: the key of the line at `offset`, the parser's finding, and the right form.
+fn not_toml(text: &str, offset: usize, finding: &str) -> String {
+    let line = text
+        .lines()
+        .nth(line(text, offset).saturating_sub(1))
+        .unwrap_or_default();
+    let key = line.split_once('=').map(|(key, _)| key.trim());
+    let key = key.filter(|key| !key.is_empty()).map(|key| format!("{key}: "));
+    format!(
+        "{}this line is not valid TOML ({finding}): write each setting once, as key = value, with text in double quotes",
+        key.unwrap_or_default()
+    )
 }
 
 fn variable(path: &str) -> String {

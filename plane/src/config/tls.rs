@@ -42,8 +42,8 @@ impl Tls {
         let places = ["mode", "cert", "key", "names"].map(|key| settings.place_of(&format!("tls.{key}")));
         let text = |text: &str| Ok::<_, String>(text.to_owned());
         let mode = settings.take_with("tls.mode", "off".to_owned(), text)?;
-        let cert = settings.take("tls.cert", PathBuf::new())?;
-        let key = settings.take("tls.key", PathBuf::new())?;
+        let cert = settings.take_path("tls.cert", PathBuf::new())?;
+        let key = settings.take_path("tls.key", PathBuf::new())?;
         let names: Vec<String> = settings.take_list("tls.names", Vec::new(), name)?;
         let [at_mode, at_cert, at_key, at_names] = places;
         let wrong = |place: String, message: &str| {
@@ -64,20 +64,35 @@ impl Tls {
                     key: file(key, &at_key, "tls.key"),
                 })
             }
-            ("files", (false, _)) => wrong(at_mode, "tls.mode: \"files\" needs cert, the certificate's file (PEM)"),
-            ("files", (_, false)) => wrong(at_mode, "tls.mode: \"files\" needs key, the private key's file (PEM)"),
+            ("files", (false, _)) => wrong(
+                at_mode,
+                "tls.mode: \"files\" needs a certificate: set cert to its file (PEM)",
+            ),
+            ("files", (_, false)) => wrong(
+                at_mode,
+                "tls.mode: \"files\" needs a private key: set key to its file (PEM)",
+            ),
             ("files", _) => wrong(
                 at_names,
-                "tls.names: the certificate's file says the names; for mode = \"self-signed\"",
+                "tls.names: the certificate's file has the names already: remove this line, or set mode = \"self-signed\"",
             ),
-            ("off" | "self-signed", (true, _)) => wrong(at_cert, "tls.cert: for mode = \"files\" only"),
-            ("off" | "self-signed", (_, true)) => wrong(at_key, "tls.key: for mode = \"files\" only"),
+            ("off" | "self-signed", (true, _)) => wrong(
+                at_cert,
+                "tls.cert: only mode = \"files\" uses this: set that mode, or remove this line",
+            ),
+            ("off" | "self-signed", (_, true)) => wrong(
+                at_key,
+                "tls.key: only mode = \"files\" uses this: set that mode, or remove this line",
+            ),
             ("self-signed", _) => Ok(Self::SelfSigned { names }),
             ("off", _) if names.is_empty() => Ok(Self::Off),
-            ("off", _) => wrong(at_names, "tls.names: for mode = \"self-signed\" only"),
+            ("off", _) => wrong(
+                at_names,
+                "tls.names: only mode = \"self-signed\" uses this: set that mode, or remove this line",
+            ),
             (other, _) => Err(SettingError {
                 place: at_mode,
-                message: format!("tls.mode: {other:?} is not a mode: \"off\", \"self-signed\" or \"files\" is wanted"),
+                message: format!("tls.mode: {other:?} is not a mode: write \"off\", \"self-signed\" or \"files\""),
             }),
         }
     }
@@ -89,7 +104,7 @@ fn name(text: &str) -> Result<String, String> {
     match ServerName::try_from(host) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err(format!(
-            "{text:?}: a name or an address is wanted, like plane.example.com or 192.0.2.10"
+            "{text:?} is not a name or an address: write one like plane.example.com or 192.0.2.10"
         )),
     }
 }
