@@ -1,4 +1,4 @@
-//! What is typed after `sentrazone-plane`.
+//! The command line of `sentrazone-plane`.
 //!
 //! Owns the command's arguments, also for its manual page. It must not carry them out.
 
@@ -13,12 +13,12 @@ pub struct Arguments {
     /// The configuration [default: /etc/sentrazone/plane.toml, where it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to do instead of running.
+    /// The task to do instead of running.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What there is to do beside running.
+/// The tasks beside running.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
     /// Validate the configuration and say what is wrong where

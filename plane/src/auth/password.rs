@@ -103,7 +103,7 @@ fn hash(password: &[u8]) -> Result<String, PasswordError> {
         .map_err(|error| PasswordError::Hash(error.to_string()))
 }
 
-/// Whether a hash costs an attacker less than one made today.
+/// Returns true when a hash costs an attacker less than one made today.
 pub(crate) fn is_weak(stored: &str) -> bool {
     let Ok(hash) = PasswordHash::new(stored) else {
         return true;

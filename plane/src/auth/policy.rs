@@ -28,7 +28,7 @@ static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
 pub(crate) struct Password(Zeroizing<String>);
 
 impl Password {
-    /// What somebody typed.
+    /// A password as it was typed.
     pub(crate) fn new(typed: String) -> Self {
         let typed = Zeroizing::new(typed);
         if typed.len() > WORTH_COMPOSING {
@@ -45,7 +45,7 @@ impl Password {
     }
 }
 
-/// What a new password must be; the error says it to the person.
+/// Checks a new password; the error is written for the person.
 pub(crate) fn check_policy(password: &Password, email: &str) -> Result<(), String> {
     let text = password.0.as_str();
     if text.chars().count() < LEAST_CHARACTERS {

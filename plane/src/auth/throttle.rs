@@ -1,4 +1,4 @@
-//! How many logins one address may try, and how many changes one principal may make.
+//! Throttles: logins from one address, and changes by one principal.
 //!
 //! Owns both counts, in memory: they protect this process, while the count that protects an account
 //! is in the store (`fleet::login_permitted`).
@@ -75,7 +75,7 @@ impl LoginThrottle {
     }
 }
 
-/// Who makes changes, as far as their number is counted.
+/// The author of changes, for counting them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Principal {
     /// A person.

@@ -1,4 +1,4 @@
-//! What a caller may take of the plane: `[limits]`.
+//! The limits on callers: `[limits]`.
 //!
 //! Owns the limits, their defaults and their bounds. Holding them is the edge's.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::settings::{SettingError, Settings};
 use super::{bounded, changes, seconds};
 
-/// What a caller may take of the plane.
+/// The limits on callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// A person's request body, bytes.
@@ -24,9 +24,9 @@ pub struct Limits {
     /// Connections at once from one address, an IPv6 /64 being one. Not for trusted proxies, nor
     /// over plain HTTP, where a proxy speaks for all.
     pub max_connections_per_address: usize,
-    /// How long a TLS handshake and a request's head may take, and a kept-alive connection may idle.
+    /// Time that a TLS handshake and a request's head may take, and that a kept-alive connection may idle.
     pub header_timeout: Duration,
-    /// How long a request's body may take, beside what its length allows.
+    /// Time that a request's body may take, beside the time that its length allows.
     pub body_timeout: Duration,
     /// Bytes a second: a body that comes no slower is not cut, however long it is.
     pub min_body_rate: usize,
@@ -35,7 +35,7 @@ pub struct Limits {
     pub writes_per_second: NonZeroU32,
     /// … after so many at once.
     pub write_burst: NonZeroU32,
-    /// How long running requests may take after the order to stop.
+    /// Time that running requests may take after the order to stop.
     pub shutdown_timeout: Duration,
 }
 

@@ -8,15 +8,15 @@ use wgctl::program::metrics::check_listen;
 
 use super::settings::{SettingError, Settings};
 
-/// Who may read the metrics, and how fine they are.
+/// The readers of the metrics, and the detail they get.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// An address of their own, plain and without a token; `None` for none. With a token they are
     /// read on every address.
     pub listen: Option<SocketAddr>,
-    /// Whether `listen` may be more than a loopback address.
+    /// True when `listen` may be more than a loopback address.
     pub expose: bool,
-    /// Whether each peer has series of its own.
+    /// True when each peer has series of its own.
     pub per_peer: bool,
 }
 

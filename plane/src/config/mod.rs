@@ -26,7 +26,7 @@ pub use settings::SettingError;
 use settings::Settings;
 pub use tls::{File, Tls};
 
-/// Where the configuration is when the command line names no other.
+/// The configuration file when the command line names no other.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/plane.toml";
 
 /// Why there is no configuration.
@@ -45,32 +45,32 @@ pub enum ConfigError {
     Setting(#[from] SettingError),
 }
 
-/// What the plane is told before it starts.
+/// The configuration of the plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Addresses the REST API listens on; port 0 for any free one.
     pub listen: Vec<SocketAddr>,
-    /// Where database and signing key are; made with mode 0700 when missing.
+    /// The folder of database and keys; made with mode 0700 when missing.
     pub state_dir: PathBuf,
     /// The local administration's unix socket; `None` for none.
     pub socket: Option<PathBuf>,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// How the TCP addresses are protected.
+    /// The protection of the TCP addresses.
     pub tls: Tls,
-    /// Whether a TLS proxy stands in front, so that plain HTTP may leave the loopback.
+    /// True when a TLS proxy stands in front, so that plain HTTP may leave the loopback.
     pub behind_proxy: bool,
-    /// How long a change waits for the agent's confirmation before it answers `applied: false`.
+    /// Time that a change waits for the agent's confirmation before it answers `applied: false`.
     pub apply_timeout: Duration,
     /// The database's page cache, bytes.
     pub cache_size: usize,
-    /// How long records of the audit log are kept; none for ever.
+    /// Time that records of the audit log are kept; none keeps them for ever.
     pub audit_retention: Option<Duration>,
-    /// What a caller may take of us.
+    /// The limits on callers.
     pub limits: Limits,
-    /// Who may read the metrics.
+    /// The readers of the metrics.
     pub metrics: Metrics,
-    /// What is logged.
+    /// The filter of the log.
     pub log: log::Filter,
 }
 

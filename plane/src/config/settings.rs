@@ -12,13 +12,13 @@ use toml::de::{DeTable, DeValue};
 /// The prefix of the environment's overrides.
 pub(super) const PREFIX: &str = "SENTRAZONE_PLANE_";
 
-/// What is wrong, and where: a file's line or an environment variable.
+/// A fault and its place: a file's line or an environment variable.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct SettingError {
     /// `FILE:LINE` or the variable's name.
     pub place: String,
-    /// What is wrong and what would be right.
+    /// The fault, and the right form.
     pub message: String,
 }
 
@@ -203,7 +203,7 @@ impl Settings {
     }
 }
 
-/// What was probably meant: a slip of two letters at most, or the right name in another table.
+/// The setting that was probably meant: two letters off at most, or the right name in another table.
 fn nearest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let away = |path: &String| {

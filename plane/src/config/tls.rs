@@ -1,4 +1,4 @@
-//! How the plane's TCP addresses are protected: `[tls]`.
+//! The protection of the plane's TCP addresses: `[tls]`.
 //!
 //! Owns the modes and which settings belong to which. It must not read a certificate or a key.
 
@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 
 use super::settings::{SettingError, Settings};
 
-/// How the plane's TCP addresses are protected.
+/// The protection of the plane's TCP addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Tls {
     /// Plain HTTP.

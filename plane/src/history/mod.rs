@@ -14,18 +14,18 @@ use wgctl::Timestamp;
 pub use codec::{CodecError, pack, unpack};
 pub use steps::Steps;
 
-/// How long history is kept.
+/// Time that history is kept.
 pub const RETENTION: Duration = Duration::from_secs(72 * 3600);
 
 /// Seconds in the hour that is packed together.
 pub const HOUR: u64 = 3600;
 
-/// What was reported within one minute.
+/// The reports of one minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
     /// The minute of its hour, 0 to 59.
     pub minute: u8,
-    /// How many round trips were reported.
+    /// The number of reported round trips.
     pub pings: u32,
     /// Their sum, microseconds.
     pub ping_sum: u64,
@@ -35,7 +35,7 @@ pub struct Sample {
     pub transfer_tx: u64,
 }
 
-/// What one report adds.
+/// The contribution of one report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measure {
     /// Milliseconds; none when nothing was measured.

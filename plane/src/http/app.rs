@@ -1,4 +1,4 @@
-//! What every request of one plane shares.
+//! The state that every request of one plane shares.
 //!
 //! Owns the handle and nothing else. Handlers do not take it: they name a permission
 //! (`principal`), which gives them the fleet.
@@ -16,7 +16,7 @@ use crate::config::{Config, Limits, Tls};
 use crate::fleet::Fleet;
 use crate::keys::root::RootKey;
 
-/// How far the plane is in its life.
+/// The phase of the plane's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Taking connections.
@@ -27,7 +27,7 @@ pub(super) enum Phase {
     Over,
 }
 
-/// What every request shares. Cloning shares it.
+/// The handle of the shared state. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct App(Arc<AppState>);
 
@@ -42,7 +42,7 @@ pub(super) struct AppState {
     pub(super) limits: Limits,
     pub(super) bodies: Arc<BodyBudget>,
     pub(super) trusted_proxies: Vec<IpNet>,
-    /// Whether the plane is reached over TLS: its own, or a proxy's.
+    /// True when callers reach the plane over TLS: its own, or a proxy's.
     pub(super) is_secure: bool,
     /// The key that hosts pin, where no authority vouches for the plane.
     pub(super) pin: Option<Pin>,

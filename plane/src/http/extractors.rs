@@ -165,7 +165,7 @@ fn data_error(path: &str, error: serde_json::Error) -> Failure {
     Kind::InvalidField.field(field, format!("{field}: {}", in_words(message)))
 }
 
-/// What the address types say in two words, with the form that is wanted.
+/// Replaces the two words of the address types with the form that is needed.
 fn in_words(message: &str) -> &str {
     match message {
         "invalid IP address syntax" => {

@@ -17,7 +17,7 @@ use crate::fleet::{Idempotency, Refusal};
 const HEADER: &str = "Idempotency-Key";
 const MOST_BYTES: usize = 255;
 
-/// What is to be created, once.
+/// A request to create something once.
 pub(super) struct Creation<T> {
     /// The body.
     pub(super) new: T,

@@ -51,7 +51,7 @@ struct ConnectionLabels {
     listener: &'static str,
 }
 
-/// What the edge measures. Cloning shares it.
+/// The numbers of the HTTP side. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -192,7 +192,7 @@ impl HttpMetrics {
     }
 }
 
-/// What agents say, by route.
+/// The messages of agents, by route.
 const MESSAGES: &[(&str, Method, &str)] = &[
     (path::HELLO, Method::POST, "hello"),
     (path::DESIRED, Method::GET, "poll"),
@@ -213,7 +213,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// What is kept of a request until it is answered.
+/// The parts of a request that are needed once it is answered.
 pub(super) struct RequestSummary {
     route: Box<str>,
     method: Method,
@@ -228,7 +228,7 @@ impl RequestSummary {
         }
     }
 
-    /// Whether it is to change something for a person.
+    /// True for a change by a person or a program.
     pub(super) fn is_change(&self) -> bool {
         let of_agent = self.route.starts_with("/api/agent/") || *self.route == *path::REPORT;
         !self.method.is_safe() && !of_agent

@@ -1,4 +1,4 @@
-//! What holds for every request and every answer.
+//! The rules for every request and every answer.
 //!
 //! Owns the caller's address, the log line, the last net
 //! under a panic, and that no error leaves as anything but a problem report.

@@ -1,4 +1,4 @@
-//! Who asks, and what they may: every handler names one of these before it reaches anything.
+//! Callers and their permissions: every handler names one of these before it reaches anything.
 //!
 //! Owns the permissions: [`Anyone`], [`Viewer`] and [`ScopedViewer`], [`Admin`] and [`Keeper`],
 //! [`Person`] for what is one's own, and [`Agent`]. The fleet is reached only through them. It must
@@ -31,9 +31,9 @@ const ROOT: &str = "root";
 /// The mark on a request whose handler has named its permission.
 #[derive(Clone)]
 pub(super) struct PermissionMark {
-    /// Who it is, for good: a name can be another's later. None for nobody.
+    /// The caller's lasting id: a name can belong to another later. None for an anonymous caller.
     pub(super) who: Option<Arc<str>>,
-    /// Whether it is an agent.
+    /// True for an agent.
     pub(super) is_agent: bool,
 }
 
@@ -49,7 +49,7 @@ macro_rules! permission {
         $(#[$doc])*
         pub(super) struct $name {
             $($(#[$field_doc])* pub(super) $field: $type,)*
-            /// What every request shares.
+            /// The state that every request shares.
             pub(super) app: App,
         }
 
@@ -73,7 +73,7 @@ macro_rules! permission {
 permission!(
     /// No proof of identity is needed.
     Anyone {
-        /// Where they call from.
+        /// The address they call from.
         address: CallerAddress,
         /// The request's id, for the audit log.
         request: Option<Uuid>,
@@ -97,7 +97,7 @@ permission!(
 permission!(
     /// A person or an API token with the role admin, or a user of this host over the local socket.
     Admin {
-        /// Who acts, for the audit log.
+        /// The caller, for the audit log.
         caller: Caller,
     },
     admin
@@ -106,7 +106,7 @@ permission!(
     /// The same without API tokens, for what would let a token make itself more than it is: users,
     /// tokens, keys, and the restore that replaces them all.
     Keeper {
-        /// Who acts, for the audit log.
+        /// The caller, for the audit log.
         caller: Caller,
     },
     keeper
@@ -114,7 +114,7 @@ permission!(
 permission!(
     /// Somebody who logged in, for what is their own.
     Person {
-        /// Who acts, for the audit log.
+        /// The caller, for the audit log.
         caller: Caller,
         /// Their account.
         account: Account,
@@ -124,9 +124,9 @@ permission!(
 permission!(
     /// The agent of one server.
     Agent {
-        /// Whose token it was.
+        /// The server whose token it was.
         server: ServerId,
-        /// Who acts, for the audit log.
+        /// The caller, for the audit log.
         caller: Caller,
     },
     agent
@@ -304,7 +304,7 @@ fn count(throttle: &WriteThrottle, caller: &Caller, what: &str) -> Result<(), Fa
     })
 }
 
-/// Whose records are counted; root's are not, nor an agent's.
+/// The principal whose records are counted; root's are not, nor an agent's.
 fn principal(caller: &Caller) -> Option<Principal> {
     match (&caller.authority, &caller.actor) {
         (Authority::Session { user, .. }, _) => Some(Principal::User(*user)),
@@ -324,7 +324,7 @@ impl Human {
     }
 }
 
-/// Who the request's token, or else its connection, proves it is from.
+/// The identity that the request's token, or else its connection, proves.
 async fn identify(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
     let identity = prove(parts, shared);
     match &identity {

@@ -193,7 +193,7 @@ struct Inner {
 }
 
 impl Failure {
-    /// What kind of problem it is.
+    /// The kind of problem.
     pub(super) const fn kind(&self) -> Kind {
         self.0.kind
     }

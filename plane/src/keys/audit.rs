@@ -46,7 +46,7 @@ pub enum SignerError {
     Length {
         /// The file.
         path: PathBuf,
-        /// How long it is.
+        /// Its length, bytes.
         length: usize,
     },
     /// The operating system gave no randomness.
@@ -58,7 +58,7 @@ pub enum SignerError {
 }
 
 impl SignerError {
-    /// Whether it is the file that somebody has to mend: no second try helps.
+    /// True when somebody has to mend the file: no second try helps.
     pub(crate) const fn is_of_the_file(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::Length { .. } | Self::Refused(_))
     }

@@ -43,7 +43,7 @@ pub enum KeyError {
     Length {
         /// The file.
         path: PathBuf,
-        /// How long it is.
+        /// Its length, bytes.
         length: usize,
     },
     /// Not a file that we wrote.
@@ -53,7 +53,7 @@ pub enum KeyError {
     Broken {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// Keys were rotated more often than old ones are outlived.
@@ -68,7 +68,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    /// Whether it is the file that somebody has to mend: no second try helps.
+    /// True when somebody has to mend the file: no second try helps.
     pub(crate) const fn is_of_the_file(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::Length { .. } | Self::Broken { .. })
     }
@@ -102,7 +102,7 @@ impl RootKey {
     }
 }
 
-/// What is in a file that nobody else may read; none where there is no file.
+/// The content of a file that nobody else may read; none where there is no file.
 pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
     match fs::metadata(path) {
         Ok(metadata) => {

@@ -22,7 +22,7 @@ use super::root::{KeyError, io_error, random, read_private};
 const LENGTH: usize = 32;
 const FILE: &str = "session.keys";
 
-/// How long a session lives, and how far the clock may have been set back since it was made.
+/// The lifetime of a session, and the most that the clock may have been set back since it was made.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) const SKEW: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,7 @@ const MOST: usize = 64;
 /// A key that signs, or signed, sessions.
 #[derive(Clone)]
 pub(crate) struct Key {
-    /// What the sessions' headers call it.
+    /// The key's id in the headers of sessions.
     pub(crate) kid: String,
     pub(crate) secret: Zeroizing<[u8; LENGTH]>,
     /// Since when it signs no more; none for the one that signs now.

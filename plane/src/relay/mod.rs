@@ -1,4 +1,4 @@
-//! Who waits for what: agents for news, people for agents.
+//! Waiting in memory: agents wait for news, people for agents.
 //!
 //! Owns one [`Line`] a server, in memory only. What is waited for is in the store; a line only
 //! says that it is worth looking again. It must not decide anything. Guards take a waiter's traces
@@ -20,7 +20,7 @@ pub use questions::{Answer, Outcome};
 /// An agent is still taken for connected this long after its last poll: it is on its way back.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What was said in an answer that may have been lost is said again after this.
+/// Time after which news is sent again, because the answer that carried it may have been lost.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// How many pieces of work one agent may have under way at the writer, and as many at readers: what else it sends
@@ -99,13 +99,13 @@ impl Relay {
         lines.values().for_each(|line| line.cut());
     }
 
-    /// Whether a server's agent is connected. Makes no line.
+    /// Returns true when a server's agent is connected. Makes no line.
     #[must_use]
     pub fn connected(&self, server: &ServerId) -> bool {
         self.known_line(server).is_some_and(|line| line.connected())
     }
 
-    /// How many agents hold a poll now.
+    /// The number of agents that hold a poll now.
     #[must_use]
     pub fn polls(&self) -> usize {
         lock(&self.lines).values().map(|line| lock(&line.state).polls).sum()
@@ -115,7 +115,7 @@ impl Relay {
 /// Changes that wait for their confirmation, by server; the oldest of more are not timed.
 const TIMED: usize = 1024;
 
-/// What connects one server's agent with the people who wait for it.
+/// The connection of one server's agent with the people who wait for it.
 pub struct Line {
     agent: watch::Sender<()>,
     people: watch::Sender<()>,
@@ -195,7 +195,7 @@ impl Line {
         self.wake_people();
     }
 
-    /// Whether nothing comes over this line any more.
+    /// Returns true when nothing comes over this line any more.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         lock(&self.state).cut
@@ -213,7 +213,7 @@ impl Line {
         self.people.subscribe()
     }
 
-    /// Whether the agent holds a poll, or did a moment ago.
+    /// Returns true when the agent holds a poll, or did a moment ago.
     #[must_use]
     pub fn connected(&self) -> bool {
         let state = lock(&self.state);
@@ -274,13 +274,13 @@ impl Line {
         PrekeyWait(Arc::clone(self))
     }
 
-    /// How many people wait for a prekey.
+    /// The number of people who wait for a prekey.
     #[must_use]
     pub fn wanting(&self) -> u32 {
         lock(&self.state).wanting
     }
 
-    /// Whether the agent has not been asked for prekeys lately.
+    /// Returns true when the agent has not been asked for prekeys lately.
     #[must_use]
     pub fn may_ask_prekeys(&self) -> bool {
         lock(&self.state)
@@ -299,7 +299,7 @@ impl Line {
         self.wake_people();
     }
 
-    /// How long until something that was said may have to be said again.
+    /// The time until something may have to be sent again.
     #[must_use]
     pub fn again(&self) -> Duration {
         AGAIN

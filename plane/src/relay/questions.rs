@@ -13,7 +13,7 @@ use wgctl::protocol::v1::{Ask, Reply, Request};
 
 use super::{AGAIN, Line, lock};
 
-/// What is asked and not yet answered.
+/// The questions that are not yet answered.
 #[derive(Default)]
 pub(super) struct OpenQuestions(HashMap<RequestId, Question>);
 
@@ -29,7 +29,7 @@ impl Question {
     }
 }
 
-/// What became of a question.
+/// The outcome of a question.
 #[derive(Debug)]
 pub enum Outcome {
     /// The agent replied.
@@ -84,13 +84,13 @@ impl Line {
         }
     }
 
-    /// Whether there is a question that the agent has not been told, or not lately.
+    /// Returns true when a question has not been sent to the agent, or not lately.
     #[must_use]
     pub fn has_fresh_request(&self) -> bool {
         lock(&self.state).asked.0.values().any(Question::is_fresh)
     }
 
-    /// Whether there is a question that is not answered.
+    /// Returns true when a question is not answered.
     #[must_use]
     pub fn has_requests(&self) -> bool {
         !lock(&self.state).asked.0.is_empty()

@@ -42,7 +42,7 @@ impl Files {
         Ok((certified, files))
     }
 
-    /// What is in them now, where they changed since they were read, or when it is `asked` for.
+    /// The current content, where the files changed since they were read, or when it is `asked` for.
     pub(super) fn look(&mut self, asked: bool) -> Option<Result<CertifiedKey, TlsError>> {
         let now = FileStamps::of(&self.cert, &self.key);
         let settled = now == self.last;
@@ -55,7 +55,7 @@ impl Files {
     }
 }
 
-/// What tells that one of the two is another than before.
+/// The stamps that differ when one of the two files has changed.
 #[derive(Clone, PartialEq, Eq)]
 struct FileStamps([Option<FileStamp>; 2]);
 

@@ -26,7 +26,7 @@ use files::Files;
 /// Why there is no certificate to show.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// What a setting names cannot be used.
+    /// A file that a setting names cannot be used.
     #[error("{named_at}: {reason}")]
     Setting {
         /// The setting and its place.
@@ -43,7 +43,7 @@ pub enum TlsError {
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -62,9 +62,9 @@ pub enum TlsError {
     /// A file does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Content {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// The certificate of our own cannot be made.
@@ -99,7 +99,7 @@ impl TlsError {
     }
 }
 
-/// What TCP connections begin with.
+/// The TLS side of TCP connections.
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
     shown: Arc<CurrentCertificate>,
@@ -139,7 +139,7 @@ impl Tls {
         self.acceptor.clone()
     }
 
-    /// What hosts must pin, where no authority vouches for the certificate.
+    /// The key that hosts must pin, where no authority vouches for the certificate.
     pub(crate) fn pin(&self) -> Option<Pin> {
         let own = self.files.is_none();
         own.then(|| pin(&self.shown.current()).ok()).flatten()
@@ -203,7 +203,7 @@ pub fn fingerprint(config: &Config) -> Result<Pin, TlsError> {
     pin_of(first)
 }
 
-/// Whether the configured files can be used.
+/// Checks that the configured files can be used.
 pub fn check(config: &Config) -> Result<(), TlsError> {
     match &config.tls {
         config::Tls::Files { cert, key } => {

@@ -22,7 +22,7 @@ use super::{TlsError, files};
 /// Before the certificate itself, where PEM allows text (RFC 7468, section 2): what it was made for.
 const NAMES: &str = "names: ";
 
-/// Where the certificate is.
+/// The path of the certificate.
 pub(super) fn certificate(state_dir: &Path) -> PathBuf {
     state_dir.join("tls.pem")
 }
@@ -40,7 +40,7 @@ pub(super) fn read(state_dir: &Path) -> Result<Vec<CertificateDer<'static>>, Tls
     }
 }
 
-/// What the certificate is for: this machine, the addresses that are listened on, and `more`.
+/// The names of the certificate: this machine, the listen addresses, and `more`.
 pub(super) fn names(listen: &[SocketAddr], more: &[String]) -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     let addresses = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());

@@ -25,7 +25,7 @@ const AUDIENCE: &str = "sentrazone";
 /// The kind of token. There is one kind yet; a token of another kind is none of ours.
 const SESSION: &str = "session";
 
-/// How often it is asked whether an old key is outlived.
+/// Time between two searches for outlived keys.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Why a token is not taken, or none could be made.
@@ -45,7 +45,7 @@ pub enum TokenError {
     Key(#[from] KeyError),
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Claims {
@@ -115,7 +115,7 @@ impl Signer {
         jsonwebtoken::encode(&self.written, claims, &self.encoding).map_err(|error| TokenError::Sign(error.to_string()))
     }
 
-    /// Whether a token made then may be this key's. None of them outlives the key: they have `LIFETIME`.
+    /// Returns true when a token made then may be this key's. No token outlives the key: they have `LIFETIME`.
     fn may_have_signed(&self, iat: i64) -> bool {
         self.retired_at.is_none_or(|at| iat <= at.after(SKEW).unix())
     }
@@ -191,7 +191,7 @@ impl Tokens {
         Ok((token, end))
     }
 
-    /// What `token` says, when it is ours and in its time.
+    /// The claims of `token`, when it is ours and within its time.
     ///
     /// The header must be, byte for byte, one that we write for a key we have: no other algorithm,
     /// key reference (`jwk`, `jku`, another `kid`) or `crit` extension ever reaches the library.

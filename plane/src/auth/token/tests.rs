@@ -1,4 +1,4 @@
-//! What a token says, and what a rotation of the key does to it.
+//! The content of tokens, and the effect of a rotation of the key on them.
 
 use super::*;
 use base64::Engine as _;
@@ -19,7 +19,7 @@ fn account() -> Account {
     }
 }
 
-/// What a session says that is made now.
+/// The claims of a session that is made now.
 fn session(now: Timestamp) -> Claims {
     Claims {
         sub: UserId::random(),

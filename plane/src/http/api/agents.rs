@@ -76,7 +76,7 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
 /// takes no more than it can send soon.
 pub(crate) struct DesiredAnswer<T>(T, WorkPermit);
 
-/// What a connection gets at a time.
+/// Bytes handed to a connection at a time.
 const PIECE: usize = 32 << 10;
 
 impl<T: Serialize> IntoResponse for DesiredAnswer<T> {

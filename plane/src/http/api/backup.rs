@@ -21,7 +21,7 @@ use crate::http::problem::{Failure, Kind};
 use crate::http::serve::body_deadline::BodyDeadline;
 use crate::store::StoreError;
 
-/// How much is read at once.
+/// Bytes read at once.
 const PIECE: usize = 64 << 10;
 
 /// The longest backup that is taken: far more than any fleet has, far less than a disk.

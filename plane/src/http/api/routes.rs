@@ -206,7 +206,7 @@ fn peer_routes(table: Table) -> Table {
         )
 }
 
-/// What a client has under it cannot be done to it.
+/// A name below a client that is no action on it.
 fn no_such_action(id: &'static str) -> Operation {
     op(id, "Always refused: it is seen with GET, and no action")
         .id_of("server", Shape::Json(json!({ "type": "string" })))

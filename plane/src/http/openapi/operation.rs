@@ -17,7 +17,7 @@ const EXAMPLES: &str = include_str!("examples.json");
 /// their right to it was taken while it waited.
 const CHANGE: &[Kind] = &[Kind::TooManyRequests, Kind::Unauthorized, Kind::Forbidden];
 
-/// Where a parameter stands.
+/// The place of a parameter in the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum ParameterPlace {
     Path,
@@ -107,7 +107,7 @@ pub(in crate::http) fn op(id: &'static str, summary: &'static str) -> Operation 
     }
 }
 
-/// What the table writes beside a route.
+/// Descriptions that the table writes beside a route.
 impl Operation {
     /// More than one sentence.
     pub(in crate::http) fn about(mut self, description: &'static str) -> Self {
@@ -212,7 +212,7 @@ impl Operation {
     }
 }
 
-/// What the handler's types say.
+/// Descriptions that come from the handler's types.
 impl Operation {
     pub(super) fn at(mut self, method: &'static str, path: &str, tag: &'static str) -> Self {
         (self.method, self.path, self.tag) = (method, path.to_owned(), tag);

@@ -1,4 +1,4 @@
-//! What a handler's own types say of it: who may call it, what it takes, what it answers.
+//! The description of a handler by its own types: permission, parameters, body and answer.
 //!
 //! Owns the description of every permission, extractor and answer. A handler whose types are not
 //! described here cannot be put into the table.
@@ -50,13 +50,13 @@ endpoint!(A);
 endpoint!(A, B);
 endpoint!(A, B, C);
 
-/// Who may call: the first thing every handler names.
+/// The permission that a handler names first.
 pub(in crate::http) trait Permission {
     /// As the document calls it (`x-permission`).
     const NAME: &'static str;
     /// The kinds of token that can prove it; none where no proof is needed.
     const SECURITY: &'static [&'static str];
-    /// How others are refused, and what may go wrong in finding out.
+    /// The refusals of other callers, and the failures of the check itself.
     const REFUSALS: &'static [Kind];
 }
 
@@ -80,12 +80,12 @@ permissions! {
     Agent = "agent", ["agentToken"], [Unauthorized, StorageUnavailable];
 }
 
-/// What is read of a request after the permission.
+/// A part of the request that is read after the permission.
 pub(in crate::http) trait RequestPart {
     fn describe(operation: &mut Operation);
 }
 
-/// What every JSON body may be refused for.
+/// The refusals that every JSON body can meet.
 const BODY: &[Kind] = &[
     Kind::MalformedJson,
     Kind::BadRequest,
@@ -180,7 +180,7 @@ impl ResponseType for StatusCode {
     }
 }
 
-/// What a handler answers.
+/// The answer of a handler.
 pub(in crate::http) trait ResponseType {
     fn describe(operation: &mut Operation);
 }

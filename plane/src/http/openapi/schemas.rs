@@ -21,7 +21,7 @@ pub(in crate::http) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Sch
     generator.subschema_for::<T>()
 }
 
-/// What was asked for so far, in both directions.
+/// The schemas asked for so far, in both directions.
 pub(super) struct Schemas {
     taken: SchemaGenerator,
     given: SchemaGenerator,

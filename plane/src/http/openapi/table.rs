@@ -25,7 +25,7 @@ impl Table {
         }
     }
 
-    /// What the following routes are about.
+    /// Sets the tag of the following routes.
     pub(in crate::http) fn tag(mut self, tag: &'static str) -> Self {
         self.tag = tag;
         self

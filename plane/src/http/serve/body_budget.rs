@@ -1,4 +1,4 @@
-//! How much memory bodies on their way in may take.
+//! The memory that request bodies may take while they arrive.
 //!
 //! Owns the bound of all of them together, and of each caller: whoever has one agent's token and many
 //! connections must not fill the memory of a plane that others need. The first kilobytes of a body are
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 
-/// What is not counted of each body, bytes: nearly all of them are shorter.
+/// Bytes of each body that are not counted: nearly all bodies are shorter.
 const SMALL: usize = 16 << 10;
 
 /// All that is in memory.
@@ -88,12 +88,12 @@ impl BufferedBody {
         self.content = Vec::new();
     }
 
-    /// How much has come, bytes.
+    /// Bytes received.
     pub(crate) const fn len(&self) -> usize {
         self.content.len()
     }
 
-    /// What has come.
+    /// The bytes received.
     pub(crate) fn content(&self) -> &[u8] {
         &self.content
     }

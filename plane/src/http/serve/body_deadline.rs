@@ -1,4 +1,4 @@
-//! How long a body may take.
+//! The deadline of a request body.
 //!
 //! Owns the deadline: a fixed time, and more of it for every byte that came, so that a long body over
 //! a slow line arrives and one that trickles does not hold its connection. It must not know what the
@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a body of `pieces` of `length` bytes, one a second, arrives.
+    /// Returns true when a body of `pieces` of `length` bytes, one a second, arrives.
     async fn arrives(pieces: usize, length: usize) -> bool {
         let pieces = stream::unfold(pieces, move |left| async move {
             let left = left.checked_sub(1)?;

@@ -30,18 +30,18 @@ use crate::config::Limits;
 use crate::http::app::Phase;
 use crate::http::metrics::HttpMetrics;
 
-/// What is read and written at once at most, bytes. A request's head has a limit of its own.
+/// Bytes read or written at once at most. A request's head has a limit of its own.
 const MOST_BUFFERED: usize = 64 << 10;
 /// Headers of a request.
 const MOST_HEADERS: usize = 100;
 
-/// What every connection is driven with.
+/// Everything that a connection needs while it is driven.
 #[derive(Clone)]
 pub(super) struct Driver {
     pub(super) router: Router,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) limits: Limits,
-    /// Whether answers over TCP say that the plane is to be reached over TLS.
+    /// True when answers over TCP say that the plane is reached over TLS.
     pub(super) is_secure: bool,
     pub(super) metrics: HttpMetrics,
     /// Nothing is ever sent: the channel closes when the last task drops its end.

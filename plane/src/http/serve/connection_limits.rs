@@ -1,19 +1,18 @@
-//! Who may hold how many connections.
+//! The limits on the number of connections.
 //!
-//! Owns the count of connections and whose they are: a *stranger's* until its first request with a
-//! valid token, then *proven*, until one without (or with one that is not valid any more). It must not read or
-//! write a connection.
+//! Owns the count of connections and their trust: a connection is a *stranger's* until its first request with a
+//! valid token, then *proven*, until a request without one (or with one that is no longer valid). It must not read
+//! or write a connection.
 //!
-//! Agents' long polls are many connections that live long; a flood of logins or a slowloris is
-//! many connections of strangers. So that the one never costs the other:
-//! - at most half of all connections are strangers'. When one more comes, the oldest stranger's is
-//!   dropped: who is honest is served within milliseconds and is not the oldest for long, who sends
-//!   slowly is. A newcomer therefore never waits for strangers;
-//! - when all connections are taken and none is a stranger's, newcomers wait in the kernel's queue;
-//! - of one address (an IPv6 /64) there are only so many. One more drops that address's oldest
-//!   stranger, and is itself refused where there is none. The caller says for whom this counts.
+//! Agents' long polls are many connections that live long; a flood of logins or a slowloris is many connections of
+//! strangers. The limits keep the second from costing the first:
+//! - At most half of all connections are strangers'. One more drops the oldest stranger's. Honest clients finish
+//!   within milliseconds and are never the oldest for long; slow senders are. So no newcomer waits for strangers.
+//! - When all connections are taken and none is a stranger's, newcomers wait in the kernel's queue.
+//! - One address (an IPv6 /64) has a limit of its own. One more drops that address's oldest stranger; where it has
+//!   none, the newcomer is refused. The caller decides which addresses count.
 //!
-//! A TLS handshake counts as a connection of a stranger's.
+//! A TLS handshake counts as a stranger's connection.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -200,13 +199,13 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Whether a connection is a stranger's, for the request that can change it.
+/// The trust in one connection, for the request that can change it.
 #[derive(Clone)]
 pub(crate) struct ConnectionTrust {
     limits: Arc<ConnectionLimits>,
     /// The connection's position in the order of age.
     id: Arc<AtomicU64>,
-    /// Whether the request that is under way has; requests of HTTP/1.1 come one after another.
+    /// True when the current request has proved its caller; requests of HTTP/1.1 come one after another.
     proved: Arc<AtomicBool>,
 }
 
@@ -216,7 +215,7 @@ impl ConnectionTrust {
         self.proved.store(false, Ordering::Relaxed);
     }
 
-    /// It ends: a request that proved nothing, like one of what anybody may read, keeps no connection.
+    /// The request ends. One that proved nothing, like a read that needs no token, leaves the connection a stranger's.
     pub(crate) fn end_request(&self) {
         if !self.proved.load(Ordering::Relaxed) {
             self.disprove();
@@ -232,8 +231,8 @@ impl ConnectionTrust {
         }
     }
 
-    /// The connection is a stranger's again, and the newest one's: who shows a token soon, like a proxy between
-    /// two callers, is not the first to make way.
+    /// Makes the connection a stranger's again, and the newest: one that shows a token again soon, like a proxy's
+    /// between two callers, is not the first to be dropped.
     fn disprove(&self) {
         let mut connections = self.limits.connections();
         if let Some(connection) = connections.proven.remove(&self.id()) {

@@ -1,4 +1,4 @@
-//! What a request says of where it goes: its Host, and the length of its target.
+//! The checks on a request's destination: its Host, and the length of its target.
 //!
 //! Owns refusing what is ambiguous (RFC 9112, section 3.2) and, on the local socket, what was meant
 //! for another host. The socket takes its caller's uid for proof: were a browser's or a proxy's

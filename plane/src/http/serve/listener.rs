@@ -33,7 +33,7 @@ const LOCAL_CONNECTIONS: usize = 64;
 /// After an accept that failed for want of file descriptors, until some are free again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long sent data may stay unread at the other end (TCP_USER_TIMEOUT, tcp(7)).
+/// Milliseconds that sent data may stay unacknowledged at the other end (TCP_USER_TIMEOUT, tcp(7)).
 const UNREAD_MILLISECONDS: u32 = 60_000;
 
 /// Why an address cannot be listened on.
@@ -58,7 +58,7 @@ pub enum BindError {
 }
 
 impl BindError {
-    /// Whether somebody else has it.
+    /// True when another program has the address.
     pub(crate) fn is_in_use(&self) -> bool {
         let (Self::Tcp { source, .. } | Self::Socket { source, .. }) = self;
         source.kind() == io::ErrorKind::AddrInUse

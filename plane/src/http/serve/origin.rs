@@ -1,4 +1,4 @@
-//! Where a request comes from: the connection's other end, and whom a trusted proxy speaks for.
+//! The origin of a request: the connection's other end, or the caller that a trusted proxy names.
 //!
 //! Owns reading `X-Forwarded-For`, believed only from configured proxies and only as far as their
 //! own entries reach. It must not decide what anybody may do.

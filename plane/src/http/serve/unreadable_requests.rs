@@ -1,4 +1,4 @@
-//! What is said to requests that hyper cannot read, and how a connection ends with them.
+//! Answers to requests that hyper cannot read, and the end of their connections.
 //!
 //! Owns two things the HTTP library leaves out. It answers a head it cannot parse by itself, with a
 //! bare status line: here that becomes a problem report with the headers of every answer. And it
@@ -24,19 +24,19 @@ use crate::http::problem::Kind;
 use crate::http::request_id::RequestId;
 use crate::http::response::set_headers;
 
-/// How long the rest of a refused request is awaited after the answer.
+/// Time that the rest of a refused request is read after the answer.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much of it is read, bytes.
+/// Bytes of it that are read at most.
 const MOST_LINGERED: usize = 4 << 20;
 
-/// Whether a request was refused before its body was read to the end.
+/// Set when a request was refused before its body was read to the end.
 pub(super) type RefusalFlag = Arc<AtomicBool>;
 
 /// A connection's stream under hyper.
 pub(super) struct ProblemStream<S> {
     stream: S,
     refused: RefusalFlag,
-    /// Whether answers say that the plane is to be reached over TLS.
+    /// True when answers say that the plane is reached over TLS.
     over_tls: bool,
     /// Our words in the place of hyper's, as far as they are not sent.
     left: Vec<u8>,

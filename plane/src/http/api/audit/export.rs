@@ -16,7 +16,7 @@ use crate::http::extractors::Parameters;
 use crate::http::principal::Admin;
 use crate::http::problem::Failure;
 
-/// What to write.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Csv,
