@@ -1,7 +1,7 @@
-//! Backup and restore of everything that is recorded.
+//! Backup and restore of the whole database.
 //!
-//! Owns what a restore means beside the rows: every session is over, every agent has to take a
-//! snapshot and to confirm anew, and who waits is told. It must not know a backup's form, which is
+//! Owns the effects of a restore beyond its rows: all sessions end, every agent takes a snapshot and
+//! confirms it again, and waiting requests are woken. It must not know the format of a backup, which is
 //! the store's.
 
 use std::fs::File;
@@ -18,20 +18,21 @@ use crate::model::caller::{Action, Entry};
 use crate::store::DurableWrite;
 use crate::store::{Change, StoreError, check};
 
-/// How many copies of everything may lie on the disk at once, on their way out or in.
+/// The most copies of the database that may be on the disk at once, for backups and restores together.
 pub(super) const COPIES: usize = 2;
 
-/// A copy of everything, on its way out or in. It goes from the disk when it is dropped.
+/// A copy of the database for a backup or a restore. The file is removed when this is dropped.
 pub struct Copy {
-    /// The file. It has no name.
+    /// The unnamed temporary file.
     pub file: File,
-    /// When it was begun.
+    /// The start of the backup or restore.
     pub at: Timestamp,
     _place: OwnedSemaphorePermit,
 }
 
 impl Fleet {
-    /// A backup of one moment, at its beginning. Its own audit record is in it.
+    /// Makes a backup of a single moment, with the file positioned at its beginning. The backup
+    /// contains its own audit record.
     pub async fn back_up(&self, caller: &Caller) -> Result<Copy, Refusal> {
         let (place, at) = (self.place()?, self.now());
         let entry = Entry::new(Action::BackupCreated, "everything");
@@ -45,7 +46,7 @@ impl Fleet {
         })
     }
 
-    /// An empty copy, to be filled with what shall be restored.
+    /// Returns an empty copy, to be filled with the backup to restore.
     pub fn receive(&self) -> Result<Copy, Refusal> {
         Ok(Copy {
             _place: self.place()?,
@@ -63,8 +64,8 @@ impl Fleet {
         })
     }
 
-    /// Replaces everything by a backup, after all of it was checked. Goes on to its end even if the
-    /// caller goes away.
+    /// Checks a backup completely, then replaces all data by it. Runs to its end even if the caller
+    /// goes away.
     pub async fn restore(&self, caller: &Caller, copy: Copy) -> Result<Summary, Refusal> {
         let (fleet, caller) = (self.clone(), caller.clone());
         to_its_end(async move {
@@ -87,11 +88,12 @@ impl Fleet {
             if let Some(fault) = &audit_fault {
                 tracing::warn!("the restored audit log is not as it was written: {fault}");
             }
-            // From here on this plane's key vouches for the log that it took over.
+            // From here on, the checkpoints of this plane's key cover the log that was restored.
             if let Err(error) = fleet.checkpoint_audit().await {
                 tracing::warn!(%error, "the restored audit log is signed within a minute");
             }
-            // The log of what was there before went with it: this line stays.
+            // The audit log from before the restore is gone with the rest: this line stays in the
+            // system's log.
             tracing::warn!(by = %caller.actor, "everything was replaced by the backup of {}", summary.created_at);
             Ok(Summary { audit_fault, ..summary })
         })
@@ -99,8 +101,9 @@ impl Fleet {
     }
 }
 
-/// Who knows the log as it was before, finds in it where it ended; and everybody, whose word the one
-/// that took its place rests on. A faulty one does not keep a fleet from coming back: it is told for good.
+/// The audit entry of a restore. It names the end of the replaced log, for readers who know that log,
+/// and the key that signed the restored one. A fault of the restored log does not prevent the restore:
+/// it is recorded here permanently.
 fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry {
     let entry = Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at));
     let mut detail = String::new();
@@ -129,7 +132,7 @@ fn replace(tx: &dyn DurableWrite, mut copy: Copy, epoch: u64) -> Result<(), Refu
     }
     for server in tx.servers()? {
         let mut confirmation = tx.confirmation(&server.id)?;
-        // What was confirmed was another life's.
+        // The confirmations belong to the database before the restore.
         confirmation.applied_revision = None;
         confirmation.interface_failed = None;
         tx.put_confirmation(&server.id, &confirmation)?;
@@ -138,9 +141,9 @@ fn replace(tx: &dyn DurableWrite, mut copy: Copy, epoch: u64) -> Result<(), Refu
     Ok(())
 }
 
-/// An epoch that no session was ever of, also none of a life that is forgotten: counting on from
-/// the backup's would bring sessions back that were ended since. Numbers up to 2^53 are whole in
-/// every JSON reader.
+/// Returns a session epoch that no session ever had, including sessions made after the backup: counting
+/// on from the backup's epoch would make sessions valid again that have ended since. Numbers up to 2^53
+/// are exact in every JSON reader.
 fn unused_epoch() -> Result<u64, Refusal> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)

@@ -1,6 +1,6 @@
-//! What a request's values must be, before anything is looked up.
+//! Checks of single values of a request, before anything is looked up.
 //!
-//! Owns pure checks of single values; each names the field it refuses.
+//! Owns pure functions; each refusal names its field.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,10 +12,12 @@ use wgctl::{PublicKey, Timestamp};
 
 use super::Refusal;
 
-/// How many networks or addresses one list may have. The kernel takes more; a person does not.
+/// The most networks or addresses in one list. The kernel takes more; no reasonable configuration has
+/// more.
 const LIST: usize = 1024;
 
-/// An MTU that IPv6 works with (RFC 8200, section 5) and that hardware has.
+/// Checks an MTU: at least the minimum of IPv6 (RFC 8200, section 5), at most what common hardware
+/// supports.
 pub(super) fn mtu(field: &str, mtu: Option<u16>) -> Result<Option<u16>, Refusal> {
     match mtu {
         Some(bytes) if !(1280..=9000).contains(&bytes) => Err(Refusal::field_value(
@@ -26,12 +28,12 @@ pub(super) fn mtu(field: &str, mtu: Option<u16>) -> Result<Option<u16>, Refusal>
     }
 }
 
-/// A keepalive; 0 is off.
+/// Returns a keepalive interval; 0 means off.
 pub(super) fn keepalive(seconds: Option<u16>) -> Option<u16> {
     seconds.filter(|seconds| *seconds > 0)
 }
 
-/// A moment that has not come yet.
+/// Checks that a time is in the future.
 pub(super) fn future(field: &str, at: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
     match at {
         Some(at) if at <= now => Err(Refusal::field_value(
@@ -42,7 +44,7 @@ pub(super) fn future(field: &str, at: Option<Timestamp>, now: Timestamp) -> Resu
     }
 }
 
-/// What a host connects to, to take the time.
+/// Checks the address to which a host connects to measure the round trip.
 pub(super) fn ping_target(target: Option<Endpoint>) -> Result<Option<Endpoint>, Refusal> {
     let address = target.as_ref().and_then(|target| target.host().parse::<IpAddr>().ok());
     match address {
@@ -54,13 +56,13 @@ pub(super) fn ping_target(target: Option<Endpoint>) -> Result<Option<Endpoint>, 
     }
 }
 
-/// A list of DNS servers.
+/// Checks the length of a list of DNS servers.
 pub(super) fn dns(field: &str, servers: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refusal> {
     bounded(field, servers.len(), 16)?;
     Ok(servers)
 }
 
-/// Networks in the kernel's form, each once.
+/// Returns the networks in the kernel's form, without duplicates.
 pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     bounded(field, networks.len(), LIST)?;
     let mut seen = BTreeSet::new();
@@ -68,7 +70,7 @@ pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Re
     Ok(networks.filter(|net| seen.insert(*net)).collect())
 }
 
-/// Networks behind a device: disjoint, and none of them everything.
+/// Checks networks behind a device: they are disjoint, and none is so wide that it takes all traffic.
 pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     let nets = networks(field, wanted)?;
     for (at, net) in nets.iter().enumerate() {
@@ -94,8 +96,8 @@ pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet
     Ok(nets)
 }
 
-/// Two networks of a list that overlap: one lies in the other, and then, in their order, in the one
-/// before it.
+/// Returns two networks of a list that overlap. CIDR networks overlap only if one contains the other,
+/// and in sorted order the containing one then comes directly before a contained one.
 fn nested(nets: &[IpNet]) -> Option<(IpNet, IpNet)> {
     let mut ordered = nets.to_vec();
     ordered.sort_by_key(|net| (net.addr(), net.prefix_len()));
@@ -103,9 +105,9 @@ fn nested(nets: &[IpNet]) -> Option<(IpNet, IpNet)> {
     pair.map(|[wide, narrow]| (*narrow, *wide))
 }
 
-/// Whether a network lies among addresses that mean this host or nobody: 0.0.0.0/8, loopback, the
-/// broadcast address, `::/16`. Multicast and link-local networks may lead to a client, routing
-/// protocols over WireGuard need them.
+/// Returns whether a network lies in a range that means this host or no host: 0.0.0.0/8, loopback, the
+/// broadcast address, `::/16`. Multicast and link-local networks are allowed, because routing protocols
+/// over WireGuard need them.
 fn is_nobodys(net: &IpNet) -> bool {
     match net.addr() {
         IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 127 | 255),
@@ -113,7 +115,8 @@ fn is_nobodys(net: &IpNet) -> bool {
     }
 }
 
-/// A client's own key, if it has one to which a secret can be agreed.
+/// Checks a peer's own public key: low-order keys are refused, because every key agreement with them
+/// has the same result.
 pub(super) fn public_key(field: &str, key: Option<PublicKey>) -> Result<Option<PublicKey>, Refusal> {
     match key {
         Some(key) if key.is_low_order() => Err(Refusal::field_value(
@@ -124,7 +127,7 @@ pub(super) fn public_key(field: &str, key: Option<PublicKey>) -> Result<Option<P
     }
 }
 
-/// A server's pool: at most one network a family.
+/// Checks a server's pool: at most one network of each address family.
 pub(super) fn address_pool(nets: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     if nets.is_empty() || nets.len() > 2 {
         return Err(Refusal::field_value(
@@ -159,12 +162,13 @@ pub(super) fn address_pool(nets: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
         }
         pool.push(net);
     }
-    // IPv4 first: its address is the one that is shown as `address`.
+    // IPv4 comes first: the API shows its address as `address`.
     pool.sort_by_key(|net| net.addr().is_ipv6());
     Ok(pool)
 }
 
-/// The addresses a client asks for: one a pool at most, and such as the pool may give.
+/// Checks the requested addresses of a peer: at most one from each pool, and only addresses that the
+/// pool may assign.
 pub(super) fn wanted_addresses(
     address: Option<IpAddr>,
     addresses: Option<Vec<IpAddr>>,
@@ -268,7 +272,7 @@ mod tests {
             &["0.1.0.0/16"],
             &["255.255.255.255/32"],
             &["::1/128"],
-            // What holds all IPv4 addresses in IPv6's clothes is itself no IPv4 network.
+            // A network that contains all IPv4-mapped addresses is not an IPv4 network itself.
             &["::ffff:0:0/95"],
         ] {
             assert!(networks_behind("serverAllowedIPs", &nets(bad)).is_err(), "{bad:?}");

@@ -11,12 +11,12 @@ use super::{Fleet, Refusal, idempotency, limits};
 use crate::history;
 use crate::store::LossyWrite;
 
-/// How many outlived rows are removed in one transaction.
+/// The most expired rows of a table that one transaction removes.
 const SWEEP: usize = 1000;
 
 impl Fleet {
-    /// Removes what has outlived its use (history past 72 h, old idempotency keys, penalties), now
-    /// and every minute until dropped. To be spawned once.
+    /// Removes expired rows (history past 72 h, old idempotency keys, penalties), now and every minute
+    /// until dropped. Spawn it once.
     pub async fn housekeep(self) {
         let mut minute = tokio::time::interval(Duration::from_secs(60));
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -26,12 +26,12 @@ impl Fleet {
                 tracing::warn!("old records could not be removed ({error}); the next try is in a minute");
             }
             if let Err(error) = self.keep_audit().await {
-                tracing::warn!(%error, "the audit log could not be looked after; the next try is in a minute");
+                tracing::warn!(%error, "the audit log could not be maintained; the next try is in a minute");
             }
         }
     }
 
-    /// Removes what has outlived its use.
+    /// Removes all expired rows.
     pub(crate) async fn sweep(&self) -> Result<(), Refusal> {
         let now = self.now();
         let (oldest, _) = history::place(now.before(history::RETENTION));

@@ -1,6 +1,6 @@
-//! A creating request that is sent again gets its first answer.
+//! Idempotency keys: a creating request that is sent again gets its first answer.
 //!
-//! Owns what is remembered of a request and for how long. It must not know the header.
+//! Owns the stored answers and their retention. It must not know the header.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use super::Refusal;
 use crate::model::records::Answer;
 use crate::store::{DurableWrite, Read};
 
-/// How long an answer is kept.
+/// Retention of an answer.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// Keeps answers unreadable for who steals the database: an answer may hold a token.
+/// Encrypts stored answers, which may hold a token, so that a stolen database does not reveal them.
 pub trait Vault: Send + Sync {
     /// Encrypts.
     fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, String>;
-    /// Decrypts what `seal` made.
+    /// Decrypts the output of `seal`.
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String>;
 }
 
-/// What makes two requests the same one.
+/// The identity of a request: two requests with equal hashes are the same one.
 #[derive(Clone)]
 pub struct Idempotency {
-    /// SHA-256 over who asks, the method, the path and their key.
+    /// SHA-256 over the caller, the method, the path and the Idempotency-Key.
     pub scope: [u8; 32],
     /// SHA-256 of the body.
     pub body: [u8; 32],
@@ -36,21 +36,21 @@ pub struct Idempotency {
     pub vault: Arc<dyn Vault>,
 }
 
-/// Whether a request was answered before.
+/// Result of the lookup of an earlier answer.
 pub(super) enum Before<T> {
-    /// Yes, so.
+    /// The earlier answer.
     Answered(T),
-    /// No. When it is, [`First::keep`] what is answered.
+    /// There is none. Seal and write the answer with [`First::seal`].
     New(First),
 }
 
-/// A request's first time.
+/// A request that was not answered before.
 pub(super) struct First {
     once: Option<(Idempotency, Option<Answer>)>,
     now: Timestamp,
 }
 
-/// Looks whether a request was answered before; one without a key never was.
+/// Looks up the earlier answer to a request. A request without a key has none.
 pub(super) fn before<T: DeserializeOwned>(
     tx: &dyn Read,
     once: Option<Idempotency>,
@@ -81,11 +81,11 @@ fn lost(reason: impl std::fmt::Display) -> Refusal {
     ))
 }
 
-/// An answer ready to be kept.
+/// A sealed answer, to be written with the change.
 pub(super) struct FirstAnswer(Option<(Idempotency, Option<Answer>, Answer)>);
 
 impl First {
-    /// Seals the answer. This can fail, so it comes before the first write.
+    /// Seals the answer. Sealing can fail, so it comes before the first write.
     pub(super) fn seal<T: Serialize>(self, value: &T) -> Result<FirstAnswer, Refusal> {
         let Some((once, old)) = self.once else {
             return Ok(FirstAnswer(None));
@@ -102,7 +102,7 @@ impl First {
 }
 
 impl FirstAnswer {
-    /// Keeps the answer with the change that it answers.
+    /// Writes the answer in the transaction of the change that it answers.
     pub(super) fn write(&self, tx: &dyn DurableWrite) -> Result<(), Refusal> {
         if let Some((once, old, answer)) = &self.0 {
             tx.put_answer(&once.scope, answer, old.as_ref())?;

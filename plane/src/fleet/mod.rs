@@ -1,8 +1,8 @@
-//! The fleet's business rules: what may be, who waits for it, what is written about it.
+//! Business rules of the fleet: permissions, changes, waits for agents, and audit entries.
 //!
-//! Owns servers, clients, users and the agents' side of them. It must not know HTTP (it answers
-//! with [`Refusal`]s, not statuses), nor how the store keeps things. What a change needs to know
-//! is decided inside its transaction, before the first write.
+//! Owns servers, peers, users and the agents' side of them. It must not know HTTP (it returns
+//! [`Refusal`]s, not statuses), nor how the store keeps its rows. Everything that a change depends on
+//! is checked inside its transaction, before the first write.
 
 mod agents;
 mod audit;
@@ -44,18 +44,18 @@ use crate::relay::Relay;
 use crate::store::{Change, Store, StoreError};
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// What the operator may set.
+/// Settings of the operator.
 #[derive(Clone)]
 pub struct Settings {
-    /// How long a change waits for the agent's confirmation.
+    /// The longest wait of a change for the agent's confirmation.
     pub apply_timeout: Duration,
-    /// How long an agent may take to answer a request, like for a configuration.
+    /// The longest wait for an agent's reply to a request, such as for a configuration.
     pub request_timeout: Duration,
-    /// Prekeys to hold for each server.
+    /// Number of prekeys to keep in stock for each server.
     pub prekey_stock: u32,
-    /// How long records of the audit log are kept; none for ever.
+    /// Retention of the audit log's records; unlimited when none.
     pub audit_retention: Option<Duration>,
-    /// What time it is.
+    /// The source of the current time.
     pub clock: Clock,
 }
 
@@ -71,7 +71,7 @@ impl Default for Settings {
     }
 }
 
-/// The fleet. Cloning shares it.
+/// A handle to the fleet. Clones share one fleet.
 #[derive(Clone)]
 pub struct Fleet {
     shared: Arc<Shared>,
@@ -88,7 +88,7 @@ struct Shared {
 }
 
 impl Fleet {
-    /// The fleet that `store` records.
+    /// Returns a fleet on the rows of `store`.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Self {
         let relay = Relay::default();
@@ -107,7 +107,7 @@ impl Fleet {
         }
     }
 
-    /// Whether changes can be made now, for `/readyz`.
+    /// Checks that changes can be made now, for `/readyz`.
     pub async fn ready(&self) -> Result<(), Refusal> {
         let idle = self.store().record(|_: &dyn LossyWrite| Ok::<(), Refusal>(()));
         match tokio::time::timeout(Duration::from_secs(5), idle).await {
@@ -116,7 +116,7 @@ impl Fleet {
         }
     }
 
-    /// How many agents hold a poll now.
+    /// Returns the number of agents that hold a poll now.
     #[must_use]
     pub fn connected_agents(&self) -> usize {
         self.shared.relay.polls()
@@ -135,7 +135,7 @@ impl Fleet {
         self.shared.settings.clock.now()
     }
 
-    /// Makes a change, where the caller may still make it when its turn comes.
+    /// Makes a change. The caller's authority is checked again inside the transaction.
     async fn change<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -149,7 +149,8 @@ impl Fleet {
         self.store().change(caller, now, permitted).await
     }
 
-    /// Records what an agent says, where its token is good when its turn comes.
+    /// Records a message of an agent, after those of the same agent before it. Its token is checked
+    /// again inside the transaction.
     async fn record_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -170,7 +171,7 @@ impl Fleet {
         }
     }
 
-    /// Makes a change that an agent asks for, when its turn comes.
+    /// Makes a change that an agent asks for, after those of the same agent before it.
     async fn change_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -185,7 +186,7 @@ impl Fleet {
         self.change(caller, in_turn).await
     }
 
-    /// Reads for an agent what takes long, when its turn comes.
+    /// Reads much data for an agent, after the reads of the same agent before it.
     async fn scan_for_agent<T: Send + 'static>(
         &self,
         server: &ServerId,
@@ -200,7 +201,7 @@ impl Fleet {
     }
 }
 
-/// How much may be lost of what is recorded.
+/// The part of a write that a crash of the plane may lose.
 #[derive(Debug, Clone, Copy)]
 enum Durability {
     /// The last seconds, in a crash.
@@ -209,11 +210,11 @@ enum Durability {
     Durable,
 }
 
-/// Carries out what must not stop in its middle, even if the caller goes away.
+/// Runs work to its end, even if the caller goes away.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
-    // The log's lines stay with their request.
+    // Keeps the request's span on the log lines.
     let done = tokio::spawn(work.in_current_span());
     done.await
         .unwrap_or_else(|error| Err(Refusal::Internal(format!("it was interrupted: {error}"))))

@@ -1,36 +1,36 @@
-//! Why a request to the fleet was not done.
+//! Refusals of the fleet: the reasons why a request was not carried out.
 //!
-//! Owns [`Refusal`]: the field it names, and the words for people. It must not know HTTP: the
-//! HTTP layer gives each refusal its code and status.
+//! Owns [`Refusal`]: its stable codes, the field it names, and its text for people. It must not know
+//! HTTP; the HTTP layer maps a code to a status.
 
 use wgctl::api::{Hint, NextStep};
 
 use crate::store::StoreError;
 
-/// A refusal. It has changed nothing.
+/// A refused request. Nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
-    /// `not_found`: what was named does not exist.
+    /// `not_found`: the named object does not exist.
     #[error("there is no {what}: list what exists and check the spelling")]
     NotFound {
         /// Like `server "los-angeles"`.
         what: String,
     },
-    /// `unauthorized`: what the caller proved is not valid any more.
+    /// `unauthorized`: the caller's credential is no longer valid.
     #[error("{0}")]
     Unauthorized(String),
     /// `unauthorized`: the session of the caller has ended since the request began.
     #[error("this session has ended meanwhile: log in at POST /api/login")]
     SessionEnded,
-    /// `forbidden`: the caller may not.
+    /// `forbidden`: the caller's role does not permit it.
     #[error("{0}")]
     Forbidden(String),
-    /// `invalid_field`: a value that cannot be.
+    /// `invalid_field`: an invalid value of a field.
     #[error("{field}: {detail}")]
     InvalidField {
         /// As the request spells it, like `address_pool[0]`.
         field: String,
-        /// What is wrong and what would be right.
+        /// The error and a valid alternative.
         detail: String,
     },
     /// `server_exists`.
@@ -51,9 +51,9 @@ pub enum Refusal {
     /// `overlapping_networks`.
     #[error("the network {network} overlaps {other} on this server: one address can lead to one client only")]
     OverlappingNetworks {
-        /// The one that was asked for.
+        /// The requested network.
         network: String,
-        /// The one that is there.
+        /// The existing network or address, and its owner.
         other: String,
     },
     /// `public_key_taken`.
@@ -82,10 +82,10 @@ pub enum Refusal {
     AgentOffline {
         /// The server.
         server: String,
-        /// What it does not do and what to do next.
+        /// The agent's failure and the next step.
         detail: String,
     },
-    /// `agent_offline`, where keys of the agent's are needed and there are none left.
+    /// `agent_offline`: a prekey is needed, and the stock is empty.
     #[error("{}: start it, or give a publicKey and \"presharedKey\": false", no_prekeys(.0))]
     NoPrekeys(String),
     /// `idempotency_conflict`.
@@ -93,9 +93,9 @@ pub enum Refusal {
         "this Idempotency-Key was used within 24 hours for another body: send the first body again, or use a new key"
     )]
     IdempotencyConflict,
-    /// `idempotency_conflict`, for an answer whose secret is good for nothing any more.
+    /// `idempotency_conflict`: the secret in the stored answer is no longer valid.
     #[error(
-        "this Idempotency-Key made {0}, which was removed or got another token since: use a new key to make one anew"
+        "this Idempotency-Key made {0}, which was removed or got another token since: use a new key to make another"
     )]
     AnswerOutlived(String),
     /// `last_admin`.
@@ -104,7 +104,7 @@ pub enum Refusal {
     /// `too_many_requests`.
     #[error("{what}: try again in {retry_after} s")]
     TooManyRequests {
-        /// What there was too much of.
+        /// The exceeded limit.
         what: &'static str,
         /// Seconds to wait.
         retry_after: u64,
@@ -112,7 +112,7 @@ pub enum Refusal {
     /// `overloaded`.
     #[error("{0}")]
     Busy(String),
-    /// `storage_unavailable`, and `invalid_backup` for what cannot be restored.
+    /// `storage_unavailable`, or `invalid_backup` for a backup that cannot be restored.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// `internal`.
@@ -153,7 +153,7 @@ impl Refusal {
         }
     }
 
-    /// The next step, where the text words it as a call of the API.
+    /// Returns the next step, where the text names a call of the API for it.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         let (reason, step) = match self {
@@ -186,7 +186,7 @@ impl Refusal {
         Some(Hint { reason, step })
     }
 
-    /// Seconds after which to try again, where waiting helps.
+    /// Returns the seconds after which to try again, where waiting helps.
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
@@ -196,7 +196,7 @@ impl Refusal {
         }
     }
 
-    /// A field's value that cannot be.
+    /// Returns the refusal of a field's value.
     pub(crate) fn field_value(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::InvalidField {
             field: field.into(),

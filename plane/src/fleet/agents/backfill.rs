@@ -1,7 +1,8 @@
-//! History that comes late: samples an agent took while its reports did not get through.
+//! Backfill of history with samples that an agent took while its reports did not get through.
 //!
-//! Owns the times and values of such samples, and the hours that a report writes to. A late sample
-//! only fills minutes that have none. It must not touch status: an agent that was away was away.
+//! Owns the times and values of such samples, and the hours that a report writes to. A late sample only
+//! fills minutes that have none. It must not change the status: an agent that was offline stays
+//! recorded as offline.
 
 use crate::store::{LossyWrite, Read};
 use std::collections::BTreeSet;
@@ -13,9 +14,9 @@ use wgctl::{ServerId, Timestamp};
 use crate::fleet::Refusal;
 use crate::history::{self, Measure, Sample};
 
-/// A batch's samples as measures of the plane's own time and totals. `now` is what the report that
-/// brings them measures, `sent_at` the agent's clock at that moment: only differences of its clock
-/// count. What would lie ahead or is past the history is left out.
+/// Returns a batch's samples as measures in the plane's time and totals. `present` is the measure of
+/// the report that brings them, `sent_at` the agent's clock at that moment: only differences of the
+/// agent's clock count. Samples from the future or from before the retention of history are left out.
 pub(super) fn measures(
     batch: &Counters,
     present: &Measure,
@@ -39,11 +40,11 @@ pub(super) fn measures(
     measures
 }
 
-/// The hours of a server's history that one report writes to, each read and packed once.
+/// The hours of a server's history that one report writes to. Each hour is read and packed once.
 pub(super) struct Hours<'a> {
     server: &'a ServerId,
     open: BTreeMap<u64, Vec<Sample>>,
-    /// Minutes that had no sample before.
+    /// Minutes that had no sample before this report.
     filled: BTreeSet<(u64, u8)>,
 }
 
@@ -56,14 +57,14 @@ impl<'a> Hours<'a> {
         }
     }
 
-    /// Folds in what was just reported.
+    /// Adds the current measure.
     pub(super) fn fold(&mut self, tx: &dyn Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
         let (hour, minute) = history::place(at);
         history::fold(self.open(tx, hour)?, minute, measure);
         Ok(())
     }
 
-    /// Fills a minute of which nothing was reported.
+    /// Adds a late measure to its minute, unless that minute had a sample before.
     pub(super) fn fill(&mut self, tx: &dyn Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
         let (hour, minute) = history::place(at);
         let taken = self.open(tx, hour)?.iter().any(|sample| sample.minute == minute);
@@ -85,7 +86,7 @@ impl<'a> Hours<'a> {
         }
     }
 
-    /// Writes them back.
+    /// Writes the hours back.
     pub(super) fn write(self, tx: &dyn LossyWrite) -> Result<(), Refusal> {
         for (hour, samples) in self.open {
             tx.put_hour(hour, self.server, &history::pack(&samples))?;

@@ -14,34 +14,35 @@ use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::store::LossyWrite;
 
 impl Fleet {
-    /// An agent confirms a revision.
+    /// Records that an agent has applied a revision.
     pub async fn applied(&self, caller: &Caller, server: &ServerId, mut applied: Applied) -> Result<(), Refusal> {
         let (id, revision) = (server.clone(), applied.revision);
-        applied.failed = self.failed(server, applied.failed).await?;
+        applied.failed = self.existing_failures(server, applied.failed).await?;
         let record = move |tx: &dyn LossyWrite| record_applied(tx, &id, applied);
-        let taken = self.record_of_agent(caller, server, Durability::Lazy, record).await?;
-        if taken {
+        let counts = self.record_of_agent(caller, server, Durability::Lazy, record).await?;
+        if counts {
             self.was_applied(server, revision);
         }
         Ok(())
     }
 
-    /// What failed, each client once: a message may name one many thousands of times, or very many that there
-    /// are not.
-    async fn failed(&self, server: &ServerId, told: Vec<Failure>) -> Result<Vec<Failure>, Refusal> {
-        if told.is_empty() {
-            return Ok(told);
+    /// Returns the failures of existing peers, one each: a message may name one peer many thousands of
+    /// times, or many that do not exist.
+    async fn existing_failures(&self, server: &ServerId, failures: Vec<Failure>) -> Result<Vec<Failure>, Refusal> {
+        if failures.is_empty() {
+            return Ok(failures);
         }
-        let mut told: BTreeMap<PeerId, Failure> = told.into_iter().map(|failure| (failure.client, failure)).collect();
-        let known = self.known(server, told.keys().copied().collect()).await?;
-        Ok(known.iter().filter_map(|client| told.remove(client)).collect())
+        let mut by_peer: BTreeMap<PeerId, Failure> =
+            failures.into_iter().map(|failure| (failure.client, failure)).collect();
+        let existing = self.existing_peers(server, by_peer.keys().copied().collect()).await?;
+        Ok(existing.iter().filter_map(|peer| by_peer.remove(peer)).collect())
     }
 }
 
-/// Says whether it counts.
+/// Returns whether the confirmation counts.
 fn record_applied(tx: &dyn LossyWrite, id: &ServerId, applied: Applied) -> Result<bool, Refusal> {
     if applied.incarnation != tx.incarnation()? {
-        // It speaks of another database; its next poll gets a snapshot of this one.
+        // It is about another database; the agent's next poll gets a snapshot of this one.
         return Ok(false);
     }
     let (_, ledger) = existing(tx, id)?;
@@ -52,7 +53,7 @@ fn record_applied(tx: &dyn LossyWrite, id: &ServerId, applied: Applied) -> Resul
     let mut state = tx.confirmation(id)?;
     let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
     if goes_back && applied.interface_failed.is_none() {
-        // Overtaken on the way by a later one. Only a lost interface takes back what was applied.
+        // A later confirmation arrived first. Only a lost interface takes back what was applied.
         return Ok(false);
     }
     let mut failures = Vec::new();

@@ -1,7 +1,8 @@
-//! The agents' long poll: what a server should be, as a difference where one is known.
+//! The long poll of agents: the desired state of a server, as a delta where the agent's revision is
+//! known.
 //!
-//! Owns the choice between unchanged, delta and snapshot, and the wait. It must not push: an agent
-//! asks, and gets what is recorded at that moment.
+//! Owns the choice between unchanged, delta and snapshot, and the wait. It never pushes: an agent asks,
+//! and gets the state recorded at that moment.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -23,17 +24,17 @@ use crate::model::records::{PeerRecord, ServerRecord};
 use crate::relay::{Line, WorkPermit};
 use crate::store::{Changes, Read};
 
-/// The longest a poll is held: proxies cut what is silent longer.
+/// The longest wait of a poll: proxies cut connections that are silent longer.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The most prekeys that are asked for at once: as many as one message may bring.
+/// The most prekeys that are requested at once, as many as one message may bring.
 const PREKEYS_AT_ONCE: u32 = 256;
 
-/// The most requests that a difference names as its causes.
+/// The most requests that a delta names as its causes.
 const CAUSES_AT_ONCE: usize = 64;
 
 impl Fleet {
-    /// The long poll: answers at once when there is news, else after `query.wait` seconds.
+    /// Answers a poll at once when there is news, otherwise after `query.wait` seconds.
     pub async fn desired(
         &self,
         caller: &Caller,
@@ -45,8 +46,8 @@ impl Fleet {
         let now = self.now();
         self.store().read(|tx| authority::check(tx, &caller.authority, now))?;
         if line.is_first_poll() {
-            // Confirmations may be lost in a crash of the plane: what is not known to be applied is
-            // told again, and confirmed again.
+            // A crash of the plane may lose confirmations: revisions that are not known to be applied
+            // are sent again, and confirmed again.
             let applied = self.applied_revision(server)?.unwrap_or(0);
             query.revision = query.revision.min(applied);
         }
@@ -55,7 +56,8 @@ impl Fleet {
         loop {
             let mut news = line.agent_news();
             if line.is_cut() {
-                // The token this poll came with may be dead: it learns no more, and the next one tells.
+                // The token of this poll may no longer be valid: the poll reports nothing new, and the
+                // next one is refused.
                 return self.unchanged(&query);
             }
             let (here, stock, public_key) = self.store().read(|tx| {
@@ -64,24 +66,25 @@ impl Fleet {
                 Ok::<_, Refusal>((here, tx.prekey_stock(server)?, record.public_key))
             })?;
             let moved = (query.incarnation, query.revision) != (Some(here.0), here.1);
-            let prekeys = self.lack(&line, stock);
+            let prekeys = self.prekey_demand(&line, stock);
             let urgent = line.has_fresh_request() || (prekeys.urgent && line.may_ask_prekeys());
             let now = Instant::now();
             if moved || urgent || now >= deadline {
                 if prekeys.wanted > 0 {
                     line.note_prekeys_asked();
                 }
-                let told = Desired {
+                let answer = Desired {
                     public_key,
                     ..self.answer(server, &query, moved, &line, prekeys.wanted, here).await?
                 };
-                // Looked at after all that would be told: it was known while the token was good, then.
+                // The token is checked after the answer was read: everything in it was read while the
+                // token was valid.
                 return match self.is_good(caller)? {
-                    true => Ok(told),
+                    true => Ok(answer),
                     false => self.unchanged(&query),
                 };
             }
-            // What was said in an answer that got lost is said again, though nothing new happens.
+            // Requests in an answer that got lost are sent again, even if nothing new happens.
             let outstanding = prekeys.urgent || line.has_requests();
             let until = if outstanding {
                 deadline.min(now + line.again())
@@ -92,12 +95,12 @@ impl Fleet {
         }
     }
 
-    /// Leave to answer a poll, to be held until its answer is gone.
+    /// Waits for a permit to answer a poll. Hold it until the answer is sent.
     pub async fn poll_place(&self, server: &ServerId) -> WorkPermit {
         self.shared.relay.line(server).place().await
     }
 
-    /// Whether what a caller came with is good still.
+    /// Returns whether the caller's credential is still valid.
     fn is_good(&self, caller: &Caller) -> Result<bool, Refusal> {
         let now = self.now();
         let checked = self.store().read(|tx| authority::check(tx, &caller.authority, now));
@@ -108,7 +111,7 @@ impl Fleet {
         }
     }
 
-    /// Nothing new of what the agent has, of whichever life that is.
+    /// Returns an answer without changes to the revision and incarnation that the agent has.
     fn unchanged(&self, query: &DesiredQuery) -> Result<Desired, Refusal> {
         let incarnation = match query.incarnation {
             Some(incarnation) => incarnation,
@@ -126,10 +129,10 @@ impl Fleet {
         })
     }
 
-    fn lack(&self, line: &Line, stock: u32) -> Lack {
+    fn prekey_demand(&self, line: &Line, stock: u32) -> PrekeyDemand {
         let target = self.settings().prekey_stock;
         let waiting = line.wanting();
-        Lack {
+        PrekeyDemand {
             wanted: (target.saturating_add(waiting))
                 .saturating_sub(stock)
                 .min(PREKEYS_AT_ONCE),
@@ -171,17 +174,17 @@ impl Fleet {
     }
 }
 
-/// A revision, and the database's life it is of.
+/// An incarnation of the database, and a revision in it.
 type Position = (Incarnation, u64);
 
-/// What the stock of prekeys lacks.
-struct Lack {
+/// The prekeys that the stock lacks.
+struct PrekeyDemand {
     wanted: u32,
-    /// Whether to ask now, and not with the next answer.
+    /// True if they are requested now, and not with the next answer.
     urgent: bool,
 }
 
-/// What is recorded now, and how an agent comes there.
+/// The recorded position, and the change that leads an agent to it.
 struct News {
     here: Position,
     change: Change,
@@ -202,7 +205,7 @@ impl News {
     }
 }
 
-/// From what the agent has to what is recorded now.
+/// Returns the change from the agent's revision to the recorded one.
 fn change(tx: &dyn Read, server_id: &ServerId, query: &DesiredQuery) -> Result<News, Refusal> {
     let (server, ledger) = existing(tx, server_id)?;
     let here = (tx.incarnation()?, ledger.revision);
@@ -253,9 +256,9 @@ fn snapshot(tx: &dyn Read, server: &ServerRecord) -> Result<Change, Refusal> {
     })
 }
 
-/// A peer as its agent is told of it: every enabled one, whether it has expired or not. Expiry is the
-/// agent's to enforce, by its own clock: were it decided here too, a plane whose clock jumped for a
-/// moment would take peers away, and nothing would bring them back.
+/// Returns a peer as its agent gets it. Agents get every enabled peer, expired or not. The agent
+/// enforces expiry by its own clock: if the plane enforced it too, a plane whose clock jumped for a
+/// moment would remove peers, and nothing would bring them back.
 pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
     v1::Peer {
         id: peer.id,

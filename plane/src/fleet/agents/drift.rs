@@ -1,8 +1,8 @@
-//! Drift: what others did to a server's interface, as its agent tells it.
+//! Drift: changes to a server's interface that others made, as its agent reports them.
 //!
-//! Owns what is kept of it, what the audit log says, and how much a single agent may write there.
-//! Each message counts once, however often it is sent. It must not decide what to do about drift:
-//! that is the agent's, by the server's policy.
+//! Owns the record of it, its audit entries, and their limit for each agent. Each message counts once,
+//! however often it is sent. It must not decide whether drift is repaired: the agent does, by the
+//! server's policy.
 
 use wgctl::drift::Drift;
 use wgctl::protocol::v1::DriftReport;
@@ -16,26 +16,26 @@ use crate::model::records::Confirmation;
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// The most events in a list of a message.
+/// The most events in each list of a message.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// Something that happened, and what the log calls it.
+/// An event of drift, with its action in the audit log.
 struct Event {
     action: Action,
     drift: Drift,
 }
 
-/// A message with its bounds checked.
+/// A message whose bounds were checked.
 #[derive(Clone)]
 struct CheckedReport {
     report: DriftReport,
     now: Timestamp,
-    /// How many audit records it may make.
+    /// The most audit records that it may make.
     allowed: usize,
 }
 
 impl Fleet {
-    /// An agent tells what others did to its interface.
+    /// Records the changes that others made to an agent's interface.
     pub async fn drift(&self, caller: &Caller, server: &ServerId, report: DriftReport) -> Result<(), Refusal> {
         let lists = [
             ("repaired", &report.repaired),
@@ -70,8 +70,8 @@ impl Fleet {
         self.record_of_agent(caller, server, Durability::Lazy, record).await
     }
 
-    /// Keeps a message with its audit records. Says whether there was anything for the log: another
-    /// message may have told it meanwhile.
+    /// Records a message with its audit entries. Returns whether there were any: the same message may
+    /// have been recorded in the meantime.
     async fn audited(&self, caller: &Caller, server: &ServerId, told: CheckedReport) -> Result<bool, Refusal> {
         let id = server.clone();
         self.change_of_agent(caller, server, move |tx: &dyn DurableWrite| {
@@ -82,15 +82,15 @@ impl Fleet {
     }
 }
 
-/// Whether this message was counted before.
+/// Returns whether this message was counted before.
 fn is_counted(state: &Confirmation, report: &DriftReport) -> bool {
     state
         .drift_counted
         .is_some_and(|(incarnation, last)| incarnation == report.incarnation && report.sequence <= last)
 }
 
-/// Writes down what is told. Gives what the audit log is to say; where it may say something and has
-/// nothing to say, nothing is written.
+/// Writes the drift of a message. Returns the audit entries. If audit entries are allowed and there are
+/// none, nothing is written.
 fn keep(tx: &dyn LossyWrite, id: &ServerId, told: CheckedReport) -> Result<Vec<Entry>, Refusal> {
     existing(tx, id)?;
     let mut state = tx.confirmation(id)?;
@@ -124,8 +124,8 @@ fn keep(tx: &dyn LossyWrite, id: &ServerId, told: CheckedReport) -> Result<Vec<E
     Ok(entries)
 }
 
-/// Which events get a record of their own, and how many are left out with those before: all fit, or
-/// the last record allowed is for the rest.
+/// Returns the events that get an audit record of their own, and the number of events left out, with
+/// those left out before. Either all fit, or the last allowed record is for the rest.
 fn share(mut events: Vec<Event>, left_out: u64, allowed: usize) -> (Vec<Event>, u64) {
     if left_out == 0 && events.len() <= allowed {
         return (events, 0);
@@ -155,7 +155,7 @@ fn entry(tx: &dyn Read, server: &ServerId, event: Event, now: Timestamp) -> Resu
     Ok(Entry::new(event.action, target).with_detail(detail))
 }
 
-/// On one line, of bounded length, and not of the future.
+/// Returns the drift with its text on one line and bounded, and with no time in the future.
 fn cleaned(drift: Drift, now: Timestamp) -> Drift {
     Drift {
         count: drift.count.max(1),

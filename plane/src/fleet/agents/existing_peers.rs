@@ -8,18 +8,22 @@ use crate::fleet::{Fleet, Refusal};
 use crate::store::Read;
 
 impl Fleet {
-    /// Those of the named clients that there are. A reader looks: an agent may name any number, and the writer
-    /// is everybody's.
-    pub(super) async fn known(&self, server: &ServerId, named: BTreeSet<PeerId>) -> Result<BTreeSet<PeerId>, Refusal> {
+    /// Returns the named peers that exist. The lookup runs in a read transaction: an agent may name any
+    /// number of peers, and all callers share the one writer.
+    pub(super) async fn existing_peers(
+        &self,
+        server: &ServerId,
+        named: BTreeSet<PeerId>,
+    ) -> Result<BTreeSet<PeerId>, Refusal> {
         let id = server.clone();
         self.scan_for_agent(server, move |tx: &dyn Read| {
-            let mut known = BTreeSet::new();
-            for client in named {
-                if tx.peer(&id, &client)?.is_some() {
-                    known.insert(client);
+            let mut existing = BTreeSet::new();
+            for peer in named {
+                if tx.peer(&id, &peer)?.is_some() {
+                    existing.insert(peer);
                 }
             }
-            Ok(known)
+            Ok(existing)
         })
         .await
     }

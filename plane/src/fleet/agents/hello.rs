@@ -14,7 +14,7 @@ use crate::model::records::ServerRecord;
 use crate::store::{Change, DurableWrite};
 
 impl Fleet {
-    /// An agent introduces itself.
+    /// Introduces an agent: agrees on a protocol version and records the host's public key.
     pub async fn hello(&self, caller: &Caller, server: &ServerId, hello: Hello) -> Result<Welcome, Refusal> {
         if hello.version == 0 {
             return Err(Refusal::field_value(
@@ -37,8 +37,8 @@ impl Fleet {
     }
 }
 
-/// A host showed a key that is not the one on record. What was sealed on a host before it had this
-/// key cannot be counted on: the stock is thrown away and filled again.
+/// Records a host's new public key. Keys that were sealed on a host before it had this key cannot be
+/// trusted: the stock is erased and filled again.
 fn record_key(
     tx: &dyn DurableWrite,
     id: &ServerId,

@@ -1,4 +1,5 @@
-//! The agents' side: what they are told, and what they may say of their own server.
+//! Messages of agents and the answers to them: introduction, desired state, confirmation, prekeys,
+//! reports, drift and adoption.
 
 pub(super) mod adoption;
 pub(super) mod backfill;

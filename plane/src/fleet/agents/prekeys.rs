@@ -11,17 +11,17 @@ use crate::fleet::{Caller, Durability, Fleet, Refusal};
 use crate::model::records::SERVER_ITSELF;
 use crate::store::LossyWrite;
 
-/// How many prekeys one message may bring.
+/// The most prekeys in one message.
 const PREKEYS_AT_ONCE: usize = 256;
 
-/// How many prekeys a server may have in stock; more are let go.
+/// The most prekeys in the stock of a server; further ones are dropped.
 const MOST_PREKEYS: u32 = 1024;
 
-/// A sealed key of 32 bytes with nonce and tag takes 72.
+/// The most bytes of a sealed key. A key of 32 bytes with nonce and tag takes 72.
 pub(super) const LONGEST_SEALED: usize = 256;
 
 impl Fleet {
-    /// An agent fills up the stock of prekeys.
+    /// Adds an agent's prekeys to the stock of its server.
     pub async fn prekeys(&self, caller: &Caller, server: &ServerId, prekeys: Prekeys) -> Result<(), Refusal> {
         let prekeys = prekeys.prekeys;
         if prekeys.len() > PREKEYS_AT_ONCE {
@@ -29,7 +29,7 @@ impl Fleet {
             return Err(Refusal::field_value("prekeys", detail));
         }
         let too_long = |p: &Prekey| p.private_key.0.len() > LONGEST_SEALED || p.preshared_key.0.len() > LONGEST_SEALED;
-        // A client with this id would be the server itself.
+        // A peer with this id would be taken for the server itself.
         if let Some(at) = prekeys.iter().position(|prekey| prekey.id == SERVER_ITSELF) {
             return Err(Refusal::field_value(
                 format!("prekeys[{at}].id"),

@@ -2,10 +2,10 @@
 
 use crate::model::line::one_line;
 
-/// How much of a reason is kept.
+/// The most characters of a reason that are kept.
 const LONGEST_REASON: usize = 300;
 
-/// A reason that an agent gave, on one line and of bounded length.
+/// Returns an agent's reason on one line and of bounded length.
 pub(crate) fn reason_line(reason: &str) -> String {
     one_line(reason, LONGEST_REASON)
 }

@@ -8,7 +8,7 @@ use crate::fleet::people::authority;
 use crate::fleet::{Caller, Fleet, Refusal};
 
 impl Fleet {
-    /// An agent answers a request. An answer nobody waits for any more is let go.
+    /// Passes an agent's reply to the waiting request. A reply that nothing waits for is dropped.
     pub fn reply(&self, caller: &Caller, server: &ServerId, request: RequestId, reply: Reply) -> Result<(), Refusal> {
         let now = self.now();
         self.store().read(|tx| authority::check(tx, &caller.authority, now))?;

@@ -1,4 +1,4 @@
-//! Reports: what an agent measured, folded into status, totals and history.
+//! Reports of agents: measurements, added to status, totals and history.
 //!
 //! Owns the counting. Each batch of increments counts once, however often it is sent.
 
@@ -15,8 +15,8 @@ use crate::history::Measure;
 use crate::model::records::Measurement;
 
 impl Fleet {
-    /// An agent (or anything with its token) reports metrics. `report.server_id` must be `server`:
-    /// the caller checks.
+    /// Records the metrics that an agent, or another holder of its token, reports. The caller checks
+    /// that `report.server_id` is `server`.
     pub async fn report(&self, caller: &Caller, server: &ServerId, report: Report) -> Result<(), Refusal> {
         if let Some(batch) = report.counters.as_ref().filter(|b| b.samples.len() > SAMPLES_AT_ONCE) {
             let detail = format!(
@@ -25,13 +25,15 @@ impl Fleet {
             );
             return Err(Refusal::field_value("counters.samples", detail));
         }
-        // The agent forgets what is acknowledged: an outage's worth of it is not left to luck.
+        // The agent drops samples once they are acknowledged: the samples of an outage are written
+        // durably.
         let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
         let durability = if is_late { Durability::Durable } else { Durability::Lazy };
         let known = match &report.counters {
-            Some(batch) if self.names_more_than_there_are(server, batch.peers.len())? => {
-                Some(self.known(server, batch.peers.keys().copied().collect()).await?)
-            }
+            Some(batch) if self.names_more_than_there_are(server, batch.peers.len())? => Some(
+                self.existing_peers(server, batch.peers.keys().copied().collect())
+                    .await?,
+            ),
             _ => None,
         };
         let (id, now) = (server.clone(), self.now());
@@ -45,7 +47,7 @@ impl Fleet {
     }
 }
 
-/// `known` are those of the named peers that there are, where that was looked up before.
+/// `known` is the set of named peers that exist, if it was looked up before.
 fn record(
     tx: &dyn LossyWrite,
     id: &ServerId,
@@ -70,7 +72,7 @@ fn record(
         Some(batch) => count(tx, id, &mut state, batch, known)?,
         None => BTreeMap::new(),
     };
-    // Who counts in batches and has nothing new leaves the counters out: the totals stay.
+    // An agent that sends batches leaves the counters out when it has nothing new: the totals stay.
     if counters.is_none() && sent_at.is_none() && state.counted.is_none() {
         state.transfer_rx = transfer_rx;
         state.transfer_tx = transfer_tx;
@@ -98,14 +100,14 @@ fn record(
     hours.write(tx)
 }
 
-/// Whether this batch was counted before.
+/// Returns whether this batch was counted before.
 fn is_counted(state: &Measurement, batch: &Counters) -> bool {
     state
         .counted
         .is_some_and(|(incarnation, last)| incarnation == batch.incarnation && batch.sequence <= last)
 }
 
-/// Adds a batch to the server's totals. Gives the peers' new totals.
+/// Adds a batch to the server's totals. Returns the peers' new totals.
 fn count(
     tx: &dyn LossyWrite,
     id: &ServerId,
@@ -115,7 +117,7 @@ fn count(
 ) -> Result<BTreeMap<PeerId, PeerCounters>, Refusal> {
     let mut grown = BTreeMap::new();
     for (peer, increment) in &batch.peers {
-        // A peer that was removed meanwhile still passed these bytes.
+        // The bytes of a peer that was removed in the meantime still count for the server.
         state.transfer_rx = state.transfer_rx.saturating_add(increment.rx);
         state.transfer_tx = state.transfer_tx.saturating_add(increment.tx);
         let may_be_there = known.is_none_or(|known| known.contains(peer));

@@ -1,7 +1,9 @@
-//! Adoption: an interface that a host has already becomes a server's, with its key and its peers.
+//! Adoption: the record of a server takes over an existing interface of its host, with its key and its
+//! peers.
 //!
-//! Owns what an agent may ask before its host is enrolled, and the one transaction that records an
-//! interface as it is. `decision` decides. It must not change a record that does not await it.
+//! Owns the questions an agent may ask before its host is enrolled, and the single transaction that
+//! records the interface. The decision is made in `decision`. It must not change a record that does not
+//! await an adoption.
 
 mod decision;
 
@@ -24,14 +26,14 @@ use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 use decision::{Decision, client, decide};
 
-/// How many peers one interface may bring.
+/// The most peers of one interface.
 const MOST_PEERS: usize = 40_000;
 
-/// How many obstacles a refusal tells; a dry run tells all.
-const TOLD: usize = 20;
+/// The most obstacles in a refusal; a dry run shows all.
+const SHOWN_OBSTACLES: usize = 20;
 
 impl Fleet {
-    /// What the host of this server is to become.
+    /// Returns the recorded state that this server's host is to get.
     pub async fn terms(&self, server: &ServerId) -> Result<Terms, Refusal> {
         let id = server.clone();
         let life = self.store().incarnation()?;
@@ -53,7 +55,7 @@ impl Fleet {
         .await
     }
 
-    /// What would become of an adoption.
+    /// Returns the outcome that an adoption would have, and changes nothing.
     pub async fn plan_adoption(&self, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
         Ok(match self.plan(server, adoption).await? {
             Planned::Done(adopted) | Planned::Awaited(adopted) => adopted,
@@ -77,10 +79,11 @@ impl Fleet {
         .await
     }
 
-    /// Records an interface as it is: everything about it, or nothing. The same adoption again, by an
-    /// agent that lost the answer, changes nothing and gets the same answer.
+    /// Records an interface as it is, completely or not at all. If an agent that lost the answer sends
+    /// the same adoption again, nothing changes and it gets the same answer.
     pub async fn adopt(&self, caller: &Caller, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
-        // What changes nothing takes a reader's time and not the writer's, however often it is sent.
+        // An adoption that changes nothing is answered by a reader, however often it is sent, and does
+        // not block the writer.
         match self.plan(server, adoption.clone()).await? {
             Planned::Done(adopted) => return Ok(adopted),
             Planned::Awaited(planned) if !planned.obstacles.is_empty() => return Err(refused(&planned.obstacles)),
@@ -123,18 +126,21 @@ fn check(adoption: &Adoption) -> Result<(), Refusal> {
 }
 
 fn refused(obstacles: &[Obstacle]) -> Refusal {
-    let told = obstacles.iter().take(TOLD).map(|obstacle| match &obstacle.public_key {
-        Some(key) => format!("peer {key}: {}", obstacle.reason),
-        None => obstacle.reason.clone(),
-    });
-    let mut told = told.collect::<Vec<_>>().join("; ");
-    if obstacles.len() > TOLD {
-        told.push_str(&format!(
+    let shown = obstacles
+        .iter()
+        .take(SHOWN_OBSTACLES)
+        .map(|obstacle| match &obstacle.public_key {
+            Some(key) => format!("peer {key}: {}", obstacle.reason),
+            None => obstacle.reason.clone(),
+        });
+    let mut text = shown.collect::<Vec<_>>().join("; ");
+    if obstacles.len() > SHOWN_OBSTACLES {
+        text.push_str(&format!(
             "; and {} more (`--dry-run` shows all)",
-            obstacles.len() - TOLD
+            obstacles.len() - SHOWN_OBSTACLES
         ));
     }
-    Refusal::AdoptionRefused(told)
+    Refusal::AdoptionRefused(text)
 }
 
 fn wanted(peers: &[PeerRecord]) -> Vec<Peer> {
@@ -142,25 +148,25 @@ fn wanted(peers: &[PeerRecord]) -> Vec<Peer> {
     wanted.cloned().map(wire).collect()
 }
 
-/// What would become of an adoption.
+/// The outcome of a plan.
 enum Planned {
-    /// It was made, and this was the answer.
+    /// The adoption was made before; its answer.
     Done(Adopted),
-    /// It is still to be made.
+    /// The adoption is still to be made; its answer then.
     Awaited(Adopted),
 }
 
-/// All that is recorded of a server.
+/// The complete record of a server.
 struct Scene {
     server: ServerRecord,
     ledger: Ledger,
     peers: Vec<PeerRecord>,
 }
 
-/// Whether an adoption is still to be made.
+/// The state of an adoption.
 enum Before {
     Awaited,
-    /// It was, and this is what became of the peers.
+    /// It was made, and the peers became these clients.
     Done(Vec<AdoptedPeer>),
 }
 
@@ -207,7 +213,7 @@ impl Scene {
         }
     }
 
-    /// What is recorded once the decision is carried out.
+    /// Returns the record as it is once the decision is carried out.
     fn after(self, decision: Decision) -> After {
         let Decision {
             server,
@@ -235,7 +241,7 @@ impl Scene {
     }
 }
 
-/// A decision with all that will be recorded then.
+/// A decision with the record that it leads to.
 struct After {
     before: Ledger,
     replaced: ServerRecord,
@@ -269,8 +275,8 @@ fn write(tx: &dyn DurableWrite, after: After) -> Result<After, Refusal> {
     let server = &after.scene.server;
     let (id, pools) = (&server.id, api_objects::pools(server));
     tx.put_server(server, None)?;
-    // What was sealed on a host before it had this key cannot be counted on; nor may a prekey have
-    // the id of a peer. The stock is filled again.
+    // Keys sealed on a host before it had this key cannot be trusted, and a prekey must not have the
+    // id of a peer. The stock is filled again.
     tx.erase_prekeys(id)?;
     let mut ledger = after.before;
     for peer in &after.imports {

@@ -1,7 +1,7 @@
-//! What an interface becomes as a record: which clients its peers are, or what stands in the way.
+//! The decision on an adoption: the peers to record, or the obstacles to it.
 //!
-//! Owns the names, addresses and networks of imported peers. Pure: it must not read or write.
-//! A peer that is recorded already stays as it is recorded, whatever the host has.
+//! Owns the names, addresses and networks of imported peers. Pure: it must not read or write the store.
+//! A peer that is already recorded keeps its record, whatever the host has.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,23 +20,23 @@ use crate::fleet::views::api_objects;
 use crate::model::records::SERVER_ITSELF;
 use crate::model::records::{Ledger, PeerRecord, ServerRecord};
 
-/// Characters of the public key in the name of a peer that nothing names.
+/// The fewest characters of the public key in the name of a peer that has no name on the host.
 const SHORT: usize = 8;
 
-/// What an adoption comes to.
+/// The outcome of an adoption.
 #[derive(Debug)]
 pub(super) struct Decision {
     /// The server as it will be recorded.
     pub(super) server: ServerRecord,
-    /// The peers to be recorded.
+    /// The peers to record.
     pub(super) imports: Vec<PeerRecord>,
     /// All peers of the interface as clients.
     pub(super) clients: Vec<AdoptedPeer>,
-    /// What stands in the way; if anything does, nothing may be written.
+    /// The obstacles; if there is any, nothing may be written.
     pub(super) obstacles: Vec<Obstacle>,
 }
 
-/// Decides on an adoption, given all that is recorded.
+/// Decides on an adoption, given the complete record of the server.
 pub(super) fn decide(
     server: &ServerRecord,
     ledger: &Ledger,
@@ -68,7 +68,7 @@ pub(super) fn decide(
     }
 }
 
-/// The decision as far as it was taken.
+/// A decision under construction.
 struct Draft<'a> {
     server: &'a ServerRecord,
     ledger: &'a Ledger,
@@ -145,7 +145,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Which allowed IPs are the client's addresses, and which lie behind it.
+    /// Splits allowed IPs into the addresses of the client and the networks behind it.
     fn split(&self, allowed_ips: &[IpNet]) -> Result<(Vec<IpAddr>, Vec<IpNet>), String> {
         let (mut addresses, mut networks): (Vec<IpAddr>, Vec<IpNet>) = (Vec::new(), Vec::new());
         for net in allowed_ips.iter().copied().map(normal) {
@@ -174,13 +174,13 @@ impl<'a> Draft<'a> {
         Ok((addresses, networks))
     }
 
-    /// The name it has on the host where it can have that, else one made of its key.
+    /// Returns the peer's name on the host if it is free, otherwise a name made of its key.
     fn name(&self, peer: &FoundPeer) -> Result<PeerName, String> {
         let free = |name: &PeerName| !self.names.contains(name);
         if let Some(name) = peer.name.clone().filter(free) {
             return Ok(name);
         }
-        // What base64 has beside letters and digits is awkward in paths and shells.
+        // The characters of base64 other than letters and digits are awkward in paths and shells.
         let key = peer.public_key.to_string().replace('+', "-").replace('/', "_");
         let made = (SHORT..key.len()).find_map(|length| {
             let name: PeerName = format!("peer-{}", key.get(..length)?).parse().ok()?;
@@ -220,7 +220,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// One address can lead to one client only.
+    /// Refuses overlaps: one address can lead to one peer only.
     fn refuse_overlaps(&mut self, recorded: &[PeerRecord]) {
         let mut spans = Vec::new();
         for pool in &self.pools {
@@ -246,11 +246,11 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// A network and whom it leads to.
+/// A network and the owner it leads to.
 struct Span<'a> {
     net: IpNet,
     run: Run,
-    /// The key of a peer that is to be imported.
+    /// The key of the peer, if it is to be imported.
     new: Option<PublicKey>,
     owner: &'a str,
 }
@@ -266,13 +266,13 @@ impl<'a> Span<'a> {
     }
 }
 
-/// The overlaps that peers to be imported are part of: each network that contains others once, by
-/// the first of them.
+/// Returns the overlaps of peers to be imported. Each network that contains others is reported once,
+/// with the first of them.
 fn overlaps(mut spans: Vec<Span<'_>>) -> Vec<Obstacle> {
-    // What contains comes before what it contains: CIDR networks overlap in no other way.
+    // A containing network comes before the contained ones: CIDR networks overlap in no other way.
     spans.sort_by_key(|span| (span.net.addr().is_ipv6(), span.run.first, Reverse(span.run.last)));
     let mut obstacles = Vec::new();
-    let mut told: Option<&Span<'_>> = None;
+    let mut reported: Option<&Span<'_>> = None;
     let mut widest: Option<&Span<'_>> = None;
     for span in &spans {
         let Some(around) = widest.filter(|around| around.net.contains(&span.net)) else {
@@ -281,9 +281,9 @@ fn overlaps(mut spans: Vec<Span<'_>>) -> Vec<Obstacle> {
         };
         let wider = around.new.is_some() && (around.net != span.net || span.new.is_none());
         let (ours, theirs) = if wider { (around, span) } else { (span, around) };
-        let again = told.is_some_and(|told| std::ptr::eq(told, ours));
-        if let Some(key) = ours.new.filter(|_| !again) {
-            told = Some(ours);
+        let is_reported = reported.is_some_and(|reported| std::ptr::eq(reported, ours));
+        if let Some(key) = ours.new.filter(|_| !is_reported) {
+            reported = Some(ours);
             let reason = format!(
                 "{} overlaps {}, which leads to {}: one address can lead to one client only",
                 ours.net, theirs.net, theirs.owner
