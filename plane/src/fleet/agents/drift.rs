@@ -57,25 +57,25 @@ impl Fleet {
         }
         let events = report.repaired.len() + report.seen.len();
         let waiting = usize::from(state.drift_left_out > 0);
-        let told = CheckedReport {
+        let checked = CheckedReport {
             allowed: self.shared.limits.drift_records.take(server, events + waiting),
             now: self.now(),
             report,
         };
-        if told.allowed > 0 && self.audited(caller, server, told.clone()).await? {
+        if checked.allowed > 0 && self.audited(caller, server, checked.clone()).await? {
             return Ok(());
         }
-        let (id, told) = (server.clone(), CheckedReport { allowed: 0, ..told });
-        let record = move |tx: &dyn LossyWrite| keep(tx, &id, told).map(drop);
+        let (id, checked) = (server.clone(), CheckedReport { allowed: 0, ..checked });
+        let record = move |tx: &dyn LossyWrite| keep(tx, &id, checked).map(drop);
         self.record_of_agent(caller, server, Durability::Lazy, record).await
     }
 
     /// Records a message with its audit entries. Returns whether there were any: the same message may
     /// have been recorded in the meantime.
-    async fn audited(&self, caller: &Caller, server: &ServerId, told: CheckedReport) -> Result<bool, Refusal> {
+    async fn audited(&self, caller: &Caller, server: &ServerId, checked: CheckedReport) -> Result<bool, Refusal> {
         let id = server.clone();
         self.change_of_agent(caller, server, move |tx: &dyn DurableWrite| {
-            let entries = keep(tx, &id, told)?;
+            let entries = keep(tx, &id, checked)?;
             Ok(Change::all(!entries.is_empty(), entries))
         })
         .await
@@ -91,10 +91,10 @@ fn is_counted(state: &Confirmation, report: &DriftReport) -> bool {
 
 /// Writes the drift of a message. Returns the audit entries. If audit entries are allowed and there are
 /// none, nothing is written.
-fn keep(tx: &dyn LossyWrite, id: &ServerId, told: CheckedReport) -> Result<Vec<Entry>, Refusal> {
+fn keep(tx: &dyn LossyWrite, id: &ServerId, checked: CheckedReport) -> Result<Vec<Entry>, Refusal> {
     existing(tx, id)?;
     let mut state = tx.confirmation(id)?;
-    let CheckedReport { report, now, allowed } = told;
+    let CheckedReport { report, now, allowed } = checked;
     if is_counted(&state, &report) {
         return Ok(Vec::new());
     }
@@ -113,7 +113,7 @@ fn keep(tx: &dyn LossyWrite, id: &ServerId, told: CheckedReport) -> Result<Vec<E
     }
     state.drift_left_out = left_out;
     if left_out > 0 && allowed > 0 {
-        let detail = format!("{left_out} more, too many in a short time to be told one by one");
+        let detail = format!("{left_out} more, too many in a short time for a record each");
         entries.push(Entry::new(Action::DriftSeen, id).with_detail(detail));
         state.drift_left_out = 0;
     }

@@ -1,4 +1,4 @@
-//! The audit log: its pages, its verification, and how long its records are kept.
+//! The audit log: its pages, its verification, and its retention.
 
 pub(super) mod pages;
 pub(super) mod retention;

@@ -1,6 +1,6 @@
-//! Reading and verifying the audit log. It is written by the store alone, with every change.
+//! Reading and verification of the audit log. Only the store writes it, with every change.
 //!
-//! Owns the query's bounds and the paging; `keep` owns what becomes of the log with time.
+//! Owns the query's bounds and the paging. Checkpoints and retention are in `retention`.
 
 use wgctl::Timestamp;
 use wgctl::api::{AuditLine, AuditPublicKey, AuditRecord, Checkpoint, Head, Verification};
@@ -10,18 +10,18 @@ use wgctl::name::Incarnation;
 use crate::fleet::{Fleet, Refusal};
 use crate::store::{AuditExtent, AuditFilter, Read, StoreError};
 
-/// Records in a page of the whole log, and the most that one query gives.
+/// Records in a page of the whole log, and the most that one query returns.
 const PAGE: usize = 1000;
 
-/// Records of a query that does not say how many.
+/// The default number of records of a query.
 const LIMIT: usize = 100;
 
-/// Which records to read, newest first.
+/// A query for records, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
     /// 1 to 1,000; default 100.
     pub limit: Option<usize>,
-    /// How many matching records to skip.
+    /// Number of matching records to skip.
     pub offset: usize,
     /// Exactly this actor.
     pub actor: Option<String>,
@@ -35,7 +35,7 @@ pub struct AuditQuery {
     pub until: Option<Timestamp>,
 }
 
-/// The whole log in pages, oldest first, as it was when it was asked for.
+/// The whole log in pages, oldest first, as of the time of the request.
 pub struct AuditPages {
     fleet: Fleet,
     life: Incarnation,
@@ -47,8 +47,8 @@ pub struct AuditPages {
 }
 
 impl AuditPages {
-    /// The next lines, at most 1,000 records and their checkpoints; none at the end. Each page is a
-    /// view of its own: a long one would keep the database from using its pages again.
+    /// Returns the next lines, at most 1,000 records and their checkpoints; none at the end. Each page
+    /// has a read transaction of its own: a long one would keep the database from reusing its pages.
     pub async fn next(&mut self) -> Result<Option<Vec<AuditLine>>, Refusal> {
         let (from, to, size) = (self.next, self.beginning.head.id, self.size);
         let (life, pruned) = (self.life, self.beginning.pruned);
@@ -60,7 +60,7 @@ impl AuditPages {
             })
         };
         let Some((mut lines, last)) = self.fleet.store().scan(read).await? else {
-            let detail = "the log was restored, or its oldest records removed, while it was read: ask again";
+            let detail = "the log was restored, or its oldest records removed, while it was read: try again";
             return Err(Refusal::Busy(detail.to_owned()));
         };
         if let Some(stub) = pruned.filter(|_| !self.begun) {
@@ -73,7 +73,7 @@ impl AuditPages {
 }
 
 impl Fleet {
-    /// Records of the audit log, newest first.
+    /// Returns records of the audit log, newest first.
     pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, Refusal> {
         let limit = query.limit.unwrap_or(LIMIT);
         if !(1..=PAGE).contains(&limit) {
@@ -95,10 +95,10 @@ impl Fleet {
             .await
     }
 
-    /// The whole audit log as it is now. Signs it first, so that all of it is covered.
+    /// Returns the whole audit log as it is now. Signs it first, so that all of it is covered.
     pub async fn audit_pages(&self) -> Result<AuditPages, Refusal> {
         if let Err(error) = self.checkpoint_audit().await {
-            // A full disk must not keep anybody from reading.
+            // A full disk must not prevent reading.
             tracing::warn!(%error, "the audit log is read without a fresh checkpoint");
         }
         self.pages()
@@ -120,10 +120,10 @@ impl Fleet {
         })
     }
 
-    /// Whether the log is as it was written, up to what it is now. `known` is a record from before.
+    /// Verifies the log up to its present end. `known` is a record from an earlier read.
     pub async fn verify_audit(&self, known: Option<Head>) -> Result<Verification, Refusal> {
         let Ok(_place) = self.shared.verifications.try_acquire() else {
-            let detail = "the audit log is being verified for somebody else: try again in a minute";
+            let detail = "another verification of the audit log is running: try again in a minute";
             return Err(Refusal::Busy(detail.to_owned()));
         };
         let signer = self.store().signer();
@@ -137,7 +137,7 @@ impl Fleet {
             let lines = match pages.next().await {
                 Ok(Some(lines)) => lines,
                 Ok(None) => break,
-                // One of them is none: those before it first.
+                // One of the lines is unreadable: read those before it first.
                 Err(Refusal::Store(StoreError::Corrupt(_))) if pages.size > 1 => {
                     pages.size = 1;
                     continue;
@@ -162,13 +162,13 @@ impl Fleet {
         }
         verifier.ends_at(pages.beginning.head);
         if let Some(mark) = pages.newest_mark.filter(|mark| mark.id > pages.beginning.head.id) {
-            // Whoever cut the log off may have left it behind.
+            // Whoever truncated the log may have left its checkpoint behind.
             verifier.checkpoint(&mark);
         }
         Ok(verifier.finish())
     }
 
-    /// What the log's checkpoints are signed with.
+    /// Returns the public key of the log's checkpoints.
     pub fn audit_key(&self) -> Result<AuditPublicKey, Refusal> {
         let signer = self.store().signer();
         let public_key = signer.map(|signer| signer.public_key());

@@ -1,7 +1,7 @@
-//! What becomes of the audit log with time: checkpoints, and the end of records that are too old.
+//! Checkpoints of the audit log, and removal of records past the retention.
 //!
-//! Owns when the log is signed, when the key's change is told, and how much is removed at once. It
-//! must not remove anything but the oldest records, and none unless the operator says so.
+//! Owns the times of checkpoints, the record of a changed key, and the size of one removal. It must
+//! remove only the oldest records, and only if the operator has set a retention.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::model::caller::{Action, Actor, Entry};
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite};
 
-/// How long news may be without a checkpoint.
+/// The longest time that new records stay without a checkpoint.
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// How many records are removed in one transaction.
+/// The most records that one transaction removes.
 const AT_ONCE: usize = 1000;
 
 const DAY: i64 = 86_400;
 
-/// The plane itself, as the log names it.
+/// Returns the plane itself as the caller.
 fn plane() -> Caller {
     Caller::standing(Actor::Local("sentrazone-plane".to_owned()), None)
 }
 
 impl Fleet {
-    /// To be called once before anything is served: tells when the log's key is another than before,
-    /// and signs what is there.
+    /// Records a change of the log's key since the last start, and signs the log. Call it once before
+    /// anything is served.
     pub async fn begin_audit(&self) -> Result<(), Refusal> {
         let Some(signer) = self.store().signer() else {
             return Ok(());
@@ -51,13 +51,14 @@ impl Fleet {
         self.checkpoint_audit().await
     }
 
-    /// To be called once after everything was served: tells what was only counted, and signs.
+    /// Records the left-out records that were only counted, and signs the log. Call it once after
+    /// everything was served.
     pub async fn end_audit(&self) -> Result<(), Refusal> {
         self.tell_floods().await?;
         self.checkpoint_audit().await
     }
 
-    /// Signs what the log is now, if that is news.
+    /// Signs the log, unless its end is already signed.
     pub(crate) async fn checkpoint_audit(&self) -> Result<(), Refusal> {
         let (Some(signer), now) = (self.store().signer(), self.now()) else {
             return Ok(());
@@ -70,14 +71,15 @@ impl Fleet {
             .await
     }
 
-    /// What is due now and then.
+    /// Maintains the log: records counts of floods, removes old records, and signs the log when a
+    /// checkpoint is due.
     pub(crate) async fn keep_audit(&self) -> Result<(), Refusal> {
         self.tell_floods().await?;
-        // A log of which nothing can be removed is signed as before.
+        // A log from which nothing can be removed is still signed.
         let pruned = self.prune_audit().await;
         let newest = self.store().read(|tx| Ok::<_, Refusal>(tx.audit_checkpoint()?))?;
         let now = self.now();
-        // A clock that was set back makes it due.
+        // A checkpoint from the future, after the clock was set back, makes a new one due.
         let recent = newest.is_some_and(|mark| mark.created_at <= now && now.since(mark.created_at) < EVERY);
         if !recent {
             self.checkpoint_audit().await?;
@@ -85,7 +87,7 @@ impl Fleet {
         pruned
     }
 
-    /// Removes what is too old, in whole days, so that it happens once a day.
+    /// Removes records past the retention, in whole days, so that removals happen once a day.
     async fn prune_audit(&self) -> Result<(), Refusal> {
         let (Some(kept), Some(signer)) = (self.settings().audit_retention, self.store().signer()) else {
             return Ok(());

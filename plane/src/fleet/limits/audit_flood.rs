@@ -1,7 +1,7 @@
-//! How much strangers and agents may write into the audit log by being refused.
+//! The limit on audit records of refusals, which unauthenticated clients and agents can cause.
 //!
-//! Owns the bound: so many a minute are told one by one, the rest of the minute in one record with
-//! its number. In memory: it protects the disk, and a restart gives nobody more than another burst.
+//! Owns the bound: up to a number a minute have records of their own, and one record counts the rest of
+//! the minute. In memory: it protects the disk, and a restart allows no more than another burst.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -19,31 +19,32 @@ use crate::model::caller::{Action, Actor, Entry};
 use crate::model::customer::customer;
 use crate::store::{Change, DurableWrite};
 
-/// Records of one kind that are told one by one at once …
+/// Records of one kind that may be written at once …
 const BURST: NonZeroU32 = match NonZeroU32::new(60) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
 /// … and one more after each of these.
 const REFILL: Duration = Duration::from_secs(6);
-/// The same for failed logins, of each share: for all of them together it is `REFILL` again.
+/// The same for failed logins of one share; for all shares together it is `REFILL` again.
 const REFILL_OF_SHARE: Duration = Duration::from_secs(6 * SHARES);
 
-/// Into how many shares addresses are dealt out: a flood hides the failures of its share alone.
+/// Number of shares into which addresses are divided: a flood hides only the failures of its own share.
 const SHARES: u64 = 16;
 
-/// A share of all addresses. Which ones are in it is another secret in each process.
+/// A share of all addresses. The assignment of addresses to shares is secret and differs in each
+/// process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Share(u64);
 
-/// What may come in floods.
+/// A kind of event that may come in floods.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Flood {
     /// Failed logins from the addresses of one share.
     Logins(Share),
-    /// Agent tokens that are not valid.
+    /// Invalid agent tokens.
     Strangers,
-    /// What one server's agent asks for that is not its own.
+    /// Requests of one server's agent for objects that are not its own.
     Agent(ServerId),
 }
 
@@ -64,10 +65,10 @@ impl Flood {
     }
 }
 
-/// Who shows an agent token that is nobody's.
+/// The actor of requests with an agent token that belongs to no server.
 const NO_AGENT: &str = "agent:?";
 
-/// What each flood may still write now, and what it could not.
+/// The allowance of each flood, and the number of its records that were left out.
 pub(crate) struct Floods {
     allowed: DefaultKeyedRateLimiter<Flood>,
     logins: DefaultKeyedRateLimiter<Flood>,
@@ -91,12 +92,12 @@ impl Default for Floods {
 }
 
 impl Floods {
-    /// Failed logins from there.
+    /// Returns the flood of failed logins from the share of `ip`.
     pub(crate) fn logins(&self, ip: Option<IpAddr>) -> Flood {
         Flood::Logins(Share(self.deal.hash_one(ip.map(customer)) % SHARES))
     }
 
-    /// Whether one more may be told by itself. One that may not is counted.
+    /// Returns whether one more may have a record of its own. Counts one that may not.
     pub(crate) fn admits(&self, flood: &Flood) -> bool {
         let limiter = match flood {
             Flood::Logins(_) => &self.logins,
@@ -104,7 +105,7 @@ impl Floods {
         };
         let allowed = limiter.check_key(flood).is_ok();
         if !allowed {
-            // What is left out of all shares is told together.
+            // The left-out records of all shares are counted together.
             let flood = match flood {
                 Flood::Logins(_) => Flood::Logins(Share(0)),
                 other => other.clone(),
@@ -114,12 +115,12 @@ impl Floods {
         allowed
     }
 
-    /// What was counted since this was last asked.
+    /// Takes the counts since the last call.
     fn take(&self) -> HashMap<Flood, u64> {
         std::mem::take(&mut self.counted())
     }
 
-    /// What could not be told yet is still to be told.
+    /// Adds back a count that could not be recorded.
     fn give_back(&self, flood: Flood, count: u64) {
         *self.counted().entry(flood).or_default() += count;
     }
@@ -130,7 +131,7 @@ impl Floods {
 }
 
 impl Fleet {
-    /// Records that an agent asked for what is not its own.
+    /// Records that an agent asked for an object that is not its own.
     pub async fn agent_refused(&self, caller: &Caller, target: &str) -> Result<(), Refusal> {
         let flood = match &caller.actor {
             Actor::Agent(server) => Flood::Agent(server.clone()),
@@ -144,7 +145,7 @@ impl Fleet {
             .await
     }
 
-    /// Records that somebody showed an agent token that is not valid.
+    /// Records a request with an invalid agent token.
     pub async fn agent_token_refused(
         &self,
         target: &str,
@@ -158,7 +159,7 @@ impl Fleet {
         self.agent_refused(&caller, target).await
     }
 
-    /// Records how many were left out, one record for each flood.
+    /// Records the number of left-out records, one record for each flood.
     pub(crate) async fn tell_floods(&self) -> Result<(), Refusal> {
         let mut outcome = Ok(());
         for (flood, count) in self.shared.limits.floods.take() {
@@ -167,7 +168,7 @@ impl Fleet {
                 continue;
             }
             let caller = Caller::standing(flood.actor(), None);
-            let detail = format!("{count} more, too many in a short time to be told one by one");
+            let detail = format!("{count} more, too many in a short time for a record each");
             let entry = Entry::new(flood.action(), "many").with_detail(detail);
             outcome = self
                 .change(&caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))

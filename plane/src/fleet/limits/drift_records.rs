@@ -1,4 +1,4 @@
-//! The limit on audit records of drift that one server may cause.
+//! The limit on audit records of drift for each server.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use wgctl::ServerId;
 
-/// Audit records of drift that one server may cause at once: two messages' worth …
+/// Audit records of drift that one server may cause at once: the events of two messages …
 const BURST: NonZeroU32 = match NonZeroU32::new(128) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
-/// … and one more after each of these. The rest is told in one record together.
+/// … and one more after each of these. The rest is counted in one record.
 const REFILL: Duration = Duration::from_secs(5);
 
-/// How many audit records of drift each server may cause now. In memory: it protects the log from
-/// an agent that is broken or hostile, and a restart gives it no more than another burst.
+/// The allowance of audit records of drift for each server. In memory: it protects the log from an
+/// agent that is broken or hostile, and a restart allows no more than another burst.
 pub(crate) struct DriftRecords(DefaultKeyedRateLimiter<ServerId>);
 
 impl Default for DriftRecords {
@@ -26,7 +26,7 @@ impl Default for DriftRecords {
 }
 
 impl DriftRecords {
-    /// Takes as many as are wanted, or as there are.
+    /// Takes up to `wanted` records. Returns the number taken.
     pub(crate) fn take(&self, server: &ServerId, wanted: usize) -> usize {
         (0..wanted).take_while(|_| self.0.check_key(server).is_ok()).count()
     }

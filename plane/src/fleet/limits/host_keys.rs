@@ -1,4 +1,4 @@
-//! The limit on how often a server's host may show another key.
+//! The limit on changes of a host's key.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use wgctl::ServerId;
 
 use crate::fleet::Refusal;
 
-/// How often a server's host may show another key: so often at once …
+/// Changes of a host's key that are allowed at once …
 const KEYS_AT_ONCE: NonZeroU32 = match NonZeroU32::new(10) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
-/// … and once more after each of these. Each time is a record of the audit log.
+/// … and one more after each of these. Each change is a record of the audit log.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
 
-/// How often each server's host may still show another key. In memory: it protects the disk from whoever
-/// has an agent's token, and a restart gives them no more than another burst.
+/// The allowance of key changes for each server. In memory: it protects the disk from whoever has an
+/// agent's token, and a restart allows no more than another burst.
 pub(crate) struct HostKeys(DefaultKeyedRateLimiter<ServerId>);
 
 impl Default for HostKeys {
@@ -29,7 +29,7 @@ impl Default for HostKeys {
 }
 
 impl HostKeys {
-    /// Takes one, or refuses with the time to wait.
+    /// Takes one change, or refuses with the time to wait.
     pub(crate) fn take(&self, server: &ServerId) -> Result<(), Refusal> {
         self.0.check_key(server).map_err(|until| Refusal::TooManyRequests {
             what: "the host of this server showed too many different keys",

@@ -1,9 +1,9 @@
-//! How often an account's password may be guessed.
+//! The limit on guesses of an account's password.
 //!
-//! Owns the arithmetic of penalties, and the bound on guesses that are under way. An account that
-//! does not exist is treated like one that does. The wait is capped: at the cap an account allows 60
-//! guesses an hour. Somebody who never stops guessing would still take every turn there is, so an
-//! address from which the account was logged in to lately has turns of its own.
+//! Owns the arithmetic of penalties, and the bound on concurrent guesses. An account that does not
+//! exist is treated like one that does. The wait is capped: at the cap, an account allows 60 guesses an
+//! hour. An attacker who guesses constantly would use all of them, so the addresses from which the
+//! account logged in lately have failures of their own.
 
 use crate::model::customer::customer;
 use crate::store::Read;
@@ -19,7 +19,7 @@ use wgctl::name::Email;
 use crate::fleet::Refusal;
 use crate::model::records::Penalty;
 
-/// Failures that cost nothing yet.
+/// Number of failures without a wait.
 const FREE: u32 = 5;
 
 /// The longest wait.
@@ -27,18 +27,18 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 const TOO_MANY: &str = "too many failed logins for this account";
 
-/// How many addresses an account knows.
+/// The most known addresses of an account.
 const KNOWN: usize = 4;
 
-/// Failures are forgotten after this long without another.
+/// The time without a failure after which earlier failures are forgotten.
 pub(crate) const FORGOTTEN: Duration = Duration::from_secs(3600);
 
-/// An account by what was typed as its email: of any length, existing or not.
+/// Returns the key of an account: a hash of the submitted email, of any length, existing or not.
 pub(crate) fn account(email: &str) -> [u8; 32] {
     Sha256::digest(email.trim().to_lowercase().as_bytes()).into()
 }
 
-/// The same from one address that the account knows.
+/// Returns the key of an account at an address that it knows.
 fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(account);
@@ -46,8 +46,8 @@ fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Whose failures a login of `email` from `ip` meets, and adds to.
-pub(crate) fn counted(tx: &dyn Read, email: &str, ip: Option<IpAddr>) -> Result<[u8; 32], Refusal> {
+/// Returns the key under which the failures of `email` from `ip` are counted.
+pub(crate) fn failure_key(tx: &dyn Read, email: &str, ip: Option<IpAddr>) -> Result<[u8; 32], Refusal> {
     let account = account(email);
     let user = match email.parse::<Email>() {
         Ok(email) => tx.user_by_email(&email)?,
@@ -59,7 +59,7 @@ pub(crate) fn counted(tx: &dyn Read, email: &str, ip: Option<IpAddr>) -> Result<
     Ok(known.map_or(account, |known| account_from(&account, known)))
 }
 
-/// The addresses an account knows, after a login from `ip`.
+/// Adds `ip` to the known addresses of an account after a login.
 pub(crate) fn remember(known: &mut Vec<IpAddr>, ip: IpAddr) {
     let ip = customer(ip);
     known.retain(|other| *other != ip);
@@ -67,7 +67,7 @@ pub(crate) fn remember(known: &mut Vec<IpAddr>, ip: IpAddr) {
     known.truncate(KNOWN);
 }
 
-/// How long after its last failure an account waits.
+/// Returns the wait of an account after its last failure.
 fn wait(penalty: &Penalty) -> Duration {
     match penalty.failures.checked_sub(FREE) {
         None => Duration::ZERO,
@@ -93,7 +93,7 @@ pub(crate) fn check(penalty: &Penalty, now: Timestamp) -> Result<(), Refusal> {
     })
 }
 
-/// A penalty after one more failure.
+/// Returns the penalty after one more failure.
 pub(crate) fn lengthened(penalty: &Penalty, now: Timestamp) -> Penalty {
     let forgotten = now.since(penalty.last) >= FORGOTTEN;
     Penalty {
@@ -108,13 +108,14 @@ pub(crate) fn lengthened(penalty: &Penalty, now: Timestamp) -> Penalty {
 
 type UnderWay = Arc<Mutex<HashMap<[u8; 32], u32>>>;
 
-/// Logins that are being checked now, by account: else a thousand at once would all be tried
+/// Logins in progress, by account. Without this limit, a thousand logins at once would all be tried
 /// before the first has failed.
 #[derive(Default)]
 pub(crate) struct Logins(UnderWay);
 
 impl Logins {
-    /// Begins a login, where it and those under way could all fail without going past what is free.
+    /// Begins a login, unless the failure of it and of those in progress would exceed the failures
+    /// without a wait.
     pub(crate) fn begin(&self, account: [u8; 32], penalty: &Penalty) -> Result<LoginPermit, Refusal> {
         let mut logins = lock(&self.0);
         let under_way = logins.get(&account).copied().unwrap_or(0);
@@ -132,8 +133,8 @@ impl Logins {
     }
 }
 
-/// Leave to try one login. Hold it until the outcome is recorded.
-#[must_use = "the login is under way while this is held"]
+/// A permit for one login. Hold it until the outcome is recorded.
+#[must_use = "the login is in progress while this is held"]
 pub struct LoginPermit {
     account: [u8; 32],
     logins: UnderWay,

@@ -1,6 +1,7 @@
-//! How often something may be done: the limiters of the fleet.
+//! Limiters of the fleet.
 //!
-//! Owns all of them, in memory: they protect the disk and the log, and a restart gives nobody more than another burst.
+//! Owns all of them, in memory: they protect the disk and the log, and a restart allows no more than
+//! another burst.
 
 pub(super) mod audit_flood;
 pub(super) mod drift_records;

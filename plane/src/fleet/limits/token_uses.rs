@@ -1,4 +1,4 @@
-//! The limit on how often the use of an API token is written.
+//! The limit on writes of the last use of an API token.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,15 +7,15 @@ use std::time::Duration;
 use wgctl::Timestamp;
 use wgctl::name::TokenId;
 
-/// A use is noted this often at most.
+/// The shortest time between two writes for one token.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// When each token's use was last noted by this process: it only bounds how often that is written.
+/// The time of each token's last write by this process, which only limits how often uses are written.
 #[derive(Default)]
 pub(crate) struct TokenUses(Mutex<HashMap<TokenId, Timestamp>>);
 
 impl TokenUses {
-    /// Whether to note a use now; then the next one is a minute away.
+    /// Returns whether to write a use now. If so, the next write is due a minute later.
     pub(crate) fn due(&self, id: TokenId, now: Timestamp) -> bool {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back must not keep uses from being noted.

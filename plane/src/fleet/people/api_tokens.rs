@@ -1,7 +1,7 @@
-//! API tokens: made, listed, removed, and whom one speaks for.
+//! API tokens: creation, listing, removal, and the grant of each.
 //!
-//! Owns the rules of tokens for programs, and what a token that is limited to some servers may see.
-//! A token outlives the account of whoever made it. Its text is shown once and kept nowhere.
+//! Owns the rules of tokens for programs, and the scope of a token that is limited to some servers. A
+//! token outlives the account of its creator. Its text is shown once and is not stored.
 
 use std::collections::BTreeSet;
 
@@ -20,37 +20,37 @@ use crate::model::records::TokenRecord;
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// What API tokens begin with, so that scanners and people know one.
+/// The prefix of API tokens, which lets scanners and people recognize one.
 pub const PREFIX: &str = "szapi_";
 
-/// The servers somebody may see: all, or those that their token names.
+/// The servers that a caller may see: all, or those that their token names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope(Option<BTreeSet<ServerId>>);
 
 impl Scope {
-    /// Whether it is all servers.
+    /// Returns whether the scope is all servers.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether a server is among them. It need not exist.
+    /// Returns whether a server is in the scope. It need not exist.
     #[must_use]
     pub fn admits(&self, server: &ServerId) -> bool {
         self.0.as_ref().is_none_or(|servers| servers.contains(server))
     }
 }
 
-/// What a token stands for.
+/// The permissions of a token.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// The token's id.
     pub id: TokenId,
     /// Its name.
     pub name: TokenName,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// On which servers.
+    /// The servers that it is limited to.
     pub scope: Scope,
 }
 
@@ -61,7 +61,7 @@ fn no_token(id: &TokenId) -> Refusal {
 }
 
 impl Fleet {
-    /// What an API token stands for; none for one that is not (or no more) valid. Cheap.
+    /// Returns the grant of an API token; none for an invalid one. Cheap.
     pub fn token_grant(&self, token: &str) -> Result<Option<Grant>, Refusal> {
         let (hash, now) = (token_hash(token), self.now());
         let record = self.store().read(|tx| Ok::<_, Refusal>(tx.token_by_hash(&hash)?))?;
@@ -69,7 +69,7 @@ impl Fleet {
             return Ok(None);
         };
         if self.shared.limits.token_uses.due(record.id, now) {
-            self.note_use(record.id, now);
+            self.record_use_later(record.id, now);
         }
         Ok(Some(Grant {
             id: record.id,
@@ -79,18 +79,21 @@ impl Fleet {
         }))
     }
 
-    /// Beside the request: what is asked must not wait for the writer, nor fail with a full disk.
-    fn note_use(&self, id: TokenId, now: Timestamp) {
+    /// Records a use in the background: the request must not wait for the writer, nor fail because the
+    /// disk is full.
+    fn record_use_later(&self, id: TokenId, now: Timestamp) {
         let fleet = self.clone();
         tokio::spawn(async move {
-            let noted = fleet.store().record(move |tx: &dyn LossyWrite| used(tx, &id, now));
-            if let Err::<(), Refusal>(error) = noted.await {
-                tracing::debug!(token = %id, %error, "the use of an API token could not be noted");
+            let recorded = fleet
+                .store()
+                .record(move |tx: &dyn LossyWrite| record_use(tx, &id, now));
+            if let Err::<(), Refusal>(error) = recorded.await {
+                tracing::debug!(token = %id, %error, "the use of an API token could not be recorded");
             }
         });
     }
 
-    /// All API tokens, by creation.
+    /// Returns all API tokens, by creation.
     pub async fn tokens(&self) -> Result<Vec<ApiToken>, Refusal> {
         let read = |tx: &dyn Read| {
             let mut shown = Vec::new();
@@ -105,7 +108,7 @@ impl Fleet {
         Ok(tokens)
     }
 
-    /// Makes an API token.
+    /// Creates an API token.
     pub async fn create_token(
         &self,
         caller: &Caller,
@@ -121,7 +124,7 @@ impl Fleet {
         .await
     }
 
-    /// Removes an API token: whoever has it is nobody from now on.
+    /// Removes an API token, which is invalid from then on.
     pub async fn remove_token(&self, caller: &Caller, id: &TokenId) -> Result<(), Refusal> {
         let token = *id;
         self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &token))
@@ -131,7 +134,8 @@ impl Fleet {
     }
 }
 
-/// 256 bits of the operating system's randomness behind a prefix, and what is kept of them.
+/// Returns a new token, a prefix and 256 bits of the operating system's randomness, and the hash that
+/// is stored.
 pub(crate) fn new_token(prefix: &str) -> Result<(String, [u8; 32]), Refusal> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)
@@ -147,12 +151,12 @@ pub(crate) fn token_hash(token: &str) -> [u8; 32] {
 
 fn record(new: NewApiToken, hash: [u8; 32], created_by: String, now: Timestamp) -> Result<TokenRecord, Refusal> {
     if new.expires_at.is_some_and(|end| end <= now) {
-        let detail = "it is in the past: give a time to come, or leave it out for a token without an end";
+        let detail = "it is in the past: give a later time, or leave it out for a token that does not expire";
         return Err(Refusal::field_value("expires_at", detail));
     }
     let servers = new.servers.map(BTreeSet::from_iter);
     if servers.as_ref().is_some_and(BTreeSet::is_empty) {
-        let detail = "a token for no server is good for nothing: name at least one, or leave it out for all";
+        let detail = "a token for no server is of no use: name at least one, or leave it out for all";
         return Err(Refusal::field_value("servers", detail));
     }
     Ok(TokenRecord {
@@ -215,7 +219,8 @@ fn create(
     Ok(Change::new(created, entry))
 }
 
-/// The first answer again, for as long as there is the token in it. Nothing is made, but a secret is seen.
+/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but a
+/// secret is shown.
 fn replay(tx: &dyn Read, created: ApiTokenCreated, now: Timestamp) -> Result<Change<ApiTokenCreated>, Refusal> {
     let name = &created.api_token.name;
     let token = tx.token_by_hash(&token_hash(&created.token))?;
@@ -235,8 +240,8 @@ fn remove(tx: &dyn DurableWrite, id: &TokenId) -> Result<Change<()>, Refusal> {
     ))
 }
 
-fn used(tx: &dyn LossyWrite, id: &TokenId, now: Timestamp) -> Result<(), Refusal> {
-    // One that was removed meanwhile must leave nothing behind.
+fn record_use(tx: &dyn LossyWrite, id: &TokenId, now: Timestamp) -> Result<(), Refusal> {
+    // A token that was removed in the meantime must leave nothing behind.
     if tx.token(id)?.is_some() {
         tx.put_token_use(id, now)?;
     }

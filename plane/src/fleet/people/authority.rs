@@ -1,8 +1,8 @@
-//! Whether a caller may still do what they began, asked inside the transaction that does it.
+//! The check of a caller's authority inside the transaction of a change.
 //!
-//! Owns the second look: a role that was lowered, a user that was disabled, a session that ended or
-//! a token that was revoked while the request was on its way refuses the change, and nothing is
-//! written. The first look, at the edge, only saves the work. It must not know what is changed.
+//! Owns the second check: if a role was lowered, a user disabled, a session ended or a token revoked
+//! while the request was on its way, the change is refused and nothing is written. The first check, at
+//! the edge, only saves the work. It must not know the change itself.
 
 use crate::store::Read;
 use wgctl::api::Role;
@@ -11,16 +11,14 @@ use wgctl::{ServerId, Timestamp};
 use crate::fleet::{Refusal, no_server};
 use crate::model::authority::Authority;
 
-/// Refuses where `authority` holds no more.
+/// Refuses an authority that is no longer valid.
 pub(crate) fn check(tx: &dyn Read, authority: &Authority, now: Timestamp) -> Result<(), Refusal> {
     let (role, needed) = match authority {
         Authority::Standing => return Ok(()),
         Authority::Agent { server, token_hash } => {
             return match agent(tx, token_hash, now)? {
-                Some(whose) if whose == *server => Ok(()),
-                _ => Err(ended(
-                    "this agent token is not valid any more: ask an admin for a new one",
-                )),
+                Some(owner) if owner == *server => Ok(()),
+                _ => Err(ended("this agent token is no longer valid: ask an admin for a new one")),
             };
         }
         Authority::Session { user, epoch, role } => {
@@ -32,9 +30,8 @@ pub(crate) fn check(tx: &dyn Read, authority: &Authority, now: Timestamp) -> Res
         Authority::Token { id, role, server } => {
             let token = tx.token(id)?;
             let token = token.filter(|token| token.is_good(now));
-            let token =
-                token.ok_or_else(|| ended("this API token is not valid any more: ask an admin for a new one"))?;
-            // A server that was removed took the token's leave for it along, also where a new one has its name.
+            let token = token.ok_or_else(|| ended("this API token is no longer valid: ask an admin for a new one"))?;
+            // A removed server is removed from the scope of tokens, even if a new server has its name.
             if let Some(server) = server
                 && token.servers.as_ref().is_some_and(|servers| !servers.contains(server))
             {
@@ -46,7 +43,7 @@ pub(crate) fn check(tx: &dyn Read, authority: &Authority, now: Timestamp) -> Res
     require(role, needed)
 }
 
-/// Refuses a role that is not enough.
+/// Refuses a role that is not sufficient.
 pub fn require(role: Role, needed: Role) -> Result<(), Refusal> {
     if role >= needed {
         return Ok(());
@@ -56,7 +53,7 @@ pub fn require(role: Role, needed: Role) -> Result<(), Refusal> {
     ))
 }
 
-/// Whose agent token this is, if it is good now.
+/// Returns the server of an agent token, if the token is valid now.
 pub(crate) fn agent(tx: &dyn Read, hash: &[u8; 32], now: Timestamp) -> Result<Option<ServerId>, Refusal> {
     let Some(id) = tx.server_by_token(hash)? else {
         return Ok(None);

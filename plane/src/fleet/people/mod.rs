@@ -1,4 +1,4 @@
-//! People and programs: users, their sessions, API tokens, and what each may still do.
+//! Users, their sessions, API tokens, and the authority of each.
 
 pub(super) mod api_tokens;
 pub(super) mod authority;

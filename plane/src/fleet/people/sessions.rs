@@ -1,6 +1,7 @@
-//! Logging in and out: what a login must know, what is remembered of it, and when a session is over.
+//! Logins and logouts: the account that a login is checked against, its record, and the end of
+//! sessions.
 //!
-//! Owns the account as auth sees it. It must not see a password or a token.
+//! Owns the account as `auth` sees it. It must not see a password or a token.
 
 use std::net::IpAddr;
 
@@ -17,25 +18,25 @@ use crate::model::records::{Penalty, UserRecord};
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite};
 
-/// What decides on a login or a session.
+/// The data that a login or a session is checked against.
 #[derive(Clone)]
 pub struct Account {
     /// The user.
     pub id: UserId,
-    /// What they log in with.
+    /// The email for logins.
     pub email: Email,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// Whether they may log in.
+    /// True if logins are permitted.
     pub enabled: bool,
     /// A PHC string. Secret.
     pub password_hash: String,
-    /// Sessions of another epoch are over.
+    /// Sessions of another epoch are no longer valid.
     pub session_epoch: u64,
 }
 
 impl Account {
-    /// This person, as the audit log names them.
+    /// Returns this user as the audit log names them.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor::User {
@@ -44,7 +45,7 @@ impl Account {
         }
     }
 
-    /// What a session of this account rests on, for what needs `role`.
+    /// Returns the authority of a session of this account, for requests that need `role`.
     #[must_use]
     pub const fn authority(&self, role: Role) -> Authority {
         Authority::Session {
@@ -69,7 +70,7 @@ impl From<UserRecord> for Account {
 }
 
 impl Fleet {
-    /// The account behind an email somebody typed; none for an unknown one or no email at all.
+    /// Returns the account of a submitted email; none for an unknown email or a text that is not one.
     pub fn account_by_email(&self, email: &str) -> Result<Option<Account>, Refusal> {
         let Ok(email) = email.parse::<Email>() else {
             return Ok(None);
@@ -77,16 +78,16 @@ impl Fleet {
         self.store().read(|tx| Ok(tx.user_by_email(&email)?.map(Account::from)))
     }
 
-    /// The account of a session, at every request: cheap, without a thread hop.
+    /// Returns the account of a session. Called for every request: cheap, without a change of thread.
     pub fn account(&self, id: &UserId) -> Result<Option<Account>, Refusal> {
         self.store().read(|tx| Ok(tx.user(id)?.map(Account::from)))
     }
 
-    /// Whether a login of this email may be tried now from there: `TooManyRequests` when not. The same
-    /// for emails that do not exist. The permit is to be held until the outcome is recorded.
+    /// Permits a login of this email from this address, or refuses with `TooManyRequests`. Emails that
+    /// do not exist are treated the same. Hold the permit until the outcome is recorded.
     pub fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
         let (account, penalty) = self.store().read(|tx| {
-            let account = logins::counted(tx, email, ip)?;
+            let account = logins::failure_key(tx, email, ip)?;
             Ok::<_, Refusal>((account, tx.penalty(&account)?))
         })?;
         let penalty = penalty.unwrap_or_default();
@@ -95,8 +96,8 @@ impl Fleet {
     }
 
     /// Records a login and clears the account's penalty. `account` is what the password was checked
-    /// against: where it was disabled, or its password changed, since then, there is no login.
-    /// `rehashed` takes the place of the hash that was checked.
+    /// against: if it was disabled, or its password changed, since then, the login is refused.
+    /// `rehashed` replaces the hash that was checked.
     pub async fn login_succeeded(
         &self,
         account: &Account,
@@ -115,8 +116,8 @@ impl Fleet {
         self.change(&caller, change).await
     }
 
-    /// Records a refused login and lengthens the account's penalty. In a flood only the penalty: the
-    /// audit log gets a count of the rest.
+    /// Records a refused login and lengthens the account's penalty. In a flood only the penalty is
+    /// recorded; the audit log gets a count.
     pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>, request: Option<Uuid>) -> Result<(), Refusal> {
         let caller = Caller {
             request,
@@ -127,20 +128,20 @@ impl Fleet {
             return self
                 .store()
                 .record_durably(move |tx: &dyn LossyWrite| {
-                    let account = logins::counted(tx, &email, ip)?;
+                    let account = logins::failure_key(tx, &email, ip)?;
                     lengthen(tx, &account, now)
                 })
                 .await;
         }
         let entry = Entry::new(Action::LoginFailed, &caller.actor);
         self.change(&caller, move |tx: &dyn DurableWrite| {
-            let account = logins::counted(tx, &email, ip)?;
+            let account = logins::failure_key(tx, &email, ip)?;
             failed(tx, &account, entry, now)
         })
         .await
     }
 
-    /// Says in the log that sessions are signed with the new key `kid`; to be called before they are.
+    /// Records that sessions are signed with the new key `kid`. Call it before the key is used.
     pub async fn signing_key_rotated(&self, caller: &Caller, kid: &str) -> Result<(), Refusal> {
         let entry = Entry::new(Action::SigningKeyRotated, kid);
         self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
@@ -170,14 +171,14 @@ fn succeeded(
     {
         user.password_hash = new;
     }
-    let counted = logins::counted(tx, user.email.as_str(), ip)?;
+    let failure_key = logins::failure_key(tx, user.email.as_str(), ip)?;
     if let Some(ip) = ip {
         logins::remember(&mut user.known_addresses, ip);
     }
     user.last_login_at = Some(now);
     tx.put_user(&user)?;
     tx.clear_penalty(&account)?;
-    tx.clear_penalty(&counted)?;
+    tx.clear_penalty(&failure_key)?;
     Ok(Change::new((), Entry::new(Action::LoginSucceeded, &user.email)))
 }
 

@@ -1,7 +1,7 @@
-//! The people who may use the plane, and what they may do.
+//! User accounts and their roles.
 //!
-//! Owns the rules of accounts: one an email, never without an enabled admin, and sessions that end
-//! with what they rested on. It must not see a password.
+//! Owns the rules of accounts: one for each email, at least one enabled admin, and an end of sessions
+//! when the account they depend on changes. It must not see a password.
 
 use wgctl::Timestamp;
 use wgctl::api::{Role, User};
@@ -16,17 +16,17 @@ use crate::model::records::UserRecord;
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
-/// A user to be. The password is hashed already.
+/// A new user. The password is already hashed.
 pub struct NewAccount {
-    /// What they log in with.
+    /// The email for logins.
     pub email: Email,
     /// A PHC string.
     pub password_hash: String,
-    /// What they may do.
+    /// The role.
     pub role: Role,
 }
 
-/// What changes of a user; what is absent stays.
+/// A change of a user; absent values stay.
 #[derive(Default)]
 pub struct UserChange {
     /// A new role.
@@ -44,7 +44,7 @@ pub(super) fn no_user(id: &UserId) -> Refusal {
 }
 
 impl Fleet {
-    /// All users, by creation.
+    /// Returns all users, by creation.
     pub async fn users(&self) -> Result<Vec<User>, Refusal> {
         let read = |tx: &dyn Read| Ok::<_, Refusal>(tx.users()?);
         let mut users = self.store().scan(read).await?;
@@ -52,7 +52,7 @@ impl Fleet {
         Ok(users.into_iter().map(api_objects::user).collect())
     }
 
-    /// Makes a user.
+    /// Creates a user.
     pub async fn create_user(
         &self,
         caller: &Caller,
@@ -64,7 +64,7 @@ impl Fleet {
             .await
     }
 
-    /// Changes a user; whatever was changed ends their sessions.
+    /// Changes a user. Any change ends their sessions.
     pub async fn update_user(&self, caller: &Caller, id: &UserId, change: UserChange) -> Result<User, Refusal> {
         let id = *id;
         self.change(caller, move |tx: &dyn DurableWrite| update(tx, &id, change))
@@ -77,8 +77,8 @@ impl Fleet {
         self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &id)).await
     }
 
-    /// Somebody's own new password; ends all their sessions. `account` is what their old password was
-    /// checked against: one that was changed since refuses.
+    /// Changes the caller's own password and ends all their sessions. `account` is what their old
+    /// password was checked against: if it was changed since, the change is refused.
     pub async fn change_password(
         &self,
         caller: &Caller,
@@ -185,7 +185,7 @@ fn is_admin(user: &UserRecord) -> bool {
     user.enabled && user.role == Role::Admin
 }
 
-/// Refuses where nobody but `leaving` is an enabled admin.
+/// Refuses if `leaving` is the last enabled admin.
 fn keep_an_admin(tx: &dyn Read, leaving: &UserRecord) -> Result<(), Refusal> {
     let users = tx.users()?;
     if users.iter().any(|user| user.id != leaving.id && is_admin(user)) {

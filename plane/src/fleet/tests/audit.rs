@@ -1,4 +1,5 @@
-//! What the audit log tells, how much of it strangers may cause, and that it can be proven.
+//! The audit log: its records, the limit on those that unauthenticated clients cause, and its
+//! verification.
 
 use std::sync::atomic::{AtomicI64, Ordering as Atomic};
 
@@ -134,15 +135,12 @@ async fn a_flood_of_failed_logins_is_counted_and_still_slows_the_account_down() 
         .iter()
         .filter(|record| record.action == "login_failed")
         .count();
-    // As many at once, and a few more for the time that this took.
+    // The burst, and a few more for the time that this took.
     assert!((60..500).contains(&one_by_one), "{one_by_one}");
     fleet.keep_audit().await.unwrap();
     let (rest, _) = newest(fleet, "login_failed").await;
     assert_eq!(rest.target, "many");
-    let detail = format!(
-        "{} more, too many in a short time to be told one by one",
-        1000 - one_by_one
-    );
+    let detail = format!("{} more, too many in a short time for a record each", 1000 - one_by_one);
     assert_eq!(rest.detail, Some(detail));
     fleet.keep_audit().await.unwrap();
     assert_eq!(
@@ -222,7 +220,7 @@ async fn old_records_go_once_a_day_and_the_rest_is_still_proven() {
     assert!(outcome.ok, "{outcome:?}");
     let stub = outcome.pruned.unwrap();
     assert_eq!((outcome.first, stub.count), (Some(stub.id + 1), stub.id));
-    // The exported rest is proven too, by the key alone.
+    // The exported rest is verified too, with only the key.
     let mut pages = fleet.audit_pages().await.unwrap();
     let mut file = Vec::new();
     while let Some(page) = pages.next().await.unwrap() {
@@ -342,13 +340,13 @@ async fn a_row_that_is_no_record_any_more_is_named_and_so_is_a_cut_that_left_a_c
     let fleet = &scene.fleet;
     scene.create(with_key("alice")).await.unwrap();
     fleet.checkpoint_audit().await.unwrap();
-    // The newest record goes, and the head with it: what is left looks whole but for its checkpoint.
+    // The newest record is removed, with the head: the rest looks complete except for its checkpoint.
     fleet.store().spoil_audit(2, None).await;
     let fault = fleet.verify_audit(None).await.unwrap().fault.unwrap();
     assert!(fault.id == 2 && fault.reason.contains("checkpoint"), "{fault}");
 }
 
-/// Of strangers a little is kept; of what is recorded, all.
+/// A limited number of refusals is kept, and every record of a change.
 #[tokio::test]
 async fn long_names_are_told_whole_and_what_strangers_type_is_cut() {
     let scene = scene().await;

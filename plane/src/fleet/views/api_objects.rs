@@ -1,6 +1,6 @@
-//! Records as the API shows them.
+//! The API's objects for recorded rows.
 //!
-//! Owns the translation, with what agents told mixed in. It must not show a secret.
+//! Owns the translation, which adds the values that agents reported. It must not show a secret.
 
 use crate::model::pool::Pool;
 use wgctl::Timestamp;
@@ -9,7 +9,7 @@ use wgctl::api::{Peer, Server, Status, User};
 use crate::fleet::Refusal;
 use crate::model::records::{Confirmation, Ledger, PeerState, ServerRecord, ServerState, UserRecord};
 
-/// Seconds between reports where the agent does not say.
+/// The report interval in seconds if the agent does not send it.
 const REPORT_INTERVAL: u32 = 15;
 
 pub(crate) fn pools(server: &ServerRecord) -> Vec<Pool> {
@@ -69,7 +69,7 @@ pub(super) fn status(of: &ServerState, now: Timestamp) -> Status {
     }
 }
 
-/// A peer with what its server's agent said of it.
+/// Returns a peer with the values that its server's agent reported.
 pub(crate) fn peer(of: PeerState, confirmation: &Confirmation, now: Timestamp) -> Result<Peer, Refusal> {
     let PeerState { peer, counters, failed } = of;
     let address = *peer
@@ -80,7 +80,7 @@ pub(crate) fn peer(of: PeerState, confirmation: &Confirmation, now: Timestamp) -
         .applied_revision
         .is_some_and(|applied| applied >= peer.revision);
     let applied = confirmed && failed.is_none();
-    // Without its interface no client can be there.
+    // Without its interface a peer cannot be applied.
     let failed = failed.or_else(|| confirmation.interface_failed.clone().filter(|_| !confirmed));
     Ok(Peer {
         id: peer.id,

@@ -1,7 +1,6 @@
-//! What the fleet measures as it goes.
+//! The apply latency: the time from a change's commit to its agent's confirmation.
 //!
-//! Owns the time that a change takes from its commit to its agent's confirmation. What is read of the
-//! store while somebody looks is `numbers`'.
+//! Owns the measurement while the plane runs. Metrics read from the store are in `metrics`.
 
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -9,7 +8,7 @@ use wgctl::ServerId;
 
 use crate::fleet::Fleet;
 
-/// The numbers.
+/// The histogram of apply latencies.
 pub(crate) struct ApplyLatency {
     applied: Histogram,
 }
@@ -23,7 +22,7 @@ impl Default for ApplyLatency {
 }
 
 impl Fleet {
-    /// Shows what the fleet and its store measure.
+    /// Registers the metrics of the fleet and its store.
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.store().register(registry);
         registry.register(
@@ -33,7 +32,7 @@ impl Fleet {
         );
     }
 
-    /// The server's agent has confirmed this revision.
+    /// Observes the latency of the changes that are confirmed by this revision.
     pub(crate) fn was_applied(&self, server: &ServerId, revision: u64) {
         for latency in self.shared.relay.line(server).confirm(revision) {
             self.shared.apply_latency.applied.observe(latency.as_secs_f64());

@@ -1,8 +1,8 @@
-//! The fleet in numbers, as it is recorded at the moment somebody looks.
+//! Metrics of the fleet, read from the store for each scrape.
 //!
-//! Owns what is read for that, in one view of the store on a thread of its own, and what the numbers
-//! are called. Labels are ids and names, never secrets. What it costs grows with the servers; with the
-//! peers only where that is asked for.
+//! Owns the reading, in one read transaction on a thread of its own, and the names of the metrics.
+//! Labels are ids and names, never secrets. The cost grows with the number of servers, and with the
+//! number of peers only if series of peers are requested.
 
 use crate::store::Read;
 use std::fmt;
@@ -17,10 +17,10 @@ use wgctl::{PeerId, PeerName, ServerId};
 use super::api_objects;
 use crate::fleet::{Fleet, Refusal};
 
-/// Peers that get series of their own; with more, Prometheus would suffer more than it would help.
+/// The most peers with series of their own; more would overload Prometheus.
 const MOST_PEERS: usize = 100_000;
 
-/// The numbers of one moment.
+/// The values of one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     servers: Vec<ServerNumbers>,
@@ -45,7 +45,7 @@ struct PeerNumbers {
     counters: PeerCounters,
 }
 
-/// One kind of number, and how it is read off.
+/// A metric: its name, help text, kind, and the function that reads its value.
 type Column<T> = (&'static str, &'static str, Kind, fn(&T) -> Option<f64>);
 
 const OF_FLEET: &[Column<Numbers>] = &[
@@ -200,7 +200,7 @@ impl Numbers {
     }
 }
 
-/// The numbers, and whether peers are among them.
+/// The values, and whether they include series of peers.
 #[derive(Debug)]
 pub(crate) struct FleetMetrics {
     numbers: Numbers,
@@ -247,7 +247,7 @@ fn write_each<T, const N: usize>(
 }
 
 impl Fleet {
-    /// The fleet in numbers; with `per_peer` each peer's too.
+    /// Reads the metrics; with `per_peer`, those of each peer too.
     pub(crate) async fn numbers(&self, per_peer: bool) -> Result<FleetMetrics, Refusal> {
         let (fleet, now) = (self.clone(), self.now());
         let look = move |tx: &dyn Read| {

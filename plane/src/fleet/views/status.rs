@@ -1,6 +1,6 @@
-//! What the fleet looks like now, and looked like in the last 72 hours.
+//! The current status of servers, and their history of the last 72 hours.
 //!
-//! Owns the reading of both. History is read hour by hour, each in a read transaction of its own.
+//! Owns the reading of both. History is read hour by hour, each hour in a read transaction of its own.
 
 use crate::store::Read;
 use wgctl::api::{HistoryPoint, Status};
@@ -11,7 +11,7 @@ use crate::fleet::servers::existing::no_server;
 use crate::fleet::{Fleet, Refusal, Scope};
 use crate::history::{self, Steps};
 
-/// Seconds a point, where the query does not say: 864 points in 72 hours.
+/// The default step, in seconds: 864 points in 72 hours.
 const STEP: u32 = 300;
 
 /// The longest step: a day.
@@ -20,22 +20,22 @@ const LONGEST_STEP: u32 = 24 * 3600;
 /// A page is full with this many points, or a little more.
 const PAGE: usize = 2000;
 
-/// Which history to read.
+/// A query for history.
 #[derive(Debug, Clone, Default)]
 pub struct HistoryQuery {
-    /// Of this server only.
+    /// Only this server.
     pub server_id: Option<ServerId>,
-    /// From this moment; default and at most 72 hours ago.
+    /// The start; default and at most 72 hours ago.
     pub since: Option<Timestamp>,
-    /// Before this moment; default now.
+    /// The end, exclusive; default now.
     pub until: Option<Timestamp>,
     /// Seconds a point; 60 to 259,200; default 300.
     pub step: Option<u32>,
-    /// Of these servers at most.
+    /// Only servers of this scope.
     pub scope: Scope,
 }
 
-/// History in pages, oldest first. What is held does not grow with the history.
+/// History in pages, oldest first. Memory use does not grow with the history.
 pub struct HistoryPages {
     fleet: Fleet,
     server: Option<ServerId>,
@@ -43,7 +43,7 @@ pub struct HistoryPages {
     reading: Option<Reader>,
 }
 
-/// How far the reading is.
+/// The progress of the reading.
 struct Reader {
     hour: u64,
     last: u64,
@@ -51,7 +51,7 @@ struct Reader {
 }
 
 impl HistoryPages {
-    /// The next points; none at the end. A page is never empty.
+    /// Returns the next points; none at the end. A page is never empty.
     pub async fn next(&mut self) -> Result<Option<Vec<HistoryPoint>>, Refusal> {
         while let Some(reader) = self.reading.take() {
             let (server, scope) = (self.server.clone(), self.scope.clone());
@@ -99,7 +99,7 @@ fn page(
 }
 
 impl Fleet {
-    /// The latest status of every server, by id.
+    /// Returns the latest status of every server, by id.
     pub async fn statuses(&self) -> Result<Vec<Status>, Refusal> {
         let now = self.now();
         self.store()
@@ -110,7 +110,7 @@ impl Fleet {
             .await
     }
 
-    /// History, after the query is checked.
+    /// Checks the query and returns the history.
     pub fn history(&self, query: HistoryQuery) -> Result<HistoryPages, Refusal> {
         let step = query.step.unwrap_or(STEP);
         if !(60..=LONGEST_STEP).contains(&step) {
@@ -126,7 +126,7 @@ impl Fleet {
         let now = self.now();
         let oldest = now.before(history::RETENTION);
         let since = query.since.unwrap_or(oldest).max(oldest);
-        // The minute that is under way counts.
+        // The current minute counts.
         let until = query
             .until
             .map_or(Timestamp::from_unix(now.unix() + 1), |until| until.min(now));
