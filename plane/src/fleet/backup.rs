@@ -13,7 +13,7 @@ use wgctl::Timestamp;
 use wgctl::api::{Head, Verification};
 use wgctl::backup::Summary;
 
-use super::{Caller, Fleet, Refusal, to_its_end};
+use super::{Caller, Fleet, Refusal, run_to_completion};
 use crate::model::caller::{Action, Entry};
 use crate::store::DurableWrite;
 use crate::store::{Change, StoreError, check};
@@ -68,7 +68,7 @@ impl Fleet {
     /// goes away.
     pub async fn restore(&self, caller: &Caller, copy: Copy) -> Result<Summary, Refusal> {
         let (fleet, caller) = (self.clone(), caller.clone());
-        to_its_end(async move {
+        run_to_completion(async move {
             let checked = tokio::task::spawn_blocking(move || Ok((check(&copy.file)?, copy)));
             let ((summary, taken_over), copy) = checked.await.unwrap_or(Err(StoreError::Broken("a check panicked")))?;
             let (epoch, of, now) = (unused_epoch()?, summary.clone(), fleet.now());

@@ -22,7 +22,7 @@ pub(super) fn mtu(field: &str, mtu: Option<u16>) -> Result<Option<u16>, Refusal>
     match mtu {
         Some(bytes) if !(1280..=9000).contains(&bytes) => Err(Refusal::field_value(
             field,
-            format!("{bytes} is no usable MTU: give 1280 to 9000 bytes"),
+            format!("{bytes} is not a usable MTU: give 1280 to 9000 bytes"),
         )),
         other => Ok(other),
     }
@@ -121,7 +121,7 @@ pub(super) fn public_key(field: &str, key: Option<PublicKey>) -> Result<Option<P
     match key {
         Some(key) if key.is_low_order() => Err(Refusal::field_value(
             field,
-            "this key agrees with everybody on the same secret, no handshake succeeds with it: make one with `wg genkey | wg pubkey`",
+            "this is a low-order key, with which no handshake succeeds: make one with `wg genkey | wg pubkey`",
         )),
         other => Ok(other),
     }

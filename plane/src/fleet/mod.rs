@@ -149,8 +149,8 @@ impl Fleet {
         self.store().change(caller, now, permitted).await
     }
 
-    /// Records a message of an agent, after those of the same agent before it. Its token is checked
-    /// again inside the transaction.
+    /// Records a message of an agent, once one of the agent's turns at the writer is free. Its token is
+    /// checked again inside the transaction.
     async fn record_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -171,7 +171,7 @@ impl Fleet {
         }
     }
 
-    /// Makes a change that an agent asks for, after those of the same agent before it.
+    /// Makes a change that an agent asks for, once one of the agent's turns at the writer is free.
     async fn change_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -186,7 +186,7 @@ impl Fleet {
         self.change(caller, in_turn).await
     }
 
-    /// Reads much data for an agent, after the reads of the same agent before it.
+    /// Reads much data for an agent, once one of the agent's turns at the readers is free.
     async fn scan_for_agent<T: Send + 'static>(
         &self,
         server: &ServerId,
@@ -211,7 +211,7 @@ enum Durability {
 }
 
 /// Runs work to its end, even if the caller goes away.
-async fn to_its_end<T: Send + 'static>(
+async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
     // Keeps the request's span on the log lines.

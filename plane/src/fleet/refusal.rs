@@ -71,7 +71,7 @@ pub enum Refusal {
     PrivateKeyNotHeld(String),
     /// `adoption_not_awaited`.
     #[error(
-        "server {0:?} does not await the adoption of an interface: `wgctl server set {0} --adopt` makes it, then enroll again"
+        "server {0:?} does not await the adoption of an interface: `wgctl server set {0} --adopt` makes it await one, then enroll again"
     )]
     AdoptionNotAwaited(String),
     /// `adoption_refused`.

@@ -263,7 +263,7 @@ pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
     v1::Peer {
         id: peer.id,
         public_key: peer.public_key,
-        allowed_ips: rules::spans(&peer),
+        allowed_ips: rules::host_allowed_ips(&peer),
         preshared_key: peer.preshared_key,
         persistent_keepalive: peer.host_keepalive,
         expires_at: peer.expires_at,

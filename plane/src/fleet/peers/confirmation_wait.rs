@@ -1,6 +1,6 @@
-//! Waiting until an agent has made a change true.
+//! The wait until an agent has applied a change.
 //!
-//! Owns the wait. Whether it is true stands in the store; the relay only says when to look.
+//! Owns the wait. The confirmation itself is read from the store; the relay only wakes the wait.
 
 use crate::store::Read;
 use tokio::time::{Instant, timeout_at};
@@ -9,15 +9,16 @@ use wgctl::ServerId;
 use crate::fleet::{Fleet, Refusal};
 
 impl Fleet {
-    /// Waits until the server's agent has confirmed `revision`, as long as the settings allow and
-    /// the agent is connected. Says whether it has.
-    pub(super) async fn confirmed(&self, server: &ServerId, revision: u64) -> Result<bool, Refusal> {
+    /// Waits until the server's agent has confirmed `revision`, for as long as the settings allow and
+    /// the agent is connected. Returns whether it has.
+    pub(super) async fn wait_until_confirmed(&self, server: &ServerId, revision: u64) -> Result<bool, Refusal> {
         let deadline = Instant::now() + self.settings().apply_timeout;
         let line = self.shared.relay.line(server);
         loop {
             let mut news = line.people_news();
             if line.is_cut() {
-                // Removed, or replaced by a backup: the store no longer speaks of this revision.
+                // The server was removed, or the database was restored: the store no longer has this
+                // revision.
                 return Ok(false);
             }
             if self
@@ -35,7 +36,7 @@ impl Fleet {
         }
     }
 
-    /// What the server's agent has confirmed.
+    /// Returns the revision that the server's agent has confirmed.
     pub(crate) fn applied_revision(&self, server: &ServerId) -> Result<Option<u64>, Refusal> {
         self.store().read(|tx| applied(tx, server))
     }

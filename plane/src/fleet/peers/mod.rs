@@ -1,4 +1,4 @@
-//! The peers of a server: the requests about them, and the rules of what they may be.
+//! The peers of a server: requests about them, and the rules that they follow.
 
 pub(super) mod confirmation_wait;
 pub(super) mod requests;

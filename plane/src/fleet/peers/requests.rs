@@ -1,6 +1,7 @@
-//! Clients (peers) of a server: listed, made, changed, removed, and their configurations.
+//! Requests about the peers of a server: list, create, change, remove, and their configurations.
 //!
-//! Owns what a request about clients waits for. It must not decide what may be: `peers` does.
+//! Owns the waits of a request for the agent. It must not decide whether a change is permitted: `rules`
+//! does.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -28,23 +29,23 @@ use crate::relay::{Line, Outcome, PrekeyWait};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
-/// Which clients to list.
+/// A query for peers.
 #[derive(Debug, Clone, Default)]
 pub struct PeersQuery {
-    /// Only those whose name contains this, whatever the case; or with exactly this address, key or id.
+    /// Only peers whose name contains this, in any case; or with exactly this address, key or id.
     pub q: Option<String>,
     /// At most this many; all when absent.
     pub limit: Option<usize>,
-    /// Only those made after this one: the `next` of the page before.
+    /// Only peers created after this one: the `next` of the page before.
     pub after: Option<After>,
 }
 
-/// Where a page begins.
+/// The start of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// After this client, which must exist.
+    /// After this peer, which must exist.
     Peer(PeerId),
-    /// After this place in the order of creation, also when who had it was removed meanwhile.
+    /// After this place in the order of creation, even if its peer was removed in the meantime.
     Place(u64),
 }
 
@@ -68,34 +69,34 @@ impl FromStr for After {
     }
 }
 
-/// Clients in the order they were made.
+/// A page of peers, in order of creation.
 #[derive(Debug, Clone)]
 pub struct PeerPage {
-    /// The clients.
+    /// The peers.
     pub peers: Vec<Peer>,
-    /// What to give as `after` for the next page; none when this was the last.
+    /// The `after` of the next page; none for the last page.
     pub next: Option<After>,
 }
 
-/// What a configuration is wanted for; the audit log tells them apart.
+/// The form of a configuration, which the audit log distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// The file.
     Configuration,
-    /// The QR code: only of a client whose private key the agent holds.
+    /// The QR code: only of a peer whose private key the agent holds.
     Qrcode,
 }
 
-/// A client's wg-quick configuration. Secret.
+/// A peer's wg-quick configuration. Secret.
 pub struct ConfigurationText {
-    /// The client's name, for the file name.
+    /// The peer's name, for the file name.
     pub name: PeerName,
     /// The text.
     pub text: Zeroizing<String>,
 }
 
 impl Fleet {
-    /// The clients of a server, in the order they were made.
+    /// Returns the peers of a server, in order of creation.
     pub async fn peers(&self, server: &ServerId, query: PeersQuery) -> Result<PeerPage, Refusal> {
         let (server, now) = (server.clone(), self.now());
         self.store()
@@ -103,7 +104,7 @@ impl Fleet {
             .await
     }
 
-    /// One client.
+    /// Returns one peer.
     pub fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Peer, Refusal> {
         let now = self.now();
         self.store().read(|tx| {
@@ -113,7 +114,7 @@ impl Fleet {
         })
     }
 
-    /// Makes a client. Waits for the agent's confirmation as long as the settings allow.
+    /// Creates a peer. Waits for the agent's confirmation for as long as the settings allow.
     pub async fn create_peer(
         &self,
         caller: &Caller,
@@ -121,11 +122,11 @@ impl Fleet {
         new: NewPeer,
         once: Option<Idempotency>,
     ) -> Result<Peer, Refusal> {
-        let (client, revision) = self.make_peer(caller, server, new, once).await?;
-        self.confirmed(server, revision).await?;
-        match self.peer(server, &client.id) {
-            // It was removed meanwhile; it was made all the same.
-            Err(Refusal::NotFound { .. }) => Ok(client),
+        let (peer, revision) = self.make_peer(caller, server, new, once).await?;
+        self.wait_until_confirmed(server, revision).await?;
+        match self.peer(server, &peer.id) {
+            // It was removed in the meantime; it was created all the same.
+            Err(Refusal::NotFound { .. }) => Ok(peer),
             shown => shown,
         }
     }
@@ -141,7 +142,7 @@ impl Fleet {
         let deadline = Instant::now() + self.settings().apply_timeout;
         let mut waiting = None;
         loop {
-            // Wakes that come while the attempt is made are seen after it.
+            // Subscribes before the attempt, so that no wake during it is missed.
             let mut news = waiting
                 .as_ref()
                 .map(|(line, _): &(Arc<Line>, PrekeyWait)| line.people_news());
@@ -149,8 +150,8 @@ impl Fleet {
             let attempt = self.change(caller, move |tx: &dyn DurableWrite| {
                 rules::create(tx, &id, new, once, now)
             });
-            if let CreateOutcome::Peer(client, revision) = attempt.await? {
-                return Ok((*client, revision));
+            if let CreateOutcome::Peer(peer, revision) = attempt.await? {
+                return Ok((*peer, revision));
             }
             let line = self.shared.relay.line(server);
             if !line.connected() {
@@ -173,7 +174,7 @@ impl Fleet {
         }
     }
 
-    /// Enables or disables a client; waits likewise. Idempotent.
+    /// Enables or disables a peer, and waits for the confirmation. Idempotent.
     pub async fn enable_peer(
         &self,
         caller: &Caller,
@@ -188,7 +189,7 @@ impl Fleet {
         self.update_peer(caller, server, id, patch).await
     }
 
-    /// Changes a client; waits likewise.
+    /// Changes a peer, and waits for the confirmation.
     pub async fn update_peer(
         &self,
         caller: &Caller,
@@ -199,20 +200,20 @@ impl Fleet {
         let (server_id, peer, now) = (server.clone(), *id, self.now());
         let change = move |tx: &dyn DurableWrite| rules::update(tx, &server_id, &peer, patch, now);
         if let Some(revision) = self.change(caller, change).await? {
-            self.confirmed(server, revision).await?;
+            self.wait_until_confirmed(server, revision).await?;
         }
         self.peer(server, id)
     }
 
-    /// Removes a client; waits likewise. Says whether the agent confirmed it in time.
+    /// Removes a peer, and waits for the confirmation. Returns whether the agent confirmed it in time.
     pub async fn remove_peer(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
         let (server_id, peer) = (server.clone(), *id);
         let change = move |tx: &dyn DurableWrite| rules::remove(tx, &server_id, &peer);
         let revision = self.change(caller, change).await?;
-        self.confirmed(server, revision).await
+        self.wait_until_confirmed(server, revision).await
     }
 
-    /// A client's configuration, as its server's agent renders it.
+    /// Returns a peer's configuration, as its server's agent renders it.
     pub async fn configuration(
         &self,
         caller: &Caller,
@@ -241,10 +242,10 @@ impl Fleet {
         let text = match answer.wait(self.settings().request_timeout).await {
             Outcome::Replied(Reply::Configuration { text }) => {
                 let text = Zeroizing::new(text);
-                let answered = answered(&text, asked, record.public_key);
-                answered.map_err(|reason| {
-                    tracing::error!(%server, client = %name, "the agent's configuration is not what was asked for: {reason}");
-                    offline(server, &format!("gave another configuration than was asked for ({reason}): look at its host"))
+                let checked = check_answer(&text, asked, record.public_key);
+                checked.map_err(|reason| {
+                    tracing::error!(%server, client = %name, "the agent's configuration differs from the request: {reason}");
+                    offline(server, &format!("returned a configuration that differs from the request ({reason}): look at its host"))
                 })?
             }
             Outcome::Replied(Reply::Failed { reason }) => {
@@ -262,7 +263,7 @@ impl Fleet {
         Ok(ConfigurationText { name, text })
     }
 
-    /// Writes down who sees a secret, before they do.
+    /// Records that a secret is shown, before it is shown.
     async fn note_view(&self, caller: &Caller, server: &ServerId, name: &PeerName, view: View) -> Result<(), Refusal> {
         let action = match view {
             View::Configuration => Action::PeerConfigViewed,
@@ -297,19 +298,24 @@ fn question(server: &ServerRecord, peer: PeerRecord) -> PeerConfiguration {
     }
 }
 
-/// The configuration anew, from an agent's text that says just what was asked and the keys. An agent whose
-/// host or token is in other hands must not write what a device runs or where it dials. The reason goes to
-/// the log: it repeats nothing of the text, which may hold a key in any place.
-fn answered(text: &str, asked: PeerConfiguration, server_key: Option<PublicKey>) -> Result<Zeroizing<String>, String> {
+/// Renders the configuration again, after checking that the agent's text contains exactly the requested
+/// values and the keys. An agent whose host or token is compromised must not choose the commands that a
+/// device runs or the host that it connects to. The reason of a refusal goes to the log and repeats
+/// nothing of the text, which may contain a key anywhere.
+fn check_answer(
+    text: &str,
+    asked: PeerConfiguration,
+    server_key: Option<PublicKey>,
+) -> Result<Zeroizing<String>, String> {
     let theirs: PeerConfig = text
         .parse()
-        .map_err(|_: PeerConfigError| "it is none of a device".to_owned())?;
+        .map_err(|_: PeerConfigError| "it is not the configuration of a device".to_owned())?;
     let opened = theirs.private_key.as_ref().map(PrivateKey::public_key);
     if opened != asked.private_key.as_ref().map(|_| asked.public_key) {
         return Err("its private key is not this client's".to_owned());
     }
     if theirs.preshared_key.is_some() != asked.preshared_key.is_some() {
-        return Err("its preshared key is missing, or one too many".to_owned());
+        return Err("its preshared key is missing, or it has one that it should not have".to_owned());
     }
     let ours = PeerConfig {
         name: asked.name,
@@ -319,14 +325,14 @@ fn answered(text: &str, asked: PeerConfiguration, server_key: Option<PublicKey>)
         public_key: server_key.ok_or("the host has shown no key yet")?,
         allowed_ips: asked.allowed_ips,
         endpoint: asked.endpoint,
-        // Off is written as nothing.
+        // A keepalive that is off is not written.
         persistent_keepalive: asked.persistent_keepalive.filter(|seconds| *seconds > 0),
         private_key: theirs.private_key.clone(),
         preshared_key: theirs.preshared_key.clone(),
     };
     if ours.public_key != theirs.public_key {
         return Err(format!(
-            "it is of a host with the key {}, on record is {}: did a second host enroll for this server?",
+            "it is for a host with the key {}, but the recorded key is {}: did a second host enroll for this server?",
             theirs.public_key, ours.public_key
         ));
     }
@@ -340,7 +346,7 @@ fn list(tx: &dyn Read, server: &ServerId, query: &PeersQuery, now: Timestamp) ->
     tx.server(server)?.ok_or_else(|| no_server(server))?;
     let limit = query.limit.unwrap_or(usize::MAX);
     if limit == 0 {
-        return Err(Refusal::field_value("limit", "0 clients are no page: give 1 or more"));
+        return Err(Refusal::field_value("limit", "0 is not a page size: give 1 or more"));
     }
     let after = match &query.after {
         Some(After::Peer(id)) => tx.peer(server, id)?.ok_or_else(|| no_peer(id))?.place,
@@ -379,7 +385,7 @@ fn one(tx: &dyn Read, server: &ServerId, peer: PeerRecord, now: Timestamp) -> Re
     api_objects::peer(state, &tx.confirmation(server)?, now)
 }
 
-/// Whether a peer is what somebody looks for; `text` is in lower case.
+/// Returns whether a peer matches a search; `text` is in lower case.
 fn matches(peer: &PeerRecord, text: &str) -> bool {
     peer.name.as_str().to_lowercase().contains(text)
         || peer.addresses.iter().any(|address| address.to_string() == text)

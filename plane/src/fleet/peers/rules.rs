@@ -1,7 +1,7 @@
-//! What may become of a server's peers, decided and written inside one transaction.
+//! Rules of a server's peers, decided and written inside one transaction.
 //!
-//! Owns the rules of peers: unique names and keys, disjoint addresses, what a change means for the
-//! kernel. It must not wait for agents; `clients` does.
+//! Owns unique names and keys, disjoint addresses, and the effect of a change on the kernel. It must
+//! not wait for agents; `requests` does.
 
 use crate::fleet::servers::revisions;
 use std::net::IpAddr;
@@ -24,9 +24,9 @@ use crate::model::records::{Confirmation, Ledger, PeerRecord, PeerState, ServerR
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
-/// What came of an attempt to make a peer.
+/// The outcome of an attempt to create a peer.
 pub(super) enum CreateOutcome {
-    /// It is made, at this revision (or was, for a request that came again).
+    /// It is created, at this revision (or was before, for a request that is sent again).
     Peer(Box<Peer>, u64),
     /// The stock of prekeys is empty.
     NoPrekey,
@@ -42,7 +42,7 @@ fn target(server: &ServerId, name: &PeerName) -> String {
     format!("{server}/{name}")
 }
 
-/// Makes a peer.
+/// Creates a peer.
 pub(super) fn create(
     tx: &dyn DurableWrite,
     server_id: &ServerId,
@@ -52,7 +52,7 @@ pub(super) fn create(
 ) -> Result<Change<CreateOutcome>, Refusal> {
     let (server, mut ledger) = existing(tx, server_id)?;
     let first = match idempotency::before::<Peer>(tx, once, now)? {
-        Before::Answered(client) => return replay(tx, server_id, client),
+        Before::Answered(peer) => return replay(tx, server_id, peer),
         Before::New(first) => first,
     };
     let pools = api_objects::pools(&server);
@@ -73,13 +73,13 @@ pub(super) fn create(
         counters: PeerCounters::default(),
         failed: None,
     };
-    let client = api_objects::peer(created, &Confirmation::default(), now)?;
-    let kept = first.seal(&client)?;
+    let shown = api_objects::peer(created, &Confirmation::default(), now)?;
+    let kept = first.seal(&shown)?;
 
     if let Some(prekey) = &prekey {
         tx.take_prekey(server_id, &prekey.id)?;
     }
-    for net in spans(&peer) {
+    for net in host_allowed_ips(&peer) {
         tx.claim(server_id, &pools, &net, &peer.id)?;
     }
     tx.put_peer(server_id, &peer, None)?;
@@ -88,16 +88,16 @@ pub(super) fn create(
     revisions::advance(tx, server_id, &mut ledger, Some(&peer.id))?;
     kept.write(tx)?;
     let entry = Entry::new(Action::PeerCreated, target(server_id, &peer.name)).made(&peer);
-    Ok(Change::new(CreateOutcome::Peer(Box::new(client), peer.revision), entry))
+    Ok(Change::new(CreateOutcome::Peer(Box::new(shown), peer.revision), entry))
 }
 
-fn replay(tx: &dyn Read, server: &ServerId, client: Peer) -> Result<Change<CreateOutcome>, Refusal> {
-    // A peer that was removed since waits for nothing.
-    let revision = tx.peer(server, &client.id)?.map_or(0, |peer| peer.revision);
-    Ok(Change::none(CreateOutcome::Peer(Box::new(client), revision)))
+fn replay(tx: &dyn Read, server: &ServerId, peer: Peer) -> Result<Change<CreateOutcome>, Refusal> {
+    // A peer that was removed since has no revision to wait for.
+    let revision = tx.peer(server, &peer.id)?.map_or(0, |record| record.revision);
+    Ok(Change::none(CreateOutcome::Peer(Box::new(peer), revision)))
 }
 
-/// A peer to be, before its key and addresses are known.
+/// A new peer, before its key and addresses are known.
 struct Draft {
     name: PeerName,
     public_key: Option<PublicKey>,
@@ -155,7 +155,8 @@ impl Draft {
         })
     }
 
-    /// Keys are made and sealed by the agent, and sealed to the peer's id.
+    /// Returns whether it needs a prekey. The agent generates and seals keys, and binds them to the
+    /// peer's id.
     const fn needs_prekey(&self) -> bool {
         self.public_key.is_none() || self.preshared
     }
@@ -205,7 +206,8 @@ fn check_unique(tx: &dyn Read, server: &ServerRecord, draft: &Draft) -> Result<(
     }
 }
 
-/// A peer with the host's own key is ignored by its kernel; two with one key are one to it.
+/// Refuses a key that is in use. The kernel ignores a peer with the host's own key, and takes two peers
+/// with one key for the same.
 fn check_key(tx: &dyn Read, server: &ServerRecord, key: &PublicKey) -> Result<(), Refusal> {
     if server.public_key.as_ref() == Some(key) || tx.peer_with_key(&server.id, key)?.is_some() {
         return Err(Refusal::PublicKeyTaken(key.to_string()));
@@ -213,7 +215,7 @@ fn check_key(tx: &dyn Read, server: &ServerRecord, key: &PublicKey) -> Result<()
     Ok(())
 }
 
-/// One address of every pool: the wanted one, or the lowest that is free.
+/// Returns one address of every pool: the requested one, or the lowest that is free.
 fn choose_addresses(
     tx: &dyn Read,
     server: &ServerId,
@@ -237,7 +239,8 @@ fn choose_addresses(
     Ok(chosen)
 }
 
-/// Networks behind a peer lead to nobody else: not to another peer, the server, or its own address.
+/// Refuses networks behind a peer that contain an address or network of the server, of another peer, or
+/// the peer's own address.
 fn check_networks(
     tx: &dyn Read,
     server: &ServerId,
@@ -253,8 +256,8 @@ fn check_networks(
                 None => continue,
                 Some(SERVER_ITSELF) => "the server's own address".to_owned(),
                 Some(owner) => match tx.peer(server, &owner)? {
-                    Some(peer) => format!("what leads to the client {:?}", peer.name),
-                    None => format!("what leads to the client {owner}"),
+                    Some(peer) => format!("a network or address of the client {:?}", peer.name),
+                    None => format!("a network or address of the client {owner}"),
                 },
             }
         };
@@ -266,13 +269,13 @@ fn check_networks(
     Ok(())
 }
 
-/// Everything that leads to a peer.
-pub(crate) fn spans(peer: &PeerRecord) -> Vec<IpNet> {
+/// Returns the allowed IPs of a peer on its host: its addresses, and the networks behind it.
+pub(crate) fn host_allowed_ips(peer: &PeerRecord) -> Vec<IpNet> {
     let addresses = peer.addresses.iter().copied().map(host);
     addresses.chain(peer.server_allowed_ips.iter().copied()).collect()
 }
 
-/// Changes a peer. Gives the revision to wait for, where the kernel is concerned.
+/// Changes a peer. Returns the revision to wait for, if the change concerns the kernel.
 pub(super) fn update(
     tx: &dyn DurableWrite,
     server_id: &ServerId,
@@ -317,8 +320,8 @@ pub(super) fn update(
     Ok(Change::all(concerns_kernel.then_some(peer.revision), entries))
 }
 
-/// Whether a change must reach the kernel. Every field of the record is named, so that a new one does not compile
-/// before it is decided.
+/// Returns whether a change must reach the kernel. Every field of the record is named, so that a new
+/// field does not compile until it is decided.
 fn concerns_kernel(old: &PeerRecord, new: &PeerRecord) -> bool {
     let PeerRecord {
         enabled,
@@ -328,14 +331,14 @@ fn concerns_kernel(old: &PeerRecord, new: &PeerRecord) -> bool {
         preshared_key,
         addresses,
         host_keepalive,
-        // Of the device's configuration.
+        // In the device's configuration only.
         name: _,
         private_key: _,
         allowed_ips: _,
         dns: _,
         persistent_keepalive: _,
         mtu: _,
-        // The plane's own.
+        // Of the plane only.
         id: _,
         place: _,
         created_at: _,
@@ -391,7 +394,7 @@ fn patched(old: &PeerRecord, patch: PeerPatch, now: Timestamp) -> Result<PeerRec
     Ok(peer)
 }
 
-/// What the audit log says of a change: switching on or off is named as such.
+/// Returns the audit entries of a change. Enabling and disabling have entries of their own.
 fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> {
     let mut entries = Vec::new();
     let switched = PeerRecord {
@@ -412,12 +415,12 @@ fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> 
     entries
 }
 
-/// Removes a peer. Gives the revision to wait for.
+/// Removes a peer. Returns the revision to wait for.
 pub(super) fn remove(tx: &dyn DurableWrite, server_id: &ServerId, id: &PeerId) -> Result<Change<u64>, Refusal> {
     let (server, mut ledger) = existing(tx, server_id)?;
     let peer = tx.peer(server_id, id)?.ok_or_else(|| no_peer(id))?;
     let pools = api_objects::pools(&server);
-    for net in spans(&peer) {
+    for net in host_allowed_ips(&peer) {
         tx.release(server_id, &pools, &net)?;
     }
     tx.erase_peer(server_id, &peer)?;

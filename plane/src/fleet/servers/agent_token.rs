@@ -1,6 +1,7 @@
-//! Agents' tokens: whose one is, and how the next takes its place.
+//! Tokens of agents: authentication and rotation.
 //!
-//! Owns the grace of the one before, and that a poll ends with its token. A token is kept as its hash.
+//! Owns the grace period of the old token, and the end of a poll with its token. A token is stored as
+//! its hash.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,15 +19,14 @@ use crate::model::records::OldToken;
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
-/// What agents' tokens begin with.
+/// The prefix of agents' tokens.
 pub const AGENT_PREFIX: &str = "szagent_";
 
-/// The longest that an agent's old token may work beside the new one: a week, seconds.
+/// The longest grace period of an old token beside the new one, in seconds: a week.
 const LONGEST_GRACE: u32 = 7 * 24 * 3600;
 
 impl Fleet {
-    /// The agent whose token this is, calling from `ip`; none for a token that is not (or no more)
-    /// one. Cheap.
+    /// Returns the agent that has this token, calling from `ip`; none for an invalid token. Cheap.
     pub fn agent_by_token(
         &self,
         token: &str,
@@ -49,8 +49,8 @@ impl Fleet {
         Ok(Some((server, caller)))
     }
 
-    /// The agent runs with this token: the one before it, if it has a grace still, is dead. To look
-    /// around with the new one, as enrolling does, ends nothing.
+    /// Records that the agent polls with this token: an old token that still has a grace period is no
+    /// longer valid. Other requests with the new token, as `enroll` makes, retire nothing.
     pub async fn took_token(&self, caller: &Caller, server: &ServerId) {
         let taken = async {
             let replaces = self.store().read(|tx| replaces(tx, &caller.authority))?;
@@ -64,7 +64,8 @@ impl Fleet {
         }
     }
 
-    /// A new agent token. The old one dies at once, or after its grace at the latest.
+    /// Makes a new agent token. The old one is invalid at once, or at the latest after its grace
+    /// period.
     pub async fn rotate_agent_token(
         &self,
         caller: &Caller,
@@ -73,7 +74,7 @@ impl Fleet {
     ) -> Result<AgentToken, Refusal> {
         let grace = rotation.grace_seconds;
         if grace > LONGEST_GRACE {
-            let detail = format!("{grace} s: give 0 (the old token dies at once) to {LONGEST_GRACE} (a week)");
+            let detail = format!("{grace} s: give 0 (the old token is invalid at once) to {LONGEST_GRACE} (a week)");
             return Err(Refusal::field_value("grace_seconds", detail));
         }
         let (agent_token, hash) = new_token(AGENT_PREFIX)?;
@@ -88,7 +89,7 @@ impl Fleet {
         })
     }
 
-    /// The agent has its new token: the old one is dead.
+    /// Makes the old token invalid, because the agent uses the new one.
     pub(crate) async fn retire_agent_token(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let (id, authority) = (id.clone(), caller.authority.clone());
         let retired = move |tx: &dyn DurableWrite| retire(tx, &id, &authority);
@@ -96,7 +97,7 @@ impl Fleet {
     }
 }
 
-/// Whether an agent's token is the newer of two.
+/// Returns whether an agent's token is the newer of two.
 fn replaces(tx: &dyn Read, authority: &Authority) -> Result<bool, Refusal> {
     let Authority::Agent { server, token_hash } = authority else {
         return Ok(false);
@@ -114,16 +115,16 @@ fn rotate(
 ) -> Result<Change<()>, Refusal> {
     let (before, _) = existing(tx, id)?;
     let mut server = before.clone();
-    // Of a rotation before this one: two old tokens at once would be one too many.
+    // The old token of an earlier rotation is dropped: there is at most one old token.
     let older = server.old_token.take();
     let replaced = std::mem::replace(&mut server.token_hash, hash);
     server.old_token = until.map(|until| OldToken { hash: replaced, until });
     server.updated_at = now;
-    let dead = match until {
+    let invalid = match until {
         None => Some(replaced),
         Some(_) => None,
     };
-    tx.put_server(&server, dead.as_ref())?;
+    tx.put_server(&server, invalid.as_ref())?;
     if until.is_none() {
         // Whoever had the old token may have filled the stock with keys of their own.
         tx.erase_prekeys(id)?;
@@ -137,7 +138,7 @@ fn rotate(
 
 fn retire(tx: &dyn DurableWrite, id: &ServerId, authority: &Authority) -> Result<Change<()>, Refusal> {
     let (mut server, _) = existing(tx, id)?;
-    // Another rotation may have come between: then theirs is the old one.
+    // After another rotation in the meantime, the old token is that rotation's.
     let is_newest = matches!(authority, Authority::Agent { token_hash, .. } if *token_hash == server.token_hash);
     let Some(old) = server.old_token.take().filter(|_| is_newest) else {
         return Ok(Change::none(()));

@@ -1,4 +1,4 @@
-//! Finding a server, or refusing.
+//! Lookup of a server, and the refusal if there is none.
 
 use wgctl::ServerId;
 
@@ -6,7 +6,7 @@ use crate::fleet::Refusal;
 use crate::model::records::{Ledger, ServerRecord};
 use crate::store::Read;
 
-/// The refusal for a server that does not exist, or is not to be known of.
+/// Returns the refusal for a server that does not exist, or that the caller may not see.
 #[must_use]
 pub fn no_server(id: &ServerId) -> Refusal {
     Refusal::NotFound {
@@ -14,7 +14,7 @@ pub fn no_server(id: &ServerId) -> Refusal {
     }
 }
 
-/// A server and its ledger.
+/// Returns a server and its ledger.
 pub(crate) fn existing(tx: &dyn Read, id: &ServerId) -> Result<(ServerRecord, Ledger), Refusal> {
     let server = tx.server(id)?.ok_or_else(|| no_server(id))?;
     let ledger = tx.ledger(id)?.ok_or_else(|| no_server(id))?;

@@ -1,4 +1,4 @@
-//! Servers, and the tokens of their agents.
+//! Servers, their revisions, and the tokens of their agents.
 
 pub(super) mod agent_token;
 pub(super) mod existing;

@@ -5,8 +5,8 @@ use wgctl::{PeerId, ServerId};
 use crate::model::records::Ledger;
 use crate::store::{DurableWrite, StoreError};
 
-/// Moves a server on to its next revision, as the change of `peer` (of the interface when none), and writes the ledger.
-/// Changes past the number that is kept are forgotten.
+/// Advances a server to its next revision, for a change of `peer` (or of the interface when none), and
+/// writes the ledger. Changes beyond the number that is kept are erased.
 pub(crate) fn advance(
     tx: &dyn DurableWrite,
     server: &ServerId,

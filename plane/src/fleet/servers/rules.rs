@@ -1,6 +1,6 @@
-//! Servers: registered, changed, removed.
+//! Rules of servers: registration, changes and removal.
 //!
-//! Owns the rules of servers. A pool is fixed for life: peers have their addresses from it.
+//! A server's pool never changes: its peers have their addresses from it.
 
 use super::existing::existing;
 use super::revisions;
@@ -16,18 +16,18 @@ use crate::fleet::idempotency::Before;
 use crate::fleet::people::api_tokens::{new_token, token_hash};
 use crate::fleet::people::authority;
 use crate::fleet::views::api_objects;
-use crate::fleet::{Caller, Fleet, Idempotency, Refusal, field_checks, to_its_end};
+use crate::fleet::{Caller, Fleet, Idempotency, Refusal, field_checks, run_to_completion};
 use crate::history;
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{Confirmation, Ledger, ServerRecord};
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// The seconds that keep most NATs' bindings open (`wg(8)`).
+/// The keepalive interval in seconds that keeps most NATs' bindings open (`wg(8)`).
 const KEEPALIVE: u16 = 25;
 
 impl Fleet {
-    /// All servers, by id.
+    /// Returns all servers, by id.
     pub async fn servers(&self) -> Result<Vec<Server>, Refusal> {
         self.store()
             .scan(|tx: &dyn Read| {
@@ -40,7 +40,7 @@ impl Fleet {
             .await
     }
 
-    /// One server.
+    /// Returns one server.
     pub fn server(&self, id: &ServerId) -> Result<Server, Refusal> {
         self.store().read(|tx| {
             let (server, ledger) = existing(tx, id)?;
@@ -71,13 +71,14 @@ impl Fleet {
             .await
     }
 
-    /// Removes a server with its peers, prekeys and history, even if the caller goes away meanwhile.
+    /// Removes a server with its peers, prekeys and history, even if the caller goes away in the
+    /// meantime.
     pub async fn remove_server(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let (fleet, caller, id) = (self.clone(), caller.clone(), id.clone());
-        to_its_end(async move { fleet.remove_wholly(&caller, &id).await }).await
+        run_to_completion(async move { fleet.remove_with_history(&caller, &id).await }).await
     }
 
-    async fn remove_wholly(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
+    async fn remove_with_history(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let server = id.clone();
         self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &server))
             .await?;
@@ -85,7 +86,8 @@ impl Fleet {
         let forgotten = self
             .store()
             .record(move |tx: &dyn LossyWrite| forget_history(tx, &server, now));
-        // History alone is metrics: should this be lost, it ends by its age. The server is gone.
+        // If the removal of history fails, the history expires by its age. The server itself is
+        // removed.
         if let Err::<(), Refusal>(error) = forgotten.await {
             tracing::warn!(server = %id, "the history of a removed server stays until it is 72 h old: {error}");
         }
@@ -144,7 +146,7 @@ fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<Server
     })
 }
 
-/// All addresses of a network's family.
+/// Returns the network of all addresses of a network's family.
 fn everything(net: &IpNet) -> Option<IpNet> {
     let all = if net.addr().is_ipv4() { "0.0.0.0/0" } else { "::/0" };
     all.parse().ok()
@@ -154,7 +156,7 @@ fn check_port(port: u16) -> Result<(), Refusal> {
     if port == 0 {
         return Err(Refusal::field_value(
             "listen_port",
-            "0 is no port to listen on: give 1 to 65535",
+            "0 is not a port to listen on: give 1 to 65535",
         ));
     }
     Ok(())
@@ -178,7 +180,7 @@ fn create(
     let created = ServerCreated {
         server: api_objects::server(&record, &ledger, &Confirmation::default()),
         agent_token,
-        // Not the fleet's to know.
+        // The HTTP layer adds it.
         pin: None,
     };
     let kept = first.seal(&created)?;
@@ -193,15 +195,16 @@ fn create(
     Ok(Change::new(created, entry))
 }
 
-/// The first answer again, for as long as the token in it is good. Nothing is made, but a secret is seen.
+/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but a
+/// secret is shown.
 fn replay(
     tx: &dyn Read,
     id: &ServerId,
     created: ServerCreated,
     now: Timestamp,
 ) -> Result<Change<ServerCreated>, Refusal> {
-    let whose = authority::agent(tx, &token_hash(&created.agent_token), now)?;
-    if whose.as_ref() != Some(id) {
+    let owner = authority::agent(tx, &token_hash(&created.agent_token), now)?;
+    if owner.as_ref() != Some(id) {
         return Err(Refusal::AnswerOutlived(format!("server {:?}", id.as_str())));
     }
     Ok(Change::new(created, Entry::new(Action::ServerTokenViewed, id)))
@@ -272,8 +275,8 @@ fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refus
     Ok(server)
 }
 
-/// Whether a change must reach the host. Every field of the record is named, so that a new one does not compile before
-/// it is decided.
+/// Returns whether a change must reach the host. Every field of the record is named, so that a new
+/// field does not compile until it is decided.
 fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
     let ServerRecord {
         listen_port,
@@ -281,17 +284,17 @@ fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
         masquerade,
         ping_target,
         drift_policy,
-        // Fixed for life.
+        // Never changes.
         id: _,
         address_pool: _,
         interface: _,
         created_at: _,
-        // Of the peers' configurations.
+        // In the peers' configurations only.
         endpoint: _,
         dns: _,
         allowed_ips: _,
         persistent_keepalive: _,
-        // The plane's own, or the host's to tell.
+        // Of the plane only, or reported by the host.
         public_key: _,
         adopt: _,
         token_hash: _,
@@ -310,7 +313,7 @@ fn remove(tx: &dyn DurableWrite, id: &ServerId) -> Result<Change<()>, Refusal> {
     let tokens = tx.tokens()?;
     let mut entries = vec![Entry::new(Action::ServerDeleted, id).removed(&server)];
     tx.erase_server(&server, ledger.revision)?;
-    // A token for this server must not be one for the next server of that id.
+    // A token for this server must not become a token for a later server with the same id.
     for token in tokens {
         let mut left = token.clone();
         if !left.servers.as_mut().is_some_and(|servers| servers.remove(id)) {

@@ -24,7 +24,7 @@ use crate::model::caller::{Action, Entry};
 use crate::model::records::{Ledger, PeerRecord, ServerRecord};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
-use decision::{Decision, client, decide};
+use decision::{Decision, adopted_peer, decide};
 
 /// The most peers of one interface.
 const MOST_PEERS: usize = 40_000;
@@ -112,7 +112,7 @@ fn check(adoption: &Adoption) -> Result<(), Refusal> {
     if adoption.listen_port == Some(0) {
         return Err(Refusal::field_value(
             "listen_port",
-            "0 is no port: leave it out where none is set",
+            "0 is not a port: leave it out if none is set",
         ));
     }
     if adoption.peers.len() > MOST_PEERS {
@@ -193,7 +193,7 @@ impl Scene {
         let known = adoption
             .peers
             .iter()
-            .map(|peer| by_key.get(&peer.public_key).map(|known| client(known)));
+            .map(|peer| by_key.get(&peer.public_key).map(|known| adopted_peer(known)));
         known
             .collect::<Option<Vec<_>>>()
             .map(Before::Done)
@@ -280,7 +280,7 @@ fn write(tx: &dyn DurableWrite, after: After) -> Result<After, Refusal> {
     tx.erase_prekeys(id)?;
     let mut ledger = after.before;
     for peer in &after.imports {
-        for net in rules::spans(peer) {
+        for net in rules::host_allowed_ips(peer) {
             tx.claim(id, &pools, &net, &peer.id)?;
         }
         tx.put_peer(id, peer, None)?;

@@ -117,7 +117,7 @@ impl<'a> Draft<'a> {
             return Err("it is named twice: leave one of the two".to_owned());
         }
         if let Some(known) = self.by_key.get(&peer.public_key) {
-            self.clients.push(client(known));
+            self.clients.push(adopted_peer(known));
             return Ok(());
         }
         if peer.public_key == self.host_key {
@@ -140,7 +140,7 @@ impl<'a> Draft<'a> {
         let name = self.name(peer)?;
         self.names.insert(name.clone());
         let record = self.record(peer, name, addresses, networks);
-        self.clients.push(client(&record));
+        self.clients.push(adopted_peer(&record));
         self.imports.push(record);
         Ok(())
     }
@@ -228,7 +228,7 @@ impl<'a> Draft<'a> {
         }
         for peer in recorded {
             spans.extend(
-                rules::spans(peer)
+                rules::host_allowed_ips(peer)
                     .into_iter()
                     .map(|net| Span::new(net, None, peer.name.as_str())),
             );
@@ -236,7 +236,7 @@ impl<'a> Draft<'a> {
         for peer in &self.imports {
             let new = Some(peer.public_key);
             spans.extend(
-                rules::spans(peer)
+                rules::host_allowed_ips(peer)
                     .into_iter()
                     .map(|net| Span::new(net, new, peer.name.as_str())),
             );
@@ -306,7 +306,7 @@ fn reserved(pool: &Pool, address: IpAddr) -> String {
     format!("{address} is {whose} in {}: give the peer another address", pool.net())
 }
 
-pub(super) fn client(peer: &PeerRecord) -> AdoptedPeer {
+pub(super) fn adopted_peer(peer: &PeerRecord) -> AdoptedPeer {
     AdoptedPeer {
         id: peer.id,
         public_key: peer.public_key,

@@ -1,4 +1,4 @@
-//! What an interface's peers become, value by value.
+//! The decision on the peers of an interface, case by case.
 
 use wgctl::PrivateKey;
 use wgctl::protocol::v1::Sealed;
@@ -104,7 +104,7 @@ fn a_peer_keeps_its_addresses_networks_keys_and_keepalive() {
         "the device's, by the server's defaults"
     );
     assert_eq!((record.place, record.revision), (4, 8));
-    assert_eq!(clients, [client(record)]);
+    assert_eq!(clients, [adopted_peer(record)]);
     assert_eq!(
         (server.public_key, server.listen_port, server.adopt),
         (Some(wanted.public_key), 51999, false)
@@ -115,7 +115,9 @@ fn a_peer_keeps_its_addresses_networks_keys_and_keepalive() {
 fn what_leads_to_a_peer_is_in_the_end_what_led_to_it_before() {
     let nets = ["10.8.0.9/32", "10.8.0.10/32", "172.16.0.0/12", "fd00:8::9/128"];
     let adoption = adoption(vec![peer(&nets)]);
-    let spans: BTreeSet<IpNet> = rules::spans(&decided(&[], &adoption).imports[0]).into_iter().collect();
+    let spans: BTreeSet<IpNet> = rules::host_allowed_ips(&decided(&[], &adoption).imports[0])
+        .into_iter()
+        .collect();
     assert_eq!(spans, nets.iter().map(|net| net.parse().unwrap()).collect());
 }
 
@@ -204,5 +206,5 @@ fn a_peer_that_is_recorded_stays_as_it_is_recorded() {
     let decision = decided(&recorded, &adoption(vec![again, peer(&["10.8.0.99/32"])]));
     assert_eq!(decision.obstacles, []);
     assert_eq!(decision.imports.len(), 1);
-    assert_eq!(decision.clients[0], client(&recorded[0]));
+    assert_eq!(decision.clients[0], adopted_peer(&recorded[0]));
 }
