@@ -1,4 +1,4 @@
-//! The agents' side: what a poll answers, what is confirmed, what is counted.
+//! Agents: answers to polls, confirmations, and counters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +165,7 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
         .unwrap();
     let shown = show().await;
     assert_eq!((shown.applied, shown.failed.as_deref()), (false, Some("no space")));
-    // A message that was overtaken changes nothing.
+    // A message that arrives after a later one changes nothing.
     scene
         .fleet
         .applied(&scene.caller(), &scene.server, failed(revision - 1, None))
@@ -264,7 +264,8 @@ fn hello(n: u8) -> Hello {
     }
 }
 
-/// What an agent makes of a request: `prekeys` has its keys as they are, and the host's is `key(1)`.
+/// Returns the configuration that an agent renders for a request. Its keys are not sealed, and the
+/// host's is `key(1)`.
 fn opened(asked: PeerConfiguration) -> PeerConfig {
     let first = |sealed: Sealed| <[u8; 32]>::try_from(&sealed.0[..32]).unwrap();
     PeerConfig {
@@ -364,7 +365,7 @@ async fn totals_stay_when_an_agent_that_counts_in_batches_has_nothing_to_count()
         total: None,
         samples: Vec::new(),
     };
-    // The second says what the interface shows: less, for the host was booted.
+    // The second message reports less, as the interface does after a reboot of the host.
     for counters in [Some(batch), None] {
         let report = report(&scene.server, counters);
         scene

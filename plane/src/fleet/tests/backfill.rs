@@ -1,4 +1,4 @@
-//! History that comes late, in virtual time.
+//! Backfill of history, in virtual time.
 
 use std::sync::atomic::AtomicI64;
 
@@ -50,7 +50,7 @@ impl Counting {
         self.now.fetch_add(seconds, Ordering::Relaxed);
     }
 
-    /// The next batch: the peer's bytes since the last, and samples.
+    /// Returns the next batch: the peer's bytes since the last one, and samples.
     fn batch(&mut self, bytes: u64, samples: Vec<PastSample>) -> Counters {
         self.sequence += 1;
         self.total.rx += bytes;
@@ -130,7 +130,7 @@ async fn an_outage_of_three_days_leaves_no_hole() {
     while !samples.is_empty() {
         let some = samples.drain(..samples.len().min(SAMPLES_AT_ONCE)).collect();
         let batch = agent.batch(std::mem::take(&mut bytes), some);
-        // The answer is lost once each: it is sent again.
+        // Each answer is lost once: the batch is sent again.
         agent.report(Some(batch.clone())).await;
         agent.report(Some(batch)).await;
         batches += 1;

@@ -1,4 +1,4 @@
-//! Everything out and in, as far as it is not a matter of bytes on the way.
+//! Backup and restore of the database, apart from the transfer.
 
 use std::io::{Read as _, Write as _};
 

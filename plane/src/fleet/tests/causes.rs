@@ -25,7 +25,7 @@ async fn a_difference_names_the_requests_that_led_to_it_in_their_order() {
     fleet.enable_peer(&by(one), server, &alice.id, false).await.unwrap();
     // A part of the same request.
     fleet.enable_peer(&by(one), server, &bob.id, false).await.unwrap();
-    // Nothing that an agent would be told.
+    // A change that no agent is told of.
     let renamed = PeerPatch {
         name: Some("carol".parse().unwrap()),
         ..PeerPatch::default()
@@ -36,7 +36,7 @@ async fn a_difference_names_the_requests_that_led_to_it_in_their_order() {
         ..ServerPatch::default()
     };
     fleet.update_server(&by(two), server, patch).await.unwrap();
-    // Nobody's request.
+    // A change without a request.
     fleet.enable_peer(&admin(), server, &bob.id, true).await.unwrap();
 
     let news = scene.poll(base.revision).await;

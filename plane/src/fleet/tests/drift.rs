@@ -1,4 +1,4 @@
-//! What agents tell of drift: what is kept, what the audit log says, and how much of it.
+//! Drift that agents report: the record of it, its audit entries, and their limit.
 
 use wgctl::api::{AuditRecord, ServerPatch};
 use wgctl::drift::{Drift, DriftKind, DriftPolicy};

@@ -1,4 +1,4 @@
-//! The fleet's rules over a real store, with agents played by the tests.
+//! The fleet's rules on a real store, with agents played by the tests.
 
 mod agents;
 mod audit;
@@ -50,7 +50,7 @@ pub(super) fn named(name: &str) -> NewPeer {
     }
 }
 
-/// A client that brings its key and needs no agent.
+/// A peer that brings its key and needs no agent.
 pub(super) fn with_key(name: &str) -> NewPeer {
     NewPeer {
         public_key: Some(PrivateKey::generate().unwrap().public_key()),
@@ -76,7 +76,7 @@ pub(super) async fn scene_with(pool: &[&str], settings: Settings) -> Scene {
     }
 }
 
-/// For tests with an agent that runs beside them: on a busy machine it takes its time.
+/// Settings for tests with a running agent, which may be slow on a busy machine.
 pub(super) fn patient() -> Settings {
     Settings {
         apply_timeout: Duration::from_secs(60),
@@ -84,7 +84,7 @@ pub(super) fn patient() -> Settings {
     }
 }
 
-/// For tests that play the agent themselves, and confirm nothing unless they say so.
+/// Settings for tests that play the agent themselves, and confirm nothing unless they do so explicitly.
 pub(super) async fn scene() -> Scene {
     let settings = Settings {
         apply_timeout: Duration::from_millis(20),
@@ -109,7 +109,7 @@ pub(super) fn prekeys(count: usize) -> Prekeys {
 }
 
 impl Scene {
-    /// The agent, whatever token it has.
+    /// Returns the agent as a caller, whatever token it has.
     fn standing(&self) -> Caller {
         Caller::standing(Actor::Agent(self.server.clone()), None)
     }
@@ -125,13 +125,13 @@ impl Scene {
         self.fleet.create_peer(&admin(), &self.server, new, None).await
     }
 
-    /// Whose agent token this is.
+    /// Returns the agent that has this token.
     pub(super) async fn whose(&self, token: &str) -> Option<ServerId> {
         let agent = self.fleet.agent_by_token(token, None, None).unwrap();
         agent.map(|(server, _)| server)
     }
 
-    /// The agent, as it acts.
+    /// Returns the agent as the caller of its own requests.
     pub(super) fn caller(&self) -> Caller {
         Caller {
             authority: Authority::Agent {
@@ -146,7 +146,7 @@ impl Scene {
         self.fleet.hello(&self.caller(), &self.server, hello).await.unwrap();
     }
 
-    /// What a poll answers at once.
+    /// Returns the answer of a poll that does not wait.
     pub(super) async fn poll(&self, revision: u64) -> Desired {
         let query = DesiredQuery {
             revision,
@@ -166,7 +166,7 @@ impl Scene {
         self.fleet.applied(&self.caller(), &self.server, applied).await.unwrap();
     }
 
-    /// An agent that applies whatever it gets and keeps the stock filled, until dropped.
+    /// Runs an agent that applies every change and keeps the stock filled, until dropped.
     pub(super) fn agent(&self) -> Agent {
         let (fleet, server, me) = (self.fleet.clone(), self.server.clone(), self.caller());
         let incarnation = fleet.store().incarnation().unwrap();
@@ -211,7 +211,7 @@ impl Drop for Agent {
     }
 }
 
-/// A seal that a test can look through.
+/// A vault whose content a test can read.
 pub(super) struct Glass(pub(super) AtomicU8);
 
 impl Vault for Glass {

@@ -1,8 +1,9 @@
-//! Addresses and allowed IPs against a naive model: nothing leads to two clients, and nothing that is
-//! free is refused.
+//! Addresses and allowed IPs, compared with a naive model: nothing leads to two peers, and no free
+//! address or network is refused.
 //!
-//! The kernel takes an allowed IP from the peer that has it without a word (wireguard.com/xplatform;
-//! boringtun#57, opnsense#7859). The model knows networks as ranges of numbers and looks at every pair.
+//! The kernel silently moves an allowed IP from the peer that has it (wireguard.com/xplatform;
+//! boringtun#57, opnsense#7859). The model represents networks as ranges of numbers and compares every
+//! pair.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use super::*;
 
 const POOL: [&str; 2] = ["10.8.0.0/29", "fd00:8::/125"];
 
-/// Addresses of a family from one to another, both included.
+/// A range of addresses of one family, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Range {
     v6: bool,
@@ -27,8 +28,8 @@ struct Range {
 }
 
 impl Range {
-    /// An address with so many bits of it fixed, as the kernel takes it: other bits do not count, and
-    /// IPv4 in IPv6's clothes is IPv4.
+    /// Returns the range of an address and a prefix length, as the kernel reads them: host bits do not
+    /// count, and an IPv4-mapped IPv6 network is IPv4.
     fn of(v6: bool, number: u128, fixed: u32) -> Self {
         let mapped = 0xffff_0000_0000;
         let (v6, number, fixed) = match v6 && fixed >= 96 && number >> 32 == mapped >> 32 {
@@ -65,7 +66,7 @@ impl Range {
     }
 }
 
-/// A network as somebody writes it: host bits and clothes left on.
+/// A network as a request may spell it: with host bits, or IPv4-mapped.
 #[derive(Debug, Clone, Copy)]
 struct Written {
     v6: bool,
@@ -90,7 +91,7 @@ impl Written {
         .unwrap()
     }
 
-    /// Whether it could ever lead to a client: not too wide, not this host's own.
+    /// Returns whether it can lead to a peer: not too wide, and not of this host.
     fn sensible(self) -> bool {
         let range = self.range();
         let most = if range.v6 { 1u128 << 112 } else { 1 << 24 };
@@ -128,7 +129,7 @@ fn written() -> impl Strategy<Value = Written> {
     );
     prop_oneof![
         5 => (v4(), fixed()).prop_map(|(number, fixed)| Written { v6: false, number, fixed }),
-        // All of IPv4 in IPv6's clothes is ::ffff:0:0/96; what is wider is no IPv4 network.
+        // All IPv4-mapped addresses are ::ffff:0:0/96; a wider network is not an IPv4 network.
         1 => (v4(), fixed(), 0u32..4).prop_map(|(number, fixed, wider)| Written {
             v6: true,
             number: 0xffff_0000_0000 + number,
@@ -140,14 +141,15 @@ fn written() -> impl Strategy<Value = Written> {
 
 #[derive(Debug, Clone)]
 enum Act {
-    /// With a wanted address, networks behind it, and one of few keys (the first is the host's own).
+    /// Creates a peer with a requested address, networks behind it, and one of few keys (the first is
+    /// the host's own).
     Create(Option<Written>, Vec<Written>, usize),
     Move(usize, Vec<Written>),
     Switch(usize, bool),
     Remove(usize),
 }
 
-/// Mostly of the pools, or just beside what they give.
+/// Addresses mostly in the pools, or close to their assignable ranges.
 fn address() -> impl Strategy<Value = Written> {
     let v4 = (0u128..9).prop_map(|low| Written {
         v6: false,
@@ -201,7 +203,7 @@ fn servers_own() -> [Range; 2] {
     ]
 }
 
-/// What a pool gives to clients: IPv4 has a broadcast address.
+/// Returns the assignable range of a pool: IPv4 has a broadcast address.
 fn assignable() -> [Vec<Range>; 2] {
     let v4 = (2..7).map(|n| Range::of(false, 0x0a08_0000 + n, 32));
     let v6 = (2..8).map(|n| Range::of(true, (0xfd00_0008 << 96) + n, 128));
@@ -217,7 +219,7 @@ impl Model {
             .any(|other| other.meets(range))
     }
 
-    /// What may be said against these networks.
+    /// Returns the objections to these networks.
     fn objections(&self, nets: &[Written], own: &[Range], except: Option<PeerId>) -> BTreeSet<&'static str> {
         let mut objections = BTreeSet::new();
         if !nets.iter().all(|net| net.sensible()) {
@@ -233,7 +235,7 @@ impl Model {
         objections
     }
 
-    /// The addresses a new client is given, and what may be said against it.
+    /// Returns the addresses of a new peer, and the objections to it.
     fn judge(&self, wanted: Option<Written>, nets: &[Written], key: usize) -> (Vec<Range>, BTreeSet<&'static str>) {
         let mut objections = BTreeSet::new();
         let wanted = wanted.map(Written::range);
@@ -268,7 +270,7 @@ fn nets(written: &[Written]) -> Option<Vec<IpNet>> {
     Some(written.iter().map(|net| net.net()).collect())
 }
 
-/// How often what was decided, by code; "taken" where nothing was refused.
+/// The number of decisions by code; "taken" if nothing was refused.
 type Decisions = BTreeMap<&'static str, usize>;
 
 fn agrees<T>(
@@ -336,7 +338,7 @@ async fn acts(acts: Vec<Act>, decisions: &mut Decisions) -> Result<(), TestCaseE
                     owner.behind = behind.iter().map(|net| net.range()).collect();
                 }
             }
-            // Who is switched off keeps what is theirs.
+            // A disabled peer keeps its addresses and networks.
             Act::Switch(who, on) => {
                 let Some(id) = model.who(who) else { continue };
                 fleet.enable_peer(&admin(), server, &id, on).await.unwrap();
@@ -351,7 +353,7 @@ async fn acts(acts: Vec<Act>, decisions: &mut Decisions) -> Result<(), TestCaseE
     as_the_host_hears_it(&scene, &model).await
 }
 
-/// Everybody is enabled, and the host is told exactly the model's networks.
+/// Every peer is enabled, and the host gets exactly the model's networks.
 async fn as_the_host_hears_it(scene: &Scene, model: &Model) -> Result<(), TestCaseError> {
     for owner in &model.0 {
         scene
@@ -390,7 +392,7 @@ fn what_leads_to_whom_agrees_with_a_naive_model() {
         failure_persistence: None,
         ..config
     };
-    // The same draws each time, so that what is drawn at all does not depend on luck.
+    // A fixed seed: the drawn cases do not depend on chance.
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let decisions = RefCell::new(Decisions::new());
     let many = prop::collection::vec(act(), 1..24);
@@ -398,6 +400,6 @@ fn what_leads_to_whom_agrees_with_a_naive_model() {
     ran.unwrap();
     let decisions = decisions.into_inner();
     println!("allowed IPs against a naive model: 0 disagreements in {decisions:?}");
-    // What was never drawn was not tried.
+    // A decision that was never drawn was not tested.
     assert!(cases < 32 || decisions.len() == 6, "{decisions:?}");
 }

@@ -1,4 +1,4 @@
-//! Clients: names, keys and addresses that are never given twice, and requests that come again.
+//! Peers: names, keys and addresses that are never assigned twice, and requests that are sent again.
 
 use std::collections::BTreeSet;
 
@@ -131,7 +131,7 @@ async fn networks_behind_a_client_may_move_but_not_overlap() {
     update(&alice, &["192.168.0.0/24", "10.8.0.64/26"]).await.unwrap();
     let taken = update(&bob, &["192.168.0.0/25"]).await.unwrap_err();
     assert!(taken.to_string().contains("alice"), "{taken}");
-    // What overlaps only its own old networks is free to it.
+    // A network that overlaps only the peer's own old networks is free for it.
     let moved = update(&alice, &["192.168.0.0/23", "10.8.0.96/27"]).await.unwrap();
     assert_eq!(moved.server_allowed_ips.len(), 2);
     update(&bob, &["10.8.0.64/27"]).await.unwrap();
@@ -167,7 +167,7 @@ async fn clients_are_listed_in_the_order_they_were_made() {
     let (names, next) = list(page(first)).await;
     assert_eq!(names, ["Mia", "mia-phone"]);
     assert_eq!(list(page(next)).await, (vec!["bob".to_owned()], None));
-    // Whoever removes what they page through comes to the end all the same.
+    // Removing peers while paging through them still reaches the end.
     let all = scene.fleet.peers(&scene.server, page(None)).await.unwrap().peers;
     for client in all {
         scene

@@ -1,4 +1,4 @@
-//! People: accounts, the last admin, sessions, failed logins, and the log of it all.
+//! Accounts, the last admin, sessions, failed logins, and their audit records.
 
 use wgctl::api::{AuditLine, Role, User};
 
@@ -304,8 +304,8 @@ async fn of_two_admins_who_keep_each_other_out_at_once_one_stays() {
     }
 }
 
-/// Somebody who guesses without end from anywhere takes every turn, but not those of the address that
-/// the owner logs in from.
+/// An attacker who guesses constantly from anywhere uses up the attempts, but not those of the address
+/// that the owner logs in from.
 #[tokio::test]
 async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
     let scene = scene().await;

@@ -1,4 +1,4 @@
-//! The stock of prekeys: each is for one client, once.
+//! The stock of prekeys: each is used for one peer, once.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! API tokens, and agents' tokens that are replaced with a grace.
+//! API tokens, and the rotation of agents' tokens with a grace period.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -146,7 +146,7 @@ async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
         assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
     }
     fleet.took_token(&scene.caller(), server).await;
-    // To look around with the new one ends nothing.
+    // A request other than a poll with the new token retires nothing.
     let (_, caller) = fleet.agent_by_token(&rotated.agent_token, None, None).unwrap().unwrap();
     assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
     assert_eq!(scene.actions().await[0], "server_token_rotated");
@@ -161,7 +161,8 @@ async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
     );
 }
 
-/// The poll under a new token is on its way when the next rotation comes: its own grace stays.
+/// A poll with a new token is on its way when the next rotation comes: the grace period of that
+/// rotation stays.
 #[tokio::test]
 async fn a_token_that_was_replaced_meanwhile_retires_nobody() {
     let scene = scene().await;
@@ -208,7 +209,7 @@ async fn of_three_agent_tokens_the_oldest_is_dead() {
     }
 }
 
-/// A poll of the agent that nothing answers yet.
+/// A poll of the agent that has no answer yet.
 async fn held_poll(scene: &Scene) -> tokio::task::JoinHandle<Result<Desired, Refusal>> {
     let held = DesiredQuery {
         revision: scene.poll(0).await.revision,
@@ -243,7 +244,7 @@ async fn a_poll_under_a_dead_token_learns_nothing_more() {
 #[tokio::test]
 async fn a_poll_whose_token_died_without_a_cut_learns_nothing_more() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
-    // Its grace runs out, or another rotation follows.
+    // The grace period ends, or another rotation follows.
     for rotated_again in [false, true] {
         let scene = scene_at(&NOW).await;
         let poll = held_poll(&scene).await;

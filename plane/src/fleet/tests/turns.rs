@@ -1,4 +1,4 @@
-//! An agent that wants too much: of the writer, of the log, of the stock of keys.
+//! An agent that demands too much of the writer, the log, or the stock of prekeys.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use wgctl::protocol::v1::Adoption;
 
 use super::*;
 
-/// Keeps the writer at work until dropped.
+/// Keeps the writer busy until dropped.
 async fn busy(fleet: &Fleet) -> mpsc::Sender<()> {
     let (end, ended) = mpsc::channel();
     let (begin, begun) = tokio::sync::oneshot::channel();
@@ -168,7 +168,7 @@ async fn a_host_shows_new_keys_only_so_often() {
             .count(),
         said
     );
-    // The key that it has is no new one.
+    // The key on record is not a new one.
     fleet.hello(&caller, server, hello(last)).await.unwrap();
     assert_eq!(fleet.server(server).unwrap().public_key, Some(last));
 }
