@@ -1,7 +1,7 @@
 //! Refusals of the fleet: the reasons why a request was not carried out.
 //!
-//! Owns [`Refusal`]: its stable codes, the field it names, and its text for people. It must not know
-//! HTTP; the HTTP layer maps a code to a status.
+//! Owns [`Refusal`]: the field it names, and its text for people. It must not know HTTP: the HTTP layer gives each refusal
+//! its code and status.
 
 use wgctl::api::{Hint, NextStep};
 
@@ -121,7 +121,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The request's field that is wrong, where one is.
+    /// Returns the request's field that is wrong, where there is one.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         match self {
