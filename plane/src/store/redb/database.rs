@@ -21,7 +21,7 @@ use crate::store::error::StoreError;
 const ROOM: u64 = 4 << 20;
 
 /// The database; none inside while it is closed.
-pub(crate) struct Handle {
+pub(in crate::store) struct Handle {
     medium: Arc<dyn Medium>,
     pub(super) path: PathBuf,
     cache_bytes: usize,
@@ -44,7 +44,7 @@ impl Drop for BusyGuard {
 }
 
 impl Handle {
-    pub(crate) fn new(medium: Arc<dyn Medium>, path: &Path, cache_bytes: usize, database: Database) -> Self {
+    pub(in crate::store) fn new(medium: Arc<dyn Medium>, path: &Path, cache_bytes: usize, database: Database) -> Self {
         Self {
             medium,
             path: path.to_owned(),
@@ -57,13 +57,13 @@ impl Handle {
     }
 
     /// Marks the writer busy with work whose duration depends on the amount of data, until the guard is dropped.
-    pub(crate) fn mark_busy(&self) -> BusyGuard {
+    pub(in crate::store) fn mark_busy(&self) -> BusyGuard {
         self.busy.fetch_add(1, Ordering::AcqRel);
         BusyGuard(Arc::clone(&self.busy))
     }
 
     /// Returns whether the writer is marked busy.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub(in crate::store) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire) > 0
     }
 
@@ -73,18 +73,18 @@ impl Handle {
     }
 
     /// Returns the number of the present opening. A view that begins after this call is of this opening or a later one.
-    pub(crate) fn generation(&self) -> u64 {
+    pub(in crate::store) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
     /// Notes that the opening `generation` must be reopened. Returns whether that is new: it is not if the database is
     /// closed, was reopened since, or is marked already.
-    pub(crate) fn mark_suspect(&self, generation: u64) -> bool {
+    pub(in crate::store) fn mark_suspect(&self, generation: u64) -> bool {
         generation == self.generation() && self.is_open() && !self.suspect.swap(true, Ordering::AcqRel)
     }
 
     /// Begins a view of the present moment.
-    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+    pub(in crate::store) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         self.with(|database| database.begin_read().map_err(storage))
     }
 

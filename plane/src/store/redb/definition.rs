@@ -5,11 +5,11 @@ use redb::TableDefinition;
 use crate::store::table::Table;
 
 /// The definition with which redb opens a table.
-pub(crate) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+pub(in crate::store) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 impl Table {
     /// Returns the table's definition.
-    pub(crate) const fn definition(self) -> Definition {
+    pub(in crate::store) const fn definition(self) -> Definition {
         Definition::new(self.name())
     }
 }

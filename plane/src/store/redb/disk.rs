@@ -21,7 +21,7 @@ use crate::store::error::StoreError;
 const CHUNK: usize = 1 << 20;
 
 /// The file operations that the store needs.
-pub(crate) trait Medium: Send + Sync {
+pub(in crate::store) trait Medium: Send + Sync {
     /// Returns whether the file exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Creates a file readable only by its owner, and a database in it. The file must not exist.
@@ -39,7 +39,7 @@ pub(crate) trait Medium: Send + Sync {
 }
 
 /// The host's file systems.
-pub(crate) struct Files;
+pub(in crate::store) struct Files;
 
 impl Medium for Files {
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -112,7 +112,7 @@ fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
 }
 
 /// Opens a database and verifies every page of it.
-pub(crate) fn open(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+pub(in crate::store) fn open(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     open_with(path, cache_bytes, |builder| medium.open(builder, path))
 }
 

@@ -18,13 +18,13 @@ use crate::store::transaction::DurableWrite;
 
 /// The receiver of a job's answer, and the job's place in the queue. The place belongs to the job and not to its caller,
 /// who may hang up while the job still waits.
-pub(crate) struct Reply<R> {
+pub(in crate::store) struct Reply<R> {
     to: oneshot::Sender<R>,
     _place: OwnedSemaphorePermit,
 }
 
 impl<R> Reply<R> {
-    pub(crate) fn new(place: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<R>) {
+    pub(in crate::store) fn new(place: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<R>) {
         let (to, answer) = oneshot::channel();
         (Self { to, _place: place }, answer)
     }
@@ -83,7 +83,7 @@ where
 }
 
 /// Makes a job of a change, whose audit entries it appends.
-pub(crate) fn change<T, E>(
+pub(in crate::store) fn change<T, E>(
     author: Author,
     signer: Option<Arc<Signer>>,
     change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, E> + Send + 'static,
@@ -119,7 +119,7 @@ where
 }
 
 /// Makes a job of a recording, which is committed with `durability`.
-pub(crate) fn record<T, E>(
+pub(in crate::store) fn record<T, E>(
     durability: Verdict,
     record: impl FnOnce(&WriteTx) -> Result<T, E> + Send + 'static,
     reply: Reply<Result<T, E>>,

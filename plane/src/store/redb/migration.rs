@@ -27,7 +27,7 @@ const META: Definition = Table::Meta.definition();
 const CACHE: usize = 16 << 20;
 
 /// Opens the database at `path`, or creates it, and migrates it to `schema`.
-pub(crate) fn open(
+pub(in crate::store) fn open(
     medium: &dyn Medium,
     path: &Path,
     cache_bytes: usize,

@@ -26,11 +26,11 @@ const CONFIRMED: [&str; 6] = [
 ];
 
 /// A row of the present schema: its table, key and value.
-pub(crate) type PresentRow = (Table, Vec<u8>, Vec<u8>);
+pub(super) type PresentRow = (Table, Vec<u8>, Vec<u8>);
 
 /// Converts a row of `table` in schema `found` to rows of the present schema. Returns none if the row needs no
 /// conversion.
-pub(crate) fn forward(
+pub(super) fn forward(
     found: u64,
     table: &str,
     key: &[u8],
@@ -46,7 +46,7 @@ pub(crate) fn forward(
 }
 
 /// Migrates from schema 1 to 2: `agent_states` becomes `confirmations` and `measurements`.
-pub(crate) fn split_agent_states(tx: &WriteTransaction) -> Result<(), StoreError> {
+pub(super) fn split_agent_states(tx: &WriteTransaction) -> Result<(), StoreError> {
     {
         let states = tx.open_table(AGENT_STATES).map_err(storage)?;
         let mut confirmations = tx.open_table(Table::Confirmations.definition()).map_err(storage)?;

@@ -28,12 +28,12 @@ pub(super) fn numbered(id: &ServerId, number: u64) -> Vec<u8> {
 }
 
 /// Returns the span of all rows of a server.
-pub(crate) fn all(id: &ServerId) -> Span {
+pub(in crate::store) fn all(id: &ServerId) -> Span {
     Span::under(&server(id))
 }
 
 /// Returns the last `N` bytes of a key; a shorter key is padded with leading zeros.
-pub(crate) fn tail<const N: usize>(key: &[u8]) -> [u8; N] {
+pub(in crate::store) fn tail<const N: usize>(key: &[u8]) -> [u8; N] {
     let mut tail = [0; N];
     for (to, from) in tail.iter_mut().rev().zip(key.iter().rev()) {
         *to = *from;

@@ -21,14 +21,14 @@ use crate::store::write_set::WriteSet;
 pub(super) type Step = Result<ControlFlow<()>, StoreError>;
 
 /// A range of keys.
-pub(crate) struct Span {
+pub(in crate::store) struct Span {
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
 }
 
 impl Span {
     /// Makes the span of all rows whose key begins with `prefix`, which must not end in 0xff.
-    pub(crate) fn under(prefix: &[u8]) -> Self {
+    pub(in crate::store) fn under(prefix: &[u8]) -> Self {
         let mut end = prefix.to_vec();
         let to = match end.last_mut() {
             Some(last) => {
@@ -86,7 +86,7 @@ impl Span {
 
 /// The direction of reading a [`Span`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(in crate::store) enum Order {
     Up,
     Down,
 }
@@ -95,7 +95,7 @@ pub(crate) enum Order {
 pub(super) type Row = (Vec<u8>, Vec<u8>);
 
 /// Reads rows.
-pub(crate) trait Rows {
+pub(in crate::store) trait Rows {
     /// Passes one row to `see`, if it exists.
     fn look<T>(
         &self,
@@ -142,7 +142,7 @@ pub(crate) trait Rows {
 }
 
 /// Writes rows.
-pub(crate) trait WriteRows: Rows {
+pub(in crate::store) trait WriteRows: Rows {
     /// Returns the id of the request that the change belongs to.
     fn request(&self) -> Option<Uuid>;
 
@@ -171,7 +171,7 @@ pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T
 }
 
 /// Converts any error of redb.
-pub(crate) fn storage(error: impl Into<redb::Error>) -> StoreError {
+pub(in crate::store) fn storage(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(reason) => StoreError::Corrupt(reason),
         other => StoreError::Unavailable(other.to_string()),
@@ -194,14 +194,14 @@ impl Failure {
 }
 
 /// A read transaction: a view of one moment.
-pub(crate) struct ReadTx {
+pub(in crate::store) struct ReadTx {
     tx: ReadTransaction,
     open: RefCell<HashMap<Table, OpenTable>>,
     failure: Failure,
 }
 
 impl ReadTx {
-    pub(crate) fn new(tx: ReadTransaction) -> Self {
+    pub(in crate::store) fn new(tx: ReadTransaction) -> Self {
         Self {
             tx,
             open: RefCell::default(),
@@ -210,7 +210,7 @@ impl ReadTx {
     }
 
     /// Returns whether the disk failed during this transaction.
-    pub(crate) fn has_failed(&self) -> bool {
+    pub(in crate::store) fn has_failed(&self) -> bool {
         self.failure.0.get()
     }
 
@@ -250,7 +250,7 @@ impl Rows for ReadTx {
 #[cfg(test)]
 thread_local! {
     /// The number of rows that this thread has read. Indexes exist to keep it small.
-    pub(crate) static SEEN: Cell<u64> = const { Cell::new(0) };
+    pub(in crate::store) static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
 fn look<T>(
@@ -290,7 +290,7 @@ fn visit(
 }
 
 /// A write transaction, shared by the jobs of a batch.
-pub(crate) struct WriteTx {
+pub(in crate::store) struct WriteTx {
     tx: WriteTransaction,
     dirty: Cell<bool>,
     request: Cell<Option<Uuid>>,

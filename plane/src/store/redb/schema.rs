@@ -18,23 +18,23 @@ pub(super) const SCHEMA: &[u8] = b"schema";
 pub(super) const INCARNATION: &[u8] = b"incarnation";
 
 /// The schema that a release writes, and the steps to it from older schemas.
-pub(crate) struct Schema {
-    pub(crate) version: u64,
-    pub(crate) tables: &'static [Table],
+pub(in crate::store) struct Schema {
+    pub(in crate::store) version: u64,
+    pub(in crate::store) tables: &'static [Table],
     /// The steps in the order of their versions, without a gap.
-    pub(crate) steps: &'static [Step],
+    pub(in crate::store) steps: &'static [Step],
 }
 
 /// The step from one version to the next.
-pub(crate) struct Step {
+pub(in crate::store) struct Step {
     /// The version after the step.
-    pub(crate) to: u64,
+    pub(in crate::store) to: u64,
     /// Runs the step, in a transaction of its own that also writes the new version.
-    pub(crate) run: fn(&WriteTransaction) -> Result<(), StoreError>,
+    pub(in crate::store) run: fn(&WriteTransaction) -> Result<(), StoreError>,
 }
 
 /// The schema of this release. Schema 1 was the first: no step leads to it.
-pub(crate) const CURRENT: Schema = Schema {
+pub(in crate::store) const CURRENT: Schema = Schema {
     version: VERSION,
     tables: Table::ALL,
     steps: &[Step {
@@ -44,7 +44,7 @@ pub(crate) const CURRENT: Schema = Schema {
 };
 
 /// Returns the bytes of a row that has a fixed length.
-pub(crate) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
+pub(in crate::store) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
     bytes
         .try_into()
         .map_err(|_| StoreError::Corrupt(format!("{} bytes instead of {N}", bytes.len())))

@@ -32,7 +32,7 @@ const BATCH: usize = 256;
 
 /// The effect of a job on the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(in crate::store) enum Verdict {
     /// The job wrote nothing: it was refused, or had nothing to do.
     Nothing,
     /// The job wrote what may be lost in a crash.
@@ -44,7 +44,7 @@ pub(crate) enum Verdict {
 }
 
 /// A job for the writer.
-pub(crate) trait Job: Send {
+pub(in crate::store) trait Job: Send {
     /// Decides and writes, in the transaction of the batch.
     fn run(&mut self, tx: &WriteTx) -> Verdict;
     /// Answers the caller, after the commit or its failure.
@@ -52,7 +52,7 @@ pub(crate) trait Job: Send {
 }
 
 /// A job that writes nothing, but makes the writer reopen a database that failed.
-pub(crate) struct Wake;
+pub(in crate::store) struct Wake;
 
 impl Job for Wake {
     fn run(&mut self, _: &WriteTx) -> Verdict {
@@ -67,11 +67,11 @@ type Follower = Box<dyn Fn(&WriteSet) + Send + Sync>;
 
 /// All followers. They are called in the order of the commits.
 #[derive(Default)]
-pub(crate) struct Followers(RwLock<Vec<Follower>>);
+pub(in crate::store) struct Followers(RwLock<Vec<Follower>>);
 
 impl Followers {
     /// Passes the write set of every later commit to `follower`, which must be quick and must not wait.
-    pub(crate) fn add(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
+    pub(in crate::store) fn add(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
         let mut followers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         followers.push(Box::new(follower));
     }
@@ -87,7 +87,12 @@ impl Followers {
 }
 
 /// Runs until all senders are gone, then makes the last metrics durable.
-pub(crate) fn run(handle: &Handle, jobs: &Receiver<Box<dyn Job>>, metrics: &WriterMetrics, followers: &Followers) {
+pub(in crate::store) fn run(
+    handle: &Handle,
+    jobs: &Receiver<Box<dyn Job>>,
+    metrics: &WriterMetrics,
+    followers: &Followers,
+) {
     let mut lazy_since: Option<Instant> = None;
     loop {
         let patience = patience(handle.is_open(), lazy_since);

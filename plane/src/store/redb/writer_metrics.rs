@@ -43,7 +43,7 @@ struct Labels {
 
 /// A shared handle to the metrics.
 #[derive(Debug, Clone)]
-pub(crate) struct WriterMetrics(Arc<Families>);
+pub(in crate::store) struct WriterMetrics(Arc<Families>);
 
 #[derive(Debug)]
 struct Families {
@@ -75,7 +75,7 @@ impl WriterMetrics {
     }
 
     /// Registers the metrics.
-    pub(crate) fn register(&self, registry: &mut Registry) {
+    pub(in crate::store) fn register(&self, registry: &mut Registry) {
         let Families {
             commits,
             duration,

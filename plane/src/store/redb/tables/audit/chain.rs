@@ -12,9 +12,9 @@ use crate::store::redb::rows::{Order, Rows, Span, WriteRows, parse};
 use crate::store::table::Table;
 
 /// The key of the head in [`Table::AuditChain`].
-pub(crate) const HEAD: &[u8] = b"head";
+pub(in crate::store::redb) const HEAD: &[u8] = b"head";
 /// The key of the statement of removed records in [`Table::AuditChain`].
-pub(crate) const PRUNED: &[u8] = b"pruned";
+pub(in crate::store::redb) const PRUNED: &[u8] = b"pruned";
 
 /// Returns the chain up to the newest record.
 pub(super) fn read_chain(rows: &impl Rows) -> Result<Chain, StoreError> {

@@ -3,7 +3,7 @@
 //! Owns the rows of the log: the chain's head, checkpoints and the statement of removed records (`chain`), the indexes
 //! (`index`), and queries that use them (`query`). It must not decide the content of a record, nor when one is written.
 
-pub(crate) mod chain;
+pub(in crate::store::redb) mod chain;
 mod index;
 mod query;
 
@@ -143,7 +143,7 @@ impl<R: WriteRows> WriteAudit for R {
 }
 
 /// Appends one record for each entry.
-pub(crate) fn append(
+pub(in crate::store::redb) fn append(
     tx: &impl WriteRows,
     author: &Author,
     signer: Option<&Signer>,
