@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_addresses_are_never_assigned() {
+    fn reserved_addresses_are_never_given() {
         for (net, address) in [
             ("10.8.0.0/24", "10.8.0.0"),
             ("10.8.0.0/24", "10.8.0.1"),

@@ -1,4 +1,4 @@
-//! The audit log: its chain, its indexes, and its end.
+//! Tests of the audit log: its chain, its indexes, pruning and checkpoints.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn actor(name: &str) -> Caller {
     }
 }
 
-/// Appends records, many to a commit.
+/// Appends records in one commit.
 async fn write(store: &Store, who: &str, now: Timestamp, entries: Vec<Entry>) {
     store
         .change(&actor(who), now, move |_: &dyn DurableWrite| {
@@ -38,15 +38,15 @@ async fn write(store: &Store, who: &str, now: Timestamp, entries: Vec<Entry>) {
 
 fn verified(store: &Store, expected: Expected) -> Verification {
     let read = store.read(|tx| {
-        let beginning = tx.audit_extent()?;
+        let extent = tx.audit_extent()?;
         let mut verifier = Verifier::new(expected);
-        if let Some(stub) = &beginning.pruned {
+        if let Some(stub) = &extent.pruned {
             verifier.pruned(stub);
         }
-        for line in tx.audit_lines(beginning.first(), u64::MAX, usize::MAX)?.0 {
+        for line in tx.audit_lines(extent.first(), u64::MAX, usize::MAX)?.0 {
             verifier.line(&line);
         }
-        verifier.ends_at(beginning.head);
+        verifier.ends_at(extent.head);
         Ok::<_, StoreError>(verifier.finish())
     });
     read.unwrap()
@@ -65,7 +65,7 @@ fn ids(store: &Store, filter: &AuditFilter, offset: usize, limit: usize) -> Vec<
     found.iter().map(|record| record.id).collect()
 }
 
-/// What the filter means, by looking at everything.
+/// Applies the filter to all records, without indexes.
 fn naive(all: &[AuditRecord], filter: &AuditFilter, offset: usize, limit: usize) -> Vec<u64> {
     let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
     let found = all.iter().rev().filter(|record| {
@@ -98,7 +98,7 @@ async fn filters_find_what_looking_at_everything_finds_whatever_the_clock_did() 
     let targets = [
         "la", "la/a", "la/a/b", "la/a/b/c", "la/a/b/d", "lab", "la//x", "", "/", "tokyo/a",
     ];
-    // Forward, a second back as in one commit, a day back, forward past all, and back again.
+    // The clock goes forward, back a second as within one commit, back a day, forward past all, and back again.
     let times = [0, 10, 9, 500, 499, -86_400, -86_000, 90_000, 89_990, 1000, 1001, 800];
     for (n, offset) in times.into_iter().enumerate() {
         for (m, target) in targets.into_iter().enumerate() {
@@ -208,7 +208,7 @@ async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
             10,
             40,
         ),
-        // Rare and often together: the rare one decides.
+        // A rare and a frequent value together: the rare one determines the cost.
         (
             AuditFilter {
                 actor: some("local:often"),
@@ -235,7 +235,7 @@ async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
             0,
             5,
         ),
-        // A minute of a hundred, found by halving; what is within the disorder is looked at.
+        // One minute of a hundred, found by bisection; records within the disorder are read.
         (
             AuditFilter {
                 since: Some(at(1_003_000)),
@@ -267,7 +267,7 @@ async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
     );
 }
 
-/// Changes rows behind the store's back, as whoever has the file could.
+/// Changes rows without the store's rules, as anybody with write access to the file could.
 async fn tamper(store: &Store, rows: BTreeMap<u64, Option<AuditRecord>>) {
     store
         .record_rows(move |tx| {
@@ -318,10 +318,10 @@ async fn the_first_row_that_was_tampered_with_in_the_file_is_named() {
             tamper(&store, restore).await;
         }
     }
-    // The newest one gone, with everything but the head.
+    // The newest record is removed, and only the head is left of it.
     tamper(&store, BTreeMap::from([(1000, None)])).await;
     assert_eq!(first(verified(&store, ours())), Some(1000));
-    // All of it computed anew: only the signature tells.
+    // All hashes are computed again: only the signature reveals it.
     let mut previous = Default::default();
     let forged = all.iter().map(|record| {
         let mut record = AuditRecord {
@@ -361,7 +361,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
             .unwrap()
     };
     assert_eq!(prune(86_400 * 2, 1000).await, Some((1000, 1000, 1000)));
-    // What is not as it was written stays, and is not signed for.
+    // A record that is not as it was written stays, and is not signed for.
     let honest = all(&store).await[0].clone();
     let other = AuditRecord {
         actor: "local:nobody".to_owned(),
@@ -380,7 +380,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
         }
     };
     assert_eq!(faulty().await, 1001);
-    // Nor what cannot even be read; what comes before it goes.
+    // So does a record that cannot be read; the records before it are removed.
     let spoil = async |id: u64| {
         let spoilt = store.record_rows(move |tx| {
             tx.put(Table::Audit, &id.to_be_bytes(), b"no record")?;
@@ -410,7 +410,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
         ..AuditFilter::default()
     };
     assert_eq!(ids(&store, &old, 0, 10), Vec::<u64>::new());
-    // Somebody takes one more away, or writes the word themselves.
+    // Somebody removes one more record, or forges the statement of removed records.
     tamper(&store, BTreeMap::from([(1401, None)])).await;
     assert_eq!(verified(&store, ours()).fault.unwrap().id, 1401);
     let thief = Signer::from_seed(&[8; 32]).unwrap();
@@ -452,7 +452,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
         })
         .unwrap();
     assert_eq!(marks, [1000, 1500]);
-    // Without its checkpoint a log is not whole.
+    // Without its checkpoint a log is incomplete.
     store
         .record_rows(|tx| tx.erase(Table::AuditCheckpoints, &1000u64.to_be_bytes()))
         .await
@@ -465,7 +465,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     add(&store, user(1)).await.unwrap();
-    // The chain's head is not to be read any more: no record can follow it.
+    // The chain's head becomes unreadable: no record can follow it.
     store
         .record_rows(|tx| tx.put(Table::AuditChain, b"head", b"garbage"))
         .await
@@ -486,14 +486,15 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
         })
         .await
         .unwrap();
-    // A head that is lost is taken from the newest record: no number comes twice.
+    // A lost head is taken from the newest record: no number is used twice.
     add(&store, user(3)).await.unwrap();
     assert_eq!((users(&store), audit_rows(&store)), (2, 3));
     super::rows::verify(&store, "after the head was lost");
 }
 
 impl Store {
-    /// What whoever has the file could do to a row of the log; the head goes with one that is removed.
+    /// Replaces or removes a row of the log, as anybody with write access to the file could. A removed row takes the
+    /// head with it.
     pub(crate) async fn spoil_audit(&self, id: u64, row: Option<&'static [u8]>) {
         self.record_rows(move |tx| {
             let key = id.to_be_bytes();

@@ -1,4 +1,4 @@
-//! A database that was damaged while nobody had it open: it is refused, or it is what it was.
+//! Tests of a database that was damaged while closed: it is refused, or its content is unchanged.
 //!
 //! Owns the damage and the comparison of everything in the database, row by row.
 
@@ -22,7 +22,7 @@ use crate::store::{Change, Store, StoreError};
 
 type Content = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
 
-/// Every row of every table.
+/// Reads every row of every table.
 fn content(store: &Store) -> Result<Content, StoreError> {
     store.read_rows(|tx| {
         let mut all = Content::new();
@@ -37,7 +37,7 @@ fn content(store: &Store) -> Result<Content, StoreError> {
     })
 }
 
-/// Thousands of rows, as a closed file's bytes.
+/// Returns the bytes of a closed database with thousands of rows, and its content.
 async fn filled() -> (Vec<u8>, Content) {
     let (disk, _) = workload::furnished().await;
     let fleet = workload::open(&disk).unwrap();
@@ -60,7 +60,7 @@ async fn filled() -> (Vec<u8>, Content) {
     (disk.bytes(PATH.as_ref()).unwrap(), before)
 }
 
-/// What became of damage.
+/// The outcomes of damage.
 #[derive(Default)]
 struct Tally {
     runs: u64,
@@ -69,8 +69,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// Opens a damaged file, and insists that it is refused with words that help, or not changed.
-    fn look(&mut self, bytes: Vec<u8>, before: &Content, what: &str) {
+    /// Opens a damaged file, and asserts that it is refused with a helpful error, or that its content is unchanged.
+    fn open(&mut self, bytes: Vec<u8>, before: &Content, what: &str) {
         self.runs += 1;
         let disk = Disk::default();
         disk.put(PATH.as_ref(), bytes);
@@ -88,7 +88,7 @@ impl Tally {
             }
             Ok(fleet) => {
                 let found = content(fleet.store()).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert!(found == *before, "{what}: what is served is not what was written");
+                assert!(found == *before, "{what}: the content differs from what was written");
                 self.harmless += 1;
             }
         }
@@ -118,21 +118,21 @@ async fn a_flipped_bit_is_refused_at_the_start_or_changes_nothing() {
         let bit = dice.throw(8);
         let mut damaged = bytes.clone();
         damaged[byte] ^= 1 << bit;
-        tally.look(damaged, &before, &format!("bit {bit} of byte {byte}"));
+        tally.open(damaged, &before, &format!("bit {bit} of byte {byte}"));
     }
     assert!(tally.refused > tally.runs / 4, "{}", tally.refused);
     tally.say("one bit flipped in the database");
 }
 
 #[tokio::test]
-async fn every_bit_of_the_databases_header_is_minded() {
+async fn every_bit_of_the_databases_header_is_verified() {
     let (bytes, before) = filled().await;
     let mut tally = Tally::default();
     let step = if super::full() { 1 } else { 13 };
     for bit in (0..320 * 8).step_by(step) {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        tally.look(damaged, &before, &format!("bit {bit} of the header"));
+        tally.open(damaged, &before, &format!("bit {bit} of the header"));
     }
     tally.say("one bit flipped in the database's header");
 }
@@ -149,7 +149,7 @@ async fn a_database_that_was_cut_short_is_refused() {
             2 => 4096,
             _ => dice.throw(bytes.len() as u64) as usize,
         };
-        tally.look(
+        tally.open(
             bytes[..length].to_vec(),
             &before,
             &format!("{length} of {} bytes", bytes.len()),
@@ -171,7 +171,7 @@ async fn an_empty_file_is_not_taken_for_a_new_database() {
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
 }
 
-/// What the check at the start costs.
+/// Reports the cost of the verification at the start.
 #[tokio::test]
 async fn a_start_reads_the_whole_file_once() {
     let (bytes, _) = filled().await;

@@ -1,8 +1,8 @@
-//! A disk to be broken: files in memory that know what a power cut would leave of them.
+//! A simulated disk: files in memory that track what a power cut would leave of them.
 //!
-//! Owns the faults. What was written since a file's last sync is lost, kept or torn at a cut, each
-//! write by itself; a sync that fails leaves what was written readable and will never write it (as
-//! Linux does); space runs out. It must not know what is in the files.
+//! Owns the faults. At a power cut, each write since a file's last sync is lost, kept or torn, independently. A sync
+//! that fails leaves the data readable but never writes it (as Linux does). Space runs out. It must not know what is in
+//! the files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,27 +14,27 @@ use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend, Stora
 
 use crate::store::redb::disk::Medium;
 
-/// What a disk writes at once, whatever else is torn.
+/// The number of bytes that the disk writes atomically.
 const SECTOR: usize = 512;
 
-/// What goes wrong, and at which operation (counted from 1).
+/// A fault, and the operation at which it happens (counted from 1).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) enum Fault {
-    /// The power goes: this operation and all after it fail.
+    /// The power fails: this operation and all after it fail.
     Cut { at: u64 },
     /// This operation fails.
     Once { at: u64 },
-    /// This operation and all after it fail, until the disk is mended.
+    /// This operation and all after it fail, until the disk is repaired.
     Lasting { at: u64 },
 }
 
 #[derive(Debug, Clone, Default)]
 struct File {
-    /// What a power cut leaves for certain.
+    /// The content that survives a power cut for certain.
     durable: Vec<u8>,
-    /// What is read.
+    /// The content that is read.
     seen: Vec<u8>,
-    /// What was done since the last sync.
+    /// The changes since the last sync.
     pending: Vec<Pending>,
     locked_by: Option<u64>,
 }
@@ -66,9 +66,9 @@ struct State {
     operations: u64,
     syncs: u64,
     fault: Option<Fault>,
-    /// How many bytes all files may have together.
+    /// The capacity of the disk, in bytes.
     size: Option<u64>,
-    /// Whether the disk tells how much room there is; a quota is not told.
+    /// True if the disk does not report the limit of its free space, as with a quota.
     hides_room: bool,
     openings: u64,
 }
@@ -81,7 +81,7 @@ impl State {
             Some(Fault::Cut { at } | Fault::Lasting { at }) => self.operations >= at,
             Some(Fault::Once { at }) => self.operations == at,
         };
-        // What is forgotten at a failed sync is told by who syncs.
+        // The effect of a failed sync on the data is the caller's.
         if fails {
             Err(io::Error::from_raw_os_error(5))
         } else {
@@ -119,7 +119,7 @@ impl State {
     }
 }
 
-/// The disk. Cloning shares it.
+/// A shared handle to the disk.
 #[derive(Debug, Clone, Default)]
 pub(in crate::store) struct Disk(Arc<Mutex<State>>);
 
@@ -128,7 +128,7 @@ impl Disk {
         self.0.lock().unwrap()
     }
 
-    /// Sets what goes wrong; counting begins again.
+    /// Sets the fault, and resets the counters.
     pub(in crate::store) fn breaks(&self, fault: Fault) {
         let mut state = self.state();
         state.operations = 0;
@@ -136,7 +136,7 @@ impl Disk {
         state.fault = Some(fault);
     }
 
-    /// Nothing goes wrong any more. Says how many operations there were.
+    /// Removes the fault. Returns the number of operations since it was set.
     pub(in crate::store) fn mend(&self) -> u64 {
         let mut state = self.state();
         state.fault = None;
@@ -144,24 +144,24 @@ impl Disk {
         state.operations
     }
 
-    /// Leaves room for so many bytes more.
+    /// Limits the disk to `room` more bytes.
     pub(in crate::store) fn fill_up_to(&self, room: u64) {
         let mut state = self.state();
         state.size = Some(state.used() + room);
     }
 
-    /// Likewise, and the disk does not tell.
+    /// Limits the disk likewise, but does not report the limit.
     pub(in crate::store) fn limit_to(&self, room: u64) {
         self.fill_up_to(room);
         self.state().hides_room = true;
     }
 
-    /// How many operations were syncs.
+    /// Returns how many of the operations were syncs.
     pub(in crate::store) fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// What is found after a power cut: of what was not synced, whatever `seed` decides.
+    /// Returns the disk after a power cut. `seed` decides which of the unsynced writes survive.
     pub(in crate::store) fn after_power_cut(&self, seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mut files = self.state().files.clone();
@@ -192,12 +192,12 @@ impl Disk {
         })))
     }
 
-    /// A file's bytes.
+    /// Returns the bytes of a file.
     pub(in crate::store) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         self.state().files.get(path).map(|file| file.seen.clone())
     }
 
-    /// Puts a file there.
+    /// Writes a file.
     pub(in crate::store) fn put(&self, path: &Path, bytes: Vec<u8>) {
         let file = File {
             durable: bytes.clone(),
@@ -207,7 +207,7 @@ impl Disk {
         self.state().files.insert(path.to_owned(), file);
     }
 
-    /// The names of all files.
+    /// Returns the names of all files.
     pub(in crate::store) fn names(&self) -> Vec<PathBuf> {
         self.state().files.keys().cloned().collect()
     }
@@ -264,7 +264,7 @@ impl Medium for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        // Whether a cut finds it done is decided by its number.
+        // The number of the operation decides whether a power cut finds it done.
         let done = state.operate();
         if done.is_err() && state.operations.is_multiple_of(2) {
             return done;
@@ -337,9 +337,9 @@ impl StorageBackend for OpenFile {
         let file = state.file(&self.path)?;
         match synced {
             Ok(()) => sync(file),
-            // The cut decides what of it is there.
+            // The power cut decides which of the writes survive.
             Err(_) if cut => {}
-            // Half of it is on the disk; the rest is read as if it were.
+            // Half of the writes are on the disk; the rest is read as if it were.
             Err(_) => {
                 for change in file.pending.drain(..).step_by(2) {
                     change.apply(&mut file.durable);
@@ -353,7 +353,7 @@ impl StorageBackend for OpenFile {
         let mut state = self.disk.state();
         let done = state.operate();
         let at = usize::try_from(offset).map_err(io::Error::other)?;
-        // A write that fails has done the half of it.
+        // A write that fails has written half of its data.
         let data = if done.is_err() { &data[..data.len() / 2] } else { data };
         state.change(&self.path, Pending::Write(at, data.to_vec()))?;
         done
@@ -385,7 +385,7 @@ impl StorageBackend for OpenFile {
     }
 }
 
-/// Chance that comes out the same for the same seed (SplitMix64).
+/// A deterministic random generator (SplitMix64).
 pub(in crate::store) struct Dice(pub(in crate::store) u64);
 
 impl Dice {
@@ -397,7 +397,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number below `sides`.
+    /// Returns a number below `sides`.
     pub(in crate::store) fn throw(&mut self, sides: u64) -> u64 {
         self.next() % sides
     }

@@ -1,4 +1,4 @@
-//! The disk fails at any operation: no answer without the data, and everything goes on afterwards.
+//! Tests of a disk that fails at any operation: nothing is acknowledged and lost, and the store recovers.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::{CACHE, moments, say};
 use crate::fleet::Refusal;
 use crate::store::StoreError;
 
-/// Caches: none, so that every read can fail too, and one that holds everything.
+/// The sizes of the cache: none, so that every read can fail too, and one that holds everything.
 const CACHES: [usize; 2] = [0, CACHE];
 
-/// Runs the script over a disk that fails, mends it, and looks; then once more after a power cut.
-/// Gives how many operations there were.
+/// Runs the script over a disk that fails, repairs the disk and verifies the content; then verifies it again after a
+/// power cut. Returns the number of operations.
 async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: Failure) -> u64 {
     let disk = image.after_power_cut(0);
     let when = format!("{fault:?}, {cache} bytes of cache");
@@ -20,11 +20,11 @@ async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: 
     disk.breaks(fault);
     workload::run(&fleet, SCRIPT, log, failure).await;
     let operations = disk.mend();
-    // Whoever writes next finds it working.
+    // The next write succeeds.
     let ready = fleet.ready().await;
     ready.unwrap_or_else(|error| panic!("{when}: {error}"));
     log.verify(&fleet, &when).await;
-    // What was read after a failed sync must be on the disk by now, or not be there at all.
+    // Data that was read after a failed sync must be on the disk by now, or not exist.
     let left = disk.after_power_cut(operations);
     drop(fleet);
     let again = workload::open(&left).unwrap_or_else(|error| panic!("{when}, then a power cut: {error}"));
@@ -32,7 +32,7 @@ async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: 
     operations
 }
 
-/// Every operation of the script fails in its turn.
+/// Makes each operation of the script fail, one run an operation.
 async fn fail_each(name: &str, fault: impl Fn(u64) -> Fault, failure: Failure) {
     let (image, before) = workload::furnished().await;
     let (mut total, mut runs, mut failures, mut panics) = (0, 0, 0, 0);
@@ -90,7 +90,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_not_made() {
             break;
         }
         fleet.ready().await.unwrap();
-        // Reads people's rows and the audit log, and compares the two.
+        // Reads the users and the audit log, and compares them.
         log.verify(&fleet, &format!("error at {at}")).await;
         refused += log.failures;
     }
@@ -119,7 +119,7 @@ async fn readers_get_the_database_back_though_nobody_writes() {
 }
 
 #[tokio::test]
-async fn a_view_that_is_held_does_not_keep_the_database_from_being_opened_again() {
+async fn a_view_that_is_held_does_not_prevent_the_database_from_being_reopened() {
     let (image, before) = workload::furnished().await;
     let fleet = workload::open(&image).unwrap();
     let (began, entered) = std::sync::mpsc::channel();
@@ -142,7 +142,7 @@ async fn a_view_that_is_held_does_not_keep_the_database_from_being_opened_again(
     image.mend();
     assert!(log.failures > 0 && log.unsure.is_empty(), "{log:?}");
     release.send(()).unwrap();
-    // It may have read what it needed before; it must not see anything else.
+    // It may have read everything before the fault; it must not see a later state.
     match held.join().unwrap() {
         Ok(servers) => assert_eq!(servers, 1),
         Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),

@@ -1,7 +1,6 @@
-//! The way to a newer schema, cut off at every operation.
+//! Tests of migrations that are interrupted at every operation.
 //!
-//! Owns a schema of its own, two steps past the release's: what is proved is the frame that steps
-//! run in.
+//! Owns a schema of its own, two steps after the release's, so that the tests prove the frame in which steps run.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ use crate::store::table::Table;
 
 const NOTES: Definition = Definition::new("notes");
 
-/// A note of every user, then every note twice as long: each would show if it ran twice.
+/// Writes a note for every user, then doubles every note: the result shows if a step ran twice.
 const NEWER: Schema = Schema {
     version: CURRENT.version + 2,
     tables: CURRENT.tables,
@@ -67,7 +66,7 @@ fn copy_of(version: u64) -> PathBuf {
     PathBuf::from(format!("{PATH}.schema-{version}"))
 }
 
-/// A closed database of a schema, with a past.
+/// Returns a closed database of the release's schema with content.
 async fn older() -> (Disk, workload::Log) {
     let (disk, log) = workload::furnished().await;
     let fleet = workload::open(&disk).unwrap();
@@ -89,7 +88,7 @@ fn notes(disk: &Disk) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The rows of the copy are those of the database before.
+/// Asserts that the rows of the copy are those of the database before the migration.
 fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
     let all = |disk: &Disk, path: &Path| {
         let database = disk::open(disk, path, CACHE).unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -151,7 +150,7 @@ async fn an_error_in_a_migration_leaves_what_was_there() {
     for at in moments(total) {
         let disk = image.after_power_cut(0);
         disk.breaks(Fault::Once { at });
-        // An error after the last commit is none.
+        // An error after the last commit does not fail the migration.
         let _ = start(&disk, &NEWER);
         disk.mend();
         start(&disk, &NEWER).unwrap_or_else(|error| panic!("error at {at}: {error}"));
@@ -181,7 +180,7 @@ async fn no_room_for_the_copy_refuses_the_migration_and_leaves_the_database_alon
             "{text}"
         );
         disk.mend();
-        assert_eq!(disk.names(), [PathBuf::from(PATH)], "nothing is left lying about");
+        assert_eq!(disk.names(), [PathBuf::from(PATH)], "a file was left behind");
         start(&disk, &CURRENT).unwrap();
         start(&disk, &NEWER).unwrap();
     }

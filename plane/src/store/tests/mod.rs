@@ -1,4 +1,4 @@
-//! What the store promises, whatever is in it and whatever the disk does.
+//! Tests of the store's guarantees, under any content and any fault of the disk.
 
 mod audit;
 mod damage;
@@ -25,23 +25,23 @@ use super::*;
 
 const CACHE: usize = 8 << 20;
 
-/// Whether `SENTRAZONE_FAULTS=full` asks for everything.
+/// Returns whether `SENTRAZONE_FAULTS=full` asks for all runs.
 fn full() -> bool {
     std::env::var_os("SENTRAZONE_FAULTS").is_some_and(|value| value == "full")
 }
 
-/// Twenty times as many in full.
+/// Returns the number of rounds: `few`, or twenty times as many in a full run.
 fn rounds(few: u64) -> u64 {
     if full() { few * 20 } else { few }
 }
 
-/// Which of `total` moments to try: about a hundred, all in full.
+/// Returns the moments of `total` to try: about a hundred, or all in a full run.
 fn moments(total: u64) -> impl Iterator<Item = u64> {
     let step = if full() { 1 } else { total.div_ceil(100) };
     (1..=total).step_by(usize::try_from(step.max(1)).unwrap())
 }
 
-/// A line of the table of faults: a loss fails the test before it comes here.
+/// Prints a line for the table of faults. A loss fails the test before this is reached.
 fn say(name: &str, runs: u64, figure: &str) {
     println!("fault: {name} | runs {runs} | lost 0 | {figure}");
 }

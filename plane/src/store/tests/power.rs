@@ -1,10 +1,10 @@
-//! The power goes at any moment: what was acknowledged is there, and the rest is whole or absent.
+//! Tests of power cuts at any moment: acknowledged changes survive, and others are complete or absent.
 
 use super::disk::{Dice, Disk, Fault};
 use super::workload::{self, Failure, Log, SCRIPT};
 use super::{rounds, say};
 
-/// Cuts the power at an operation of the script, and again while the plane starts after that.
+/// Cuts the power at an operation of the script, and again during the next start.
 async fn cut(image: &Disk, before: &Log, at: u64) {
     let disk = image.after_power_cut(0);
     let mut log = before.clone();
@@ -17,7 +17,7 @@ async fn cut(image: &Disk, before: &Log, at: u64) {
         let seed = dice.next();
         let left = disk.after_power_cut(seed);
         let when = format!("cut at operation {at}, seed {seed}");
-        // Again, in the middle of the start.
+        // Cut again, during the start.
         left.breaks(Fault::Cut { at: 1 + dice.throw(40) });
         drop(workload::open(&left));
         let left = left.after_power_cut(seed);
@@ -40,7 +40,7 @@ async fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged() {
     );
 }
 
-/// How many operations the script takes, and how many of them are syncs.
+/// Returns the number of operations of the script, and how many of them are syncs.
 async fn operations(image: &Disk, before: &Log) -> (u64, u64) {
     let disk = image.after_power_cut(0);
     let fleet = workload::open(&disk).unwrap();
@@ -55,7 +55,7 @@ async fn operations(image: &Disk, before: &Log) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_power_cut_while_the_database_is_made_leaves_none_or_a_whole_one() {
+async fn a_power_cut_while_the_database_is_created_leaves_none_or_a_complete_one() {
     let mut at = 0;
     loop {
         at += 1;

@@ -1,4 +1,4 @@
-//! Who waits for the writer, and for how long that counts.
+//! Tests of the writer's queue: how long a job keeps its place in it.
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Databases and backups that earlier releases wrote.
+//! Tests with databases and backups that earlier releases wrote.
 //!
-//! Owns what this release must make of them: the same servers, states and peers, from files that the old code made.
+//! Owns the expected content: this release must read the same servers, states and peers from files of the old code.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,7 +17,7 @@ fn expected() -> Value {
     serde_json::from_slice(&fs::read(Path::new(SCHEMA_1).join("expected.json")).unwrap()).unwrap()
 }
 
-/// The same lists as in `expected.json`.
+/// Returns the lists that are in `expected.json`.
 async fn lists(fleet: &Fleet) -> Value {
     let servers = fleet.servers().await.unwrap();
     let mut peers = serde_json::Map::new();
@@ -28,7 +28,7 @@ async fn lists(fleet: &Fleet) -> Value {
     json!({"servers": servers, "status": fleet.statuses().await.unwrap(), "peers": peers})
 }
 
-/// Without what depends on the moment of reading.
+/// Removes the fields that depend on the time of reading.
 fn timeless(mut lists: Value) -> Value {
     for status in lists["status"].as_array_mut().unwrap() {
         status["online"].take();
@@ -37,7 +37,7 @@ fn timeless(mut lists: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_database_of_schema_1_is_taken_forward_and_nothing_is_lost() {
+async fn a_database_of_schema_1_is_migrated_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
     fs::copy(Path::new(SCHEMA_1).join("plane.redb"), &path).unwrap();
@@ -64,7 +64,7 @@ async fn a_backup_of_schema_1_is_restored() {
     super::rows::verify(&store, "after the restore");
     let (mut wanted, mut found) = (timeless(expected()), timeless(lists(&fleet).await));
     for lists in [&mut wanted, &mut found] {
-        // A restore begins another life of the database: nothing is confirmed in it yet.
+        // A restore begins a new incarnation of the database: nothing is confirmed in it yet.
         for server in lists["servers"].as_array_mut().unwrap() {
             server["applied_revision"].take();
         }
@@ -81,5 +81,5 @@ async fn a_backup_of_schema_1_is_restored() {
     }
     assert_eq!(found, wanted);
     let drift = &found["status"].as_array().unwrap()[2]["drift"];
-    assert_eq!(drift[0]["kind"], "link_down", "what was confirmed of drift came along");
+    assert_eq!(drift[0]["kind"], "link_down", "confirmed drift was not restored");
 }

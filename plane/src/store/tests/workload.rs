@@ -1,7 +1,6 @@
-//! A life of a fleet, as far as it goes, and whether what is found afterwards is that life.
+//! A scripted workload of a fleet, and the comparison of the database with it afterwards.
 //!
-//! Owns the script, the memory of what was acknowledged, and the comparison. It must not break
-//! anything: `disk` does.
+//! Owns the script, the list of acknowledged steps, and the comparison. It must not cause faults: `disk` does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use crate::store::{Store, StoreError};
 
 pub(super) const PATH: &str = "/plane.redb";
 
-/// One step; names are used once.
+/// One step. Each name is used once.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Server(&'static str),
@@ -33,7 +32,7 @@ pub(super) enum Step {
 
 use Step::{Delete, Disable, Peer, Remove, Report as Metrics, Server, User};
 
-/// What a database holds before anything breaks.
+/// The steps before any fault.
 pub(super) const BEFORE: &[&[Step]] = &[
     &[Server("oslo")],
     &[Peer("oslo", "ann"), Peer("oslo", "bob"), Peer("oslo", "cid")],
@@ -41,7 +40,7 @@ pub(super) const BEFORE: &[&[Step]] = &[
     &[User("first@example.com")],
 ];
 
-/// What is under way when something breaks; steps of one line are sent together.
+/// The steps during which faults happen. Steps of one line are sent together.
 pub(super) const SCRIPT: &[&[Step]] = &[
     &[Peer("oslo", "dan")],
     &[Metrics("oslo")],
@@ -60,16 +59,16 @@ pub(super) const SCRIPT: &[&[Step]] = &[
     &[Peer("oslo", "hal")],
 ];
 
-/// What is promised: `(action, target)` of every step by its outcome.
+/// The steps by outcome, each as `(action, target)`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Log {
     pub(super) acknowledged: BTreeSet<(String, String)>,
     pub(super) unsure: BTreeSet<(String, String)>,
-    /// Steps that failed, however often.
+    /// The number of failed attempts.
     pub(super) failures: usize,
-    /// Commits that panicked inside the database.
+    /// The number of commits that panicked inside the database.
     pub(super) panics: usize,
-    /// Of a server or a peer whose fate is unsure nothing more is asked.
+    /// Servers and peers with an unknown outcome: their later steps are skipped.
     given_up: BTreeSet<String>,
 }
 
@@ -99,7 +98,7 @@ pub(super) fn open(disk: &Disk) -> Result<Fleet, StoreError> {
     open_with(disk, CACHE)
 }
 
-/// With no cache every read is the disk's.
+/// Opens the database with a cache of `cache_bytes`. Without a cache every read goes to the disk.
 pub(super) fn open_with(disk: &Disk, cache_bytes: usize) -> Result<Fleet, StoreError> {
     let medium: Arc<dyn disk::Medium> = Arc::new(disk.clone());
     let store = Store::open_on(medium, PATH.as_ref(), cache_bytes)?;
@@ -111,7 +110,7 @@ pub(super) fn open_with(disk: &Disk, cache_bytes: usize) -> Result<Fleet, StoreE
     Ok(Fleet::new(store, settings))
 }
 
-/// A database with a past, closed.
+/// Returns a closed database with content.
 pub(super) async fn furnished() -> (Disk, Log) {
     let disk = Disk::default();
     let fleet = open(&disk).unwrap();
@@ -124,7 +123,7 @@ pub(super) async fn furnished() -> (Disk, Log) {
     (image, log)
 }
 
-/// What to do when a step fails.
+/// The reaction to a step that fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     Stop,
@@ -162,15 +161,15 @@ async fn attempt(fleet: &Fleet, step: Step, failure: Failure) -> Outcome {
     };
     for again in 0..tries {
         if again > 0 {
-            // What a reader found broken is opened again by the writer, in its turn.
+            // If a reader met the error, the writer reopens the database with its next batch.
             let _ = fleet.ready().await;
         }
-        match take(fleet, step).await {
+        match perform(fleet, step).await {
             Ok(()) => {
                 outcome.done = true;
                 return outcome;
             }
-            // The first attempt was done, though it could not say so.
+            // An earlier attempt succeeded without being acknowledged.
             Err(Refusal::NotFound { .. } | Refusal::ServerExists(_) | Refusal::UserExists(_)) if again > 0 => {
                 outcome.done = true;
                 return outcome;
@@ -186,7 +185,7 @@ async fn attempt(fleet: &Fleet, step: Step, failure: Failure) -> Outcome {
     outcome
 }
 
-async fn take(fleet: &Fleet, step: Step) -> Result<(), Refusal> {
+async fn perform(fleet: &Fleet, step: Step) -> Result<(), Refusal> {
     let me = caller();
     match step {
         Server(id) => {
@@ -239,13 +238,13 @@ fn id(server: &str) -> ServerId {
 
 async fn find(fleet: &Fleet, server: &str, name: &str) -> Result<wgctl::PeerId, Refusal> {
     let page = fleet.peers(&id(server), PeersQuery::default()).await?;
-    let found = page.peers.iter().find(|client| client.name.as_str() == name);
+    let found = page.peers.iter().find(|peer| peer.name.as_str() == name);
     found
-        .map(|client| client.id)
+        .map(|peer| peer.id)
         .ok_or_else(|| Refusal::NotFound { what: name.to_owned() })
 }
 
-/// What the audit log calls a step; metrics are not in it.
+/// Returns a step as the audit log records it, or none for metrics.
 fn audited(step: Step) -> Option<(String, String)> {
     let (action, target) = match step {
         Server(id) => ("server_created", id.to_owned()),
@@ -284,8 +283,7 @@ impl Log {
             || matches!(step, Remove(_)) && self.given_up.iter().any(of_its_own)
     }
 
-    /// Compares what is found with what was promised. Every change has its record, every record its
-    /// change.
+    /// Compares the database with the outcomes. Every change must have its audit record, and every record its change.
     pub(super) async fn verify(&self, fleet: &Fleet, when: &str) {
         rows::verify(fleet.store(), when);
         let records = fleet
@@ -296,33 +294,34 @@ impl Log {
             AuditLine::Record(record) => Some(record),
             _ => None,
         });
-        let mut told = BTreeSet::new();
+        let mut recorded = BTreeSet::new();
         for (place, record) in records.enumerate() {
             assert_eq!(record.id, place as u64 + 1, "{when}: the audit log has a gap");
             let entry = (record.action.clone(), record.target.clone());
-            assert!(told.insert(entry.clone()), "{when}: {entry:?} was done twice");
+            assert!(recorded.insert(entry.clone()), "{when}: {entry:?} was done twice");
         }
-        let lost: Vec<_> = self.acknowledged.difference(&told).collect();
+        let lost: Vec<_> = self.acknowledged.difference(&recorded).collect();
         assert!(lost.is_empty(), "{when}: acknowledged and lost: {lost:?}");
-        for entry in &told {
+        for entry in &recorded {
             let known = self.acknowledged.contains(entry) || self.unsure.contains(entry);
             assert!(known, "{when}: nobody asked for {entry:?}");
         }
         assert_eq!(
             found(fleet, when).await,
-            follows(&told),
-            "{when}: the records tell another story"
+            expected(&recorded),
+            "{when}: the database differs from its audit log"
         );
     }
 }
 
-/// `server` → `peer` → enabled, and the users.
+/// The peers of each server, by name, with whether they are enabled; and the users.
 type Shape = (BTreeMap<String, BTreeMap<String, bool>>, BTreeSet<String>);
 
-fn follows(told: &BTreeSet<(String, String)>) -> Shape {
-    let has = |action: &str, target: &str| told.contains(&(action.to_owned(), target.to_owned()));
+/// Returns the content that follows from the audit records.
+fn expected(recorded: &BTreeSet<(String, String)>) -> Shape {
+    let has = |action: &str, target: &str| recorded.contains(&(action.to_owned(), target.to_owned()));
     let mut shape = Shape::default();
-    for (action, target) in told {
+    for (action, target) in recorded {
         match (action.as_str(), target.split_once('/')) {
             ("server_created", _) if !has("server_deleted", target) => {
                 shape.0.entry(target.clone()).or_default();
@@ -347,10 +346,7 @@ async fn found(fleet: &Fleet, when: &str) -> Shape {
     let mut shape = Shape::default();
     for server in fleet.servers().await.unwrap_or_else(|error| panic!("{when}: {error}")) {
         let page = fleet.peers(&server.id, PeersQuery::default()).await.unwrap();
-        let peers = page
-            .peers
-            .into_iter()
-            .map(|client| (client.name.to_string(), client.enabled));
+        let peers = page.peers.into_iter().map(|peer| (peer.name.to_string(), peer.enabled));
         shape.0.insert(server.id.to_string(), peers.collect());
     }
     shape.1 = fleet

@@ -1,6 +1,6 @@
-//! The write set of every commit: what it lists is all that was written.
+//! Tests of write sets: each lists all that its commit wrote.
 //!
-//! Owns the replay: a second database that only follows the write sets holds the same bytes as the first.
+//! Owns the replay: a second database that only applies the write sets has the same bytes as the first.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -34,7 +34,7 @@ fn rows(store: &Store) -> Rows {
     all
 }
 
-/// Collects the write sets of a store from now on.
+/// Collects the write sets of all later commits of a store.
 fn following(store: &Store) -> Arc<Mutex<Vec<WriteSet>>> {
     let seen = Arc::<Mutex<Vec<WriteSet>>>::default();
     let follower = Arc::clone(&seen);
@@ -42,7 +42,7 @@ fn following(store: &Store) -> Arc<Mutex<Vec<WriteSet>>> {
     seen
 }
 
-/// Replays write sets onto another database; `source` is read where everything was replaced.
+/// Replays write sets onto another database. A replacement copies all rows of `source`.
 async fn replay(onto: &Store, writes: Vec<WriteSet>, source: &Rows) {
     for writes in writes {
         let source = writes.is_replacement().then(|| source.clone());
@@ -65,18 +65,18 @@ async fn replay(onto: &Store, writes: Vec<WriteSet>, source: &Rows) {
     }
 }
 
-/// An empty database of the same life as `of`.
+/// Makes an empty database of the same incarnation as `of`.
 async fn empty_like(of: &Store) -> Store {
     let disk: Arc<dyn crate::store::redb::disk::Medium> = Arc::new(Disk::default());
     let store = Store::open_on(disk, workload::PATH.as_ref(), CACHE).unwrap();
-    let life = rows(of);
-    let own = store.record_rows(move |tx| {
-        for ((table, key), value) in life.iter().filter(|((table, _), _)| *table == Table::Meta) {
+    let rows = rows(of);
+    let copied = store.record_rows(move |tx| {
+        for ((table, key), value) in rows.iter().filter(|((table, _), _)| *table == Table::Meta) {
             tx.put(*table, key, value)?;
         }
         Ok(())
     });
-    own.await.unwrap();
+    copied.await.unwrap();
     store
 }
 
@@ -84,8 +84,8 @@ async fn play(fleet: &Fleet, script: &[&[Step]]) {
     workload::run(fleet, script, &mut Log::default(), Failure::Stop).await;
 }
 
-/// The steps of the workload but for those that make and remove a server.
-fn between_rome_and_its_end() -> Vec<&'static [Step]> {
+/// Returns the steps of the workload except those that create and remove a server.
+fn steps_between() -> Vec<&'static [Step]> {
     let of_rome = |step: &Step| matches!(step, Step::Server(_) | Step::Remove(_));
     SCRIPT
         .iter()
@@ -101,10 +101,10 @@ fn taken(seen: &Mutex<Vec<WriteSet>>) -> Vec<WriteSet> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// In whatever order the workload's steps come, a server's first and its removal last.
+    /// Tries the workload's steps in any order, after a server's creation and before its removal.
     #[test]
     fn write_sets_replayed_onto_an_empty_database_give_the_same_bytes(
-        order in Just(between_rome_and_its_end()).prop_shuffle(),
+        order in Just(steps_between()).prop_shuffle(),
         restore in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -125,7 +125,7 @@ proptest! {
                 super::add(&store, user(7)).await.unwrap();
                 replay(&replica, taken(&seen), &Rows::new()).await;
                 fleet.restore(&caller(), copy).await.unwrap();
-                // What follows a replacement reads everything again, and so sees later commits too.
+                // A follower reads everything again after a replacement, and so sees later commits too.
                 replay(&replica, taken(&seen), &rows(&store)).await;
                 super::add(&store, user(8)).await.unwrap();
             }
