@@ -1,11 +1,11 @@
 //! The store: all records of the plane, in one redb file.
 //!
 //! Owns the database, its one writer, and the interface that the business rules are written against
-//! ([`transaction`]). The engine is in [`redb`], and nothing outside this module names it. It must not hold business
+//! (`transaction`). The engine is in `redb`, and nothing outside this module names it. It must not hold business
 //! rules.
 //!
-//! There are three entry points: [`Store::read`] (or [`Store::scan`], on a thread of its own); [`Store::change`], which
-//! returns when the change and its audit records are on disk; and [`Store::record`], for metrics.
+//! There are three entry points: `Store::read` (or `Store::scan`, on a thread of its own); `Store::change`, which
+//! returns when the change and its audit records are on disk; and `Store::record`, for metrics.
 
 mod change;
 mod error;
