@@ -25,7 +25,7 @@ pub(super) fn read_chain(rows: &impl Rows) -> Result<Chain, StoreError> {
     let Some((_, value)) = newest.first() else {
         return Ok(Chain::default());
     };
-    // If the row of the head is lost, the newest record still prevents that a number is used twice.
+    // If the row of the head is lost, the newest record takes its place, so that no number is used twice.
     let record: AuditRecord = parse(Table::Audit, value)?;
     let mut chain = Chain::default();
     chain.extend(&record);
