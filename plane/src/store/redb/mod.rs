@@ -7,6 +7,7 @@ pub(super) mod backup;
 pub(super) mod database;
 pub(super) mod definition;
 pub(super) mod disk;
+pub(super) mod engine;
 pub(super) mod job;
 pub(super) mod migration;
 mod older_schemas;
