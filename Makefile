@@ -23,7 +23,7 @@ test: tools ## Run every test
 	  "emulated hosts: tests/guest/prepare && tests/guest/machine/prepare" \
 	  "programs and tests: $(CARGO) build --workspace --quiet && $(CARGO) test --workspace --quiet --no-run $(ALL_TESTS)"
 	@tests/together \
-	  "here, then on a real kernel: RUST_TEST_THREADS=$$((2 * $$(nproc))) $(CARGO) test --workspace --quiet \
+	  "here, then on a real kernel: RUST_TEST_THREADS=$$((2 * $$(nproc))) $(CARGO) test --workspace --quiet --no-fail-fast \
 	    && $(CARGO) kernel-test --quiet --test device --test end_to_end \
 	    && SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test userspace" \
 	  "faults and power cuts: SENTRAZONE_GUEST=always $(CARGO) kernel-test --quiet --test faults \

@@ -273,7 +273,7 @@ mod tests {
 
     use super::*;
 
-    /// What the pattern takes, the parser takes, in both directions; the lengths are `name`'s to test.
+    /// Checks that pattern and parser accept the same texts. Lengths are tested with `name`.
     #[track_caller]
     fn agree<T: DeserializeOwned>(pattern: &str, text: &str, longest: usize) {
         if text.len() > longest {

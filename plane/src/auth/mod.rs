@@ -5,14 +5,14 @@
 
 mod password;
 mod policy;
+mod session_token;
 mod throttle;
-mod token;
 mod vault;
 
 pub use password::{Busy, PasswordError};
 pub(crate) use password::{Passwords, is_weak};
 pub(crate) use policy::{Password, check_policy};
+pub use session_token::TokenError;
+pub(crate) use session_token::Tokens;
 pub(crate) use throttle::{LoginThrottle, Principal, WriteThrottle};
-pub use token::TokenError;
-pub(crate) use token::Tokens;
 pub(crate) use vault::{AnswerVault, fingerprint};

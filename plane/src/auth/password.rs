@@ -65,8 +65,7 @@ impl Passwords {
         self.run(move || hash(password.as_bytes())).await?
     }
 
-    /// Whether `password` is the one behind `stored`; with nothing stored it never is, and that
-    /// takes as long to find.
+    /// Returns whether `password` matches `stored`. Without a stored one the answer is no, and takes as long.
     pub(crate) async fn verify(&self, password: Password, stored: Option<&str>) -> Result<bool, PasswordError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).to_owned();

@@ -53,6 +53,6 @@ impl Fleet {
 
 fn sweep_some(tx: &dyn LossyWrite, now: Timestamp) -> Result<usize, Refusal> {
     let answers = tx.sweep_answers(now.before(idempotency::KEPT), SWEEP)?;
-    let penalties = tx.sweep_penalties(now.before(limits::logins::FORGOTTEN), SWEEP)?;
+    let penalties = tx.sweep_penalties(now.before(limits::failed_logins::FORGOTTEN), SWEEP)?;
     Ok(answers.max(penalties))
 }

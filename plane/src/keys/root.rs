@@ -2,7 +2,7 @@
 //!
 //! Owns making it once, whole and readable by us alone, and reading it. It must not leave the
 //! process: stored answers are sealed and compared with keys that come from it. It never changes;
-//! what signs sessions, and rotates, is the `ring`.
+//! what signs sessions, and rotates, is `sessions`.
 
 use std::fs;
 use std::io;

@@ -1,8 +1,8 @@
 //! Waiting in memory: agents wait for news, people for agents.
 //!
-//! Owns one [`Line`] a server, in memory only. What is waited for is in the store; a line only
-//! says that it is worth looking again. It must not decide anything. Guards take a waiter's traces
-//! away when its request is dropped, however that comes.
+//! Owns one [`Line`] for each server, in memory only. The store holds what is waited for; a line only signals that it
+//! is worth reading again. It must not decide anything. Guards remove a waiter's traces when its request is dropped,
+//! for whatever reason.
 
 mod questions;
 
@@ -17,18 +17,17 @@ use wgctl::ServerId;
 use crate::model::effect::Effect;
 pub use questions::{Answer, Outcome};
 
-/// An agent is still taken for connected this long after its last poll: it is on its way back.
+/// Time after its last poll for which an agent still counts as connected: its next poll is under way.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Time after which news is sent again, because the answer that carried it may have been lost.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How many pieces of work one agent may have under way at the writer, and as many at readers: what else it sends
-/// waits.
+/// The units of work that one agent may have in progress at the writer, and as many at readers. Further ones wait.
 const TURNS: usize = 2;
 
-/// How many polls of one agent are answered at once, from the question to the last byte: an answer may be a whole
-/// server. An honest agent holds one, and leaves a few behind on a bad line.
+/// The polls of one agent that are answered at the same time, from the request to the last byte: an answer may be a
+/// whole server. An honest agent holds one, and leaves a few behind on a bad connection.
 const POLLS: usize = 16;
 
 /// All lines. Cloning shares them.
@@ -52,8 +51,8 @@ impl Relay {
         }
     }
 
-    /// Follows a commit: wakes or cuts those who wait for what it changed. Wakes come from here alone, so that a rule
-    /// cannot forget one.
+    /// Follows a commit: wakes those who wait for what it changed, or cuts them off. All wakes come from here, so that
+    /// no rule can forget one.
     pub fn follow(&self, effects: &BTreeSet<Effect>) {
         for effect in effects {
             match effect {
@@ -79,13 +78,13 @@ impl Relay {
         }
     }
 
-    /// A server's line, where anybody has one: else nobody waits.
+    /// Returns a server's line if there is one; otherwise nobody waits.
     fn known_line(&self, server: &ServerId) -> Option<Arc<Line>> {
         lock(&self.lines).get(server).map(Arc::clone)
     }
 
     /// Cuts a server's line: the server was removed, or its agent's token died. Polls that are held
-    /// end, questions stay unanswered; who comes next gets a line of their own.
+    /// end, questions stay unanswered, and the next request gets a new line.
     fn cut(&self, server: &ServerId) {
         let line = lock(&self.lines).remove(server);
         if let Some(line) = line {
@@ -93,7 +92,7 @@ impl Relay {
         }
     }
 
-    /// Cuts all lines: what is recorded was replaced, and with it what anybody waits for.
+    /// Cuts all lines: all records were replaced, and with them everything that is waited for.
     fn cut_all(&self) {
         let lines = std::mem::take(&mut *lock(&self.lines));
         lines.values().for_each(|line| line.cut());
@@ -112,7 +111,7 @@ impl Relay {
     }
 }
 
-/// Changes that wait for their confirmation, by server; the oldest of more are not timed.
+/// The changes of a server that are timed until their confirmation. The oldest of more are not timed.
 const TIMED: usize = 1024;
 
 /// The connection of one server's agent with the people who wait for it.
@@ -153,24 +152,24 @@ impl Default for Line {
     }
 }
 
-/// Leave for an agent's piece of work. It goes with the work, which does not end when its caller hangs up.
+/// A permit for one unit of an agent's work. It belongs to the work, which does not end when the caller hangs up.
 #[must_use = "the work is under way while this is held"]
 pub struct WorkPermit(#[expect(dead_code, reason = "it counts until it is dropped")] Option<OwnedSemaphorePermit>);
 
 impl Line {
-    /// Waits until the agent has less work under way at the writer: whoever has its token must not keep it to
-    /// themselves.
+    /// Waits for a permit for one unit of work at the writer: whoever has an agent's token must not monopolize the
+    /// writer.
     pub async fn turn(&self) -> WorkPermit {
         // Nobody closes it.
         WorkPermit(Arc::clone(&self.turns).acquire_owned().await.ok())
     }
 
-    /// The same, for what takes a reader long. To read never waits for the writer.
+    /// Waits for a permit for one long read. Reads never wait for the writer.
     pub async fn look(&self) -> WorkPermit {
         WorkPermit(Arc::clone(&self.looks).acquire_owned().await.ok())
     }
 
-    /// Waits until fewer of the agent's polls are being answered. To be held until the answer is gone.
+    /// Waits for a permit to answer one poll. Hold it until the answer is sent.
     pub async fn place(&self) -> WorkPermit {
         WorkPermit(Arc::clone(&self.places).acquire_owned().await.ok())
     }
@@ -195,19 +194,19 @@ impl Line {
         self.wake_people();
     }
 
-    /// Returns true when nothing comes over this line any more.
+    /// Returns true when this line was cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         lock(&self.state).cut
     }
 
-    /// Wakes that come after this call are seen by it.
+    /// Returns a receiver that sees every wake after this call.
     #[must_use]
     pub fn agent_news(&self) -> watch::Receiver<()> {
         self.agent.subscribe()
     }
 
-    /// Wakes that come after this call are seen by it.
+    /// Returns a receiver that sees every wake after this call.
     #[must_use]
     pub fn people_news(&self) -> watch::Receiver<()> {
         self.people.subscribe()
@@ -220,8 +219,8 @@ impl Line {
         state.polls > 0 || state.last_poll.is_some_and(|last| last.elapsed() < GRACE)
     }
 
-    /// Notes that this revision was committed now. Changes of an agent that is away wait for it, which says nothing of
-    /// how quick the two are.
+    /// Notes that this revision was committed now. Nothing is noted while the agent is away: the time until it returns
+    /// says nothing about speed.
     fn note_commit(&self, revision: u64) {
         if !self.connected() {
             return;
@@ -236,7 +235,7 @@ impl Line {
         }
     }
 
-    /// Notes that this revision was confirmed now. Gives how long the commits up to it waited.
+    /// Notes that this revision was confirmed now. Returns how long each commit up to it has waited.
     pub fn confirm(&self, revision: u64) -> Vec<Duration> {
         let mut state = lock(&self.state);
         state.confirmed = state.confirmed.max(revision);
@@ -257,13 +256,13 @@ impl Line {
         Poll(Arc::clone(self))
     }
 
-    /// Whether this is the first time that this is asked: the agent's first poll since the start.
+    /// Returns true on the first call: the agent's first poll since the start.
     #[must_use]
     pub fn is_first_poll(&self) -> bool {
         !std::mem::replace(&mut lock(&self.state).polled, true)
     }
 
-    /// Says that somebody waits for a prekey, until the guard is dropped.
+    /// Registers someone who waits for a prekey, until the guard is dropped.
     #[must_use]
     pub fn want_prekey(self: &Arc<Self>) -> PrekeyWait {
         let mut state = lock(&self.state);
@@ -293,7 +292,7 @@ impl Line {
         lock(&self.state).prekeys_asked = Some(Instant::now());
     }
 
-    /// Notes that prekeys came: the next want may ask at once.
+    /// Notes that prekeys arrived: the next request for them may be sent at once.
     fn note_prekeys_came(&self) {
         lock(&self.state).prekeys_asked = None;
         self.wake_people();
@@ -327,7 +326,7 @@ impl Drop for PrekeyWait {
     }
 }
 
-/// What is guarded here is whole after every statement, so that a panic elsewhere spoils nothing.
+/// Locks, also after a panic elsewhere: the guarded data is consistent after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

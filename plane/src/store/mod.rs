@@ -22,18 +22,18 @@ use wgctl::Timestamp;
 use wgctl::audit::Signer;
 use wgctl::name::Incarnation;
 
-use self::redb::engine::{Durability, Engine};
 use crate::model::caller::{Author, Caller};
+use redb::engine::{Durability, Engine};
 
 pub(crate) use change::Change;
 pub use error::StoreError;
 pub(crate) use transaction::{AuditExtent, AuditFilter, Changes, DurableWrite, LossyWrite, Read};
 pub(crate) use write_set::WriteSet;
 
-pub(crate) use self::redb::backup::check;
-pub(crate) use self::redb::database::BusyGuard;
+pub(crate) use redb::backup::check;
+pub(crate) use redb::database::BusyGuard;
 #[cfg(test)]
-pub(crate) use self::redb::schema::VERSION as SCHEMA_VERSION;
+pub(crate) use redb::schema::VERSION as SCHEMA_VERSION;
 
 /// A shared handle to the database, which is closed when the last clone is dropped.
 #[derive(Clone)]

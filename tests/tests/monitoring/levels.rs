@@ -26,7 +26,10 @@ fn a_hangup_reads_the_planes_level_again() {
     let seen = |log: &String| log.contains("answered with 200") && log.contains("path=\"/api/servers\"");
     until_blocking("requests that only read are logged", || plane.process.log(), seen);
 
-    for (wrong, why) in [("loud", "is wanted"), ("debug\"\nlissten = \"", "no such setting")] {
+    for (wrong, why) in [
+        ("loud", "write error, warn"),
+        ("debug\"\nlissten = \"", "no such setting"),
+    ] {
         write_config(plane.folder.path(), wrong, "");
         let said = reload(&plane.process, "the configuration is not read again");
         assert!(said.contains(why), "{said}");

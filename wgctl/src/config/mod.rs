@@ -7,7 +7,7 @@
 mod parse;
 mod peer_config;
 #[cfg(feature = "qr")]
-pub mod qr_code;
+pub mod qr_encoding;
 mod render;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,14 @@
 
 pub(super) mod audit_flood;
 pub(super) mod drift_records;
+pub(super) mod failed_logins;
 pub(super) mod host_keys;
-pub(super) mod logins;
 pub(super) mod token_uses;
 
 /// The limiters.
 #[derive(Default)]
 pub(super) struct Limits {
-    pub(super) logins: logins::Logins,
+    pub(super) logins: failed_logins::Logins,
     pub(super) drift_records: drift_records::DriftRecords,
     pub(super) host_keys: host_keys::HostKeys,
     pub(super) token_uses: token_uses::TokenUses,

@@ -2,5 +2,5 @@
 
 pub(super) mod api_tokens;
 pub(super) mod authority;
-pub(super) mod sessions;
+pub(super) mod logins;
 pub(super) mod users;

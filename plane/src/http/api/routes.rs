@@ -11,7 +11,7 @@ use wgctl::protocol::path;
 use wgctl::{PeerId, ServerId, Timestamp};
 
 use super::audit::export;
-use super::peers::{configuration, qrcode};
+use super::peers::{configuration, qr_svg};
 use super::people::{api_tokens, login, own_account, session_keys, users};
 use super::{agents, audit, backup, health, history, metrics, openapi, peers, servers, statuses};
 use crate::http::openapi::{Operation, Shape, Table, of, op};
@@ -168,7 +168,7 @@ fn peer_routes(table: Table) -> Table {
         .delete(CLIENT, peers::remove, op("removeClient", "Remove a client"))
         .get(
             QRCODE,
-            qrcode::show,
+            qr_svg::show,
             op("showClientQrcode", "A client's configuration as an SVG that a phone scans")
                 .file("image/svg+xml", Some("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg …/>\n"))
                 .may(&[

@@ -13,8 +13,8 @@ use crate::http::problem::Kind;
 /// Examples by schema name.
 const EXAMPLES: &str = include_str!("examples.json");
 
-/// How a change by people and programs may be refused whoever they are: it is too much at once, or
-/// their right to it was taken while it waited.
+/// The refusals that any change can meet: too many requests at once, or authority that was lost while the change
+/// waited.
 const CHANGE: &[Kind] = &[Kind::TooManyRequests, Kind::Unauthorized, Kind::Forbidden];
 
 /// The place of a parameter in the request.

@@ -23,8 +23,8 @@ pub(crate) enum Origin {
 pub(crate) struct CallerAddress(pub(crate) Option<IpAddr>);
 
 impl Origin {
-    /// Who calls: the TCP peer, or, when that is a trusted proxy, the right-most untrusted entry of
-    /// `X-Forwarded-For`. Everything left of it the caller may have written.
+    /// Returns the caller's address: the TCP peer's, or, when that is a trusted proxy, the right-most untrusted entry
+    /// of `X-Forwarded-For`. The caller may have written everything to the left of it.
     pub(crate) fn caller(&self, headers: &HeaderMap, trusted: &[IpNet]) -> CallerAddress {
         let Self::Tcp(peer) = self else {
             return CallerAddress(None);

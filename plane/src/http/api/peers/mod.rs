@@ -1,7 +1,7 @@
 //! `/api/wg-clients/…`: the peers of a server.
 
 pub(super) mod configuration;
-pub(super) mod qrcode;
+pub(super) mod qr_svg;
 
 use axum::Json as Answer;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -5,7 +5,7 @@
 //! whatever the terminal's own colours are.
 
 use qrcode::Color;
-use wgctl::config::qr_code::encode;
+use wgctl::config::qr_encoding::encode;
 use zeroize::Zeroizing;
 
 /// Light modules around the code.

@@ -11,7 +11,7 @@ use wgctl::api::Role;
 use wgctl::name::{Email, UserId};
 
 use super::users::no_user;
-use crate::fleet::limits::logins;
+use crate::fleet::limits::failed_logins;
 use crate::fleet::{Actor, Authority, Caller, Fleet, LoginPermit, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{Penalty, UserRecord};
@@ -87,11 +87,11 @@ impl Fleet {
     /// do not exist are treated the same. Hold the permit until the outcome is recorded.
     pub fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
         let (account, penalty) = self.store().read(|tx| {
-            let account = logins::failure_key(tx, email, ip)?;
+            let account = failed_logins::failure_key(tx, email, ip)?;
             Ok::<_, Refusal>((account, tx.penalty(&account)?))
         })?;
         let penalty = penalty.unwrap_or_default();
-        logins::check(&penalty, self.now())?;
+        failed_logins::check(&penalty, self.now())?;
         self.shared.limits.logins.begin(account, &penalty)
     }
 
@@ -128,14 +128,14 @@ impl Fleet {
             return self
                 .store()
                 .record_durably(move |tx: &dyn LossyWrite| {
-                    let account = logins::failure_key(tx, &email, ip)?;
+                    let account = failed_logins::failure_key(tx, &email, ip)?;
                     lengthen(tx, &account, now)
                 })
                 .await;
         }
         let entry = Entry::new(Action::LoginFailed, &caller.actor);
         self.change(&caller, move |tx: &dyn DurableWrite| {
-            let account = logins::failure_key(tx, &email, ip)?;
+            let account = failed_logins::failure_key(tx, &email, ip)?;
             failed(tx, &account, entry, now)
         })
         .await
@@ -165,15 +165,15 @@ fn succeeded(
     now: Timestamp,
 ) -> Result<Change<()>, Refusal> {
     let mut user = tx.user(id)?.ok_or_else(|| no_user(id))?;
-    let account = logins::account(user.email.as_str());
+    let account = failed_logins::account(user.email.as_str());
     if let Some((checked, new)) = rehashed
         && user.password_hash == checked
     {
         user.password_hash = new;
     }
-    let failure_key = logins::failure_key(tx, user.email.as_str(), ip)?;
+    let failure_key = failed_logins::failure_key(tx, user.email.as_str(), ip)?;
     if let Some(ip) = ip {
-        logins::remember(&mut user.known_addresses, ip);
+        failed_logins::remember(&mut user.known_addresses, ip);
     }
     user.last_login_at = Some(now);
     tx.put_user(&user)?;
@@ -189,7 +189,7 @@ fn failed(tx: &dyn DurableWrite, account: &[u8; 32], entry: Entry, now: Timestam
 
 fn lengthen(tx: &dyn LossyWrite, account: &[u8; 32], now: Timestamp) -> Result<(), Refusal> {
     let before: Penalty = tx.penalty(account)?.unwrap_or_default();
-    Ok(tx.put_penalty(account, &logins::lengthened(&before, now))?)
+    Ok(tx.put_penalty(account, &failed_logins::lengthened(&before, now))?)
 }
 
 fn end_sessions(tx: &dyn DurableWrite, id: &UserId) -> Result<Change<()>, Refusal> {

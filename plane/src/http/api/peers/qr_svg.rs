@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use qrcode::Color;
-use wgctl::config::qr_code::encode;
+use wgctl::config::qr_encoding::encode;
 use wgctl::{PeerId, ServerId};
 
 use crate::fleet::View;
