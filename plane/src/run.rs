@@ -24,7 +24,7 @@ use crate::watchdog;
 
 const DATABASE: &str = "plane.redb";
 
-/// Why the plane does not run.
+/// An error that keeps the plane from running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The state directory cannot be made or read.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Asks until the answer satisfies the condition. Panics with the last answer after [`DEADLINE`].
+/// Polls until the answer satisfies the condition. Panics with the last answer after [`DEADLINE`].
 pub async fn until<T, F>(what: &str, ask: impl FnMut() -> F, satisfied: impl Fn(&T) -> bool) -> T
 where
     T: Debug,
@@ -45,7 +45,7 @@ where
     }
 }
 
-/// Like [`until`], for a blocking question.
+/// Like [`until`], for a blocking call.
 pub fn until_blocking<T: Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: impl Fn(&T) -> bool) -> T {
     let start = Instant::now();
     loop {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// Why a text is not an endpoint.
+/// An error of parsing an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an endpoint: write HOST:PORT, like vpn.example.com:51820 or [2001:db8::1]:51820")]
 pub struct EndpointError;

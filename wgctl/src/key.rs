@@ -16,7 +16,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 /// Bytes in every WireGuard key (`WG_KEY_LEN`, `linux/wireguard.h`).
 pub const KEY_LEN: usize = 32;
 
-/// Why a text is not a key.
+/// An error of parsing a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not 44 characters of base64 that decode to 32 bytes.

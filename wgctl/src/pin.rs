@@ -17,7 +17,7 @@ const LENGTH: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; LENGTH]);
 
-/// Why a text is no pin.
+/// An error of parsing a pin.
 #[derive(Debug, thiserror::Error)]
 #[error("a pin is \"sha256:\" and 64 hexadecimal digits, as `sentrazone-plane fingerprint` prints it")]
 pub struct PinError;

@@ -22,7 +22,7 @@ const LANES: u32 = 1;
 /// Callers that may wait for a hash; the next is told to come back.
 const QUEUE: usize = 64;
 
-/// Why a password could not be hashed or checked.
+/// An error of hashing or checking a password.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Too many wait already.

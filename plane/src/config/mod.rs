@@ -1,10 +1,10 @@
 //! The plane's configuration: `plane.toml`, overridden by `SENTRAZONE_PLANE_…`.
 //!
-//! Owns which settings there are, their defaults and what is refused. It must not open anything
-//! but the configuration file: the state directory, sockets and keys are their owners' business.
+//! Owns the list of settings, their defaults and their validation. It must not open anything
+//! but the configuration file: the state directory, sockets and keys belong to other modules.
 //!
 //! A setting `key` of table `table` is overridden by the variable `SENTRAZONE_PLANE_TABLE_KEY`
-//! (`SENTRAZONE_PLANE_LISTEN`, `SENTRAZONE_PLANE_TLS_BEHIND_PROXY`); lists are parted by commas.
+//! (`SENTRAZONE_PLANE_LISTEN`, `SENTRAZONE_PLANE_TLS_BEHIND_PROXY`); list items are separated by commas.
 
 mod limits;
 mod metrics;
@@ -26,10 +26,10 @@ pub use settings::SettingError;
 use settings::Settings;
 pub use tls::{File, Tls};
 
-/// The configuration file when the command line names no other.
+/// The configuration file that is read when the command line names none.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/plane.toml";
 
-/// Why there is no configuration.
+/// An error while loading the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -37,7 +37,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: String,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// A setting is wrong.
@@ -48,29 +48,29 @@ pub enum ConfigError {
 /// The configuration of the plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Addresses the REST API listens on; port 0 for any free one.
+    /// The addresses that the REST API listens on; port 0 picks any free port.
     pub listen: Vec<SocketAddr>,
-    /// The folder of database and keys; made with mode 0700 when missing.
+    /// The directory of the database and the keys; created with mode 0700 if missing.
     pub state_dir: PathBuf,
-    /// The local administration's unix socket; `None` for none.
+    /// The unix socket for local administration; `None` disables it.
     pub socket: Option<PathBuf>,
-    /// Networks whose `X-Forwarded-For` is believed.
+    /// The networks whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// The protection of the TCP addresses.
+    /// The TLS settings of the TCP addresses.
     pub tls: Tls,
-    /// True when a TLS proxy stands in front, so that plain HTTP may leave the loopback.
+    /// True when a TLS proxy is in front, so that plain HTTP is allowed on non-loopback addresses.
     pub behind_proxy: bool,
     /// Time that a change waits for the agent's confirmation before it answers `applied: false`.
     pub apply_timeout: Duration,
-    /// The database's page cache, bytes.
+    /// The size of the database's page cache, in bytes.
     pub cache_size: usize,
-    /// Time that records of the audit log are kept; none keeps them for ever.
+    /// The time for which audit records are kept; `None` keeps them forever.
     pub audit_retention: Option<Duration>,
     /// The limits on callers.
     pub limits: Limits,
-    /// The readers of the metrics.
+    /// Access to the metrics.
     pub metrics: Metrics,
-    /// The filter of the log.
+    /// The log filter.
     pub log: log::Filter,
 }
 
@@ -94,7 +94,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads `path`, or [`DEFAULT_PATH`] when none is named; only the default one may be missing.
+    /// Reads `path`, or [`DEFAULT_PATH`] when it is `None`; only the default file may be missing.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -111,7 +111,7 @@ impl Config {
         Ok(Self::parse(file, &text, environment)?)
     }
 
-    /// The configuration that `text`, the content of `file`, and `environment` say.
+    /// Parses the configuration from `text` (the content of `file`) and `environment`.
     pub fn parse(
         file: &Path,
         text: &str,
@@ -148,7 +148,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The second would not be had, at the start.
+    /// Refuses an address that is listed twice: binding it a second time would fail at startup.
     fn refuse_twice(&self, place: &str) -> Result<(), SettingError> {
         let listen = &self.listen;
         let again = |(at, address): &(usize, &SocketAddr)| {
@@ -175,7 +175,7 @@ impl Config {
             Some(address) if self.tls == Tls::Off && !self.behind_proxy => Err(SettingError {
                 place,
                 message: format!(
-                    "listen: {address} is not a loopback address, and passwords would cross the network in clear; \
+                    "listen: {address} is not a loopback address, and passwords would cross the network unencrypted; \
                      set mode = \"self-signed\" or \"files\" under [tls], or put a TLS proxy in front and set \
                      behind_proxy = true there, or listen on 127.0.0.1"
                 ),
@@ -211,7 +211,7 @@ fn changes(text: &str) -> Result<NonZeroU32, String> {
     number.ok_or_else(|| format!("{text:?} is not a whole number of changes: write one from 1 to 1000000"))
 }
 
-/// Days; 0 for ever.
+/// Parses a number of days; 0 means forever.
 fn retention(text: &str) -> Result<Option<Duration>, String> {
     let days = bounded(text, "days", 0, 36_500)?;
     Ok((days > 0).then(|| Duration::from_secs(days as u64 * 86_400)))

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 const LENGTH: usize = 32;
 const FILE: &str = "audit.key";
 
-/// Why there is no key for the audit log.
+/// An error of reading or creating the audit log's key.
 #[derive(Debug, thiserror::Error)]
 pub enum SignerError {
     /// The file cannot be made or read.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 const LENGTH: usize = 32;
 const FILE: &str = "jwt.key";
 
-/// Why there is no signing key.
+/// An error of reading or creating the root key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be made or read.

@@ -54,21 +54,21 @@ pub(crate) struct ServerRecord {
     pub(crate) updated_at: Timestamp,
 }
 
-/// An agent's token that was replaced. It is valid until the new one is used.
+/// An agent token that has been replaced. It is valid until the new one is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OldToken {
     /// SHA-256 of the token.
     pub(crate) hash: [u8; 32],
-    /// The latest end of its validity.
+    /// The time at which it expires at the latest.
     pub(crate) until: Timestamp,
 }
 
-/// The numbers of a server that change with every change of its desired state.
+/// A server's counters, which are updated with every change of its desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     /// The revision of the desired state.
     pub(crate) revision: u64,
-    /// Changes after this revision are listed one by one.
+    /// Changes after this revision are stored individually.
     pub(crate) floor: u64,
     /// The last place assigned in the order of creation.
     pub(crate) last_place: u64,
@@ -134,7 +134,7 @@ pub(crate) struct Measurement {
     pub(crate) counted: Option<(Incarnation, u64)>,
 }
 
-/// A server record with the state kept beside it.
+/// A server record with the state stored alongside it.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerState {
     pub(crate) server: ServerRecord,
@@ -148,7 +148,7 @@ pub(crate) struct ServerState {
 pub(crate) struct PeerState {
     pub(crate) peer: PeerRecord,
     pub(crate) counters: PeerCounters,
-    /// The reason for which the kernel refused the peer.
+    /// The reason why the kernel refused the peer.
     pub(crate) failed: Option<String>,
 }
 
@@ -220,7 +220,7 @@ pub(crate) struct TokenRecord {
     #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
-    /// The creator, as the audit log names actors.
+    /// The creator, in the form in which the audit log names actors.
     pub(crate) created_by: String,
 }
 
@@ -231,7 +231,7 @@ impl TokenRecord {
     }
 }
 
-/// The first answer to a request that may be sent again.
+/// The stored answer to a request, returned again if the request is repeated.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// SHA-256 of the request's body.

@@ -23,7 +23,7 @@ use wgctl::Pin;
 use crate::config::{self, Config};
 use files::Files;
 
-/// Why there is no certificate to show.
+/// An error of loading or creating a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that a setting names cannot be used.

@@ -1,4 +1,4 @@
-//! Machines with the packages, and a user who types the commands of the manual.
+//! Machines that have the packages, and a simulated user who types the manual's commands.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard};
 /// One site at a time: the tests run on two processors.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// The folder of the older packages in a machine, and that of the current ones.
+/// The directories of the older and of the current packages on a machine.
 pub(crate) const OLDER: &str = "/root/older";
 pub(crate) const THESE: &str = "/root/these";
 
@@ -20,7 +20,7 @@ const FILES: &str = "
         -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /etc/systemd/network \\) -prune \
         -o -printf '%p %y %m %u %g %l\\n' | grep -vE '^/(etc/(passwd|group|g?shadow)-?|etc/\\.pwd\\.lock) ' | sort";
 
-/// Waits until no other test has machines.
+/// Waits until no other test is using machines.
 pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().await
 }
@@ -32,12 +32,12 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// A machine without a cable.
+    /// Boots a machine without a cable.
     pub(crate) fn alone(disk: &Path) -> Self {
         Self::prepared(Machine::boot(disk))
     }
 
-    /// A machine at this end of a cable, with the address 10.77.0.END.
+    /// Boots a machine at one end of a cable, with the address 10.77.0.{own_end}.
     pub(crate) fn on(cable: &Path, own_end: u8, other_end: u8, disk: &Path) -> Self {
         let cable = Cable {
             folder: cable.to_owned(),
@@ -73,7 +73,7 @@ impl Site {
             .run(&format!("cd {folder}\n{{ {commands}\n}} <<'INPUT'\n{input}\nINPUT"))
     }
 
-    /// Types a block, and types it again as long as the answer is `not_yet`.
+    /// Types a block, and types it again as long as the output contains `not_yet`.
     pub(crate) fn types_until_done(&mut self, folder: &str, block: &Block, not_yet: &str) {
         let script = format!("set -e; cd {folder}; {}; echo done", block.commands.trim());
         let done = |output: &str| output.ends_with("done") || !output.contains(not_yet);
@@ -81,7 +81,7 @@ impl Site {
         assert!(output.ends_with("done"), "{output}");
     }
 
-    /// The files that were added or removed since the beginning.
+    /// The files that were added or removed since the machine was prepared.
     pub(crate) fn left(&mut self) -> Vec<String> {
         let after = self.machine.run(FILES);
         let new = after
@@ -101,15 +101,15 @@ pub(crate) fn manual(heading: &str, machine: &str) -> Vec<Block> {
     blocks().into_iter().filter(of_it).collect()
 }
 
-/// The only such block.
+/// Returns the only block under a heading for a machine.
 pub(crate) fn only(heading: &str, machine: &str) -> Block {
     let [block] = &manual(heading, machine)[..] else {
-        panic!("one block under {heading} on {machine} was expected")
+        panic!("expected exactly one block under {heading} for {machine}")
     };
     block.clone()
 }
 
-/// Packs the packages, those of the previous version, and the program that tries to escape.
+/// Packs the current packages, the previous ones and the sandbox-escape program into a tar file.
 pub(crate) fn disk(folder: &Path) -> PathBuf {
     let packages = std::env::var_os("SENTRAZONE_PACKAGES");
     let packages = PathBuf::from(packages.expect("SENTRAZONE_PACKAGES: run with `make deb-test`"));

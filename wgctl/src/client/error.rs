@@ -33,7 +33,7 @@ pub enum Error {
     Untrusted {
         /// Where.
         target: String,
-        /// Why its certificate was not taken.
+        /// The reason why its certificate was not accepted.
         reason: String,
         /// The key it shows.
         presented: Pin,

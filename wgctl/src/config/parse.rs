@@ -74,7 +74,7 @@ pub struct Directive {
     pub key: String,
     /// The value as written. A hook's command line can hold a secret, so `Debug` leaves it out.
     pub value: String,
-    /// Why it has no typed place.
+    /// The reason why it has no typed field.
     pub refusal: Refusal,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Debug for Directive {
     }
 }
 
-/// Why a [`Directive`] is not taken over.
+/// The reason why a [`Directive`] is not taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// `PreUp`, `PostUp`, `PreDown`, `PostDown`: would run a command.

@@ -28,7 +28,7 @@ fn networks() -> impl Strategy<Value = Vec<IpNet>> {
     prop::collection::vec(network, 0..6)
 }
 
-/// Names of every kind the type lets through, among them such as look like settings and sections.
+/// Names of every kind that the type accepts, including ones that look like settings or sections.
 fn names() -> impl Strategy<Value = PeerName> {
     let text = prop_oneof![
         "\\PC{1,64}",
@@ -37,7 +37,7 @@ fn names() -> impl Strategy<Value = PeerName> {
         Just("# [Interface]".to_owned()),
         Just("[Peer]".to_owned()),
     ];
-    text.prop_filter_map("no peer name", |text| text.parse().ok())
+    text.prop_filter_map("not a peer name", |text| text.parse().ok())
 }
 
 fn endpoints() -> impl Strategy<Value = Endpoint> {
@@ -45,7 +45,7 @@ fn endpoints() -> impl Strategy<Value = Endpoint> {
         "[a-z0-9]{1,20}(\\.[a-z0-9]{1,20}){0,3}",
         any::<u128>().prop_map(|bits| format!("[{}]", std::net::Ipv6Addr::from(bits)))
     ];
-    (host, 1u16..).prop_filter_map("no endpoint", |(host, port)| format!("{host}:{port}").parse().ok())
+    (host, 1u16..).prop_filter_map("not an endpoint", |(host, port)| format!("{host}:{port}").parse().ok())
 }
 
 prop_compose! {

@@ -1,7 +1,7 @@
-//! Parts that every program of Sentrazone needs as a program.
+//! Process-level parts shared by all Sentrazone programs.
 //!
-//! Owns the log, the page of metrics, private files and questions on the terminal. It must not know
-//! servers, peers or what plane and agent say to each other.
+//! Owns the log, the metrics page, private files and terminal prompts. It must not depend on
+//! servers, peers or the protocol between plane and agent.
 
 #[cfg(feature = "log")]
 pub mod log;

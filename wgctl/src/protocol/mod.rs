@@ -1,14 +1,14 @@
 //! The messages between plane and agent, versioned.
 //!
-//! Owns the wire types and the paths. Both sides meet only here. A version, once released, is
-//! frozen: a new need adds optional fields or a new version, and `compatibility` in the tests
+//! Owns the wire types and the paths. Plane and agent communicate only through these. A version, once released, is
+//! frozen: a later change adds optional fields or a new version, and `compatibility` in the tests
 //! holds stored JSON of every version. It must not hold state or I/O.
 
 pub mod v1;
 
-/// Paths of the agent endpoints, all under the agent's own token.
+/// Paths of the agent endpoints, all authenticated by the agent's own token.
 pub mod path {
-    /// `POST`: [`super::v1::Hello`] → [`super::v1::Welcome`], first thing after connecting.
+    /// `POST`: [`super::v1::Hello`] → [`super::v1::Welcome`], the first request after connecting.
     pub const HELLO: &str = "/api/agent/hello";
     /// `GET ?revision=&incarnation=&wait=`: the long poll → [`super::v1::Desired`].
     pub const DESIRED: &str = "/api/agent/desired";

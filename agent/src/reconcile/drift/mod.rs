@@ -1,4 +1,4 @@
-//! Drift on the interface: its detection, and the decision what becomes of it.
+//! Drift on the interface: its detection, and the decision on how to handle it.
 
 pub(super) mod detection;
 pub(super) mod repair;

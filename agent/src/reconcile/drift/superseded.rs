@@ -1,6 +1,6 @@
 //! Standing drift that a change of the server's record supersedes: the record is applied as usual.
 //!
-//! Owns the comparison of the record with the former one. It must not touch the interface.
+//! Owns the comparison of the record with the previous one. It must not touch the interface.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use crate::drift::Subject;
 use crate::host::Host;
 use crate::reconcile::reconciler::Reconciler;
 
-/// The former record of the interface, and of the peers with standing drift.
+/// The previous record of the interface and of the peers with standing drift.
 pub(crate) struct FormerRecord {
     interface: Option<Interface>,
     peers: BTreeMap<PeerId, Peer>,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// The record, to be taken before it changes.
+    /// Returns a copy of the record. Call this before the record changes.
     pub(crate) fn recorded(&self) -> FormerRecord {
         let peer = |id: &PeerId| self.state.as_ref()?.peers.get(id).cloned();
         let standing = self.ledger.standing().filter_map(|(_, drift)| drift.peer);
@@ -48,7 +48,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         });
     }
 
-    /// Forgets everything remembered: it belongs to another interface.
+    /// Clears all remembered state, because it belongs to another interface.
     fn another_interface(&mut self) {
         self.actual = None;
         self.remembered = Baseline::Unknown;
@@ -59,14 +59,14 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     }
 }
 
-/// Returns whether the recorded interface changed in the setting that this kind of drift is about.
+/// Returns whether the record's change affects the setting that this kind of drift concerns.
 fn supersedes(now: &Interface, before: &Interface, kind: DriftKind) -> bool {
     match kind {
         DriftKind::ListenPortChanged => now.listen_port != before.listen_port,
         DriftKind::MtuChanged => now.mtu != before.mtu,
         DriftKind::AddressAdded | DriftKind::AddressRemoved => now.addresses != before.addresses,
         DriftKind::MasqueradeChanged => (now.masquerade, &now.addresses) != (before.masquerade, &before.addresses),
-        // The record has no such setting, or it is a peer's.
+        // The record has no such setting, or the setting belongs to a peer.
         DriftKind::PrivateKeyChanged
         | DriftKind::PeerRemoved
         | DriftKind::PeerAdded

@@ -28,7 +28,7 @@ const SESSION: &str = "session";
 /// Time between two searches for outlived keys.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// Why a token is not taken, or none could be made.
+/// An error of issuing or verifying a session token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// It is not one of ours.

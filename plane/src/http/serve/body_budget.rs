@@ -1,18 +1,18 @@
-//! The memory that request bodies may take while they arrive.
+//! The memory that request bodies may use while they are received.
 //!
-//! Owns the bound of all of them together, and of each caller: whoever has one agent's token and many
-//! connections must not fill the memory of a plane that others need. The first kilobytes of a body are
-//! not counted, because the number of connections bounds them; so what is small always gets in.
+//! Owns the limit on their total and on each caller's share: the holder of one agent token with many
+//! connections must not exhaust the memory that other callers need. The first kilobytes of a body are
+//! not counted, because the number of connections bounds them; so small bodies are always accepted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 
-/// Bytes of each body that are not counted: nearly all bodies are shorter.
+/// The number of bytes of each body that are not counted. Nearly all bodies are shorter.
 const SMALL: usize = 16 << 10;
 
-/// All that is in memory.
+/// The budget shared by all request bodies in memory.
 pub(crate) struct BodyBudget {
     most: usize,
     most_of_one: usize,
@@ -26,7 +26,7 @@ struct BudgetUse {
 }
 
 impl BodyBudget {
-    /// `longest` is that of one body, bytes: eight of them fit at once, two of one caller.
+    /// `longest` is the maximum length of one body, in bytes. Eight such bodies fit at once, two per caller.
     pub(crate) fn new(longest: usize) -> Arc<Self> {
         Arc::new(Self {
             most: longest.saturating_mul(8),
@@ -39,7 +39,7 @@ impl BodyBudget {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A body of `caller`'s, of which nothing has come.
+    /// Starts an empty body for `caller`.
     pub(crate) fn begin(self: &Arc<Self>, caller: Arc<str>) -> BufferedBody {
         BufferedBody {
             bodies: Arc::clone(self),
@@ -50,7 +50,7 @@ impl BodyBudget {
     }
 }
 
-/// A body in memory. It counts until it is dropped.
+/// A body in memory. It counts against the budget until it is dropped.
 pub(crate) struct BufferedBody {
     bodies: Arc<BodyBudget>,
     caller: Arc<str>,
@@ -59,7 +59,7 @@ pub(crate) struct BufferedBody {
 }
 
 impl BufferedBody {
-    /// Takes more of it up; false where there is no room for that now.
+    /// Appends `piece`. Returns false if the budget has no room for it.
     pub(crate) fn take(&mut self, piece: &Bytes) -> bool {
         let length = self.content.len() + piece.len();
         let more = length.saturating_sub(SMALL) - self.counted;
@@ -83,12 +83,12 @@ impl BufferedBody {
         true
     }
 
-    /// Lets the bytes go: what was made of them takes their room.
+    /// Frees the bytes but keeps their share of the budget, for the value that was parsed from them.
     pub(crate) fn forget_content(&mut self) {
         self.content = Vec::new();
     }
 
-    /// Bytes received.
+    /// The number of bytes received.
     pub(crate) const fn len(&self) -> usize {
         self.content.len()
     }
@@ -137,11 +137,11 @@ mod tests {
         };
         assert!(come("a", LONGEST) && come("a", LONGEST));
         assert!(!come("a", LONGEST / 2));
-        assert!(come("a", SMALL), "what is small always gets in");
+        assert!(come("a", SMALL), "a small body is always accepted");
         for who in ["b", "c", "d"] {
             assert!(come(who, LONGEST) && come(who, LONGEST));
         }
-        // What was not counted of each leaves a little.
+        // The uncounted bytes of each body leave some room, but not enough.
         assert!(!come("e", LONGEST));
         kept.clear();
         assert!(bodies.held().all == 0 && bodies.held().by_caller.is_empty());

@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Milliseconds that sent data may stay unacknowledged at the other end (TCP_USER_TIMEOUT, tcp(7)).
 const UNREAD_MILLISECONDS: u32 = 60_000;
 
-/// Why an address cannot be listened on.
+/// An error of listening on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// A TCP address.

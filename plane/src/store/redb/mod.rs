@@ -1,6 +1,6 @@
-//! The engine of the store: everything that knows redb.
+//! The engine of the store: all code that depends on redb.
 //!
-//! Owns the open file, its schema and migrations, rows of bytes, the one writer with its jobs, and backups. The rows of
+//! Owns the open file, its schema and migrations, raw rows, the single writer and its jobs, and backups. The rows of
 //! each entity are in [`tables`]. It must not hold business rules.
 
 pub(super) mod backup;

@@ -1,4 +1,4 @@
-//! `POST /api/logout` and `POST /api/password`: one's own session and password.
+//! `POST /api/logout` and `POST /api/password`: the caller's own sessions and password.
 
 use axum::http::StatusCode;
 use wgctl::api::PasswordChange;
@@ -14,8 +14,8 @@ pub(crate) async fn logout(person: Person) -> Result<StatusCode, Failure> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A stolen token alone must not be enough to take the account over: the password is asked again,
-/// and wrong ones count as failed logins.
+/// A stolen token alone must not be enough to take over the account: the current password is required,
+/// and wrong passwords count as failed logins.
 pub(crate) async fn change_password(
     person: Person,
     Json(body, ..): Json<PasswordChange>,
@@ -30,7 +30,7 @@ pub(crate) async fn change_password(
         fleet
             .login_failed(email, person.caller.ip, person.caller.request)
             .await?;
-        return Err(Kind::InvalidField.field("current_password", "this is not your password now"));
+        return Err(Kind::InvalidField.field("current_password", "this is not your current password"));
     }
     let hash = passwords.hash(new).await?;
     fleet.change_password(&person.caller, account, hash).await?;

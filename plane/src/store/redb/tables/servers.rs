@@ -18,7 +18,7 @@ fn id_key(id: &ServerId) -> &[u8] {
     id.as_str().as_bytes()
 }
 
-/// Returns all rows of a table by their servers' ids.
+/// Returns all rows of a table, keyed by server id.
 fn by_id<T: DeserializeOwned>(rows: &impl Rows, table: Table) -> Result<HashMap<Vec<u8>, T>, StoreError> {
     let mut found = HashMap::new();
     rows.visit(table, Span::under(&[]), Order::Up, |id, value| {
@@ -45,7 +45,7 @@ impl<R: Rows> ReadServers for R {
         let states = self.servers()?.into_iter().map(|server| {
             let id = id_key(&server.id);
             let ledger = ledgers.remove(id);
-            let ledger = ledger.ok_or_else(|| StoreError::Corrupt(format!("ledgers: none of {}", server.id)))?;
+            let ledger = ledger.ok_or_else(|| StoreError::Corrupt(format!("ledgers: no row for {}", server.id)))?;
             Ok(ServerState {
                 ledger,
                 confirmation: confirmations.remove(id).unwrap_or_default(),

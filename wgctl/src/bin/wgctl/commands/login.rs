@@ -1,7 +1,7 @@
 //! `login` and `logout`.
 //!
 //! Owns the exchange of a password for a token. The password is asked for or read from stdin, and
-//! wiped; the token goes from the answer into its file.
+//! wiped; the token from the answer is written to its file.
 
 use clap::Args;
 use serde_json::json;
@@ -18,10 +18,10 @@ use crate::terminal::prompt;
 
 #[derive(Args)]
 pub(crate) struct Login {
-    /// The plane
+    /// The URL of the plane
     #[arg(value_name = "URL", value_parser = base_url)]
     url: Url,
-    /// The email to log in with; asked for when absent
+    /// The email to log in with; prompted for if omitted
     #[arg(long)]
     email: Option<String>,
     /// Read the password from the first line of stdin
@@ -32,7 +32,7 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
         let path = credentials::path()?;
-        // A repeated login keeps the trust anchor of the one before. A login that cannot be read is replaced.
+        // A repeated login keeps the trust anchor of the previous one. A saved login that is unreadable is replaced.
         let before = credentials::load(&path)
             .ok()
             .flatten()
@@ -76,17 +76,17 @@ impl Login {
 pub(crate) async fn logout(out: &Output) -> Result<(), Failure> {
     let path = credentials::path()?;
     let Some(login) = credentials::load(&path)? else {
-        return out.done("Nobody is logged in.\n");
+        return out.done("Not logged in.\n");
     };
     credentials::remove(&path)?;
     match end(&login).await {
-        // The plane no longer takes the token: that is what was wanted.
+        // The plane no longer takes the token: that is the desired result.
         Ok(()) => out.done(&format!("Logged out of {}.\n", login.url)),
         Err(Failure::Call(error)) if error.status() == Some(401) => {
             out.done(&format!("Logged out of {}.\n", login.url))
         }
         Err(failure) => Err(Failure::Local(format!(
-            "the login is forgotten here, but the plane was not told ({failure}): its token works until {}",
+            "the login was removed here, but not on the plane ({failure}): its token stays valid until {}",
             login.expires_at
         ))),
     }

@@ -89,7 +89,7 @@ fn view(statuses: &[Status], now: Timestamp) -> View {
     }
 }
 
-/// Why servers fail and what drifted on them, a line each.
+/// The failures of servers and the drift on them, one line each.
 fn reasons(statuses: &[Status]) -> String {
     let of = |status: &Status| {
         let drifted = status.drift.iter().map(drifted);

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// Light modules around the code.
 const QUIET_ZONE: usize = 4;
 
-/// Why there is no drawing.
+/// An error of drawing a QR code.
 #[derive(Debug, thiserror::Error)]
 #[error("a configuration of {0} bytes is too long for a QR code (at most 2953)")]
 pub(crate) struct TooLong(usize);

@@ -151,7 +151,7 @@ struct Round {
     view: View,
     at: Timestamp,
     before: Option<View>,
-    /// Why there is nothing newer.
+    /// The reason why there is nothing newer.
     away: Option<String>,
 }
 

@@ -15,7 +15,7 @@ const HEADER_LEN: usize = 16;
 /// `NLMSGERR_ATTR_MSG` (`linux/netlink.h`).
 const ERROR_MESSAGE: u16 = 1;
 
-/// Why a conversation failed.
+/// An error of a conversation with the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The kernel said no.

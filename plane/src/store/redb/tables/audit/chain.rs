@@ -1,6 +1,6 @@
 //! The rows of the audit log's chain: its head, the statement of removed records, and checkpoints.
 //!
-//! Owns the keys of those rows. It must not decide what the next record is: that is the model's (`audit_chain`).
+//! Owns the keys of those rows. It must not compute the next record: that belongs to the model (`audit_chain`).
 
 use wgctl::Timestamp;
 use wgctl::api::{AuditRecord, Head};
@@ -25,7 +25,7 @@ pub(super) fn read_chain(rows: &impl Rows) -> Result<Chain, StoreError> {
     let Some((_, value)) = newest.first() else {
         return Ok(Chain::default());
     };
-    // If the row of the head is lost, the newest record takes its place, so that no number is used twice.
+    // If the head's row is missing, the head is computed from the newest record, so that no number is used twice.
     let record: AuditRecord = parse(Table::Audit, value)?;
     let mut chain = Chain::default();
     chain.extend(&record);
@@ -43,7 +43,7 @@ pub(super) fn put_checkpoint(
     tx.put_json(Table::AuditCheckpoints, &head.id.to_be_bytes(), &checkpoint)
 }
 
-/// The error of a signature that failed.
+/// Returns the error for a failed signature.
 pub(super) fn signing_error(error: KeyRefused) -> StoreError {
     StoreError::Unavailable(format!("the audit log cannot be signed: {error}"))
 }

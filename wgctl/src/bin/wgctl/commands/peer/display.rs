@@ -56,7 +56,7 @@ fn state(peer: &Peer, now: Timestamp) -> String {
     }
 }
 
-/// Why hosts refuse peers, a line each.
+/// The reasons for which hosts refuse peers, one line each.
 fn reasons(peers: &[Peer]) -> String {
     let failed = |peer: &Peer| {
         let reason = peer.failed.as_ref()?;

@@ -43,7 +43,7 @@ struct Tally {
     end: Option<End>,
 }
 
-/// Why a run ended before its last name.
+/// The reason why a run ended before its last name.
 enum End {
     Interrupted,
     /// This would be said of every other name too.
