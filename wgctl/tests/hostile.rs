@@ -1,7 +1,7 @@
-//! Text from hostile hands: what the API's types take is one line of plain text, and a configuration
-//! that is made of it says what was meant and nothing else.
+//! Malicious text. Every value that the API's types accept is one line of plain text, and a configuration
+//! built from it contains the intended settings and nothing else.
 //!
-//! Owns the reading of a configuration as wg-quick(8) reads it, apart from the product's own parser.
+//! Owns a reader of configurations that follows wg-quick(8), independent of the product's own parser.
 
 // clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
@@ -19,7 +19,7 @@ use wgctl::config::PeerConfig;
 use wgctl::name::{Email, InterfaceName};
 use wgctl::{PeerId, PeerName, PresharedKey, PrivateKey, PublicKey, ServerId};
 
-/// What somebody would write who wants a line of their own, or to be read by another program.
+/// Pieces of text that could inject a line or reach another program.
 const PIECES: &[&str] = &[
     "\n",
     "\r",
@@ -92,7 +92,7 @@ fn hostile() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// The field as it should be, or in every third request something else.
+/// A valid value of the field in half of the cases, otherwise malicious text.
 fn field(right: &'static str) -> impl Strategy<Value = String> {
     prop_oneof![
         2 => Just(right.to_owned()),
@@ -101,7 +101,7 @@ fn field(right: &'static str) -> impl Strategy<Value = String> {
     ]
 }
 
-/// A text either is no `T`, or is one whose text is a plain line that is the same `T` again.
+/// Checks that `text` is either refused as a `T`, or prints as one plain line that parses to the same `T`.
 fn plain_or_refused<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(text: &str) -> Result<(), TestCaseError> {
     let Ok(value) = text.parse::<T>() else { return Ok(()) };
     let shown = value.to_string();
@@ -112,8 +112,8 @@ fn plain_or_refused<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(text: 
     Ok(())
 }
 
-/// `text` as bash's `read` and wg-quick's `parse_options` see it: lines end at `\n`, `#` begins a
-/// comment, a setting is what is left and right of the first `=`.
+/// Parses `text` like bash's `read` and wg-quick's `parse_options`: lines end at `\n`, `#` begins a
+/// comment, and the first `=` separates key and value.
 fn as_wg_quick_reads(text: &str) -> Vec<(String, String, String)> {
     let mut section = String::new();
     let mut settings = Vec::new();
@@ -133,7 +133,7 @@ fn joined<T: ToString>(values: &[T]) -> String {
     values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What a configuration of these values is meant to say.
+/// The settings that a configuration with these values must contain.
 fn meant(config: &PeerConfig) -> Vec<(String, String, String)> {
     let settings = [
         (
@@ -166,7 +166,7 @@ fn meant(config: &PeerConfig) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// What agent and plane make of a server and a client that were taken.
+/// The configuration that the agent and the plane build from an accepted server and client.
 fn configuration(server: NewServer, client: NewPeer) -> Option<PeerConfig> {
     Some(PeerConfig {
         name: client.name?,
@@ -244,14 +244,14 @@ proptest! {
         plain_or_refused::<PeerId>(&text)?;
     }
 
-    /// Endpoints are never handed to a shell or resolver of ours (openwrt/luci #7452); still no
-    /// character of theirs means anything to one.
+    /// The product passes endpoints to no shell or resolver of its own (openwrt/luci #7452). Still, no
+    /// character of an accepted endpoint is special to either.
     #[test]
     fn an_endpoint_is_letters_digits_and_little_else(text in field("vpn.example.com:51820")) {
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             let known = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
             prop_assert!(endpoint.to_string().chars().all(known), "{endpoint}");
-            prop_assert!(!endpoint.host().starts_with('-'), "a flag to some program");
+            prop_assert!(!endpoint.host().starts_with('-'), "a program could read the host as an option");
         }
     }
 
@@ -285,8 +285,7 @@ fn a_name_that_looks_like_settings_is_a_comment_and_stays_one() {
     }
 }
 
-/// GHSA and CVE of mass assignment (CVE-2026-29195, CVE-2026-27899): what a request does not have,
-/// nobody can set.
+/// Mass assignment (CVE-2026-29195, CVE-2026-27899): fields that a request does not have cannot be set.
 #[test]
 fn fields_that_a_request_does_not_have_are_refused() {
     let with = |mut body: Value, field: &str| {
@@ -321,7 +320,7 @@ fn fields_that_a_request_does_not_have_are_refused() {
         let user = json!({"email": "ops@example.com", "password": "correct horse", "role": "viewer"});
         assert!(serde_json::from_value::<NewUser>(with(user, field)).is_err(), "{field}");
     }
-    // Newer agents may say more; nobody's number is more than a number.
+    // Reports of newer agents may have more fields. Counters must be unsigned integers.
     let report = json!({"server_id": "a", "peers": 1, "transfer_rx": 1, "transfer_tx": 1});
     assert!(serde_json::from_value::<Report>(with(report.clone(), "later")).is_ok());
     for huge in [json!(-1), json!(1.5), json!("1"), json!(18_446_744_073_709_551_616.0)] {

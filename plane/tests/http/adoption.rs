@@ -1,4 +1,4 @@
-//! Adoption: an interface that exists is recorded as it is, wholly or not at all.
+//! Adoption: an existing interface is imported as it is, completely or not at all.
 
 use serde_json::{Value, json};
 use wgctl::{PeerId, PrivateKey, PublicKey};
@@ -19,7 +19,7 @@ fn adoption(peers: &[Value]) -> Value {
     json!({"public_key": key(), "listen_port": 51999, "peers": peers})
 }
 
-/// A plane with a server that awaits adoption: the admin's token and the agent's.
+/// A plane with a server that awaits adoption, the admin's token and the agent's token.
 fn awaiting() -> (TestPlane, String, String) {
     let plane = TestPlane::start();
     let admin = plane.admin();
@@ -32,7 +32,7 @@ fn awaiting() -> (TestPlane, String, String) {
     (plane, admin, token)
 }
 
-/// All that people can see of the server.
+/// Everything the API shows of the server.
 fn seen(plane: &TestPlane, admin: &str) -> [Value; 3] {
     [
         "/api/servers/los-angeles",
@@ -59,11 +59,11 @@ fn an_adoption_is_planned_without_a_trace_then_made_once_however_often_it_is_sen
     assert_eq!(seen(&plane, &admin), before, "a dry run leaves no trace");
 
     let made = plane.post(PATH, &token, &wanted).expect(200);
-    assert_eq!(made, planned, "what was planned is what was done");
+    assert_eq!(made, planned, "the adoption must match its dry run");
     assert_eq!(
         plane.post(PATH, &token, &wanted).expect(200),
         made,
-        "an answer that got lost is given again"
+        "a repeated request gets the same answer"
     );
     let [server, clients, audit] = seen(&plane, &admin);
     assert_eq!(
@@ -110,7 +110,7 @@ fn an_adoption_is_planned_without_a_trace_then_made_once_however_often_it_is_sen
     plane.post(PATH, &token, &more).problem(409, "adoption_not_awaited");
     let free = json!({"name": "next", "publicKey": key(), "presharedKey": false});
     let next = plane.post("/api/wg-clients/los-angeles", &admin, &free).expect(201);
-    assert_eq!(next["address"], "10.8.0.4", "imported addresses are taken");
+    assert_eq!(next["address"], "10.8.0.4", "imported addresses are not assigned again");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! An agent without a kernel: it speaks the protocol over HTTP and keeps peers in memory.
+//! A fake agent without a kernel: it speaks the protocol over HTTP and keeps peers in memory.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ struct Host {
     revision: u64,
 }
 
-/// A running agent.
+/// A running fake agent.
 pub(crate) struct FakeAgent {
     host: Arc<Mutex<Host>>,
     stop: Arc<AtomicBool>,
@@ -32,12 +32,12 @@ pub(crate) struct FakeAgent {
 }
 
 impl FakeAgent {
-    /// Starts it and waits until it has the server's desired state and the stock of prekeys is filled.
+    /// Starts the agent and waits until it has the server's desired state and the stock of prekeys is filled.
     pub(crate) fn start(address: SocketAddr, token: &str) -> Self {
         Self::in_other_hands(address, token, "")
     }
 
-    /// Like [`FakeAgent::start`], with something behind each configuration that nobody asked for.
+    /// A compromised agent: like [`FakeAgent::start`], but appends `appendix` to each configuration.
     pub(crate) fn in_other_hands(address: SocketAddr, token: &str, appendix: &'static str) -> Self {
         let host = Arc::new(Mutex::new(Host::default()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -70,12 +70,12 @@ impl FakeAgent {
         self.host.lock().expect("the agent lives")
     }
 
-    /// The peer as the agent has it.
+    /// The peer as the agent has applied it.
     pub(crate) fn peer(&self, id: &str) -> Option<Peer> {
         self.host().peers.get(&id.parse().expect("an id")).cloned()
     }
 
-    /// Ends it after the poll it holds.
+    /// Stops the agent after its current poll.
     pub(crate) fn stop(mut self) {
         self.end();
     }
@@ -134,7 +134,7 @@ impl Link {
         }
     }
 
-    /// None once the plane is gone or the server is.
+    /// Polls for the desired state. `None` once the plane has stopped or the server is removed.
     fn poll(&self, revision: u64, incarnation: Option<Incarnation>) -> Option<Desired> {
         let known = incarnation
             .map(|life| format!("&incarnation={life}"))
@@ -182,10 +182,10 @@ pub(crate) fn prekey() -> Prekey {
     }
 }
 
-/// What a sealed key of this agent begins with, where a nonce would be.
+/// The first bytes of each key that this agent seals, in place of a nonce.
 pub(crate) const NONCE: [u8; 24] = [7; 24];
 
-/// Nonce, 32 bytes of ciphertext, tag: only the form is that of a real agent.
+/// Nonce, 32 bytes of ciphertext, tag. Only the layout is that of a real agent; the key is not encrypted.
 fn seal(key: &[u8; 32]) -> Sealed {
     let hidden = key.map(|byte| byte ^ 7);
     Sealed([&NONCE[..], &hidden, &[7; 16]].concat())

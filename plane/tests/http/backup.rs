@@ -1,4 +1,4 @@
-//! Everything out and in again: of one moment, whole or not at all, and nothing old comes alive.
+//! Backup and restore: a consistent snapshot, restored completely or not at all, that revives no ended session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ fn local(plane: &TestPlane, path: &str) -> Value {
     request("GET", path).send_local(&plane.socket()).expect(200)
 }
 
-/// Everything that can be listed.
+/// Servers, peers, users and history as the API lists them.
 fn lists(plane: &TestPlane) -> Value {
     let servers = local(plane, "/api/servers");
     let clients: BTreeMap<_, _> = servers
@@ -63,7 +63,7 @@ fn new_peer(name: &str) -> Value {
     json!({"name": name, "publicKey": key, "presharedKey": false})
 }
 
-/// The backup with something else in one record of its audit log. Its sum is right.
+/// The backup with one record of its audit log altered and a correct checksum.
 fn forged(backup: &[u8], number: u64) -> Vec<u8> {
     let mut reader = Reader::begin(backup).unwrap();
     let mut writer = Writer::begin(Vec::new(), reader.header()).unwrap();
@@ -140,17 +140,20 @@ fn a_backup_is_private_whole_and_recorded_in_itself() {
             "plane.redb".into(),
             "session.keys".into()
         ]),
-        "no copy is left"
+        "no copy of the backup is left behind"
     );
     for file in ["jwt.key", "audit.key"] {
         let key = std::fs::read(plane.state_dir().join(file)).unwrap();
         assert!(
             !answer.body.windows(32).any(|window| window == key),
-            "no key is in it: {file}"
+            "the backup must not contain {file}"
         );
     }
     let keys: Value = serde_json::from_slice(&std::fs::read(plane.state_dir().join("session.keys")).unwrap()).unwrap();
-    assert!(!holds(keys[0]["secret"].as_str().unwrap()), "nor is the signing key");
+    assert!(
+        !holds(keys[0]["secret"].as_str().unwrap()),
+        "the backup must not contain the signing key"
+    );
 }
 
 #[test]
@@ -188,12 +191,12 @@ fn another_plane_restored_from_it_lists_the_same() {
     assert_eq!((restored.servers, restored.peers, restored.users), (2, 40, 2));
     assert_eq!(lists(&second), before.0, "0 differences");
     let log = audit(&second);
-    assert_eq!(log[1..], before.1, "the log is the backup's, and the restore on top");
+    assert_eq!(log[1..], before.1, "the log is the backup's, followed by the restore");
     assert_eq!(log[0]["action"], "database_restored");
     second.get("/api/servers", &known_there).problem(401, "unauthorized");
     second.get("/api/servers", &admin).problem(401, "unauthorized");
     second.login("ops@example.com");
-    // What is free and what is not is known as before.
+    // Free and assigned addresses are the same as before.
     let made = request("POST", CLIENTS)
         .json(&new_peer("next"))
         .send_local(&second.socket())
@@ -212,7 +215,7 @@ fn a_backup_taken_while_16_writers_write_is_of_one_moment() {
         plane.post("/api/servers", &admin, &body).expect(201);
     }
     let stop = AtomicBool::new(false);
-    // What each writer has begun, and what was acknowledged.
+    // Requests that each writer has started, and those that were acknowledged.
     let begun: Vec<_> = (0..WRITERS).map(|_| AtomicUsize::new(0)).collect();
     let acknowledged: Vec<_> = (0..WRITERS).map(|_| AtomicUsize::new(0)).collect();
     let counts = |of: &[AtomicUsize]| of.iter().map(|count| count.load(Ordering::SeqCst)).collect::<Vec<_>>();
@@ -235,7 +238,7 @@ fn a_backup_taken_while_16_writers_write_is_of_one_moment() {
         }
         let mut backups = Vec::new();
         for round in 1..=4 {
-            until("the writers write", || {
+            until("the writers to make progress", || {
                 counts(&acknowledged)
                     .iter()
                     .all(|count| *count >= round * 5)
@@ -273,7 +276,7 @@ fn a_backup_taken_while_16_writers_write_is_of_one_moment() {
             );
             assert!(
                 (0..has).all(|n| names.contains(&format!("{prefix}{n}"))),
-                "the first {has}, none left out"
+                "the backup must hold the first {has} peers without gaps"
             );
         }
         consistent(&other, &names);
@@ -281,7 +284,7 @@ fn a_backup_taken_while_16_writers_write_is_of_one_moment() {
     println!("fault: backup under {WRITERS} writers | runs 4 | lost 0 | 0 differences between tables");
 }
 
-/// Audit log, peers, revisions and addresses tell the same story.
+/// Checks that the audit log, peers, revisions and addresses agree.
 fn consistent(plane: &TestPlane, names: &BTreeSet<String>) {
     let log = request("GET", "/api/audit/export").send_local(&plane.socket());
     let made: BTreeSet<String> = log
@@ -290,10 +293,7 @@ fn consistent(plane: &TestPlane, names: &BTreeSet<String>) {
         .filter(|line| line.contains(",wg_client_created,"))
         .map(|line| line.split(',').nth(3).unwrap().split('/').nth(1).unwrap().to_owned())
         .collect();
-    assert_eq!(
-        &made, names,
-        "every peer has its audit record, and every record its peer"
-    );
+    assert_eq!(&made, names, "peers and audit records must match one to one");
     let statuses = local(plane, "/api/statuses");
     for status in statuses.as_array().unwrap() {
         let server = status["server_id"].as_str().unwrap();
@@ -301,7 +301,7 @@ fn consistent(plane: &TestPlane, names: &BTreeSet<String>) {
         let clients = clients.as_array().unwrap();
         assert_eq!(status["desired_revision"], clients.len() + 1, "{status}");
         let addresses: BTreeSet<_> = clients.iter().map(|client| client["address"].to_string()).collect();
-        assert_eq!(addresses.len(), clients.len(), "no address is given twice");
+        assert_eq!(addresses.len(), clients.len(), "no address is assigned twice");
         let path = format!("/api/wg-clients/{server}");
         let next = request("POST", &path)
             .json(&new_peer("next"))
@@ -309,7 +309,7 @@ fn consistent(plane: &TestPlane, names: &BTreeSet<String>) {
             .expect(201);
         assert!(
             !addresses.contains(&next["address"].to_string()),
-            "what is free is free"
+            "the next address must be free"
         );
     }
 }
@@ -337,7 +337,7 @@ fn what_is_no_whole_backup_changes_nothing() {
         .json(&json!({}))
         .send_local(&plane.socket())
         .problem(415, "unsupported_media_type");
-    // One that breaks off on the way.
+    // An upload that breaks off.
     let announced = request("POST", "/api/restore")
         .header("Content-Type", MEDIA_TYPE)
         .header("Content-Length", &backup.len().to_string());
@@ -353,11 +353,11 @@ fn nothing_that_ended_since_the_backup_comes_alive() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
-    until("a peer with a key of the stock", || {
+    until("a peer to be created with a key of the stock", || {
         (plane.post(CLIENTS, &admin, &json!({"name": "kept"})).status == 201).then_some(())
     });
     let backup = back_up(&plane);
-    // Logged out, and in again: epochs the backup knows nothing of.
+    // Log out and in again: the backup does not contain these session epochs.
     assert_eq!(plane.post("/api/logout", &admin, &json!({})).status, 204);
     let later = plane.login("ops@example.com");
     let made = plane.post(CLIENTS, &later, &json!({"name": "later"})).expect(201);
@@ -366,18 +366,18 @@ fn nothing_that_ended_since_the_backup_comes_alive() {
         for token in [&admin, &later] {
             plane.get("/api/servers", token).problem(401, "unauthorized");
         }
-        // The log out that the backup does not know would count up to a session's epoch again.
+        // This logout must not reach an epoch that a session from after the backup already has.
         let fresh = plane.login("ops@example.com");
         assert_eq!(plane.post("/api/logout", &fresh, &json!({})).status, 204);
         for token in [&admin, &later, &fresh] {
             plane.get("/api/servers", token).problem(401, "unauthorized");
         }
     }
-    // The key that was given to a peer of the lost time is given to nobody else.
+    // The key of a peer that was created after the backup is not used again.
     let fresh = plane.login("ops@example.com");
     let ids: Vec<Value> = (0..40)
         .map(|n| {
-            until("the agent fills the stock", || {
+            until("the agent to fill the stock", || {
                 let answer = plane.post(CLIENTS, &fresh, &json!({"name": format!("new-{n}")}));
                 (answer.status == 201).then(|| answer.json())
             })
@@ -385,7 +385,7 @@ fn nothing_that_ended_since_the_backup_comes_alive() {
         .map(|peer| peer["publicKey"].clone())
         .collect();
     assert!(!ids.contains(&made["publicKey"]));
-    until("the agent forgets the lost peer", || {
+    until("the agent to remove the lost peer", || {
         agent.peer(made["id"].as_str().unwrap()).is_none().then_some(())
     });
 }
@@ -416,23 +416,31 @@ fn agents_that_hold_a_poll_get_the_restored_state_at_once() {
             let began = Instant::now();
             (poll(3, &old_life, 25), began.elapsed())
         });
-        until("the poll is held", || (plane_polls(&plane) >= 2).then_some(()));
+        until("the poll to be held", || (plane_polls(&plane) >= 2).then_some(()));
         restore(&plane, &backup);
         held.join().unwrap()
     });
-    assert!(held.1 < Duration::from_secs(20), "it was woken: {:?}", held.1);
+    assert!(
+        held.1 < Duration::from_secs(20),
+        "the restore must wake the poll: {:?}",
+        held.1
+    );
     let next = poll(3, &old_life, 25);
-    assert_ne!(next["incarnation"], old_life.as_str(), "a new life");
+    assert_ne!(
+        next["incarnation"],
+        old_life.as_str(),
+        "a restore starts a new incarnation"
+    );
     assert_eq!(
         (&next["revision"], &next["change"]["kind"]),
         (&json!(2), &json!("snapshot")),
         "{next}"
     );
-    until("the agent has the restored state", || {
+    until("the agent to have the restored state", || {
         let has = |peer: &Value| agent.peer(peer["id"].as_str().unwrap()).is_some();
         (has(&kept) && !has(&lost)).then_some(())
     });
-    until("and the plane knows", || {
+    until("the plane to see the confirmation", || {
         let status = &local(&plane, "/api/statuses")[0];
         (status["applied_revision"] == status["desired_revision"]).then_some(())
     });
@@ -446,7 +454,7 @@ fn life(plane: &TestPlane, token: &str) -> String {
     desired["incarnation"].as_str().unwrap().to_owned()
 }
 
-/// How many connections the plane holds open now, by the kernel's table: the polls, and nothing else.
+/// The number of connections to the plane in the kernel's table. Only polls are open at that point.
 fn plane_polls(plane: &TestPlane) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let local = format!("0100007F:{:04X}", plane.address.port());

@@ -1,4 +1,4 @@
-//! A blocking HTTP client that hides nothing: what is sent is what the test wrote.
+//! A blocking HTTP client that sends exactly the bytes that the test wrote.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// An answer.
+/// A parsed HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -36,14 +36,14 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?} {:?}", self.text()))
     }
 
-    /// The JSON of an answer that must have this status.
+    /// The JSON body of an answer; panics unless the answer has this status.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The problem report's code, after checking that it is a whole one.
+    /// The problem report of the answer, after checking its status, its code and that it is complete.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
@@ -66,7 +66,7 @@ impl Answer {
     }
 }
 
-/// A request to be.
+/// A request under construction.
 #[derive(Clone)]
 pub(crate) struct Request {
     head: String,
@@ -116,7 +116,7 @@ impl Request {
         local.over(stream).expect("the plane answers")
     }
 
-    /// Sends only the beginning of a body, then no more. None when no answer comes.
+    /// Sends only the beginning of the body, then closes the sending side. `None` if no answer comes.
     pub(crate) fn send_and_close(&self, address: SocketAddr, beginning: &[u8]) -> Option<Answer> {
         let mut stream = TcpStream::connect(address).expect("the plane listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -130,7 +130,7 @@ impl Request {
 
     fn over(&self, mut stream: impl Read + Write) -> std::io::Result<Answer> {
         stream.write_all(format!("{}\r\n", self.head).as_bytes())?;
-        // A body that is refused by its announced length is not read to its end.
+        // The plane does not read a body whose announced length it refuses.
         let _ = stream.write_all(&self.body);
         let mut bytes = Vec::new();
         match stream.read_to_end(&mut bytes) {
@@ -143,7 +143,7 @@ impl Request {
     }
 }
 
-/// None for an answer that broke off.
+/// Parses an answer; `None` if it is incomplete.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -180,19 +180,19 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// All that comes until the plane closes.
+/// Everything that arrives until the plane closes the connection.
 pub(crate) fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the plane does not close"),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the plane does not close the connection"),
         _ => bytes,
     }
 }
 
-/// What comes for these bytes, until the plane closes.
+/// Sends these bytes and returns everything that arrives until the plane closes the connection.
 pub(crate) fn said(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(address);
-    // One that is refused is not read to its end.
+    // The plane does not read a refused request to its end.
     let _ = stream.write_all(bytes);
     rest(&mut stream)
 }
@@ -202,7 +202,7 @@ pub(crate) fn answer(address: SocketAddr, text: &str) -> Answer {
     parse(&bytes).unwrap_or_else(|| panic!("{text:?}: {:?}", String::from_utf8_lossy(&bytes)))
 }
 
-/// Whether the plane has closed the connection, which has nothing more to say.
+/// Returns true if the plane has closed the connection. Assumes that no data is waiting to be read.
 pub(crate) fn is_closed(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let outcome = (&*stream).read(&mut [0; 64]);

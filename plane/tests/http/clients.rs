@@ -1,4 +1,4 @@
-//! Peers: made, seen, changed and removed, with an agent and without.
+//! Peers: creation, display, changes and removal, with and without an agent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn path(client: &Value) -> String {
 
 #[test]
 fn a_peer_lives_from_creation_to_removal() {
-    // An agent on a busy machine takes its time.
+    // An agent on a busy machine may be slow.
     let plane = TestPlane::start_with(|config| config.apply_timeout = Duration::from_secs(60));
     let admin = plane.admin();
     let agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -67,7 +67,7 @@ fn a_peer_lives_from_creation_to_removal() {
         )
         .expect(200);
     assert_eq!(renamed["name"], "alice's phone");
-    // Null is no way to say that something stays.
+    // Null does not mean "leave unchanged".
     for field in ["name", "enabled", "allowedIPs", "serverAllowedIPs", "dns"] {
         let refused = plane.patch(&path(&client), &admin, &json!({field: null}));
         assert_eq!(refused.problem(422, "invalid_field")["field"], field);
@@ -142,7 +142,7 @@ fn without_its_agent_a_server_takes_decisions_and_no_new_keys() {
     plane
         .post(CLIENTS, &admin, &json!({"name": "early"}))
         .problem(503, "agent_offline");
-    // One that brings its own key and wants no preshared key needs nothing of the agent.
+    // A peer with its own public key and without a preshared key does not need the agent.
     let key = PrivateKey::generate().unwrap().public_key().to_string();
     let own = json!({"name": "own-key", "publicKey": key, "presharedKey": false});
     let client = plane.post(CLIENTS, &admin, &own).expect(201);
@@ -194,7 +194,7 @@ fn a_configuration_is_a_file_and_a_code_and_each_sight_is_recorded() {
     assert_eq!(log[0]["target"], "los-angeles/Zoë's \"phone\"");
 }
 
-/// CVE-2026-72603 by another door: the host, or its token alone, is in other hands.
+/// CVE-2026-72603 by another route: an attacker controls the host, or only its token.
 #[test]
 fn cve_2026_72603_an_agent_writes_nothing_into_a_configuration_that_was_not_asked_for() {
     for appendix in [
@@ -217,7 +217,11 @@ fn cve_2026_72603_an_agent_writes_nothing_into_a_configuration_that_was_not_aske
         let looks = plane
             .get("/api/audit?action=wg_client_config_viewed", &admin)
             .expect(200);
-        assert_eq!(looks, json!([]), "nothing was seen: {appendix}");
+        assert_eq!(
+            looks,
+            json!([]),
+            "no view of the configuration may be recorded: {appendix}"
+        );
     }
 }
 
@@ -270,7 +274,7 @@ fn sixty_four_creations_at_once_all_succeed_apart() {
         (distinct("id"), distinct("address"), distinct("publicKey")),
         (64, 64, 64)
     );
-    until("all to reach the agent", || {
+    until("all peers to reach the agent", || {
         made.iter()
             .all(|client| agent.peer(client["id"].as_str().unwrap()).is_some())
             .then_some(())

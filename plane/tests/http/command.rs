@@ -1,4 +1,4 @@
-//! The plane's command: what it prints, how it ends.
+//! The plane's command line: its output and its exit codes.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;

@@ -1,5 +1,6 @@
-//! The served OpenAPI document, as the tests read it: its operations, and an oracle of ours-not-at-all
-//! (a JSON Schema validator) that holds every answer of every test to it.
+//! The served OpenAPI document as the tests read it: its operations and its schemas.
+//!
+//! An independent JSON Schema validator checks every answer of every test against the document.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,17 +11,17 @@ use serde_json::Value;
 
 use crate::client::Answer;
 
-/// Where the document stands for the validator.
+/// The URL under which the validator knows the document.
 const PLACE: &str = "http://plane/openapi.json";
 
-/// How any request may be refused by its head alone, whatever it asks for: an address that is too
-/// long, another host's, a head that is too large.
+/// Statuses that refuse any request by its head alone, regardless of the operation: the URI is too long,
+/// the host is not the plane's, the head is too large.
 const HEAD: [u16; 3] = [414, 421, 431];
 
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(sentrazone_plane::openapi()).expect("the document is JSON"));
 
-/// One method on one path.
+/// One operation of the document: a method on a path.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation {
     pub(crate) method: &'static str,
@@ -43,7 +44,7 @@ impl Operation {
             .is_some()
     }
 
-    /// The status of its success; none for what is always refused.
+    /// The status of a successful answer. `None` if the operation always refuses.
     pub(crate) fn success(&self) -> Option<u16> {
         let statuses = self.described["responses"].as_object().expect("responses").keys();
         statuses
@@ -51,12 +52,12 @@ impl Operation {
             .find(|s| (200..300).contains(s))
     }
 
-    /// Its path, with something of every name that there is not.
+    /// The path, with a name or id that does not exist for each parameter.
     pub(crate) fn absent(&self) -> String {
         self.filled("nowhere", "11111111-2222-4333-8444-555555555555")
     }
 
-    /// Its path with this server, and this id for everything else.
+    /// The path with this server, and with this id for every other parameter.
     pub(crate) fn filled(&self, server: &str, id: &str) -> String {
         self.path
             .replace("{server}", server)
@@ -90,7 +91,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     found
 }
 
-/// The operation of a request: names in the path match one part, and one that is spelled out wins.
+/// The operation of a request. A path parameter matches one segment; a literal segment takes precedence.
 fn operation_of(method: &str, path: &str) -> Option<Operation> {
     let parts: Vec<&str> = path.split('/').collect();
     let matches = |operation: &Operation| {
@@ -101,13 +102,13 @@ fn operation_of(method: &str, path: &str) -> Option<Operation> {
     let mut found: Vec<Operation> = operations().into_iter().filter(matches).collect();
     found.sort_by_key(|operation| operation.path.matches('{').count());
     let spelled = found.first()?.path;
-    // The router knows a path before it knows a method.
+    // The router matches the path before the method.
     found
         .into_iter()
         .find(|operation| operation.path == spelled && operation.method.eq_ignore_ascii_case(method))
 }
 
-/// What the validator has compiled; each thread its own, for it may not leave its thread.
+/// The compiled schemas. One instance per thread, because the validator cannot move between threads.
 struct Oracle {
     compiler: Compiler,
     schemas: Schemas,
@@ -149,12 +150,12 @@ impl Oracle {
     }
 }
 
-/// Whether `value` is as the schema at `pointer` of the document says.
+/// Validates `value` against the schema at `pointer` of the document.
 pub(crate) fn is_true(pointer: &str, value: &Value) -> Result<(), String> {
     ORACLE.with_borrow_mut(|oracle| oracle.check(pointer, value))
 }
 
-/// Whether an example of `operation` is as its schema says.
+/// Validates the example of `operation` at `place` against its schema.
 pub(crate) fn example_is_true(operation: &Operation, place: &str) -> Result<(), String> {
     let content = operation.described.pointer(place).expect("the place is there");
     let example = content.get("example").ok_or("no example")?;
@@ -165,7 +166,7 @@ pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// Holds an answer to the document: its status, headers, media type and body are described.
+/// Checks an answer against the document: its status, headers, media type and body must be described.
 #[track_caller]
 pub(crate) fn check(head: &str, answer: &Answer) {
     let mut words = head.split(' ');
@@ -189,14 +190,17 @@ pub(crate) fn check(head: &str, answer: &Answer) {
         answer.status,
         String::from_utf8_lossy(&answer.body)
     );
-    // What is wrong with the head is told before it is known which operation was meant.
+    // Errors in the head are reported before the operation is known.
     if HEAD.contains(&answer.status) {
         let problem = format!("{PLACE}#/components/schemas/Problem");
         is_true(&problem, &answer.json()).unwrap_or_else(|error| panic!("{shown}: {error}"));
         return;
     }
     let response = &operation.described["responses"][answer.status.to_string()];
-    assert!(response.is_object(), "this status is not described: {shown}");
+    assert!(
+        response.is_object(),
+        "the document does not describe this status: {shown}"
+    );
     for (name, header) in response["headers"].as_object().expect("headers") {
         let component = header["$ref"]
             .as_str()
@@ -206,7 +210,7 @@ pub(crate) fn check(head: &str, answer: &Answer) {
         assert!(!required || answer.header(name).is_some(), "no {name}: {shown}");
     }
     let Some(content) = response.get("content") else {
-        assert!(answer.body.is_empty(), "no body is described: {shown}");
+        assert!(answer.body.is_empty(), "the document describes no body: {shown}");
         return;
     };
     let media_type = answer.header("content-type").unwrap_or_default();
@@ -216,7 +220,7 @@ pub(crate) fn check(head: &str, answer: &Answer) {
     );
     if media_type.ends_with("json") {
         let place = format!("/responses/{}/content/{}/schema", answer.status, escaped(media_type));
-        // An answer that was cut on purpose cannot be read to its end.
+        // The body of an answer that a test cut off cannot be parsed.
         if let Ok(body) = serde_json::from_slice(&answer.body) {
             is_true(&operation.pointer(&place), &body).unwrap_or_else(|error| panic!("{shown}: {error}"));
         }

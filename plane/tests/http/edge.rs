@@ -1,4 +1,4 @@
-//! What holds whatever is asked: errors, permissions, limits, the local socket, starting and stopping.
+//! Properties of every request: errors, permissions and limits; the local socket; startup and shutdown.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -39,7 +39,7 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
     bad("application/json", b"{\"id\":").problem(400, "malformed_json");
     bad("application/json; charset=utf-8", b"\xff\xfe").problem(400, "malformed_json");
     bad("application/json", &vec![b' '; 2 << 20]).problem(413, "body_too_large");
-    // Strangers have less to say.
+    // Unauthenticated callers have a smaller limit.
     let login = request("POST", "/api/login").header("Content-Type", "application/json");
     let login = login.body(vec![b' '; 17 << 10]).send(plane.address);
     login.problem(413, "body_too_large");
@@ -148,7 +148,7 @@ fn the_local_socket_knows_its_user() {
     request("POST", "/api/logout")
         .send_local(&plane.socket())
         .problem(403, "forbidden");
-    // A token says more than the connection.
+    // A token takes precedence over the local socket.
     let wrong = request("GET", "/api/users").token("x");
     wrong.send_local(&plane.socket()).problem(401, "unauthorized");
 }
@@ -188,7 +188,7 @@ fn stopping_answers_a_held_poll_at_once() {
     let mut plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
-    // All is confirmed and the stock is filled first: else there is news, and the poll is not held.
+    // Confirm the revision and fill the stock first. Otherwise there is news, and the poll is not held.
     let first = plane.get("/api/agent/desired", &token).expect(200);
     let wanted = first["prekeys_wanted"].as_u64().unwrap();
     let prekeys: Vec<_> = (0..wanted).map(|_| crate::agent::prekey()).collect();
@@ -201,8 +201,8 @@ fn stopping_answers_a_held_poll_at_once() {
         "/api/agent/desired?revision={}&incarnation={life}&wait=60",
         first["revision"]
     );
-    // A poll that has not reached the plane when it stops is not held and breaks off: try again.
-    let answer = until("a poll that is held when the plane stops", || {
+    // A poll that has not reached the plane before it stops fails instead of being held: try again.
+    let answer = until("a poll to be held when the plane stops", || {
         let (poll, address) = (request("GET", &query).token(&token), plane.address);
         let held = std::thread::spawn(move || poll.try_send(address));
         plane.get("/api/statuses", &admin).expect(200);

@@ -1,4 +1,4 @@
-//! Callers that take connections and give nothing, against the plane's own program.
+//! Floods of connections and logins against the real binary of the plane.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::client::{connect, is_closed, parse, request};
 use crate::plane::until;
 use crate::released::Released;
 
-/// An agent that has confirmed everything, so that its next poll is held.
+/// An agent that has confirmed the current revision, so that its next poll is held.
 struct Agent<'p> {
     plane: &'p Released,
     token: String,
@@ -46,7 +46,7 @@ impl<'p> Agent<'p> {
         Self { plane, token, query }
     }
 
-    /// Dials, is known by an answer, and polls; the poll has no answer yet.
+    /// Connects, authenticates with one answered request, then polls. The poll has no answer yet.
     fn poll(&self) -> TcpStream {
         let mut stream = connect(self.plane.address);
         let ask = |wait: u32| {
@@ -62,7 +62,7 @@ impl<'p> Agent<'p> {
     }
 }
 
-/// The answer, a JSON object, of a connection that goes on.
+/// The JSON object of the next answer on a connection that stays open.
 fn answered(poll: &mut TcpStream) -> Value {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"}") {
@@ -92,13 +92,13 @@ fn a_slowloris_costs_neither_agents_nor_admins_a_connection() {
     for agent in agents.iter().take(10) {
         for number in 0..50 {
             let mut stream = connect(plane.address);
-            // Heads without end, bodies without end, and nothing at all.
+            // Unfinished heads, unfinished bodies, and no data at all.
             let beginning: &[u8] = match number % 3 {
                 0 => b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow:",
                 1 => b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
                 _ => b"",
             };
-            // One that made way for another is gone already.
+            // The plane may have dropped this connection already.
             let _ = stream.write_all(beginning);
             slow.push(stream);
         }
@@ -109,17 +109,17 @@ fn a_slowloris_costs_neither_agents_nor_admins_a_connection() {
             .token(token)
             .send(plane.address)
             .expect(200);
-        // Another agent comes back in the middle of it, and is held.
+        // Meanwhile another agent reconnects, and its poll is held.
         drop(agent.poll());
         slowest = slowest.max(began.elapsed());
     }
     let open = slow.iter().filter(|stream| !is_closed(stream)).count();
     println!("500 slow connections: {open} held, the admin's slowest round took {slowest:?}");
-    assert!(open <= MOST / 2, "{open} strangers hold a connection");
+    assert!(open <= MOST / 2, "{open} unauthenticated connections are open");
     for stream in &held {
         assert!(!is_closed(stream), "an agent's poll was cut");
     }
-    // And they are still served: a change reaches a poll that was held all the while.
+    // The held polls are still served: a change reaches one of them.
     let change = json!({"mtu": 1300});
     request("PATCH", "/api/servers/server-0")
         .json(&change)
@@ -177,12 +177,12 @@ fn a_flood_of_logins_keeps_no_agent_waiting() {
     answered(&mut held);
 }
 
-/// GHSA-j65m-hv65-r264 was a limit that no program had wired in: this asks the program.
+/// GHSA-j65m-hv65-r264 was a limit that existed but was never enabled. This tests it in the real binary.
 #[test]
 fn ghsa_j65m_hv65_r264_one_address_takes_its_share_of_a_tls_plane_and_no_more() {
     let plane = Released::start("[tls]\nmode = \"self-signed\"\n[limits]\nmax_connections_per_address = 3\n");
     let streams: Vec<TcpStream> = (0..8).map(|_| connect(plane.address)).collect();
-    until("the oldest five make way", || {
+    until("the oldest five connections to be closed", || {
         let closed: Vec<bool> = streams.iter().map(is_closed).collect();
         (closed == [true, true, true, true, true, false, false, false]).then_some(())
     });
@@ -198,12 +198,12 @@ fn running_out_of_file_descriptors_ends_nothing() {
     let plane = Released::start_by(&["prlimit", "--nofile=64:64"], "");
     let agent = Agent::of(&plane, "los-angeles");
     let mut held = agent.poll();
-    // More than it has descriptors for; the kernel keeps them in its queue.
+    // More connections than file descriptors; the kernel keeps the rest in its queue.
     let streams: Vec<TcpStream> = (0..200).map(|_| connect(plane.address)).collect();
-    until("it runs out", || {
+    until("the plane to run out of descriptors", || {
         plane.log().contains("could not be accepted").then_some(())
     });
-    // Newcomers get through all the same, strangers making way.
+    // New connections are still served: the plane drops unauthenticated ones for them.
     request("GET", "/healthz").send(plane.address).expect(200);
     drop(streams);
     request("GET", "/api/servers").send_local(&plane.socket()).expect(200);

@@ -1,7 +1,7 @@
-//! Tokens that nobody was given: each kind that RFC 8725 and the advisories of others warn of.
+//! Forged tokens: each kind that RFC 8725 and the advisories of other projects warn of.
 //!
-//! Where a forgery needs the signing key, to show that the signature alone is not enough, it is read
-//! from the plane's own file.
+//! Some forgeries carry a valid signature, to show that the signature alone is not enough. They read the
+//! signing key from the plane's file.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -12,7 +12,7 @@ use wgctl::Timestamp;
 use crate::client::request;
 use crate::plane::TestPlane;
 
-/// What is known of an honest session, and the key that signed it.
+/// A genuine session, decoded, and the key that signed it.
 struct Known {
     token: String,
     header: Value,
@@ -58,9 +58,9 @@ impl Known {
         self.signed(&self.header, &claims.to_string())
     }
 
-    /// Rightly signed, under a header that says what the test likes.
+    /// A token with a valid signature and a header of the test's choice.
     fn signed(&self, header: &Value, claims: &str) -> String {
-        // The honest header as it is: the order of its fields is part of it.
+        // Keep the genuine header byte for byte: encoding it again could change the order of its fields.
         let header = match *header == self.header {
             true => self.part(0).to_owned(),
             false => BASE64.encode(header.to_string()),
@@ -91,7 +91,7 @@ impl Known {
     }
 }
 
-/// Headers that are none of ours, under a signature that would be good.
+/// Headers that the plane never issues, with a valid signature.
 fn headers(known: &Known) -> Vec<(&'static str, String)> {
     let jwk = json!({"kty": "oct", "k": BASE64.encode([7; 32]), "alg": "HS256"});
     let mut without_kid = known.header.clone();
@@ -143,7 +143,7 @@ fn headers(known: &Known) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Claims that are none of ours, under the honest header and a good signature.
+/// Claims that the plane never issues, with the genuine header and a valid signature.
 fn claims(known: &Known) -> Vec<(&'static str, String)> {
     let now = Timestamp::now().unix();
     let text = known.claims.to_string();
@@ -187,7 +187,7 @@ fn claims(known: &Known) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Signatures that are none.
+/// Invalid signatures.
 fn signatures(known: &Known) -> Vec<(&'static str, String)> {
     let (token, [header, payload, signature]) = (&known.token, [0, 1, 2].map(|at| known.part(at)));
     let message = format!("{header}.{payload}");
@@ -244,7 +244,7 @@ fn cve_2026_38651_a_forged_session_is_nobody() {
         assert_eq!(answer.status, 401, "{kind}: {}", answer.text());
         answer.problem(401, "unauthorized");
         let answer = plane.get("/api/agent/desired", token);
-        assert_eq!(answer.status, 401, "{kind}, to an agents' endpoint");
+        assert_eq!(answer.status, 401, "{kind}, at an endpoint for agents");
     }
     plane.get("/api/users", &known.token).expect(200);
 }
@@ -257,7 +257,7 @@ fn a_token_of_a_megabyte_is_refused_before_it_is_read() {
         "A".repeat(1 << 20),
         format!("{}.{}.x", known.part(0), "A".repeat(1 << 20)),
     ] {
-        // The head is refused, or the connection is closed under it.
+        // The plane refuses the head or closes the connection while it is sent.
         let answer = request("GET", "/api/users").token(&token).try_send(plane.address);
         assert!(answer.is_err() || answer.is_ok_and(|answer| (400..=431).contains(&answer.status)));
     }
@@ -304,7 +304,7 @@ fn cve_2026_38651_a_forged_agent_or_api_token_is_nobody() {
     }
     plane.get("/api/agent/desired", &agent).expect(200);
     plane.get("/api/servers", &api).expect(200);
-    // Each in the other's place.
+    // Each kind of token is refused in place of another.
     plane.get("/api/agent/desired", &api).problem(401, "unauthorized");
     plane.get("/api/agent/desired", &admin).problem(401, "unauthorized");
     plane.get("/api/servers", &agent).problem(401, "unauthorized");

@@ -1,4 +1,4 @@
-//! Requests that mean to be taken for something else.
+//! Malicious requests: smuggling, ambiguous lengths, protocol upgrades, forged methods, cross-site requests.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -34,7 +34,7 @@ fn what_hyper_refuses_by_itself_has_the_headers_of_every_answer() {
     }
 }
 
-/// RUSTSEC-2024-0332, RUSTSEC-2026-0258 and their kind: there is no HTTP/2 to flood.
+/// RUSTSEC-2024-0332, RUSTSEC-2026-0258 and similar: the plane does not serve HTTP/2.
 #[test]
 fn rustsec_2024_0332_http_2_is_not_spoken() {
     let plane = TestPlane::start();
@@ -45,7 +45,7 @@ fn rustsec_2024_0332_http_2_is_not_spoken() {
         .unwrap();
     assert!(rest(&mut stream).is_empty());
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
-    // Asking for it in HTTP/1.1 changes nothing either.
+    // An upgrade request over HTTP/1.1 is ignored as well.
     let upgrade = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n\
                    HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n";
     assert_eq!(answer(plane.address, upgrade).status, 200);
@@ -75,8 +75,8 @@ fn a_request_within_a_request_is_never_answered() {
         let request = post(&headers, body);
         answer(plane.address, &request).problem(400, "bad_request");
     }
-    // Both lengths: the chunks count and the connection ends (RFC 9112, section 6.3), so that nothing
-    // behind them is taken for a request, whichever of the two a proxy in front believes.
+    // With both headers, chunked encoding takes precedence and the connection is closed (RFC 9112, section 6.3).
+    // Nothing after the body is read as a request, whichever length a proxy in front uses.
     for headers in [
         format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", 5 + length),
         format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", 5 + length),
@@ -89,7 +89,7 @@ fn a_request_within_a_request_is_never_answered() {
             "{text}"
         );
     }
-    // Chunks that are none.
+    // Malformed chunks.
     for chunks in ["z\r\n", "-1\r\n", "ffffffffffffffffff\r\n", "1;\u{0}\r\nxx"] {
         let bytes = said(
             plane.address,
@@ -99,7 +99,7 @@ fn a_request_within_a_request_is_never_answered() {
         assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
         assert!(!text.contains(" 200 "), "{text}");
     }
-    // A body that is longer than announced is the next request, which is none.
+    // Bytes beyond the announced length are read as the next request, which is malformed.
     let text = said(plane.address, post("Content-Length: 2\r\n", "{}{}\r\n\r\n").as_bytes());
     let text = String::from_utf8(text).unwrap();
     assert_eq!(text.matches("HTTP/1.1 ").count(), 2, "{text}");
@@ -116,7 +116,7 @@ fn targets_and_methods_mean_only_what_they_say() {
             &format!("{line}\r\nHost: x\r\nConnection: close\r\n\r\n"),
         )
     };
-    // Absolute form is taken (RFC 9112, section 3.2.2), by its path.
+    // Absolute form is accepted (RFC 9112, section 3.2.2); the path decides.
     assert_eq!(line("GET http://plane.example.com/healthz HTTP/1.1").status, 200);
     line("GET http://plane.example.com/nowhere HTTP/1.1").problem(404, "not_found");
     for strange in [
@@ -131,7 +131,7 @@ fn targets_and_methods_mean_only_what_they_say() {
     assert_eq!(answer(plane.address, "GET /healthz HTTP/1.0\r\n\r\n").status, 200);
     answer(plane.address, "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n").problem(400, "bad_request");
     line("GET /healthz HTTP/1.1\r\nHost: y").problem(400, "bad_request");
-    // A method in a header is no method.
+    // Headers that override the method are ignored.
     plane.add_server(&admin, "los-angeles");
     for header in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
         let get = request("GET", "/api/servers/los-angeles").token(&admin);
@@ -149,7 +149,7 @@ fn other_peoples_pages_can_do_nothing() {
         .header("Access-Control-Request-Headers", "authorization, content-type")
         .send(plane.address);
     preflight.problem(405, "method_not_allowed");
-    // What a form or an image can send: no preflight asks before it.
+    // Requests that a form or an image can send without a preflight.
     let form = |kind: &str| {
         let post = origin(request("POST", "/api/users")).header("Content-Type", kind);
         post.body(r#"{"email":"x@example.com","password":"correct horse battery","role":"admin"}"#)

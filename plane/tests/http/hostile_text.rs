@@ -1,5 +1,5 @@
-//! Names, emails and reasons from hostile hands: refused, or exactly what was typed in lists, file
-//! names, codes, the audit log and its export.
+//! Malicious names, emails and failure reasons. They are refused, or appear exactly as entered in lists,
+//! file names, QR codes, the audit log and its export.
 
 use std::process::Command;
 
@@ -15,10 +15,10 @@ use crate::plane::TestPlane;
 
 const CLIENTS: &str = "/api/wg-clients/los-angeles";
 
-/// How many names are made up, beside those below.
+/// The number of generated names, in addition to the lists below.
 const MADE_UP: usize = 80;
 
-/// Names that are taken, and look like something else to some reader.
+/// Names that are accepted although some program could misread them.
 const TAKEN: &[&str] = &[
     "[Peer]",
     "PostUp = touch /tmp/owned",
@@ -41,7 +41,7 @@ const TAKEN: &[&str] = &[
     "..",
 ];
 
-/// Names that end a line, turn it round or hide in it.
+/// Names with line ends, bidirectional overrides or invisible characters. They are refused.
 const REFUSED: &[&str] = &[
     "a\nPostUp = touch /tmp/owned",
     "a\rb",
@@ -78,7 +78,7 @@ fn create(plane: &TestPlane, admin: &str, name: &str) -> Answer {
     plane.post(CLIENTS, admin, &json!({"name": name}))
 }
 
-/// The two file names of an RFC 6266 header with exactly these parameters.
+/// The two file names of an RFC 6266 `Content-Disposition` header, which must have exactly these parameters.
 fn file_names(disposition: &str) -> (String, String) {
     assert!(
         disposition.bytes().all(|byte| matches!(byte, 0x20..=0x7e)),
@@ -86,7 +86,7 @@ fn file_names(disposition: &str) -> (String, String) {
     );
     let rest = disposition.strip_prefix("attachment; filename=\"").unwrap();
     let (plain, encoded) = rest.split_once("\"; filename*=UTF-8''").unwrap();
-    // attr-char of RFC 5987, and its escapes.
+    // attr-char of RFC 5987, and percent escapes.
     assert!(
         encoded
             .bytes()
@@ -148,18 +148,22 @@ fn cve_2026_72603_a_name_comes_back_exactly_or_is_refused() {
         let log = plane.get("/api/audit?limit=1", &admin).expect(200);
         assert_eq!(log[0]["target"], format!("los-angeles/{name}"));
     }
-    assert!(taken > TAKEN.len(), "no made-up name was taken");
+    assert!(taken > TAKEN.len(), "no generated name was accepted");
     exported_as_recorded(&plane, &admin);
 }
 
-/// Every row of the export is the record of its number, cell by cell, and none is a live formula.
+/// Checks that every row of the export matches the record of its number, and that no cell is a formula.
 fn exported_as_recorded(plane: &TestPlane, admin: &str) {
     let export = plane.get("/api/audit/export", admin);
     let mut reader = csv::Reader::from_reader(export.body.as_slice());
     let columns = reader.headers().unwrap().clone();
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     for (at, row) in rows.iter().enumerate() {
-        assert_eq!(row[0].parse::<usize>().unwrap(), at + 1, "a record became two, or none");
+        assert_eq!(
+            row[0].parse::<usize>().unwrap(),
+            at + 1,
+            "the export must have one row per record"
+        );
         for (column, cell) in columns.iter().zip(row) {
             let formula = |c: char| "=+-@\t\r\n＝＋－＠".contains(c);
             assert!(!cell.starts_with(formula), "{column} of {}: {cell:?}", at + 1);
@@ -211,12 +215,16 @@ fn what_a_stranger_types_is_one_record_of_plain_text() {
         let shown = record["target"].as_str().unwrap();
         let hidden = |c: char| c.is_control() || "\u{2028}\u{2029}\u{202e}".contains(c);
         assert!(!shown.contains(hidden), "{shown:?}");
-        assert_eq!(shown, typed.replace(hidden, ""), "what can be shown is shown");
+        assert_eq!(
+            shown,
+            typed.replace(hidden, ""),
+            "only unprintable characters may be removed"
+        );
     }
     exported_as_recorded(&plane, &admin);
 }
 
-/// What an agent tells is shown to people, and an agent's host may be in other hands.
+/// The text that an agent sends is shown to users, and an attacker may control the agent's host.
 #[test]
 fn what_an_agent_tells_is_one_line_of_plain_text() {
     let plane = TestPlane::start();
@@ -234,8 +242,8 @@ fn what_an_agent_tells_is_one_line_of_plain_text() {
     );
 }
 
-/// CVE-2022-23650 and others: a code is drawn here, so that nobody else sees it; and it holds the
-/// configuration of a client of any name, byte for byte.
+/// CVE-2022-23650 and others: the plane draws the QR code itself, so that no third party sees it. The
+/// code holds the configuration byte for byte, whatever the client's name.
 #[test]
 fn a_code_has_no_text_in_it_and_reads_as_the_configuration() {
     let plane = TestPlane::start();
@@ -259,7 +267,7 @@ fn a_code_has_no_text_in_it_and_reads_as_the_configuration() {
     }
 }
 
-/// What a phone reads: the drawing made a picture by one program and read by another.
+/// The text of the QR code: one program renders the SVG and another scans it, like a phone.
 fn scanned(plane: &TestPlane, svg: &str) -> String {
     let (from, to) = (plane.dir.path().join("code.svg"), plane.dir.path().join("code.png"));
     std::fs::write(&from, svg).unwrap();
@@ -275,12 +283,12 @@ fn scanned(plane: &TestPlane, svg: &str) -> String {
     let read = read.expect("zbarimg, which tests/tools installs");
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
     let text = String::from_utf8(read.stdout).unwrap();
-    // zbarimg ends its output with a line feed of its own.
+    // zbarimg appends a line feed to its output.
     text.strip_suffix('\n').unwrap().to_owned()
 }
 
-/// An all-zero key is "no key" to the kernel, one of low order agrees with everybody on the same
-/// secret, and one that somebody has already is theirs.
+/// The kernel takes an all-zero key for "no key". A key of low order gives the same shared secret with
+/// every peer. A key that is already in use belongs to another peer or host.
 #[test]
 fn keys_that_could_never_work_are_refused() {
     let plane = TestPlane::start();
@@ -310,7 +318,7 @@ fn keys_that_could_never_work_are_refused() {
             "{key}"
         );
     }
-    // Nor does a host get the key of one of its clients.
+    // A host cannot use the key of one of its clients either.
     let hello = json!({"version": 1, "agent_version": "0.0.0", "public_key": own});
     let token = plane.add_server(&admin, "tokyo");
     let tokyo = json!({"name": "alice", "publicKey": own, "presharedKey": false});

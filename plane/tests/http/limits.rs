@@ -1,4 +1,4 @@
-//! How large and how slow a request may be.
+//! Limits on the size and the duration of requests, and on connections.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn a_head_that_is_too_large_is_refused_with_a_problem_report() {
     get(&format!("/{}", "x".repeat(2000)), "").problem(414, "uri_too_long");
     get(&format!("/healthz?{}", "x".repeat(2000)), "").problem(414, "uri_too_long");
     get("/healthz", &"X-One: 1\r\n".repeat(200)).problem(431, "head_too_large");
-    // One that never ends is not read for ever.
+    // An endless head is not read forever.
     let mut endless = connect(plane.address);
     endless.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").unwrap();
     let mut sent = 0;
@@ -42,7 +42,7 @@ fn a_body_that_is_too_much_is_refused_before_it_comes() {
              Content-Type: application/json\r\n{headers}\r\n"
         )
     };
-    // A gigabyte that is announced, and none of it sent; whoever asks first is not told to go on.
+    // A gigabyte is announced and not sent. A client that sends `Expect` gets no 100 Continue.
     for headers in [
         "Content-Length: 1000000000\r\n",
         "Content-Length: 1000000000\r\nExpect: 100-continue\r\n",
@@ -51,7 +51,7 @@ fn a_body_that_is_too_much_is_refused_before_it_comes() {
     }
     answer(plane.address, &post("Content-Length: 5\r\nContent-Encoding: gzip\r\n"))
         .problem(415, "unsupported_media_type");
-    // One that may come is told so.
+    // A body within the limit gets 100 Continue.
     let mut stream = connect(plane.address);
     stream
         .write_all(post("Content-Length: 2\r\nExpect: 100-continue\r\n").as_bytes())
@@ -61,7 +61,7 @@ fn a_body_that_is_too_much_is_refused_before_it_comes() {
     assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"{}").unwrap();
     parse(&rest(&mut stream)).unwrap().problem(422, "invalid_field");
-    // A gigabyte without an announcement is read no further than the limit and a moment.
+    // A body without an announced length is read to the limit and little further.
     let mut endless = connect(plane.address);
     endless
         .write_all(post("Transfer-Encoding: chunked\r\n").as_bytes())
@@ -108,14 +108,17 @@ fn a_body_that_trickles_is_let_go_and_an_idle_connection_too() {
     trickle.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let began = Instant::now();
     let mut bytes = Vec::new();
-    // A byte now and then does not put it off.
+    // Occasional bytes do not extend the deadline.
     while bytes.is_empty() {
         let _ = trickle.write_all(b" ");
         let mut piece = [0; 4096];
         if let Ok(length) = trickle.read(&mut piece) {
             bytes.extend_from_slice(&piece[..length]);
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "it is not let go");
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "the plane does not drop the slow connection"
+        );
     }
     trickle.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     bytes.extend(rest(&mut trickle));
@@ -140,12 +143,12 @@ fn a_connection_is_its_callers_while_its_requests_say_so() {
     assert!(alive(&mut own, &token));
     let crowd = || {
         let mut strangers: Vec<TcpStream> = (0..8).map(|_| connect(plane.address)).collect();
-        // All before it are let in, too.
+        // Once the last connection is served, all earlier ones have been accepted.
         assert!(alive(strangers.last_mut().unwrap(), ""));
     };
     crowd();
     assert!(alive(&mut own, &token));
-    assert!(alive(&mut own, ""), "it may ask without");
+    assert!(alive(&mut own, ""), "a request without the token is served too");
     crowd();
     assert!(!alive(&mut own, &token));
 }

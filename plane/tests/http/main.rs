@@ -1,7 +1,7 @@
-//! The plane over real sockets: every endpoint, as callers and agents meet it.
+//! The plane over real sockets: every endpoint, as callers and agents use it.
 //!
-//! A plane runs on port 0 with a state directory of its own; agents are threads that speak the
-//! protocol over HTTP. Nothing here reaches into the plane.
+//! Each plane listens on port 0 and has its own state directory. Agents are threads that speak the
+//! protocol over HTTP. These tests do not access the plane's internals.
 
 // clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
 #![allow(

@@ -1,7 +1,7 @@
-//! Who may call what: every operation of the document with every kind of credential, good and bad.
+//! The permission matrix: every operation of the document with every kind of credential, valid and invalid.
 //!
-//! The requests are generated from the served document, so that a new route is tried with all of
-//! them from the day it is there.
+//! The requests are generated from the served document, so that a new route is covered as soon as it
+//! is added.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::client::{Answer, Request, request};
 use crate::document::{Operation, operations};
 use crate::plane::{PASSWORD, TestPlane, until};
 
-/// What a credential is good for.
+/// The access that a credential grants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Good {
     Nothing,
     Viewer,
     Admin,
-    /// API tokens: of a viewer, of an admin, and of an admin for a server that nothing is asked of.
+    /// API tokens: of a viewer, of an admin, and of an admin for a server that no request concerns.
     ApiViewer,
     ApiAdmin,
     ApiElsewhere,
@@ -35,7 +35,7 @@ impl Good {
     }
 }
 
-/// A credential of the matrix: its name, the header's value, what it is good for.
+/// A credential of the matrix: its name, the header's value and the access that it grants.
 type Credential = (&'static str, Option<String>, Good);
 
 pub(crate) struct Fleet {
@@ -45,7 +45,7 @@ pub(crate) struct Fleet {
     credentials: Vec<Credential>,
 }
 
-/// Everybody who was ever let in, and those who never were.
+/// A plane with every kind of credential: valid, formerly valid and never valid.
 pub(crate) fn fleet() -> Fleet {
     let plane = TestPlane::start();
     let admin = plane.admin();
@@ -135,12 +135,12 @@ fn payload(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-/// An API token that was good, and whose time is over.
+/// An API token that has expired.
 fn expired_api(plane: &TestPlane, admin: &str) -> String {
     let soon = Timestamp::now().after(Duration::from_secs(8));
     let token = plane.add_token(&json!({"name": "brief", "role": "admin", "expires_at": soon}));
     plane.get("/api/servers", &token).expect(200);
-    until("an API token's end", || {
+    until("the API token to expire", || {
         let status = plane.get("/api/servers", &token).status;
         (status == 401).then_some(())
     });
@@ -149,7 +149,7 @@ fn expired_api(plane: &TestPlane, admin: &str) -> String {
     token
 }
 
-/// An API token that was good, and was revoked.
+/// An API token that has been revoked.
 fn revoked_api(plane: &TestPlane, admin: &str) -> String {
     let made = plane.post("/api/tokens", admin, &json!({"name": "revoked", "role": "admin"}));
     let made = made.expect(201);
@@ -160,7 +160,7 @@ fn revoked_api(plane: &TestPlane, admin: &str) -> String {
     token
 }
 
-/// The admin's session, of yesterday and truly signed.
+/// The admin's session with a valid signature, expired since yesterday.
 fn expired(plane: &TestPlane, admin: &str) -> String {
     let keys: Value = serde_json::from_slice(&std::fs::read(plane.state_dir().join("session.keys")).unwrap()).unwrap();
     let secret = URL_SAFE_NO_PAD.decode(keys[0]["secret"].as_str().unwrap()).unwrap();
@@ -172,7 +172,7 @@ fn expired(plane: &TestPlane, admin: &str) -> String {
         format!("{message}.{signature}")
     };
     let mut claims = payload(admin);
-    // What is signed so is taken while its time lasts: only the time is wrong with the other.
+    // With unchanged times this signature is accepted. Only the times of the other token are wrong.
     plane.get("/api/users", &sign(&claims)).expect(200);
     for name in ["iat", "exp"] {
         claims[name] = json!(claims[name].as_i64().unwrap() - 48 * 3600);
@@ -180,7 +180,7 @@ fn expired(plane: &TestPlane, admin: &str) -> String {
     sign(&claims)
 }
 
-/// The viewer's session with the role admin under the old signature.
+/// The viewer's session with its role changed to admin and the old signature.
 fn tampered(viewer: &str) -> String {
     let mut claims = payload(viewer);
     claims["role"] = json!("admin");
@@ -209,11 +209,11 @@ pub(crate) fn asking(operation: &Operation, path: &str, credential: Option<&Stri
     asking
 }
 
-/// What is about all servers, and shows an API token for some of them those.
+/// Operations on all servers whose answer is limited to the servers of the API token.
 const FILTERED: [&str; 3] = ["/api/history", "/api/servers", "/api/statuses"];
 
-/// The status and code that the document lets one expect: of a caller without the permission the
-/// permission's; of one with it the first thing that is wrong with the request, which is on purpose.
+/// The status and code that the document promises. Without the permission it is the permission's error;
+/// with it, the first error of the request, which is invalid on purpose.
 fn expected(operation: &Operation, good: Good) -> (u16, Option<&'static str>) {
     use Good::{Admin, Agent, ApiAdmin, ApiElsewhere, ApiViewer, Nothing, Viewer};
     let (unauthorized, forbidden) = ((401, Some("unauthorized")), (403, Some("forbidden")));
@@ -224,7 +224,7 @@ fn expected(operation: &Operation, good: Good) -> (u16, Option<&'static str>) {
         | ("agent", _) => return unauthorized,
         ("person", Viewer | Admin) | ("keeper", Admin) => {}
         ("person" | "keeper", _) | ("admin", Viewer | ApiViewer) => return forbidden,
-        // A server that it is not for is to it one that is not there; of all servers it is shown its own.
+        // A limited token gets 404 for other servers; lists of servers show only its own.
         ("viewer" | "admin", ApiElsewhere) if operation.path.contains("{server}") => return (404, Some("not_found")),
         ("viewer", ApiElsewhere) if FILTERED.contains(&operation.path) => {}
         ("viewer" | "admin", ApiElsewhere) => return forbidden,
@@ -247,7 +247,7 @@ fn every_operation_with_every_credential_answers_what_the_table_says() {
     let mut wrong = Vec::new();
     let mut tried = 0;
     for operation in operations() {
-        // It ends the session that asks: tried last, by itself.
+        // Logging out ends the session of the caller, so it is tried separately at the end.
         let logs_out = operation.text("operationId") == "logout";
         for (name, credential, good) in &fleet.credentials {
             let (status, code) = expected(&operation, *good);
@@ -304,10 +304,10 @@ fn a_refused_caller_learns_nothing_of_what_there_is() {
     }
 }
 
-/// Somebody's own key.
+/// A public key that a user supplies.
 const KEY: &str = "TIJqd+fIjXPr81Y+AGvCt42gc5Ax/0ST96nxoClRylg=";
 
-/// An answer without what differs by chance, and without the id that was asked for.
+/// An answer without the headers that vary between requests, and with the requested id masked.
 fn shown(answer: &Answer, id: &str) -> (u16, Vec<(String, String)>, String) {
     let chance = |name: &str| matches!(name.to_lowercase().as_str(), "x-request-id" | "date" | "content-length");
     let headers = answer
@@ -364,7 +364,7 @@ fn objects_of_other_servers_are_indistinguishable_from_absent_ones() {
     plane
         .get(&format!("/api/wg-clients/los-angeles/{client}"), admin)
         .expect(200);
-    // To an agent every other server is the same, one that is there and one that is not.
+    // For an agent, other servers are indistinguishable from servers that do not exist.
     let report = |server: &str| {
         let body = json!({"server_id": server, "peers": 0, "transfer_rx": 0, "transfer_tx": 0});
         let answer = plane.post("/api/report", &fleet.agent, &body);
@@ -410,7 +410,7 @@ fn head_and_options_need_what_get_needs() {
                     .headers
                     .iter()
                     .any(|(name, _)| name.to_lowercase().starts_with("access-control"));
-                assert!(!allows, "no other site's page may ask");
+                assert!(!allows, "no answer may allow another origin");
             }
         }
     }

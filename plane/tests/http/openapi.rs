@@ -1,4 +1,4 @@
-//! The OpenAPI document: valid, whole, and true to what is served.
+//! The OpenAPI document: valid, complete, and consistent with the served API.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::client::request;
 use crate::document::{document, example_is_true, operations};
 use crate::plane::TestPlane;
 
-/// Everything that is served, and who may call it. A route that comes or goes must be meant.
+/// All served routes and their permissions. Adding or removing a route must change this file.
 const ROUTES: &str = include_str!("routes.txt");
 
 #[test]
@@ -22,7 +22,7 @@ fn the_routes_are_those_that_are_meant() {
             format!("{:6} {method:6} {path}\n", operation.permission())
         })
         .collect();
-    assert_eq!(found, ROUTES, "routes.txt is not what is served:\n{found}");
+    assert_eq!(found, ROUTES, "routes.txt differs from the served routes:\n{found}");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_document_is_valid_openapi_3_1() {
     if let Err(error) = schemas.validate(document(), standard) {
         panic!("{error:#}");
     }
-    // The standard's own schema leaves the schemas to their dialect.
+    // The OpenAPI schema does not check the schemas in the document; their dialect's schema does.
     let dialect = compiler
         .compile("https://json-schema.org/draft/2020-12/schema", &mut schemas)
         .unwrap();
@@ -105,7 +105,11 @@ fn every_operation_is_described_whole() {
         assert!(!operation.text("summary").is_empty(), "{id}");
         assert!(tags.contains(operation.described["tags"][0].as_str().unwrap()), "{id}");
         let refused = id.starts_with("refuse");
-        assert_eq!(operation.success().is_none(), refused, "{id} has no success");
+        assert_eq!(
+            operation.success().is_none(),
+            refused,
+            "{id}: only refused operations lack a success"
+        );
         let security = operation.described["security"].as_array().unwrap();
         assert_eq!(security.is_empty(), operation.permission() == "anyone", "{id}");
         for scheme in security.iter().flat_map(|scheme| scheme.as_object().unwrap().keys()) {
@@ -128,7 +132,7 @@ fn every_operation_is_described_whole() {
             .filter(|parameter| parameter["in"] == "path")
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
-        assert_eq!(named, described, "{id}: the ids in the path");
+        assert_eq!(named, described, "{id}: the described path parameters");
         for parameter in parameters.iter().filter(|parameter| parameter["in"] != "path") {
             assert!(parameter["description"].is_string(), "{id}: {parameter}");
         }
@@ -151,7 +155,7 @@ fn every_reference_leads_somewhere_and_no_schema_is_left_over() {
     references(document(), &mut found);
     for reference in &found {
         let pointer = reference.strip_prefix('#').unwrap();
-        assert!(document().pointer(pointer).is_some(), "{reference} leads nowhere");
+        assert!(document().pointer(pointer).is_some(), "{reference} does not resolve");
     }
     for name in document()["components"]["schemas"].as_object().unwrap().keys() {
         assert!(
@@ -254,7 +258,7 @@ fn the_query_is_what_the_document_says() {
             let name = parameter["name"].as_str().unwrap();
             let known = ask(&format!("{name}="));
             if known.status == 422 {
-                assert_eq!(known.json()["code"], "invalid_field", "{path} does not take {name}");
+                assert_eq!(known.json()["code"], "invalid_field", "{path} does not accept {name}");
                 assert_eq!(known.json()["field"], name, "{path}");
             }
         }

@@ -1,11 +1,11 @@
-//! Paths that nobody should get through by, however they are spelled.
+//! Path tricks: no spelling of a path bypasses authentication.
 
 use crate::client::request;
 use crate::document::operations;
 use crate::matrix::{asking, fleet};
 use crate::plane::TestPlane;
 
-/// WGDashboard let every path through that contained a public one (CVE-2026-44343).
+/// WGDashboard skipped authentication for every path that contained a public one (CVE-2026-44343).
 #[test]
 fn cve_2026_44343_no_spelling_of_a_path_goes_around_the_token() {
     let fleet = fleet();

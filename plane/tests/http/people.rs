@@ -1,4 +1,4 @@
-//! Logging in and out, passwords, users, throttles.
+//! Login and logout, passwords, users and login throttling.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! A plane of the test's own, started and stopped as often as the test likes.
+//! A plane for one test, which the test can start and stop.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -45,7 +45,7 @@ impl TestPlane {
         }
     }
 
-    /// Stops the plane and waits for its end.
+    /// Stops the plane and waits until it has ended.
     pub(crate) fn stop(&mut self) {
         if let Some((stop, thread)) = self.running.take() {
             let _ = stop.send(());
@@ -53,7 +53,7 @@ impl TestPlane {
         }
     }
 
-    /// Stops it and starts another on the same state.
+    /// Stops the plane and starts another on the same state.
     pub(crate) fn restart(&mut self) {
         self.restart_with(|_| {});
     }
@@ -73,7 +73,7 @@ impl TestPlane {
         state_dir(self.dir.path())
     }
 
-    /// A token for a program.
+    /// Creates an API token over the local socket.
     pub(crate) fn add_token(&self, new: &Value) -> String {
         let made = request("POST", "/api/tokens")
             .json(new)
@@ -98,7 +98,7 @@ impl TestPlane {
         request("DELETE", path).token(token).send(self.address)
     }
 
-    /// Makes a user over the local socket.
+    /// Creates a user over the local socket.
     pub(crate) fn add_user(&self, email: &str, role: &str) -> Value {
         let body = json!({"email": email, "password": PASSWORD, "role": role});
         request("POST", "/api/users")
@@ -117,13 +117,13 @@ impl TestPlane {
         session["token"].as_str().expect("a token").to_owned()
     }
 
-    /// The token of a fresh admin.
+    /// Creates an admin and returns a session token.
     pub(crate) fn admin(&self) -> String {
         self.add_user(EMAIL, "admin");
         self.login(EMAIL)
     }
 
-    /// Registers a server; gives its agent's token.
+    /// Registers a server and returns its agent's token.
     pub(crate) fn add_server(&self, admin: &str, id: &str) -> String {
         let body =
             json!({"id": id, "endpoint": "vpn.example.com:51820", "address_pool": ["10.8.0.0/24", "fd00:8::/64"]});
@@ -146,7 +146,7 @@ fn state_dir(dir: &Path) -> PathBuf {
 }
 
 pub(crate) fn config(dir: &Path) -> Config {
-    // The tests write as fast as they can; that there is a limit has a test of its own.
+    // The tests write as fast as they can. A separate test covers the limit.
     let many = NonZeroU32::new(1_000_000).expect("it is not zero");
     let limits = Limits {
         writes_per_second: many,
@@ -183,7 +183,7 @@ fn launch(dir: &Path, change: impl FnOnce(&mut Config)) -> (SocketAddr, (oneshot
     (address, (stop, thread))
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns a value.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -191,7 +191,7 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
         if let Some(found) = condition() {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what} did not come about");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

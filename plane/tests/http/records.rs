@@ -93,7 +93,7 @@ fn a_change_is_recorded_with_its_request_and_what_it_changed() {
     let log = plane.get("/api/audit?limit=1", &admin).expect(200);
     assert_eq!(log[0]["request_id"].as_str(), answer.header("x-request-id"));
     assert_eq!(log[0]["changes"], json!({"mtu": {"before": null, "after": 1380}}));
-    // A request that fails to prove who it is from has one too.
+    // A request that fails authentication has a request id in its record too.
     let answer = plane.try_login(EMAIL, "wrong horse battery");
     let log = plane.get("/api/audit?action=login_failed", &admin).expect(200);
     assert_eq!(log[0]["request_id"].as_str(), answer.header("x-request-id"));
@@ -111,7 +111,7 @@ fn an_agent_token_that_is_not_valid_is_recorded_where_it_was_tried() {
     refused.problem(401, "unauthorized");
     let log = plane.get("/api/audit?action=agent_refused", &admin).expect(200);
     let [record] = log.as_array().unwrap().as_slice() else {
-        panic!("one record: {log}");
+        panic!("expected one record: {log}");
     };
     assert_eq!(
         (&record["actor"], &record["target"], &record["ip"]),
@@ -121,7 +121,7 @@ fn an_agent_token_that_is_not_valid_is_recorded_where_it_was_tried() {
     assert!(!log.to_string().contains(&old));
 }
 
-/// The export as a file, beside the plane.
+/// The export, saved as a file in the plane's directory.
 fn exported(plane: &TestPlane, admin: &str, format: &str) -> PathBuf {
     let answer = plane.get(&format!("/api/audit/export?format={format}"), admin);
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -140,7 +140,7 @@ fn python(script: &str, file: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8(words).unwrap())
 }
 
-/// A log with all kinds of records, and text that is hard on encodings.
+/// A log with all kinds of records and with text that is difficult to encode.
 fn furnished() -> (TestPlane, String) {
     let plane = TestPlane::start();
     let admin = plane.admin();
@@ -196,7 +196,7 @@ fn the_log_is_verified_by_the_plane_by_the_library_and_by_the_documented_script(
         }
     );
     assert!(verify(&exported(&plane, &admin, "csv")).ok);
-    // What docs/audit.md shows does what it says.
+    // The script in docs/audit.md works as described.
     let document = include_str!("../../../docs/audit.md");
     let script = document
         .split("```python\n")
@@ -211,7 +211,7 @@ fn the_log_is_verified_by_the_plane_by_the_library_and_by_the_documented_script(
     let (passed, words) = python(script, &file);
     let named = verify(&file).fault.unwrap().id;
     assert!(!passed && words.contains(&format!("record {named}")), "{words}");
-    // A head from elsewhere is compared.
+    // A head that the caller passes is compared.
     let other = format!("/api/audit/verify?head={}:{}", online.head.id, "0".repeat(64));
     assert_eq!(plane.get(&other, &admin).expect(200)["ok"], false);
 }

@@ -1,4 +1,4 @@
-//! The plane's program as a process of its own, with a configuration of the test's.
+//! The binary of the plane as a separate process, with a configuration of the test.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -10,19 +10,19 @@ use tempfile::TempDir;
 
 use crate::plane::until;
 
-/// A running plane; killed when dropped.
+/// A running plane, killed when dropped.
 pub(crate) struct Released {
     pub(crate) address: SocketAddr,
     child: Child,
     folder: TempDir,
 }
 
-/// The program with its state below `folder`, and `more` in its configuration.
+/// The command of the plane with its state below `folder` and `more` appended to its configuration.
 pub(crate) fn command(folder: &Path, more: &str) -> Command {
     wrapped(folder, more, &[])
 }
 
-/// The same, started by `wrapper`, which becomes it.
+/// The same command, run by `wrapper`, which replaces itself with the plane.
 fn wrapped(folder: &Path, more: &str, wrapper: &[&str]) -> Command {
     let config = folder.join("plane.toml");
     let text = format!(
@@ -42,7 +42,7 @@ impl Released {
         Self::start_by(&[], more)
     }
 
-    /// Started by `wrapper`, like `prlimit --nofile=64`.
+    /// Starts the plane through `wrapper`, for example `prlimit --nofile=64`.
     pub(crate) fn start_by(wrapper: &[&str], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
@@ -51,7 +51,7 @@ impl Released {
             .stderr(Stdio::from(log))
             .spawn()
             .unwrap();
-        let address = until("the plane listens", || {
+        let address = until("the plane to listen", || {
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
             assert!(child.try_wait().unwrap().is_none(), "the plane ended: {log}");
             let line = log.lines().find(|line| line.contains("listening on http"))?;
@@ -68,7 +68,7 @@ impl Released {
         self.path("plane.sock")
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
@@ -77,7 +77,7 @@ impl Released {
         i32::try_from(self.child.id()).unwrap()
     }
 
-    /// Another run of the program with the same configuration.
+    /// Another invocation of the binary with the same configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sentrazone-plane"));
         command.arg("--config").arg(self.path("plane.toml")).args(arguments);

@@ -1,4 +1,4 @@
-//! What agents report, and what people see of it.
+//! Reports of agents, and the statuses and history that users see of them.
 
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ fn history_is_one_json_array_oldest_first() {
         let token = plane.add_server(&admin, server);
         plane.post("/api/report", &token, &report(server)).expect(204);
     }
-    let points = until("the points", || {
+    let points = until("the history points to appear", || {
         let answer = plane.get("/api/history?step=60", &admin);
         assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
         assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -179,7 +179,7 @@ fn what_was_seen_while_the_plane_was_away_fills_its_history() {
     message["sent_at"] = json!(now);
     plane.post("/api/report", &token, &message).expect(204);
     plane.restart();
-    // The answer got lost with the plane.
+    // The answer was lost when the plane stopped.
     plane.post("/api/report", &token, &message).expect(204);
     let points = plane.get("/api/history?step=60", &admin).expect(200);
     let points = points.as_array().unwrap();

@@ -1,4 +1,4 @@
-//! No answer shows a secret, but the one that is for it.
+//! Secrets appear only in the answers that are meant to return them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -11,7 +11,7 @@ use crate::client::request;
 use crate::document::operations;
 use crate::plane::{EMAIL, PASSWORD, TestPlane, until};
 
-/// A secret in every spelling it could leave in.
+/// A secret in every encoding in which it could leak.
 fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let numbers = serde_json::to_string(secret).unwrap();
@@ -25,7 +25,7 @@ fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     ]
 }
 
-/// Netmaker gave every private key with its lists and only hid them in its page (CVE-2026-29196).
+/// Netmaker's lists returned every private key and only its web page hid them (CVE-2026-29196).
 #[test]
 fn cve_2026_29196_no_answer_shows_a_secret_but_the_one_that_is_for_it() {
     let plane = TestPlane::start();
@@ -43,7 +43,7 @@ fn cve_2026_29196_no_answer_shows_a_secret_but_the_one_that_is_for_it() {
         .send(plane.address)
         .expect(201);
     let id = made["id"].as_str().unwrap().to_owned();
-    until("the agent has the client", || host.peer(&id));
+    until("the agent to have the peer", || host.peer(&id));
     plane
         .try_login(EMAIL, "canary wrong password")
         .problem(401, "invalid_credentials");

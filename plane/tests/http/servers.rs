@@ -1,4 +1,4 @@
-//! Servers and their agents' tokens.
+//! Servers and the tokens of their agents.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn an_agent_shows_the_hosts_key_and_confirms_what_it_applied() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
-    until("the confirmation", || {
+    until("the revision to be confirmed", || {
         let server = plane.get("/api/servers/los-angeles", &admin).expect(200);
         assert_eq!(server["public_key"], agent.public_key);
         (server["applied_revision"] == server["desired_revision"]).then_some(())
@@ -91,7 +91,7 @@ fn a_repeated_registration_gets_the_same_token_which_is_not_on_disk() {
     let database = std::fs::read(plane.state_dir().join("plane.redb")).unwrap();
     let secret = token.strip_prefix("szagent_").unwrap().as_bytes();
     assert!(!database.windows(secret.len()).any(|window| window == secret));
-    // A token that is dead by now is no answer.
+    // A stored answer with a token that is no longer valid is not repeated.
     let rotate = || request("POST", "/api/servers/los-angeles/token").token(&admin);
     rotate()
         .json(&json!({"grace_seconds": 10}))
@@ -103,7 +103,7 @@ fn a_repeated_registration_gets_the_same_token_which_is_not_on_disk() {
     create().problem(409, "idempotency_conflict");
 }
 
-/// What whoever stole a token put into the stock is given to nobody once the token is replaced.
+/// Prekeys that a thief of the token may have uploaded are not used once the token is replaced.
 #[test]
 fn a_token_that_is_replaced_at_once_takes_its_prekeys_with_it() {
     let plane = TestPlane::start();
@@ -137,7 +137,7 @@ fn an_agents_failure_is_shown_where_people_look() {
     assert_eq!(server["failed"], "the kernel has no WireGuard");
     let old = json!({"version": 0, "agent_version": "0", "public_key": key["public_key"]});
     assert!((400..500).contains(&plane.post("/api/agent/hello", &token, &old).status));
-    // A reply nobody waits for is let go.
+    // A reply that nobody waits for is discarded.
     let reply = json!({"kind": "failed", "reason": "x"});
     plane
         .post(
@@ -163,10 +163,10 @@ fn a_poll_tells_the_agent_whose_key_is_on_record() {
         let path = format!("/api/agent/desired{query}");
         plane.get(&path, &token).expect(200)
     };
-    assert!(desired("").get("public_key").is_none(), "no host introduced itself yet");
+    assert!(desired("").get("public_key").is_none(), "no host has said hello yet");
     hello(&first);
     let told = desired("");
-    assert_eq!(told["public_key"], first, "with everything");
+    assert_eq!(told["public_key"], first, "the desired state names the host's key");
     let here = format!(
         "?revision={}&incarnation={}",
         told["revision"],
@@ -175,7 +175,10 @@ fn a_poll_tells_the_agent_whose_key_is_on_record() {
     hello(&second);
     let told = desired(&here);
     assert_eq!(told["change"]["kind"], "unchanged", "{told}");
-    assert_eq!(told["public_key"], second, "and though nothing else is new");
+    assert_eq!(
+        told["public_key"], second,
+        "the key is updated even if nothing else changed"
+    );
     hello(&first);
     assert_eq!(desired(&here)["public_key"], first, "the first host is back");
     let server = plane.get("/api/servers/los-angeles", &admin).expect(200);

@@ -1,4 +1,4 @@
-//! When a session is over, whose it is meanwhile, and the keys that sign it.
+//! Sessions: how they end, whose identity they carry, and the keys that sign them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::request;
 use crate::plane::{EMAIL, PASSWORD, TestPlane};
 
-/// Each way in which sessions end: at once, and for a plane that was started since.
+/// Every way to end a session takes effect at once and persists over a restart of the plane.
 #[test]
 fn a_session_is_dead_at_once_and_stays_dead_over_a_restart() {
     let mut plane = TestPlane::start();
@@ -98,13 +98,13 @@ fn a_new_signing_key_logs_nobody_out() {
         assert_eq!(
             create(&plane)["agent_token"],
             made["agent_token"],
-            "stored answers survive it"
+            "stored answers remain readable after the rotation"
         );
         plane.restart();
     }
     let header = |token: &str| token.split('.').next().unwrap().to_owned();
     assert_eq!(header(&plane.login(EMAIL)), header(&after));
-    // The way to end every session at once: without the file there are new keys.
+    // Removing the file ends every session at once: the plane generates new keys.
     plane.stop();
     std::fs::remove_file(plane.state_dir().join("session.keys")).unwrap();
     plane.restart();
@@ -114,7 +114,7 @@ fn a_new_signing_key_logs_nobody_out() {
     plane.login(EMAIL);
 }
 
-/// A connection that is kept.
+/// A connection that is kept alive.
 struct Kept(BufReader<TcpStream>);
 
 impl Kept {
@@ -150,8 +150,8 @@ impl Kept {
     }
 }
 
-/// WGDashboard kept who is authenticated in a global flag. Here a stranger is one while an admin's
-/// request is in flight, and also right after it on the same connection.
+/// WGDashboard kept the authentication state in a global flag. Here a request without a token stays
+/// unauthenticated while an admin's request is in flight, and right after it on the same connection.
 #[test]
 fn wgdashboard_516_two_requests_never_share_an_identity() {
     let plane = TestPlane::start();
@@ -178,7 +178,7 @@ fn wgdashboard_516_two_requests_never_share_an_identity() {
     });
 }
 
-/// NetBird's first setup could be raced into several owners.
+/// A race in NetBird's first setup could create several owners.
 #[test]
 fn netbird_d97fe8429_of_200_first_setups_at_once_one_makes_an_admin() {
     let plane = TestPlane::start();
@@ -256,7 +256,7 @@ fn cve_2026_27899_nobody_sets_what_is_not_theirs_to_set() {
     ];
     for (method, path, body) in &bodies {
         for field in fields {
-            // What the body may hold is not refused for being there.
+            // Fields that belong to the body are not refused.
             if body.get(field).is_some() || (*path == user && field == "role") {
                 continue;
             }
@@ -286,9 +286,9 @@ fn a_principal_is_slowed_when_it_changes_too_much_and_others_are_not() {
     let refused = refused.expect("a limit");
     refused.problem(429, "too_many_requests");
     assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
-    // Reading goes on, and so do others: a token, an agent, root over the local socket.
+    // Reads are still served, and so are other callers: an API token, an agent, root over the local socket.
     plane.get(path, &admin).expect(200);
-    // A look at a secret leaves a record like a change, and is counted apart from those.
+    // Viewing a secret is recorded like a change, but has a limit of its own.
     let secret = format!("/api/wg-clients/los-angeles/{}/configuration", wgctl::PeerId::random());
     let looked = (0..100)
         .map(|_| plane.get(&secret, &admin))

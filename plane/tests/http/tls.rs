@@ -1,4 +1,4 @@
-//! TLS over real sockets, with curl and openssl as judges who know nothing of us.
+//! TLS over real sockets, checked with curl and openssl as independent clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ fn self_signed(plane: &mut sentrazone_plane::Config) {
     };
 }
 
-/// What openssl says of a handshake with these options.
+/// The output of `openssl s_client` for a handshake with these options.
 fn handshake(address: SocketAddr, options: &[&str]) -> Output {
     Command::new("openssl")
         .args(["s_client", "-connect", &address.to_string()])
@@ -31,7 +31,7 @@ fn handshake(address: SocketAddr, options: &[&str]) -> Output {
         .expect("openssl is installed: see tests/tools")
 }
 
-/// What curl gets. Its exit code says what it thought of the certificate.
+/// The output of curl. The exit code tells if curl accepted the certificate.
 fn curl(options: &[&str], url: &str) -> Output {
     Command::new("curl")
         .args(["--silent", "--show-error", "--include", "--max-time", "60"])
@@ -55,7 +55,7 @@ fn pin(cert: &Path) -> String {
     format!("sha256:{}", text(&output.stdout).split(' ').next().unwrap())
 }
 
-/// Certificate and key of an authority of the test's own, and of a plane it vouches for.
+/// Issues a certificate and key for a plane. The first call in `folder` also creates the certificate authority.
 fn issued(folder: &Path, serial: &str) -> (PathBuf, PathBuf) {
     let script = format!(
         "set -e; cd {}
@@ -84,7 +84,7 @@ fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
         assert!(text(&output.stderr).contains(protocol), "{}", text(&output.stderr));
     }
     for version in ["-tls1", "-tls1_1"] {
-        // At this level openssl itself would still speak them.
+        // At this security level openssl itself still speaks these versions.
         let output = handshake(plane.address, &[version, "-cipher", "ALL:@SECLEVEL=0"]);
         assert!(!output.status.success(), "{version}: {}", text(&output.stdout));
     }
@@ -126,7 +126,7 @@ fn a_certificate_of_our_own_is_known_by_its_pin_or_its_file() {
         "{}",
         text(&known.stderr)
     );
-    // The names are in it too.
+    // The certificate also contains the configured names.
     let named = format!("https://plane.example.com:{}/healthz", plane.address.port());
     let resolve = format!("plane.example.com:{}:127.0.0.1", plane.address.port());
     let known = curl(
@@ -136,7 +136,7 @@ fn a_certificate_of_our_own_is_known_by_its_pin_or_its_file() {
     assert!(known.status.success(), "{}", text(&known.stderr));
     let before = pin(&cert);
     plane.restart_with(self_signed);
-    assert_eq!(pin(&cert), before, "the key stays over a restart");
+    assert_eq!(pin(&cert), before, "the key must persist over a restart");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn plain_http_to_a_tls_address_gets_nothing() {
     assert!(answer.is_err(), "{answer:?}");
 }
 
-/// Boundary's handshakes held its accept loop: others must not wait for slow ones.
+/// In Boundary, handshakes blocked the accept loop. Here other connections do not wait for slow handshakes.
 #[test]
 fn slow_handshakes_hold_up_nobody_and_are_let_go() {
     let plane = TestPlane::start_with(|config| {
@@ -184,7 +184,7 @@ fn slow_handshakes_hold_up_nobody_and_are_let_go() {
     });
     let mut slow: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(plane.address).unwrap()).collect();
     for stream in &mut slow {
-        // The beginning of a record.
+        // The beginning of a TLS record.
         stream.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
     }
     let began = Instant::now();
@@ -197,7 +197,7 @@ fn slow_handshakes_hold_up_nobody_and_are_let_go() {
     for mut stream in slow {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut bytes = Vec::new();
-        // Reset or ended: either way it is over.
+        // Either a reset or an orderly close is fine.
         if let Err(error) = stream.read_to_end(&mut bytes) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
@@ -214,7 +214,7 @@ fn a_new_server_is_told_the_pin_to_give_to_its_host() {
     assert_eq!(made["pin"], pin(&cert));
     let rotated = local("/api/servers/los-angeles/token", &json!({}));
     assert_eq!(rotated.expect(200)["pin"], pin(&cert));
-    // Nobody else learns more than the handshake shows.
+    // Public endpoints do not reveal the pin.
     for path in ["/healthz", "/readyz"] {
         assert!(
             !request("GET", path)
@@ -231,7 +231,7 @@ fn the_command_prints_the_fingerprint_of_what_is_shown() {
     let printed = plane.command(&["fingerprint"]).output().unwrap();
     let cert = plane.path("state/tls.pem");
     assert_eq!(text(&printed.stdout).trim(), pin(&cert), "{}", text(&printed.stderr));
-    assert!(plane.log().contains(&pin(&cert)), "the log says it too");
+    assert!(plane.log().contains(&pin(&cert)), "the log must contain the pin too");
     let off = Released::start("");
     let printed = off.command(&["fingerprint"]).output().unwrap();
     assert_eq!(printed.status.code(), Some(78));
@@ -274,7 +274,7 @@ fn a_changed_certificate_is_shown_without_cutting_anybody_off() {
         text(&shown.wait_with_output().unwrap().stdout).trim().to_owned()
     };
     assert_eq!(seen(), "serial=01");
-    // Somebody who is connected before, and stays so.
+    // A connection that is open before the change and stays open.
     let held = Command::new("openssl")
         .args([
             "s_client",
@@ -294,27 +294,27 @@ fn a_changed_certificate_is_shown_without_cutting_anybody_off() {
     held_in.write_all(ask.as_bytes()).unwrap();
     let mut held_out = held.stdout.take().unwrap();
     assert!(held_out.read(&mut [0; 4096]).unwrap() > 0);
-    // A certificate whose key does not come is not used, and said so.
+    // A certificate without its matching key is not used, and the log reports it.
     let (second, second_key) = issued(folder.path(), "2");
     show(&second, &shown);
-    until("the pair that does not fit is refused", || {
+    until("the mismatched pair to be refused", || {
         plane.log().contains("the one before stays").then_some(())
     });
     assert!(plane.log().contains("is not this certificate's"), "{}", plane.log());
     assert_eq!(seen(), "serial=01");
-    // With its key it is, by itself.
+    // Once its key is in place, the plane loads the certificate by itself.
     show(&second_key, &shown_key);
-    until("the new certificate is shown", || (seen() == "serial=02").then_some(()));
-    // And at once where somebody asks.
+    until("serial 2 to be served", || (seen() == "serial=02").then_some(()));
+    // SIGHUP loads it at once.
     let (third, third_key) = issued(folder.path(), "3");
     show(&third_key, &shown_key);
     show(&third, &shown);
     kill(Pid::from_raw(plane.id()), Signal::SIGHUP).unwrap();
-    until("the third is shown", || (seen() == "serial=03").then_some(()));
+    until("serial 3 to be served", || (seen() == "serial=03").then_some(()));
     held_in.write_all(ask.as_bytes()).unwrap();
     assert!(
         held_out.read(&mut [0; 4096]).unwrap() > 0,
-        "the first connection lives on"
+        "the first connection must stay open"
     );
     drop(held_in);
     let _ = held.kill();

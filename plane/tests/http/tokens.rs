@@ -1,4 +1,4 @@
-//! API tokens over HTTP: what each may see and do, and agents' tokens with a grace.
+//! API tokens over HTTP and their permissions; tokens of agents and their grace period.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn a_token_works_until_it_is_removed() {
         (log[0]["action"].as_str(), log.as_array().unwrap().len()),
         (Some("wg_client_created"), 1)
     );
-    let used = until("the use is noted", || {
+    let used = until("the last use to be recorded", || {
         let listed = plane.get("/api/tokens", &admin);
         assert!(!listed.text().contains(&token));
         let used = listed.json()[0]["last_used_at"].clone();
@@ -56,7 +56,7 @@ fn a_token_works_until_it_is_removed() {
         .problem(404, "not_found");
 }
 
-/// Who made a token does not matter to it, and a plane that was started since knows it.
+/// A token remains valid after its creator is removed and after a restart of the plane.
 #[test]
 fn a_token_outlives_its_maker_and_a_restart() {
     let mut plane = TestPlane::start();
@@ -97,7 +97,8 @@ fn a_repeated_creation_gets_the_same_token_and_the_log_says_it_was_seen() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
     }
-    // A token that was removed is no answer; and who has its name now gets none of its answers.
+    // A stored answer with a removed token is not repeated. A new token of the same name gets none of the
+    // answers of the old one.
     let by_token = |token: &str| {
         let new = request("POST", "/api/servers")
             .token(token)
@@ -144,7 +145,7 @@ fn what_a_token_cannot_be_is_refused_with_the_field() {
     }
 }
 
-/// What is not one of its servers is to a limited token as if it were not there.
+/// For a limited token, servers that are not its own do not exist.
 #[test]
 fn a_token_for_one_server_knows_no_other() {
     let plane = TestPlane::start();
@@ -216,7 +217,7 @@ fn a_token_for_one_server_knows_no_other() {
     let bob = plane.get(&format!("/api/wg-clients/tokyo/{peer}"), &admin).expect(200);
     assert_eq!(bob["enabled"], true);
 
-    // Its own it may change, as its role says, and nothing that is about all of them.
+    // It may change its own servers as its role allows, but nothing that concerns all servers.
     let made = plane
         .post("/api/wg-clients/los-angeles", &one, &with_key("alice"))
         .expect(201);
@@ -242,7 +243,7 @@ fn a_token_for_one_server_knows_no_other() {
     plane.post("/api/servers", &one, &server).problem(403, "forbidden");
 }
 
-/// CVE-2026-29195 and its like: from an admin's token to an admin.
+/// CVE-2026-29195 and similar: escalation from an admin's API token to an admin account.
 #[test]
 fn cve_2026_29195_a_token_cannot_make_itself_more_than_it_is() {
     let plane = TestPlane::start();
@@ -294,7 +295,7 @@ fn an_agent_changes_to_its_new_token_without_a_gap() {
         (&log[0]["action"], &log[0]["actor"]),
         (&json!("server_token_retired"), &json!("agent:los-angeles"))
     );
-    // Without a grace, and without a body, it dies at once.
+    // Without a grace period or without a body, the old token is invalid at once.
     let third = plane.post(path, &admin, &json!({})).expect(200);
     plane.get("/api/agent/desired", new).problem(401, "unauthorized");
     let fourth = request("POST", path).token(&admin).send(plane.address).expect(200);
@@ -312,7 +313,7 @@ fn an_agent_changes_to_its_new_token_without_a_gap() {
     }
 }
 
-/// CVE-2026-29194: a valid host token was good for any host.
+/// CVE-2026-29194: a valid host token was accepted for any host.
 #[test]
 fn cve_2026_29194_an_agent_speaks_for_its_own_server_only() {
     let plane = TestPlane::start();

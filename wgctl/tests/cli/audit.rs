@@ -1,4 +1,4 @@
-//! `wgctl audit`: the table, the files, following and verifying.
+//! `wgctl audit`: the table, exported files, following and verification.
 
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ fn the_audit_log_is_verified_online_or_in_a_file_and_the_exit_code_says_it() {
         "",
     );
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    // No plane is asked for a file.
+    // Verifying a file does not contact a plane.
     let output = home.run("audit verify --file log.jsonl --json --plane http://127.0.0.1:1", "");
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let outcome: Value = serde_json::from_str(&stdout(&output)).unwrap();

@@ -1,4 +1,4 @@
-//! `peer add --from-file`.
+//! `wgctl peer add --from-file`.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -48,7 +48,7 @@ fn every_name_is_added_with_what_is_common_to_all() {
     assert!(names.len() == 101 && names.contains("device 7"), "{names:?}");
     for body in &bodies {
         assert_eq!(body["presharedKey"], false);
-        assert_eq!(body["expiresAt"], bodies[0]["expiresAt"], "one moment for all");
+        assert_eq!(body["expiresAt"], bodies[0]["expiresAt"], "the same expiry for all");
         assert_eq!(body.get("publicKey").is_some(), body["name"] == "Roe, Jane");
     }
     let keys: BTreeSet<_> = adds.iter().map(|add| add.idempotency_key.clone().unwrap()).collect();
@@ -89,7 +89,7 @@ fn run_again_it_leaves_what_is_there_and_names_what_failed() {
         200,
         &format!("[{},{}]", peer("alice"), peer("bob")),
     );
-    // Somebody else made her since.
+    // Another user has created carol in the meantime.
     plane.answer("GET /api/wg-clients/la?q=carol", 200, &format!("[{}]", peer("carol")));
     let words = format!("peer add la --from-file - --plane {}", plane.url);
     let output = home.run(&words, &names);
@@ -147,7 +147,7 @@ fn names_that_another_run_made_are_there_when_the_pool_is_full() {
     const LIST: &str = "GET /api/wg-clients/la";
     let home = Home::new();
     let plane = plane((409, &problem(409, "pool_exhausted", "no free address left")));
-    // Another run with the same names fills the pool while this one begins.
+    // Another run with the same names fills the pool while this one starts.
     let others: Vec<String> = (0..200).map(|number| peer(&format!("device-{number}"))).collect();
     plane.answer_after(1, LIST, 200, &format!("[{}]", others.join(",")));
     let names: String = (0..300).map(|number| format!("device-{number}\n")).collect();
@@ -253,7 +253,7 @@ fn configurations_are_private_files_and_are_fetched_once() {
         .iter()
         .filter(|request| request.line.ends_with("/configuration"))
         .count();
-    assert_eq!(sights, 1, "every sight of a secret is in the audit log");
+    assert_eq!(sights, 1, "the secret must be viewed only once");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn progress_is_for_a_terminal_that_wants_it() {
     let home = Home::new();
     std::fs::write(home.0.join("names"), "alice\nbob\n").unwrap();
     for (more, shown) in [("", true), ("--quiet", false), ("--json", false)] {
-        // Busy until a second try: long work.
+        // The plane is busy until the second attempt, so that the command runs for long enough.
         let busy = plane((503, &problem(503, "busy", "later")));
         let words = format!("peer add la --from-file names {more} --plane {}", busy.url);
         let terminal = Terminal::wgctl(&home, &words, &[]);

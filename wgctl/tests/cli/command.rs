@@ -1,4 +1,4 @@
-//! The command on its own: arguments, exit codes, keys, completions. No plane.
+//! The command without a plane: arguments, exit codes, keys and completions.
 
 use std::process::{Command, Stdio};
 
@@ -125,7 +125,7 @@ fn an_unreachable_plane_is_one_clear_line_and_the_next_step() {
             "cannot reach the plane at /nonexistent/plane.sock",
         ),
     ] {
-        // Without TLS a machine that has no certificates at all will do.
+        // Without TLS, no certificate store is needed.
         let bare = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
         let output = home.run_with(words, "", &bare);
         assert_eq!(output.status.code(), Some(1), "{words}");

@@ -1,4 +1,4 @@
-//! Completion in real shells.
+//! Completion in real shells: bash, zsh and fish.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,8 @@ use crate::terminal::Terminal;
 const USERS: &str = r#"[{"id":"5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11","email":"ops@example.com","role":"admin","enabled":true,
     "created_at":"2026-05-06T12:00:00Z","last_login_at":null}]"#;
 
-/// A server `los-angeles`, on it a telephone, a laptop with blanks and a name that would be a command.
+/// A server `los-angeles` with three peers: a telephone, a laptop with a blank in its name, and a name that
+/// a shell would run as a command.
 fn plane() -> Plane {
     let servers = format!("[{}]", server("").replace(r#""id":"la""#, r#""id":"los-angeles""#));
     let peers = format!(
@@ -25,7 +26,7 @@ fn plane() -> Plane {
     ])
 }
 
-/// A shell that knows the completions of the wgctl that was built, and of which plane to ask.
+/// A shell with the completions of the wgctl under test, configured to ask `plane`.
 fn shell(home: &Home, plane: &Plane, command: &[&str], setup: &str) -> Terminal {
     let folder = Path::new(env!("CARGO_BIN_EXE_wgctl")).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
@@ -40,10 +41,10 @@ fn shell(home: &Home, plane: &Plane, command: &[&str], setup: &str) -> Terminal 
     terminal
 }
 
-/// Types the beginning of a line and Tab, waits until the line shows what is expected, and clears it.
+/// Types the beginning of a line and Tab, waits until the line shows `expected`, and clears the line.
 fn expect(terminal: &mut Terminal, typed: &str, expected: &str) {
     terminal.enter(typed);
-    // A plane that does not answer within a second completes nothing, and Tab is pressed again.
+    // A plane that does not answer within a second yields no completions, so Tab is pressed again.
     terminal.enter_until("\t", expected);
     terminal.enter("\u{15}");
 }
@@ -129,7 +130,7 @@ fn fish_completes_names() {
 #[test]
 fn a_plane_that_does_not_answer_costs_a_second_and_no_word() {
     let home = Home::new();
-    // It accepts, and says nothing.
+    // A listener that never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for url in ["http://127.0.0.1:1", &silent, "nonsense"] {

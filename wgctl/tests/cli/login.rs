@@ -1,4 +1,4 @@
-//! Logging in and out, and which plane and token a command takes.
+//! Login and logout, and the choice of plane and token for a command.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,4 @@
-//! How answers look: colours, narrow terminals, wide characters, headings, order, quiet.
+//! Output format: colours, narrow terminals, wide characters, headings, order and `--quiet`.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The real `wgctl` binary, run as people and scripts run it.
+//! The real `wgctl` binary, run as users and scripts run it.
 
 #[cfg(test)]
 mod audit;

@@ -1,4 +1,4 @@
-//! `wgctl peer`: what it asks, what it prints, what it keeps.
+//! `wgctl peer`: its requests, its output and the files it writes.
 
 use std::os::unix::fs::PermissionsExt as _;
 

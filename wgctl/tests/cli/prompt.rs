@@ -1,4 +1,4 @@
-//! What is asked on a terminal: what it shows, what it takes, and that Ctrl-C leaves it as it was.
+//! Prompts on a terminal: their text, the accepted input, and the terminal settings after Ctrl-C.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -61,7 +61,7 @@ fn ctrl_c_at_a_password_ends_the_command_and_gives_the_terminal_back() {
         env!("CARGO_BIN_EXE_wgctl"),
         plane.url
     );
-    // A shell that puts nothing right itself.
+    // dash does not restore the terminal settings itself.
     let script = format!("{login}; echo ended with $?; stty -a; {login}");
     let mut terminal = Terminal::run(&home, &["dash", "-c", &script], &[]);
     terminal.until("Password: ");

@@ -1,4 +1,4 @@
-//! What the plane refuses, told in the words of the command.
+//! Errors of the plane, reported in the terms of the command.
 
 use serde_json::Value;
 

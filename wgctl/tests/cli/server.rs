@@ -1,4 +1,4 @@
-//! `wgctl server` and `wgctl status`: what they ask and what they print.
+//! `wgctl server` and `wgctl status`: their requests and their output.
 
 use serde_json::Value;
 

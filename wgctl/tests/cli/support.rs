@@ -1,7 +1,7 @@
-//! What the tests of the command share: running the real binary, and a plane of canned answers.
+//! Shared code of the command's tests: running the real binary, and a fake plane with canned answers.
 //!
-//! Owns no expectations. Each test has its own home folder, so that no login of the person who
-//! runs the tests is read or changed.
+//! Contains no assertions about the command. Each test has its own home folder, so that the login of
+//! whoever runs the tests is neither read nor changed.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A folder that goes when the test ends.
+/// A home folder that is removed when the test ends.
 pub(crate) struct Home(pub(crate) PathBuf);
 
 impl Home {
@@ -21,12 +21,12 @@ impl Home {
         Self(path)
     }
 
-    /// Runs the binary with these words (blanks separate them) and this input.
+    /// Runs the binary with these arguments, separated by blanks, and this standard input.
     pub(crate) fn run(&self, words: &str, input: &str) -> Output {
         self.run_with(words, input, &[])
     }
 
-    /// The same, with more of an environment.
+    /// Like [`Home::run`], with additional environment variables.
     pub(crate) fn run_with(&self, words: &str, input: &str, environment: &[(&str, &str)]) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wgctl"))
             .args(words.split_whitespace())
@@ -39,7 +39,7 @@ impl Home {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A command that reads no input may be gone before it is written.
+        // A command that reads no input may exit before the input is written.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -59,7 +59,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A request as it arrived.
+/// A request as it was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) line: String,
@@ -68,10 +68,10 @@ pub(crate) struct Seen {
     pub(crate) body: String,
 }
 
-/// An id that the plane gave.
+/// An id as the plane assigns it.
 pub(crate) const ID: &str = "5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11";
 
-/// A peer as the plane shows it.
+/// A peer in the format of the plane.
 pub(crate) fn peer(name: &str) -> String {
     format!(
         r#"{{"id":"{ID}","name":"{name}","enabled":true,"address":"10.8.0.2","addresses":["10.8.0.2","fd00:8::2"],
@@ -82,7 +82,7 @@ pub(crate) fn peer(name: &str) -> String {
     )
 }
 
-/// A server as the plane shows it, with more members.
+/// A server in the format of the plane, with additional members.
 pub(crate) fn server(extra: &str) -> String {
     format!(
         r#"{{"id":"la","endpoint":"vpn.example.com:51820","address_pool":["10.8.0.0/24"],"addresses":["10.8.0.1"],"dns":[],
@@ -92,8 +92,8 @@ pub(crate) fn server(extra: &str) -> String {
     )
 }
 
-/// An HTTP server on loopback that gives the answers it was told: `GET /path` → status and body. One
-/// without a query is given whatever the query.
+/// An HTTP server on loopback with canned answers: `GET /path` → status and body. An answer without a query
+/// matches any query.
 pub(crate) struct Plane {
     pub(crate) url: String,
     shared: Arc<Shared>,
@@ -102,10 +102,10 @@ pub(crate) struct Plane {
 #[derive(Default)]
 struct Shared {
     answers: Mutex<BTreeMap<String, (u16, String)>>,
-    /// What takes the place of an answer, after so many of it.
+    /// Replacements for answers, each with the number of times the old answer is still given.
     later: Mutex<BTreeMap<String, (usize, u16, String)>>,
     seen: Mutex<Vec<Seen>>,
-    /// How many requests from now on get no answer.
+    /// The number of next requests that get no answer.
     dropped: AtomicUsize,
 }
 
@@ -129,24 +129,24 @@ impl Plane {
         plane
     }
 
-    /// From now on this is answered.
+    /// Sets the answer to this request line.
     pub(crate) fn answer(&self, line: &str, status: u16, body: &str) {
         let mut answers = self.shared.answers.lock().unwrap();
         answers.insert(line.to_owned(), (status, body.to_owned()));
     }
 
-    /// The same, once this was answered so many times more.
+    /// Sets the answer to this request line after the current one has been given `times` more times.
     pub(crate) fn answer_after(&self, times: usize, line: &str, status: u16, body: &str) {
         let mut later = self.shared.later.lock().unwrap();
         later.insert(line.to_owned(), (times, status, body.to_owned()));
     }
 
-    /// Hangs up on so many requests before it answers again.
+    /// Closes the connection without an answer for the next `count` requests.
     pub(crate) fn hang_up(&self, count: usize) {
         self.shared.dropped.store(count, Ordering::SeqCst);
     }
 
-    /// What was asked, in its order.
+    /// The received requests, in order.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
     }
@@ -186,19 +186,19 @@ impl Shared {
         let head = format!(
             "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
-        // A client that has hung up is not this server's concern.
+        // The client may have closed the connection already.
         let _ = reader.get_mut().write_all(format!("{head}{body}").as_bytes());
     }
 }
 
-/// A problem report as the plane writes it.
+/// A problem report in the format of the plane.
 pub(crate) fn problem(status: u16, code: &str, detail: &str) -> String {
     format!(
         r#"{{"type":"urn:sentrazone:problem:{code}","title":"x","status":{status},"detail":"{detail}","code":"{code}"}}"#
     )
 }
 
-/// A request; none of a client that went before it had said what it wants.
+/// Reads a request; `None` if the client disconnects before the request is complete.
 fn read(reader: &mut BufReader<std::net::TcpStream>) -> Option<Seen> {
     let mut head = Vec::new();
     loop {

@@ -1,7 +1,8 @@
-//! A terminal that tests look at and type into: a pseudoterminal with a program on it.
+//! A pseudoterminal that runs a program; tests read its output and type into it.
 //!
-//! Owns no expectations. The program is the leader of its own session (util-linux's `setsid`), so
-//! that Ctrl-C is a signal to it as it is on a real terminal (`env` takes it up again where it is ignored).
+//! Contains no assertions about the command. The program leads its own session (util-linux's `setsid`), so
+//! that Ctrl-C sends it a signal as on a real terminal. `env` restores the signal's default action in case
+//! it is ignored.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -18,7 +19,7 @@ use nix::unistd::{Pid, ttyname};
 
 use crate::support::Home;
 
-/// How long anything may take on a busy machine.
+/// The longest time any step may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Terminal {
@@ -32,12 +33,12 @@ pub(crate) struct Terminal {
 struct Shown {
     bytes: Vec<u8>,
     ended: bool,
-    /// How much the test has seen.
+    /// The number of bytes that the test has already matched.
     seen: usize,
 }
 
 impl Terminal {
-    /// Runs wgctl with these words (blanks separate them) on a terminal of 24 rows and 120 columns.
+    /// Runs wgctl with these arguments, separated by blanks, on a terminal of 24 rows and 120 columns.
     pub(crate) fn wgctl(home: &Home, words: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = vec![env!("CARGO_BIN_EXE_wgctl")];
         command.extend(words.split_whitespace());
@@ -52,7 +53,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let pty = openpty(Some(&size), None).unwrap();
-        // What other tests start must not hold them open.
+        // Processes that other tests start must not inherit the descriptors.
         for end in [pty.master.as_fd(), pty.slave.as_fd()] {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
@@ -60,7 +61,7 @@ impl Terminal {
         let stdio = || pty.slave.try_clone().unwrap();
         let child = Command::new("setsid")
             .args(["--ctty", "--wait"])
-            // Who runs the tests in the background may have them ignore Ctrl-C.
+            // Processes that a shell runs in the background may ignore SIGINT.
             .args(["env", "--default-signal=INT"])
             .args(command)
             .env_clear()
@@ -82,7 +83,7 @@ impl Terminal {
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
-                // A terminal that everybody has closed is an error (EIO) on Linux.
+                // On Linux, reading fails with EIO once no process has the terminal open.
                 let count = output.read(&mut buffer).unwrap_or(0);
                 let mut shown = written.0.lock().unwrap();
                 shown.bytes.extend_from_slice(&buffer[..count]);
@@ -101,16 +102,16 @@ impl Terminal {
         }
     }
 
-    /// Waits until this is written after what was waited for before.
+    /// Waits until `text` appears after the text of the previous wait.
     pub(crate) fn until(&self, text: &str) {
         assert!(
             self.is_shown_within(PATIENCE, text),
-            "{text:?} is not written after:\n{}",
+            "{text:?} does not appear after:\n{}",
             String::from_utf8_lossy(&self.screen.0.lock().unwrap().bytes).escape_debug()
         );
     }
 
-    /// Types these keys, and again where nothing comes of them, until this is written.
+    /// Types these keys until `text` appears; repeats them if it does not.
     pub(crate) fn enter_until(&mut self, keys: &str, text: &str) {
         for _ in 0..5 {
             self.enter(keys);
@@ -142,32 +143,32 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until it is stopped (`T` in proc(5)'s stat): a signal to go on is lost before.
+    /// Waits until the program is stopped (`T` in the stat file of proc(5)). An earlier SIGCONT would be lost.
     pub(crate) fn until_stopped(&self) {
         let deadline = Instant::now() + PATIENCE;
         let path = format!("/proc/{}/stat", self.child.id());
         while !std::fs::read_to_string(&path).unwrap().contains(") T ") {
-            assert!(Instant::now() < deadline, "it is not stopped");
+            assert!(Instant::now() < deadline, "the program is not stopped");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 
-    /// Waits until the program is the one the terminal was made for: Ctrl-C is not lost from then on.
+    /// Waits until `setsid` and `env` have executed the program. An earlier Ctrl-C would be lost.
     pub(crate) fn until_begun(&self) {
         let deadline = Instant::now() + PATIENCE;
         let program = format!("/proc/{}/exe", self.child.id());
         let before = ["setsid", "env"];
         while std::fs::read_link(&program).is_ok_and(|path| before.iter().any(|name| path.ends_with(name))) {
-            assert!(Instant::now() < deadline, "it has not begun");
+            assert!(Instant::now() < deadline, "the program has not started");
             std::thread::yield_now();
         }
     }
 
-    /// Waits until what is typed is not shown.
+    /// Waits until the terminal no longer echoes input.
     pub(crate) fn until_silent(&self) {
         let deadline = Instant::now() + PATIENCE;
         while !self.settings().contains("-echo ") {
-            assert!(Instant::now() < deadline, "what is typed is shown");
+            assert!(Instant::now() < deadline, "the terminal still echoes input");
         }
     }
 
@@ -179,7 +180,7 @@ impl Terminal {
         self.stty(&["rows", &rows.to_string(), "cols", &columns.to_string()]);
     }
 
-    /// How the terminal is set, as stty says it.
+    /// The terminal settings as printed by `stty -a`.
     pub(crate) fn settings(&self) -> String {
         self.stty(&["-a"])
     }
@@ -195,7 +196,7 @@ impl Terminal {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Waits for the program's end; how it ended, and all it wrote.
+    /// Waits until the program exits; returns its exit status and all its output.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         let mut shown = self.screen.0.lock().unwrap();
@@ -211,7 +212,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // A failed test leaves nothing behind.
+        // A failed test must not leave the program running.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! `wgctl token`, `wgctl key` and the tokens of agents.
+//! `wgctl token`, `wgctl key` and `wgctl server token`.
 
 use serde_json::Value;
 

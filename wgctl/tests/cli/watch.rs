@@ -1,4 +1,4 @@
-//! `--watch`, on a terminal and elsewhere.
+//! `--watch`, with and without a terminal.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -31,9 +31,9 @@ fn a_watched_status_is_redrawn_in_place_and_survives_a_plane_that_is_away() {
     terminal.until(ENTER);
     terminal.until(&format!("Every 1 s: status of {}", plane.url));
     terminal.until("1.00 KiB");
-    assert!(terminal.settings().contains("-echo "), "typing is not written over it");
+    assert!(terminal.settings().contains("-echo "), "typed keys must not be echoed");
     plane.answer("GET /api/statuses", 200, &format!("[{}]", status("la", 4096)));
-    // What changed stands out, what did not does not, and nothing is cleared on the way.
+    // Only changed values are highlighted, and the screen is not cleared in between.
     terminal.until("\u{1b}[H");
     terminal.until("1.0 ms");
     terminal.until("\u{1b}[7m4.00 KiB\u{1b}[27m");
@@ -72,7 +72,7 @@ fn the_window_may_change_its_size() {
     let servers: Vec<_> = (0..40).map(|number| status(&format!("server-{number}"), 0)).collect();
     let plane = Plane::new(&[("GET /api/statuses", 200, &format!("[{}]", servers.join(",")))]);
     let terminal = Terminal::wgctl(&home, &format!("status --watch 3600 --plane {}", plane.url), &[]);
-    // A head, a blank line, the headings and 40 servers; the last line says what is left out.
+    // A head line, a blank line, the headings and 40 servers. The last line counts the omitted lines.
     terminal.until("server-19");
     terminal.until("… 20 more lines");
     terminal.resize(10, 120);
@@ -80,7 +80,7 @@ fn the_window_may_change_its_size() {
     terminal.until("… 34 more lines");
     terminal.resize(60, 120);
     terminal.until("server-39");
-    assert_eq!(plane.seen().len(), 1, "it is drawn anew without asking");
+    assert_eq!(plane.seen().len(), 1, "a resize redraws without another request");
     terminal.signal(Signal::SIGTERM);
     terminal.until(LEAVE);
     assert_eq!(terminal.end().0.code(), Some(0));
@@ -103,7 +103,7 @@ fn a_stopped_watch_gives_the_terminal_back_until_it_goes_on() {
     assert_eq!(terminal.end().0.code(), Some(0));
 }
 
-/// A watch without a terminal; stopped when it is dropped.
+/// A watch without a terminal, stopped when dropped.
 struct Piped(Child);
 
 impl Piped {
