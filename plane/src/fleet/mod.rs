@@ -93,7 +93,7 @@ impl Fleet {
     pub fn new(store: Store, settings: Settings) -> Self {
         let relay = Relay::default();
         let follower = relay.clone();
-        store.follow(move |writes| follower.follow(&writes.effects()));
+        store.follow(move |writes| follower.follow(writes.effects()));
         Self {
             shared: Arc::new(Shared {
                 store,

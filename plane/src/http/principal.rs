@@ -352,9 +352,7 @@ fn prove(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
     let Some(token) = bearer(parts)? else {
         return match parts.extensions.get::<Origin>() {
             Some(Origin::Local(user)) => Ok(Identity::Local(Arc::clone(user))),
-            Some(Origin::Tcp(_)) | None => {
-                Err(Kind::Unauthorized.until_login("a token is needed, as Authorization: Bearer …"))
-            }
+            Some(Origin::Tcp(_)) | None => Err(Kind::Unauthorized.until_login("a token is needed")),
         };
     };
     if token.starts_with(fleet::AGENT_PREFIX) {

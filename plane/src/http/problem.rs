@@ -163,7 +163,9 @@ impl Kind {
 
     /// A problem of this kind whose next step is to log in.
     pub(super) fn until_login(self, reason: &str) -> Failure {
-        let mut failure = self.because(format!("{reason}: log in at POST /api/login"));
+        let mut failure = self.because(format!(
+            "{reason}: log in at POST /api/login, and send its token as Authorization: Bearer …"
+        ));
         failure.0.hint = Some(Hint {
             reason: reason.to_owned(),
             step: NextStep::LogIn,

@@ -167,6 +167,8 @@ pub(crate) trait ReadPeers {
     fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError>;
     /// Adds its counters and its failure to each of the peers. Reads each table once if there are many peers.
     fn peers_with_counters(&self, server: &ServerId, peers: Vec<PeerRecord>) -> Result<Vec<PeerState>, StoreError>;
+    /// Returns the counters of the named peers, in their order.
+    fn counters_of(&self, server: &ServerId, peers: &[PeerId]) -> Result<Vec<PeerCounters>, StoreError>;
     /// Passes the peers after a place in the order of creation to `see`, until it breaks.
     fn each_peer(
         &self,

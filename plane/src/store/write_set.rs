@@ -17,38 +17,66 @@ use crate::model::records::Ledger;
 pub(crate) enum RowWrite {
     /// The row has this value now.
     Put(Vec<u8>),
-    /// The row was erased; with its last value, if it existed.
-    Erased(Option<Vec<u8>>),
+    /// The row was erased.
+    Erased,
 }
 
-/// The rows that one commit wrote, each with its final state.
+/// A write to a row, while it is made.
+#[derive(Clone, Copy)]
+enum Write<'a> {
+    Put(&'a [u8]),
+    /// With the value that the row had, if it existed.
+    Erased(Option<&'a [u8]>),
+}
+
+/// The rows that one commit wrote, each with its final state, and the effects of the writes.
+///
+/// The rows are listed only where someone follows them: a big change would hold a copy of everything it touches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WriteSet {
-    rows: BTreeMap<(Table, Vec<u8>), RowWrite>,
+    effects: BTreeSet<Effect>,
+    rows: Option<BTreeMap<(Table, Vec<u8>), RowWrite>>,
     replaced: bool,
 }
 
 impl WriteSet {
+    /// A write set that lists its rows.
+    pub(super) fn with_rows() -> Self {
+        Self {
+            rows: Some(BTreeMap::new()),
+            ..Self::default()
+        }
+    }
+
     /// Notes that a row was put.
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        self.note(table, key, || RowWrite::Put(value.to_vec()));
+        self.note(table, key, Write::Put(value));
     }
 
     /// Notes that a row was erased; `last` is the value it had.
-    pub(super) fn erase(&mut self, table: Table, key: &[u8], last: Option<Vec<u8>>) {
-        self.note(table, key, || RowWrite::Erased(last));
+    pub(super) fn erase(&mut self, table: Table, key: &[u8], last: Option<&[u8]>) {
+        self.note(table, key, Write::Erased(last));
     }
 
-    fn note(&mut self, table: Table, key: &[u8], write: impl FnOnce() -> RowWrite) {
-        if !self.replaced {
-            self.rows.insert((table, key.to_vec()), write());
+    fn note(&mut self, table: Table, key: &[u8], write: Write<'_>) {
+        if self.replaced {
+            return;
+        }
+        self.effects.extend(effect(table, key, write));
+        if let Some(rows) = &mut self.rows {
+            let outcome = match write {
+                Write::Put(value) => RowWrite::Put(value.to_vec()),
+                Write::Erased(_) => RowWrite::Erased,
+            };
+            rows.insert((table, key.to_vec()), outcome);
         }
     }
 
     /// Notes that all rows of all tables are replaced. They are not listed one by one, so that memory does not grow
     /// with the database. A follower must read everything again.
     pub(super) fn replace_everything(&mut self) {
-        self.rows.clear();
+        self.rows = None;
+        self.effects = BTreeSet::from([Effect::EverythingReplaced]);
         self.replaced = true;
     }
 
@@ -61,26 +89,20 @@ impl WriteSet {
     /// Returns the rows, by table and key.
     #[cfg(test)]
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Table, &[u8], &RowWrite)> {
-        self.rows
-            .iter()
-            .map(|((table, key), write)| (*table, key.as_slice(), write))
+        let rows = self.rows.iter().flatten();
+        rows.map(|((table, key), write)| (*table, key.as_slice(), write))
     }
 
     /// Returns the effects of the commit on waiting requests. One effect may stand for any number of rows.
-    pub(crate) fn effects(&self) -> BTreeSet<Effect> {
-        if self.replaced {
-            return BTreeSet::from([Effect::EverythingReplaced]);
-        }
-        let rows = self.rows.iter();
-        rows.filter_map(|((table, key), write)| effect(*table, key, write))
-            .collect()
+    pub(crate) const fn effects(&self) -> &BTreeSet<Effect> {
+        &self.effects
     }
 }
 
 /// Returns the effect of one row. This is the only place that maps rows to effects.
-fn effect(table: Table, key: &[u8], write: &RowWrite) -> Option<Effect> {
+fn effect(table: Table, key: &[u8], write: Write<'_>) -> Option<Effect> {
     match (table, write) {
-        (Table::Ledgers, RowWrite::Put(ledger)) => {
+        (Table::Ledgers, Write::Put(ledger)) => {
             let ledger: Ledger = serde_json::from_slice(ledger).ok()?;
             Some(Effect::DesiredStateMoved {
                 server: server(key)?,
@@ -88,9 +110,9 @@ fn effect(table: Table, key: &[u8], write: &RowWrite) -> Option<Effect> {
             })
         }
         (Table::Confirmations | Table::Failures, _) => Some(Effect::Confirmed { server: server(key)? }),
-        (Table::Prekeys, RowWrite::Put(_)) => Some(Effect::PrekeysCame { server: server(key)? }),
-        (Table::AgentTokens, RowWrite::Erased(Some(whose))) => Some(Effect::AgentCutOff { server: server(whose)? }),
-        (Table::Servers, RowWrite::Erased(_)) => Some(Effect::AgentCutOff { server: server(key)? }),
+        (Table::Prekeys, Write::Put(_)) => Some(Effect::PrekeysCame { server: server(key)? }),
+        (Table::AgentTokens, Write::Erased(Some(whose))) => Some(Effect::AgentCutOff { server: server(whose)? }),
+        (Table::Servers, Write::Erased(_)) => Some(Effect::AgentCutOff { server: server(key)? }),
         (
             Table::Meta
             | Table::Servers
@@ -152,7 +174,7 @@ mod tests {
         writes.put(Table::Failures, b"la\0peer", b"no");
         writes.put(Table::Prekeys, b"oslo\0key", b"{}");
         writes.erase(Table::Prekeys, b"paris\0key", None);
-        writes.erase(Table::AgentTokens, b"hash", Some(b"rome".to_vec()));
+        writes.erase(Table::AgentTokens, b"hash", Some(b"rome"));
         writes.erase(Table::AgentTokens, b"unknown", None);
         writes.put(Table::Audit, b"1", b"{}");
         let expected = BTreeSet::from([
@@ -164,16 +186,16 @@ mod tests {
             Effect::PrekeysCame { server: of("oslo") },
             Effect::AgentCutOff { server: of("rome") },
         ]);
-        assert_eq!(writes.effects(), expected);
+        assert_eq!(*writes.effects(), expected);
     }
 
     #[test]
     fn a_replacement_lists_no_row_and_affects_everything() {
-        let mut writes = WriteSet::default();
+        let mut writes = WriteSet::with_rows();
         writes.put(Table::Prekeys, b"oslo\0key", b"{}");
         writes.replace_everything();
         writes.put(Table::Prekeys, b"oslo\0key", b"{}");
         assert_eq!(writes.rows().count(), 0);
-        assert_eq!(writes.effects(), BTreeSet::from([Effect::EverythingReplaced]));
+        assert_eq!(*writes.effects(), BTreeSet::from([Effect::EverythingReplaced]));
     }
 }

@@ -118,12 +118,12 @@ impl<P: Plane> Poller<P> {
                 Err(end) => return end,
             };
             // A restored database may have another key of this host on record, or none.
-            if life.is_some()
-                && life != self.life()
-                && let Err(end) = self.introduce(plane).await
-            {
+            let is_restored = life.is_some() && life != self.life();
+            if is_restored && let Err(end) = self.introduce(plane).await {
                 return end;
             }
+            // The answer of a restored database tells the key from before this introduction.
+            let recorded = recorded.filter(|_| !is_restored);
             if let Some(other) = recorded.filter(|other| claim.is_due(&ours, Some(other), Instant::now()))
                 && let Err(end) = self.claim(plane, &server, &other).await
             {
@@ -201,7 +201,9 @@ impl<P: Plane> Poller<P> {
         let (wanted, recorded) = (desired.prekeys_wanted, desired.public_key);
         let base = position.map_or(Base::Nothing, |_| Base::Here);
         let outcome = self.wait_until_carried_out(server, desired, base).await?;
-        if wanted > 0 {
+        // The plane throws away the stock when this host introduces itself over another one.
+        let is_ours = || recorded.is_none_or(|key| key == self.secrets.private_key().public_key());
+        if wanted > 0 && is_ours() {
             self.fill(plane, server, wanted).await?;
         }
         Ok(outcome.map(|()| recorded))

@@ -107,6 +107,12 @@ async fn a_backup_of_another_schema_or_with_unreadable_records_is_refused() {
         assert_eq!(error.code(), "invalid_backup");
         assert!(error.to_string().contains(table), "{error}");
     }
+    let of_schema_1 = include_bytes!("../../store/tests/schema_1/plane.backup");
+    let spoilt = rewritten(of_schema_1, 1, |name, _| {
+        (name == "agent_states").then(|| b"[]".to_vec())
+    });
+    let error = restore(&scene, &spoilt).await.unwrap_err();
+    assert_eq!(error.code(), "invalid_backup");
     assert_eq!(scene.fleet.store().incarnation().unwrap(), life, "nothing was changed");
     assert_eq!(scene.actions().await, actions);
     restore(&scene, &rewritten(&backup, SCHEMA, |_, _| None)).await.unwrap();

@@ -274,23 +274,25 @@ impl Fleet {
 }
 
 fn add_peers(tx: &dyn Read, server: &ServerId, numbers: &mut Numbers) -> Result<(), Refusal> {
-    let mut peers = Vec::new();
+    let (mut ids, mut names) = (Vec::new(), Vec::new());
     let room = MOST_PEERS.saturating_sub(numbers.peers.len());
     let left_out = &mut numbers.peers_left_out;
     tx.each_peer(server, 0, &mut |peer| {
-        if peers.len() < room {
-            peers.push(peer);
+        if ids.len() < room {
+            ids.push(peer.id);
+            names.push(peer.name);
         } else {
             *left_out += 1;
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let states = tx.peers_with_counters(server, peers)?.into_iter();
-    numbers.peers.extend(states.map(|state| PeerNumbers {
+    let counters = tx.counters_of(server, &ids)?;
+    let peers = ids.into_iter().zip(names).zip(counters);
+    numbers.peers.extend(peers.map(|((id, name), counters)| PeerNumbers {
         server: server.clone(),
-        id: state.peer.id,
-        name: state.peer.name,
-        counters: state.counters,
+        id,
+        name,
+        counters,
     }));
     Ok(())
 }

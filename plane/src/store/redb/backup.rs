@@ -140,7 +140,8 @@ fn rows<R: io::Read>(
             Item::Table(name) => name.clone_into(&mut table),
             Item::Row { key, value } => match older_schemas::forward(found, &table, key, value) {
                 Some(present) => {
-                    for (table, key, value) in present? {
+                    let present = present.map_err(bad_record)?;
+                    for (table, key, value) in present {
                         row(table, &key, &value)?;
                     }
                 }
@@ -257,8 +258,11 @@ fn check_record(table: Table, value: &[u8]) -> Result<(), StoreError> {
 }
 
 fn parse_record<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
-    let bad = |error| StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})"));
-    parse::<T>(table, value).map_err(bad)
+    parse::<T>(table, value).map_err(bad_record)
+}
+
+fn bad_record(error: StoreError) -> StoreError {
+    StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})"))
 }
 
 /// Returns the tables of a backup, in its order.

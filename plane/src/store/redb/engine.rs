@@ -97,6 +97,12 @@ impl Engine {
         self.followers.add(follower);
     }
 
+    /// Lists the rows in the write set of every later commit.
+    #[cfg(test)]
+    pub(crate) fn list_rows(&self) {
+        self.followers.list_rows();
+    }
+
     /// Registers the writer's metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -299,12 +299,12 @@ pub(in crate::store) struct WriteTx {
 }
 
 impl WriteTx {
-    pub(super) fn new(tx: WriteTransaction) -> Self {
+    pub(super) fn new(tx: WriteTransaction, writes: WriteSet) -> Self {
         Self {
             tx,
             dirty: Cell::new(false),
             request: Cell::new(None),
-            writes: RefCell::default(),
+            writes: RefCell::new(writes),
             failure: Failure::default(),
         }
     }
@@ -368,11 +368,8 @@ impl WriteRows for WriteTx {
     fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
         self.dirty.set(true);
         let mut open = self.open_table(table)?;
-        let removed = open
-            .remove(key)
-            .map(|row| row.map(|row| row.value().to_vec()))
-            .map_err(storage);
-        let last = self.failure.note(removed)?;
+        let removed = self.failure.note(open.remove(key).map_err(storage))?;
+        let last = removed.as_ref().map(AccessGuard::value);
         self.writes.borrow_mut().erase(table, key, last);
         Ok(())
     }
@@ -385,7 +382,7 @@ impl WriteRows for WriteTx {
         let mut open = self.open_table(table)?;
         let mut writes = self.writes.borrow_mut();
         let removed = open.retain_in::<&[u8], _>(span.bounds(), |key, value| {
-            writes.erase(table, key, Some(value.to_vec()));
+            writes.erase(table, key, Some(value));
             false
         });
         self.failure.note(removed.map_err(storage))

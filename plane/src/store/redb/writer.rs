@@ -5,6 +5,7 @@
 //! metrics alone is committed without fsync, and becomes durable [`LAZY`] later at the latest.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -67,17 +68,35 @@ type Follower = Box<dyn Fn(&WriteSet) + Send + Sync>;
 
 /// All followers. They are called in the order of the commits.
 #[derive(Default)]
-pub(in crate::store) struct Followers(RwLock<Vec<Follower>>);
+pub(in crate::store) struct Followers {
+    followers: RwLock<Vec<Follower>>,
+    /// Someone follows the rows, and not the effects alone.
+    rows: AtomicBool,
+}
 
 impl Followers {
-    /// Passes the write set of every later commit to `follower`, which must be quick and must not wait.
+    /// Passes every later commit to `follower`, on the writer's thread: it must be quick and must not wait.
     pub(in crate::store) fn add(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
-        let mut followers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut followers = self.followers.write().unwrap_or_else(PoisonError::into_inner);
         followers.push(Box::new(follower));
     }
 
+    /// Lists the rows in the write set of every later commit.
+    #[cfg(test)]
+    pub(in crate::store) fn list_rows(&self) {
+        self.rows.store(true, Ordering::Release);
+    }
+
+    /// The write set of the next commit.
+    fn write_set(&self) -> WriteSet {
+        match self.rows.load(Ordering::Acquire) {
+            true => WriteSet::with_rows(),
+            false => WriteSet::default(),
+        }
+    }
+
     fn notify(&self, writes: &WriteSet) {
-        for follower in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for follower in self.followers.read().unwrap_or_else(PoisonError::into_inner).iter() {
             // A panic must not end the writer.
             if catch_unwind(AssertUnwindSafe(|| follower(writes))).is_err() {
                 tracing::error!("a follower of the commits panicked; it may have missed one");
@@ -145,7 +164,7 @@ fn commit(
     followers: &Followers,
 ) -> Verdict {
     let began = Instant::now();
-    let outcome = attempt(handle, &mut batch, overdue);
+    let outcome = attempt(handle, &mut batch, overdue, followers);
     let (verdict, result) = match outcome {
         Ok((verdict, writes)) => {
             // Before the callers are answered, so that an answered caller finds all waiters woken.
@@ -176,25 +195,32 @@ fn commit(
     verdict
 }
 
-fn attempt(handle: &Handle, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verdict, WriteSet), StoreError> {
+fn attempt(
+    handle: &Handle,
+    batch: &mut [Box<dyn Job>],
+    overdue: bool,
+    followers: &Followers,
+) -> Result<(Verdict, WriteSet), StoreError> {
     if !handle.is_open() {
         handle.reopen()?;
     }
     handle.check_room()?;
     // A file that was damaged while open may make redb panic. The callers of this batch and of the next must be answered
     // all the same.
-    catch_unwind(AssertUnwindSafe(|| write(begin(handle)?, batch, overdue)))
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("a commit panicked".to_owned())))
+    catch_unwind(AssertUnwindSafe(|| {
+        write(begin(handle, followers.write_set())?, batch, overdue)
+    }))
+    .unwrap_or_else(|_| Err(StoreError::Unavailable("a commit panicked".to_owned())))
 }
 
 /// Begins a transaction. A disk that failed after the last commit is noticed only here: reopen and try once more.
-fn begin(handle: &Handle) -> Result<WriteTx, StoreError> {
+fn begin(handle: &Handle, writes: WriteSet) -> Result<WriteTx, StoreError> {
     let begun = handle.begin_write();
     if matches!(begun, Err(StoreError::Unavailable(_))) {
         handle.reopen()?;
-        return handle.begin_write().map(WriteTx::new);
+        return handle.begin_write().map(|tx| WriteTx::new(tx, writes));
     }
-    begun.map(WriteTx::new)
+    begun.map(|tx| WriteTx::new(tx, writes))
 }
 
 fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verdict, WriteSet), StoreError> {

@@ -38,6 +38,7 @@ fn rows(store: &Store) -> Rows {
 fn following(store: &Store) -> Arc<Mutex<Vec<WriteSet>>> {
     let seen = Arc::<Mutex<Vec<WriteSet>>>::default();
     let follower = Arc::clone(&seen);
+    store.engine.list_rows();
     store.follow(move |writes| follower.lock().unwrap().push(writes.clone()));
     seen
 }
@@ -56,7 +57,7 @@ async fn replay(onto: &Store, writes: Vec<WriteSet>, source: &Rows) {
             for (table, key, write) in writes.rows() {
                 match write {
                     RowWrite::Put(value) => tx.put(table, key, value)?,
-                    RowWrite::Erased(_) => tx.erase(table, key)?,
+                    RowWrite::Erased => tx.erase(table, key)?,
                 }
             }
             Ok(())

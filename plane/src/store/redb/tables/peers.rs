@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::store::transaction::{ReadAgents as _, ReadPeers, WritePeers};
+use crate::store::transaction::{ReadAgents as _, ReadPeers, ReadServers as _, WritePeers};
 use std::ops::ControlFlow;
 use wgctl::api::PeerCounters;
 
@@ -15,8 +15,42 @@ use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
 use crate::store::redb::schema::fixed;
 use crate::store::table::Table;
 
-/// Fewer peers than this are looked up one by one, because reading all rows of their server would cost more.
-const FEW: usize = 64;
+/// A look-up costs about as much as walking past this many rows.
+const ROWS_A_LOOK_UP: u64 = 8;
+
+/// Counters, and why the kernel refused the peer.
+type State = (PeerCounters, Option<String>);
+
+/// Returns the states of the named peers.
+fn states(
+    rows: &impl Rows,
+    server: &ServerId,
+    peers: impl Iterator<Item = PeerId>,
+) -> Result<HashMap<PeerId, State>, StoreError> {
+    let mut states: HashMap<PeerId, State> = peers.map(|peer| (peer, State::default())).collect();
+    let all = rows.ledger(server)?.map_or(0, |ledger| ledger.peers);
+    let named = u64::try_from(states.len()).unwrap_or(u64::MAX);
+    if named.saturating_mul(ROWS_A_LOOK_UP) < all {
+        for (id, (counters, failed)) in &mut states {
+            *counters = rows.counters(server, id)?;
+            *failed = rows.failure(server, id)?;
+        }
+        return Ok(states);
+    }
+    rows.visit(Table::Counters, row_key::all(server), Order::Up, |key, value| {
+        if let Some((counters, _)) = states.get_mut(&PeerId::from_bytes(row_key::tail(key))) {
+            *counters = parse(Table::Counters, value)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    rows.visit(Table::Failures, row_key::all(server), Order::Up, |key, value| {
+        if let Some((_, failed)) = states.get_mut(&PeerId::from_bytes(row_key::tail(key))) {
+            *failed = Some(String::from_utf8_lossy(value).into_owned());
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(states)
+}
 
 impl<R: Rows> ReadPeers for R {
     fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError> {
@@ -37,32 +71,18 @@ impl<R: Rows> ReadPeers for R {
     }
 
     fn peers_with_counters(&self, server: &ServerId, peers: Vec<PeerRecord>) -> Result<Vec<PeerState>, StoreError> {
-        let mut states: HashMap<PeerId, (PeerCounters, Option<String>)> =
-            peers.iter().map(|peer| (peer.id, Default::default())).collect();
-        if peers.len() < FEW {
-            for (id, (counters, failed)) in &mut states {
-                *counters = self.counters(server, id)?;
-                *failed = self.failure(server, id)?;
-            }
-        } else {
-            self.visit(Table::Counters, row_key::all(server), Order::Up, |key, value| {
-                if let Some((counters, _)) = states.get_mut(&PeerId::from_bytes(row_key::tail(key))) {
-                    *counters = parse(Table::Counters, value)?;
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
-            self.visit(Table::Failures, row_key::all(server), Order::Up, |key, value| {
-                if let Some((_, failed)) = states.get_mut(&PeerId::from_bytes(row_key::tail(key))) {
-                    *failed = Some(String::from_utf8_lossy(value).into_owned());
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
+        let mut states = states(self, server, peers.iter().map(|peer| peer.id))?;
         let with_state = peers.into_iter().map(|peer| {
             let (counters, failed) = states.remove(&peer.id).unwrap_or_default();
             PeerState { peer, counters, failed }
         });
         Ok(with_state.collect())
+    }
+
+    fn counters_of(&self, server: &ServerId, peers: &[PeerId]) -> Result<Vec<PeerCounters>, StoreError> {
+        let mut states = states(self, server, peers.iter().copied())?;
+        let counters = peers.iter().map(|peer| states.remove(peer).unwrap_or_default().0);
+        Ok(counters.collect())
     }
 
     fn each_peer(
