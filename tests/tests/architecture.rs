@@ -163,7 +163,7 @@ fn code_of(file: &Path) -> String {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
 }
 
-/// Whether a file holds tests alone.
+/// Returns true for a file that holds tests alone.
 fn is_test(file: &Path) -> bool {
     file.components()
         .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))

@@ -41,7 +41,7 @@ pub use views::status::{HistoryPages, HistoryQuery};
 pub use crate::model::authority::Authority;
 pub use crate::model::caller::{Action, Actor, Caller};
 use crate::relay::Relay;
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Durability, Store, StoreError};
 use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// Settings of the operator.
@@ -199,15 +199,6 @@ impl Fleet {
         };
         self.store().scan(in_turn).await
     }
-}
-
-/// The part of a write that a crash of the plane may lose.
-#[derive(Debug, Clone, Copy)]
-enum Durability {
-    /// The last seconds, in a crash.
-    Lazy,
-    /// Nothing that was acknowledged.
-    Durable,
 }
 
 /// Runs work to its end, even if the caller goes away.

@@ -23,7 +23,8 @@ use wgctl::audit::Signer;
 use wgctl::name::Incarnation;
 
 use crate::model::caller::{Author, Caller};
-use redb::engine::{Durability, Engine};
+pub(crate) use redb::engine::Durability;
+use redb::engine::Engine;
 
 pub(crate) use change::Change;
 pub use error::StoreError;

@@ -1,4 +1,4 @@
-//! What independent tools and the kernel say while the tests run.
+//! Observations by independent tools and the kernel while the tests run.
 
 pub mod figures;
 pub mod interface_state;

@@ -10,7 +10,8 @@ use wgctl::{PeerId, ServerId};
 
 use super::reason::reason_line;
 use crate::fleet::servers::existing::existing;
-use crate::fleet::{Caller, Durability, Fleet, Refusal};
+use crate::fleet::{Caller, Fleet, Refusal};
+use crate::store::Durability;
 use crate::store::LossyWrite;
 
 impl Fleet {

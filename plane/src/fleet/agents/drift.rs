@@ -10,10 +10,11 @@ use wgctl::{ServerId, Timestamp};
 
 use super::reason::reason_line;
 use crate::fleet::servers::existing::existing;
-use crate::fleet::{Caller, Durability, Fleet, Refusal};
+use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::Confirmation;
 use crate::store::Change;
+use crate::store::Durability;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// The most events in each list of a message.

@@ -7,8 +7,9 @@ use wgctl::ServerId;
 use wgctl::protocol::v1::{Prekey, Prekeys};
 
 use crate::fleet::servers::existing::existing;
-use crate::fleet::{Caller, Durability, Fleet, Refusal};
+use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::records::SERVER_ITSELF;
+use crate::store::Durability;
 use crate::store::LossyWrite;
 
 /// The most prekeys in one message.

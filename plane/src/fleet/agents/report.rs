@@ -10,9 +10,10 @@ use wgctl::{PeerId, ServerId, Timestamp};
 
 use super::backfill::{self, Hours};
 use crate::fleet::servers::existing::existing;
-use crate::fleet::{Caller, Durability, Fleet, Refusal};
+use crate::fleet::{Caller, Fleet, Refusal};
 use crate::history::Measure;
 use crate::model::records::Measurement;
+use crate::store::Durability;
 
 impl Fleet {
     /// Records the metrics that an agent, or another holder of its token, reports. The caller checks
