@@ -1,4 +1,4 @@
-# The commands that people type. Every target installs the Debian packages it needs, once, and says so.
+# The commands for developers. Every target installs the Debian packages that it needs, once, and announces it.
 
 CARGO ?= cargo
 GUEST := tests/guest/run
@@ -11,13 +11,13 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: tools ## Show Sentrazone work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
+demo: tools ## Show Sentrazone at work: plane, two agents, a device, a tunnel (KEEP=1 leaves it running)
 	@echo "Building (the first time takes some minutes)"
 	@tests/together "emulated host: tests/guest/prepare" "programs: $(CARGO) build --workspace --quiet $(DEMO)"
 	@$(GUEST) $(if $(KEEP),--forward 8080:8080 --timeout 86400) -- target/debug/demo $(if $(KEEP),--keep)
 
-# Tests wait more than they compute: two parts at a time, and on this machine twice as many tests as processors. Whole
-# machines that reboot count every ping, and so have the processors to themselves.
+# Tests wait more than they compute. Therefore two parts run at a time, and on this machine twice as many tests as there
+# are processors. The tests with whole machines that reboot count every ping, so they run alone.
 test: tools ## Run every test
 	@echo "Building (the first time takes some minutes)"
 	@tests/together \
@@ -66,18 +66,18 @@ docs: build ## Regenerate the generated documents
 	$(CARGO) run --quiet -p sentrazone-tests --bin api-reference
 	SENTRAZONE_WRITE_DOCS=1 $(CARGO) test --quiet -p sentrazone-tests --test documents
 
-bench: build guest ## Measure performance next to the usual tools (in an emulated host, then on wireguard-go here)
+bench: build guest ## Measure performance alongside the usual tools (in an emulated host, then with wireguard-go here)
 	$(CARGO) build --release --quiet -p sentrazone-plane
 	$(CARGO) build --release --quiet -p sentrazone-agent
 	@SENTRAZONE_PROGRAMS=$(CURDIR)/target/release $(GUEST) --timeout 1800 -- target/debug/bench
-	@echo; echo "On this machine, wireguard-go instead of the kernel's WireGuard"
+	@echo; echo "On this machine, with wireguard-go instead of the kernel's WireGuard"
 	@$(AS_ROOT) env SENTRAZONE_PROGRAMS=$(CURDIR)/target/release target/debug/bench --userspace
 
 deb: tools ## Build the Debian packages, in target/packages
 	@tests/tools --for-packages
 	@SENTRAZONE_CARGO="$(CARGO)" packaging/build
 
-deb-test: deb guest ## Test the packages: lintian, their whole life in a bare system and in emulated machines
+deb-test: deb guest ## Test the packages: lintian, and their whole life in a bare system and in emulated machines
 	@packaging/test
 	SENTRAZONE_PACKAGES=$(CURDIR)/target/packages $(CARGO) machine-test --quiet --test packages
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """A client of the control plane, written from the API reference alone.
 
-It knows nothing but the published reference: endpoints, fields, types and who may call what.
+It knows only the published reference: endpoints, fields, types and permissions.
 It calls every endpoint, prints one line for each that answers as documented
-(`ok METHOD PATH`), and stops with exit code 1 at the first that does not. Fields the reference
-does not name are let through. Python standard library only.
+(`ok METHOD PATH`), and stops with exit code 1 at the first that does not. Fields that the reference
+does not name are ignored. It uses only the Python standard library.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def require(condition, message):
         raise Mismatch(message)
 
 
-# The types in the reference's examples. In Python a bool is also an int, but is never meant as one here.
+# The types in the examples of the reference. In Python a bool is also an int, but here it is never accepted as one.
 
 
 def is_text(value):
@@ -88,7 +88,7 @@ def or_null(check):
     return either
 
 
-# What has not happened yet (a report, a handshake, a measured ping) has no value to show.
+# A value is null if its event (a report, a handshake, a measured ping) has not happened yet.
 STATUS = {
     "server_id": is_filled_text,
     "online": is_flag,
@@ -173,7 +173,7 @@ class Plane:
 
 
 class Run:
-    """One pass through the reference, in an order in which each call finds what it needs."""
+    """One pass through the reference, in an order in which each call finds the objects that it needs."""
 
     def __init__(self, arguments):
         self.plane = Plane(arguments.url)
@@ -207,7 +207,7 @@ class Run:
         print(f"ok {method} {path}", flush=True)
 
     def protected(self, method, path, body=None):
-        """The documented rule: without a token, or with a wrong one, the answer is 401."""
+        """Checks the documented rule that the answer is 401 without a token or with a wrong one."""
         for token, what in ((None, "no token"), ("not-a-token", "a wrong token")):
             answer = self.plane.call(method, path, token, body)
             require(answer.status == 401, f"with {what} the answer is {answer.status}, not 401")
@@ -215,12 +215,12 @@ class Run:
     def person_only(self, method, path, body=None):
         self.protected(method, path, body)
         answer = self.plane.call(method, path, self.agent_token, body)
-        require(answer.status in (401, 403), f"an agent's token is answered {answer.status}")
+        require(answer.status in (401, 403), f"an agent's token is answered with {answer.status}")
 
     def login(self):
         wrong = {"email": self.email, "password": self.password + "x"}
         answer = self.plane.call("POST", "/api/login", body=wrong)
-        require(answer.status == 401, f"a wrong password is answered {answer.status}, not 401")
+        require(answer.status == 401, f"a wrong password is answered with {answer.status}, not 401")
         right = {"email": self.email, "password": self.password}
         answer = self.plane.success("POST", "/api/login", body=right).json()
         check_object(answer, {"token": is_filled_text}, "the answer")
@@ -231,7 +231,7 @@ class Run:
         body = {"server_id": self.server, "ping_ms": 12.4, "peers": 5, "transfer_rx": 1048576, "transfer_tx": 524288}
         self.protected("POST", "/api/report", body)
         answer = self.plane.call("POST", "/api/report", self.token, body)
-        require(answer.status in (401, 403), f"a person's token is answered {answer.status}")
+        require(answer.status in (401, 403), f"a person's token is answered with {answer.status}")
         self.plane.success("POST", "/api/report", self.agent_token, body)
 
     def statuses(self):
@@ -240,8 +240,8 @@ class Run:
         check_list(statuses, STATUS, "status")
         own = [status for status in statuses if status["server_id"] == self.server]
         require(len(own) == 1, f"{len(own)} statuses of {self.server}, not 1")
-        require(own[0]["online"], f"{self.server} has just reported and is not online")
-        require(own[0]["reported_at"] is not None, f"{self.server} has just reported and has no reported_at")
+        require(own[0]["online"], f"{self.server} has just reported but is not online")
+        require(own[0]["reported_at"] is not None, f"{self.server} has just reported but has no reported_at")
 
     def history(self):
         self.person_only("GET", "/api/history")
@@ -277,7 +277,7 @@ class Run:
         path = self.client_path(action)
         self.person_only("POST", path)
         self.plane.success("POST", path, self.token)
-        require(self.own_peer()["enabled"] is enabled, f"after {action} the peer says otherwise")
+        require(self.own_peer()["enabled"] is enabled, f"after {action} the peer's enabled is not {enabled}")
 
     def qrcode(self):
         path = self.client_path("qrcode")
@@ -299,7 +299,7 @@ class Run:
         require(any(record["target"] == target for record in created), f"no wg_client_created of {target}")
         record = next(record for record in created if record["target"] == target)
         require(record["actor"] == self.email.lower(), f"its actor is {record['actor']!r}, not {self.email!r}")
-        # Newest first, as a log is read: pages of one record follow each other.
+        # The log is read newest first, so pages of one record follow each other.
         first = self.audit_page("?limit=1")
         second = self.audit_page("?limit=1&offset=1")
         require(len(first) == 1, f"limit=1 gives {len(first)} records")

@@ -1,7 +1,8 @@
-//! The log messages of a test's own thread.
+//! The log messages of the current test's thread.
 //!
-//! Owns the subscriber of the whole test program. `tracing` asks once per call site whether anybody is
-//! interested, from whichever thread arrives first, so a subscriber of one thread would miss messages.
+//! Owns the subscriber of the whole test program. It must not be installed for one thread only: `tracing` asks
+//! once per call site, on whichever thread arrives first, whether any subscriber is interested, so a per-thread
+//! subscriber would miss messages.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -15,14 +16,14 @@ thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Starts to keep the messages of this thread. Every test that logs messages which some test asks for must
-/// call it first: a call site without a subscriber stays disabled.
+/// Starts capturing the messages of this thread. Every test that logs a message for which another test checks
+/// must call this first: a call site reached without a subscriber stays disabled.
 pub(crate) fn begin() {
     SUBSCRIBED.call_once(|| tracing::subscriber::set_global_default(Lines).unwrap());
     LINES.take();
 }
 
-/// The number of this thread's messages that contain these words.
+/// Returns the number of this thread's messages that contain `words`.
 pub(crate) fn with(words: &str) -> usize {
     LINES.with_borrow(|lines| lines.iter().filter(|line| line.contains(words)).count())
 }

@@ -6,49 +6,50 @@ use std::path::PathBuf;
 use crate::setup::enroll;
 use crate::{cache, config, conversation, secrets};
 
-/// An agent that cannot start, or a command that cannot be carried out.
+/// An error that prevents the agent from starting or a command from being executed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration.
+    /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// The host's keys.
+    /// The host's keys cannot be used.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
-    /// The planes to dial.
+    /// The planes cannot be dialled.
     #[error(transparent)]
     Planes(#[from] conversation::SetupError),
-    /// The cache.
+    /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] cache::Error),
-    /// The kernel.
+    /// The kernel refused a request.
     #[error(transparent)]
     Device(#[from] wgctl::device::Error),
-    /// Enrolling.
+    /// The enrolment failed.
     #[error(transparent)]
     Enroll(#[from] enroll::Error),
-    /// The system refused a thread, a signal handler or a lock.
+    /// The system refused to provide a thread, a signal handler or a lock.
     #[error("{0}")]
     System(#[from] io::Error),
-    /// Another agent uses the state folder.
-    #[error("another agent runs with {}: stop it first, or give this one another state_dir", .0.display())]
+    /// Another agent uses the state directory.
+    #[error("another agent is running with {}: stop it first, or give this one another state_dir", .0.display())]
     Locked(PathBuf),
     /// The agent must be stopped first.
-    #[error("the agent runs with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
+    #[error("the agent is running with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
     StillRuns(PathBuf),
-    /// The host was released.
+    /// The host has been released.
     #[error(
-        "this host was released: its interface is left as it is. `sentrazone-agent enroll` takes it up again; else stop \
-         starting the agent (`systemctl disable sentrazone-agent`)"
+        "this host has been released: its interface is left as it is. Run `sentrazone-agent enroll` to manage it \
+         again; otherwise disable the agent (`systemctl disable sentrazone-agent`)"
     )]
     Released,
-    /// The thread for the kernel is gone.
-    #[error("the thread for the kernel has ended unexpectedly: its last log lines say why")]
+    /// The kernel thread has ended.
+    #[error("the kernel thread has ended unexpectedly: see its last log lines")]
     ThreadEnded,
 }
 
 impl Error {
-    /// The exit code. It is one of sysexits.h if a restart does not help, so that the unit does not restart.
+    /// Returns the exit code. If a restart does not help, it is a code from sysexits.h, or 79 for a released
+    /// host, so that systemd does not restart the unit.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         const DATA: u8 = 65;

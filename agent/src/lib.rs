@@ -1,8 +1,10 @@
-//! The agent: makes the WireGuard of one VPN host agree with what the plane has recorded.
+//! The agent: keeps the WireGuard configuration of one VPN host in agreement with the state recorded by the
+//! plane.
 //!
-//! Owns the wiring: one thread for the kernel (`reconcile`), and tasks beside it that talk to the
-//! planes (`conversation`). It must not know the plane's storage or REST API. It dials out, and opens
-//! no port except the one for its metrics, where configured. Stopping it changes nothing on the host.
+//! Owns the wiring: one thread for the kernel (`reconcile`), and tasks that communicate with the planes
+//! (`conversation`). It must not depend on the plane's storage or REST API. The agent makes outgoing connections
+//! only, and opens no port except the one for its metrics, if configured. Stopping it changes nothing on the
+//! host.
 
 pub mod arguments;
 pub mod cache;
@@ -44,8 +46,8 @@ use metrics::Metrics;
 use reconcile::{Handle, Input, LinkBy, Reconciler};
 use secrets::Secrets;
 
-/// Runs until `shutdown`. The cached state is on the interface before a plane is dialled. The interface
-/// stays as it is when this ends.
+/// Runs the agent until `shutdown`. The cached state is applied to the interface before a plane is dialled. The
+/// interface is left as it is when this function returns.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     if state_dir::is_released(&config.state_dir) {
         return Err(Error::Released);
@@ -55,7 +57,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (ready, carried_out) = oneshot::channel();
     let (reconcile, thread) = start(&config, &secrets, ready).await?;
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
-    // After the cache was carried out: a token that cannot be read must not keep tunnels down at boot.
+    // After the cached state has been applied: an unreadable token must not keep the tunnels down at boot.
     let planes = Planes::configured(&config)?;
     let (inbox, metrics) = (reconcile.inbox.clone(), reconcile.metrics.clone());
     let mut tasks = conversation::start(
@@ -68,7 +70,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     if let Some(address) = config.metrics_listen {
         show(address, metrics, &mut tasks).await;
     }
-    // Fails without a service manager that waits for it.
+    // This does nothing without a service manager. A failed notification must not stop the agent.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("running");
     let outcome = tokio::select! {
@@ -88,7 +90,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
 }
 
-/// Serves the metrics. An address that cannot be bound is no reason to stop.
+/// Serves the metrics. The agent keeps running if the address cannot be bound.
 async fn show(address: SocketAddr, metrics: Metrics, tasks: &mut JoinSet<()>) {
     match Listening::bind(address).await {
         Ok(listening) => {
@@ -96,7 +98,8 @@ async fn show(address: SocketAddr, metrics: Metrics, tasks: &mut JoinSet<()>) {
             tasks.spawn(listening.serve(move || std::future::ready(metrics.page())));
         }
         Err(error) => tracing::error!(
-            "cannot listen on {address} for the metrics: {error}: change metrics_listen in the configuration; everything else goes on"
+            "cannot listen on {address} for the metrics: {error}: change metrics_listen in the configuration; the \
+             agent runs without metrics"
         ),
     }
 }
@@ -110,7 +113,7 @@ async fn start(
     let (backend, folder, secrets) = (config.backend, config.state_dir.clone(), Arc::clone(secrets));
     let open = move || -> Result<(Handle, JoinHandle<()>), Error> {
         let host = Netlink::open()?;
-        // Before the first round, so that no later change is missed.
+        // The sockets are opened before the first round, so that no later change is missed.
         let watch = Watch::open();
         let (handle, thread) = match backend {
             Backend::Kernel => reconcile::spawn(
@@ -127,7 +130,7 @@ async fn start(
         let watched = watch.and_then(|watch| watch.spawn(handle.target.clone(), handle.inbox.clone()));
         if let Err(error) = watched {
             tracing::warn!(
-                "there are no notifications from the kernel ({error}): drift is noticed later, by the regular checks"
+                "the kernel's notifications are not available ({error}): drift is noticed later, by the regular checks"
             );
         }
         Ok((handle, thread))

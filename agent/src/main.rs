@@ -1,6 +1,6 @@
-//! The agent's command line: run, enroll, check, release.
+//! The agent's command line: run, enroll, check and release.
 //!
-//! Owns logging, signals and what is printed. Everything else is the library's.
+//! Owns logging, signals and the printed output. It must not contain other logic, which belongs to the library.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use wgctl::program::log::{self, Log};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Errors in the configuration are reported when it is used.
+    // Errors in the configuration are reported where it is used.
     let configured = Config::read(&arguments.config, std::env::vars()).map(|config| config.log);
     let log = log::start(configured.unwrap_or_default());
     let outcome = tokio::runtime::Builder::new_multi_thread()
@@ -60,8 +60,8 @@ async fn carry_out(command: Arguments, log: Log) -> Result<String, Error> {
     }
 }
 
-/// Reads the files that the configuration names, and dials no plane. A warning goes to standard error
-/// whatever is logged.
+/// Reads the files that the configuration names, but connects to no plane. A warning is written to standard error
+/// whatever the log filter is.
 fn check(path: &Path, config: &Config) -> Result<String, Error> {
     let path = path.display();
     Ok(match check_files(config)? {
@@ -99,18 +99,18 @@ fn enrollment(arguments: EnrollArguments, config: PathBuf) -> Enrollment {
     }
 }
 
-/// Reads the configuration again at each SIGHUP (`systemctl reload`), for the one setting that may change
-/// at run time: the filter of the log.
+/// Reads the configuration again on each SIGHUP (`systemctl reload`), for the one setting that may change at run
+/// time: the log filter.
 async fn reload_at_hangups(mut hangups: Signal, log: Log, file: PathBuf) {
     while hangups.recv().await.is_some() {
         match Config::load(&file, std::env::vars()) {
             Ok(config) => log.configure(config.log),
-            Err(error) => tracing::error!("the configuration is not read again, and the present one stays: {error}"),
+            Err(error) => tracing::error!("the configuration is not read again; the present one is kept: {error}"),
         }
     }
 }
 
-/// Waits for SIGTERM or SIGINT. The handlers are in place when this returns.
+/// Waits for SIGTERM or SIGINT. The handlers are installed when this function returns.
 fn wait_for_termination() -> Result<impl Future<Output = ()>, Error> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

@@ -1,7 +1,7 @@
-//! The metrics of the agent, for `metrics_listen`.
+//! The metrics of the agent, served on `metrics_listen`.
 //!
-//! Owns the numbers and their names. Labels are kinds and outcomes, never keys or peers. It must not
-//! decide anything.
+//! Owns the metrics and their names. Labels are kinds and outcomes, never keys or peers. It must not decide
+//! anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use wgctl::program::metrics::{Page, seconds};
 pub enum ComparisonScope {
     /// The whole interface.
     All,
-    /// The peers that a change named.
+    /// The peers that are named by a change.
     Peers,
 }
 
@@ -57,7 +57,7 @@ const fn outcome(ok: bool) -> OutcomeLabel {
     if ok { OK } else { FAILED }
 }
 
-/// The numbers. Cloning shares them.
+/// The metrics. Clones share their values.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Series>);
 
@@ -122,7 +122,8 @@ impl Default for Metrics {
 }
 
 impl Series {
-    /// Creates all series at the start: an absent series cannot be compared with later values.
+    /// Creates all series at the start, because the first value of an absent series cannot be compared with later
+    /// ones.
     fn begin(&self) {
         for scope in [ComparisonScope::All, ComparisonScope::Peers] {
             let scope = scope.as_str();
@@ -143,40 +144,41 @@ impl Series {
     fn register(&mut self) {
         macro_rules! show {
             ($($field:ident $name:literal $help:literal;)*) => {
-                // Without `..`: a series that is not registered does not compile.
+                // There is no `..`, so that a series that is not registered is a compile error.
                 let Self { page, $($field),* } = self;
                 let registry = page.registry();
                 $(registry.register(concat!("sentrazone_agent_", $name), $help, $field.clone());)*
             };
         }
         show! {
-            rounds "reconciles" "Comparisons of what is with what should be: of the whole interface, or of changed peers";
-            took "reconcile_duration_seconds" "How long a comparison took, with what was sent to the kernel";
-            writes "kernel_writes" "Changes that were sent to the kernel: of peers, settings, addresses, routes, rules";
-            errors "kernel_errors" "Comparisons after which something was not as it should be";
-            drift_found "drift_found" "Changes of others that were seen, by kind";
-            drift_repaired "drift_repaired" "Changes of others that were undone, by kind";
-            drift_standing "drift_standing" "Changes of others that are left as they are";
-            desired "desired_revision" "The revision that the plane told last";
+            rounds "reconciles" "Comparisons of the actual with the desired state: whole interface or changed peers";
+            took "reconcile_duration_seconds" "The duration of a comparison, including the changes sent to the kernel";
+            writes "kernel_writes" "Changes sent to the kernel: peers, settings, addresses, routes and rules";
+            errors "kernel_errors" "Comparisons after which a difference remained";
+            drift_found "drift_found" "Changes made by others that were detected, by kind";
+            drift_repaired "drift_repaired" "Changes made by others that were undone, by kind";
+            drift_standing "drift_standing" "Changes made by others that are left as they are";
+            desired "desired_revision" "The revision that the plane sent last";
             applied "applied_revision" "The revision that is in the kernel; 0 for none";
-            failing "failing_peers" "Peers that are not as they should be";
-            peers "peers" "Peers that should be on the interface and are";
-            received "received_bytes" "Bytes that were received from peers";
-            sent "sent_bytes" "Bytes that were sent to peers";
-            handshake "latest_handshake_timestamp_seconds" "The latest handshake of any peer, in seconds since 1970; 0 for none";
-            connected "plane_connected" "Whether a plane talks with this agent";
-            dials "plane_dials" "Attempts to introduce itself to a plane, by outcome";
-            backoff "plane_backoff_seconds" "Time that was waited before planes were dialled again, in seconds";
+            failing "failing_peers" "Peers that differ from their desired state";
+            peers "peers" "Desired peers that are on the interface";
+            received "received_bytes" "Bytes received from peers";
+            sent "sent_bytes" "Bytes sent to peers";
+            handshake "latest_handshake_timestamp_seconds"
+                "The latest handshake of any peer, in seconds since 1970; 0 if none";
+            connected "plane_connected" "1 if the agent is connected to a plane, else 0";
+            dials "plane_dials" "Introductions to a plane, by outcome";
+            backoff "plane_backoff_seconds" "Time spent waiting before planes were dialled again, in seconds";
             reports "reports" "Reports to the plane, by outcome";
-            cache_writes "cache_writes" "Writes of the cache that a boot without a plane needs, by outcome";
-            buffered "buffered_samples" "Samples that wait for a plane";
-            prekeys "prekeys_made" "Prekeys that were made for future peers";
+            cache_writes "cache_writes" "Writes of the cached state for a boot without a plane, by outcome";
+            buffered "buffered_samples" "Samples waiting to be sent to a plane";
+            prekeys "prekeys_made" "Prekeys generated for future peers";
         }
     }
 }
 
 impl Metrics {
-    /// The page.
+    /// Returns the metrics page, or `None` if it cannot be written.
     #[must_use]
     pub fn page(&self) -> Option<String> {
         let page = self.0.page.text();
@@ -184,7 +186,7 @@ impl Metrics {
             .ok()
     }
 
-    /// A comparison ended.
+    /// Records that a comparison ended.
     pub fn reconciled(&self, scope: ComparisonScope, took: Duration, ok: bool) {
         let scope = scope.as_str();
         self.0.rounds.get_or_create(&ScopeLabel { scope }).inc();
@@ -195,75 +197,75 @@ impl Metrics {
         self.0.errors.inc_by(u64::from(!ok));
     }
 
-    /// So many changes were sent to the kernel.
+    /// Records the number of changes that were sent to the kernel.
     pub fn written(&self, count: usize) {
         self.0.writes.inc_by(count as u64);
     }
 
-    /// Others changed something.
+    /// Records a detected change made by others.
     pub fn drift_found(&self, kind: DriftKind) {
         let kind = kind.as_str();
         self.0.drift_found.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// It was undone.
+    /// Records that a change made by others was undone.
     pub fn drift_repaired(&self, kind: DriftKind) {
         let kind = kind.as_str();
         self.0.drift_repaired.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// So many changes of others stand.
+    /// Records the number of standing changes made by others.
     pub fn drift_stands(&self, count: usize) {
         self.0.drift_standing.set(count as i64);
     }
 
-    /// The desired and the applied revision, and the number of failing peers.
+    /// Records the desired and the applied revision, and the number of failing peers.
     pub fn revisions(&self, desired: u64, applied: u64, failing: usize) {
         self.0.desired.set(desired as i64);
         self.0.applied.set(applied as i64);
         self.0.failing.set(failing as i64);
     }
 
-    /// The peers and the latest handshake at an inspection of the interface.
+    /// Records the number of peers and the latest handshake from an inspection of the interface.
     pub fn seen(&self, peers: u64, handshake: Option<Timestamp>) {
         self.0.peers.set(peers as i64);
         self.0.handshake.set(handshake.map_or(0, Timestamp::unix));
     }
 
-    /// All that was counted.
+    /// Records the total transfers and the number of buffered samples.
     pub fn counted(&self, total: Transfer, buffered: usize) {
         self.0.received.inner().store(total.rx, Ordering::Relaxed);
         self.0.sent.inner().store(total.tx, Ordering::Relaxed);
         self.0.buffered.set(buffered as i64);
     }
 
-    /// A plane took the introduction, or did not.
+    /// Records whether a plane accepted the introduction.
     pub fn dialled(&self, ok: bool) {
         self.0.dials.get_or_create(&outcome(ok)).inc();
         self.0.connected.set(i64::from(ok));
     }
 
-    /// The conversation with a plane ended.
+    /// Records that the conversation with a plane ended.
     pub fn disconnected(&self) {
         self.0.connected.set(0);
     }
 
-    /// So long it is waited before a plane is dialled.
+    /// Records the wait before a plane is dialled.
     pub fn waits(&self, wait: Duration) {
         self.0.backoff.inc_by(wait.as_secs_f64());
     }
 
-    /// A report got through, or did not.
+    /// Records whether a report was delivered.
     pub fn reported(&self, ok: bool) {
         self.0.reports.get_or_create(&outcome(ok)).inc();
     }
 
-    /// The cache was written, or was not.
+    /// Records whether the cache was written.
     pub fn cached(&self, ok: bool) {
         self.0.cache_writes.get_or_create(&outcome(ok)).inc();
     }
 
-    /// So many prekeys were made.
+    /// Records the number of generated prekeys.
     pub fn prekeys_made(&self, count: usize) {
         self.0.prekeys.inc_by(count as u64);
     }

@@ -1,7 +1,7 @@
-//! The state folder: private, and used by one agent at a time.
+//! The state directory: private, and used by one agent at a time.
 //!
-//! Owns its creation, its lock, and the mark of a released host. Its files are written through
-//! `wgctl::program::private_file`.
+//! Owns the creation of the directory, its lock, and the mark of a released host. It must not write the other
+//! files: their owners do so through `wgctl::program::private_file`.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,22 +10,23 @@ use std::path::Path;
 
 use wgctl::program::private_file;
 
-/// The mark of a released host: no agent may run until the host is enrolled again.
+/// The file that marks a released host. No agent may run until the host is enrolled again.
 const RELEASED: &str = "released";
 
-/// Creates a folder, and those above it, for its owner alone.
+/// Creates a directory and its missing parents, accessible only to their owner.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Locks a folder for this process until the file is dropped; `None` if another process has it.
+/// Locks a directory for this process until the file is dropped; returns `None` if another process holds the
+/// lock.
 pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // Root opens this too, in a folder of the agent's user, who may have put a link there.
+        // Root opens this file too, in a directory of the agent's user, who may have placed a link there.
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(folder.join("lock"))?;
     match file.try_lock() {
@@ -35,17 +36,17 @@ pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Returns whether the host was released and not enrolled again.
+/// Returns whether the host has been released and not enrolled again.
 pub(crate) fn is_released(folder: &Path) -> bool {
     folder.join(RELEASED).exists()
 }
 
-/// Notes that the host was released.
+/// Marks the host as released.
 pub(crate) fn mark_released(folder: &Path) -> io::Result<()> {
     private_file::write_private(&folder.join(RELEASED), b"`sentrazone-agent enroll` removes this\n")
 }
 
-/// Notes that the host is enrolled.
+/// Removes the mark of a released host.
 pub(crate) fn unmark_released(folder: &Path) -> io::Result<()> {
     match std::fs::remove_file(folder.join(RELEASED)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

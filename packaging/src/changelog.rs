@@ -1,6 +1,6 @@
 //! The changelog in Debian's format (deb-changelog(5)).
 //!
-//! Owns the translation from CHANGELOG.md. Its unreleased entries become those of this version.
+//! Owns the conversion from CHANGELOG.md. The unreleased entries become the entries of this version.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 const MAINTAINER: &str = "Sentrazone maintainers <maintainers@sentrazone.example>";
 const WIDTH: usize = 79;
 
-/// The changelog of `package` at this version, committed at `date`.
+/// Returns the changelog of `package` for this version, which was committed at `date`.
 pub(crate) fn of(package: &str, version: &str, date: Timestamp, markdown: &str) -> String {
     let mut text = String::new();
     let mut open = None;
@@ -31,7 +31,7 @@ pub(crate) fn of(package: &str, version: &str, date: Timestamp, markdown: &str) 
     text
 }
 
-/// Headings and items, each joined into one line.
+/// Returns the headings and items, each joined into one line.
 fn blocks(markdown: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -51,7 +51,7 @@ fn blocks(markdown: &str) -> Vec<String> {
     blocks
 }
 
-/// Version and date of a heading: `[Unreleased]`, or `[1.2.3] - 2027-01-31`.
+/// Parses a heading, `[Unreleased]` or `[1.2.3] - 2027-01-31`, into version and date.
 fn release(heading: &str, version: &str, date: Timestamp) -> (String, Timestamp) {
     let name = heading.split(']').next().unwrap_or_default().trim_start_matches('[');
     if name == "Unreleased" {

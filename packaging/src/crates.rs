@@ -1,4 +1,4 @@
-//! Crates that are linked into a program, according to cargo.
+//! The crates that are linked into a program, according to cargo.
 //!
 //! Owns running cargo and reading its output. It must not judge the result.
 
@@ -18,7 +18,7 @@ pub(crate) struct Crate {
     pub(crate) license: Option<String>,
     pub(crate) authors: Vec<String>,
     pub(crate) manifest_path: PathBuf,
-    /// None for the project's own crates.
+    /// The origin of the crate; `None` for the project's own crates.
     source: Option<String>,
 }
 
@@ -50,8 +50,8 @@ impl Crates {
         })
     }
 
-    /// Third-party crates in the program of this package, sorted. Procedural macros are left out: they
-    /// run in the compiler and are not linked.
+    /// Returns the third-party crates in the program of this package, sorted. Procedural macros are omitted, because
+    /// they run in the compiler and are not linked.
     pub(crate) fn linked_into(&self, package: &str) -> Result<Vec<Crate>, Failure> {
         let edges = "--edges=normal,no-proc-macro";
         let tree = cargo(&[

@@ -1,20 +1,20 @@
-//! `copyright` in machine-readable form (DEP-5, copyright-format 1.0).
+//! The file `copyright` in machine-readable form (DEP-5, copyright-format 1.0).
 //!
-//! Owns its form. `notices` collects the texts of the licences.
+//! Owns the form of that file. `notices` collects the texts of the licences.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::crates::Crate;
 
-/// Licences whose text Debian installs in /usr/share/common-licenses.
+/// The licences whose text Debian installs in /usr/share/common-licenses.
 const COMMON: [(&str, &str); 3] = [
     ("Apache-2.0", "Apache-2.0"),
     ("LGPL-2.1-or-later", "LGPL-2.1"),
     ("MPL-2.0", "MPL-2.0"),
 ];
 
-/// The copyright holders and the licence of every part. `taken_over` lists the files of others in our
+/// Returns the copyright holders and the licence of every part. `taken_over` lists the third-party files in our
 /// own source, with their licence (MIT).
 pub(crate) fn copyright(package: &str, linked: &[Crate], taken_over: &[(&str, &str)]) -> String {
     let mut text = "\
@@ -71,7 +71,7 @@ License: MIT or Apache-2.0
     text
 }
 
-/// An SPDX expression in Debian's syntax.
+/// Converts an SPDX expression to Debian's syntax.
 fn expression(license: &str) -> String {
     let words = license.replace(['(', ')'], "");
     in_debian(&words).replace(" OR ", " or ").replace(" AND ", " and ")
@@ -82,7 +82,7 @@ fn in_debian(name: &str) -> String {
         .replace("-or-later", "+")
 }
 
-/// The licences in an SPDX expression.
+/// Returns the licences in an SPDX expression.
 fn atoms(license: &str) -> Vec<String> {
     let words = license.replace(['(', ')'], "").replace(" AND ", " OR ");
     words.split(" OR ").map(|name| name.trim().to_owned()).collect()

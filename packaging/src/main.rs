@@ -1,8 +1,8 @@
-//! Makes the packages' files other than the programs, from the code and from cargo's metadata.
+//! Generates the packages' files other than the programs, from the code and from cargo's metadata.
 //!
-//! Owns the output folder: one folder a package, with manual pages, completions, changelog,
-//! copyright, the notices of linked crates, and their list (CycloneDX). The same commit gives the
-//! same bytes. It must not build or pack anything: `packaging/build` does, and runs this program.
+//! Owns the output directory: one directory per package, with manual pages, completions, changelog,
+//! copyright, the notices of linked crates, and the list of these crates (CycloneDX). The same commit gives the
+//! same bytes. It must not build or pack anything: `packaging/build` does that, and runs this program.
 
 mod changelog;
 mod crates;
@@ -22,32 +22,32 @@ use clap::Parser;
 use crate::crates::Crates;
 use crate::failure::Failure;
 
-/// The packages.
+/// The names of the packages.
 const PACKAGES: [&str; 3] = ["sentrazone-plane", "sentrazone-agent", "wgctl"];
 const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
-/// Third-party files in our own source: the package, the files, and their licence (MIT).
+/// The third-party files in our own source: the package, the files, and their licence (MIT).
 const TAKEN_OVER: [(&str, &str, &str); 1] = [(
     "sentrazone-plane",
     "plane/src/auth/common_passwords.txt",
     include_str!("../../plane/src/auth/common_passwords.LICENSE"),
 )];
 
-/// Makes the packages' files other than the programs.
+/// Generates the packages' files other than the programs.
 #[derive(Parser)]
 struct Arguments {
     /// The version of the packages.
     #[arg(long)]
     version: String,
-    /// Time of the commit, seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch>).
+    /// The time of the commit, in seconds since 1970 (<https://reproducible-builds.org/specs/source-date-epoch>).
     #[arg(long, env = "SOURCE_DATE_EPOCH")]
     date: i64,
     /// The target triple, as rustc writes it.
     #[arg(long)]
     target: String,
-    /// The folder with the lists of cargo-cyclonedx, one subfolder a package.
+    /// The directory with the lists of cargo-cyclonedx, one subdirectory per package.
     #[arg(long)]
     sboms: PathBuf,
-    /// The folder to fill.
+    /// The output directory.
     folder: PathBuf,
 }
 

@@ -1,6 +1,6 @@
-//! The licence notices of linked crates, which their licences require us to pass on.
+//! The licence notices of linked crates, which the licences require us to pass on.
 //!
-//! Owns finding them in the crates. A text shared by several crates is included once.
+//! Owns finding them in the crates. A text that several crates share is included once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use std::fs;
 use crate::crates::Crate;
 use crate::failure::Failure;
 
-/// The beginnings of the names of notice files, in capitals.
+/// The beginnings of the names of notice files, in upper case.
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
-/// All notices, each under the names of the crates, or of the files of our own source, that it covers.
+/// Returns all notices, each under the names of the crates, or of the files in our own source, that it covers.
 pub(crate) fn of(linked: &[Crate], taken_over: &[(&str, &str)]) -> Result<String, Failure> {
     let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (files, licence) in taken_over {
@@ -31,8 +31,8 @@ pub(crate) fn of(linked: &[Crate], taken_over: &[(&str, &str)]) -> Result<String
             owners.entry(text).or_default().push(told.clone());
         }
     }
-    let mut all = "The programs of this package are linked with these crates, each unmodified and on\n\
-                   https://crates.io with its source.\n"
+    let mut all = "The programs of this package are linked with these crates, all unmodified. Their source\n\
+                   is available on https://crates.io.\n"
         .to_owned();
     let rule = "-".repeat(80);
     let mut told: Vec<(Vec<String>, String)> = owners.into_iter().map(|(text, names)| (names, text)).collect();
@@ -43,7 +43,7 @@ pub(crate) fn of(linked: &[Crate], taken_over: &[(&str, &str)]) -> Result<String
     if !without.is_empty() {
         let _ = write!(
             all,
-            "\n{rule}\nThese have no text of their own; that of their licence is at https://spdx.org/licenses:\n{}\n",
+            "\n{rule}\nThese crates include no licence text; the text is at https://spdx.org/licenses:\n{}\n",
             without.join("\n")
         );
     }

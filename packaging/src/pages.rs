@@ -1,7 +1,7 @@
-//! Manual pages and completions of the two daemons. wgctl makes its own.
+//! The manual pages and completions of the two daemons. wgctl generates its own.
 //!
-//! Owns joining the arguments defined in the code with the text written by hand in `packaging/man`:
-//! files, exit codes, related pages.
+//! Owns combining the arguments that are defined in the code with the hand-written text in `packaging/man`:
+//! files, exit codes and related pages.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use clap_mangen::Man;
 
 use crate::failure::Failure;
 
-/// Writes the pages and completions into the folders of their packages.
+/// Writes the pages and completions into the directories of their packages.
 pub(crate) fn write(folder: &Path, date: &str) -> Result<(), Failure> {
     let plane = sentrazone_plane::arguments::Arguments::command();
     let agent = sentrazone_agent::arguments::Arguments::command();
@@ -40,7 +40,7 @@ pub(crate) fn write(folder: &Path, date: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A page for the command, and one for each of its commands.
+/// Writes a page for the command, and one for each of its subcommands.
 fn pages(folder: &Path, command: &Command, date: &str, by_hand: &str) -> Result<(), Failure> {
     let name = command
         .get_display_name()

@@ -1,6 +1,6 @@
 //! The command line of `sentrazone-plane`.
 //!
-//! Owns the command's arguments, also for its manual page. It must not carry them out.
+//! Owns the arguments, from which the manual page is generated too. It must not act on them.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,19 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "sentrazone-plane", version)]
 pub struct Arguments {
-    /// The configuration [default: /etc/sentrazone/plane.toml, where it exists]
+    /// The configuration file [default: /etc/sentrazone/plane.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The task to do instead of running.
+    /// The task to carry out instead of running the plane.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// The tasks beside running.
+/// The tasks other than running the plane.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
-    /// Validate the configuration and say what is wrong where
+    /// Validate the configuration and report the first error and its place
     Check,
-    /// Print the fingerprint of the plane's certificate, for --pin
+    /// Print the fingerprint of the plane's certificate, for the option --pin
     Fingerprint,
 }

@@ -1,9 +1,9 @@
-//! The plane: REST in front, the record of what should be behind.
+//! The plane: the central REST server, and the record of the desired state of all servers.
 //!
-//! Owns how its parts hang together: `http` (the edge), [`tls`] (whom the plane
-//! shows itself as) and `auth` (who somebody is) in front,
-//! [`fleet`] (what may be), [`relay`] (who waits for what), [`history`] and [`store`] behind.
-//! It must not link netlink: interfaces are the agents'.
+//! Owns the composition of its parts: `http` (the REST API), [`tls`] (the plane's certificate), `auth`
+//! (authentication), [`fleet`] (the business rules), [`relay`] (waiting agents and requests), [`history`]
+//! (the encoding of samples) and [`store`] (the database).
+//! It must not link netlink: interfaces belong to the agents.
 
 pub mod arguments;
 mod auth;

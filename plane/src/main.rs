@@ -1,6 +1,6 @@
-//! The plane's command: configuration, logging, signals and exit codes.
+//! The program `sentrazone-plane`: configuration, logging, signals and exit codes.
 //!
-//! Owns what is between the operating system and `sentrazone_plane::Plane`, and nothing else.
+//! Owns everything between the operating system and `sentrazone_plane::Plane`. It must not contain anything else.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -14,7 +14,7 @@ use sentrazone_plane::{Config, Error, Plane, TlsError, tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wgctl::program::log::{self, Log};
 
-/// `EX_CONFIG` of sysexits.h; the other codes are [`Error::exit_code`]'s.
+/// `EX_CONFIG` from sysexits.h. [`Error::exit_code`] defines the codes of other errors.
 const EXIT_CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
@@ -40,12 +40,12 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: &Config, log: Log, file: Option<PathBuf>) -> Result<(), Error> {
-    // Caught from here on: a stop that comes while we start is not lost.
+    // The handlers are installed first, so that a signal that arrives during startup is not lost.
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    // From here on a hangup ends nobody.
+    // From here on, SIGHUP no longer terminates the process.
     tokio::spawn(follow(signal(SignalKind::hangup()), log, file));
     let plane = Plane::bind(config).await?;
-    // Outside systemd there is nobody to notify, and that is no error.
+    // Without systemd there is no service manager to notify, which is not an error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     plane
         .serve(async {
@@ -55,8 +55,8 @@ async fn serve(config: &Config, log: Log, file: Option<PathBuf>) -> Result<(), E
         .await
 }
 
-/// Reads the configuration again at each SIGHUP (`systemctl reload`), for what may change meanwhile:
-/// what is logged.
+/// Reads the configuration again on each SIGHUP (`systemctl reload`) and applies the log filter, the only
+/// setting that can change while the plane runs.
 async fn follow(hangups: io::Result<Signal>, log: Log, file: Option<PathBuf>) {
     let Ok(mut hangups) = hangups else { return };
     while hangups.recv().await.is_some() {
@@ -69,7 +69,7 @@ async fn follow(hangups: io::Result<Signal>, log: Log, file: Option<PathBuf>) {
 
 async fn stop_signal(signals: (io::Result<Signal>, io::Result<Signal>)) {
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::warn!("signals cannot be caught: stopping will be abrupt");
+        tracing::warn!("cannot catch SIGTERM and SIGINT: the plane will stop abruptly");
         return std::future::pending().await;
     };
     let name = tokio::select! {
@@ -79,7 +79,7 @@ async fn stop_signal(signals: (io::Result<Signal>, io::Result<Signal>)) {
     tracing::info!("{name}: stopping");
 }
 
-/// Variables that are not UTF-8 cannot be ours.
+/// Returns the environment variables. Those whose name or value is not valid UTF-8 are left out.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -1,6 +1,6 @@
-//! From a configuration to a running plane, and down again.
+//! Startup and shutdown of a plane.
 //!
-//! Owns the order: state directory, database (whose lock keeps a second plane out), keys,
+//! Owns the order: state directory, database (whose lock keeps out a second plane), keys,
 //! sockets, then serving. It must not read the configuration file or the command line.
 
 use std::fs::{self, DirBuilder};
@@ -27,21 +27,21 @@ const DATABASE: &str = "plane.redb";
 /// An error that keeps the plane from running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The state directory cannot be made or read.
+    /// The state directory cannot be created or read.
     #[error("cannot use the state directory {path}: {source}")]
     StateDir {
         /// The directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no signing key.
+    /// The root key cannot be read or created.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// There is no key for the audit log.
+    /// The key that signs the audit log cannot be read or created.
     #[error(transparent)]
     AuditKey(#[from] SignerError),
     /// Tokens cannot be signed.
@@ -50,24 +50,25 @@ pub enum Error {
     /// Passwords cannot be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// There is no certificate to show.
+    /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// An address or the socket cannot be listened on.
+    /// An address or the local socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The metrics' own address cannot be listened on.
+    /// The separate address for the metrics cannot be bound.
     #[error("cannot listen on {address} for the metrics: {source} (metrics.listen in the configuration)")]
     Metrics {
         /// The address.
         address: SocketAddr,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// The exit code, of sysexits.h where a restart does not help: the unit does not try again then.
+    /// Returns the exit code. It is a code from sysexits.h if a restart does not help; the systemd unit then does
+    /// not restart the plane.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         const DATA: u8 = 65;
@@ -76,8 +77,8 @@ impl Error {
         const CONFIGURATION: u8 = 78;
         match self {
             Self::Store(StoreError::Damaged { .. } | StoreError::TooNew { .. }) => DATA,
-            Self::Key(error) | Self::Token(TokenError::Key(error)) if error.is_of_the_file() => DATA,
-            Self::AuditKey(error) if error.is_of_the_file() => DATA,
+            Self::Key(error) | Self::Token(TokenError::Key(error)) if error.needs_repair() => DATA,
+            Self::AuditKey(error) if error.needs_repair() => DATA,
             Self::Store(StoreError::Locked(_)) => TEMPORARY,
             Self::Tls(_) => CONFIGURATION,
             Self::Bind(error) if error.is_in_use() => UNAVAILABLE,
@@ -94,7 +95,7 @@ impl Error {
     }
 }
 
-/// A plane that holds its database and its addresses, and does not serve yet.
+/// A plane that has opened its database and bound its addresses, but does not serve yet.
 pub struct Plane {
     app: App,
     listener: Listener,
@@ -103,16 +104,16 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Opens the state and binds every address. Connections wait until [`Self::serve`].
+    /// Opens the state directory and binds every address. Connections wait until [`Self::serve`] is called.
     pub async fn bind(config: &Config) -> Result<Self, Error> {
         make_state_dir(&config.state_dir).map_err(|source| Error::StateDir {
             path: config.state_dir.clone(),
             source,
         })?;
         let store = Store::open(&config.state_dir.join(DATABASE), config.cache_size)?;
-        let store = store.signed_by(audit::load_or_make(&config.state_dir)?);
-        let key = RootKey::load_or_make(&config.state_dir)?;
-        let tokens = Tokens::load_or_make(&config.state_dir)?;
+        let store = store.signed_by(audit::load_or_create(&config.state_dir)?);
+        let key = RootKey::load_or_create(&config.state_dir)?;
+        let tokens = Tokens::load_or_create(&config.state_dir)?;
         let passwords = Passwords::new()?;
         let settings = Settings {
             apply_timeout: config.apply_timeout,
@@ -122,7 +123,7 @@ impl Plane {
         let fleet = Fleet::new(store, settings);
         if let Err(error) = fleet.begin_audit().await {
             // A full disk must not keep the plane from answering reads.
-            tracing::warn!("the audit log has no fresh checkpoint ({error}); the next try is in a minute");
+            tracing::warn!("the audit log has no fresh checkpoint ({error}); the next attempt is in a minute");
         }
         let tls = Tls::open(config)?;
         let listener = Listener::bind(config, tls.as_ref().map(Tls::acceptor)).await?;
@@ -147,20 +148,20 @@ impl Plane {
         })
     }
 
-    /// The TCP addresses that are bound, with their real ports.
+    /// Returns the bound TCP addresses, with their actual ports.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         self.listener.addresses()
     }
 
-    /// The metrics' own address, with its real port.
+    /// Returns the separate address for the metrics, if there is one, with its actual port.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(Listening::address)
     }
 
-    /// Serves until `shutdown` is over, then lets running requests end as long as the
-    /// configuration allows. Held long polls are answered at once.
+    /// Serves until `shutdown` completes, then waits for running requests for as long as the
+    /// configuration allows. Pending long polls are answered at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let fleet = self.app.fleet();
         let mut beside = JoinSet::new();
@@ -176,16 +177,16 @@ impl Plane {
             }));
         }
         self.listener.serve(self.app, shutdown).await;
-        // Their share of the database is given back only when the tasks are gone.
+        // The tasks hold handles to the database, which are released only when the tasks have ended.
         beside.shutdown().await;
         if let Err(error) = fleet.end_audit().await {
-            tracing::warn!("the audit log ends without a checkpoint ({error}); the next start makes it");
+            tracing::warn!("the audit log ends without a checkpoint ({error}); the next start writes one");
         }
         Ok(())
     }
 }
 
-/// Runs a plane until `shutdown` is over.
+/// Runs a plane until `shutdown` completes.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     Plane::bind(&config).await?.serve(shutdown).await
 }

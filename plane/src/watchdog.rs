@@ -1,8 +1,8 @@
-//! Signs of life for the service manager (`WatchdogSec=`, sd_watchdog_enabled(3)).
+//! Watchdog notifications for the service manager (`WatchdogSec=`, sd_watchdog_enabled(3)).
 //!
-//! Owns when one is sent: while the runtime runs and the store's writer answers, with whatever
-//! answer, or is at something that takes as long as there is data (a restore, opening the database
-//! again). It must not judge the disk: one that is full or gone is no hang, and no restart mends it.
+//! Owns the condition for sending one: the runtime runs, and the store's writer either replies, even with an
+//! error, or is busy with work whose duration depends on the amount of data (a restore, reopening the
+//! database). It must not judge the disk: a full or missing disk is not a hang, and a restart does not help.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use sd_notify::NotifyState;
 
 use crate::store::{LossyWrite, Store, StoreError};
 
-/// Sends signs of life until it is dropped; ends at once where nobody waits for them.
+/// Sends notifications until the future is dropped. Returns at once if the service manager expects none.
 pub(crate) async fn watch(store: Store) {
     let Some(patience) = sd_notify::watchdog_enabled() else {
         return;
     };
     tell(store, patience / 4, || {
-        // The next one may get through.
+        // If this notification fails, the next one may succeed.
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
     })
     .await;
@@ -26,7 +26,7 @@ pub(crate) async fn watch(store: Store) {
 async fn tell(store: Store, every: Duration, alive: impl Fn()) {
     loop {
         let mut asked = pin!(store.record(|_: &dyn LossyWrite| Ok::<(), StoreError>(())));
-        // An error is an answer too.
+        // An error is a reply too.
         while tokio::time::timeout(every, &mut asked).await.is_err() {
             if store.is_busy() {
                 alive();
@@ -69,13 +69,13 @@ mod tests {
         tokio::task::spawn_blocking(move || begun.recv().unwrap())
             .await
             .unwrap();
-        // One more may be under way.
+        // One more notification may still be on its way.
         while tokio::time::timeout(Duration::from_millis(100), alive.recv())
             .await
             .is_ok()
         {}
 
-        // Unless the writer is marked busy.
+        // Notifications continue while the writer is marked busy.
         let busy = store.mark_busy();
         alive.recv().await.unwrap();
         drop(busy);

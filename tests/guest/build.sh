@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Owns how the parts of an emulated machine are built: Debian packages, and an initramfs of busybox
+# Owns building the parts of an emulated machine: it installs Debian packages and packs an initramfs of busybox
 # and kernel modules. Sourced by `prepare` and `machine/prepare` after `lib.sh`, never run.
 # shellcheck disable=SC2154  # names of lib.sh
 
@@ -9,7 +9,7 @@ refresh_lists() {
 }
 
 install_packages() { # install_packages PACKAGE...
-    have apt-get || fail "missing: $*; they can be installed automatically only with apt, so please install them"
+    have apt-get || fail "missing: $* (without apt they cannot be installed automatically: install them by hand)"
     say "installing $* (to run the tests on a kernel with WireGuard)"
     local -a command=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
         install -y --no-install-recommends "$@")
@@ -28,8 +28,8 @@ unpack_module() {
     esac
 }
 
-# pack_initramfs FOLDER INIT MODULE...: creates FOLDER/initramfs, which runs INIT with busybox and lists
-# the modules to load, in order, in /modules.load. A module whose name ends in `?` may be missing.
+# pack_initramfs FOLDER INIT MODULE...: creates FOLDER/initramfs. It runs INIT with busybox, and its file
+# /modules.load lists the modules to load, in order. A module whose name ends in `?` may be missing.
 pack_initramfs() {
     local release folder=$1 init=$2 name line path file
     shift 2

@@ -1,15 +1,15 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # names shared with `run`
 # Owns the emulated machine itself: its devices, the daemons that share files with it, its two
-# output streams, and the messages when it fails. Sourced by `run`, which owns the arguments, the
-# temporary folder and the cleanup. Must not print anything on success.
+# output streams, and the messages if it fails. Sourced by `run`, which owns the arguments, the
+# temporary directory and the cleanup. Must not print anything on success.
 
 "$guest_dir/prepare" || exit 125
 accelerator=${SENTRAZONE_GUEST_ACCEL:-$(cut -d ' ' -f 1 "$cache/accelerator")}
 [[ $icount == yes ]] && accelerator=tcg
 kind=$accelerator
 
-# Settings for process 1 of the guest (`stage2`). /tmp is fresh there unless the run needs
-# something inside it.
+# Writes the settings for process 1 of the guest (`stage2`). The guest gets a new /tmp unless the run needs
+# files from this machine's /tmp.
 write_settings() { # write_settings PROGRAM ARG...
     local fresh_tmp=yes merge=no network=no path
     for path in "$PWD" "$guest_dir" "$cache" "$out_dir" "$@"; do
@@ -27,13 +27,13 @@ write_settings() { # write_settings PROGRAM ARG...
     done >"$work/job/settings"
 }
 
-# Children die with this shell, however it ends.
+# Starts a child that is killed when this shell ends, however it ends.
 child() {
     setpriv --pdeathsig KILL "$@" </dev/null &
     children+=("$!")
 }
 
-share() { # share NAME DIRECTORY CACHE: a virtiofs daemon listening on $work/NAME.sock
+share() { # share NAME DIRECTORY CACHE: starts a virtiofs daemon that listens on $work/NAME.sock
     local daemon limit
     daemon=$(virtiofsd_path) || fail "no virtiofsd"
     limit=$(ulimit -H -n)
@@ -44,7 +44,7 @@ share() { # share NAME DIRECTORY CACHE: a virtiofs daemon listening on $work/NAM
             -o "cache=$3" -o log_level=err)
     else
         options+=(--shared-dir "$2" --sandbox chroot --cache "$3" --log-level error)
-        # Announced submounts could not be passed through the guest's overlay.
+        # Announced submounts cannot be passed through the guest's overlay.
         [[ $("$daemon" --help) == *--no-announce-submounts* ]] && options+=(--no-announce-submounts)
     fi
     child "$daemon" "${options[@]}" >"$work/$1.log" 2>&1
@@ -103,7 +103,7 @@ emulate() { # emulate PROGRAM ARG...: leaves the program's exit code in `result`
     share host / always
     share out "$out_dir" auto
     mkfifo "$work/stdout" "$work/stderr"
-    # Held open here so that neither side waits for the other to open its end.
+    # Both pipes are held open here, so that neither side waits for the other to open its end.
     exec {out}<>"$work/stdout" {err}<>"$work/stderr"
     perl "$guest_dir/stream" "$mark" "$work/code" "$seconds" <"$work/stdout" {out}>&- {err}>&- &
     reader=$!
@@ -131,11 +131,11 @@ emulate() { # emulate PROGRAM ARG...: leaves the program's exit code in `result`
     explain "$ended" "$qemu" "$reader"
 }
 
-# How long the machine may take until its files are available. Under emulation, a kernel occasionally
-# locks up before that (both processors spin, and nothing is on the console).
+# The time that the machine may take until its files are available. Under emulation, a kernel occasionally
+# locks up before that (both processors spin, and the console stays empty).
 boot_seconds=${SENTRAZONE_GUEST_BOOT_SECONDS:-90}
 
-started() { # started QEMU: waits until the machine has started; fails when it does not
+started() { # started QEMU: waits until the machine has started; fails if it does not
     local tenths
     for ((tenths = 0; tenths < boot_seconds * 10; tenths++)); do
         if [[ -e $out_dir/.$mark.up ]]; then
@@ -169,11 +169,11 @@ save_log() {
     say "console log: $log"
 }
 
-explain() { # prints what went wrong, the last console lines, and where the rest is
+explain() { # prints the cause of the failure, the last console lines, and the path of the full log
     if [[ $result == timeout ]]; then
         say "the program did not end within $seconds s (--timeout)"
     elif [[ $1 == "$3" ]]; then
-        exit 141 # nobody reads the output any longer
+        exit 141 # nobody reads the output any more
     else
         say "the emulated machine stopped before the program ended"
     fi

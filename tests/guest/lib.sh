@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Owns what `prepare` and `run` share: where files are, how messages are printed, how commands are run
+# Owns the functions that `prepare` and `run` share: they locate files, print messages and run commands
 # as root. Sourced, never run. Must not create anything or change the machine.
 
 guest_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -7,7 +7,7 @@ cache=${SENTRAZONE_GUEST_CACHE:-$(dirname -- "$(dirname -- "$guest_dir")")/targe
 [[ $cache == /* ]] || cache=$PWD/$cache
 # shellcheck disable=SC2034  # used by the scripts that source this file
 kernel_dir=$cache/kernel
-# The host's own module tools and administration tools live in sbin, which a plain user's PATH lacks.
+# The host's module tools and administration tools are in sbin directories, which an ordinary user's PATH lacks.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 say() { printf 'guest: %s\n' "$*" >&2; }
@@ -23,11 +23,12 @@ as_root() {
     elif have sudo; then
         sudo -n -- "$@"
     else
-        fail "root is needed for: $* (and there is no sudo)"
+        fail "this needs root, and there is no sudo: $*"
     fi
 }
 
-# Prints the path of the virtiofs daemon: part of QEMU in older distributions, a package of its own later.
+# Prints the path of the virtiofs daemon, which is part of QEMU in older distributions and a separate package in newer
+# ones.
 virtiofsd_path() {
     local path
     for path in /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd; do
@@ -43,7 +44,7 @@ initramfs_path() {
     printf '%s/initramfs-%s\n' "$cache" "${sum:0:16}"
 }
 
-# Kernel arguments that only make it boot faster.
+# Kernel arguments that only speed up the boot.
 # shellcheck disable=SC2034  # used by the scripts that source this file
 quick="tsc=reliable random.trust_cpu=on mitigations=off cryptomgr.notests nokaslr lsm=capability"
 quick+=" rcupdate.rcu_expedited=1 8250.nr_uarts=1 i8042.noaux i8042.nokbd"

@@ -1,4 +1,4 @@
-"""Facts that schemathesis cannot know: the form of a backup, existing objects, and its own account."""
+"""Facts that schemathesis cannot know: the format of a backup, existing objects, and the caller's own account."""
 
 import os
 import random
@@ -6,9 +6,9 @@ import random
 import schemathesis
 from schemathesis import GenerationMode
 
-# The caller itself. An admin who demotes or disables their own account would be refused from then on.
+# The caller's own account. An admin who demoted or disabled it would be refused from then on.
 ONESELF = os.environ.get("SENTRAZONE_USER")
-# Existing objects, because otherwise all requests would be about objects that do not exist.
+# Existing objects, because otherwise all requests would name objects that do not exist.
 THERE = {"server": "los-angeles", "client": os.environ.get("SENTRAZONE_CLIENT")}
 CHANCE = random.Random(1)
 
@@ -24,7 +24,8 @@ def before_call(ctx, case, kwargs):
     if ONESELF and str(named.get("user")).lower() == ONESELF:
         named["user"] = "11111111-2222-4333-8444-555555555555"
     is_meant = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
-    # A repeated key gets its first answer again, even for objects removed since, so nothing can follow from it.
+    # A repeated key is answered with the first answer again, even if its object has been removed since. Requests that
+    # follow from that answer would then fail, so each request gets a new key.
     if is_meant and case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"{CHANCE.getrandbits(128):032x}"
     if case.method.upper() == "DELETE":

@@ -1,7 +1,7 @@
 //! Many agents in one process: real conversations over real sockets, with interfaces in memory.
 //!
-//! Owns starting the agents and logging their requests with times. Their requests, and the moments
-//! at which they dial again, come from the agent's own code.
+//! Owns starting the agents and logging their requests with times. The agent's own code decides which requests they
+//! send and when they connect again.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,7 +24,7 @@ use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Pr
 /// A kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// The agent dialled: it began to introduce itself.
+    /// The agent began to introduce itself.
     Dialled,
     /// A plane accepted the introduction.
     Welcomed,
@@ -53,7 +53,7 @@ pub struct Log(Arc<Mutex<Vec<Event>>>);
 
 impl Log {
     fn events(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.0.lock().expect("no panic while noting")
+        self.0.lock().expect("no panic while the log is locked")
     }
 
     fn note(&self, agent: usize, plane: usize, what: What) {
@@ -61,13 +61,13 @@ impl Log {
         self.events().push(Event { agent, plane, at, what });
     }
 
-    /// The time of the first event.
+    /// Returns the time of the first event, or the current time if there is none.
     #[must_use]
     pub fn first(&self) -> Instant {
         self.events().first().map_or_else(Instant::now, |event| event.at)
     }
 
-    /// The events since a moment, in order.
+    /// Returns the events from `begin` on, in order.
     #[must_use]
     pub fn since(&self, begin: Instant) -> Vec<Event> {
         self.events()
@@ -77,7 +77,7 @@ impl Log {
             .collect()
     }
 
-    /// The number of agents with at least `times` events of this kind since a moment.
+    /// Returns the number of agents that have had at least `times` events of this kind since `begin`.
     #[must_use]
     pub fn agents(&self, what: What, times: usize, begin: Instant) -> usize {
         let mut counts = std::collections::BTreeMap::new();
@@ -151,7 +151,7 @@ impl Plane for Noted {
     }
 }
 
-/// Running agents. They end when this is dropped.
+/// The running agents. They stop when this is dropped.
 #[derive(Default)]
 pub struct Herd {
     /// The log of their events.
@@ -160,7 +160,7 @@ pub struct Herd {
 }
 
 impl Herd {
-    /// Starts one more agent. It belongs to the server of `token`, dials these planes in turn, and keeps
+    /// Starts one more agent. It belongs to the server of `token`, tries these planes in turn, and keeps
     /// its state in `folder`.
     pub fn join(&mut self, planes: &[String], token: &str, folder: &Path) {
         let agent = self.tasks.len();
@@ -185,7 +185,7 @@ impl Herd {
         self.tasks.push(tasks);
     }
 
-    /// The number of agents.
+    /// Returns the number of agents.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tasks.len()

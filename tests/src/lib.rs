@@ -1,8 +1,8 @@
-//! Tools of the end-to-end tests: namespaces, processes, a small internet, and waiting.
+//! Tools for the end-to-end tests: namespaces, processes, a small internet, and waiting.
 //!
-//! Owns starting and stopping the real programs, and asking independent tools (`wg`, `ip`, `ping`)
+//! Owns starting and stopping the real programs, and querying independent tools (`wg`, `ip`, `ping`)
 //! for the result. It must not assert anything about the product: the tests do that. The exception
-//! is `crash`, whose tests differ only in the kernel they use.
+//! is `crash`, whose tests differ only in the kernel that they use.
 
 mod documents;
 mod faults;

@@ -1,4 +1,4 @@
-//! The client written from the API reference alone (`tests/reference_client.py`).
+//! The client that was written from the API reference alone (`tests/reference_client.py`).
 //!
 //! Owns its command line. The tests judge its output.
 
@@ -10,8 +10,8 @@ use wgctl::client::PlaneClient;
 const EMAIL: &str = "ops@example.com";
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Creates the admin whose account the client uses, and returns the client's command for the plane at
-/// `url`, the server `server` and the token of its agent. Secrets go into files in `folder`.
+/// Creates the admin whose account the client uses. Returns the client's command line for the plane at
+/// `url`, the server `server` and the token of its agent. Secrets are written to files in `folder`.
 pub async fn command(admin: &PlaneClient, url: &str, server: &str, agent_token: &str, folder: &Path) -> Vec<String> {
     let new = NewUser {
         email: EMAIL.parse().expect("an email"),

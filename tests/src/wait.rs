@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Polls until the answer satisfies the condition. Panics with the last answer after [`DEADLINE`].
+/// Asks repeatedly until the answer satisfies the condition. Panics with the last answer after [`DEADLINE`].
 pub async fn until<T, F>(what: &str, ask: impl FnMut() -> F, satisfied: impl Fn(&T) -> bool) -> T
 where
     T: Debug,

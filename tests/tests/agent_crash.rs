@@ -1,4 +1,4 @@
-//! An agent that is killed at any write, on the in-memory model of the kernel, over many pairs of records.
+//! An agent that is killed at any of its writes, on the in-memory model of the kernel, with many pairs of records.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ const PAIRS: u32 = 128;
 const PEERS: usize = 6;
 const NETS: usize = 9;
 
-/// The kernel's in-memory model as a stage.
+/// The in-memory model of the kernel as a stage.
 struct Modelled(Memory);
 
 impl Stage for Modelled {
@@ -36,8 +36,8 @@ impl Stage for Modelled {
     }
 }
 
-/// The owner of each network, the peers with a new key, and the port. The ranges are small, so that
-/// swaps, rings and networks that change owner are frequent.
+/// A random record: the owner of each network, the peers that exist or have a new key, and the port. The ranges are
+/// small, so that swaps, rings and networks that change owner are frequent.
 #[derive(Debug, Clone)]
 struct Drawn {
     owners: Vec<Option<usize>>,
@@ -58,7 +58,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     })
 }
 
-/// Two versions of every peer, each with its own key. One peer in two has a preshared key.
+/// Creates two versions of every peer, each with its own key. Every second peer has a preshared key.
 fn peers(identity: &Identity) -> Vec<[Peer; 2]> {
     let made = (0..PEERS).map(|n| {
         let prekey = identity.secrets.prekey(&identity.server).unwrap();
@@ -122,7 +122,7 @@ fn an_agent_killed_after_any_write_is_followed_by_one_that_completes_it() {
     });
     ran.unwrap();
     let kills = kills.get();
-    assert!(kills > u64::from(PAIRS), "{kills} kills: too few writes happened");
+    assert!(kills > u64::from(PAIRS), "only {kills} kills: too few writes happened");
     println!(
         "fault: agent killed between any two writes (model, {PAIRS} pairs of records) | runs {kills} | lost 0 | {kills}/{kills} complete"
     );

@@ -1,5 +1,5 @@
-//! The rules of the architecture: permitted dependencies, libraries the plane must not link, the
-//! opening of source files, and the entries at the top level. `documents` checks the documents.
+//! The rules of the architecture: permitted dependencies, libraries that the plane and the agent must not link, the
+//! first lines of source files, and the entries at the top level. `documents` checks the documents.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The names of all packages that `package` links in a release build (not in its tests).
+/// Returns the names of all packages that `package` links in a release build (not in its tests).
 fn linked(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -62,7 +62,7 @@ fn the_plane_links_no_netlink_and_the_agent_no_database() {
     }
 }
 
-/// The parts of the plane, and those that each may import. Tests may import more.
+/// The parts of the plane, each with the parts that it may import. Tests may import more.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("auth", &["fleet", "keys", "model"]),
     ("config", &[]),
@@ -149,7 +149,11 @@ fn a_module_with_files_of_its_own_is_a_mod_rs_and_no_folder_is_crowded() {
     for source in ["plane/src", "agent/src", "wgctl/src", "packaging/src", "tests/src"] {
         let files = rust_files(&root().join(source));
         for file in &files {
-            assert!(!file.with_extension("").is_dir(), "{} beside a folder", file.display());
+            assert!(
+                !file.with_extension("").is_dir(),
+                "{} is next to a directory of the same name",
+                file.display()
+            );
             let folder = file.parent().unwrap();
             let neighbours = files.iter().filter(|other| other.parent() == Some(folder)).count();
             assert!(neighbours <= 16, "{} holds {neighbours} files", folder.display());
@@ -157,13 +161,13 @@ fn a_module_with_files_of_its_own_is_a_mod_rs_and_no_folder_is_crowded() {
     }
 }
 
-/// A file's text without its unit tests.
+/// Returns a file's text without its unit tests.
 fn code_of(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap();
     text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
 }
 
-/// Returns true for a file that holds tests alone.
+/// Returns true if the file contains only tests.
 fn is_test(file: &Path) -> bool {
     file.components()
         .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
@@ -189,7 +193,7 @@ fn every_source_file_says_first_what_it_owns() {
     for folder in ["wgctl", "plane", "agent", "packaging", "tests"] {
         for file in rust_files(&root().join(folder)) {
             let text = std::fs::read_to_string(&file).unwrap();
-            assert!(text.starts_with("//! "), "{} does not open with `//!`", file.display());
+            assert!(text.starts_with("//! "), "{} does not start with `//!`", file.display());
         }
     }
 }

@@ -1,6 +1,6 @@
-//! References in the documents: every command, option, target, test and link in them must exist.
+//! References in the documents: every command, option, target, test and link that they name must exist.
 //!
-//! Owns reading Markdown as far as this needs it. The tests of a command check its behaviour.
+//! Owns reading Markdown, as far as this needs it. It must not check the behaviour of a command: other tests do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Every Markdown file of the project, with its text.
+/// Returns every Markdown file of the project, with its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let tracked = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md"])
@@ -28,11 +28,11 @@ fn documents() -> Vec<(PathBuf, String)> {
         std::fs::read_to_string(&path).ok().map(|text| (path, text))
     };
     let found: Vec<_> = names.lines().filter_map(read).collect();
-    assert!(found.len() >= 8, "{} documents", found.len());
+    assert!(found.len() >= 8, "only {} documents were found", found.len());
     found
 }
 
-/// The lines of `sh` blocks, with continued lines joined, and the text between backticks in prose.
+/// Returns the lines of `sh` blocks, with continued lines joined, and the text between backticks in prose.
 fn commands(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<String> = None;
@@ -53,7 +53,7 @@ fn commands(text: &str) -> Vec<String> {
                 }
             }
             Some(_) => {}
-            // Two names with an arrow between them are not a command.
+            // Text that is not ASCII, like two names with an arrow between them, is not a command.
             None => found.extend(
                 line.split('`')
                     .skip(1)
@@ -66,7 +66,7 @@ fn commands(text: &str) -> Vec<String> {
     found
 }
 
-/// The simple commands of a line, without comments, pipes, `sudo` and variables.
+/// Splits a line into simple commands, without comments, pipes, `sudo` and variables.
 fn simple(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" #").next().unwrap();
     let line = line.trim_start().trim_start_matches("$ ");
@@ -81,7 +81,7 @@ fn simple(line: &str) -> Vec<Vec<String>> {
     words.filter(|words| !words.is_empty()).collect()
 }
 
-/// The output of `program path… --help`. `None` if there is no such command.
+/// The output of `program path… --help` for each path, or `None` if there is no such command.
 struct Help(BTreeMap<Vec<String>, Option<String>>);
 
 impl Help {
@@ -206,7 +206,7 @@ fn every_make_target_and_test_is_there() {
     }
 }
 
-/// The anchor that GitHub gives to a heading.
+/// Returns the anchor that GitHub gives to a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text

@@ -1,5 +1,5 @@
-//! CVE-2026-15733 and similar: no request makes the plane execute a program. strace observes the
-//! kernel. The agent's part is in `end_to_end`, where there is WireGuard.
+//! CVE-2026-15733 and similar: no request makes the plane execute a program, as strace shows. The agent is tested in
+//! `end_to_end`, because it needs WireGuard.
 
 use std::process::Command;
 
@@ -12,11 +12,11 @@ use sentrazone_tests::{reference_client, wait};
 use serde_json::json;
 use wgctl::api::{NewPeer, TokenRotation};
 
-/// Returns true if strace works, and prints a line if it does not. It must work under `CI`.
+/// Returns true if strace works, and prints a line if it does not. Panics if it does not work in CI (`$CI`).
 fn allowed() -> bool {
     let allowed = is_allowed();
     if !allowed {
-        assert!(std::env::var_os("CI").is_none(), "ptrace(2) is promised here");
+        assert!(std::env::var_os("CI").is_none(), "ptrace(2) must be allowed in CI");
         eprintln!("not run: ptrace(2) is forbidden here");
     }
     allowed
@@ -41,7 +41,7 @@ async fn cve_2026_15733_the_plane_executes_nothing_while_the_whole_api_is_used()
     );
     let begin = herd.log.first();
     let confirmed = || std::future::ready(herd.log.agents(What::Confirmed, 1, begin));
-    wait::until("the agent is there", confirmed, |count| *count == 1).await;
+    wait::until("the agent has confirmed", confirmed, |count| *count == 1).await;
 
     let words = reference_client::command(&admin, &url, "los-angeles", &server.agent_token, folder.path()).await;
     let printed = tokio::task::spawn_blocking(move || run(&words.iter().map(String::as_str).collect::<Vec<_>>()));
@@ -55,11 +55,15 @@ async fn cve_2026_15733_the_plane_executes_nothing_while_the_whole_api_is_used()
     let id = plane.process().id();
     assert!(plane.process().stop().success());
     let executed = trace.executed(id);
-    assert_eq!(executed.len(), 1, "nothing but the plane itself: {executed:#?}");
+    assert_eq!(
+        executed.len(),
+        1,
+        "something other than the plane itself: {executed:#?}"
+    );
     assert!(executed[0].contains("sentrazone-plane"), "{executed:?}");
 }
 
-/// Requests that the reference client does not make: names for a shell, users, servers, backup, restore.
+/// Sends requests that the reference client does not send: names with shell syntax, users, servers, backup and restore.
 async fn everything_else(plane: &LoopbackPlane) {
     let admin = plane.admin();
     let server = "los-angeles".parse().unwrap();
@@ -100,7 +104,7 @@ async fn everything_else(plane: &LoopbackPlane) {
         .unwrap();
 }
 
-/// Checks that strace sees an execution: otherwise the test above could not fail.
+/// Checks that strace detects an execution. Otherwise the test above could not fail.
 #[test]
 fn strace_sees_a_program_that_is_executed() {
     if !allowed() {
@@ -112,6 +116,6 @@ fn strace_sees_a_program_that_is_executed() {
     command.args(["-c", "/bin/true; /bin/true"]);
     let mut shell = Process::start("shell", command, folder.path());
     let id = shell.id();
-    wait::until_blocking("it ends", || shell.ended(), Option::is_some);
+    wait::until_blocking("the shell ends", || shell.ended(), Option::is_some);
     assert_eq!(trace.executed(id).len(), 3);
 }

@@ -1,5 +1,5 @@
-//! Many agents that lose their plane at once return without a stampede, and agents with several
-//! planes dial the right one. The plane, the sockets and the agents' code are real.
+//! Many agents that lose their plane at the same time return without a stampede, and agents with several
+//! planes connect to one that works. The plane, the sockets and the agents' code are real.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use wgctl::ServerId;
 use wgctl::api::NewPeer;
 use wgctl::client::PlaneClient;
 
-/// The width of a bucket: events within it count as simultaneous.
+/// The width of a bucket. Events in the same bucket count as simultaneous.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 /// A plane with agents, each of which has connected and confirmed once.
@@ -26,9 +26,9 @@ struct Scene {
 }
 
 impl Scene {
-    /// Starts agents that dial the planes `before` ahead of the real one.
+    /// Starts agents that try the planes in `before` ahead of the real one.
     async fn new(agents: usize, before: &[String]) -> Self {
-        // For the sockets of the agents, and of the plane started from here.
+        // For the sockets of the agents, and those of the plane, which inherits the limit.
         run(&["prlimit", "--pid", &std::process::id().to_string(), "--nofile=16384:"]);
         let folder = tempfile::tempdir().unwrap();
         let plane = LoopbackPlane::start().await;
@@ -53,8 +53,8 @@ impl Scene {
         scene
     }
 
-    /// Makes a change for every agent and waits until all have confirmed it. Each agent then has a poll
-    /// that succeeded, so that its next failure counts as a first one.
+    /// Makes a change for every agent and waits until all have confirmed it. After that, each agent has had a
+    /// successful poll, so that its next failure counts as the first one.
     async fn news(&self) {
         let begin = Instant::now();
         for some in self.servers.chunks(32) {
@@ -68,13 +68,16 @@ impl Scene {
         self.all(What::Confirmed, 1, begin).await;
     }
 
-    /// Waits until every agent has `times` events of this kind since a moment.
+    /// Waits until every agent has had `times` events of this kind since the given time.
     async fn all(&self, what: What, times: usize, since: Instant) {
         let done = || std::future::ready(self.herd.log.agents(what, times, since));
-        wait::until("every agent did it", done, |count| *count == self.servers.len()).await;
+        wait::until("every agent has had these events", done, |count| {
+            *count == self.servers.len()
+        })
+        .await;
     }
 
-    /// Memory of the plane's process in MB (`VmRSS` of proc(5)), and its number of open descriptors.
+    /// Returns the memory of the plane's process in MB (`VmRSS` of proc(5)) and its number of open descriptors.
     fn resources(&mut self) -> (f64, usize) {
         let id = self.plane.process().id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
@@ -85,7 +88,7 @@ impl Scene {
     }
 }
 
-/// The largest number of events in one bucket.
+/// Returns the largest number of events in one bucket.
 fn most_together(events: &[Event], wanted: impl Fn(What) -> bool) -> usize {
     let mut buckets = std::collections::BTreeMap::new();
     let first = events.first().map(|event| event.at);
@@ -96,7 +99,7 @@ fn most_together(events: &[Event], wanted: impl Fn(What) -> bool) -> usize {
     buckets.values().copied().max().unwrap_or_default()
 }
 
-/// A peer with its own key.
+/// Returns the request for a peer with its own key.
 fn stranger(name: &str) -> NewPeer {
     NewPeer {
         name: Some(name.parse().unwrap()),
@@ -106,7 +109,7 @@ fn stranger(name: &str) -> NewPeer {
     }
 }
 
-/// The durations of an admin's changes and reads, until told to stop.
+/// Makes changes and reads as an admin until `stop` is set. Returns their durations, sorted.
 async fn administrate(admin: PlaneClient, server: ServerId, stop: tokio::sync::watch::Receiver<bool>) -> Vec<Duration> {
     let mut took = Vec::new();
     for number in 0.. {
@@ -133,7 +136,10 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
     let agents = runs(200, 1000);
     let mut scene = Scene::new(agents, &[]).await;
     let before = scene.resources();
-    for (fault, tries) in [("restarted at once", 0), ("away until each dialled 5 times in vain", 5)] {
+    for (fault, tries) in [
+        ("restarted at once", 0),
+        ("away until each has tried 5 times in vain", 5),
+    ] {
         let lost = Instant::now();
         scene.plane.take_away();
         if tries > 0 {
@@ -165,8 +171,8 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
                 before.1,
             ),
         );
-        // Without jitter nearly all would dial at once; the first wait spreads them over half a second.
-        // The moment of dialling depends on the agents alone, the moment of the answer also on the load.
+        // Without jitter, nearly all agents would connect at once; the first wait spreads them over half a second.
+        // When they connect depends only on the agents. When they are answered also depends on the load.
         let dialled = most_together(&events, |what| what == What::Dialled);
         assert!(dialled * 2 < agents, "{dialled} of {agents} within 100 ms");
         assert!(files < before.1 * 2, "{} files before, {files} after", before.1);
@@ -176,7 +182,7 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_plane_costs_one_wait() {
     let agents = 20;
-    // Nothing listens on this port, and no program is assigned it.
+    // Nothing listens on this port, and the port is never assigned to a program.
     let dead = "http://127.0.0.1:1".to_owned();
     let begin = Instant::now();
     let scene = Scene::new(agents, &[dead]).await;
@@ -189,7 +195,7 @@ async fn a_dead_plane_costs_one_wait() {
                 .filter(move |event| event.agent == agent && event.what == what)
         };
         let dialled: Vec<usize> = at(What::Dialled).map(|event| event.plane).collect();
-        assert_eq!(dialled, [0, 1], "the dead one, then the live one");
+        assert_eq!(dialled, [0, 1], "expected the dead plane, then the live one");
         waits.push(at(What::Welcomed).next().unwrap().at - at(What::Dialled).next().unwrap().at);
     }
     let longest = waits.iter().max().unwrap().as_secs_f64();
@@ -197,11 +203,11 @@ async fn a_dead_plane_costs_one_wait() {
         "the first of two planes is gone",
         agents,
         0,
-        &format!("the other reached within {longest:.2} s"),
+        &format!("the other one reached within {longest:.2} s"),
     );
 }
 
-/// A listener with a full backlog: further SYNs are dropped (listen(2)).
+/// Creates a listener with a full backlog, for which the kernel drops further SYNs (listen(2)).
 fn blackhole() -> (TcpListener, Vec<std::net::TcpStream>) {
     use nix::sys::socket::{Backlog, listen};
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -236,12 +242,12 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
     let silent = events.iter().filter(|event| dialled(event)).count();
     let longest = later.iter().max().unwrap().as_secs_f64();
     figure(
-        "the first of two planes accepts connections and never answers",
+        "the first of two planes accepts connections but never responds",
         3,
         0,
         &format!("connected after {first:.1} s, and after a restart of the other within {longest:.2} s"),
     );
-    assert_eq!(silent, agents, "each waited for the silent plane once");
+    assert_eq!(silent, agents, "an agent tried the silent plane more or less than once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,21 +264,24 @@ async fn a_running_agent_takes_its_server_back_from_a_second_host_with_its_token
     };
     let mut first = Herd::default();
     first.join(&planes, &token, &folder.path().join("first"));
-    wait::until("the first host is on record", recorded, |known| *known == key("first")).await;
+    wait::until("the first host's key is recorded", recorded, |known| {
+        *known == key("first")
+    })
+    .await;
     let mut second = Herd::default();
     second.join(&planes, &token, &folder.path().join("second"));
-    wait::until("the second host is on record", recorded, |known| {
+    wait::until("the second host's key is recorded", recorded, |known| {
         *known == key("second")
     })
     .await;
     drop(second);
-    // News: the first one's poll returns.
+    // A change, so that the first host's poll returns.
     plane
         .admin()
         .create_peer(&server, &stranger("news"), None)
         .await
         .unwrap();
-    wait::until("the first host is on record again", recorded, |known| {
+    wait::until("the first host's key is recorded again", recorded, |known| {
         *known == key("first")
     })
     .await;

@@ -1,5 +1,5 @@
-//! The plane's journal at the most verbose level, while hostile text comes in from all sides: each
-//! record stays one line of plain text, and no secret is in it.
+//! The plane's log at the most verbose level, while hostile text arrives from all sides: each
+//! record must stay one line of plain text, and must not contain a secret.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse battery canary";
 
-/// Text that would forge a record if it began a line, and terminal control sequences.
+/// Text that would forge a record if it began a line, with terminal control sequences.
 const FORGED: &str = "\r\n2026-01-01T00:00:00Z  INFO FORGED\n\u{1b}]0;FORGED\u{7}\u{1b}[2J\u{85}\u{2028}\u{202e}\0";
 
 /// Sends one request over a new connection. Returns the whole answer.
@@ -20,7 +20,7 @@ fn ask(port: u16, head: &[u8], body: &[u8]) -> String {
     let length = format!("\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(&[head, length.as_bytes(), body].concat()).unwrap();
     let mut answer = Vec::new();
-    // The plane may close the connection of a request that it refuses by its head.
+    // The plane may close the connection after a head that it refuses.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -102,7 +102,7 @@ async fn a_record_of_the_journal_stays_one_line_and_holds_no_secret() {
         &agent,
         &json!({"version": 1, "agent_version": FORGED, "public_key": FORGED}),
     );
-    // Bytes that are not allowed in a URL or header, and their escapes.
+    // Bytes that are not allowed in a URL or header, raw and escaped.
     for head in [
         format!("GET /{FORGED} HTTP/1.1\r\nHost: x"),
         "GET /%0d%0aFORGED%1b%5b2J%e2%80%a8?q=%0aFORGED HTTP/1.1\r\nHost: x".to_owned(),

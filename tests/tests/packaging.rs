@@ -1,4 +1,4 @@
-//! The installed files match the programs: configurations, units, scripts, manual pages.
+//! The installed files must match the programs: configurations, units, scripts and manual pages.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-/// The file with every setting in force: each `#key = value` without its `#`.
+/// Returns the file with every setting in force: `#key = value` loses its `#`.
 fn uncommented(text: &str) -> String {
     let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| is_name(key));
     let lines = text
@@ -48,16 +48,17 @@ fn the_agents_example_shows_every_setting_with_its_default() {
     let mut config = AgentConfig::read(&path, std::iter::empty()).unwrap();
     assert!(
         config.ca_file.take().is_some(),
-        "an example value, because the setting has no default"
+        "ca_file has no default and needs an example value"
     );
-    assert_eq!(std::mem::take(&mut config.pin).len(), 1, "another");
+    assert_eq!(
+        std::mem::take(&mut config.pin).len(),
+        1,
+        "pin has no default and needs an example value"
+    );
     let default = AgentConfig::new(config.plane.clone());
     assert_eq!(format!("{config:?}"), format!("{default:?}"));
     let settings = format!("{default:?}").matches(": ").count();
-    assert!(
-        settings >= 8,
-        "a setting was added: does the example have it? {default:?}"
-    );
+    assert!(settings >= 8, "a setting is missing from the defaults: {default:?}");
 }
 
 #[test]
@@ -92,13 +93,13 @@ fn the_units_are_valid_and_confined() {
 /// The crates that become packages.
 const PACKAGED: [&str; 3] = ["plane", "agent", "wgctl"];
 
-/// The packaging metadata in a crate's manifest.
+/// Returns the packaging metadata in a crate's manifest.
 fn metadata(folder: &str) -> toml::Table {
     let manifest: toml::Table = packaged(&format!("{folder}/Cargo.toml")).1.parse().unwrap();
     manifest["package"]["metadata"]["deb"].as_table().unwrap().clone()
 }
 
-/// Source and destination of each file of a package.
+/// Returns the source and the destination of each file of a package.
 fn files(folder: &str) -> Vec<(String, String)> {
     let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
     let rows = metadata(folder)["assets"].as_array().unwrap().clone();
@@ -142,12 +143,13 @@ fn every_file_for_the_packages_is_in_one() {
     ] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path().canonicalize().unwrap();
-            assert!(shipped.contains(&path), "{} is in no package", path.display());
+            assert!(shipped.contains(&path), "{} is not in any package", path.display());
         }
     }
 }
 
-/// dpkg asks about a conffile that changed on both sides, so none of our programs may change one.
+/// Checks that `plane.toml`, which no program writes, is the only conffile: if a conffile has changed on both sides,
+/// dpkg asks a question.
 #[test]
 fn the_one_conffile_is_the_planes_which_no_program_writes() {
     let below_etc = |folder| files(folder).into_iter().filter(|(_, to)| to.starts_with("etc/"));
@@ -185,14 +187,14 @@ fn the_maintainer_scripts_are_plain_shell_and_take_what_debhelper_makes() {
     assert_eq!(count, 4);
 }
 
-/// The names of all settings in an example.
+/// Returns the names of all settings in an example.
 fn names(example: &str) -> BTreeSet<String> {
     let names = uncommented(example);
     let names = names.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
     names.filter(|name| is_name(name)).map(str::to_owned).collect()
 }
 
-/// The names of the fields in a configuration's `Debug` output.
+/// Returns the names of the fields in a configuration's `Debug` output.
 fn fields(shown: &str) -> BTreeSet<String> {
     let words = shown.split(&[' ', '{', ',', '(', '\n'][..]);
     let words = words.filter_map(|word| word.strip_suffix(':'));
@@ -214,7 +216,7 @@ fn the_manual_pages_name_every_setting_there_is() {
                 .to_owned()
         });
         let told: BTreeSet<String> = told.collect();
-        assert_eq!(told, names(&example), "{name}(5) and the example");
+        assert_eq!(told, names(&example), "{name}(5) and the example differ");
         for field in fields(&shown) {
             let setting = match field.as_str() {
                 "limits" | "metrics" | "tls" => continue,
@@ -256,7 +258,7 @@ fn the_manual_pages_explain_every_exit_code_after_which_the_unit_does_not_try_ag
     }
 }
 
-/// Runs the agent with its configuration and state in the test's own folder, until it ends by itself.
+/// Runs the agent, with its configuration and state in the test's own directory, until it ends by itself.
 fn agent(folder: &Path) -> std::process::Output {
     let config = folder.join("agent.toml");
     let text = format!(
@@ -287,7 +289,7 @@ fn an_agent_that_no_restart_helps_says_why_in_one_line_and_has_a_code_for_it() {
     ends(
         &|folder| std::fs::write(folder.join("state/wireguard.key"), "no key").unwrap(),
         65,
-        "does not hold a key",
+        "does not contain a key",
     );
     ends(
         &|folder| std::fs::write(folder.join("state/released"), "").unwrap(),
@@ -300,7 +302,7 @@ fn an_agent_that_no_restart_helps_says_why_in_one_line_and_has_a_code_for_it() {
         file.lock().unwrap();
         locked.borrow_mut().push(file);
     };
-    ends(&lock, 75, "another agent runs");
+    ends(&lock, 75, "another agent is running");
     let nothing = Command::new(binary("sentrazone-agent"))
         .args(["--config", "/nonexistent/agent.toml"])
         .output();

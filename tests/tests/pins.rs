@@ -1,7 +1,7 @@
-//! A plane without a certificate from an authority, and programs that know it by its pin or dial it
+//! A plane without a certificate from an authority, and programs that know it by its pin or connect to it
 //! in a wrong way. Programs and sockets are real.
 
-// clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
+// clippy.toml permits these in tests, but clippy treats only functions marked `#[test]` as tests.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use wgctl::Pin;
 use wgctl::client::{Error, PlaneClient, Target, Trust};
 
-/// A plane, usually with its own certificate, and a home folder for the programs that call it.
+/// A plane, usually with its own certificate, and a home directory for the programs that call it.
 struct Plane {
     process: Option<Process>,
     folder: TempDir,
@@ -63,7 +63,7 @@ impl Plane {
         self.process = None;
         std::fs::remove_file(self.path("plane.log")).ok();
         let mut command = Command::new(binary("sentrazone-plane"));
-        // The same address every time, because agents remember it.
+        // The address is the same every time, because agents remember it.
         if let Some(address) = self.url.strip_prefix("https://") {
             command.env("SENTRAZONE_PLANE_LISTEN", address);
         }
@@ -104,7 +104,7 @@ impl Plane {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that refuses its arguments may not read its input.
+        // A program that refuses its arguments may end without reading its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -170,7 +170,7 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
     let made: Value = serde_json::from_str(&plane.local(&add, "")).unwrap();
     assert_eq!(made["pin"], pin.as_str());
     let token = made["agent_token"].as_str().unwrap();
-    // Without a pin nothing is trusted. The error shows the key to compare, and where to look it up.
+    // Without a pin nothing is trusted. The error shows the key to compare, and how to look it up.
     let said = refused(&plane.enroll(token, &[]));
     assert!(
         said.contains(&pin) && said.contains("sentrazone-plane fingerprint"),
@@ -180,12 +180,12 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
     assert!(said.contains(&pin) && said.contains("somebody is in between"), "{said}");
     assert!(
         !plane.path("agent.toml").exists(),
-        "nothing is written when it is refused"
+        "a configuration was written although enrolling was refused"
     );
     succeeded(&plane.enroll(token, &["--pin", &pin]));
     let written = std::fs::read_to_string(plane.path("agent.toml")).unwrap();
     assert!(written.contains(&format!("pin = \"{pin}\"")), "{written}");
-    // When enrolled again, the previous pin still holds; a certificate file may replace it.
+    // After enrolling again, the previous pin is still in force. A certificate file may replace it.
     succeeded(&plane.enroll(token, &[]));
     let cert = plane.path("state/tls.pem").display().to_string();
     succeeded(&plane.enroll(token, &["--ca-file", &cert]));
@@ -200,7 +200,7 @@ async fn a_plane_that_is_dialled_with_the_wrong_scheme_is_told_with_the_right_on
         let (_, place) = plane.url.split_once("://").unwrap();
         let dialled = format!("{wrong}://{place}");
         let expected = format!(
-            "what answers at {dialled} speaks no {missing}: if it is the plane, use {}\n",
+            "the server at {dialled} does not speak {missing}: if it is the plane, use {}\n",
             plane.url
         );
         let said = refused(&plane.typed("wgctl", &["--plane", &dialled, "status"], ""));
@@ -229,7 +229,7 @@ async fn a_token_that_is_not_valid_is_told_with_what_makes_a_new_one() {
     for token in ["nonsense", "eyJ.a.b", "szagent_x"] {
         let said = refused(&plane.enroll(token, &[]));
         assert!(
-            said.contains("not (or no longer) valid") && said.contains("`wgctl server token ID`"),
+            said.contains("no longer valid") && said.contains("`wgctl server token ID`"),
             "{said}"
         );
         assert!(!said.contains("/api/"), "{said}");
@@ -270,7 +270,7 @@ async fn no_refusal_of_the_plane_advises_a_call_of_its_api_to_who_typed_a_comman
 async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
     let plane = Plane::with_tls("off").await;
     let token = plane.add_server();
-    // Settings made by hand stay.
+    // Settings made by hand are kept.
     std::fs::write(plane.path("agent.toml"), "backend = \"userspace\"\n").unwrap();
     let words = ["enroll", "--plane", &plane.url, "--token-file", "-"];
     let more = ["--config", "agent.toml", "--state-dir", "kept"];
@@ -293,7 +293,7 @@ async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
         assert!(said.contains("chmod 600") && said.contains("(mode 0644)"), "{said}");
     };
     warned(check());
-    // The log does not decide whether somebody who asks is warned.
+    // `check` prints the warning at any log level.
     std::fs::write(plane.path("agent.toml"), format!("{written}\nlog = \"error\"\n")).unwrap();
     warned(check());
     std::fs::write(plane.path("agent.toml"), &written).unwrap();
@@ -334,10 +334,10 @@ async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
     // A second login does not need the pin again.
     succeeded(&plane.typed("wgctl", &login, password));
     succeeded(&plane.typed("wgctl", &["server", "list"], ""));
-    // A restart keeps the key, and so the session.
+    // A restart keeps the key, so the session remains valid.
     plane.run().await;
     succeeded(&plane.typed("wgctl", &["server", "list"], ""));
-    // An impostor with another key gets nothing.
+    // An impostor with another key is not trusted.
     plane.process = None;
     std::fs::remove_file(plane.path("state/tls.key")).unwrap();
     plane.run().await;
@@ -350,7 +350,7 @@ async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
     );
 }
 
-/// A certificate is public, so it proves nothing without its private key.
+/// Checks that a certificate without its private key proves nothing, because a certificate is public.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stolen_certificate_without_its_key_is_not_taken() {
     let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();

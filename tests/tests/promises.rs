@@ -1,4 +1,4 @@
-//! Tests that the security document names must exist.
+//! Every test that the security document names must exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn sources(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-/// The tests of a source file that are not ignored.
+/// Returns the tests of a source file that are not ignored.
 fn tests(text: &str) -> Vec<String> {
     let (mut found, mut is_test) = (Vec::new(), false);
     for line in text.lines().map(str::trim) {
@@ -48,7 +48,7 @@ fn every_test_that_the_security_document_names_is_there() {
         sources(&root.join(folder), &mut there);
     }
     let document = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
-    // Names of tests are sentences. Nothing else between backticks in the document is one.
+    // The names of tests are sentences. No other text between backticks in the document is one.
     let is_a_sentence = |word: &&str| {
         word.matches('_').count() >= 3
             && word

@@ -1,6 +1,6 @@
-//! Messages of released protocol versions, stored as text, keep their meaning.
+//! Messages of released protocol versions, which are stored as text, must keep their meaning.
 //!
-//! The files in `protocol/v1/` are frozen with that version. A change that fails this test breaks
+//! The files in `protocol/v1/` are frozen together with that version. A change that fails these tests breaks
 //! hosts that have not been upgraded.
 
 use serde::Serialize;
@@ -40,7 +40,7 @@ fn every_message_of_version_1_is_read_and_written_as_it_was() {
     same::<Adopted>("adopted");
     assert_eq!(same::<Desired>("desired-unchanged").change, Change::Unchanged);
     let Change::Snapshot { interface, peers } = same::<Desired>("desired-snapshot").change else {
-        panic!("a snapshot")
+        panic!("not a snapshot")
     };
     assert_eq!((interface.addresses.len(), peers.len()), (2, 2));
     let Change::Delta {
@@ -49,7 +49,7 @@ fn every_message_of_version_1_is_read_and_written_as_it_was() {
         remove,
     } = same::<Desired>("desired-delta").change
     else {
-        panic!("a delta")
+        panic!("not a delta")
     };
     assert_eq!((interface, upsert.len(), remove.len()), (None, 1, 1));
     assert!(same::<Desired>("desired-delta").caused_by.is_empty());

@@ -1,5 +1,5 @@
-//! Backup and restore of a real plane with the real command: the state after a kill, and the time
-//! that a large fleet takes.
+//! Backup and restore of a real plane with the real command: the state after a kill, and the duration
+//! for a large fleet.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use wgctl::client::{PlaneClient, Target};
 /// The number of times that the plane is killed in the middle of a restore.
 const KILLS: u32 = 24;
 
-/// A plane in its own folder.
+/// A plane in its own directory.
 struct Plane {
     process: Option<Process>,
     folder: TempDir,
@@ -37,7 +37,7 @@ impl Plane {
         plane
     }
 
-    /// Starts it (again) and waits until it is ready.
+    /// Starts the plane (again) and waits until it is ready.
     async fn run(&mut self) {
         let mut command = Command::new(binary("sentrazone-plane"));
         command.arg("--config").arg(self.path("plane.toml"));
@@ -84,7 +84,7 @@ impl Plane {
         writers.join_all().await;
     }
 
-    /// The current content: every peer of every server, as `server/name`.
+    /// Returns the plane's current content: every peer of every server, as `server/name`.
     async fn content(&self) -> BTreeSet<String> {
         let admin = self.admin();
         let mut content = BTreeSet::new();
@@ -144,7 +144,7 @@ async fn a_plane_killed_in_a_restore_has_the_old_state_or_the_new_one() {
     for kill in 0..KILLS {
         assert_eq!(plane.content().await, old.1);
         let mut running = restore(&plane, &new.0);
-        // The moment of the kill: spread over the whole duration of a restore, and past its end.
+        // The kills are spread over the whole duration of a restore and past its end.
         std::thread::sleep(whole.mul_f64(2.0 * f64::from(kill) / f64::from(KILLS)));
         let acknowledged = running.ended().is_some_and(|status| status.success());
         plane.process.take().unwrap().kill();
@@ -158,7 +158,7 @@ async fn a_plane_killed_in_a_restore_has_the_old_state_or_the_new_one() {
         );
         assert!(
             !acknowledged || content == new.1,
-            "kill {kill}: acknowledged changes are lost"
+            "kill {kill}: an acknowledged restore was lost"
         );
         if content == old.1 {
             kept += 1;
@@ -186,7 +186,7 @@ async fn a_damaged_database_is_replaced_by_the_backup_of_10_000_peers() {
     let database = plane.path("state/plane.redb");
     let on_disk = database.metadata().unwrap().len();
 
-    // The steps of docs/backup.md for a damaged database.
+    // These are the steps of docs/backup.md for a damaged database.
     assert!(plane.process.take().unwrap().stop().success());
     std::fs::rename(&database, plane.path("state/plane.redb.damaged")).unwrap();
     plane.run().await;
@@ -200,11 +200,11 @@ async fn a_damaged_database_is_replaced_by_the_backup_of_10_000_peers() {
             .unwrap(),
     );
     assert!(checked.contains("servers: 1, peers: 10000, users: 0"), "{checked}");
-    assert_eq!(plane.content().await.len(), 0, "a check changes nothing");
+    assert_eq!(plane.content().await.len(), 0, "the check changed something");
     let began = Instant::now();
     succeeded(&plane.wgctl().args(["restore", "--yes"]).arg(&backup).output().unwrap());
     let restored = began.elapsed();
-    assert_eq!(plane.content().await, content, "0 differences");
+    assert_eq!(plane.content().await, content, "the restored content differs");
     println!(
         "fault: damaged database, 10,000 peers restored | runs 1 | lost 0 | backup {} ms, restore {} ms, \
          {} KiB (the database file: {} KiB)",
@@ -223,7 +223,7 @@ async fn the_command_asks_first_and_keeps_what_was_there_when_it_fails() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&backup.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let unasked = plane.wgctl().arg("restore").arg(&backup).output().unwrap();
-    assert_eq!(unasked.status.code(), Some(2), "there is no terminal to ask on");
+    assert_eq!(unasked.status.code(), Some(2), "not refused without a terminal");
     assert!(String::from_utf8_lossy(&unasked.stderr).contains("servers: 1, peers: 3, users: 0"));
 
     let whole = std::fs::read(&backup).unwrap();
@@ -246,11 +246,11 @@ async fn the_command_asks_first_and_keeps_what_was_there_when_it_fails() {
     assert_eq!(
         std::fs::read(&backup).unwrap(),
         whole,
-        "the existing backup was not replaced"
+        "the existing backup was replaced"
     );
     let names = std::fs::read_dir(plane.folder.path()).unwrap();
     let left = names.filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().starts_with(".all"));
-    assert_eq!(left.count(), 0, "no temporary file is left");
+    assert_eq!(left.count(), 0, "a temporary file was left behind");
     let asked: serde_json::Value = {
         let output = plane
             .wgctl()

@@ -1,6 +1,6 @@
-//! Userspace WireGuard: a real wireguard-go, checked with `wg`; and a kernel without WireGuard.
+//! Userspace WireGuard: a real wireguard-go, checked with `wg`. Also a kernel without WireGuard.
 //!
-//! Needs root, `/dev/net/tun` and the program wireguard-go (Debian package `wireguard-go`).
+//! The tests need root, `/dev/net/tun` and the program wireguard-go (Debian package `wireguard-go`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -51,7 +51,7 @@ fn converge(name: &InterfaceName, desired: &DesiredDevice) -> Device {
     let after = backend.read(name).unwrap().unwrap();
     assert!(
         plan(desired, &after, &Scope::All).is_empty(),
-        "the second plan is empty"
+        "the second plan is not empty"
     );
     after
 }
@@ -155,9 +155,9 @@ fn a_socket_that_nobody_answers_says_what_to_start() {
     let name: InterfaceName = format!("szd{}", std::process::id()).parse().unwrap();
     std::fs::create_dir_all("/var/run/wireguard").unwrap();
     let path = PathBuf::from(format!("/var/run/wireguard/{name}.sock"));
-    // The listener is closed and its file stays, as after a process was killed.
+    // The listener is closed but its file remains, as after a process has been killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    // A test running in parallel may have forked: its child keeps the listener open until it execs.
+    // Another test may have forked meanwhile. Its child keeps the listener open until it calls exec.
     let connect = || std::os::unix::net::UnixStream::connect(&path).is_ok();
     until_blocking("no process listens", connect, |answered| !answered);
     let error = Userspace::new().read(&name).unwrap_err().to_string();
@@ -172,7 +172,7 @@ fn a_kernel_without_wireguard_says_what_to_do() {
         eprintln!("not run: this machine's own kernel has WireGuard, which the test must not disable");
         return;
     }
-    // From here on nothing can load the module, until the guest ends.
+    // From here on, nothing can load the module until the guest ends.
     std::fs::write("/proc/sys/kernel/modprobe", "/bin/false").unwrap();
     let _ = Command::new("rmmod").arg("wireguard").output().unwrap();
     assert!(!PathBuf::from("/sys/module/wireguard").exists(), "the module is in use");

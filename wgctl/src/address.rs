@@ -1,6 +1,7 @@
-//! Addresses: endpoints as clients dial them, and networks in the form the kernel keeps them.
+//! Addresses: endpoints in the form in which clients dial them, and networks in the form in which the kernel
+//! stores them.
 //!
-//! Owns parsing and normal forms. It must not resolve names or allocate (see `pool`).
+//! Owns parsing and normal forms. It must not resolve names or allocate addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,12 +9,12 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// An error of parsing an endpoint.
+/// An error while parsing an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an endpoint: write HOST:PORT, like vpn.example.com:51820 or [2001:db8::1]:51820")]
 pub struct EndpointError;
 
-/// `host:port` as a client dials it: a DNS name or an address, never resolved by us.
+/// `host:port` as a client dials it: a DNS name or an address, which Sentrazone never resolves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     host: String,
@@ -21,13 +22,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The DNS name or address, without brackets.
+    /// Returns the DNS name or address, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, never 0.
+    /// Returns the port, which is never 0.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
@@ -39,7 +40,7 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let (host, port) = text.rsplit_once(':').ok_or(EndpointError)?;
-        // `parse` alone would take "+1" and "001".
+        // `parse` alone would accept "+1" and "001".
         if !port.starts_with(|c: char| matches!(c, '1'..='9')) {
             return Err(EndpointError);
         }
@@ -52,7 +53,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// A host name of RFC 1123 letters, digits, hyphens and underscores, or an IPv4 address.
+/// Parses a host name of letters, digits and hyphens (RFC 1123) and underscores, or an IPv4 address.
 fn dns_name(host: &str) -> Result<String, EndpointError> {
     let label_ok = |label: &str| {
         (1..=63).contains(&label.len())
@@ -98,13 +99,14 @@ impl<'de> serde::Deserialize<'de> for Endpoint {
     }
 }
 
-/// The network of `address` alone: a /32 or a /128.
+/// Returns the network that contains only `address`: a /32 or a /128.
 #[must_use]
 pub fn host(address: IpAddr) -> IpNet {
     IpNet::from(address)
 }
 
-/// A network as the kernel keeps it: host bits cleared, an IPv4-mapped IPv6 network as IPv4.
+/// Returns a network in the form in which the kernel stores it: host bits cleared, an IPv4-mapped IPv6
+/// network as IPv4.
 #[must_use]
 pub fn normal(net: IpNet) -> IpNet {
     if let IpNet::V6(v6) = net
@@ -117,14 +119,16 @@ pub fn normal(net: IpNet) -> IpNet {
     net.trunc()
 }
 
-/// True if two networks have an address in common. CIDR networks overlap only by containment.
+/// Returns true if the two networks have an address in common. CIDR networks overlap only if one contains the
+/// other.
 #[must_use]
 pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// True for an address that by its form is another host's: not loopback, link-local (a cloud's services are there),
-/// multicast, or nobody's. One of the host's own interfaces may still have it.
+/// Returns true if the address, by its form, belongs to another host: it is not loopback, link-local (where
+/// clouds run their metadata services), multicast, broadcast or unspecified. One of the host's own interfaces
+/// may still have the address.
 #[must_use]
 pub fn leads_off_host(address: IpAddr) -> bool {
     match address.to_canonical() {

@@ -1,7 +1,7 @@
-//! Drift: what others changed on an interface that is ours.
+//! Drift: changes that others have made to a managed interface.
 //!
-//! Owns the words that agent, plane and people use for it. Pure data; who sees it is the agent,
-//! who keeps it the plane.
+//! Owns the vocabulary for drift that agent, plane and users share. It must not do more than hold data: the
+//! agent detects drift, and the plane stores it.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use crate::key::PublicKey;
 use crate::name::PeerId;
 use crate::time::Timestamp;
 
-/// The policy for drift.
+/// The policy for handling drift.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftPolicy {
-    /// Repair it with the smallest difference.
+    /// Drift is repaired with the smallest possible change.
     #[default]
     Enforce,
-    /// Leave it as it is and show it, until the record of what drifted is changed.
+    /// Drift is reported but left in place until the record of the drifted item is changed.
     Report,
 }
 
 impl DriftPolicy {
-    /// As it is written.
+    /// Returns the policy's name in JSON and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,46 +47,48 @@ impl std::str::FromStr for DriftPolicy {
         match text {
             "enforce" => Ok(Self::Enforce),
             "report" => Ok(Self::Report),
-            other => Err(format!("{other:?} is no drift policy: give \"enforce\" or \"report\"")),
+            other => Err(format!(
+                "{other:?} is not a drift policy: use \"enforce\" or \"report\""
+            )),
         }
     }
 }
 
-/// The kind of thing that drifted.
+/// The kinds of drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftKind {
-    /// A recorded peer was taken off the interface.
+    /// A recorded peer has been removed from the interface.
     PeerRemoved,
-    /// A peer that is not recorded was put on it.
+    /// A peer that is not recorded has been added to the interface.
     PeerAdded,
-    /// A peer's preshared key or persistent keepalive was changed.
+    /// A peer's preshared key or persistent keepalive has been changed.
     PeerChanged,
-    /// A peer's allowed IPs were changed, or taken by another peer.
+    /// A peer's allowed IPs have been changed, or another peer has taken them.
     AllowedIpsChanged,
-    /// The interface got another private key.
+    /// The interface's private key has been changed.
     PrivateKeyChanged,
-    /// The interface listens on another port.
+    /// The interface's listen port has been changed.
     ListenPortChanged,
-    /// The link was deleted.
+    /// The link has been deleted.
     LinkDeleted,
-    /// The link was set down.
+    /// The link has been set down.
     LinkDown,
-    /// The link's MTU was changed.
+    /// The link's MTU has been changed.
     MtuChanged,
-    /// One of the interface's addresses was removed.
+    /// One of the interface's addresses has been removed.
     AddressRemoved,
-    /// An address that is not recorded was added.
+    /// An address that is not recorded has been added.
     AddressAdded,
-    /// A route to a network behind a peer was removed.
+    /// A route to a network behind a peer has been removed.
     RouteRemoved,
-    /// Our masquerading was removed or changed.
+    /// The masquerading rules of Sentrazone have been removed or changed.
     MasqueradeChanged,
 }
 
 impl DriftKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 13] = [
         Self::PeerRemoved,
         Self::PeerAdded,
@@ -103,7 +105,7 @@ impl DriftKind {
         Self::MasqueradeChanged,
     ];
 
-    /// As it is written.
+    /// Returns the kind's name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -130,24 +132,25 @@ impl fmt::Display for DriftKind {
     }
 }
 
-/// Something that drifted.
+/// A single finding of drift.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Drift {
     /// The kind.
     pub kind: DriftKind,
-    /// The recorded peer it is about; absent for the interface, and for many at once.
+    /// The recorded peer that has drifted. Absent if the drift concerns the interface or several peers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerId>,
-    /// The key of a peer that is not recorded.
+    /// The public key of a peer that is not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
-    /// The number of this kind that it stands for; 1 where `peer` or `public_key` says which.
+    /// The number of changes of this kind that this entry stands for; 1 if `peer` or `public_key` identifies
+    /// the peer.
     #[serde(default = "one")]
     pub count: u64,
-    /// The finding, for people; never a secret. At most 300 characters.
+    /// A human-readable description of at most 300 characters. It never contains a secret.
     pub detail: String,
-    /// When the agent first saw it, by its clock.
+    /// The time at which the agent first saw the drift, by the agent's clock.
     pub seen_at: Timestamp,
 }
 

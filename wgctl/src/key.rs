@@ -1,8 +1,8 @@
-//! The three kinds of WireGuard key, as three types.
+//! The three kinds of WireGuard key, each with its own type.
 //!
-//! Owns generation, clamping, base64 (RFC 4648, with padding, 44 characters, as `wg` prints it)
-//! and wiping. It must not do I/O: where a key is stored is its owner's business. Secret keys
-//! have no `Serialize`, no `Display`, and a redacted `Debug`.
+//! Owns generation, clamping, base64 (RFC 4648, with padding, 44 characters, as `wg` prints it) and wiping.
+//! It must not do I/O: storing a key is the job of the key's owner. Secret keys have no `Serialize`, no
+//! `Display`, and a redacted `Debug`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,19 +13,19 @@ use subtle::ConstantTimeEq as _;
 use x25519_dalek::{PublicKey as DalekPublic, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Bytes in every WireGuard key (`WG_KEY_LEN`, `linux/wireguard.h`).
+/// The length of every WireGuard key in bytes (`WG_KEY_LEN`, `linux/wireguard.h`).
 pub const KEY_LEN: usize = 32;
 
-/// An error of parsing a key.
+/// An error while parsing or generating a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not 44 characters of base64 that decode to 32 bytes.
+    /// The text is not 44 characters of base64 that decode to 32 bytes.
     #[error("not a WireGuard key: expected 44 characters of base64 (32 bytes), as `wg genkey` prints")]
     Format,
-    /// The all-zero key, which the kernel takes for "no key".
+    /// The key is all zeros, which means "no key" to the kernel.
     #[error("the all-zero key is not a usable key")]
     Zero,
-    /// The operating system gave no randomness.
+    /// The operating system returned no random bytes.
     #[error("the operating system gave no randomness: {0}")]
     Random(String),
 }
@@ -42,12 +42,12 @@ fn random() -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
     Ok(bytes)
 }
 
-/// An X25519 public key: who a peer is. Not secret. Ordered by its bytes.
+/// An X25519 public key, the identity of a peer. It is not secret. Ordered by its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey([u8; KEY_LEN]);
 
 impl PublicKey {
-    /// A key from its 32 bytes; the all-zero key is refused (`KeyError::Zero`).
+    /// Creates a key from its 32 bytes. The all-zero key is refused with `KeyError::Zero`.
     pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Result<Self, KeyError> {
         if bytes == [0; KEY_LEN] {
             return Err(KeyError::Zero);
@@ -55,15 +55,15 @@ impl PublicKey {
         Ok(Self(bytes))
     }
 
-    /// The 32 bytes as the kernel takes them.
+    /// Returns the 32 bytes in the form that the kernel uses.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 
-    /// True for a point of low order, with which everybody agrees on the same secret, all zero
-    /// (RFC 7748, section 6.1). WireGuard completes no handshake with such a peer; still the kernel
-    /// keeps one, so that it is a value of this type.
+    /// Returns true if the key is a point of low order: every key agreement with it gives the all-zero secret
+    /// (RFC 7748, section 6.1). WireGuard never completes a handshake with such a peer, but the kernel
+    /// accepts one, so it is a valid value of this type.
     #[must_use]
     pub fn is_low_order(&self) -> bool {
         let anybody = StaticSecret::from([1; KEY_LEN]);
@@ -100,7 +100,7 @@ impl serde::Serialize for PublicKey {
 impl<'de> serde::Deserialize<'de> for PublicKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        // A key file ends with a line end; a key in JSON does not.
+        // A key file may end with a line break; a key in JSON must not.
         if text.trim() != text {
             return Err(serde::de::Error::custom(KeyError::Format));
         }
@@ -108,18 +108,18 @@ impl<'de> serde::Deserialize<'de> for PublicKey {
     }
 }
 
-/// An X25519 private key, always clamped: the kernel returns clamped keys, and a comparison of
-/// desired with actual would never settle on an unclamped one. Wiped when dropped.
+/// An X25519 private key, always clamped. The kernel returns clamped keys, so an unclamped desired key would
+/// always differ from the actual one. Wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PrivateKey([u8; KEY_LEN]);
 
 impl PrivateKey {
-    /// A fresh key from the operating system's randomness.
+    /// Generates a key from the operating system's random source.
     pub fn generate() -> Result<Self, KeyError> {
         Ok(Self::from_bytes(*random()?))
     }
 
-    /// A key from 32 bytes, clamped (RFC 7748, section 5).
+    /// Creates a key from 32 bytes and clamps it (RFC 7748, section 5).
     #[must_use]
     pub fn from_bytes(mut bytes: [u8; KEY_LEN]) -> Self {
         let [first, .., last] = &mut bytes;
@@ -131,19 +131,19 @@ impl PrivateKey {
         key
     }
 
-    /// The public key that belongs to it.
+    /// Computes the public key of this private key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         PublicKey(DalekPublic::from(&StaticSecret::from(self.0)).to_bytes())
     }
 
-    /// The 32 clamped bytes. Secret.
+    /// Returns the 32 clamped bytes, which are secret.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 
-    /// The key as `wg genkey` prints it. Secret; the text wipes itself when dropped.
+    /// Returns the key as `wg genkey` prints it. The text is secret and is wiped when dropped.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64.encode(self.0))
@@ -176,18 +176,18 @@ impl FromStr for PrivateKey {
     }
 }
 
-/// A preshared key mixed into the handshake. The all-zero key means "none" to the kernel and is
-/// not a value of this type. Wiped when dropped.
+/// A preshared key that is mixed into the handshake. The all-zero key means "none" to the kernel and is not a
+/// value of this type. Wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PresharedKey([u8; KEY_LEN]);
 
 impl PresharedKey {
-    /// A fresh key from the operating system's randomness.
+    /// Generates a key from the operating system's random source.
     pub fn generate() -> Result<Self, KeyError> {
         Self::from_bytes(*random()?)
     }
 
-    /// A key from its 32 bytes; the all-zero key is refused (`KeyError::Zero`).
+    /// Creates a key from its 32 bytes. The all-zero key is refused with `KeyError::Zero`.
     pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Result<Self, KeyError> {
         if bytes == [0; KEY_LEN] {
             return Err(KeyError::Zero);
@@ -195,13 +195,13 @@ impl PresharedKey {
         Ok(Self(bytes))
     }
 
-    /// The 32 bytes. Secret.
+    /// Returns the 32 bytes, which are secret.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 
-    /// The key as `wg genpsk` prints it. Secret; the text wipes itself when dropped.
+    /// Returns the key as `wg genpsk` prints it. The text is secret and is wiped when dropped.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64.encode(self.0))
@@ -280,8 +280,9 @@ mod tests {
 
     #[test]
     fn keys_that_agree_with_everybody_are_known() {
-        // The points of order 1, 2, 4 and 8, and of the twist, with those that are not reduced:
-        // https://cr.yp.to/ecdh.html#validate. The first of them is the all-zero key, no value of the type.
+        // The points of order 1, 2, 4 and 8 on the curve and on its twist, including their unreduced
+        // encodings: https://cr.yp.to/ecdh.html#validate. The first point in that list is the all-zero key,
+        // which is not a value of the type.
         let low = [
             "0100000000000000000000000000000000000000000000000000000000000000",
             "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",

@@ -1,10 +1,10 @@
-//! Sentrazone's shared library: what plane, agent, command and tests all speak.
+//! The Sentrazone library that plane, agent, command and tests share.
 //!
-//! Owns the value types (keys, addresses, names), the REST and agent protocol types, the typed
-//! HTTP client, client configurations, the form of backups, the WireGuard device (model, diff, backends), how our
-//! programs log, what they show of themselves and how they ask for secrets.
-//! It must not know the plane's storage or the agent's loop. The netlink and userspace backends
-//! sit behind the features `kernel` and `userspace`, so that the plane links none of them.
+//! Owns the value types (keys, addresses, names), the REST and agent protocol types, the typed HTTP client,
+//! client configurations, the backup format, the WireGuard device (model, diff, backends), and the
+//! process-level parts of all programs: logging, metrics and prompts for secrets. It must not know the
+//! plane's storage or the agent's loop. The netlink and userspace backends are behind the features `kernel`
+//! and `userspace`, so that the plane links neither.
 
 pub mod address;
 pub mod api;

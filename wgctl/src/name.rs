@@ -1,7 +1,7 @@
-//! The names things go by: servers, peers, people, interfaces.
+//! The names of servers, peers, users and interfaces.
 //!
-//! Owns what is a valid name and the message for one that is not. Names are made at the edge
-//! (JSON, command line, configuration) and travel as these types; nothing past the edge checks
+//! Owns the rules for valid names and the error messages for invalid ones. Names are parsed where they enter
+//! a program (JSON, command line, configuration) and are passed on as these types. Other code must not check
 //! a name again.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// A name that does not have the form it must have; the message says which form that is.
+/// The error for an invalid name; its message describes the valid form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NameError(&'static str);
@@ -21,7 +21,7 @@ macro_rules! text_type {
         pub struct $name(String);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -71,7 +71,7 @@ macro_rules! text_type {
 }
 
 text_type!(
-    /// A server's id: a slug of `[a-z0-9][a-z0-9-]{0,62}`, fixed for its life.
+    /// A server's id: a slug of the form `[a-z0-9][a-z0-9-]{0,62}` that never changes.
     ServerId,
     |text| {
         let rest_is_slug = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -89,7 +89,7 @@ text_type!(
     PeerName,
     |text| {
         let length = text.chars().count();
-        let unsafe_character = |c: char| c.is_control() || deceives(c);
+        let unsafe_character = |c: char| c.is_control() || is_deceptive(c);
         if length == 0 || length > 64 || text.chars().any(unsafe_character) || text.trim() != text {
             return Err(NameError(
                 "a peer name is 1 to 64 characters, without control characters, line separators, direction \
@@ -101,7 +101,7 @@ text_type!(
 );
 
 text_type!(
-    /// A person's email address, lower-cased: it is the name people log in with, and no mail is sent to it.
+    /// A person's email address in lower case. It is the login name; no mail is sent to it.
     Email,
     |text| {
         let error = NameError("an email address looks like ops@example.com (at most 254 characters)");
@@ -109,7 +109,7 @@ text_type!(
         let Some((local, domain)) = lower.rsplit_once('@') else {
             return Err(error);
         };
-        let bad = |c: char| c.is_control() || c.is_whitespace() || deceives(c) || c == '@';
+        let bad = |c: char| c.is_control() || c.is_whitespace() || is_deceptive(c) || c == '@';
         if local.is_empty() || domain.is_empty() || lower.len() > 254 || local.contains(bad) || domain.contains(bad) {
             return Err(error);
         }
@@ -118,7 +118,8 @@ text_type!(
 );
 
 text_type!(
-    /// A network interface's name: 1 to 15 bytes (`IFNAMSIZ` less its end, `linux/if.h`) of `[A-Za-z0-9_.-]`.
+    /// A network interface's name: 1 to 15 bytes (`IFNAMSIZ` minus the terminating NUL, `linux/if.h`) of
+    /// `[A-Za-z0-9_.-]`.
     InterfaceName,
     |text| {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
@@ -145,15 +146,15 @@ text_type!(
     }
 );
 
-/// True for a character that ends a line or turns the direction of text in some reader, or is one that
-/// nobody sees, though it is no control character: it could make one record look like two, or a name
-/// look like another. The joiners U+200C and U+200D are part of words and of emoji, and stay.
+/// Returns true for a character that is not a control character but may end a line, change the direction of
+/// text, or be invisible in some viewers. Such a character could make one record look like two, or one name
+/// look like another. The joiners U+200C and U+200D are parts of words and of emoji, so they are allowed.
 #[must_use]
-pub const fn deceives(c: char) -> bool {
+pub const fn is_deceptive(c: char) -> bool {
     let ends_a_line = matches!(c, '\u{2028}' | '\u{2029}');
-    // Unicode's property Bidi_Control.
+    // The characters with Unicode's property Bidi_Control.
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    // Of the property Default_Ignorable_Code_Point, what no word needs; and annotations.
+    // The characters with the property Default_Ignorable_Code_Point that no word needs, and annotation characters.
     let unseen = matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}' |
@@ -171,19 +172,19 @@ macro_rules! id_type {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A fresh random id (UUID version 4).
+            /// Generates a random id (UUID version 4).
             #[must_use]
             pub fn random() -> Self {
                 Self(Uuid::new_v4())
             }
 
-            /// Its 16 bytes, in the order they are written.
+            /// Returns the 16 bytes of the id, in the order in which they are written.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
 
-            /// The id with these 16 bytes.
+            /// Creates the id that consists of these 16 bytes.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
@@ -195,7 +196,7 @@ macro_rules! id_type {
 
             fn from_str(text: &str) -> Result<Self, NameError> {
                 let error = NameError(concat!("a ", $what, " id is a UUID, like 11b7a4d6-4e78-4a15-b1ba-8d8ea281e0db"));
-                // One spelling only: a UUID without hyphens, in braces or as a URN is refused.
+                // Only one spelling is accepted: a UUID without hyphens, in braces or as a URN is refused.
                 if text.len() != uuid::fmt::Hyphenated::LENGTH {
                     return Err(error);
                 }
@@ -225,28 +226,29 @@ macro_rules! id_type {
 }
 
 id_type!(
-    /// A peer's id. Where its keys came from a prekey it is the prekey's id, to which they are sealed.
+    /// A peer's id. If the peer's keys came from a prekey, this is the id of that prekey, and the keys are
+    /// sealed to it.
     PeerId,
     "client"
 );
 id_type!(
-    /// A person's id, fixed for life even when the email changes.
+    /// A person's id, which stays the same even if the email address changes.
     UserId,
     "user"
 );
 id_type!(
-    /// An API token's id. It is no secret.
+    /// An API token's id. It is not secret.
     TokenId,
     "token"
 );
 id_type!(
-    /// A request the plane puts to an agent, named so that the reply finds it.
+    /// The id of a request from the plane to an agent. It links the agent's reply to the request.
     RequestId,
     "request"
 );
 id_type!(
-    /// One life of something that counts up: a plane's database, an agent's run. Numbers of two
-    /// incarnations cannot be compared.
+    /// An incarnation of something that counts, such as a plane's database or an agent's counters. The
+    /// numbers of different incarnations cannot be compared.
     Incarnation,
     "incarnation"
 );

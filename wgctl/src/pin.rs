@@ -1,8 +1,8 @@
-//! The pin of a plane's key: what stands for it where no authority vouches.
+//! The pin of a plane's public key, which authenticates the plane if no certificate authority does.
 //!
-//! Owns the form, `sha256:` and 64 hexadecimal digits, and what is hashed: the public key as the
-//! certificate holds it (SubjectPublicKeyInfo, DER; RFC 7469). So a certificate that is renewed
-//! for the same key keeps its pin. It must not know about connections.
+//! Owns the text form, `sha256:` and 64 hexadecimal digits, and the definition of the hashed bytes: the
+//! public key as it is encoded in the certificate (SubjectPublicKeyInfo, DER; RFC 7469). A renewed
+//! certificate for the same key therefore has the same pin. It must not know about connections.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,17 +13,17 @@ use sha2::{Digest as _, Sha256};
 const ALGORITHM: &str = "sha256:";
 const LENGTH: usize = 32;
 
-/// The SHA-256 of a public key.
+/// The SHA-256 hash of a public key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; LENGTH]);
 
-/// An error of parsing a pin.
+/// An error while parsing a pin.
 #[derive(Debug, thiserror::Error)]
 #[error("a pin is \"sha256:\" and 64 hexadecimal digits, as `sentrazone-plane fingerprint` prints it")]
 pub struct PinError;
 
 impl Pin {
-    /// The pin of a key: its SubjectPublicKeyInfo, DER.
+    /// Computes the pin of a key from its DER-encoded SubjectPublicKeyInfo.
     #[must_use]
     pub fn of_public_key(info: &[u8]) -> Self {
         Self(Sha256::digest(info).into())
@@ -41,7 +41,7 @@ impl FromStr for Pin {
         let mut bytes = [0; LENGTH];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             let pair = std::str::from_utf8(pair).map_err(|_| PinError)?;
-            // The standard library would also take a sign.
+            // `from_str_radix` would also accept a sign.
             if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return Err(PinError);
             }

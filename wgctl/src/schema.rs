@@ -1,7 +1,8 @@
-//! The JSON Schema of the value types, for the OpenAPI document.
+//! The JSON Schemas of the value types, for the OpenAPI document.
 //!
-//! Owns one pattern for each text that has a form: it takes what the type's parser takes, and the
-//! tests compare the two. The bodies derive theirs from these where they are declared.
+//! Owns one pattern for each text type with a fixed form. A pattern must not accept other texts than the
+//! type's parser, and the tests compare the two. The request and response types derive their schemas from
+//! these, where they are declared.
 
 use std::borrow::Cow;
 
@@ -33,15 +34,16 @@ macro_rules! schemas {
     };
 }
 
-/// Characters that `str::trim` takes off, in a character class.
+/// The characters that `str::trim` removes, for use in a character class.
 macro_rules! blanks {
     () => {
         r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
     };
 }
 
-/// Characters that no name has: control characters, and those that deceive (`name::deceives`). Those
-/// beyond the basic plane stand for themselves: not every dialect has an escape for them.
+/// The characters that no name may contain: control characters and deceptive ones (`name::is_deceptive`).
+/// Characters beyond the basic multilingual plane are written literally, because not every regular expression
+/// dialect has an escape for them.
 macro_rules! unsafe_characters {
     () => {
         concat!(
@@ -52,7 +54,7 @@ macro_rules! unsafe_characters {
     };
 }
 
-/// 1 to 65535, without leading zeros.
+/// A port from 1 to 65535, without leading zeros.
 macro_rules! port {
     () => {
         "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -65,14 +67,14 @@ macro_rules! ipv4 {
     };
 }
 
-/// As it may stand in a network: leading zeros are let through, and do not mean octal.
+/// An IPv4 address as a network may contain it: leading zeros are accepted and do not mean octal.
 macro_rules! lax_ipv4 {
     () => {
         r"(?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]{1,2})"
     };
 }
 
-/// RFC 4291, section 2.2, by how many groups stand before the `::`.
+/// An IPv6 address (RFC 4291, section 2.2), with one alternative for each number of groups before the `::`.
 macro_rules! ipv6 {
     ($($ipv4:tt)*) => {
         concat!(
@@ -152,7 +154,7 @@ const NETWORK: &str = concat!(
     "/(?:[0-2]?[0-9]|3[0-2])|",
     "(?:",
     ipv6!(lax_ipv4!()),
-    // Networks are read by another parser than addresses: its `::` may stand for no group at all.
+    // Networks and addresses have different parsers: in a network, `::` may stand for no groups at all.
     "|:(?::[0-9A-Fa-f]{1,4}){6}:",
     lax_ipv4!(),
     "|(?:[0-9A-Fa-f]{1,4}:){1}(?::[0-9A-Fa-f]{1,4}){5}:",
@@ -181,23 +183,23 @@ const NETWORK: &str = concat!(
 
 schemas! {
     ServerId, "ServerId": {
-        "description": "A server's id: a slug, fixed for its life.",
+        "description": "A server's id: a slug that never changes.",
         "type": "string", "pattern": SERVER_ID
     };
     PeerName, "PeerName": {
-        "description": "A client's name: 1 to 64 characters, without control characters, line separators or direction marks, and without blanks at its ends.",
+        "description": "A client's name: 1 to 64 characters, without control characters, line separators, direction marks or invisible characters, and without blanks at either end.",
         "type": "string", "minLength": 1, "maxLength": 64, "pattern": PEER_NAME
     };
     Email, "Email": {
-        "description": "An email address of at most 254 bytes, kept in lower case.",
+        "description": "An email address of at most 254 bytes, stored in lower case.",
         "type": "string", "minLength": 3, "maxLength": 254, "pattern": EMAIL
     };
     InterfaceName, "InterfaceName": {
-        "description": "A network interface's name, as the kernel takes it.",
+        "description": "A network interface's name, as the kernel accepts it.",
         "type": "string", "minLength": 1, "maxLength": 15, "pattern": INTERFACE_NAME
     };
     Endpoint, "Endpoint": {
-        "description": "host:port as it is dialled: a DNS name, an IPv4 address, or an IPv6 address in brackets.",
+        "description": "host:port as a client dials it: a DNS name, an IPv4 address, or an IPv6 address in brackets.",
         "type": "string", "maxLength": 260, "pattern": ENDPOINT
     };
     PublicKey, "PublicKey": {
@@ -205,12 +207,12 @@ schemas! {
         "type": "string", "pattern": KEY, "not": { "const": NO_KEY }
     };
     Sealed, "Sealed": {
-        "description": "A secret that only its agent can open, in base64.",
+        "description": "A secret that only one agent can open, in base64.",
         "type": "string", "contentEncoding": "base64", "pattern": BASE64
     };
-    Hash, "Hash": { "description": "SHA-256 of a record of the audit log, and through it of all before it.", "type": "string", "pattern": HASH };
-    Head, "Head": { "description": "A record of the audit log: its number and its hash.", "type": "string", "pattern": HEAD };
-    AuditKey, "AuditKey": { "description": "The key that the audit log's checkpoints are checked with.", "type": "string", "pattern": AUDIT_KEY };
+    Hash, "Hash": { "description": "The SHA-256 hash of an audit record, which also covers all records before it.", "type": "string", "pattern": HASH };
+    Head, "Head": { "description": "The number and the hash of an audit record.", "type": "string", "pattern": HEAD };
+    AuditKey, "AuditKey": { "description": "The public key that verifies the audit log's checkpoints.", "type": "string", "pattern": AUDIT_KEY };
     Signature, "Signature": { "description": "An Ed25519 signature in base64.", "type": "string", "pattern": SIGNATURE };
     Pin, "Pin": {
         "description": "The SHA-256 of the plane's public key (SubjectPublicKeyInfo).",
@@ -223,19 +225,20 @@ schemas! {
     };
     TokenId, "TokenId": { "description": "An API token's id.", "type": "string", "format": "uuid", "pattern": UUID };
     UserId, "UserId": { "description": "A user's id.", "type": "string", "format": "uuid", "pattern": UUID };
-    RequestId, "RequestId": { "description": "The id of what is asked of an agent.", "type": "string", "format": "uuid", "pattern": UUID };
+    RequestId, "RequestId": { "description": "The id of a request to an agent.", "type": "string", "format": "uuid", "pattern": UUID };
     Incarnation, "Incarnation": {
-        "description": "One life of something that counts up: numbers of two lives cannot be compared.",
+        "description": "An incarnation of something that counts. The counters of different incarnations cannot be compared.",
         "type": "string", "format": "uuid", "pattern": UUID
     };
     Timestamp, "Timestamp": {
-        "description": "A moment (RFC 3339). Answers are in UTC, to the second.",
+        "description": "A time (RFC 3339). Responses are in UTC, to the second.",
         "type": "string", "format": "date-time", "pattern": TIMESTAMP
     };
 }
 
-/// Puts right what the library says of foreign types: its `format: ip` is no format of JSON Schema,
-/// and a `u64` has an end. The words are rustdoc's, whose links lead nowhere there.
+/// Corrects the schemas that the library generates for foreign types: its `format: ip` is not a format of
+/// JSON Schema, and a `u64` has a maximum. The descriptions come from doc comments, so their intra-doc links
+/// are removed.
 pub fn adjust(schema: &mut Schema) {
     transform_subschemas(&mut adjust, schema);
     let Some(object) = schema.as_object_mut() else { return };
@@ -253,7 +256,7 @@ pub fn adjust(schema: &mut Schema) {
     }
 }
 
-/// The definition that stands for [`ipnet::IpNet`].
+/// Returns the definition that is used for [`ipnet::IpNet`].
 #[must_use]
 pub fn network() -> Value {
     json!({
@@ -273,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    /// Checks that pattern and parser accept the same texts. Lengths are tested with `name`.
+    /// Checks that the pattern and the parser accept the same texts. Lengths are tested in `name`.
     #[track_caller]
     fn agree<T: DeserializeOwned>(pattern: &str, text: &str, longest: usize) {
         if text.len() > longest {
@@ -284,7 +287,7 @@ mod tests {
         assert_eq!(taken, shown, "{text:?}");
     }
 
-    /// Texts near to one that is taken: one character more, less or other.
+    /// Generates texts that are close to an accepted one: one character is added, removed or replaced.
     fn near(pattern: &'static str) -> impl Strategy<Value = String> {
         let strange = prop_oneof![
             Just(' '),
@@ -340,7 +343,7 @@ mod tests {
         the_pattern_takes_the_sealed_secrets_that_the_parser_takes: Sealed, BASE64, usize::MAX;
     }
 
-    /// Every count of groups before and after the gap, with and without an IPv4 tail.
+    /// Tests every number of groups before and after the gap, with and without an IPv4 tail.
     #[test]
     fn networks_and_endpoints_of_any_number_of_groups_agree() {
         for (before, after) in (0..=9).flat_map(|before| (0..=9).map(move |after| (before, after))) {

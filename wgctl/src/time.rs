@@ -1,43 +1,44 @@
-//! A moment in UTC with a resolution of one second, as the API shows it.
+//! A time in UTC with a resolution of one second, as used by the API.
 //!
-//! Owns the RFC 3339 text form (`2026-05-06T12:00:00Z`). It must not be asked for the current
-//! time by pure code: there, time is a parameter; only the edges call [`Timestamp::now`].
+//! Owns the RFC 3339 text form (`2026-05-06T12:00:00Z`). Pure code must not ask this module for the current
+//! time: it takes the time as a parameter, and only the outermost code calls [`Timestamp::now`].
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970-01-01T00:00:00Z, written as RFC 3339 in JSON.
+/// A number of seconds since 1970-01-01T00:00:00Z, written as RFC 3339 in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
-/// The text is no RFC 3339 moment.
+/// The error for a text that is not an RFC 3339 time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an RFC 3339 time: write it like 2026-05-06T12:00:00Z")]
 pub struct TimestampError;
 
 impl Timestamp {
-    /// The moment `seconds` after the Unix epoch; bounded to the years RFC 3339 can write (0 to 9999).
+    /// Creates the time that is `seconds` after the Unix epoch, limited to the years that RFC 3339 can
+    /// express (0 to 9999).
     #[must_use]
     pub fn from_unix(seconds: i64) -> Self {
         Self(seconds.clamp(-62_167_219_200, 253_402_207_200))
     }
 
-    /// Seconds since the Unix epoch.
+    /// Returns the number of seconds since the Unix epoch.
     #[must_use]
     pub const fn unix(self) -> i64 {
         self.0
     }
 
-    /// The system clock's time, cut to the second.
+    /// Returns the system clock's time, truncated to seconds.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the system's clock")]
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// This moment and `duration` more, in whole seconds.
+    /// Returns the time that is `duration` after this one, in whole seconds.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self::from_unix(
@@ -46,7 +47,7 @@ impl Timestamp {
         )
     }
 
-    /// This moment less `duration`, in whole seconds.
+    /// Returns the time that is `duration` before this one, in whole seconds.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         Self::from_unix(
@@ -55,31 +56,31 @@ impl Timestamp {
         )
     }
 
-    /// The time since `earlier`; zero if that is later.
+    /// Returns the time that has passed since `earlier`, or zero if `earlier` is later than this time.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// A clock: the system's, or one that a test sets. Clones share it.
+/// A clock: the system's, or one that is set by a test. Clones share the same clock.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock that shows what `now` says.
+    /// Creates a clock that reads its time from `now`.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time it shows.
+    /// Returns the clock's current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
 }
 
-/// The system's.
+/// The system clock.
 impl Default for Clock {
     #[expect(clippy::disallowed_methods, reason = "a clock is made here")]
     fn default() -> Self {
@@ -122,7 +123,8 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        // The library takes more than RFC 3339: blanks for the `T`, zones in brackets, offsets of hours.
+        // The library accepts more than RFC 3339: a blank instead of the `T`, zones in brackets, and offsets
+        // of whole hours.
         if !is_rfc_3339(text.as_bytes()) {
             return Err(TimestampError);
         }
@@ -132,7 +134,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// True if the text has RFC 3339's form, in capitals; its numbers are not checked.
+/// Returns true if the text has the form of RFC 3339, in upper case. The numbers are not checked.
 fn is_rfc_3339(text: &[u8]) -> bool {
     let is_shaped = |text: &[u8], shape: &[u8]| {
         text.len() == shape.len()

@@ -92,7 +92,7 @@ fn hostile() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// A valid value of the field in half of the cases, otherwise malicious text.
+/// Generates a valid value of the field in half of the cases, otherwise malicious text.
 fn field(right: &'static str) -> impl Strategy<Value = String> {
     prop_oneof![
         2 => Just(right.to_owned()),
@@ -133,7 +133,7 @@ fn joined<T: ToString>(values: &[T]) -> String {
     values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The settings that a configuration with these values must contain.
+/// Returns the settings that a configuration with these values must contain.
 fn meant(config: &PeerConfig) -> Vec<(String, String, String)> {
     let settings = [
         (
@@ -166,7 +166,7 @@ fn meant(config: &PeerConfig) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// The configuration that the agent and the plane build from an accepted server and client.
+/// Returns the configuration that the agent and the plane build from an accepted server and client.
 fn configuration(server: NewServer, client: NewPeer) -> Option<PeerConfig> {
     Some(PeerConfig {
         name: client.name?,

@@ -1,9 +1,10 @@
-//! The cache as bytes: a first line, a snapshot, and the changes since, each with a checksum.
+//! The format of the cache file: a first line, a snapshot, and the changes since the snapshot, each with a
+//! checksum.
 //!
-//! Owns the format and its integrity. Pure. Each entry is one line: `S` or `D`, the checksum in
-//! hexadecimal, the content in JSON. A checksum is SHA-256 over the previous checksum and the content,
-//! so that an entry that was changed, moved or removed from between others is detected. The first line
-//! gives the least number of changes, so that a loss at the end is detected too.
+//! Owns the format and its integrity checks. It must not perform I/O. Each entry is one line: `S` or `D`, the
+//! checksum in hexadecimal, and the content as JSON. A checksum is the SHA-256 of the previous checksum and the
+//! content, so that an entry that has been modified, moved, or removed from the middle is detected. The first
+//! line gives the minimum number of changes, so that a loss at the end is detected too.
 
 use std::fmt::Write as _;
 
@@ -15,13 +16,13 @@ use crate::desired::{Delta, State};
 /// The beginning of the first line.
 const FIRST: &str = "sentrazone-desired 2";
 
-/// The first line of a cache with this many changes on disk. Its length is constant. The number is
-/// written twice, so that a changed digit is detected.
+/// Returns the first line of a cache with this many changes on disk. Its length is constant. The number is
+/// written twice, so that a corrupted digit is detected.
 pub(super) fn first_line(changes: u32) -> String {
     format!("{FIRST} {changes:010} {changes:010}\n")
 }
 
-/// The least number of changes that must follow.
+/// Parses the first line: the minimum number of changes that must follow.
 fn promised(line: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(line).ok()?.strip_prefix(FIRST)?.get(1..11)?;
     let promised = digits.parse().ok()?;
@@ -49,20 +50,20 @@ impl Chain {
 /// The content of a cache.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Content {
-    /// The snapshot with the changes since.
+    /// The snapshot with all later changes applied.
     pub(super) state: State,
-    /// The checksum that the next entry continues from.
+    /// The checksum from which the next entry continues.
     pub(super) chain: Chain,
-    /// Length of the snapshot and of the changes, bytes.
+    /// The lengths of the snapshot entry and of the change entries, in bytes.
     pub(super) snapshot: usize,
     pub(super) changes: usize,
     /// The number of changes.
     pub(super) count: u32,
-    /// The last entry was cut off while it was written.
+    /// True if the last entry was cut off during a write.
     pub(super) torn: bool,
 }
 
-/// A whole cache of this state.
+/// Returns the bytes of a complete cache that holds `state`.
 pub(super) fn snapshot(state: &State) -> serde_json::Result<(Vec<u8>, Chain)> {
     let mut content = first_line(0).into_bytes();
     let (line, chain) = line('S', Chain::default(), state)?;
@@ -70,7 +71,7 @@ pub(super) fn snapshot(state: &State) -> serde_json::Result<(Vec<u8>, Chain)> {
     Ok((content, chain))
 }
 
-/// One change as the next line.
+/// Returns one change as the next line.
 pub(super) fn change(chain: Chain, delta: &Delta) -> serde_json::Result<(Vec<u8>, Chain)> {
     line('D', chain, delta)
 }
@@ -84,34 +85,34 @@ fn line(kind: char, chain: Chain, content: &impl Serialize) -> serde_json::Resul
     Ok((line, chain))
 }
 
-/// Reads a whole cache. A crash can leave a last line without its end; it was never confirmed, and is
-/// left out. Any other damage is an error: a state that lacks a change would remove peers from the
-/// interface that should be on it.
+/// Parses a complete cache. A crash can leave an incomplete last line; that change was never confirmed, so it is
+/// ignored. Any other damage is an error: with a change missing from the state, the agent would remove peers that
+/// belong on the interface.
 pub(super) fn parse(content: &[u8]) -> Result<Content, &'static str> {
     let (whole, torn) = match content.iter().rposition(|byte| *byte == b'\n') {
-        None if content.is_empty() => return Err("it is empty"),
-        None => return Err("it is cut short"),
+        None if content.is_empty() => return Err("the file is empty"),
+        None => return Err("the file is truncated"),
         Some(end) => content.split_at(end + 1),
     };
     let mut lines = whole.split_inclusive(|byte| *byte == b'\n');
     let promised = lines
         .next()
         .and_then(promised)
-        .ok_or("its first line is not that of a cache of this version")?;
-    let first = lines.next().ok_or("it is cut short")?;
+        .ok_or("its first line does not belong to a cache of this version")?;
+    let first = lines.next().ok_or("the file is truncated")?;
     let (body, mut chain) = entry(b'S', Chain::default(), first)?;
-    let mut state: State = serde_json::from_slice(body).map_err(|_| "its content makes no sense")?;
+    let mut state: State = serde_json::from_slice(body).map_err(|_| "its snapshot cannot be parsed")?;
     let (mut changes, mut count) = (0, 0u32);
     for line in lines {
         let (body, next) = entry(b'D', chain, line)?;
-        let delta: Delta = serde_json::from_slice(body).map_err(|_| "one of its changes makes no sense")?;
+        let delta: Delta = serde_json::from_slice(body).map_err(|_| "one of its changes cannot be parsed")?;
         state.change(delta);
         chain = next;
         changes += line.len();
         count = count.saturating_add(1);
     }
     if count < promised {
-        return Err("it is cut short: changes that were in it are missing");
+        return Err("the file is truncated: changes are missing at its end");
     }
     Ok(Content {
         state,
@@ -154,7 +155,8 @@ mod tests {
         }
     }
 
-    /// A snapshot, then one peer added, then one removed; and the states in between.
+    /// Returns a snapshot followed by one added and one removed peer, with the state and the length after each
+    /// entry.
     fn written() -> (Vec<u8>, Vec<State>, Vec<usize>) {
         let mut state = state();
         let (mut content, mut chain) = snapshot(&state).unwrap();
@@ -223,7 +225,7 @@ mod tests {
                 let mut flipped = content.clone();
                 flipped[index] ^= 1 << bit;
                 if let Ok(read) = parse(&flipped) {
-                    assert_eq!(index, content.len() - 1, "only the end of the last line may be lost");
+                    assert_eq!(index, content.len() - 1, "only the last line's newline may be lost");
                     assert!(read.torn && read.state == states[1]);
                 }
             }

@@ -1,9 +1,9 @@
-//! The last desired state on disk, for a boot without a plane.
+//! The last desired state, cached on disk for a boot during which no plane is reachable.
 //!
-//! Owns the file and its refusal: a cache that cannot be trusted is an error, and is never read as "no
-//! peers". A change is appended and synced before it reaches the kernel, so that whatever was confirmed
-//! survives a power cut. From time to time the whole state is written again. It must not decide what
-//! becomes of the state.
+//! Owns the file and the checks that reject it: a cache that cannot be trusted is an error, and is never read as
+//! "no peers". A change is appended and synced before it is sent to the kernel, so that every confirmed change
+//! survives a power failure. From time to time the whole state is written again. It must not decide how the state
+//! is used.
 
 mod format;
 
@@ -19,21 +19,21 @@ use crate::desired::{Delta, State};
 use format::Chain;
 
 const NAME: &str = "desired.cache";
-/// Changes of this many bytes may accumulate, however small the snapshot is.
+/// The total size of changes, in bytes, that may always accumulate, however small the snapshot is.
 const SMALL: usize = 64 * 1024;
 
-/// A cache that gives no state.
+/// An error that makes the cached state unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// The content is not as it was written.
+    /// The content differs from what was written.
     #[error(
         "{} is damaged ({reason}): it is not used, and the interface is left as it is until the plane answers",
         path.display()
@@ -52,12 +52,12 @@ pub fn exists(folder: &Path) -> bool {
     folder.join(NAME).exists()
 }
 
-/// The cached state; `None` when nothing was ever cached.
+/// Returns the cached state; `None` if nothing has ever been cached.
 pub fn load(folder: &Path) -> Result<Option<State>, Error> {
     Ok(read(&folder.join(NAME))?.map(|content| content.state))
 }
 
-/// The server whose state is cached; none without a readable cache.
+/// Returns the server whose state is cached; `None` without a readable cache.
 #[must_use]
 pub fn server_of(folder: &Path) -> Option<ServerId> {
     load(folder).ok().flatten().map(|state| state.server_id)
@@ -80,12 +80,12 @@ fn read(path: &Path) -> Result<Option<format::Content>, Error> {
     })
 }
 
-/// The cache, open for writing. A folder must have only one.
+/// The cache, open for writing. A directory must have only one.
 #[derive(Debug)]
 pub struct Cache {
     path: PathBuf,
     end: Option<Tail>,
-    /// The last write failed: the file is older than the state.
+    /// True if the last write failed, so that the file is older than the state.
     behind: bool,
 }
 
@@ -100,15 +100,15 @@ struct Tail {
 }
 
 impl Tail {
-    /// The length of the file, bytes.
+    /// Returns the length of the file, in bytes.
     fn length(&self) -> u64 {
         u64::try_from(format::first_line(0).len() + self.snapshot + self.changes).unwrap_or(u64::MAX)
     }
 }
 
 impl Cache {
-    /// The cache of a folder, with its state, if any. A file that cannot be trusted stays until it is
-    /// replaced.
+    /// Opens the cache of a directory and returns it with its state, if any. A file that cannot be trusted
+    /// remains until it is replaced.
     pub fn open(folder: &Path) -> (Self, Result<Option<State>, Error>) {
         let mut cache = Self {
             path: folder.join(NAME),
@@ -122,7 +122,7 @@ impl Cache {
         };
         if content.torn {
             let path = cache.path.display();
-            tracing::warn!("{path}: its last change was cut off in a crash and is left out; the plane tells it again");
+            tracing::warn!("{path}: its last change was truncated by a crash and is ignored; the plane sends it again");
         } else if let Ok(file) = OpenOptions::new().write(true).open(&cache.path) {
             cache.end = Some(Tail {
                 file,
@@ -135,16 +135,17 @@ impl Cache {
         (cache, Ok(Some(content.state)))
     }
 
-    /// Returns whether the last write failed, so that the next one must write everything.
+    /// Returns whether the last write failed, so that the next one must write the whole state.
     #[must_use]
     pub const fn is_behind(&self) -> bool {
         self.behind
     }
 
-    /// Writes the change that led to `state`, or everything if there is none. It is on disk when this
-    /// returns.
+    /// Writes the change that led to `state`, or the whole state if there is no change. The data is on disk when
+    /// this function returns.
     pub fn write(&mut self, state: &State, delta: Option<&Delta>) -> Result<(), Error> {
-        // Half a line may have been written, and the next one would not fit: write everything again.
+        // A failed write may have left a partial line, after which no line could be appended; the whole state is
+        // written then.
         let end = self.end.take();
         let written = match (end, delta) {
             (Some(end), Some(delta)) if !self.behind && end.changes < end.snapshot.max(SMALL) => append(end, delta),
@@ -166,8 +167,8 @@ fn append(mut end: Tail, delta: &Delta) -> io::Result<Tail> {
     end.chain = chain;
     end.changes += line.len();
     end.count = end.count.saturating_add(1);
-    // Reaches the disk with the next change: after a power cut the number may be one too low, never
-    // too high.
+    // This reaches the disk together with the next change. After a power failure the number may be one too low,
+    // but never too high.
     end.file.write_all_at(format::first_line(end.count).as_bytes(), 0)?;
     Ok(end)
 }

@@ -76,7 +76,7 @@ fn a_line_that_a_crash_cut_off_is_left_out_and_written_over() {
     let delta = adding(&mut state, 10);
     cache.write(&state, Some(&delta)).unwrap();
     let mut whole = std::fs::read(&path).unwrap();
-    // The crash came before the first line promised the change.
+    // The crash happened before the first line was updated to include the change.
     whole[..format::first_line(0).len()].copy_from_slice(format::first_line(0).as_bytes());
     std::fs::write(&path, &whole[..whole.len() - 7]).unwrap();
 
@@ -110,7 +110,7 @@ fn after_a_write_that_failed_the_next_says_everything() {
     let mut state = state(3);
     let (mut cache, _) = Cache::open(folder.path());
     cache.write(&state, None).unwrap();
-    // A device that is always full takes the place of the file.
+    // Replace the file with a device that is always full.
     cache.end.as_mut().unwrap().file = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let lost = adding(&mut state, 10);
     cache.write(&state, Some(&lost)).unwrap_err();

@@ -1,6 +1,7 @@
-//! The check whether the settings of `agent.toml` fit together.
+//! The check that the settings of `agent.toml` are consistent.
 //!
-//! Owns the rules between settings and the ranges. The form of a single value is `settings`'s.
+//! Owns the value ranges and the rules that involve several settings. It must not parse single values: that
+//! belongs to `settings`.
 
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ use wgctl::program::metrics::check_listen;
 use super::{Config, Error};
 
 impl Config {
-    /// Checks ranges, and that the values fit together.
+    /// Checks that values are in range and consistent with each other.
     pub fn check(&self) -> Result<(), Error> {
         let wrong = |key, message: String| Err(Error::Value { key, message });
         if self.plane.is_empty() {
@@ -30,7 +31,7 @@ impl Config {
         {
             return wrong(
                 "metrics_listen",
-                format!("{reason}: set metrics_expose = true if that is meant"),
+                format!("{reason}: set metrics_expose = true if that is intended"),
             );
         }
         if !(1..=3600).contains(&self.report_interval) {
@@ -45,7 +46,7 @@ impl Config {
         Ok(())
     }
 
-    /// Checks one plane's URL.
+    /// Checks the URL of one plane.
     fn check_plane(&self, url: &Url) -> Result<(), Error> {
         let wrong = |message| Error::Value { key: "plane", message };
         base_url(url.as_str()).map_err(wrong)?;
@@ -58,17 +59,21 @@ impl Config {
         Ok(())
     }
 
-    /// Checks that pins are not combined with other ways to identify a plane.
+    /// Checks that pins are not combined with other ways of identifying a plane.
     fn check_pins(&self) -> Result<(), Error> {
         let wrong = |message| Err(Error::Value { key: "pin", message });
         if self.pin.is_empty() {
             return Ok(());
         }
         if let Some(url) = self.plane.iter().find(|url| url.scheme() == "http") {
-            return wrong(format!("{url} is plain http, where a plane presents no key: use https"));
+            return wrong(format!(
+                "{url} is plain http, over which a plane presents no key: use https"
+            ));
         }
         if self.ca_file.is_some() {
-            return wrong("set either pin or ca_file, not both: a pinned key needs no authority".to_owned());
+            return wrong(
+                "set either pin or ca_file, not both: a pinned key needs no certificate authority".to_owned(),
+            );
         }
         Ok(())
     }

@@ -1,8 +1,7 @@
 //! `agent.toml`: the configuration of the agent.
 //!
-//! Owns the settings, their defaults, and the precedence of environment variables
-//! (`SENTRAZONE_AGENT_<SETTING>`) over the file. It binds nothing, and opens only files that a setting
-//! names.
+//! Owns the settings, their defaults, and the precedence of environment variables (`SENTRAZONE_AGENT_<SETTING>`)
+//! over the file. It must not bind any address, or open any file that no setting names.
 
 mod check;
 mod settings;
@@ -19,15 +18,15 @@ use wgctl::program::log::Filter;
 
 use settings::Settings;
 
-/// The default path of the configuration.
+/// The default path of the configuration file.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
 const ENVIRONMENT: &str = "SENTRAZONE_AGENT_";
-/// The variable with the folder of the credentials that `LoadCredential=` names (systemd.exec(5)).
+/// The variable that names the directory of the credentials set by `LoadCredential=` (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-/// The token among them. It takes precedence over `token_file`, which the unit reads it from.
+/// The credential that holds the token. It takes precedence over `token_file`, from which the unit loads it.
 const TOKEN_CREDENTIAL: &str = "agent.token";
 
-/// A configuration that cannot be used.
+/// An error that makes the configuration unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
@@ -36,95 +35,95 @@ pub enum Error {
         match source.kind() {
             ErrorKind::NotFound => "enroll this host first (`sentrazone-agent enroll --help`)",
             ErrorKind::InvalidData => "write it as text in UTF-8",
-            _ => "the agent's user must be able to read it, as root can",
+            _ => "make it readable for the agent's user, or run the command as root",
         }
     )]
     File {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// The certificates to trust cannot be read.
+    /// The trusted certificates cannot be read.
     #[error("ca_file: {}: {source}", path.display())]
     Certificates {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// The file is not TOML.
     #[error(
-        "{}: line {line}, column {column}: this is not TOML: write one setting a line, like report_interval = 15, with \
-         text in double quotes and lists in square brackets, and each setting once", path.display()
+        "{}: line {line}, column {column}: this is not TOML: write one setting per line, like report_interval = 15, \
+         with text in double quotes and lists in square brackets, and each setting once", path.display()
     )]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// The column, from 1.
+        /// The column, counted from 1.
         column: usize,
     },
-    /// A setting has a value of the wrong form, or is unknown.
+    /// A setting is unknown, or its value has the wrong form.
     #[error("{origin}: {key}: {message}")]
     Setting {
-        /// The place of the setting: file and line, or the variable.
+        /// The origin of the setting: the file and line, or the variable.
         origin: String,
         /// The setting.
         key: String,
-        /// The fault, and a good value.
+        /// The fault and an example of a valid value.
         message: String,
     },
-    /// A value is out of range or contradicts another.
+    /// A value is out of range or contradicts another setting.
     #[error("{key}: {message}")]
     Value {
         /// The setting.
         key: &'static str,
-        /// The fault, and a good value.
+        /// The fault and an example of a valid value.
         message: String,
     },
 }
 
-/// The implementation of WireGuard that holds the interface.
+/// The WireGuard implementation that provides the interface.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// The kernel.
+    /// The kernel module.
     #[default]
     Kernel,
-    /// A userspace process (wireguard-go, boringtun) that somebody else starts.
+    /// A userspace process (wireguard-go, boringtun) that is started separately.
     Userspace,
 }
 
 /// The agent's configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct Config {
-    /// The planes to dial, tried in turn. At least one after the check.
+    /// The URLs of the planes, which are tried in turn. Not empty after [`Config::check`].
     pub plane: Vec<Url>,
     /// The file that holds the agent's token.
     pub token_file: PathBuf,
-    /// A file of certificates (PEM) to trust in addition to the system's.
+    /// A file of PEM certificates to trust in addition to the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// The planes' keys. A plane must present one of these; no certificate authority is needed then.
+    /// The planes' public keys. A plane must present one of these; no certificate authority is needed then.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "write_pins")]
     pub pin: Vec<Pin>,
-    /// The folder for secrets and the cache.
+    /// The directory for secrets and the cache.
     pub state_dir: PathBuf,
-    /// Seconds between reports, each of which comes with a check of the interface; 1 to 3600.
+    /// The interval between reports in seconds, 1 to 3600. The interface is also checked with each report.
     pub report_interval: u32,
-    /// The implementation of WireGuard that holds the interface.
+    /// The WireGuard implementation that provides the interface.
     pub backend: Backend,
     /// Allows connections without TLS to planes on other machines.
     pub allow_plaintext: bool,
-    /// The address of the metrics page, plain HTTP without a token; none to have no page.
+    /// The address of the metrics page, which is plain HTTP without a token; `None` disables the page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
     /// Allows `metrics_listen` to be an address other than loopback.
     #[serde(skip_serializing_if = "is_default")]
     pub metrics_expose: bool,
-    /// The filter of the log.
+    /// The log filter.
     #[serde(skip_serializing_if = "is_default", serialize_with = "write_filter")]
     pub log: Filter,
 }
@@ -157,7 +156,7 @@ const fn default_report_interval() -> u32 {
 }
 
 impl Config {
-    /// A configuration for these planes, everything else by default.
+    /// Returns a configuration for these planes, with defaults for all other settings.
     #[must_use]
     pub fn new(plane: Vec<Url>) -> Self {
         Self {
@@ -175,21 +174,22 @@ impl Config {
         }
     }
 
-    /// Reads the file, then the environment over it, and checks the whole.
+    /// Reads the file, applies the environment variables, and checks the result.
     pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
         let config = Self::read(path, environment)?;
         config.check()?;
         Ok(config)
     }
 
-    /// Reads the file, then the environment over it. Whether the values fit together is not checked.
+    /// Reads the file and applies the environment variables, but does not check that the values are consistent.
     pub fn read(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
         })?;
         let mut settings = Settings::of_file(path, &text)?;
-        // Once as it is: a wrong value in the file is an error although the environment replaces it.
+        // Convert the file's settings alone first: a wrong value in the file is an error even if a variable
+        // replaces it.
         settings.clone().into_config()?;
         let environment: Vec<(String, String)> = environment.collect();
         let credentials = environment.iter().find(|(name, _)| name == CREDENTIALS);
@@ -205,7 +205,7 @@ impl Config {
         settings.into_config()
     }
 
-    /// The keys or authorities that identify the planes. Reads `ca_file` if it is set.
+    /// Returns the keys or certificate authorities that identify the planes. Reads `ca_file` if it is set.
     pub fn trust(&self) -> Result<Trust, Error> {
         if !self.pin.is_empty() {
             return Ok(Trust::Pins(self.pin.clone()));

@@ -1,7 +1,8 @@
-//! The settings of `agent.toml` and their values, read one by one.
+//! The settings of `agent.toml` and the parsing of their values.
 //!
-//! Owns the form of each value, and the errors in our own words: the place, the setting, the fault
-//! and a good value. Whether values fit together is `check`'s.
+//! Owns the form of each value and the error messages, which give the place, the setting, the fault and a valid
+//! example, without text from the parsing libraries. It must not check that values are consistent: that belongs
+//! to `check`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,19 +17,19 @@ use wgctl::program::log::Filter;
 
 use super::{Backend, Config, Error};
 
-/// The settings of a file, some of them replaced by variables.
+/// The settings of a file, some of which may have been replaced by variables.
 #[derive(Clone)]
 pub(super) struct Settings(BTreeMap<String, Setting>);
 
 #[derive(Clone)]
 struct Setting {
-    /// File and line, or the variable.
+    /// The file and line, or the variable.
     origin: String,
     value: Value,
 }
 
 impl Settings {
-    /// The settings of a file with this text.
+    /// Parses the settings from `text`, the content of the file at `path`.
     pub(super) fn of_file(path: &Path, text: &str) -> Result<Self, Error> {
         let syntax = |error: &toml::de::Error| {
             let (line, column) = position(text, error.span().map_or(0, |span| span.start));
@@ -53,7 +54,7 @@ impl Settings {
         Ok(Self(values.into_iter().map(setting).collect()))
     }
 
-    /// Replaces a setting by a variable, which takes precedence over the file.
+    /// Replaces a setting with the value of a variable, which takes precedence over the file.
     pub(super) fn replace(&mut self, key: String, variable: &str, text: &str) {
         let setting = Setting {
             origin: format!("the variable {variable}"),
@@ -62,16 +63,16 @@ impl Settings {
         self.0.insert(key, setting);
     }
 
-    /// Replaces `token_file` by the token that the service manager passes on.
+    /// Replaces `token_file` with the path of the token that the service manager provides.
     pub(super) fn replace_token_file(&mut self, path: &Path) {
         let setting = Setting {
-            origin: "the credentials of the unit".to_owned(),
+            origin: "the unit's credentials".to_owned(),
             value: Value::String(path.to_string_lossy().into_owned()),
         };
         self.0.insert("token_file".to_owned(), setting);
     }
 
-    /// The settings as a configuration, with defaults for the absent ones.
+    /// Converts the settings into a configuration, with defaults for those that are absent.
     pub(super) fn into_config(mut self) -> Result<Config, Error> {
         let default = Config::new(Vec::new());
         let config = Config {
@@ -94,12 +95,12 @@ impl Settings {
             Some((key, Setting { origin, .. })) => Err(Error::Setting {
                 origin,
                 key,
-                message: "there is no such setting: agent.toml(5) names all of them".to_owned(),
+                message: "there is no such setting: agent.toml(5) lists all settings".to_owned(),
             }),
         }
     }
 
-    /// Takes one setting out, as `read` understands it; none when it is absent.
+    /// Removes one setting and parses it with `read`; returns `None` if it is absent.
     fn take<T>(&mut self, key: &str, read: fn(&Value) -> Result<T, String>) -> Result<Option<T>, Error> {
         let Some(Setting { origin, value }) = self.0.remove(key) else {
             return Ok(None);
@@ -112,14 +113,14 @@ impl Settings {
     }
 }
 
-/// Line and column of a byte, both from 1.
+/// Returns the line and column of a byte offset, both counted from 1.
 fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.rsplit_once('\n').map_or(before, |(_, line)| line);
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// A variable's value as TOML where it is TOML, else as text.
+/// Parses a variable's value as TOML, or takes it as a string if it is not TOML.
 fn environment_value(text: &str) -> Value {
     let parsed = toml::from_str::<toml::Table>(&format!("value = {text}")).ok();
     let value = parsed.and_then(|mut table| table.remove("value"));
@@ -147,12 +148,12 @@ fn folder(value: &Value) -> Result<PathBuf, String> {
     let text = value.as_str();
     let wanted = "write the path in double quotes, like \"/var/lib/sentrazone-agent\"";
     text.map(Into::into)
-        .ok_or_else(|| not(value, "the path of a folder", wanted))
+        .ok_or_else(|| not(value, "the path of a directory", wanted))
 }
 
 fn pins(value: &Value) -> Result<Vec<Pin>, String> {
-    const WANTED: &str = "write \"sha256:\" and 64 hexadecimal digits in double quotes, as `sentrazone-plane fingerprint` \
-                          prints it, or a list of those";
+    const WANTED: &str = "write \"sha256:\" and 64 hexadecimal digits in double quotes, as `sentrazone-plane \
+                          fingerprint` prints it, or a list of such pins";
     let pin = |value: &Value| {
         let parsed = value.as_str().and_then(|text| text.parse().ok());
         parsed.ok_or_else(|| not(value, "a pin", WANTED))
@@ -201,13 +202,13 @@ fn address(value: &Value) -> Result<Option<SocketAddr>, String> {
 
 fn filter(value: &Value) -> Result<Filter, String> {
     value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        let wanted = "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or a list in one text, like \
+        let wanted = "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or a comma-separated list, like \
                       \"info,sentrazone_agent::conversation=debug\"";
-        not(value, "a level of logging", wanted)
+        not(value, "a log level", wanted)
     })
 }
 
-/// The fault, and a good value.
+/// Returns a message with the fault and a valid example.
 fn not(value: &Value, kind: &str, wanted: &str) -> String {
     let shown = match value {
         Value::String(text) => format!("{text:?}"),

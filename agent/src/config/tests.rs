@@ -1,4 +1,4 @@
-//! Tests of the configuration: each key with good and bad values, file and environment.
+//! Tests of the configuration: good and bad values of each setting, the file and the environment.
 
 use super::*;
 
@@ -144,7 +144,7 @@ fn a_bad_value_is_refused_with_its_line_its_setting_and_a_good_one() {
     }
 }
 
-/// Words of the libraries that read the values.
+/// Checks that no words of the parsing libraries appear in the message.
 fn assert_in_our_words(error: &str) {
     let theirs = [
         "TOML parse",

@@ -1,43 +1,44 @@
 //! The waits between attempts to reach a plane.
 //!
-//! Owns their length and their randomness. It must not know what is attempted.
+//! Owns the length of the waits and their jitter. It must not depend on the operation that is retried.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// The first wait is at most this long.
+/// The maximum length of the first wait.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// No wait is longer.
+/// The maximum length of any wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A source of random numbers, which shorten the waits.
+/// A source of random numbers that shorten the waits.
 #[derive(Clone)]
 pub struct Jitter(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Jitter {
-    /// Numbers from `next`.
+    /// Creates a source that takes its numbers from `next`.
     pub fn new(next: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(next))
     }
 }
 
-/// The system's randomness. Without any the waits are zero, which loads the plane but breaks nothing.
+/// Uses the system's random numbers. If they are unavailable, the waits are zero, which loads the plane but
+/// breaks nothing.
 impl Default for Jitter {
     fn default() -> Self {
         Self::new(|| getrandom::u64().unwrap_or_default())
     }
 }
 
-/// Waits that double, each shortened at random ("full jitter"), so that a thousand agents that lost their
-/// plane together do not return together.
+/// Exponential backoff in which each wait is shortened at random ("full jitter"), so that a thousand agents that
+/// lost their plane at the same time do not reconnect at the same time.
 pub struct Backoff {
     failures: u32,
     jitter: Jitter,
 }
 
 impl Backoff {
-    /// Waits that begin with the shortest, cut by `jitter`.
+    /// Creates a backoff that starts with the shortest wait; `jitter` shortens the waits.
     #[must_use]
     pub const fn new(jitter: Jitter) -> Self {
         Self { failures: 0, jitter }
@@ -48,7 +49,7 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The next wait.
+    /// Returns the length of the next wait.
     pub fn wait(&mut self) -> Duration {
         let random = (self.jitter.0)();
         let bound = FIRST_WAIT
@@ -64,8 +65,8 @@ impl Backoff {
         tokio::time::sleep(self.wait()).await;
     }
 
-    /// Sleeps for the next wait, or until a plane is connected: a plane that is back should not wait for
-    /// the failures of another. Returns false when no connection can come any more.
+    /// Sleeps for the next wait, or until a plane connects, so that a plane that has come back is not held up by
+    /// the failures of another. Returns false if no further connection is possible.
     pub async fn sleep_unless(&mut self, connected: &mut watch::Receiver<u64>) -> bool {
         tokio::select! {
             biased;
@@ -89,7 +90,7 @@ mod tests {
             Jitter::new(move || number.load(Ordering::Relaxed))
         };
         let mut backoff = Backoff::new(jitter);
-        // The largest of all cuts is the bound, less one.
+        // The largest of all results is the limit less 1 ms.
         let mut longest = || {
             let before = backoff.failures;
             let cuts = (0..=30_000).map(|cut| {

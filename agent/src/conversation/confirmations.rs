@@ -1,23 +1,23 @@
 //! Confirmations: the verdict on the latest revision, sent to the plane.
 //!
-//! Owns when one is sent: whenever the verdict changes, after each connection, and now and then. It
-//! must not judge: the verdict is the reconciler's.
+//! Owns the times at which a confirmation is sent: after each change of the verdict, after each connection, and
+//! periodically. It must not decide the verdict: that belongs to the reconciler.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::plane::{Plane, is_temporary};
+use super::plane_calls::{Plane, is_temporary};
 use super::planes::Planes;
 use crate::reconcile::Verdict;
 
-/// The interval after which a confirmation is repeated. It corrects one that was overtaken on its way by
-/// an older one.
+/// The interval at which the latest confirmation is repeated. This corrects the plane's record if an older
+/// confirmation arrived after a newer one.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(60);
 
-/// Confirms every verdict, and the latest one again after each connection and at intervals, until the
-/// reconciler ends.
+/// Sends the verdict whenever it changes, and again after each connection and at intervals, until the reconciler
+/// ends.
 pub(super) async fn deliver_confirmations<P: Plane>(
     planes: Planes<P>,
     mut verdict: watch::Receiver<Verdict>,
@@ -26,11 +26,11 @@ pub(super) async fn deliver_confirmations<P: Plane>(
     let mut backoff = planes.backoff();
     loop {
         let message = verdict.borrow_and_update().message();
-        // A plane that has not accepted the introduction may belong to another server.
+        // A plane that has not accepted the introduction may hold the record of another server.
         let is_ours = *connected.borrow_and_update() > 0;
         if let (true, Some(message), Some(plane)) = (is_ours, message, planes.current()) {
             if let Err(error) = plane.applied(&message).await {
-                tracing::debug!("not confirmed: {error}");
+                tracing::debug!("the confirmation was not delivered: {error}");
                 if is_temporary(&error) {
                     if !backoff.sleep_unless(&mut connected).await {
                         return;

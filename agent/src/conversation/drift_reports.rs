@@ -1,18 +1,18 @@
 //! The delivery of drift reports to the plane.
 //!
-//! Owns when a report is sent: whenever there is one, and again after each connection, until it is
-//! acknowledged. The ledger owns the content.
+//! Owns the times at which a report is sent: as soon as one exists, and again after each connection, until it is
+//! acknowledged. It must not compose reports: that belongs to the ledger.
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use wgctl::protocol::v1::DriftReport;
 
-use super::plane::{Plane, is_temporary};
+use super::plane_calls::{Plane, is_temporary};
 use super::planes::Planes;
 use crate::drift::DriftReceipt;
 use crate::reconcile::Input;
 
-/// Delivers every report, until the reconciler ends.
+/// Delivers every report until the reconciler ends.
 pub(super) async fn deliver_drift_reports<P: Plane>(
     planes: Planes<P>,
     mut reports: watch::Receiver<Option<DriftReport>>,

@@ -1,7 +1,7 @@
-//! A plane in memory, for tests of the conversation.
+//! An in-memory plane for tests of the conversation.
 //!
-//! Owns one server's record, the messages it received with their times, and the plane's behaviour. It
-//! answers a poll as a plane does: at once if there is news, else when the wait is over.
+//! Owns one server's record, the received messages with their times, and the plane's behaviour. It must not
+//! answer a poll in any other way than a real plane: at once if there is news, otherwise when the wait is over.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -18,51 +18,51 @@ use wgctl::protocol::v1::{
 };
 use wgctl::{PublicKey, ServerId};
 
-use super::plane::Plane;
+use super::plane_calls::Plane;
 use crate::desired::tests::{answer, server, snapshot};
 
-/// The behaviour of a plane towards callers.
+/// The way in which the plane responds to callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// It answers.
+    /// The plane answers.
     Answers,
-    /// It refuses everything with this status.
+    /// The plane refuses every request with this status.
     Refuses(u16),
-    /// Nobody is there.
+    /// The connection is refused.
     Gone,
-    /// It accepts connections and never answers: the client gives up after a while.
+    /// The plane accepts connections but never answers, so that the client times out.
     Silent,
 }
 
-/// The plane's record and the messages it received.
+/// The plane's record and the messages it has received.
 pub(crate) struct FakeState {
     pub(crate) manner: Behaviour,
-    /// The server that the agent's token belongs to.
+    /// The server to which the agent's token belongs.
     pub(crate) server: ServerId,
     pub(crate) life: Incarnation,
     pub(crate) revision: u64,
     pub(crate) peers: Vec<Peer>,
-    /// Answers given once each, in order, instead of the truth.
+    /// Wrong answers, each returned once and in order, in place of the correct one.
     pub(crate) lies: VecDeque<Desired>,
     pub(crate) prekeys_wanted: u32,
     pub(crate) requests: Vec<Request>,
     /// The times of the introductions.
     pub(crate) hellos: Vec<Instant>,
-    /// The key of the host that introduced itself last.
+    /// The public key of the host that introduced itself last.
     pub(crate) public_key: Option<PublicKey>,
-    /// Introductions are refused with this status, and nothing else is.
+    /// The status with which introductions are refused; other requests are not refused.
     pub(crate) refuses_hello: Option<u16>,
-    /// The polls with their times.
+    /// The polls and their times.
     pub(crate) polls: Vec<(Instant, DesiredQuery)>,
     pub(crate) applied: Vec<Applied>,
     pub(crate) reports: Vec<Report>,
-    /// The number of reports that will still get stuck on their way.
+    /// The number of upcoming reports that never complete.
     pub(crate) stuck: usize,
     pub(crate) prekeys: Vec<Prekey>,
     pub(crate) replies: Vec<(RequestId, Reply)>,
 }
 
-/// A plane. Clones share it.
+/// A fake plane. Clones share one record.
 #[derive(Clone)]
 pub(crate) struct FakePlane {
     target: Target,
@@ -98,7 +98,7 @@ impl FakePlane {
         }
     }
 
-    /// Its record and the messages it received.
+    /// Returns the record, locked.
     pub(crate) fn record(&self) -> MutexGuard<'_, FakeState> {
         self.record.lock().unwrap()
     }
@@ -108,7 +108,7 @@ impl FakePlane {
         self.news.send_replace(());
     }
 
-    /// The record changes.
+    /// Replaces the peers and increments the revision.
     pub(crate) fn change(&self, peers: &[Peer]) {
         let mut record = self.record();
         record.peers = peers.to_vec();

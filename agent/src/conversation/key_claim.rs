@@ -1,20 +1,20 @@
-//! The claim of this host to be the server's: made again when the plane has another host's key on record.
+//! The repeated claim of this host to be the server, made when the plane has recorded another host's key.
 //!
-//! Owns when the agent introduces itself again within one connection. Two hosts that run with one
-//! token would take the record from each other for ever: each claim waits longer than the one before
-//! it. Pure: time is a parameter.
+//! Owns the decision on when the agent introduces itself again within one connection. It must not repeat claims
+//! at a fixed rate: two hosts with the same token would overwrite each other's key forever, so each claim waits
+//! longer than the previous one. Time is a parameter.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use wgctl::PublicKey;
 
-/// The wait between the first two claims; it doubles with each.
+/// The wait between the first two claims; it doubles with each further claim.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
-/// No wait is longer. Without a need for a claim for this long after the last wait, it is short again.
+/// The maximum wait. If no claim is needed for this long after the last wait, the wait is reset to the shortest.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// The claims made so far, as far as the next one depends on them.
+/// The parts of the claim history on which the next claim depends.
 #[derive(Debug)]
 pub(super) struct KeyClaim {
     not_before: Option<Instant>,
@@ -31,8 +31,8 @@ impl Default for KeyClaim {
 }
 
 impl KeyClaim {
-    /// Returns whether to introduce this host again, given the key that the plane has on record. A claim
-    /// that is due counts as made.
+    /// Returns whether to introduce this host again, given the key that the plane has recorded. If the result is
+    /// true, the claim counts as made.
     pub(super) fn is_due(&mut self, ours: &PublicKey, recorded: Option<&PublicKey>, now: Instant) -> bool {
         let Some(recorded) = recorded else { return false };
         if recorded == ours {
@@ -64,10 +64,16 @@ mod tests {
     fn another_key_on_record_is_claimed_at_once_and_ones_own_or_none_is_not() {
         let ([ours, theirs], now) = (keys(), Instant::now());
         let mut claim = KeyClaim::default();
-        assert!(!claim.is_due(&ours, None, now), "an older plane does not say");
+        assert!(
+            !claim.is_due(&ours, None, now),
+            "an older plane does not send its recorded key"
+        );
         assert!(!claim.is_due(&ours, Some(&ours), now));
         assert!(claim.is_due(&ours, Some(&theirs), now));
-        assert!(!claim.is_due(&ours, Some(&theirs), now), "it was made a moment ago");
+        assert!(
+            !claim.is_due(&ours, Some(&theirs), now),
+            "a claim was made a moment ago"
+        );
     }
 
     #[test]
@@ -75,7 +81,7 @@ mod tests {
         let (keys, start) = (keys(), Instant::now());
         let mut claims = [KeyClaim::default(), KeyClaim::default()];
         let (mut recorded, mut made) = (keys[0], [0; 25]);
-        // Each asks every 25 s, one day and an hour long.
+        // Each host polls every 25 s, for 25 hours.
         for poll in 0..25 * 144 {
             let now = start + Duration::from_secs(25) * poll;
             for (key, claim) in keys.iter().zip(&mut claims) {
@@ -99,8 +105,11 @@ mod tests {
             now += LONGEST_WAIT;
         }
         now += LONGEST_WAIT;
-        assert!(!claim.is_due(&ours, Some(&ours), now), "it is quiet");
+        assert!(!claim.is_due(&ours, Some(&ours), now), "no claim is needed");
         assert!(claim.is_due(&ours, Some(&theirs), now));
-        assert!(claim.is_due(&ours, Some(&theirs), now + FIRST_WAIT), "and soon after");
+        assert!(
+            claim.is_due(&ours, Some(&theirs), now + FIRST_WAIT),
+            "the next wait is short again"
+        );
     }
 }

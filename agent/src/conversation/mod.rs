@@ -1,7 +1,7 @@
 //! The conversation with the planes: all requests that the agent sends.
 //!
-//! Owns the choice of the plane, the long poll, the reports and the replies. It must not touch the
-//! interface: that is `reconcile`'s.
+//! Owns the choice of the plane, the long poll, the reports and the replies. It must not touch the interface:
+//! that belongs to `reconcile`.
 
 mod backoff;
 mod confirmations;
@@ -9,7 +9,7 @@ mod drift_reports;
 #[cfg(test)]
 mod fake_plane;
 mod key_claim;
-mod plane;
+mod plane_calls;
 mod planes;
 mod poll;
 mod replies;
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use wgctl::ServerId;
 
 pub use backoff::Jitter;
-pub use plane::Plane;
+pub use plane_calls::Plane;
 pub use planes::{Planes, SetupError, check_files};
 
 use crate::reconcile::Handle;
@@ -30,8 +30,8 @@ use crate::secrets::Secrets;
 use poll::Poller;
 use report::Reporter;
 
-/// Starts the tasks that talk to the planes; each runs until the reconciler ends. `server` is the one whose
-/// state is cached; `every` is the interval between reports, seconds.
+/// Starts the tasks that communicate with the planes; each runs until the reconciler ends. `server` is the server
+/// whose state is cached. `every` is the interval between reports, in seconds.
 pub fn start<P: Plane>(
     planes: Planes<P>,
     secrets: Arc<Secrets>,

@@ -1,7 +1,7 @@
-//! The planes to dial: one at a time, the next when one fails.
+//! The planes to dial: one at a time, switching to the next when one fails.
 //!
-//! Owns the HTTP clients with the agent's token, and the choice of the plane to dial next. It must
-//! not decide what is said to it.
+//! Owns the HTTP clients with the agent's token, and the choice of the plane to dial next. It must not decide
+//! which requests are sent.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,43 +16,44 @@ use zeroize::Zeroizing;
 use super::backoff::{Backoff, Jitter};
 use crate::config::{self, Config};
 
-/// A plane that is silent for this long drops what it is sent: a refusal would be immediate.
+/// The time without an answer after which a plane is assumed to drop packets. A refused connection fails at once.
 const SILENCE: Duration = Duration::from_secs(4);
-/// The time for which such a plane is skipped while there are others.
-const PASSED_OVER: Duration = Duration::from_secs(300);
+/// The time for which such a plane is skipped if there are others.
+const SKIP_TIME: Duration = Duration::from_secs(300);
 
-/// Planes that cannot be dialled.
+/// An error that prevents the planes from being dialled.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The token's file cannot be read.
+    /// The token file cannot be read.
     #[error(
         "token_file: {}: {source}: {}", path.display(),
         match source.kind() {
             ErrorKind::NotFound => "enroll this host (`sentrazone-agent enroll --help`)",
-            _ => "the agent's user must be able to read it, as root can",
+            _ => "make it readable for the agent's user, or run the command as root",
         }
     )]
     File {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// The token file is empty.
-    #[error("{0} is empty: enroll this host again (`wgctl server token SERVER` makes a new token)")]
+    #[error("{0} is empty: enroll this host again (`wgctl server token SERVER` creates a new token)")]
     NoToken(String),
-    /// The certificates to trust.
+    /// The trusted certificates cannot be read.
     #[error(transparent)]
     Trust(#[from] config::Error),
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error(transparent)]
     Client(#[from] Error),
 }
 
-/// The agent's token, as its file holds it.
+/// The agent's token, read from its file.
 struct AgentToken {
     token: Zeroizing<String>,
-    /// The file is open to everybody on this host. No reason to leave a host without its plane.
+    /// The warning to log if all users of this host can access the file. This is not an error, because refusing
+    /// the token would cut the host off from its plane.
     warning: Option<String>,
 }
 
@@ -70,12 +71,12 @@ impl AgentToken {
             return Err(SetupError::NoToken(path.to_string()));
         }
         let warning = (mode & 0o007 != 0)
-            .then(|| format!("token_file: everybody on this host can use {path} (mode {mode:04o}): chmod 600 {path}"));
+            .then(|| format!("token_file: {path} is accessible to every user (mode {mode:04o}): run chmod 600 {path}"));
         Ok(Self { token, warning })
     }
 }
 
-/// The planes. Clones share the current one.
+/// The planes. Clones share the choice of the current plane.
 #[derive(Clone)]
 pub struct Planes<P> {
     clients: Arc<[P]>,
@@ -83,7 +84,7 @@ pub struct Planes<P> {
     jitter: Jitter,
 }
 
-/// The position of the current plane, and until when each silent one is skipped.
+/// The index of the current plane, and the time until which each silent plane is skipped.
 #[derive(Default)]
 struct Rotation {
     of: usize,
@@ -91,7 +92,7 @@ struct Rotation {
 }
 
 impl Planes<PlaneClient> {
-    /// The configured planes, called with the token in its file.
+    /// Creates clients for the configured planes, with the token from its file.
     pub fn configured(config: &Config) -> Result<Self, SetupError> {
         let AgentToken { token, warning } = AgentToken::read(&config.token_file)?;
         if let Some(warning) = warning {
@@ -110,7 +111,7 @@ fn clients(config: &Config, token: &Zeroizing<String>) -> Result<Vec<PlaneClient
     config.plane.iter().map(client).collect()
 }
 
-/// Reads the files that the configuration names, as the agent does when it starts, and dials nobody.
+/// Reads the files that the configuration names, as the agent does when it starts, but connects to no plane.
 /// Returns the warning that the agent would log.
 pub fn check_files(config: &Config) -> Result<Option<String>, SetupError> {
     let AgentToken { token, warning } = AgentToken::read(&config.token_file)?;
@@ -119,7 +120,8 @@ pub fn check_files(config: &Config) -> Result<Option<String>, SetupError> {
 }
 
 impl<P: Clone> Planes<P> {
-    /// These planes, beginning with the first. `jitter` shortens the waits between attempts.
+    /// Creates a rotation over these planes, starting with the first. `jitter` shortens the waits between
+    /// attempts.
     #[must_use]
     pub fn new(clients: Vec<P>, jitter: Jitter) -> Self {
         Self {
@@ -133,27 +135,28 @@ impl<P: Clone> Planes<P> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The plane whose turn it is.
+    /// Returns the current plane.
     #[must_use]
     pub fn current(&self) -> Option<P> {
         self.clients.get(self.turn().of).cloned()
     }
 
-    /// The next one's turn. The current one was dialled at `since` and said nothing: if that took
-    /// its time, each turn of it would, so it has none for a while unless all are like it.
+    /// Switches to the next plane after the current one, dialled at `since`, has not answered. If this took
+    /// several seconds, every further attempt would too, so the plane is skipped for a while unless all planes
+    /// are silent.
     pub fn next_after_silence(&self, since: Instant) {
         if since.elapsed() >= SILENCE {
             let mut turn = self.turn();
             let of = turn.of;
             turn.silent.resize(self.clients.len(), None);
             if let Some(silent) = turn.silent.get_mut(of) {
-                *silent = Some(Instant::now() + PASSED_OVER);
+                *silent = Some(Instant::now() + SKIP_TIME);
             }
         }
         self.next();
     }
 
-    /// The next one's turn.
+    /// Switches to the next plane.
     pub fn next(&self) {
         let (mut turn, count, now) = (self.turn(), self.clients.len(), Instant::now());
         let silent = |of: &usize| turn.silent.get(*of).copied().flatten().is_some_and(|until| until > now);
@@ -162,7 +165,7 @@ impl<P: Clone> Planes<P> {
         turn.of = next.unwrap_or_default();
     }
 
-    /// Waits for a task that dials them.
+    /// Returns a new backoff for a task that dials the planes.
     #[must_use]
     pub fn backoff(&self) -> Backoff {
         Backoff::new(self.jitter.clone())

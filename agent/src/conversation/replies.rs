@@ -1,6 +1,7 @@
-//! Replies to requests that only this host can answer: a peer's configuration, with its keys opened.
+//! Replies to requests that only this host can answer: a peer's configuration with its decrypted keys.
 //!
-//! Owns the opening of the keys and the text. It must not send: the poll delivers the reply.
+//! Owns the decryption of the keys and the text of the configuration. It must not send anything: the poll
+//! delivers the reply.
 
 use wgctl::ServerId;
 use wgctl::config::PeerConfig;
@@ -77,7 +78,7 @@ mod tests {
             persistent_keepalive: Some(25),
         };
         let Reply::Configuration { text } = answer(&secrets, &server, Ask::Configuration(wanted.clone())) else {
-            panic!("a configuration");
+            panic!("expected a configuration");
         };
         let config: PeerConfig = text.parse().unwrap();
         assert_eq!(config.private_key.unwrap().public_key(), prekey.public_key);

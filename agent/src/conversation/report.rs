@@ -1,8 +1,7 @@
-//! The periodic report to the plane: round-trip time, peers, transfers.
+//! The periodic report to the plane: round-trip time, peers and transfers.
 //!
-//! Owns when a report is sent and the measurement of the round trip. Each report begins with an
-//! inspection of the interface, whether a plane is reachable or not: the inspection also repairs
-//! drift.
+//! Owns the times at which a report is sent, and the measurement of the round trip. It must not depend on a
+//! reachable plane: each report begins with an inspection of the interface, which also repairs drift.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,16 +15,16 @@ use wgctl::address::{Endpoint, leads_off_host};
 use wgctl::api::Report;
 use wgctl::client::Error;
 
-use super::plane::Plane;
+use super::plane_calls::Plane;
 use super::planes::Planes;
 use crate::metrics::Metrics;
 use crate::reconcile::{Input, Reading};
 
 /// The longest round trip that is measured.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// The shortest time limit of a report.
+/// The minimum time limit of a report.
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
-/// The share of the newest measurement in the smoothed round trip.
+/// The weight of the newest measurement in the smoothed round trip.
 const SMOOTHING: f64 = 0.2;
 /// The reporting side of the agent.
 pub(super) struct Reporter<P> {
@@ -33,11 +32,11 @@ pub(super) struct Reporter<P> {
     pub planes: Planes<P>,
     /// The reconciler's inbox.
     pub inbox: UnboundedSender<Input>,
-    /// Seconds between reports.
+    /// The interval between reports, in seconds.
     pub every: u32,
-    /// The number of connections so far: a report follows each at once.
+    /// The number of connections so far. A report is sent immediately after each connection.
     pub connected: watch::Receiver<u64>,
-    /// The server that this host is, once known.
+    /// The server that this host is, once it is known.
     pub server: watch::Receiver<Option<ServerId>>,
     /// The agent's metrics.
     pub metrics: Metrics,
@@ -60,13 +59,13 @@ impl<P: Plane> Reporter<P> {
             };
             let begin = Instant::now();
             smoothed = smooth(smoothed, self.measure(reading.ping_target.as_ref()).await);
-            // What accumulated while no plane was reachable follows at once.
+            // Samples that accumulated while no plane was reachable are sent immediately afterwards.
             loop {
                 let (at, backlog) = (reading.at, reading.backlog);
                 if !self.deliver(reading, smoothed).await {
                     let next = Duration::from_secs(self.every.into()).max(begin.elapsed());
                     let ping_ms = smoothed;
-                    // The reconciler may have ended meanwhile: the next inspection finds out.
+                    // The reconciler may have ended in the meantime; the next inspection detects that.
                     let _ = self.inbox.send(Input::ReportLost { at, ping_ms, next });
                     break;
                 }
@@ -82,16 +81,16 @@ impl<P: Plane> Reporter<P> {
         }
     }
 
-    /// The plane to report to and the server to report for; none before the first connection.
+    /// Returns the plane to report to and the server to report for; `None` before the first connection.
     fn dialled(&self) -> Option<(P, ServerId)> {
         let server = self.server.borrow().clone()?;
         let known = *self.connected.borrow() > 0;
         self.planes.current().filter(|_| known).map(|plane| (plane, server))
     }
 
-    /// Sends a report, and returns whether it was delivered. A report that is stuck is given up for the
-    /// next one, on a new connection: after many losses TCP waits longer and longer, and the plane would
-    /// consider the host offline. A backlog has no time limit.
+    /// Sends a report, and returns whether it was delivered. A stalled report is abandoned in favour of the next
+    /// one on a new connection: after many lost packets TCP's retransmission interval keeps growing, and the
+    /// plane would consider the host offline. A report with a backlog has no time limit.
     async fn deliver(&self, reading: Reading, ping_ms: Option<f64>) -> bool {
         let Some((plane, server)) = self.dialled() else {
             return false;
@@ -109,12 +108,13 @@ impl<P: Plane> Reporter<P> {
         });
         self.metrics.reported(told.is_ok());
         if let Err(error) = &told {
-            tracing::debug!("not reported: {error}");
+            tracing::debug!("the report was not delivered: {error}");
         }
         told.is_ok()
     }
 
-    /// The round trip to the plane, or the time a TCP connection to the target takes; milliseconds.
+    /// Returns the round-trip time to the plane, or the time to open a TCP connection to the target, in
+    /// milliseconds.
     async fn measure(&self, target: Option<&Endpoint>) -> Option<f64> {
         let begin = Instant::now();
         let answered = match (target, self.dialled()) {
@@ -162,7 +162,8 @@ impl<P: Plane> Reporter<P> {
         };
         plane.report(&report).await?;
         if let Some(sequence) = sequence {
-            // The reconciler may have ended meanwhile: then the batch is sent again, and counted once.
+            // The reconciler may have ended in the meantime. The batch is then sent again, and the plane counts
+            // it once.
             let _ = self.inbox.send(Input::CountersAcknowledged { sequence });
         }
         Ok(())
@@ -174,15 +175,15 @@ async fn connect(target: &Endpoint) -> bool {
     let Ok(addresses) = lookup_host((target.host(), target.port())).await else {
         return false;
     };
-    // A name may resolve to any address, also to those that a record must not name.
+    // A name may resolve to any address, including addresses that a record must not name.
     let addresses: Vec<SocketAddr> = addresses.filter(|address| leads_off_host(address.ip())).collect();
     TcpStream::connect(&*addresses).await.is_ok()
 }
 
-/// An exponentially weighted mean; none without a measurement.
+/// Returns an exponentially weighted mean; `None` without a measurement.
 fn smooth(before: Option<f64>, measured: Option<f64>) -> Option<f64> {
     let measured = measured?;
-    // Microseconds are precise enough, and short to write.
+    // Microseconds are precise enough and keep the text short.
     let mean = before.map_or(measured, |before| (measured - before).mul_add(SMOOTHING, before));
     Some((mean * 1000.0).round() / 1000.0)
 }

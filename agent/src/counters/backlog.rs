@@ -1,6 +1,6 @@
-//! Samples of the time in which no report reached a plane.
+//! Samples from the time during which no report reached a plane.
 //!
-//! Owns how often a sample is kept, and how many. Pure: time is a parameter.
+//! Owns the rate at which samples are kept, and their number. It must not perform I/O; time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 use wgctl::Timestamp;
 use wgctl::api::{PastSample, SAMPLES_AT_ONCE};
 
-/// The longest gap between two moments that the plane knows of: a minute, less the possible delay of a
-/// tick. So each minute of the plane's clock, whatever its offset, has a sample.
-const APART: Duration = Duration::from_secs(55);
-/// The age up to which samples are kept: as long as the plane keeps history.
-const KEPT: Duration = Duration::from_secs(72 * 3600);
-/// The most samples, however the clock jumps: [`KEPT`] filled with samples every 28 s, the closest that
-/// they are kept.
-const MOST: usize = 72 * 3600 / 28;
+/// The maximum gap between two times known to the plane: one minute, less the possible delay of a tick. Each
+/// minute of the plane's clock therefore has a sample, whatever the clock's offset.
+const MAX_GAP: Duration = Duration::from_secs(55);
+/// The age up to which samples are kept, which equals the time for which the plane keeps history.
+const MAX_AGE: Duration = Duration::from_secs(72 * 3600);
+/// The maximum number of samples, however the clock jumps: [`MAX_AGE`] filled with samples 28 s apart, the minimum
+/// spacing.
+const MAX_SAMPLES: usize = 72 * 3600 / 28;
 
 /// Samples, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Row>", into = "Vec<Row>")]
 pub(super) struct Backlog {
     samples: VecDeque<PastSample>,
-    /// The latest moment that the plane knows of or will learn of.
+    /// The latest time that the plane knows or will learn from a sample.
     last: Option<Timestamp>,
 }
 
-/// A sample as it is stored, in short form: thousands of them are written each minute.
+/// A sample in its compact stored form: thousands of samples are written each minute.
 type Row = (i64, u64, u64, Option<f64>);
 
 impl From<Vec<Row>> for Backlog {
@@ -52,23 +52,23 @@ impl From<Backlog> for Vec<Row> {
 }
 
 impl Backlog {
-    /// Notes that a report was delivered: the plane knows of this moment.
+    /// Records that a report was delivered, so that the plane knows this time.
     pub(super) const fn reported(&mut self, at: Timestamp) {
         self.last = Some(at);
     }
 
-    /// Notes that no report was delivered. Keeps the sample if the next one, `next` later, would come too
-    /// late. Returns whether it was kept.
+    /// Records that no report was delivered. Keeps the sample if the next one, which follows after `next`, would
+    /// come too late. Returns whether the sample was kept.
     pub(super) fn missed(&mut self, sample: PastSample, next: Duration) -> bool {
-        // After the clock was set back, start again.
+        // If the clock has been set back, start again.
         let known = self.last.filter(|last| *last <= sample.at);
-        if known.is_some_and(|last| sample.at.since(last) + next <= APART) {
+        if known.is_some_and(|last| sample.at.since(last) + next <= MAX_GAP) {
             return false;
         }
         self.last = Some(sample.at);
         self.samples.push_back(sample);
-        let oldest = sample.at.before(KEPT);
-        while self.samples.len() > MOST || self.samples.front().is_some_and(|first| first.at < oldest) {
+        let oldest = sample.at.before(MAX_AGE);
+        while self.samples.len() > MAX_SAMPLES || self.samples.front().is_some_and(|first| first.at < oldest) {
             self.samples.pop_front();
         }
         true
@@ -82,7 +82,7 @@ impl Backlog {
         self.samples.is_empty()
     }
 
-    /// The oldest, for one batch.
+    /// Removes the oldest samples, as many as fit into one batch, and returns them.
     pub(super) fn take(&mut self) -> Vec<PastSample> {
         let count = self.samples.len().min(SAMPLES_AT_ONCE);
         self.samples.drain(..count).collect()
@@ -143,9 +143,13 @@ mod tests {
             let jump = if tick % 2 == 0 { 0 } else { 100 };
             past.missed(sample(jump), Duration::from_secs(15));
         }
-        assert!(past.samples.len() <= MOST);
+        assert!(past.samples.len() <= MAX_SAMPLES);
         past.missed(sample(10 * 365 * 86_400), Duration::from_secs(15));
-        assert_eq!(past.samples.len(), 1, "what is ten years old by the new clock is gone");
+        assert_eq!(
+            past.samples.len(),
+            1,
+            "samples that are ten years old by the new clock are gone"
+        );
         assert!(
             past.missed(sample(0), Duration::from_secs(15)),
             "the clock is set back again"

@@ -1,10 +1,10 @@
 //! The peers' transfers, as increments for the plane.
 //!
-//! The kernel counts from zero whenever a peer is added again or the host boots; the plane wants the
-//! bytes since its last acknowledgement. Owns the baseline (the part of the kernel's numbers that is
-//! already counted), the increments, the one batch in flight and the samples that no report has carried
-//! yet. All of it is in one file, so that a crash neither loses nor repeats a byte that was read. The
-//! arithmetic is pure.
+//! Owns the baseline (the part of the kernel's counters that has already been counted), the increments, the one
+//! batch in flight, and the samples that no report has carried yet. The kernel counts from zero whenever a peer
+//! is added again or the host boots, but the plane expects the bytes since its last acknowledgement. All data is
+//! in one file, so that a crash neither loses nor repeats a byte that has been read. It must not perform I/O
+//! except on this file.
 
 mod backlog;
 
@@ -24,7 +24,7 @@ use backlog::Backlog;
 
 const NAME: &str = "counters.json";
 
-/// Transfers that are counted and not yet acknowledged.
+/// Transfers that have been counted but not yet acknowledged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     incarnation: Incarnation,
@@ -32,26 +32,26 @@ pub struct Counters {
     baseline: BTreeMap<PublicKeyText, CounterBaseline>,
     increments: BTreeMap<PeerId, PeerCounters>,
     sent: Option<Batch>,
-    /// Everything counted since these counters were created.
+    /// The total counted since these counters were created.
     #[serde(default)]
     total: Transfer,
     #[serde(default)]
     past: Backlog,
-    /// Earlier counts are unknown: the kernel's first numbers are not new transfers.
+    /// True if earlier counts are unknown, so that the kernel's first values are not new transfers.
     #[serde(default)]
     resumed: bool,
-    /// The host's uptime when this was written.
+    /// The host's uptime when the file was written.
     #[serde(default)]
     uptime: Duration,
-    /// The file must be written before a batch is sent.
+    /// True if the file must be written before a batch is sent.
     #[serde(skip)]
     unsaved: bool,
 }
 
-/// A public key as a JSON object's key.
+/// A public key in the form in which it is a key of a JSON object.
 type PublicKeyText = String;
 
-/// The part of a peer's kernel counters that is already counted.
+/// The part of a peer's kernel counters that has already been counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct CounterBaseline {
     id: PeerId,
@@ -72,15 +72,16 @@ impl Default for Counters {
             past: Backlog::default(),
             resumed: false,
             uptime: Duration::ZERO,
-            // Without a file, a restart would take these counters for lost ones.
+            // Without a file, a restart would treat these counters as lost.
             unsaved: true,
         }
     }
 }
 
 impl Counters {
-    /// The counters in the folder's file; none without a file. If `uptime`, the host's, is less than when
-    /// the file was written, the kernel started from zero, however large its numbers are by now.
+    /// Loads the counters from the file in `folder`; returns `None` without a file. If the host's `uptime` is
+    /// less than when the file was written, the kernel has restarted from zero, however large its counters are by
+    /// now.
     pub fn load(folder: &Path, uptime: Duration) -> io::Result<Option<Self>> {
         let content = match std::fs::read(folder.join(NAME)) {
             Ok(content) => content,
@@ -94,8 +95,8 @@ impl Counters {
         Ok(Some(counters))
     }
 
-    /// For a host whose earlier counters are lost: the plane may have everything that the kernel shows at
-    /// first, and counting twice is worse than not counting.
+    /// Creates counters for a host whose earlier counters are lost. The plane may already have everything that
+    /// the kernel shows first, and counting twice is worse than not counting.
     pub fn resumed() -> Self {
         Self {
             resumed: true,
@@ -111,20 +112,20 @@ impl Counters {
         Ok(())
     }
 
-    /// Returns whether the file must be written: before a batch is sent, and so that a crash costs no more
-    /// than a minute.
+    /// Returns whether the file must be written. This is required before a batch is sent, and limits the loss in
+    /// a crash to one minute of data.
     pub const fn is_unsaved(&self) -> bool {
         self.unsaved
     }
 
-    /// Notes that the interface was created again: its numbers start at zero.
+    /// Records that the interface was created again: its counters start at zero.
     pub fn interface_is_new(&mut self) {
         self.unsaved |= !self.baseline.is_empty();
         self.baseline.clear();
         self.resumed = false;
     }
 
-    /// Notes that an existing peer was adopted: the kernel's earlier numbers are not reported, except the
+    /// Records that an existing peer was adopted: the kernel's earlier values are not reported, except for the
     /// latest handshake.
     pub fn peer_is_adopted(&mut self, key: &PublicKey, id: PeerId, (rx, tx): (u64, u64)) {
         self.unsaved = true;
@@ -136,8 +137,8 @@ impl Counters {
         });
     }
 
-    /// Notes that this peer was added to the interface: its numbers start at zero, and belong to it even if
-    /// it is removed before they are read.
+    /// Records that this peer was added to the interface: its counters start at zero, and belong to this peer
+    /// even if it is removed before they are read.
     pub fn peer_is_new(&mut self, key: &PublicKey, owner: Option<PeerId>) {
         let text = key.to_string();
         let before = match owner {
@@ -155,8 +156,8 @@ impl Counters {
         self.unsaved |= before.is_some();
     }
 
-    /// Counts the transfers in a dump. `owner` gives the peer of a key; a key that has none any longer counts
-    /// for its last owner. `known` tells which peers still exist.
+    /// Counts the transfers in a dump. `owner` returns the peer that has a key; the transfers of a key without an
+    /// owner are counted for its last one. `known` returns whether a peer still exists.
     pub fn observe(
         &mut self,
         device: &Device,
@@ -170,14 +171,14 @@ impl Counters {
             let Some(id) = owner(key).or(counted.map(|counted| counted.id)) else {
                 continue;
             };
-            // The numbers belong to the key: a peer that takes over a key gets only later transfers.
+            // The counters belong to the key: a peer that takes over a key gets only later transfers.
             let unknown = if self.resumed {
                 (peer.rx_bytes, peer.tx_bytes)
             } else {
                 (0, 0)
             };
             let (rx, tx) = counted.map_or(unknown, |counted| (counted.rx, counted.tx));
-            // Less than before: the kernel started from zero, and everything it shows is new.
+            // If a counter has decreased, the kernel restarted from zero, and its whole value is new.
             let grown = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
             let restarted = peer.rx_bytes < rx || peer.tx_bytes < tx;
             let (rx, tx) = if restarted { (0, 0) } else { (rx, tx) };
@@ -196,42 +197,42 @@ impl Counters {
             };
             self.baseline.insert(text, counted);
         }
-        // A dump during changes may miss a peer: it is not new when the next dump shows it.
+        // A dump taken during changes may miss a peer; the peer is not new when the next dump contains it.
         before.retain(|_, counted| known(counted.id));
         self.baseline.append(&mut before);
         self.unsaved |= self.resumed;
         self.resumed = false;
     }
 
-    /// Notes that a report was delivered.
+    /// Records that a report was delivered.
     pub const fn reported(&mut self, at: Timestamp) {
         self.past.reported(at);
     }
 
-    /// Notes that no report was delivered at `at`; the next attempt is `next` later.
+    /// Records that no report was delivered at `at`; the next attempt follows after `next`.
     pub fn missed(&mut self, at: Timestamp, ping_ms: Option<f64>, next: Duration) {
         let Transfer { rx, tx } = self.total;
         let sample = PastSample { at, ping_ms, rx, tx };
         self.unsaved |= self.past.missed(sample, next);
     }
 
-    /// Everything counted since these counters were created.
+    /// Returns the total counted since these counters were created.
     pub const fn total(&self) -> Transfer {
         self.total
     }
 
-    /// The number of samples that wait for a plane, without those in flight.
+    /// Returns the number of samples that wait for a plane, without those in flight.
     pub fn waiting(&self) -> usize {
         self.past.len()
     }
 
-    /// Returns whether more samples wait than the batch in flight carries.
+    /// Returns whether there are samples beyond those in the batch in flight.
     pub fn has_backlog(&self) -> bool {
         !self.past.is_empty()
     }
 
-    /// The batch to send: the one in flight until it is acknowledged, else a new one of everything that has
-    /// accumulated; none if there is nothing.
+    /// Returns the batch to send: the one in flight until it is acknowledged, otherwise a new one with everything
+    /// that has accumulated; `None` if there is nothing.
     pub fn batch(&mut self) -> Option<Batch> {
         if self.sent.is_none() && !(self.increments.is_empty() && self.past.is_empty()) {
             self.sequence += 1;
@@ -248,7 +249,7 @@ impl Counters {
         self.sent.clone()
     }
 
-    /// Notes that the plane has counted this batch.
+    /// Records that the plane has counted this batch.
     pub fn acknowledge(&mut self, sequence: u64) {
         if self.sent.as_ref().is_some_and(|batch| batch.sequence == sequence) {
             self.sent = None;
@@ -262,7 +263,7 @@ fn add(total: &mut PeerCounters, (rx, tx): (u64, u64), handshake: Option<Timesta
     total.latest_handshake_at = handshake.max(total.latest_handshake_at);
 }
 
-/// The uptime of this host. The kernel's boot id would be more exact, but `ProcSubset=pid` hides it.
+/// Returns the uptime of this host. The kernel's boot ID would be more exact, but `ProcSubset=pid` hides it.
 #[must_use]
 pub fn uptime() -> Duration {
     nix::sys::sysinfo::sysinfo().map_or(Duration::ZERO, |info| info.uptime())

@@ -1,4 +1,4 @@
-//! Every byte once, whatever the kernel, the agent's file and the plane go through.
+//! Tests that every byte is counted once, across restarts of the kernel's counters, the agent and the plane.
 
 use wgctl::PrivateKey;
 use wgctl::device::Peer;
@@ -45,7 +45,11 @@ fn increments_add_up_to_what_the_kernel_counted_however_often_it_began_anew() {
     assert_eq!(observe(100, 10), (100, 10));
     assert_eq!(observe(100, 10), (0, 0));
     assert_eq!(observe(150, 15), (50, 5));
-    assert_eq!(observe(20, 30), (20, 30), "received shrank: both began anew");
+    assert_eq!(
+        observe(20, 30),
+        (20, 30),
+        "the received bytes decreased: both counters restarted"
+    );
 }
 
 #[test]
@@ -133,7 +137,11 @@ fn a_life_whose_file_was_lost_counts_only_what_comes_from_then_on() {
     let mut rebooted = Counters::resumed();
     rebooted.interface_is_new();
     rebooted.observe(&dump(&[(known, 7, 8)]), |_| Some(id), |_| true);
-    assert_eq!(total(&mut rebooted, id), (7, 8), "an interface we made began at zero");
+    assert_eq!(
+        total(&mut rebooted, id),
+        (7, 8),
+        "an interface that the agent created starts at zero"
+    );
 }
 
 #[test]
@@ -150,7 +158,7 @@ fn an_old_file_is_read() {
     assert_eq!((batch.sequence, batch.total), (5, Some(Transfer { rx: 1, tx: 2 })));
 }
 
-/// The plane is away for 72 h, the agent killed every hour.
+/// The plane is unreachable for 72 h, and the agent is killed every hour.
 #[test]
 fn what_was_seen_in_three_days_without_a_plane_waits_in_order_and_in_bounds() {
     let (key, id) = (key(), PeerId::random());
@@ -167,7 +175,7 @@ fn what_was_seen_in_three_days_without_a_plane_waits_in_order_and_in_bounds() {
         counters.missed(begin.after(every * tick), None, every);
         if counters.is_unsaved() {
             writes += 1;
-            // Five thousand times to disk would take minutes.
+            // Writing the file about five thousand times would take minutes.
             counters.unsaved = false;
         }
         if tick % 240 == 0 {
@@ -226,9 +234,5 @@ fn a_peer_that_was_taken_over_counts_from_then_on_and_keeps_its_handshake() {
     counters.peer_is_adopted(&key, id, (5000, 5000));
     counters.acknowledge(1);
     counters.observe(&dump(&[(key, 1031, 103)]), |_| Some(id), |_| true);
-    assert_eq!(
-        total(&mut counters, id),
-        (1, 0),
-        "what is counted already is not passed over"
-    );
+    assert_eq!(total(&mut counters, id), (1, 0), "an existing baseline is not replaced");
 }

@@ -1,6 +1,6 @@
 //! The desired state of this host, as the plane last sent it.
 //!
-//! Owns the state and the pure step from one revision to the next. It must not do I/O.
+//! Owns the state and the pure step from one revision to the next. It must not perform I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use wgctl::{PeerId, PublicKey, ServerId};
 pub struct State {
     /// The server that this host is.
     pub server_id: ServerId,
-    /// The incarnation of the database that `revision` belongs to.
+    /// The incarnation of the database to which `revision` belongs.
     pub incarnation: Incarnation,
     /// The revision.
     pub revision: u64,
@@ -26,7 +26,7 @@ pub struct State {
 }
 
 impl State {
-    /// Applies one change. Returns its scope.
+    /// Applies one change and returns its scope.
     fn apply(&mut self, delta: Delta) -> ChangeScope {
         let all = delta.interface.is_some();
         let (ids, keys) = self.change(delta);
@@ -36,7 +36,7 @@ impl State {
         }
     }
 
-    /// Applies one change. Returns the peers it concerns, and the keys they had and have.
+    /// Applies one change. Returns the affected peers, and their keys before and after the change.
     pub fn change(&mut self, delta: Delta) -> (BTreeSet<PeerId>, Vec<PublicKey>) {
         let Delta {
             revision,
@@ -67,16 +67,16 @@ impl State {
 pub struct Delta {
     /// The later revision.
     pub revision: u64,
-    /// The interface, if it changed.
+    /// The interface, if it has changed.
     pub interface: Option<Interface>,
-    /// Peers that are new or changed.
+    /// The peers that are new or have changed.
     pub upsert: Vec<Peer>,
-    /// Peers that were removed.
+    /// The peers that have been removed.
     pub remove: Vec<PeerId>,
 }
 
 impl Delta {
-    /// The change in an answer of the plane, if it holds one.
+    /// Returns the change in an answer from the plane, if the answer contains one.
     #[must_use]
     pub fn of(desired: &Desired) -> Option<Self> {
         match &desired.change {
@@ -95,13 +95,13 @@ impl Delta {
     }
 }
 
-/// The state that an answer of the plane builds on.
+/// The state on which an answer from the plane builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     /// The agent's current state.
     Here,
-    /// None: everything was asked for, and the answer replaces any state. So a server that was removed and
-    /// created again, whose revisions start from one, is followed.
+    /// No state: the full state was requested, and the answer replaces any state. This also follows a server that
+    /// has been removed and created again, whose revisions start at one.
     Nothing,
 }
 
@@ -114,7 +114,7 @@ pub enum ChangeScope {
     Peers {
         /// The peers.
         ids: BTreeSet<PeerId>,
-        /// The keys they had and have.
+        /// Their keys before and after the change.
         keys: Vec<PublicKey>,
     },
     /// Everything.
@@ -125,10 +125,10 @@ pub enum ChangeScope {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
     /// A delta to a state that the agent does not have.
-    #[error("the plane sent changes to a state that this agent does not have: asking for everything")]
+    #[error("the plane sent changes to a state that this agent does not have: requesting the full state")]
     NoBase,
     /// An answer with an older revision.
-    #[error("the plane sent revision {theirs}, older than {ours}, which this agent has: asking for everything")]
+    #[error("the plane sent revision {theirs}, older than this agent's revision {ours}: requesting the full state")]
     Older {
         /// The revision of the answer.
         theirs: u64,
@@ -137,7 +137,7 @@ pub enum StepError {
     },
 }
 
-/// Applies one answer of the plane.
+/// Applies one answer from the plane.
 pub fn step(
     state: &mut Option<State>,
     server_id: &ServerId,
@@ -145,12 +145,12 @@ pub fn step(
     base: Base,
 ) -> Result<ChangeScope, StepError> {
     let Desired {
-        // Agreed on at the introduction.
+        // The version was agreed on during the introduction.
         version: _,
         incarnation,
         revision,
         change,
-        // For the log and for the conversation, not for the state.
+        // These belong to the log and the conversation, not to the state.
         caused_by: _,
         requests: _,
         prekeys_wanted: _,
@@ -194,7 +194,7 @@ pub fn step(
     }
 }
 
-/// The networks of a peer that are outside the interface's own, and so need a route.
+/// Returns the networks of a peer that lie outside the interface's own networks and therefore need a route.
 pub fn routed<'a>(interface: &'a Interface, peer: &'a Peer) -> impl Iterator<Item = IpNet> + 'a {
     let own = |net: &IpNet| interface.addresses.iter().any(|address| address.trunc().contains(net));
     peer.allowed_ips

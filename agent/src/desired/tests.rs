@@ -1,10 +1,10 @@
-//! Tests of the step from one revision to the next, and the states that other tests build on.
+//! Tests of the step from one revision to the next, and the states on which other tests build.
 
 use wgctl::PrivateKey;
 
 use super::*;
 
-/// A peer with this number's address and a fresh key.
+/// Returns a peer with the address of this number and a new key.
 pub(crate) fn peer(number: u8) -> Peer {
     Peer {
         id: PeerId::random(),
@@ -109,7 +109,7 @@ fn a_delta_without_its_base_asks_for_everything() {
         step(&mut state, &server(), answer(another, 1, Change::Unchanged)),
         Err(StepError::NoBase)
     );
-    assert_eq!(state.unwrap().peers.len(), 1, "nothing was lost");
+    assert_eq!(state.unwrap().peers.len(), 1, "no peer was lost");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_older_revision_never_replaces_a_newer_one() {
     assert_eq!(
         step(&mut state, &server(), restored),
         Ok(ChangeScope::All),
-        "another life counts anew"
+        "revisions of another incarnation are not compared"
     );
 }
 

@@ -1,16 +1,16 @@
-//! The drift events since the last report, within a bound.
+//! The drift events since the last report, limited in number.
 //!
-//! Owns the bound: a report holds a limited number of events, and this a limited number of each kind.
-//! Events beyond it are only counted. Pure.
+//! Owns the limits: a report holds a limited number of events, and the buffer a limited number of each kind.
+//! Further events are only counted. It must not perform I/O.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wgctl::drift::{Drift, DriftKind};
 
-/// Events in one report, as the protocol allows.
+/// The maximum number of events in one report, as defined by the protocol.
 pub(super) const AT_MOST: usize = 64;
-/// Characters of a detail, as the protocol allows.
+/// The maximum length of a detail in characters, as defined by the protocol.
 const DETAIL: usize = 300;
 
 /// Events by kind.
@@ -19,9 +19,9 @@ pub(super) struct EventBuffer(BTreeMap<DriftKind, KindBuffer>);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct KindBuffer {
-    /// The first ones, oldest first.
+    /// The first events, oldest first.
     first: Vec<Drift>,
-    /// The number of further ones.
+    /// The number of further events.
     more: u64,
 }
 
@@ -65,7 +65,8 @@ impl EventBuffer {
         self.0.is_empty()
     }
 
-    /// Everything in at most [`AT_MOST`] events: the kinds with the most are merged into one event each.
+    /// Converts the buffer into at most [`AT_MOST`] events. If there are more, the kinds with the most events are
+    /// merged into one event each.
     pub(super) fn into_events(mut self) -> Vec<Drift> {
         while self.0.values().map(KindBuffer::entries).sum::<usize>() > AT_MOST {
             let Some(largest) = self.0.values_mut().max_by_key(|buffer| buffer.entries()) else {
@@ -77,7 +78,7 @@ impl EventBuffer {
     }
 }
 
-/// A detail, cut to the length that the protocol allows.
+/// Truncates a detail to the length that the protocol allows.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(DETAIL).collect()
 }

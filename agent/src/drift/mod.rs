@@ -1,8 +1,9 @@
-//! The ledger of drift: changes that others made to the interface, as reported to the plane.
+//! The ledger of drift: changes to the interface that others made, in the form in which they are reported to the
+//! plane.
 //!
-//! Owns the standing drift (left as it is) and the numbered reports, all in one file, so that a restart
-//! counts nothing twice. Events that were not yet in a report may be lost in a crash. `reconcile` decides
-//! what is drift. Pure except for the file.
+//! Owns the standing drift (which is left as it is) and the numbered reports, all in one file, so that nothing is
+//! counted twice after a restart. A crash may lose events that were not yet in a report. It must not decide what
+//! counts as drift: that belongs to `reconcile`. It must not perform I/O except on its file.
 
 mod event_buffer;
 
@@ -31,7 +32,7 @@ pub struct Id {
     pub subject: Subject,
 }
 
-/// The part of the interface that a drift is about.
+/// The part of the interface that a drift concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -43,32 +44,33 @@ pub enum Subject {
     Network(IpNet),
 }
 
-/// Something that is not as it should be.
+/// A deviation from the desired state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Its identity.
+    /// The identity of the drift.
     pub id: Id,
-    /// The recorded peer it is about.
+    /// The recorded peer that the deviation concerns.
     pub peer: Option<PeerId>,
-    /// A description for people.
+    /// A human-readable description.
     pub detail: String,
-    /// Others caused it since the agent left the interface, as far as is remembered.
+    /// True if others caused the deviation after the agent last configured the interface, as far as the agent's
+    /// record shows.
     pub drifted: bool,
 }
 
-/// The side that a finding belongs to; each side is compared separately.
+/// The side to which a finding belongs; each side is compared separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Key, port and peers.
+    /// The private key, port and peers.
     Device,
-    /// Addresses, MTU, state, routes, masquerading.
+    /// The addresses, MTU, link state, routes and masquerading.
     Host,
-    /// The link as such.
+    /// The existence of the link.
     Link,
 }
 
 impl Side {
-    /// The side of a kind.
+    /// Returns the side to which a kind of drift belongs.
     #[must_use]
     pub const fn of(kind: DriftKind) -> Self {
         match kind {
@@ -89,10 +91,10 @@ impl Side {
     }
 }
 
-/// The plane's side of the drift reports, as the ledger learns of it.
+/// A message from the plane that concerns drift reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriftReceipt {
-    /// A plane has accepted the introduction; it may not know what was reported before.
+    /// A plane has accepted the introduction; it may not know of earlier reports.
     PlaneConnected,
     /// The plane has accepted the report with this number.
     Acknowledged(u64),
@@ -107,10 +109,10 @@ pub struct Ledger {
     seen: EventBuffer,
     #[serde(with = "pairs")]
     standing: BTreeMap<Id, Drift>,
-    /// The standing drift in the last report; none if it must be reported again in any case.
+    /// The standing drift in the last report; `None` if it must be reported again in any case.
     told: Option<Vec<Drift>>,
     sent: Option<DriftReport>,
-    /// The ledger differs from the file.
+    /// True if the ledger differs from the file.
     #[serde(skip)]
     changed: bool,
 }
@@ -131,7 +133,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// The ledger in the folder's file. After an error the caller starts with a new one.
+    /// Loads the ledger from its file in `folder`. After an error, the caller starts with a new ledger.
     pub fn load(folder: &Path) -> io::Result<Self> {
         match std::fs::read(folder.join(NAME)) {
             Ok(content) => serde_json::from_slice(&content).map_err(io::Error::from),
@@ -149,18 +151,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns whether this drift stands: it is left as it is, or could not be repaired.
+    /// Returns whether this drift is standing: it is left as it is, or could not be repaired.
     #[must_use]
     pub fn stands(&self, id: &Id) -> bool {
         self.standing.contains_key(id)
     }
 
-    /// The standing drift.
+    /// Returns the standing drift.
     pub fn standing(&self) -> impl Iterator<Item = (&Id, &Drift)> {
         self.standing.iter()
     }
 
-    /// Notes drift that was repaired.
+    /// Records drift that has been repaired.
     pub fn add_repaired(&mut self, found: Finding, now: Timestamp) {
         let before = self.standing.remove(&found.id);
         let drift = before.unwrap_or_else(|| drift(found, now));
@@ -169,7 +171,7 @@ impl Ledger {
         self.changed = true;
     }
 
-    /// Notes drift that stays for now.
+    /// Records drift that remains for now.
     pub fn add_standing(&mut self, found: Finding, now: Timestamp) {
         if self.stands(&found.id) {
             return;
@@ -182,24 +184,26 @@ impl Ledger {
         self.changed = true;
     }
 
-    /// Drops standing drift of this side that is not in `found`: others reverted it, or it is desired now.
+    /// Removes standing drift of this side that is not in `found`: it has been reverted by others, or is desired
+    /// now.
     pub fn retain_only(&mut self, side: Side, found: &BTreeSet<Id>) {
         self.forget(|id, _| Side::of(id.kind) == side && !found.contains(id));
     }
 
-    /// Drops standing drift that no longer matters, because the record changed.
+    /// Removes standing drift that no longer matters, because the record has changed.
     pub fn forget(&mut self, mut which: impl FnMut(&Id, &Drift) -> bool) {
         let before = self.standing.len();
         self.standing.retain(|id, drift| !which(id, drift));
         self.changed |= self.standing.len() != before;
     }
 
-    /// Makes the next report name all standing drift: a newly connected plane may not know of it.
+    /// Makes the next report include all standing drift, because a newly connected plane may not know of it.
     pub fn tell_again(&mut self) {
         self.told = None;
     }
 
-    /// The report to send: the one in flight until it is acknowledged, else a new one if there is news.
+    /// Returns the report to send: the one in flight until it is acknowledged, otherwise a new one if there is
+    /// news.
     pub fn report(&mut self) -> Option<DriftReport> {
         if self.sent.is_none() {
             let standing = self.oldest();
@@ -220,7 +224,7 @@ impl Ledger {
         self.sent.clone()
     }
 
-    /// Notes that the plane has accepted this report.
+    /// Records that the plane has accepted this report.
     pub fn acknowledge(&mut self, sequence: u64) {
         if self.sent.as_ref().is_some_and(|report| report.sequence == sequence) {
             self.sent = None;
@@ -256,7 +260,7 @@ fn drift(found: Finding, now: Timestamp) -> Drift {
     }
 }
 
-/// A map as a list of pairs: JSON's keys are text.
+/// Serialization of a map as a list of pairs, because keys in JSON must be strings.
 mod pairs {
     use std::collections::BTreeMap;
 

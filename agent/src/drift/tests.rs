@@ -1,4 +1,4 @@
-//! Reports: numbered, sent again unchanged, and never counted twice.
+//! Tests of the reports: they are numbered, sent again unchanged, and never counted twice.
 
 use wgctl::PrivateKey;
 
@@ -23,14 +23,14 @@ fn now() -> Timestamp {
 #[test]
 fn a_report_is_sent_again_unchanged_until_it_is_acknowledged() {
     let mut ledger = Ledger::default();
-    assert_eq!(ledger.report(), None, "nothing to tell");
+    assert_eq!(ledger.report(), None, "nothing to report");
     ledger.add_repaired(found(DriftKind::PeerRemoved), now());
     let first = ledger.report().unwrap();
     assert_eq!((first.sequence, first.repaired.len(), first.seen.len()), (1, 1, 0));
     ledger.add_repaired(found(DriftKind::PeerAdded), now());
     assert_eq!(ledger.report().as_ref(), Some(&first));
     ledger.acknowledge(7);
-    assert_eq!(ledger.report().as_ref(), Some(&first), "another's number");
+    assert_eq!(ledger.report().as_ref(), Some(&first), "the number of another report");
     ledger.acknowledge(1);
     let second = ledger.report().unwrap();
     assert_eq!((second.sequence, second.repaired.len()), (2, 1));
@@ -47,9 +47,9 @@ fn what_stands_is_seen_once_and_told_when_it_changes_and_to_every_plane_that_com
     ledger.add_standing(one.clone(), now().after(std::time::Duration::from_secs(9)));
     let report = ledger.report().unwrap();
     assert_eq!((report.seen.len(), report.standing.len()), (1, 1));
-    assert_eq!(report.standing[0].seen_at, now(), "when it was first seen");
+    assert_eq!(report.standing[0].seen_at, now(), "the time at which it was first seen");
     ledger.acknowledge(1);
-    assert_eq!(ledger.report(), None, "it stands as before");
+    assert_eq!(ledger.report(), None, "the standing drift has not changed");
 
     ledger.add_standing(two.clone(), now());
     ledger.retain_only(Side::Device, &BTreeSet::from([two.id]));
@@ -65,11 +65,15 @@ fn what_stands_is_seen_once_and_told_when_it_changes_and_to_every_plane_that_com
     assert_eq!(
         (report.sequence, report.seen.len(), report.standing.len()),
         (3, 0, 1),
-        "told, and not counted again"
+        "reported again, but not counted again"
     );
     ledger.acknowledge(3);
     ledger.retain_only(Side::Host, &BTreeSet::new());
-    assert_eq!(ledger.report(), None, "the host's side says nothing of peers");
+    assert_eq!(
+        ledger.report(),
+        None,
+        "a comparison of the host side does not affect peers"
+    );
     ledger.add_repaired(two, now().after(std::time::Duration::from_secs(9)));
     let report = ledger.report().unwrap();
     assert!(report.standing.is_empty());
@@ -93,7 +97,7 @@ fn a_restart_repeats_what_is_under_way_and_counts_nothing_twice() {
     restarted.acknowledge(1);
     restarted.save(folder.path()).unwrap();
     let mut restarted = Ledger::load(folder.path()).unwrap();
-    assert_eq!(restarted.report(), None, "all of it was told");
+    assert_eq!(restarted.report(), None, "everything has been reported");
     restarted.add_repaired(found(DriftKind::LinkDown), now());
     assert_eq!(restarted.report().unwrap().sequence, 2);
 }

@@ -1,7 +1,7 @@
-//! The interface's own addresses.
+//! The addresses of the interface.
 //!
-//! Owns reading, adding and removing them. It must leave IPv6 link-local addresses alone: the kernel and
-//! others use them for their own purposes.
+//! Owns reading, adding and removing the addresses. It must not touch IPv6 link-local addresses: the kernel and
+//! other programs use them for their own purposes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,12 @@ use super::{Difference, Error, Spec};
 /// `EADDRNOTAVAIL`: the interface has no such address.
 const EADDRNOTAVAIL: i32 = 99;
 
-/// Adds what is missing, then removes what is not wanted. Gives the number of writes.
+/// Adds the missing addresses, then removes the surplus ones. Returns the number of writes.
 ///
-/// In this order because the kernel drops every IPv4 route over a link, whoever made it, with the
-/// link's last IPv4 address. And it deletes the other addresses of a network with the first one
-/// (`promote_secondaries` off, the default): the caller reads again.
+/// The order matters: when a link's last IPv4 address is removed, the kernel drops every IPv4 route over the
+/// link, whoever created it. When the first address of a network is removed, the kernel also deletes that
+/// network's other addresses (if `promote_secondaries` is off, the default), so the caller must read the
+/// addresses again.
 pub(super) fn repair(
     route: &Route,
     link: &Link,
@@ -27,7 +28,7 @@ pub(super) fn repair(
     differences: &BTreeSet<Difference>,
 ) -> Result<u32, Error> {
     let mut outcomes = Vec::new();
-    // As the spec has them: the first one is the source of what the host itself sends.
+    // In the order of the spec: the first address is the source address of the host's own traffic.
     let wanted = spec.addresses.iter();
     for address in wanted.filter(|address| differences.contains(&Difference::AddressMissing(**address))) {
         outcomes.push(add(route, link, spec, address));
@@ -51,7 +52,7 @@ fn add(route: &Route, link: &Link, spec: &Spec, address: &IpNet) -> Result<u32, 
         .handle()
         .address()
         .add(link.index, address.addr(), address.prefix_len());
-    // A tunnel has no broadcast; wg-quick sets none either.
+    // A tunnel has no broadcast address; wg-quick sets none either.
     request
         .message_mut()
         .attributes
@@ -60,7 +61,8 @@ fn add(route: &Route, link: &Link, spec: &Spec, address: &IpNet) -> Result<u32, 
     route.wait(what, request.execute()).map(|()| 1)
 }
 
-/// Removes one address; one that went along with another is gone already, and that is no write.
+/// Removes one address. An address that the kernel has already deleted together with another does not count as a
+/// write.
 fn remove(route: &Route, spec: &Spec, address: &IpNet, message: AddressMessage) -> Result<u32, Error> {
     let request = route.handle().address().del(message).execute();
     let what = || format!("removing address {address} from {}", spec.name);
@@ -72,7 +74,7 @@ fn remove(route: &Route, spec: &Spec, address: &IpNet, message: AddressMessage) 
     }
 }
 
-/// The addresses on the link with the message that describes each, link-local ones left out.
+/// Returns the addresses on the link with the message that describes each, excluding link-local addresses.
 pub(super) fn read(route: &Route, link: &Link, spec: &Spec) -> Result<BTreeMap<IpNet, AddressMessage>, Error> {
     let request = route.handle().address().get();
     let request = request.set_link_index_filter(link.index).execute();
@@ -86,7 +88,8 @@ pub(super) fn read(route: &Route, link: &Link, spec: &Spec) -> Result<BTreeMap<I
     Ok(addresses.filter(|(address, _)| !is_link_local(address)).collect())
 }
 
-/// `IFA_LOCAL` is the interface's own address where `IFA_ADDRESS` is the other end's.
+/// Returns the interface's own address. On a point-to-point link, `IFA_ADDRESS` is the peer's address and
+/// `IFA_LOCAL` is the interface's own.
 fn address(message: &AddressMessage) -> Option<IpNet> {
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(ip) => Some(*ip),

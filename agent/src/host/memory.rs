@@ -1,7 +1,7 @@
-//! The host side in memory: a stateful double for tests of the reconciler.
+//! The host side in memory: a stateful test double for the reconciler.
 //!
-//! Owns what was configured, and makes and deletes interfaces in the device's double, so that the
-//! two agree as they do in a kernel. It must not be more helpful than `Netlink`.
+//! Owns the configured host state. It creates and deletes interfaces in the device's double, so that both agree
+//! as they do in a kernel. It must not be more lenient than `Netlink`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,12 @@ use wgctl::name::InterfaceName;
 
 use super::{Difference, Error, Host, HostState, Spec, nat, routes};
 
-/// The MTU that the kernel gives a WireGuard link.
+/// The MTU that the kernel assigns to a WireGuard link.
 const MTU: u32 = 1420;
 /// The index of a link of another kind.
 const FOREIGN: u32 = u32::MAX;
 
-/// A host in memory. Clones share it: a test keeps one and looks.
+/// A host in memory. Clones share its state, so that a test can keep one to inspect the host.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     devices: Devices,
@@ -25,8 +25,8 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By index: what was on a link goes with it. The table of `masquerade` does not, and is kept by
-    /// name.
+    /// The states of the links, by index, so that a state disappears with its link. The masquerading table does
+    /// not disappear with the link, and is stored by name.
     links: BTreeMap<u32, HostState>,
     tables: BTreeMap<InterfaceName, super::Masquerade>,
     foreign: BTreeSet<InterfaceName>,
@@ -36,7 +36,7 @@ struct State {
 }
 
 impl Memory {
-    /// A host whose WireGuard interfaces are those of `devices`.
+    /// Creates a host whose WireGuard interfaces are those of `devices`.
     #[must_use]
     pub fn new(devices: Devices) -> Self {
         Self {
@@ -49,17 +49,17 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A link of another kind takes the name.
+    /// Adds a link of another kind with this name.
     pub fn add_foreign(&self, name: InterfaceName) {
         self.state().foreign.insert(name);
     }
 
-    /// The next `count` repairs fail.
+    /// Makes the next `count` repairs fail.
     pub fn fail_repairs(&self, count: u32) {
         self.state().failing = count;
     }
 
-    /// The state of the interface; none if it does not exist.
+    /// Returns the state of the interface; `None` if it does not exist.
     #[must_use]
     pub fn shown(&self, name: &InterfaceName) -> Option<HostState> {
         let index = self.devices.index(name)?;
@@ -73,7 +73,7 @@ impl Memory {
         Some(shown)
     }
 
-    /// Others change the interface.
+    /// Changes the interface as another program would.
     pub fn meddle(&self, name: &InterfaceName, change: impl FnOnce(&mut HostState)) {
         let Some(mut shown) = self.shown(name) else { return };
         change(&mut shown);
@@ -86,13 +86,13 @@ impl Memory {
         state.links.insert(shown.index, shown);
     }
 
-    /// The number of readings so far.
+    /// Returns the number of reads so far.
     #[must_use]
     pub fn reads(&self) -> u32 {
         self.state().reads
     }
 
-    /// The number of repairs so far.
+    /// Returns the number of writes so far.
     #[must_use]
     pub fn writes(&self) -> u32 {
         self.state().writes
@@ -159,7 +159,7 @@ fn mend(shown: &mut HostState, spec: &Spec, difference: &Difference) {
         }
         Difference::AddressSurplus(address) => {
             shown.addresses.remove(address);
-            // The kernel drops every IPv4 route over a link with its last IPv4 address.
+            // The kernel drops every IPv4 route over a link together with the link's last IPv4 address.
             if !shown.addresses.iter().any(|address| address.addr().is_ipv4()) {
                 shown.routes.retain(|route| route.addr().is_ipv6());
                 shown.our_routes.retain(|route| route.addr().is_ipv6());

@@ -1,8 +1,8 @@
-//! The host side of an interface: what `wg-quick` would do beside WireGuard itself.
+//! The host side of an interface: everything that `wg-quick` would configure besides WireGuard itself.
 //!
-//! Owns the link, its addresses, MTU, routes and masquerading, over netlink and in the least
-//! number of writes. `state` finds the differences. It must not touch what it did not create, know peers
-//! or keys, or run a program.
+//! Owns the link and its addresses, MTU, routes and masquerading, over netlink and with as few writes as
+//! possible. `state` computes the differences. It must not touch routes or nftables tables that it did not
+//! create, depend on peers or keys, or run a program.
 
 #[cfg(any(test, feature = "doubles"))]
 pub mod memory;
@@ -26,26 +26,26 @@ pub use memory::Memory;
 pub(crate) use nat::table;
 pub(crate) use routes::PROTOCOL as ROUTE_PROTOCOL;
 pub use state::{Difference, HostState, Masquerade};
-/// The host's errors are the device's: both come from the same kernel.
+/// The error type is shared with the device, because both kinds of error come from the same kernel.
 pub use wgctl::device::Error;
 
-/// An interface as the host should have it.
+/// The desired host side of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// The link's name.
+    /// The name of the link.
     pub name: InterfaceName,
-    /// Its own addresses, each with the prefix length of its network.
+    /// The link's own addresses, each with the prefix length of its network.
     pub addresses: Vec<IpNet>,
-    /// Its MTU; none to leave it as it is.
+    /// The link's MTU; `None` leaves it as it is.
     pub mtu: Option<u16>,
-    /// Networks behind its peers.
+    /// The networks behind the link's peers.
     pub routes: BTreeSet<IpNet>,
-    /// Networks whose traffic leaves under the host's own address; empty for none.
+    /// The networks whose traffic leaves with the host's own source address; empty to disable masquerading.
     pub masquerade: Vec<IpNet>,
 }
 
 impl Spec {
-    /// The desired host side of a server's record, with these routes.
+    /// Returns the desired host side for a server's record, with these routes.
     #[must_use]
     pub fn of(interface: &Interface, routes: BTreeSet<IpNet>) -> Self {
         let Interface {
@@ -53,9 +53,9 @@ impl Spec {
             addresses,
             mtu,
             masquerade,
-            // WireGuard's own.
+            // This belongs to WireGuard.
             listen_port: _,
-            // Nothing to configure.
+            // These need no configuration on the host.
             ping_target: _,
             drift: _,
         } = interface;
@@ -70,12 +70,12 @@ impl Spec {
     }
 }
 
-/// The outcome of repairs.
+/// The outcome of a series of repairs.
 #[derive(Debug)]
 pub struct RepairOutcome {
-    /// The state afterwards.
+    /// The state after the repairs.
     pub state: HostState,
-    /// Writes sent to the kernel; 0 when nothing was to be done.
+    /// The number of writes sent to the kernel; 0 if there was nothing to do.
     pub writes: u32,
     /// The reason why something could not be repaired.
     pub trouble: Option<Error>,
@@ -83,29 +83,29 @@ pub struct RepairOutcome {
 
 /// The host, as the reconciler uses it. Calls block.
 pub trait Host: Send {
-    /// The link's index, of whatever kind it is; none when there is none.
+    /// Returns the index of the link, whatever its kind; `None` if there is no such link.
     fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error>;
 
-    /// Makes the WireGuard link. True if it was made now, false if it was there; an error that says
-    /// so if a link of another kind has the name.
+    /// Creates the WireGuard link. Returns true if the link was created and false if it already existed. Returns
+    /// an error if a link of another kind has the name.
     fn create_link(&mut self, name: &InterfaceName) -> Result<bool, Error>;
 
-    /// Deletes the WireGuard link and everything on it; nothing to do if there is none.
+    /// Deletes the WireGuard link and everything on it; does nothing if there is none.
     fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error>;
 
-    /// The present state of everything in `spec`; an error if there is no link.
+    /// Returns the present state of everything in `spec`; an error if there is no link.
     fn read(&mut self, spec: &Spec) -> Result<HostState, Error>;
 
-    /// Repairs these differences, each even if another failed. Returns the number of writes.
+    /// Repairs these differences, and continues if one of the repairs fails. Returns the number of writes.
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error>;
 
-    /// Takes back the masquerading and leaves the interface running.
+    /// Removes the masquerading and leaves the interface running.
     fn release(&mut self, name: &InterfaceName) -> Result<(), Error>;
 
-    /// Repairs all that differs from `spec` and may be repaired, beginning from what was `shown`.
+    /// Repairs everything that differs from `spec` and that `may` allows, starting from the state `shown`.
     ///
-    /// Looks again after each pass: the kernel drops a link's other addresses and its routes with
-    /// an address that goes. Ends when nothing moves any more.
+    /// Reads the state again after each pass, because the kernel may drop other addresses and routes of a link
+    /// together with a removed address. Ends when a pass changes nothing.
     fn settle(
         &mut self,
         spec: &Spec,
@@ -162,7 +162,7 @@ impl Netlink {
         self.route.link(name)?.ok_or_else(|| Error::NoInterface(name.clone()))
     }
 
-    /// The present state of this link.
+    /// Returns the present state of this link.
     fn look(&self, link: &Link, spec: &Spec) -> Result<HostState, Error> {
         let routes = routes::read(&self.route, link, &spec.name)?;
         let ours = routes.iter().filter(|(_, message)| routes::is_ours(message));
@@ -198,13 +198,13 @@ impl Host for Netlink {
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
         let link = self.link(&spec.name)?;
         let differs = |what: &Difference| differences.contains(what);
-        // Each step is tried even if one before it failed: an address that the host refuses (IPv6
-        // switched off) must not keep the link down.
+        // Each step is tried even if a previous one failed: an address that the host refuses (for example,
+        // because IPv6 is disabled) must not keep the link down.
         let mut steps = vec![addresses::repair(&self.route, &link, spec, differences)];
         if let Some(mtu) = spec.mtu.filter(|_| differs(&Difference::Mtu(link.mtu))) {
             steps.push(self.route.set_mtu(&spec.name, link.index, u32::from(mtu)).map(|()| 1));
         }
-        // Masquerading stands before the first packet can be forwarded.
+        // Masquerading is set up before the first packet can be forwarded.
         if differs(&Difference::Masquerade) {
             steps.push(nat::configure(spec));
         }

@@ -1,18 +1,19 @@
-//! The preview of the changes to a host, for people.
+//! The human-readable preview of the changes to a host.
 //!
-//! Owns the reading and the text. It must not write: `configure` does, and decides by the same readings.
+//! Owns the reading and the text. It must not write: that belongs to `configure`, which bases its decisions on
+//! the same readings.
 
 use ipnet::IpNet;
 
 use super::{Difference, Error, Netlink, Spec, routes};
 
 impl Netlink {
-    /// The changes that `configure` would make, one line each.
+    /// Returns the changes that `configure` would make, one line each.
     pub fn preview(&self, spec: &Spec) -> Result<Vec<String>, Error> {
         let name = &spec.name;
         let mut changes = Vec::new();
         let Some(link) = self.route.link(name)? else {
-            changes.push(format!("makes the interface {name}"));
+            changes.push(format!("creates the interface {name}"));
             changes.extend(
                 spec.addresses
                     .iter()
@@ -32,7 +33,7 @@ impl Netlink {
         Ok(changes)
     }
 
-    /// The addresses that `configure` would remove.
+    /// Returns the addresses that `configure` would remove.
     pub fn surplus(&self, spec: &Spec) -> Result<Vec<IpNet>, Error> {
         let Some(link) = self.route.link(&spec.name)? else {
             return Ok(Vec::new());
@@ -47,7 +48,7 @@ fn words(spec: &Spec, difference: &Difference) -> String {
         Difference::AddressMissing(address) => format!("adds the address {address}"),
         Difference::AddressSurplus(address) => format!("removes the address {address}"),
         Difference::Mtu(mtu) => format!("changes the MTU from {mtu} to {}", spec.mtu.unwrap_or_default()),
-        Difference::Masquerade => masquerading(spec).unwrap_or_else(|| "removes our masquerading".to_owned()),
+        Difference::Masquerade => masquerading(spec).unwrap_or_else(|| "removes the agent's masquerading".to_owned()),
         Difference::Down => format!("sets {} up", spec.name),
         Difference::RouteMissing(network) => format!("adds a route to {network}"),
         Difference::RouteSurplus(network) => format!("removes the route to {network}"),

@@ -1,7 +1,7 @@
 //! Routes to the networks behind peers.
 //!
-//! Owns the routes in the main table that carry our protocol number, and no others: a route that
-//! an administrator added by hand stays, whatever it is for.
+//! Owns the routes in the main table that carry the agent's protocol number. It must not touch any other route:
+//! one that an administrator added by hand remains, whatever its destination.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,18 +17,19 @@ use wgctl::name::InterfaceName;
 
 use super::{Difference, Error, Spec};
 
-/// `proto` of our routes in `ip route`. Free in `linux/rtnetlink.h` and in iproute2's `rt_protos`.
+/// The `proto` of the agent's routes in `ip route`. The number is unused in `linux/rtnetlink.h` and in iproute2's
+/// `rt_protos`.
 pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(115);
 
-/// Removes our routes that are no longer wanted and adds those that are missing. Gives the number
-/// of writes.
+/// Removes the agent's routes that are no longer wanted and adds those that are missing. Returns the number of
+/// writes.
 pub(super) fn repair(
     route: &Route,
     link: &Link,
     spec: &Spec,
     differences: &BTreeSet<Difference>,
 ) -> Result<u32, Error> {
-    // One network that cannot be routed (the host is in it itself) does not keep the others out.
+    // A network that cannot be routed (because the host itself is in it) must not prevent the other routes.
     let mut outcomes = Vec::new();
     if differences
         .iter()
@@ -55,14 +56,14 @@ pub(super) fn repair(
     Ok(u32::try_from(writes).unwrap_or(u32::MAX))
 }
 
-/// Returns whether a route carries our protocol number.
+/// Returns whether a route carries the agent's protocol number.
 pub(super) fn is_ours(message: &RouteMessage) -> bool {
     message.header.protocol == PROTOCOL
 }
 
-/// The networks that need a route: those of the interface's own addresses have one from the kernel.
-/// A default route is left out: in the main table it would cut the host off from everything else,
-/// the plane included.
+/// Returns the networks that need a route, excluding those of the interface's own addresses, for which the kernel
+/// creates routes. A default route is also excluded: in the main table it would cut the host off from everything
+/// else, including the plane.
 pub(super) fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
     let connected = |network: &IpNet| spec.addresses.iter().any(|address| address.trunc().contains(network));
     spec.routes
@@ -72,7 +73,7 @@ pub(super) fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
         .collect()
 }
 
-/// All routes over the link in the main table.
+/// Returns all routes over the link in the main table.
 pub(super) fn read(route: &Route, link: &Link, name: &InterfaceName) -> Result<BTreeMap<IpNet, RouteMessage>, Error> {
     let mut routes = BTreeMap::new();
     for query in [

@@ -1,7 +1,7 @@
 //! The host side of an interface as read, and its differences from the desired one.
 //!
-//! Owns the pure comparison: the single differences, and whether one of them changed between two
-//! readings. It must not do I/O.
+//! Owns the pure comparison: the individual differences, and whether the subject of one has changed between two
+//! readings. It must not perform I/O.
 
 use std::collections::BTreeSet;
 
@@ -13,55 +13,56 @@ use super::{Spec, nat, routes};
 /// The host side of an interface, as read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostState {
-    /// The link's index: another link of the same name has another.
+    /// The index of the link; another link of the same name has a different index.
     pub index: u32,
-    /// Its MTU.
+    /// The MTU of the link.
     pub mtu: u32,
-    /// It is administratively up.
+    /// True if the link is administratively up.
     pub up: bool,
-    /// Its addresses, link-local ones left out.
+    /// The addresses of the link, excluding link-local ones.
     pub addresses: BTreeSet<IpNet>,
-    /// Networks with a route over it in the main table, whoever created it.
+    /// The networks with a route over the link in the main table, whoever created the route.
     pub routes: BTreeSet<IpNet>,
-    /// Those of them that have our route.
+    /// Those of the networks whose route belongs to the agent.
     pub our_routes: BTreeSet<IpNet>,
-    /// The masquerading in our table.
+    /// The masquerading in the agent's table.
     pub masquerade: Masquerade,
 }
 
-/// Our table.
+/// The agent's nftables table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Masquerade {
-    /// There is none.
+    /// The table does not exist.
     #[default]
     None,
-    /// The marks of its rules.
+    /// The marks of the table's rules.
     Rules(Vec<Vec<u8>>),
-    /// It cannot be read.
+    /// The table cannot be read.
     Unreadable,
 }
 
-/// One thing that is not as it should be.
+/// A single difference from the desired state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
-    /// An address is not there.
+    /// A desired address is missing.
     AddressMissing(IpNet),
-    /// An address is there and should not be.
+    /// The interface has an address that is not desired.
     AddressSurplus(IpNet),
-    /// The MTU is this one.
+    /// The MTU differs; this is the present one.
     Mtu(u32),
-    /// The masquerading is another.
+    /// The masquerading differs.
     Masquerade,
     /// The link is down.
     Down,
-    /// A route is not there.
+    /// A desired route is missing.
     RouteMissing(IpNet),
-    /// A route of ours is there and should not be.
+    /// One of the agent's routes is no longer desired.
     RouteSurplus(IpNet),
 }
 
 impl Difference {
-    /// The kind of drift if others caused it; none for a difference that others do not cause.
+    /// Returns the kind of drift if others caused the difference; `None` for a difference that others do not
+    /// cause.
     #[must_use]
     pub const fn kind(&self) -> Option<DriftKind> {
         match self {
@@ -75,7 +76,7 @@ impl Difference {
         }
     }
 
-    /// The network it is about.
+    /// Returns the network that the difference concerns.
     #[must_use]
     pub const fn network(&self) -> Option<IpNet> {
         match self {
@@ -87,7 +88,7 @@ impl Difference {
         }
     }
 
-    /// A description for people.
+    /// Returns a human-readable description.
     #[must_use]
     pub fn detail(&self, spec: &Spec) -> String {
         let name = &spec.name;
@@ -95,7 +96,7 @@ impl Difference {
             Self::AddressMissing(address) => format!("{name} has no address {address}"),
             Self::AddressSurplus(address) => format!("{name} has the address {address}, which is not recorded"),
             Self::Mtu(mtu) => format!("{name} has MTU {mtu} instead of {}", spec.mtu.unwrap_or_default()),
-            Self::Masquerade => format!("the table inet sentrazone-{name} is not as it was left"),
+            Self::Masquerade => format!("the table inet sentrazone-{name} does not have the expected content"),
             Self::Down => format!("{name} is down"),
             Self::RouteMissing(network) => format!("there is no route to {network} over {name}"),
             Self::RouteSurplus(network) => format!("there is still a route to {network} over {name}"),
@@ -104,7 +105,7 @@ impl Difference {
 }
 
 impl HostState {
-    /// The differences from `spec`, one by one.
+    /// Returns the individual differences from `spec`.
     #[must_use]
     pub fn differences(&self, spec: &Spec) -> BTreeSet<Difference> {
         let Self {
@@ -141,7 +142,7 @@ impl HostState {
                 self.addresses.contains(address) != earlier.addresses.contains(address)
             }
             Difference::Mtu(_) => self.mtu != earlier.mtu,
-            // What cannot be read was not seen to change.
+            // An unreadable table is not evidence of a change.
             Difference::Masquerade => {
                 self.masquerade != Masquerade::Unreadable && self.masquerade != earlier.masquerade
             }

@@ -1,9 +1,9 @@
-//! The kernel's notifications about the interface, so that drift is noticed at once.
+//! The kernel's notifications about the interface, through which drift is noticed immediately.
 //!
-//! Owns a thread that listens for changes of links, addresses, routes and nftables, selects those of
-//! our interface, and wakes the reconciler at most once a second. The round finds out what happened: a
-//! lost or extra notification does no harm. The kernel sends none for peers; the regular rounds see
-//! those. It must not change anything.
+//! Owns a thread that listens for changes of links, addresses, routes and nftables, selects those that concern
+//! the agent's interface, and wakes the reconciler at most once per second. The reconciler's round determines
+//! what happened, so a lost or extra notification does no harm. The kernel sends no notifications for peers;
+//! their drift is detected in the regular rounds. It must not change anything.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -28,30 +28,30 @@ use crate::reconcile::{Input, Target};
 const ROUTE_GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 /// `NFNLGRP_NFTABLES` (`linux/netfilter/nfnetlink.h`).
 const NFTABLES_GROUP: u32 = 7;
-/// `RTM_NEWLINK`, `RTM_DELLINK`, `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_DELROUTE`: a router's many other
-/// messages are not even read.
+/// `RTM_NEWLINK`, `RTM_DELLINK`, `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_DELROUTE`. The many other messages on a
+/// router are not even parsed.
 const KINDS: [u16; 5] = [16, 17, 20, 21, 25];
-/// Bytes of one receive; a message that is longer is about something else.
+/// The size of the receive buffer in bytes. A longer message does not concern the interface.
 const RECEIVE_BYTES: usize = 32 * 1024;
 /// `sizeof(struct nlmsghdr)`.
 const HEADER_LEN: usize = 16;
-/// The reconciler is woken at most this often.
+/// The minimum interval between two wake-ups of the reconciler.
 const PACE: Duration = Duration::from_secs(1);
-/// The longest that the thread may outlive the reconciler.
+/// The maximum time for which the thread may outlive the reconciler.
 const OUTLIVE: Duration = Duration::from_secs(60);
 
-/// A test whether a datagram is about the target.
+/// A function that returns whether a datagram concerns the target.
 type About = fn(&Target, &[u8]) -> bool;
 
-/// The open sockets: nothing that happens after they were opened is missed.
+/// The open sockets. No event after their opening is missed.
 pub struct Watch {
     route: Socket,
     nftables: Option<Socket>,
 }
 
 impl Watch {
-    /// Opens the sockets in the network namespace of the calling thread. Without nftables in the kernel
-    /// that socket is left out.
+    /// Opens the sockets in the network namespace of the calling thread. If the kernel has no nftables, the
+    /// nftables socket is omitted.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
             route: listen(NETLINK_ROUTE, &ROUTE_GROUPS)?,
@@ -59,13 +59,13 @@ impl Watch {
         })
     }
 
-    /// Wakes the reconciler whenever something happens to the target, until it ends.
+    /// Wakes the reconciler whenever an event concerns the target, until the reconciler ends.
     pub fn spawn(self, target: watch::Receiver<Option<Target>>, inbox: UnboundedSender<Input>) -> io::Result<()> {
         let thread = std::thread::Builder::new().name("watch".to_owned());
         thread.spawn(move || {
             if let Err(error) = self.run(&target, &inbox) {
                 tracing::warn!(
-                    "the kernel's notifications stopped ({error}): drift is noticed later, by the regular checks"
+                    "the kernel's notifications have stopped ({error}): drift is noticed later, by the regular checks"
                 );
             }
         })?;
@@ -84,7 +84,7 @@ impl Watch {
                 })?;
             }
             if pace.take(Instant::now()) {
-                // It has ended: the loop sees that.
+                // An error means that the reconciler has ended; the loop condition detects that.
                 let _ = inbox.send(Input::InterfaceChanged);
             }
         }
@@ -102,7 +102,7 @@ impl Watch {
             .sockets()
             .map(|(socket, _)| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
             .collect();
-        // Rounded up to a millisecond: a shorter wait would spin.
+        // Add a millisecond, because the timeout is rounded down and too short a wait would spin.
         let patience = patience.saturating_add(Duration::from_millis(1));
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         match poll(&mut sockets, timeout) {
@@ -122,7 +122,7 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Reads all waiting datagrams. Returns whether one was about us, or some were lost.
+/// Reads all pending datagrams. Returns whether one concerned the target, or some were lost.
 fn drain(socket: &Socket, buffer: &mut [u8], mut about: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut stirred = false;
     loop {
@@ -134,14 +134,14 @@ fn drain(socket: &Socket, buffer: &mut [u8], mut about: impl FnMut(&[u8]) -> boo
             Ok(length) => stirred |= buffer.get(..length).is_some_and(&mut about),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(stirred),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The kernel dropped notifications: assume that one was about us.
+            // The kernel dropped notifications: assume that one of them concerned the target.
             Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => stirred = true,
             Err(error) => return Err(error),
         }
     }
 }
 
-/// The pace at which the reconciler is woken: at once, then at most once in [`PACE`].
+/// The rate at which the reconciler is woken: immediately the first time, then at most once per [`PACE`].
 #[derive(Debug, Default)]
 struct Pace {
     stirred: bool,
@@ -166,7 +166,7 @@ impl Pace {
     }
 }
 
-/// Returns whether a datagram of route netlink is about the target.
+/// Returns whether a route netlink datagram concerns the target.
 fn is_about(target: &Target, mut datagram: &[u8]) -> bool {
     while let Some(length) = message_length(datagram) {
         let Some(message) = datagram.get(..length) else {
@@ -219,8 +219,8 @@ fn is_our_route(target: &Target, route: &RouteMessage) -> bool {
         && target.index.is_some_and(over)
 }
 
-/// Returns whether a datagram of nftables names our table. Other tables may change often, so none is
-/// parsed.
+/// Returns whether an nftables datagram names the agent's table. Other tables may change often, so datagrams are
+/// searched without being parsed.
 fn names_our_table(target: &Target, datagram: &[u8]) -> bool {
     let mut name = host::table(&target.name).into_bytes();
     name.push(0);

@@ -1,4 +1,4 @@
-//! Tests of the selection of notifications, and of the pace.
+//! Tests of the selection of notifications, and of the rate of wake-ups.
 
 use netlink_packet_core::NetlinkHeader;
 use rtnetlink::packet_route::address::AddressMessage;
@@ -86,7 +86,7 @@ fn the_first_word_wakes_at_once_and_many_wake_once_a_second() {
     assert_eq!(pace.patience(start), None);
     assert!(!pace.take(start));
     pace.stirred = true;
-    assert!(pace.take(start), "at once");
+    assert!(pace.take(start), "immediately");
     let mut woken = 0;
     for tenth in 1..=30 {
         pace.stirred = true;
@@ -95,5 +95,9 @@ fn the_first_word_wakes_at_once_and_many_wake_once_a_second() {
     assert_eq!(woken, 3);
     pace.stirred = true;
     let left = pace.patience(start + Duration::from_millis(3_400)).unwrap();
-    assert_eq!(left, Duration::from_millis(600), "what comes in between is not lost");
+    assert_eq!(
+        left,
+        Duration::from_millis(600),
+        "an event during the interval is not lost"
+    );
 }

@@ -1,7 +1,7 @@
 //! The desired interface and host, derived from the plane's state.
 //!
-//! Owns the conversion to the device's terms. The goal of a single peer is `peers::goal`'s. It must not
-//! talk to the kernel.
+//! Owns the conversion into the device's types. The goal of a single peer belongs to `peers::goal`. It must not
+//! communicate with the kernel.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::host::{Host, Spec};
 use crate::secrets::Secrets;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// The desired settings of these peers, and the reasons for those that cannot be set up.
+    /// Returns the desired settings of these peers, and the reasons for those that cannot be set up.
     pub(super) fn desired_peers<'a>(
         &mut self,
         state: &State,
@@ -61,11 +61,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 pub(crate) struct DesiredHost {
     pub(crate) device: DesiredDevice,
     pub(crate) spec: Spec,
-    /// Peers with an unknown goal, with the reason: whatever is on the interface stays.
+    /// The peers with an unknown goal and the reason. Such a peer is left on the interface as it is.
     pub(crate) unknown: BTreeMap<PublicKey, String>,
 }
 
-/// The desired state at `now`.
+/// Returns the desired state at `now`.
 pub(crate) fn desired_host(secrets: &Secrets, server: &ServerId, recorded: &Recorded, now: Timestamp) -> DesiredHost {
     let Recorded {
         incarnation: _,

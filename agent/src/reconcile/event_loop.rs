@@ -1,6 +1,6 @@
 //! The reconciler's event loop.
 //!
-//! Owns the inbox, the timers (the next expiry, a cache that could not be written) and the publication of
+//! Owns the inbox, the timers (the next expiry, and the retry of a failed cache write) and the publication of
 //! outcomes. It must not decide what is desired.
 
 use std::time::Duration;
@@ -15,19 +15,19 @@ use super::{Handle, Input, Position, Reading, Reconciler, Verdict};
 use crate::desired::ChangeScope;
 use crate::host::Host;
 
-/// The wait before a cache that could not be written is tried again.
+/// The wait before a failed write of the cache is retried.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
-/// The interface is compared at least this often, however rare the reports; a clock that jumps is
-/// noticed by then.
+/// The maximum interval between comparisons of the interface, however rare the reports are. A jump of the clock
+/// is noticed within this time.
 const ROUND_INTERVAL: Duration = Duration::from_secs(30);
-/// The same, while the interface is not as it should be.
+/// The same interval while the interface differs from the desired state.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 fn position_of<B: Backend, H: Host>(reconciler: &Reconciler<B, H>) -> Position {
     reconciler.state().map(|state| (state.incarnation, state.revision))
 }
 
-/// The loop around a reconciler.
+/// The event loop around a reconciler.
 pub struct EventLoop<B, H> {
     reconciler: Reconciler<B, H>,
     clock: Clock,
@@ -39,14 +39,14 @@ pub struct EventLoop<B, H> {
     rounded: Instant,
 }
 
-/// The reason for a turn of the loop.
+/// The reason for an iteration of the loop.
 pub(super) enum Wakeup {
     Input(Input),
     Timer,
 }
 
 impl<B: Backend, H: Host> EventLoop<B, H> {
-    /// A loop that does nothing yet. `clock` is what peers expire by.
+    /// Creates a loop that has not started yet. `clock` determines when peers expire.
     pub fn new(reconciler: Reconciler<B, H>, clock: Clock) -> (Self, Handle) {
         let (sender, inbox) = unbounded_channel();
         let (verdict, verdicts) = watch::channel(reconciler.verdict().clone());
@@ -73,7 +73,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         (turns, handle)
     }
 
-    /// Runs as a task among others, for a backend and a host that neither block nor wait.
+    /// Runs the loop as an asynchronous task, for a backend and a host whose calls do not block.
     pub async fn run(mut self, ready: oneshot::Sender<()>) {
         self.begin(ready);
         while let Some(next) = self.wait_for_wakeup().await {
@@ -84,11 +84,11 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
 
     pub(super) fn begin(&mut self, ready: oneshot::Sender<()>) {
         self.round(self.clock.now());
-        // Nobody may wait for it.
+        // The receiver may have been dropped.
         let _ = ready.send(());
     }
 
-    /// Waits for something to do; `None` when this is the end.
+    /// Waits for an input or a timer; returns `None` if the loop must end.
     pub(super) async fn wait_for_wakeup(&mut self) -> Option<Wakeup> {
         match timeout(self.patience(), self.inbox.recv()).await {
             Ok(Some(Input::Stop) | None) => None,
@@ -124,7 +124,8 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         self.publish();
     }
 
-    /// The time until the next regular comparison: sooner if something is not as it should be.
+    /// Returns the time until the next regular comparison, which is shorter if the interface differs from the
+    /// desired state.
     fn until_round(&self) -> Duration {
         let interval = match self.reconciler.verdict().interface_failed {
             Some(_) => RETRY_INTERVAL,
@@ -133,7 +134,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         interval.saturating_sub(self.rounded.elapsed())
     }
 
-    /// The time until the cache is tried again; none if it was written.
+    /// Returns the time until the cache is written again; `None` if the last write succeeded.
     fn until_save(&self) -> Option<Duration> {
         let left = || SAVE_RETRY.saturating_sub(self.tried.elapsed());
         self.reconciler.cache_is_behind().then(left)
@@ -157,7 +158,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
                 if taken.as_ref().is_ok_and(|touched| *touched != ChangeScope::Nothing) {
                     self.tried = Instant::now();
                 }
-                // The poll may be gone; the next one asks again.
+                // The poll may have ended; the next one requests the state again.
                 let _ = done.send(taken.map(drop));
             }
             Input::Inspect { reading } => {
@@ -166,7 +167,8 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
                 let _ = reading.send(shown);
             }
             Input::CountersAcknowledged { sequence } => {
-                // A crash before this is written sends the batch again, and it counts once.
+                // If a crash precedes the next write of the file, the batch is sent again, and the plane counts
+                // it once.
                 self.reconciler.counters().acknowledge(sequence);
             }
             Input::ReportDelivered => self.reconciler.counters().reported(self.clock.now()),
@@ -200,7 +202,7 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         reading.counters = self.reconciler.counters().batch();
         reading.backlog = self.reconciler.counters().has_backlog();
         if self.reconciler.counters().is_unsaved() && !self.reconciler.save_counters() {
-            // Otherwise it would be counted again after a crash.
+            // Otherwise the transfers would be counted again after a crash.
             reading.counters = None;
             reading.backlog = false;
         }
@@ -222,9 +224,9 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
         self.position.send_replace(position_of(&self.reconciler));
     }
 
-    /// The time until something needs to be done.
+    /// Returns the time until the next timer.
     fn patience(&self) -> Duration {
-        // The clock is cut to seconds: the last one is waited out in small steps.
+        // The clock is truncated to seconds, so the last second is waited in small steps.
         let before = |end: Timestamp| end.since(self.clock.now()).saturating_sub(Duration::from_secs(1));
         let expiry = self.reconciler.next_expiry().map(before);
         let expiry = expiry.map(|left| left.max(Duration::from_millis(100)));

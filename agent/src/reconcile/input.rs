@@ -1,6 +1,6 @@
 //! The messages between the reconciler's event loop and the rest of the agent.
 //!
-//! Plain data.
+//! Owns the types of the messages, which are plain data. It must not contain logic.
 
 use std::time::Duration;
 
@@ -18,43 +18,43 @@ use crate::metrics::Metrics;
 
 /// A message to the event loop.
 pub enum Input {
-    /// An answer of the plane.
+    /// An answer from the plane.
     Desired {
-        /// The server it is for.
+        /// The server that the answer concerns.
         server: ServerId,
         /// The answer.
         desired: Box<Desired>,
-        /// The state that it builds on.
+        /// The state on which the answer builds.
         base: Base,
-        /// Receives the outcome once the answer was carried out.
+        /// Receives the outcome once the answer has been applied.
         done: oneshot::Sender<Result<(), StepError>>,
     },
-    /// Compare everything, and report the outcome.
+    /// A request to compare everything and return a reading.
     Inspect {
-        /// Receives the outcome.
+        /// Receives the reading.
         reading: oneshot::Sender<Reading>,
     },
     /// The plane has counted this batch.
     CountersAcknowledged {
-        /// Its number.
+        /// The sequence number of the batch.
         sequence: u64,
     },
-    /// A report was delivered.
+    /// A report has been delivered.
     ReportDelivered,
-    /// No report was delivered.
+    /// A report has not been delivered.
     ReportLost {
         /// The time of the inspection for the report.
         at: Timestamp,
-        /// The round trip measured meanwhile, milliseconds.
+        /// The round trip measured for the report, in milliseconds.
         ping_ms: Option<f64>,
         /// The time until the next attempt.
         next: Duration,
     },
-    /// The plane's side of the drift reports.
+    /// A message from the plane that concerns drift reports.
     DriftReceipt(DriftReceipt),
-    /// Something happened to the interface: compare everything.
+    /// The interface has changed: compare everything.
     InterfaceChanged,
-    /// Leave everything as it is and end.
+    /// A request to stop and leave everything as it is.
     Stop,
 }
 
@@ -63,33 +63,33 @@ pub enum Input {
 pub struct Reading {
     /// The time of the inspection.
     pub at: Timestamp,
-    /// Peers that should be on the interface and are.
+    /// The number of desired peers that are on the interface.
     pub peers: u64,
-    /// Bytes received, as the interface counts.
+    /// The bytes received, according to the interface's counters.
     pub transfer_rx: u64,
-    /// Bytes sent, as the interface counts.
+    /// The bytes sent, according to the interface's counters.
     pub transfer_tx: u64,
     /// The batch that the plane should count.
     pub counters: Option<Batch>,
-    /// More samples wait than the batch carries.
+    /// True if there are more samples than the batch carries.
     pub backlog: bool,
-    /// `host:port` to measure instead of the plane.
+    /// The target whose round trip is measured instead of the plane's.
     pub ping_target: Option<wgctl::address::Endpoint>,
 }
 
-/// The start of the next poll: incarnation and revision of the current state.
+/// The position from which the next poll starts: the incarnation and revision of the current state.
 pub type Position = Option<(Incarnation, u64)>;
 
-/// The event loop, as other tasks see it.
+/// A handle through which other tasks use the event loop.
 #[derive(Clone)]
 pub struct Handle {
-    /// Its inbox.
+    /// The inbox of the event loop.
     pub inbox: UnboundedSender<Input>,
-    /// The verdict, whenever it changes.
+    /// The latest verdict.
     pub verdict: watch::Receiver<Verdict>,
-    /// The start of the next poll.
+    /// The position from which the next poll starts.
     pub position: watch::Receiver<Position>,
-    /// The drift report for the plane.
+    /// The drift report to send to the plane.
     pub reports: watch::Receiver<Option<DriftReport>>,
     /// The interface to watch.
     pub target: watch::Receiver<Option<Target>>,

@@ -1,7 +1,7 @@
-//! The ownership of the interface, and its readings.
+//! The ownership of the interface, and the reading of its state.
 //!
-//! Owns the decision whether an interface may be used, and the counting of every reading. It must not
-//! change peers.
+//! Owns the decision whether an interface may be used, and the counting of the transfers in every reading. It
+//! must not change peers.
 
 use wgctl::device::{Backend, Device, Error};
 use wgctl::drift::DriftPolicy;
@@ -16,23 +16,28 @@ use crate::desired::State;
 use crate::drift::Side;
 use crate::host::Host;
 
-/// Up to so many peers the interface is read before a change takes some away, for their last
-/// bytes. With more, the change would wait for what exists instead of costing what changed; the
-/// bytes since the last look go uncounted.
+/// The maximum number of peers for which the interface is read before a change removes some of them, to count
+/// their last transfers. With more peers, the cost of the change would depend on all peers instead of the changed
+/// ones; the transfers since the last reading are not counted then.
 const COUNTED_FIRST: usize = 4096;
 
 /// An interface that may be used.
-pub(super) struct Fresh {
-    /// As it is.
+pub(super) struct UsableInterface {
+    /// The present state of the interface.
     pub(super) device: Device,
-    /// The agent never configured it before.
+    /// True if the agent has not configured the interface before.
     pub(super) new: bool,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// The interface, created if there is none. An error if it belongs to somebody else, or was deleted under
-    /// the drift policy `report`.
-    pub(super) fn ours(&mut self, state: &State, before: &Baseline<Device>, now: Timestamp) -> Result<Fresh, Error> {
+    /// Returns the interface, which is created if there is none. Returns an error if the interface belongs to
+    /// others, or has been deleted under the drift policy `report`.
+    pub(super) fn ours(
+        &mut self,
+        state: &State,
+        before: &Baseline<Device>,
+        now: Timestamp,
+    ) -> Result<UsableInterface, Error> {
         let name = &state.interface.name;
         let index = self.host.index(name)?;
         let enforced = state.interface.drift == DriftPolicy::Enforce;
@@ -47,11 +52,12 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let same = index.is_some() && index == self.link;
         let replaced = index.is_some() && self.link.is_some() && !same;
         if made || replaced {
-            // Before its first reading, which counts what it shows.
+            // This must precede the first reading, which counts the transfers that it shows.
             self.counters.interface_is_new();
         }
         let device = self.present(state)?;
-        // Without a key it carries no traffic. With peers, none of them ours, somebody else uses it.
+        // An interface without a key carries no traffic. If it has peers and none of them is recorded, others use
+        // it.
         let peers_of_ours = device.peers.keys().any(|key| self.index.owner(key).is_some());
         let unused = device.private_key.is_none() && device.peers.is_empty();
         if !(unused || same || peers_of_ours || self.has_our_key(&device)) {
@@ -62,21 +68,21 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         self.ledger.retain_only(Side::Link, &[].into());
         if made {
-            tracing::info!(interface = %name, "made the interface");
+            tracing::info!(interface = %name, "created the interface");
             self.ledger.forget(|_, _| true);
         }
         let new = made || (enforced && replaced) || (self.link.is_none() && unused);
         if new {
             self.host_left = Baseline::Unknown;
         }
-        Ok(Fresh { device, new })
+        Ok(UsableInterface { device, new })
     }
 
     fn has_our_key(&self, device: &Device) -> bool {
         device.private_key.as_ref() == Some(self.secrets.private_key())
     }
 
-    /// The interface as it is; an error if there is none.
+    /// Returns the present state of the interface; an error if there is none.
     pub(super) fn present(&mut self, state: &State) -> Result<Device, Error> {
         let missing = match self.link_by {
             LinkBy::Us => Error::NoInterface,
@@ -97,7 +103,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         Ok(device)
     }
 
-    /// The last dump that shows a peer before it goes is the last chance to count it.
+    /// Reads the interface before `desired` removes peers, because this is the last opportunity to count their
+    /// transfers.
     pub(super) fn count_before(&mut self, desired: &Desired, now: Timestamp) {
         let many = |actual: &Device| actual.peers.len() > COUNTED_FIRST;
         if self.actual.as_ref().is_some_and(many) {
@@ -105,8 +112,9 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         let Some(state) = self.state.take() else { return };
         if takes_away(&state, desired, now) {
-            // The next round reports an interface that is unreadable, gone, or has another key. Nothing
-            // else of it is noted: what others changed would pass for what was left.
+            // The next round reports an interface that is unreadable, deleted, or has a different key. Nothing
+            // else of this reading is stored: changes made by others would be mistaken for the state in which the
+            // agent left the interface.
             let read = self.read(&state).unwrap_or_default();
             if !read.is_some_and(|device| self.has_our_key(&device))
                 && let Some(left) = self.actual.take()
@@ -122,8 +130,8 @@ fn somebody_elses(name: &InterfaceName) -> Error {
     Error::Refused {
         what: format!("using {name}"),
         message:
-            "it is a WireGuard interface that somebody else made (its private key is another), and is left alone: \
-                  remove it, or give the server record another interface"
+            "it is a WireGuard interface that others created (its private key is different), and is left as it is: \
+                  remove it, or set another interface in the server's record"
                 .to_owned(),
         errno: 0,
     }
@@ -132,15 +140,16 @@ fn somebody_elses(name: &InterfaceName) -> Error {
 fn only_reported(name: &InterfaceName) -> Error {
     Error::Refused {
         what: format!("using {name}"),
-        message: "it was deleted by others, and what they change is only reported: make it again, or set the server's \
+        message:
+            "it has been deleted by others, whose changes are only reported: create it again, or set the server's \
                   drift policy to enforce"
-            .to_owned(),
+                .to_owned(),
         errno: 0,
     }
 }
 
-/// Returns whether a message removes peers or their keys, or lets them expire at once. A snapshot does
-/// not matter: the round after it reads first.
+/// Returns whether a message removes peers, changes their keys, or makes them expire immediately. A snapshot
+/// needs no check, because the round after it reads the interface first.
 fn takes_away(state: &State, desired: &Desired, now: Timestamp) -> bool {
     let (upsert, remove) = match &desired.change {
         Change::Delta {

@@ -1,7 +1,7 @@
-//! The owner of one interface: its state, and the step from one answer of the plane to the next.
+//! The reconciler of one interface: its state, and the step from one answer of the plane to the next.
 //!
-//! Owns the desired state, the last known actual one, and in which order an answer is written down
-//! and carried out. It must not wait or dial: the event loop feeds it.
+//! Owns the desired state, the last known actual state, and the order in which an answer is stored and applied.
+//! It must not wait or dial: the event loop supplies its input.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use crate::host::{Host, HostState};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 
-/// The maker of the link.
+/// The party that creates the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkBy {
-    /// We do.
+    /// The agent creates the link.
     Us,
-    /// A userspace process that others start.
+    /// A userspace process that is started by others creates the link.
     Others,
 }
 
-/// The owner of one interface.
+/// The reconciler of one interface.
 pub struct Reconciler<B, H> {
     pub(super) backend: B,
     pub(super) host: H,
@@ -44,15 +44,16 @@ pub struct Reconciler<B, H> {
     pub(super) state: Option<State>,
     pub(super) index: Index,
     pub(super) opened: PresharedKeyCache,
-    /// As last read, with what was sent since; `None` before the first reading and after an error.
+    /// The interface as last read, updated with the changes sent since; `None` before the first reading and after
+    /// an error.
     pub(super) actual: Option<Device>,
-    /// The state in which it was left, where `actual` is none.
+    /// The state in which the agent left the interface, used if `actual` is `None`.
     pub(super) remembered: Baseline<Device>,
-    /// The state in which the host side was left.
+    /// The state in which the agent left the host side.
     pub(super) host_left: Baseline<HostState>,
-    /// The index of the link that was ours in this run.
+    /// The index of the link that the agent has used in this run.
     pub(super) link: Option<u32>,
-    /// The record had an MTU, and has none now.
+    /// True if the record had an MTU and has none now.
     pub(super) mtu_was_set: bool,
     pub(super) verdict: Verdict,
     pub(super) counters: Counters,
@@ -64,7 +65,8 @@ pub struct Reconciler<B, H> {
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// An owner of what `folder` remembers; the cached state is taken up, nothing is sent yet.
+    /// Creates a reconciler with the state stored in `folder`. The cached state is loaded, but nothing is sent
+    /// yet.
     pub fn new(backend: B, host: H, link_by: LinkBy, secrets: Arc<Secrets>, folder: PathBuf) -> Self {
         let (cache, cached) = Cache::open(&folder);
         let state = cached.unwrap_or_else(|error| {
@@ -109,44 +111,44 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// The desired state, once known.
+    /// Returns the desired state, once it is known.
     pub const fn state(&self) -> Option<&State> {
         self.state.as_ref()
     }
 
-    /// The verdict on it.
+    /// Returns the verdict on the desired state.
     pub const fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// The time at which the next peer expires.
+    /// Returns the time at which the next peer expires.
     pub const fn next_expiry(&self) -> Option<Timestamp> {
         self.next_expiry
     }
 
-    /// The counters for the plane.
+    /// Returns the counters for the plane.
     pub const fn counters(&mut self) -> &mut Counters {
         &mut self.counters
     }
 
-    /// The agent's metrics.
+    /// Returns the agent's metrics.
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Shows the counters in the metrics.
+    /// Copies the counters to the metrics.
     pub fn note_counters(&self) {
         self.metrics.counted(self.counters.total(), self.counters.waiting());
     }
 
-    /// Notes drift that is repaired.
+    /// Records drift that has been repaired.
     pub(super) fn drift_is_repaired(&mut self, found: Finding, now: Timestamp) {
         self.note_found(&found);
         self.metrics.drift_repaired(found.id.kind);
         self.ledger.add_repaired(found, now);
     }
 
-    /// Notes drift that stays for now.
+    /// Records drift that remains for now.
     pub(super) fn drift_stands(&mut self, found: Finding, now: Timestamp) {
         self.note_found(&found);
         self.ledger.add_standing(found, now);
@@ -158,7 +160,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Shows the verdict in the metrics.
+    /// Copies the verdict to the metrics.
     pub(super) fn note_verdict(&self) {
         let desired = self.state.as_ref().map_or(0, |state| state.revision);
         let failing = self.verdict.failed.len();
@@ -166,17 +168,17 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.metrics.drift_stands(self.ledger.standing().count());
     }
 
-    /// The drift report for the plane, whenever there is one.
+    /// Returns the channel that carries the drift report for the plane.
     pub fn reports(&self) -> watch::Receiver<Option<DriftReport>> {
         self.reports.subscribe()
     }
 
-    /// The interface to watch, once known.
+    /// Returns the channel that carries the interface to watch, once it is known.
     pub fn target(&self) -> watch::Receiver<Option<Target>> {
         self.target.subscribe()
     }
 
-    /// Takes note of the plane's side of the drift reports.
+    /// Processes a message from the plane that concerns drift reports.
     pub fn take_drift_receipt(&mut self, told: DriftReceipt) {
         match told {
             DriftReceipt::PlaneConnected => self.ledger.tell_again(),
@@ -188,8 +190,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
     pub(super) fn publish_drift(&mut self) {
         let mut report = self.ledger.report();
         if let Err(error) = self.ledger.save(&self.folder) {
-            tracing::error!("{}: drift.json is not saved: {error}", self.folder.display());
-            // After a crash its number would be another's.
+            tracing::error!("{}: drift.json cannot be saved: {error}", self.folder.display());
+            // After a crash, another report would be sent with the same number.
             report = None;
         }
         self.reports.send_if_modified(|published| {
@@ -206,8 +208,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }));
     }
 
-    /// Takes one answer of the plane and carries it out. It is written to the cache first: whatever is
-    /// confirmed must survive a power cut, even without a plane.
+    /// Takes one answer from the plane and applies it. It is written to the cache first: everything that is
+    /// confirmed must survive a power failure, even without a plane.
     pub fn take(
         &mut self,
         server: &ServerId,
@@ -237,8 +239,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         self.publish_drift();
         let outcome = match self.verdict.is_clean() {
-            true => "carried out",
-            false => "taken in, though not all is as it should be",
+            true => "applied",
+            false => "applied, but with failures",
         };
         for request_id in causes {
             tracing::info!(%request_id, "revision {revision} is {outcome}");
@@ -253,18 +255,18 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Writes the change to the cache. A failing disk does not keep it from the kernel: a removed peer must
-    /// lose its access.
+    /// Writes the change to the cache. A failing disk does not prevent the change from being applied: a removed
+    /// peer must lose its access.
     pub(super) fn write_down(&mut self, delta: Option<&Delta>) {
         let Some(state) = &self.state else { return };
         let written = self.cache.write(state, delta);
         self.metrics.cached(written.is_ok());
         if let Err(error) = written {
-            tracing::error!("the state is not cached, a boot without a plane would not have it: {error}");
+            tracing::error!("the state cannot be cached and would be missing at a boot without a plane: {error}");
         }
     }
 
-    /// Returns whether the cache is older than the state because it could not be written.
+    /// Returns whether the cache is older than the state because a write failed.
     pub const fn cache_is_behind(&self) -> bool {
         self.cache.is_behind()
     }
@@ -274,28 +276,28 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.write_down(None);
     }
 
-    /// Writes the counters. Returns whether that succeeded.
+    /// Writes the counters. Returns whether the write succeeded.
     pub fn save_counters(&mut self) -> bool {
         let saved = self.counters.save(&self.folder, uptime());
         if let Err(error) = &saved {
-            tracing::error!("{}: the counters are not saved: {error}", self.folder.display());
+            tracing::error!("{}: the counters cannot be saved: {error}", self.folder.display());
         }
         saved.is_ok()
     }
 }
 
-/// The counters in `folder`. `is_known` is whether this host was set up before.
+/// Returns the counters stored in `folder`. `is_known` is true if this host has been set up before.
 fn counters(folder: &Path, is_known: bool) -> Counters {
     let lost = |why: String| {
         tracing::error!(
-            "{}: counters.json {why}: counting starts again, from the kernel's present numbers",
+            "{}: counters.json {why}: counting starts again, from the kernel's present values",
             folder.display()
         );
         Counters::resumed()
     };
     match Counters::load(folder, uptime()) {
         Ok(Some(counters)) => counters,
-        Ok(None) if is_known => lost("is gone".to_owned()),
+        Ok(None) if is_known => lost("is missing".to_owned()),
         Ok(None) => Counters::default(),
         Err(error) => lost(format!("cannot be read ({error})")),
     }

@@ -1,7 +1,7 @@
-//! A whole round: the interface is read, and made to agree with the desired state.
+//! A full round: reads the interface and makes it agree with the desired state.
 //!
-//! Owns the order in which changes are sent. `drift::repair` decides which differences are left alone. It
-//! must not decide what is desired.
+//! Owns the order in which changes are sent. It must not decide what is desired, or which differences are left as
+//! they are: that belongs to `drift::repair`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -22,8 +22,8 @@ use crate::drift::Side;
 use crate::host::{Host, Spec};
 use crate::metrics::ComparisonScope;
 
-/// The MTU that the kernel gives a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`):
-/// an Ethernet frame's payload without what the tunnel adds over IPv6.
+/// The MTU that the kernel assigns to a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`): the
+/// payload of an Ethernet frame less the overhead of the tunnel over IPv6.
 const DEFAULT_MTU: u16 = 1420;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
@@ -50,10 +50,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
                 self.verdict.interface_failed = trouble;
             }
             Err((before, error)) => {
-                // What was sent is as recorded, and so no drift; the rest was left as it was.
+                // The changes that were sent match the record and are therefore not drift; the rest is as it was
+                // left before.
                 self.remembered = before;
-                // Gone, or not ours to use: nothing of any revision is there. A conversation that
-                // failed says nothing about what is there.
+                // Either the interface does not exist or must not be used, so no revision is applied. A failed
+                // exchange with the kernel, however, says nothing about the state of the interface.
                 if !matches!(error, Error::Io { .. } | Error::Protocol { .. }) {
                     self.verdict.revision = 0;
                 }
@@ -70,7 +71,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.note_verdict();
     }
 
-    /// Notes the peers on the interface, and their latest handshake.
+    /// Copies the number of peers on the interface and their latest handshake to the metrics.
     fn note_seen(&self, state: &State) {
         let Some(actual) = &self.actual else { return };
         let there = |peer: &&Peer| actual.peers.contains_key(&peer.public_key);
@@ -79,7 +80,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.metrics.seen(count as u64, latest);
     }
 
-    /// Returns the failures of the interface's own settings; peers are applied all the same.
+    /// Applies the state. Returns the failures of the interface's own settings, which do not prevent peers from
+    /// being applied.
     fn carry_out(
         &mut self,
         state: &State,
@@ -112,7 +114,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             let owner = |key: &PublicKey| reconciler.index.owner(key);
             detection::device(name, &desired, &actual, &Baseline::Unknown, owner)
         });
-        // What was known to be impossible keeps its reason.
+        // Peers that could not be set up keep their original reason.
         let mut differing = reasons(&desired, &actual, &refused, |key| self.index.owner(key));
         differing.append(&mut failed);
         if state.interface.drift == DriftPolicy::Report {
@@ -127,8 +129,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
     /// Sends the settings of the interface in `plan`. Returns the failures.
     fn send_settings(&mut self, name: &InterfaceName, mut plan: Plan) -> Vec<String> {
-        // The key alone and first: it makes the interface ours, and a port that is in use ends a message
-        // before its key is accepted.
+        // The key is sent first and in a message of its own. It marks the interface as the agent's, and a port
+        // that is in use would end a combined message before the key is accepted.
         let key = Plan {
             private_key: plan.private_key.take(),
             ..Plan::default()
@@ -193,7 +195,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let there = |id: &PeerId| !state.peers.get(id).is_some_and(expired);
         let spec = Spec::of(&state.interface, self.index.routes(there));
         Spec {
-            // An MTU that we set is taken back; any other is left as it is.
+            // An MTU that the agent has set is reset to the default; any other is left as it is.
             mtu: spec.mtu.or(self.mtu_was_set.then_some(DEFAULT_MTU)),
             ..spec
         }

@@ -1,6 +1,6 @@
-//! The thread that the reconciler runs on: kernel calls block, so they have one of their own.
+//! The thread on which the reconciler runs: kernel calls block, so they need a separate thread.
 //!
-//! Owns the thread and the watchdog's signs of life. It must not decide what the loop does.
+//! Owns the thread and the calls to the watchdog. It must not decide what the loop does.
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use super::reconciler::Reconciler;
 use super::watchdog::Watchdog;
 use crate::host::Host;
 
-/// Starts the thread. The cached state is carried out first, and `ready` notified after that.
+/// Starts the thread. The cached state is applied first, and then `ready` is notified.
 pub fn spawn<B, H>(
     reconciler: Reconciler<B, H>,
     clock: Clock,
@@ -31,12 +31,12 @@ where
             let mut watchdog = Watchdog::new();
             turns.begin(ready);
             watchdog.alive();
-            // Wake-ups are handled outside of the runtime: they block, some of them on a runtime of their own.
+            // Wake-ups are handled outside the runtime: they block, and some of them block on another runtime.
             loop {
                 match timer.block_on(async { timeout(watchdog.interval(), turns.wait_for_wakeup()).await }) {
                     Ok(Some(next)) => turns.take(next),
                     Ok(None) => break,
-                    // Nothing to do except a sign of life.
+                    // Only a keep-alive notification is due.
                     Err(_) => {}
                 }
                 watchdog.alive();

@@ -1,6 +1,6 @@
-//! The verdict on a revision: what is applied, and what is not and why.
+//! The verdict on a revision: what has been applied, what has not, and why.
 //!
-//! Owns the reasons that go to the plane. Pure.
+//! Owns the reasons that are sent to the plane. It must not perform I/O.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ use super::peers::difference::PeerDifference;
 use crate::desired::State;
 use crate::drift::Id;
 
-/// The outcome of carrying out a state.
+/// The outcome of applying a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The life of the database that `revision` is of; none before there was a state.
+    /// The incarnation of the database to which `revision` belongs; `None` before there is a state.
     pub incarnation: Option<Incarnation>,
-    /// The revision that is in the kernel, except for `failed`; 0 for none.
+    /// The revision that is in the kernel, except for `failed`; 0 if there is none.
     pub revision: u64,
-    /// Peers that are not as they should be.
+    /// The peers that differ from the desired state, with the reasons.
     pub failed: BTreeMap<PeerId, String>,
-    /// The reason why the interface is not as it should be.
+    /// The reason why the interface differs from the desired state.
     pub interface_failed: Option<String>,
 }
 
 impl Verdict {
-    /// Nothing of this state was carried out yet.
+    /// Returns the initial verdict on a state of which nothing has been applied yet.
     pub(super) fn of(state: Option<&State>) -> Self {
         Self {
             incarnation: state.map(|state| state.incarnation),
@@ -38,21 +38,21 @@ impl Verdict {
         }
     }
 
-    /// Prepares for carrying out a state. A verdict on another incarnation, or on a later revision of this
-    /// one, does not apply to it.
+    /// Prepares for applying a state. A verdict on another incarnation, or on a later revision of the same one,
+    /// is discarded.
     pub(super) fn begin(&mut self, state: &State) {
         if self.incarnation != Some(state.incarnation) || self.revision > state.revision {
             *self = Self::of(Some(state));
         }
     }
 
-    /// Returns whether everything is as it should be.
+    /// Returns whether the interface and all peers are in the desired state.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty() && self.interface_failed.is_none()
     }
 
-    /// Returns whether only the revision differs.
+    /// Returns whether the failures are equal, whatever the revisions are.
     pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
         let Self {
             incarnation: _,
@@ -63,7 +63,7 @@ impl Verdict {
         (failed, interface_failed) == (&other.failed, &other.interface_failed)
     }
 
-    /// Writes it to the log; called when it has changed.
+    /// Writes the verdict to the log. Called when the verdict has changed.
     pub(super) fn log(&self) {
         if let Some(reason) = &self.interface_failed {
             tracing::error!("the interface is not as it should be: {reason}");
@@ -77,7 +77,7 @@ impl Verdict {
         }
     }
 
-    /// The message to the plane; none before there was a state.
+    /// Returns the message to the plane; `None` before there is a state.
     #[must_use]
     pub fn message(&self) -> Option<Applied> {
         let failure = |(peer, reason): (&PeerId, &String)| Failure {
@@ -99,7 +99,7 @@ impl Verdict {
     }
 }
 
-/// The peers that are left as others changed them.
+/// Returns the peers that are left as others changed them, with reasons.
 pub(super) fn only_reported<'a>(
     standing: impl Iterator<Item = (&'a Id, &'a Drift)>,
 ) -> impl Iterator<Item = (PeerId, String)> {
@@ -112,7 +112,7 @@ pub(super) fn only_reported<'a>(
     })
 }
 
-/// The peers that are not as they should be, with reasons; `refused` has the kernel's.
+/// Returns the peers that differ from the desired state, with reasons; `refused` contains the kernel's reasons.
 pub(super) fn reasons(
     desired: &DesiredDevice,
     actual: &Device,
@@ -125,7 +125,7 @@ pub(super) fn reasons(
         (None, _) => false,
     };
     let reason = |key: &PublicKey| {
-        let unsaid = || "the kernel accepted it but does not show it as it should be: it is tried again".to_owned();
+        let unsaid = || "the kernel accepted the peer but reports other settings: it will be tried again".to_owned();
         refused.get(key).cloned().unwrap_or_else(unsaid)
     };
     let wrong = desired.peers.keys().filter(|key| differs(key));
@@ -160,7 +160,7 @@ mod tests {
         let whole = Peer {
             allowed_ips: networks(),
             persistent_keepalive: 25,
-            // Nobody's doing.
+            // These fields are not settings.
             rx_bytes: 7,
             endpoint: "192.0.2.1:5000".parse().ok(),
             ..Peer::default()

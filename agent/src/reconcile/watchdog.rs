@@ -1,12 +1,13 @@
-//! Signs of life for the service manager (`WatchdogSec=`, sd_watchdog_enabled(3)).
+//! Keep-alive notifications for the service manager (`WatchdogSec=`, sd_watchdog_enabled(3)).
 //!
-//! Owns how often one is sent. The caller decides when the agent is alive.
+//! Owns the interval between notifications. It must not decide whether the agent is alive: that belongs to the
+//! caller.
 
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// Sends signs of life, if the service manager waits for them.
+/// Sends keep-alive notifications, if the service manager expects them.
 pub(crate) struct Watchdog {
     every: Option<Duration>,
     last: Option<Instant>,
@@ -21,16 +22,16 @@ impl Watchdog {
         }
     }
 
-    /// The longest time without a sign of life.
+    /// Returns the maximum time between notifications.
     pub(crate) fn interval(&self) -> Duration {
         self.every.unwrap_or(Duration::from_secs(3600))
     }
 
-    /// Sends a sign of life, unless one was sent a moment ago.
+    /// Sends a keep-alive notification, unless one was sent less than an interval ago.
     pub(crate) fn alive(&mut self) {
         let recently = |every| self.last.is_some_and(|last| last.elapsed() < every);
         if self.every.is_some_and(|every| !recently(every)) {
-            // The next one may get through.
+            // If this fails, the next notification may succeed.
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
             self.last = Some(Instant::now());
         }

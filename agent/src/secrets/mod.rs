@@ -1,7 +1,7 @@
-//! The host's secrets: its WireGuard key, and the key under which devices' keys are sealed.
+//! The host's secrets: its WireGuard key, and the key with which the devices' keys are sealed.
 //!
-//! Owns `wireguard.key` and `seal.key` in the state folder, prekeys, sealing and opening. Secrets are
-//! created once. A missing or unreadable one is an error, never a reason to create another: every device
+//! Owns `wireguard.key` and `seal.key` in the state directory, the prekeys, and sealing and opening. Each secret
+//! is created once. It must not replace a missing or unreadable secret: that is an error, because every device
 //! would need a new configuration.
 
 mod takeover;
@@ -25,16 +25,16 @@ pub use takeover::Takeover;
 
 const WIREGUARD_KEY: &str = "wireguard.key";
 const SEAL_KEY: &str = "seal.key";
-/// Bytes of an XChaCha20 nonce, at the beginning of a sealed secret (draft-irtf-cfrg-xchacha-03).
+/// The length of an XChaCha20 nonce in bytes. A sealed secret starts with its nonce (draft-irtf-cfrg-xchacha-03).
 const NONCE_LEN: usize = 24;
 
-/// The files of a folder's secrets.
+/// Returns the paths of a directory's secrets.
 #[must_use]
 pub fn files(folder: &Path) -> [PathBuf; 2] {
     [WIREGUARD_KEY, SEAL_KEY].map(|name| folder.join(name))
 }
 
-/// A secret that is missing, unreadable or wrong.
+/// An error that is caused by a missing, unreadable or wrong secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
@@ -42,42 +42,44 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// A file does not hold a key.
-    #[error("{} does not hold a key (44 characters of base64): restore it from a backup", .0.display())]
+    /// A file does not contain a key.
+    #[error("{} does not contain a key (44 characters of base64): restore it from a backup", .0.display())]
     Corrupt(PathBuf),
-    /// One of the two is missing.
+    /// One of the two files is missing.
     #[error(
-        "{} is missing though {} is there: restore it from a backup (or remove both, and give every device a new configuration)",
+        "{} is missing although {} exists: restore it from a backup (or remove both, and give every device a new \
+         configuration)",
         missing.display(), present.display()
     )]
     Missing {
         /// The missing file.
         missing: PathBuf,
-        /// The file that shows that it existed.
+        /// The file whose presence shows that the missing one existed.
         present: PathBuf,
     },
-    /// The operating system gave no randomness.
+    /// The operating system provided no random numbers.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// A sealed secret does not open.
+    /// A sealed secret cannot be opened.
     #[error(
-        "the sealed {purpose} of peer {peer} does not open with this host's {SEAL_KEY}: was the host set up again? Create the peer again"
+        "the sealed {purpose} of peer {peer} cannot be opened with this host's {SEAL_KEY}: if the host has been set \
+         up again, create the peer again"
     )]
     Open {
         /// The kind of the secret.
         purpose: &'static str,
-        /// The peer that it belongs to.
+        /// The peer to which the secret belongs.
         peer: PeerId,
     },
-    /// A private key that is not the peer's.
+    /// The private key does not belong to the peer's public key.
     #[error("the sealed private key of peer {0} does not belong to its public key: create the peer again")]
     Mismatch(PeerId),
 }
 
-/// The kind of a sealed secret, to which it is bound.
+/// The kind of a sealed secret. The secret is bound to its kind.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
     PrivateKey,
@@ -92,7 +94,7 @@ impl Purpose {
         }
     }
 
-    /// A sealed secret opens only for its purpose, server and peer.
+    /// Returns the associated data that binds a sealed secret to its purpose, server and peer.
     fn bound_to(self, server: &ServerId, peer: PeerId) -> String {
         format!("sentrazone/v1/{}\0{server}\0{peer}", self.name())
     }
@@ -105,7 +107,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The secrets in `folder`; created if there are none.
+    /// Opens the secrets in `folder`, or creates them if there are none.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         make_private(folder).map_err(|source| Error::File {
             path: folder.to_owned(),
@@ -120,7 +122,7 @@ impl Secrets {
                     present: wireguard,
                 });
             }
-            // The sealing key is written first: alone, it is left by an interrupted first start.
+            // The sealing key is written first. If it exists alone, the first start was interrupted.
             (None, Some(seal)) if !crate::cache::exists(folder) => (make(&wireguard)?, seal),
             (None, Some(_)) => {
                 return Err(Error::Missing {
@@ -145,13 +147,13 @@ impl Secrets {
         self.seal(Purpose::PresharedKey, server, peer, key.as_bytes())
     }
 
-    /// The host's own key.
+    /// Returns the host's own private key.
     #[must_use]
     pub const fn private_key(&self) -> &PrivateKey {
         &self.private_key
     }
 
-    /// New keys for a future peer, sealed.
+    /// Generates keys for a future peer and seals them.
     pub fn prekey(&self, server: &ServerId) -> Result<Prekey, Error> {
         let id = PeerId::random();
         let (private, preshared) = (PrivateKey::generate()?, PresharedKey::generate()?);
@@ -163,7 +165,7 @@ impl Secrets {
         })
     }
 
-    /// Opens a peer's private key; it must belong to `public_key`.
+    /// Opens a peer's private key, which must belong to `public_key`.
     pub fn open_private_key(
         &self,
         server: &ServerId,
@@ -231,7 +233,7 @@ impl Secrets {
     }
 }
 
-/// The host's own public key, if it has one. Creates nothing.
+/// Returns the host's own public key, if it has one. Creates nothing.
 pub fn own_key(folder: &Path) -> Result<Option<PublicKey>, Error> {
     let key = read(&folder.join(WIREGUARD_KEY))?;
     Ok(key.map(|key| PrivateKey::from_bytes(*key).public_key()))
@@ -258,8 +260,8 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, Error> {
     Ok(Some(Zeroizing::new(key)))
 }
 
-/// Creates a key and writes it. It is clamped, so that the file has the key that the kernel shows; for a
-/// sealing key that costs five of 256 bits.
+/// Generates a key and writes it. The key is clamped, so that the file contains the same key that the kernel
+/// shows; this costs a sealing key five of its 256 bits.
 fn make(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
     let key = PrivateKey::generate()?;
     write(path, &key)?;

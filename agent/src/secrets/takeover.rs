@@ -1,7 +1,7 @@
 //! The takeover of an existing interface's key as the host's own.
 //!
-//! Owns its two steps, so that a takeover that was interrupted between them can be repeated. No key is
-//! ever deleted.
+//! Owns the two steps of the takeover, so that it can be repeated after an interruption between them. It must not
+//! replace the host's key without setting it aside.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{Error, SEAL_KEY, Secrets, WIREGUARD_KEY, read, write};
 use crate::state_dir::make_private;
 
-/// The file for a key that is replaced by an adopted interface's.
+/// The file for a key that is replaced by the key of an adopted interface.
 const SET_ASIDE: &str = "wireguard.key.set-aside";
 
 /// The secrets of a host that takes over the key of an interface. Nothing is written before
@@ -20,12 +20,12 @@ const SET_ASIDE: &str = "wireguard.key.set-aside";
 pub struct Takeover {
     folder: PathBuf,
     secrets: Secrets,
-    /// The sealing key, if it is still to be written.
+    /// The sealing key, if it has not been written yet.
     fresh: Option<PrivateKey>,
 }
 
 impl Takeover {
-    /// The secrets with `key` and the sealing key of `folder`, or a new one if it has none.
+    /// Creates the secrets from `key` and the sealing key in `folder`, or a new sealing key if there is none.
     pub fn new(folder: &Path, key: PrivateKey) -> Result<Self, Error> {
         let (wireguard, seal) = (folder.join(WIREGUARD_KEY), folder.join(SEAL_KEY));
         let (seal_key, fresh) = match (read(&seal)?, read(&wireguard)?) {
@@ -52,7 +52,7 @@ impl Takeover {
         })
     }
 
-    /// The secrets as they will be.
+    /// Returns the secrets as they will be after the takeover.
     #[must_use]
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
@@ -70,7 +70,7 @@ impl Takeover {
         }
     }
 
-    /// Writes the interface's key as the host's. An existing other key is set aside.
+    /// Writes the interface's key as the host's key. A different existing key is set aside.
     pub fn keep_key(&self) -> Result<(), Error> {
         let path = self.folder.join(WIREGUARD_KEY);
         if let Some(before) = read(&path)? {
@@ -78,9 +78,24 @@ impl Takeover {
             if before == self.secrets.private_key {
                 return Ok(());
             }
-            write(&self.folder.join(SET_ASIDE), &before)?;
+            write(&self.place_aside(&before)?, &before)?;
         }
         write(&path, &self.secrets.private_key)
+    }
+
+    /// Returns the file for a key that is set aside: one that contains it already, or the first that does not exist.
+    fn place_aside(&self, key: &PrivateKey) -> Result<PathBuf, Error> {
+        let mut number = 1_u32;
+        loop {
+            let path = self.folder.join(match number {
+                1 => SET_ASIDE.to_owned(),
+                _ => format!("{SET_ASIDE}-{number}"),
+            });
+            match read(&path)? {
+                Some(aside) if PrivateKey::from_bytes(*aside) != *key => number = number.saturating_add(1),
+                _ => return Ok(path),
+            }
+        }
     }
 }
 
@@ -112,7 +127,7 @@ mod tests {
         );
         takeover.keep_seal().unwrap();
         drop(takeover);
-        // Killed between the two: the next attempt seals with the same key.
+        // The process is killed between the two steps; the next attempt seals with the same key.
         let mut again = Takeover::new(folder.path(), key.clone()).unwrap();
         again.keep_seal().unwrap();
         again.keep_key().unwrap();
@@ -126,6 +141,13 @@ mod tests {
         assert_eq!(own_key(folder.path()).unwrap(), Some(other.public_key()));
         let aside = read(&folder.path().join(SET_ASIDE)).unwrap().unwrap();
         assert_eq!(PrivateKey::from_bytes(*aside), key);
+        // A third takeover keeps both keys that were set aside before it.
+        Takeover::new(folder.path(), key.clone()).unwrap().keep_key().unwrap();
+        let aside = [SET_ASIDE.to_owned(), format!("{SET_ASIDE}-2")].map(|name| {
+            let aside = read(&folder.path().join(name)).unwrap().unwrap();
+            PrivateKey::from_bytes(*aside)
+        });
+        assert_eq!(aside, [key.clone(), other]);
         std::fs::remove_file(folder.path().join(SEAL_KEY)).unwrap();
         assert!(matches!(Takeover::new(folder.path(), key), Err(Error::Missing { .. })));
     }

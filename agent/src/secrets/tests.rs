@@ -1,4 +1,4 @@
-//! Tests of the secrets: created once, bound to their purpose, never replaced.
+//! Tests of the secrets: they are created once, bound to their purpose, and never replaced.
 
 use super::*;
 

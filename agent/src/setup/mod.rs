@@ -1,7 +1,7 @@
-//! The commands that make a host a server's, and hand it back: `enroll` and `release`.
+//! The commands that assign a host to a server and release it again: `enroll` and `release`.
 //!
-//! Owns the adoption of an interface that is there already, the reading of a wg-quick file, and the
-//! preview of what would be done. It must not run as part of the agent's loop.
+//! Owns the adoption of an existing interface, the reading of a wg-quick file, and the preview of the changes. It
+//! must not run as part of the agent's loop.
 
 pub mod adopt;
 pub mod enroll;

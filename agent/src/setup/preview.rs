@@ -1,7 +1,7 @@
-//! The preview of an enrolment, for people.
+//! The human-readable preview of an enrolment.
 //!
-//! Owns the text. The plan comes from the code that would carry it out: `plan` for the peers, `host` for
-//! the rest. It must not change anything, and shows no secret.
+//! Owns the text. The plan comes from the code that would carry it out: `plan` for the peers, and `host` for the
+//! rest. It must not change anything or show a secret.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use super::adopt::{ExistingInterface, obstacles};
 use super::wg_quick_file::Import;
 use crate::reconcile::DesiredHost;
 
-/// The changes of the agent's first run to the WireGuard interface, one line each.
+/// Returns the changes that the agent's first run makes to the WireGuard interface, one line each.
 pub(crate) fn changes(whole: &DesiredHost, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
     let Plan {
         private_key,
@@ -45,23 +45,23 @@ fn change_of(change: &PeerChange, names: &BTreeMap<PublicKey, PeerName>) -> Stri
     };
     match change.kind {
         ChangeKind::Create => format!("adds the peer {who}"),
-        ChangeKind::Remove => format!("removes the peer {who}: it is not recorded, or disabled"),
+        ChangeKind::Remove => format!("removes the peer {who}: it is not recorded, or is disabled"),
         ChangeKind::Update => format!("changes the peer {who}"),
     }
 }
 
-/// The plan of an adoption. `first_run` is what the agent will change.
+/// Returns the plan of an adoption. `first_run` lists the changes that the agent will make.
 pub(crate) fn adoption(terms: &Terms, found: &ExistingInterface, adopted: &Adopted, first_run: &[String]) -> String {
     let interface = &adopted.recorded.interface;
     let mut words = format!(
-        "{} becomes {}'s as it is{}:\n  private key of {} (kept, and never leaves this host)\n  listen port {} (kept)\n  {} \
-         peers (kept), recorded as:\n",
+        "{} becomes the interface of {} as it is{}:\n  private key of {} (kept, and never leaves this host)\n  listen \
+         port {} (kept)\n  {} peers (kept), recorded as:\n",
         interface.name,
         terms.server_id,
         if found.runs {
             ""
         } else {
-            ", made from the file by the agent's first run"
+            ", created from the file by the agent's first run"
         },
         found.private_key.public_key(),
         interface.listen_port,
@@ -71,7 +71,7 @@ pub(crate) fn adoption(terms: &Terms, found: &ExistingInterface, adopted: &Adopt
         let mut nets: Vec<String> = peer.addresses.iter().map(ToString::to_string).collect();
         nets.extend(peer.networks.iter().map(ToString::to_string));
         let already = terms.recorded.peers.iter().any(|known| known.id == peer.id);
-        let note = if already { "  (recorded already)" } else { "" };
+        let note = if already { "  (already recorded)" } else { "" };
         let _ = writeln!(
             words,
             "    {}  {}  {}{note}",
@@ -84,17 +84,17 @@ pub(crate) fn adoption(terms: &Terms, found: &ExistingInterface, adopted: &Adopt
     words
 }
 
-/// Notes beside the plan.
+/// Returns notes that accompany the plan.
 pub(crate) fn notes(terms: &Terms, port: u16, import: Option<&Import>) -> Vec<String> {
     let (server, interface) = (&terms.server_id, &terms.recorded.interface);
     let mut notes = vec![format!(
-        "if wg-quick manages {0}: `systemctl disable wg-quick@{0}` (without --now), so that two do not manage it. Do not run \
-         `wg-quick down {0}`: it deletes the interface with its sessions",
+        "if wg-quick manages {0}: `systemctl disable wg-quick@{0}` (without --now), so that only the agent manages \
+         it. Do not run `wg-quick down {0}`: it deletes the interface and its sessions",
         interface.name
     )];
     if terms.endpoint.port() != port {
         notes.push(format!(
-            "devices are told to dial {}, and the host listens on {port}: if nothing forwards the one to the other, `wgctl \
+            "devices connect to {}, but the host listens on {port}: if nothing forwards one to the other, run `wgctl \
              server set {server} --endpoint {}:{port}`",
             terms.endpoint,
             terms.endpoint.host()
@@ -108,14 +108,14 @@ pub(crate) fn notes(terms: &Terms, port: u16, import: Option<&Import>) -> Vec<St
     notes
 }
 
-/// The output of a dry run.
+/// Returns the output of a dry run.
 pub(crate) fn dry_run(mut words: String, adopted: Option<&Adopted>, notes: &[String]) -> String {
-    section(&mut words, "To know", notes, "");
+    section(&mut words, "Notes", notes, "");
     let in_the_way = adopted.map(|adopted| adopted.obstacles.as_slice()).unwrap_or_default();
     if !in_the_way.is_empty() {
         let _ = writeln!(
             words,
-            "In the way, so that nothing would be adopted:\n{}",
+            "Obstacles, because of which nothing would be adopted:\n{}",
             obstacles(in_the_way)
         );
     }
@@ -123,7 +123,7 @@ pub(crate) fn dry_run(mut words: String, adopted: Option<&Adopted>, notes: &[Str
     words
 }
 
-/// Adds lines under a heading; without lines `none`, or no section if that is empty too.
+/// Adds lines under a heading. If there are no lines, adds `none`, or no section if `none` is empty too.
 pub(crate) fn section(words: &mut String, head: &str, lines: &[String], none: &str) {
     if lines.is_empty() && none.is_empty() {
         return;

@@ -1,7 +1,7 @@
-//! `sentrazone-agent release`: the interface runs on without the agent.
+//! `sentrazone-agent release`: the interface keeps running without the agent.
 //!
-//! Owns what is removed (our masquerading, nothing else) and the mark that keeps the agent from managing
-//! the interface again, for example after a reboot. Link, key, peers, addresses and routes stay.
+//! Owns the removal of the agent's masquerading, and the mark that keeps the agent from managing the interface
+//! again, for example after a reboot. It must not change the link, key, peers, addresses or routes.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::desired::State;
 use crate::host::{Host as _, Netlink};
 use crate::{Error, cache, state_dir};
 
-/// Releases the interface, running. Returns the text for the user.
+/// Releases the interface and leaves it running. Returns the text for the user.
 pub async fn release(config: Config) -> Result<String, Error> {
     let folder = config.state_dir;
     let Some(state) = cache::load(&folder)? else {
@@ -37,28 +37,28 @@ fn words(state: &State, there: bool) -> String {
     let name = &state.interface.name;
     let mut words = if there {
         format!(
-            "{name} runs on without the agent, with its {} peers, addresses and routes, until the host reboots or \
-             somebody changes it.",
+            "{name} keeps running without the agent, with its {} peers, addresses and routes, until the host reboots \
+             or somebody changes it.",
             state.peers.len()
         )
     } else {
-        format!("There is no interface {name} on this host: nothing was left to release.")
+        format!("There is no interface {name} on this host, so there was nothing to release.")
     };
     if state.interface.masquerade {
         let _ = write!(
             words,
-            "\nOur masquerading rules are gone. To masquerade without us:\n\n  nft '{}'\n",
+            "\nThe agent's masquerading rules have been removed. To masquerade without the agent:\n\n  nft '{}'\n",
             masquerading(&state.interface)
         );
     }
     words.push_str(
-        "\nThe agent does not take it up again, also after a reboot, until `sentrazone-agent enroll`. To stop starting it: \
-         `systemctl disable sentrazone-agent`.",
+        "\nThe agent will not manage it again, even after a reboot, until you run `sentrazone-agent enroll`. To \
+         disable the agent: `systemctl disable sentrazone-agent`.",
     );
     words
 }
 
-/// The `nft` commands for the same masquerading.
+/// Returns the `nft` commands that set up the same masquerading.
 fn masquerading(interface: &Interface) -> String {
     let name = &interface.name;
     let mut commands = format!(
@@ -125,6 +125,10 @@ mod tests {
         config.state_dir = folder.path().to_owned();
         let refused = crate::run(config, std::future::pending()).await.unwrap_err();
         assert!(matches!(refused, Error::Released));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was made");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing was created"
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! Passwords: what may be one, its hash, and whether a given one matches.
+//! The hashing of passwords, and the check of a password against its hash.
 //!
-//! Owns argon2id and how many hashes run at once: each takes 46 MiB and a processor for some tens
+//! Owns argon2id and the limit on simultaneous hashes: each takes 46 MiB and a processor for some tens
 //! of milliseconds, which a flood of logins must not multiply. It must not know accounts.
 
 use std::num::NonZeroUsize;
@@ -12,20 +12,20 @@ use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::policy::{MOST_BYTES, Password};
+use super::password_policy::{MOST_BYTES, Password};
 
-/// OWASP ASVS 5.0, appendix on password storage: argon2id with at least 46 MiB and one pass.
+/// The memory cost, in KiB. OWASP ASVS 5.0, appendix on password storage: argon2id with at least 46 MiB and one pass.
 const MEMORY_KIB: u32 = 47_104;
 const PASSES: u32 = 1;
 const LANES: u32 = 1;
 
-/// Callers that may wait for a hash; the next is told to come back.
+/// The number of callers that may wait for a hash. Further callers are told to try again later.
 const QUEUE: usize = 64;
 
-/// An error of hashing or checking a password.
+/// An error while hashing or checking a password.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// Too many wait already.
+    /// Too many callers are waiting already.
     #[error(transparent)]
     Busy(#[from] Busy),
     /// The hash function failed.
@@ -33,7 +33,7 @@ pub enum PasswordError {
     Hash(String),
 }
 
-/// Too many logins wait already.
+/// Too many callers are waiting for a hash already.
 #[derive(Debug, thiserror::Error)]
 #[error("too many logins at once")]
 pub struct Busy;
@@ -42,12 +42,12 @@ pub struct Busy;
 pub(crate) struct Passwords {
     running: Arc<Semaphore>,
     admitted: Semaphore,
-    /// Nobody's, with the cost of everybody's: what an unknown email is checked against.
+    /// A hash of a random password, with the usual cost. The password for an unknown email is checked against it.
     decoy: String,
 }
 
 impl Passwords {
-    /// Half of the processors, two at least.
+    /// Allows half as many simultaneous hashes as there are processors, but at least two.
     pub(crate) fn new() -> Result<Self, PasswordError> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let at_once = (processors / 2).max(2);
@@ -60,12 +60,12 @@ impl Passwords {
         })
     }
 
-    /// The PHC string of `password`.
+    /// Returns the hash of `password`, as a PHC string.
     pub(crate) async fn hash(&self, password: Password) -> Result<String, PasswordError> {
         self.run(move || hash(password.as_bytes())).await?
     }
 
-    /// Returns whether `password` matches `stored`. Without a stored one the answer is no, and takes as long.
+    /// Returns true if `password` matches `stored`. Without a stored hash, it returns false after the same time.
     pub(crate) async fn verify(&self, password: Password, stored: Option<&str>) -> Result<bool, PasswordError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).to_owned();
@@ -75,7 +75,7 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
         let _admitted = self.admitted.try_acquire().map_err(|_| Busy)?;
-        // The permit goes with the work: a caller who hangs up does not stop it.
+        // The permit belongs to the work, which continues even if the caller disconnects.
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Busy)?;
         let work = move || {
             let _running = running;
@@ -102,7 +102,7 @@ fn hash(password: &[u8]) -> Result<String, PasswordError> {
         .map_err(|error| PasswordError::Hash(error.to_string()))
 }
 
-/// Returns true when a hash costs an attacker less than one made today.
+/// Returns true if a hash costs an attacker less than a new one would.
 pub(crate) fn is_weak(stored: &str) -> bool {
     let Ok(hash) = PasswordHash::new(stored) else {
         return true;
@@ -112,7 +112,7 @@ pub(crate) fn is_weak(stored: &str) -> bool {
     !(current && costly)
 }
 
-/// The parameters are those of the stored hash, not today's.
+/// Returns true if `password` matches `stored`. It uses the parameters of the stored hash, not the current ones.
 fn matches(password: &[u8], stored: &str) -> bool {
     password.len() <= MOST_BYTES
         && PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())

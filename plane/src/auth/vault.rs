@@ -1,7 +1,7 @@
-//! Secrets in answers that are kept for a repeated request.
+//! The encryption of answers that are stored for repeated requests and may contain secrets.
 //!
-//! Owns sealing them under a key that only the holder of both `jwt.key` and the request's own
-//! Idempotency-Key has, so that the database alone gives nothing away.
+//! Owns sealing such an answer under a key that is derived from both `jwt.key` and the request's own
+//! Idempotency-Key, so that the database alone reveals nothing.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -14,13 +14,13 @@ use crate::keys::root::RootKey;
 
 const NONCE: usize = 24;
 
-/// Seals one request's answer.
+/// Seals and opens the answer to one request.
 pub(crate) struct AnswerVault {
     cipher: XChaCha20Poly1305,
 }
 
 impl AnswerVault {
-    /// The vault of the request that came with `idempotency_key`.
+    /// Makes the vault for the request with this `idempotency_key`.
     pub(crate) fn new(key: &RootKey, idempotency_key: &[u8]) -> Result<Self, String> {
         let mut derived = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::new(Some(idempotency_key), key.as_bytes())
@@ -43,15 +43,17 @@ impl Vault for AnswerVault {
     }
 
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String> {
-        let (nonce, text) = sealed.split_first_chunk::<NONCE>().ok_or("the stored answer is cut")?;
+        let (nonce, text) = sealed
+            .split_first_chunk::<NONCE>()
+            .ok_or("the stored answer is cut off")?;
         self.cipher
             .decrypt(&XNonce::from(*nonce), text)
-            .map_err(|_| "the stored answer cannot be opened: the signing key was changed since".to_owned())
+            .map_err(|_| "the stored answer cannot be opened: jwt.key has been replaced since".to_owned())
     }
 }
 
-/// A keyed hash of `parts` (HMAC-SHA-256 under a key of its own from `jwt.key`). A bare hash of a
-/// body with a password would let a thief of the database try passwords against it.
+/// Returns a keyed hash of `parts`: HMAC-SHA-256 under `jwt.key`, with a prefix for this purpose. With an unkeyed hash
+/// of a body that contains a password, a thief of the database could try passwords.
 pub(crate) fn fingerprint(key: &RootKey, parts: &[&[u8]]) -> [u8; 32] {
     let mut message = Zeroizing::new(b"sentrazone/v1/fingerprint".to_vec());
     for part in parts {
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn only_the_same_request_opens_the_answer() {
         let dir = tempfile::tempdir().unwrap();
-        let key = RootKey::load_or_make(dir.path()).unwrap();
+        let key = RootKey::load_or_create(dir.path()).unwrap();
         let vault = AnswerVault::new(&key, b"once").unwrap();
         let sealed = vault.seal(b"szagent_secret").unwrap();
         assert_ne!(sealed, vault.seal(b"szagent_secret").unwrap());
@@ -80,7 +82,7 @@ mod tests {
     #[test]
     fn parts_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let key = RootKey::load_or_make(dir.path()).unwrap();
+        let key = RootKey::load_or_create(dir.path()).unwrap();
         assert_ne!(fingerprint(&key, &[b"ab", b"c"]), fingerprint(&key, &[b"a", b"bc"]));
     }
 }

@@ -1,6 +1,6 @@
 //! The limits on callers: `[limits]`.
 //!
-//! Owns the limits, their defaults and their bounds. Holding them is the edge's.
+//! Owns the limits, their defaults and their permitted ranges. It must not enforce them: that belongs to `http`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,31 +11,33 @@ use super::{bounded, changes, seconds};
 /// The limits on callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// A person's request body, bytes.
+    /// The maximum size of a person's request body, in bytes.
     pub max_body: usize,
-    /// An agent's request body, bytes: the counters of 50,000 busy peers take about 6 MB.
+    /// The maximum size of an agent's request body, in bytes. The counters of 50,000 busy peers take about 6 MB.
     pub max_agent_body: usize,
-    /// A request's head, bytes; its 100 headers at most count too.
+    /// The maximum size of a request's head, in bytes, including its headers (at most 100).
     pub max_head: usize,
-    /// A request's path and query, bytes.
+    /// The maximum length of a request's path and query, in bytes.
     pub max_url: usize,
-    /// Connections at once; half of them may be strangers'. More wait in the kernel's queue.
+    /// The maximum number of simultaneous connections, of which at most half may be unauthenticated. Further
+    /// connections wait in the kernel's queue.
     pub max_connections: usize,
-    /// Connections at once from one address, an IPv6 /64 being one. Not for trusted proxies, nor
-    /// over plain HTTP, where a proxy speaks for all.
+    /// The maximum number of simultaneous connections from one address or one IPv6 /64. Trusted proxies and plain
+    /// HTTP are exempt, because there one address stands for many callers.
     pub max_connections_per_address: usize,
-    /// Time that a TLS handshake and a request's head may take, and that a kept-alive connection may idle.
+    /// The time that a TLS handshake and a request's head may take, and for which a kept-alive connection may be idle.
     pub header_timeout: Duration,
-    /// Time that a request's body may take, beside the time that its length allows.
+    /// The time that a request's body may take, in addition to the time that `min_body_rate` allows for its length.
     pub body_timeout: Duration,
-    /// Bytes a second: a body that comes no slower is not cut, however long it is.
+    /// The minimum rate of a request's body, in bytes per second. A body that arrives at this rate or faster is not
+    /// cut off, however long it is.
     pub min_body_rate: usize,
-    /// Changes a second that one person, API token or user of this host may make; and looks at
-    /// secrets …
+    /// The number of changes per second that one person, API token or local user may make after a burst. Reads of
+    /// secrets have the same limit and are counted separately.
     pub writes_per_second: NonZeroU32,
-    /// … after so many at once.
+    /// The number of changes that the same caller may make at once, as a burst.
     pub write_burst: NonZeroU32,
-    /// Time that running requests may take after the order to stop.
+    /// The time for which running requests may continue after the plane has been told to stop.
     pub shutdown_timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! The table `[metrics]`.
+//! The settings of the metrics: `[metrics]`.
 //!
-//! Owns its settings. It must not open the address.
+//! Owns the settings and their validation. It must not open the address.
 
 use std::net::SocketAddr;
 
@@ -8,15 +8,15 @@ use wgctl::program::metrics::check_listen;
 
 use super::settings::{SettingError, Settings};
 
-/// The readers of the metrics, and the detail they get.
+/// Access to the metrics, and their level of detail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// An address of their own, plain and without a token; `None` for none. With a token they are
-    /// read on every address.
+    /// A separate address that serves the metrics over plain HTTP without a token; `None` disables it. With a
+    /// token, the metrics can be read on every address.
     pub listen: Option<SocketAddr>,
-    /// True when `listen` may be more than a loopback address.
+    /// True if `listen` may be a non-loopback address.
     pub expose: bool,
-    /// True when each peer has series of its own.
+    /// True if each peer has its own series.
     pub per_peer: bool,
 }
 

@@ -58,9 +58,9 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The TLS settings of the TCP addresses.
     pub tls: Tls,
-    /// True when a TLS proxy is in front, so that plain HTTP is allowed on non-loopback addresses.
+    /// True if a TLS proxy is in front, so that plain HTTP is allowed on non-loopback addresses.
     pub behind_proxy: bool,
-    /// Time that a change waits for the agent's confirmation before it answers `applied: false`.
+    /// The time for which a change waits for the agent's confirmation before it is answered with `applied: false`.
     pub apply_timeout: Duration,
     /// The size of the database's page cache, in bytes.
     pub cache_size: usize,
@@ -94,7 +94,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads `path`, or [`DEFAULT_PATH`] when it is `None`; only the default file may be missing.
+    /// Reads `path`, or [`DEFAULT_PATH`] if it is `None`. Only the default file may be missing.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -158,14 +158,15 @@ impl Config {
             None => Ok(()),
             Some((_, address)) => Err(SettingError {
                 place: place.to_owned(),
-                message: format!("listen: {address} is there twice: remove one of them"),
+                message: format!("listen: {address} is listed twice: remove one of them"),
             }),
         }
     }
 
     fn refuse_plain_http_in_public(&self, place: String) -> Result<(), SettingError> {
         if self.listen.is_empty() && self.socket.is_none() {
-            let message = "listen: an empty list and no socket leave no way in; name an address like 127.0.0.1:8080";
+            let message = "listen: without an address and a socket, the plane cannot be reached: \
+                           add an address like 127.0.0.1:8080";
             return Err(SettingError {
                 place,
                 message: message.to_owned(),
@@ -329,7 +330,7 @@ mod tests {
             (
                 "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
                 "plane.toml:1: listen",
-                "127.0.0.1:1 is there twice",
+                "127.0.0.1:1 is listed twice",
             ),
             (
                 "[tls]\nmode = \"self-signed\"\nnames = [\"a b\"]",
@@ -350,7 +351,7 @@ mod tests {
                 "with a port",
             ),
             ("listen = \"0.0.0.0:80\"", "plane.toml:1: listen", "behind_proxy"),
-            ("listen = []\nsocket = ''", "plane.toml:1: listen", "no way in"),
+            ("listen = []\nsocket = ''", "plane.toml:1: listen", "cannot be reached"),
             ("apply_timeout = -1", "plane.toml:1: apply_timeout", "0 to 60"),
             ("apply_timeout = [1]", "plane.toml:1: apply_timeout", "not a list"),
             ("listen = \"127.0.0.1:0\"\nlisten = 1", "plane.toml:2", "duplicate"),

@@ -1,7 +1,7 @@
-//! Settings as text with an origin: what a TOML file and the environment say, one entry a key.
+//! Settings as text with their origin, read from a TOML file and the environment, with one entry per key.
 //!
-//! Owns reading the two, which of them wins, and naming the place of what is wrong. It must not
-//! know which keys there are or what they mean: see the parent module.
+//! Owns reading both sources, their precedence, and naming the place of an error. It must not know
+//! which keys exist or what they mean: see the parent module.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-/// The prefix of the environment's overrides.
+/// The prefix of environment variables that override settings.
 pub(super) const PREFIX: &str = "SENTRAZONE_PLANE_";
 
-/// A fault and its place: a file's line or an environment variable.
+/// An error in a setting and its place: a line of the file or an environment variable.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct SettingError {
     /// `FILE:LINE` or the variable's name.
     pub place: String,
-    /// The fault, and the right form.
+    /// The error, and the correct form.
     pub message: String,
 }
 
@@ -27,7 +27,7 @@ enum Value {
     /// A TOML number or boolean, as written.
     Scalar(String),
     List(Vec<String>),
-    /// A table without a key in it: kept, so that a mistyped one is found.
+    /// An empty table. It is kept so that a mistyped name is reported.
     Empty,
 }
 
@@ -36,18 +36,18 @@ struct Entry {
     place: String,
 }
 
-/// The settings that are not yet taken, by dotted path (`tls.mode`).
+/// The settings that have not been taken yet, by dotted path (`tls.mode`).
 pub(super) struct Settings {
     entries: BTreeMap<String, Entry>,
     environment: BTreeMap<String, String>,
     file: PathBuf,
-    /// The paths that were asked for.
+    /// The paths that have been requested.
     known: Vec<String>,
 }
 
 impl Settings {
-    /// The settings of `text` (the content of `file`), overridden by those variables of
-    /// `environment` that begin with [`PREFIX`].
+    /// Parses the settings in `text` (the content of `file`). Variables in `environment` that begin with
+    /// [`PREFIX`] override them.
     pub(super) fn parse(
         file: &Path,
         text: &str,
@@ -88,7 +88,7 @@ impl Settings {
         }
     }
 
-    /// Knows a table of this name, so that it may be empty.
+    /// Declares a table of this name, which may then be empty.
     pub(super) fn know_table(&mut self, path: &str) {
         if self
             .entries
@@ -99,7 +99,7 @@ impl Settings {
         }
     }
 
-    /// Takes `true` or `false`.
+    /// Takes a boolean: `true` or `false`.
     pub(super) fn take_bool(&mut self, path: &str, default: bool) -> Result<bool, SettingError> {
         self.take_with(path, default, |text| match text {
             "true" => Ok(true),
@@ -110,13 +110,13 @@ impl Settings {
         })
     }
 
-    /// Takes the path of a file or folder.
+    /// Takes the path of a file or directory.
     pub(super) fn take_path(&mut self, path: &str, default: PathBuf) -> Result<PathBuf, SettingError> {
         self.take_with(path, default, |text| Ok(PathBuf::from(text)))
     }
 
-    /// Takes one value: text in quotes, or a bare number or boolean. In the environment every value is bare.
-    /// `parse` gives the meaning of the text, or the reason why it has none.
+    /// Takes one value: text in quotes, or a bare number or boolean. In the environment, every value is bare.
+    /// `parse` converts the text, or returns the reason why it is invalid.
     pub(super) fn take_with<T>(
         &mut self,
         path: &str,
@@ -137,8 +137,8 @@ impl Settings {
         })
     }
 
-    /// Takes a list of texts, or one text alone. In the environment commas part them.
-    /// `parse` says what each means.
+    /// Takes a list of values, or a single text in which the values are separated by commas, which is the form
+    /// used in the environment. `parse` converts each value.
     pub(super) fn take_list<T>(
         &mut self,
         path: &str,
@@ -165,7 +165,7 @@ impl Settings {
             .collect()
     }
 
-    /// The place of `path`, for what only shows when several settings are seen together.
+    /// Returns the place of `path`, for errors that appear only when several settings are compared.
     pub(super) fn place_of(&self, path: &str) -> String {
         let name = variable(path);
         if self.environment.contains_key(&name) {
@@ -176,7 +176,7 @@ impl Settings {
             .map_or_else(|| self.file.display().to_string(), |entry| entry.place.clone())
     }
 
-    /// Refuses what nobody took: a mistyped key must not be silently ignored.
+    /// Refuses any setting that has not been taken: a mistyped key must not be silently ignored.
     pub(super) fn finish(self) -> Result<(), SettingError> {
         if let Some((path, entry)) = self.entries.into_iter().next() {
             let near = nearest(&path, &self.known).map(|known| format!("; did you mean {known}?"));
@@ -203,12 +203,13 @@ impl Settings {
     }
 }
 
-/// The setting that was probably meant: two letters off at most, or the right name in another table.
+/// Returns the setting that was probably meant: its name differs by at most two letters, or is the same in
+/// another table.
 fn nearest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let away = |path: &String| {
         let whole = strsim::osa_distance(wrong, path);
-        // Of those whose names are as near, the one whose table is, too.
+        // Among equally close names, the one whose whole path is closest is preferred.
         (whole.min(strsim::osa_distance(&last(wrong), &last(path))), whole)
     };
     let near = known.iter().map(|path| (away(path), path));
@@ -216,7 +217,8 @@ fn nearest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a String> {
     near.min_by_key(|(away, _)| *away).map(|(_, path)| path)
 }
 
-/// The message for a file that is not TOML: the key of the line at `offset`, the parser's finding, and the right form.
+/// Returns the message for a file that is not TOML: the key on the line at `offset`, the parser's message, and the
+/// correct form.
 fn not_toml(text: &str, offset: usize, finding: &str) -> String {
     let line = text
         .lines()
@@ -225,7 +227,8 @@ fn not_toml(text: &str, offset: usize, finding: &str) -> String {
     let key = line.split_once('=').map(|(key, _)| key.trim());
     let key = key.filter(|key| !key.is_empty()).map(|key| format!("{key}: "));
     format!(
-        "{}this line is not valid TOML ({finding}): write each setting once, as key = value, with text in double quotes",
+        "{}this line is not valid TOML ({finding}): write each setting once, as key = value, \
+         with text in double quotes",
         key.unwrap_or_default()
     )
 }
@@ -268,7 +271,7 @@ fn flatten(
     Ok(())
 }
 
-/// A value's text, and whether it was quoted.
+/// Returns a value's text, and true if it was quoted.
 fn scalar(value: &DeValue<'_>) -> (String, bool) {
     match value {
         DeValue::String(text) => (text.to_string(), true),

@@ -1,6 +1,6 @@
-//! The protection of the plane's TCP addresses: `[tls]`.
+//! The TLS settings of the plane's TCP addresses: `[tls]`.
 //!
-//! Owns the modes and which settings belong to which. It must not read a certificate or a key.
+//! Owns the modes and the settings that belong to each. It must not read a certificate or a key.
 
 use std::path::PathBuf;
 
@@ -8,20 +8,20 @@ use rustls::pki_types::ServerName;
 
 use super::settings::{SettingError, Settings};
 
-/// The protection of the plane's TCP addresses.
+/// The TLS mode of the plane's TCP addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Tls {
     /// Plain HTTP.
     #[default]
     Off,
-    /// TLS with a certificate the plane makes at its first start. Clients pin its key.
+    /// TLS with a certificate that the plane creates at its first start. Clients pin its key.
     SelfSigned {
-        /// Names and addresses the certificate is for, beside localhost and the listen addresses.
+        /// The names and addresses in the certificate, in addition to localhost and the listen addresses.
         names: Vec<String>,
     },
     /// TLS with these files (PEM), which are read again when they change.
     Files {
-        /// The certificate, and those between it and the authority's.
+        /// The certificate, followed by the intermediate certificates.
         cert: File,
         /// Its private key.
         key: File,
@@ -33,7 +33,7 @@ pub enum Tls {
 pub struct File {
     /// The file.
     pub path: PathBuf,
-    /// The setting and its place, like `plane.toml:4: tls.cert`.
+    /// The setting and its place, such as `plane.toml:4: tls.cert`.
     pub named_at: String,
 }
 
@@ -74,7 +74,7 @@ impl Tls {
             ),
             ("files", _) => wrong(
                 at_names,
-                "tls.names: the certificate's file has the names already: remove this line, or set mode = \"self-signed\"",
+                "tls.names: the certificate in cert has its own names: remove this line, or set mode = \"self-signed\"",
             ),
             ("off" | "self-signed", (true, _)) => wrong(
                 at_cert,
@@ -98,7 +98,7 @@ impl Tls {
     }
 }
 
-/// A name or an address that a certificate may be for.
+/// Parses a name or an address for which a certificate can be issued.
 fn name(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("*.").unwrap_or(text);
     match ServerName::try_from(host) {

@@ -1,8 +1,8 @@
 //! Backup and restore of the whole database.
 //!
-//! Owns the effects of a restore beyond its rows: all sessions end, every agent takes a snapshot and
-//! confirms it again, and waiting requests are woken. It must not know the format of a backup, which is
-//! the store's.
+//! Owns the effects of a restore beyond the restored rows: all sessions end, every agent gets a
+//! snapshot and confirms it again, and waiting requests are woken. It must not depend on the format of
+//! a backup, which belongs to the store.
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
@@ -18,37 +18,37 @@ use crate::model::caller::{Action, Entry};
 use crate::store::DurableWrite;
 use crate::store::{Change, StoreError, check};
 
-/// The most copies of the database that may be on the disk at once, for backups and restores together.
+/// The maximum number of copies of the database on the disk at once, for backups and restores together.
 pub(super) const COPIES: usize = 2;
 
-/// A copy of the database for a backup or a restore. The file is removed when this is dropped.
-pub struct Copy {
+/// A copy of the database for a backup or a restore. The file is removed when the copy is dropped.
+pub struct BackupCopy {
     /// The unnamed temporary file.
     pub file: File,
-    /// The start of the backup or restore.
+    /// The time at which the backup or restore began.
     pub at: Timestamp,
     _place: OwnedSemaphorePermit,
 }
 
 impl Fleet {
-    /// Makes a backup of a single moment, with the file positioned at its beginning. The backup
-    /// contains its own audit record.
-    pub async fn back_up(&self, caller: &Caller) -> Result<Copy, Refusal> {
+    /// Makes a backup of the database as of a single moment. The returned file is positioned at its
+    /// beginning. The backup contains its own audit record.
+    pub async fn back_up(&self, caller: &Caller) -> Result<BackupCopy, Refusal> {
         let (place, at) = (self.place()?, self.now());
         let entry = Entry::new(Action::BackupCreated, "everything");
         self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
             .await?;
         let file = self.store().back_up(at).await?;
-        Ok(Copy {
+        Ok(BackupCopy {
             file,
             at,
             _place: place,
         })
     }
 
-    /// Returns an empty copy, to be filled with the backup to restore.
-    pub fn receive(&self) -> Result<Copy, Refusal> {
-        Ok(Copy {
+    /// Returns an empty copy, to be filled with the backup that is to be restored.
+    pub fn receive(&self) -> Result<BackupCopy, Refusal> {
+        Ok(BackupCopy {
             _place: self.place()?,
             file: self.store().scratch()?,
             at: self.now(),
@@ -59,14 +59,14 @@ impl Fleet {
         let place = Arc::clone(&self.shared.copies).try_acquire_owned();
         place.map_err(|_| {
             Refusal::Busy(format!(
-                "{COPIES} backups or restores are under way: try again in a minute"
+                "{COPIES} backups or restores are in progress: try again in a minute"
             ))
         })
     }
 
-    /// Checks a backup completely, then replaces all data by it. Runs to its end even if the caller
-    /// goes away.
-    pub async fn restore(&self, caller: &Caller, copy: Copy) -> Result<Summary, Refusal> {
+    /// Checks a backup completely, then replaces all data with it. Runs to completion even if the
+    /// client disconnects.
+    pub async fn restore(&self, caller: &Caller, copy: BackupCopy) -> Result<Summary, Refusal> {
         let (fleet, caller) = (self.clone(), caller.clone());
         run_to_completion(async move {
             let checked = tokio::task::spawn_blocking(move || Ok((check(&copy.file)?, copy)));
@@ -88,22 +88,22 @@ impl Fleet {
             if let Some(fault) = &audit_fault {
                 tracing::warn!("the restored audit log is not as it was written: {fault}");
             }
-            // From here on, the checkpoints of this plane's key cover the log that was restored.
+            // From here on, checkpoints with this plane's key cover the restored log.
             if let Err(error) = fleet.checkpoint_audit().await {
-                tracing::warn!(%error, "the restored audit log is signed within a minute");
+                tracing::warn!(%error, "the restored audit log could not be signed; retrying within a minute");
             }
-            // The audit log from before the restore is gone with the rest: this line stays in the
-            // system's log.
-            tracing::warn!(by = %caller.actor, "everything was replaced by the backup of {}", summary.created_at);
+            // The audit log from before the restore has been replaced, too. This line stays in the
+            // system log.
+            tracing::warn!(by = %caller.actor, "everything was replaced with the backup of {}", summary.created_at);
             Ok(Summary { audit_fault, ..summary })
         })
         .await
     }
 }
 
-/// The audit entry of a restore. It names the end of the replaced log, for readers who know that log,
-/// and the key that signed the restored one. A fault of the restored log does not prevent the restore:
-/// it is recorded here permanently.
+/// Returns the audit entry of a restore. The entry names the end of the replaced log, for readers who
+/// know that log, and the key that signed the restored log. A fault in the restored log does not
+/// prevent the restore: the entry records it permanently.
 fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry {
     let entry = Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at));
     let mut detail = String::new();
@@ -111,7 +111,7 @@ fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry 
         detail += &format!("its log is not as it was written: {fault}; ");
     }
     detail += &format!(
-        "the log before it ended at {replaced}; the restored one at {}",
+        "the previous log ended at {replaced}, the restored one at {}",
         taken_over.head
     );
     match &taken_over.public_key {
@@ -121,7 +121,7 @@ fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry 
     entry.with_detail(detail)
 }
 
-fn replace(tx: &dyn DurableWrite, mut copy: Copy, epoch: u64) -> Result<(), Refusal> {
+fn replace(tx: &dyn DurableWrite, mut copy: BackupCopy, epoch: u64) -> Result<(), Refusal> {
     copy.file
         .rewind()
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -132,7 +132,7 @@ fn replace(tx: &dyn DurableWrite, mut copy: Copy, epoch: u64) -> Result<(), Refu
     }
     for server in tx.servers()? {
         let mut confirmation = tx.confirmation(&server.id)?;
-        // The confirmations belong to the database before the restore.
+        // The restored confirmations refer to the incarnation of the backup.
         confirmation.applied_revision = None;
         confirmation.interface_failed = None;
         tx.put_confirmation(&server.id, &confirmation)?;
@@ -141,9 +141,9 @@ fn replace(tx: &dyn DurableWrite, mut copy: Copy, epoch: u64) -> Result<(), Refu
     Ok(())
 }
 
-/// Returns a session epoch that no session ever had, including sessions made after the backup: counting
-/// on from the backup's epoch would make sessions valid again that have ended since. Numbers up to 2^53
-/// are exact in every JSON reader.
+/// Returns a random session epoch, which no session has ever had. Counting on from the epoch in the
+/// backup could make sessions valid again that have ended since the backup. The epoch has 52 bits,
+/// because every JSON reader represents numbers up to 2^53 exactly.
 fn unused_epoch() -> Result<u64, Refusal> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)

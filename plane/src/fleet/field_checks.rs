@@ -1,6 +1,6 @@
-//! Checks of single values of a request, before anything is looked up.
+//! Checks of individual values of a request, before anything is looked up.
 //!
-//! Owns pure functions; each refusal names its field.
+//! Owns pure functions. It must not read the store. Each refusal names its field.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,12 +12,12 @@ use wgctl::{PublicKey, Timestamp};
 
 use super::Refusal;
 
-/// The most networks or addresses in one list. The kernel takes more; no reasonable configuration has
-/// more.
+/// The maximum number of networks in one list. The kernel accepts more, but no reasonable configuration
+/// has more.
 const LIST: usize = 1024;
 
-/// Checks an MTU: at least the minimum of IPv6 (RFC 8200, section 5), at most what common hardware
-/// supports.
+/// Checks that an MTU is at least the minimum for IPv6 (RFC 8200, section 5) and at most what common
+/// hardware supports.
 pub(super) fn mtu(field: &str, mtu: Option<u16>) -> Result<Option<u16>, Refusal> {
     match mtu {
         Some(bytes) if !(1280..=9000).contains(&bytes) => Err(Refusal::field_value(
@@ -28,7 +28,7 @@ pub(super) fn mtu(field: &str, mtu: Option<u16>) -> Result<Option<u16>, Refusal>
     }
 }
 
-/// Returns a keepalive interval; 0 means off.
+/// Returns a keepalive interval, in seconds, or `None` for 0, which means off.
 pub(super) fn keepalive(seconds: Option<u16>) -> Option<u16> {
     seconds.filter(|seconds| *seconds > 0)
 }
@@ -38,19 +38,19 @@ pub(super) fn future(field: &str, at: Option<Timestamp>, now: Timestamp) -> Resu
     match at {
         Some(at) if at <= now => Err(Refusal::field_value(
             field,
-            format!("{at} is past: give a later time, or leave it out"),
+            format!("{at} is in the past: give a later time, or leave it out"),
         )),
         other => Ok(other),
     }
 }
 
-/// Checks the address to which a host connects to measure the round trip.
+/// Checks the address to which a host connects to measure the round-trip time.
 pub(super) fn ping_target(target: Option<Endpoint>) -> Result<Option<Endpoint>, Refusal> {
     let address = target.as_ref().and_then(|target| target.host().parse::<IpAddr>().ok());
     match address {
         Some(address) if !leads_off_host(address) => Err(Refusal::field_value(
             "ping_target",
-            format!("{address} is not dialled: name another host"),
+            format!("an agent does not connect to {address}: name another host"),
         )),
         _ => Ok(target),
     }
@@ -62,7 +62,7 @@ pub(super) fn dns(field: &str, servers: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refu
     Ok(servers)
 }
 
-/// Returns the networks in the kernel's form, without duplicates.
+/// Checks the length of a list of networks. Returns them in the kernel's form, without duplicates.
 pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     bounded(field, networks.len(), LIST)?;
     let mut seen = BTreeSet::new();
@@ -70,19 +70,20 @@ pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Re
     Ok(networks.filter(|net| seen.insert(*net)).collect())
 }
 
-/// Checks networks behind a device: they are disjoint, and none is so wide that it takes all traffic.
+/// Checks the networks behind a device: they must be disjoint, and none may be so wide that it takes
+/// all traffic or be in a range that leads to no device.
 pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     let nets = networks(field, wanted)?;
     for (at, net) in nets.iter().enumerate() {
         let widest = if net.addr().is_ipv4() { 8 } else { 16 };
         if net.prefix_len() < widest {
             let detail = format!(
-                "{net} cannot lie behind one client, the host would send everything there: name the networks that do \
+                "{net} cannot be behind one client, because the host would send everything there: name the networks that are \
                  (/{widest} is the largest)"
             );
             return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
         }
-        if is_nobodys(net) {
+        if is_unroutable(net) {
             let detail = format!("{net} leads to no device behind a client: name the networks that do");
             return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
         }
@@ -90,14 +91,14 @@ pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet
     if let Some((network, other)) = nested(&nets) {
         return Err(Refusal::OverlappingNetworks {
             network: network.to_string(),
-            other: format!("{other}, of the same list,"),
+            other: format!("{other} (in the same list)"),
         });
     }
     Ok(nets)
 }
 
-/// Returns two networks of a list that overlap. CIDR networks overlap only if one contains the other,
-/// and in sorted order the containing one then comes directly before a contained one.
+/// Returns two networks of a list that overlap. CIDR networks overlap only if one contains the other.
+/// In sorted order, a network that contains others comes directly before one of them.
 fn nested(nets: &[IpNet]) -> Option<(IpNet, IpNet)> {
     let mut ordered = nets.to_vec();
     ordered.sort_by_key(|net| (net.addr(), net.prefix_len()));
@@ -105,18 +106,18 @@ fn nested(nets: &[IpNet]) -> Option<(IpNet, IpNet)> {
     pair.map(|[wide, narrow]| (*narrow, *wide))
 }
 
-/// Returns whether a network lies in a range that means this host or no host: 0.0.0.0/8, loopback, the
-/// broadcast address, `::/16`. Multicast and link-local networks are allowed, because routing protocols
-/// over WireGuard need them.
-fn is_nobodys(net: &IpNet) -> bool {
+/// Returns whether a network is in a range that means this host or no host: 0.0.0.0/8, 127.0.0.0/8
+/// (loopback), 255.0.0.0/8 (which includes the broadcast address) and `::/16`. Multicast and link-local
+/// networks are allowed, because routing protocols over WireGuard need them.
+fn is_unroutable(net: &IpNet) -> bool {
     match net.addr() {
         IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 127 | 255),
         IpAddr::V6(v6) => v6.segments()[0] == 0,
     }
 }
 
-/// Checks a peer's own public key: low-order keys are refused, because every key agreement with them
-/// has the same result.
+/// Checks a peer's own public key. Low-order keys are refused, because every key agreement with such a
+/// key has the same result.
 pub(super) fn public_key(field: &str, key: Option<PublicKey>) -> Result<Option<PublicKey>, Refusal> {
     match key {
         Some(key) if key.is_low_order() => Err(Refusal::field_value(
@@ -127,7 +128,7 @@ pub(super) fn public_key(field: &str, key: Option<PublicKey>) -> Result<Option<P
     }
 }
 
-/// Checks a server's pool: at most one network of each address family.
+/// Checks a server's pool, which may have at most one network of each address family.
 pub(super) fn address_pool(nets: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     if nets.is_empty() || nets.len() > 2 {
         return Err(Refusal::field_value(
@@ -151,7 +152,7 @@ pub(super) fn address_pool(nets: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
         }
         if net.prefix_len() == net.max_prefix_len() {
             return refuse(
-                "one address, which is the server's: leave room for clients, like 10.8.0.0/24 or fd00:8::/64",
+                "a single address, which is the server's: leave room for clients, like 10.8.0.0/24 or fd00:8::/64",
             );
         }
         if address.is_loopback() || address.is_multicast() || address.is_unspecified() || link_local {
@@ -187,11 +188,11 @@ pub(super) fn wanted_addresses(
         if wanted.contains(&address) {
             continue;
         }
-        if !pools.iter().any(|pool| pool.may_give(address)) {
+        if !pools.iter().any(|pool| pool.is_assignable(address)) {
             let nets: Vec<_> = pools.iter().map(|pool| pool.net().to_string()).collect();
             let nets = nets.join(" and ");
             let detail = format!(
-                "{address} is not an address for clients of {nets} (nor are the network's own, its broadcast and the server's address): choose another, or leave it out"
+                "{address} is not an address for clients of {nets} (the network, broadcast and server addresses are reserved): choose another, or leave it out"
             );
             return Err(Refusal::field_value(field, detail));
         }
@@ -272,7 +273,7 @@ mod tests {
             &["0.1.0.0/16"],
             &["255.255.255.255/32"],
             &["::1/128"],
-            // A network that contains all IPv4-mapped addresses is not an IPv4 network itself.
+            // A network that contains all IPv4-mapped addresses is not itself an IPv4 network.
             &["::ffff:0:0/95"],
         ] {
             assert!(networks_behind("serverAllowedIPs", &nets(bad)).is_err(), "{bad:?}");

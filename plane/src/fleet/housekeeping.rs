@@ -1,7 +1,7 @@
-//! Housekeeping: removal of expired rows once a minute, and upkeep of the audit log.
+//! Housekeeping: removal of expired rows once a minute, and maintenance of the audit log.
 //!
-//! Owns the schedule and the size of one transaction. The retention of each kind of row is defined
-//! where the row is.
+//! Owns the schedule and the size of one transaction. It must not define how long rows are kept: the
+//! modules that own the rows do.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use super::{Fleet, Refusal, idempotency, limits};
 use crate::history;
 use crate::store::LossyWrite;
 
-/// The most expired rows of a table that one transaction removes.
+/// The maximum number of expired rows of a table that one transaction removes.
 const SWEEP: usize = 1000;
 
 impl Fleet {
-    /// Removes expired rows (history past 72 h, old idempotency keys, penalties), now and every minute
-    /// until dropped. Spawn it once.
+    /// Removes expired rows (history older than 72 h, old idempotency keys, penalties) and maintains
+    /// the audit log, now and every minute until the future is dropped. Spawn it once.
     pub async fn housekeep(self) {
         let mut minute = tokio::time::interval(Duration::from_secs(60));
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             minute.tick().await;
             if let Err(error) = self.sweep().await {
-                tracing::warn!("old records could not be removed ({error}); the next try is in a minute");
+                tracing::warn!("old records could not be removed ({error}); retrying in a minute");
             }
-            if let Err(error) = self.keep_audit().await {
-                tracing::warn!(%error, "the audit log could not be maintained; the next try is in a minute");
+            if let Err(error) = self.maintain_audit().await {
+                tracing::warn!(%error, "the audit log could not be maintained; retrying in a minute");
             }
         }
     }

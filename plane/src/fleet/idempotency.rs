@@ -1,6 +1,6 @@
-//! Idempotency keys: a creating request that is sent again gets its first answer.
+//! Idempotency keys: a repeated request to create something gets the answer to the first request.
 //!
-//! Owns the stored answers and their retention. It must not know the header.
+//! Owns the stored answers and their retention. It must not depend on the HTTP header.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,43 +14,43 @@ use super::Refusal;
 use crate::model::records::Answer;
 use crate::store::{DurableWrite, Read};
 
-/// Retention of an answer.
+/// The time for which an answer is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Encrypts stored answers, which may hold a token, so that a stolen database does not reveal them.
 pub trait Vault: Send + Sync {
-    /// Encrypts.
+    /// Encrypts `plain`.
     fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, String>;
-    /// Decrypts the output of `seal`.
+    /// Decrypts `sealed`, which is the output of [`seal`](Self::seal).
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String>;
 }
 
-/// The identity of a request: two requests with equal hashes are the same one.
+/// The identity of a request. Requests with equal hashes are the same request.
 #[derive(Clone)]
 pub struct Idempotency {
     /// SHA-256 over the caller, the method, the path and the Idempotency-Key.
     pub scope: [u8; 32],
     /// SHA-256 of the body.
     pub body: [u8; 32],
-    /// Seals the answer at rest.
+    /// The vault that seals the stored answer.
     pub vault: Arc<dyn Vault>,
 }
 
-/// Result of the lookup of an earlier answer.
+/// The result of looking up an earlier answer.
 pub(super) enum Before<T> {
     /// The earlier answer.
     Answered(T),
-    /// There is none. Seal and write the answer with [`First::seal`].
+    /// There is no earlier answer. Seal the new answer with [`First::seal`], then write it.
     New(First),
 }
 
-/// A request that was not answered before.
+/// A request that has not been answered before.
 pub(super) struct First {
     once: Option<(Idempotency, Option<Answer>)>,
     now: Timestamp,
 }
 
-/// Looks up the earlier answer to a request. A request without a key has none.
+/// Looks up the earlier answer to a request. A request without an idempotency key has none.
 pub(super) fn before<T: DeserializeOwned>(
     tx: &dyn Read,
     once: Option<Idempotency>,
@@ -81,11 +81,11 @@ fn lost(reason: impl std::fmt::Display) -> Refusal {
     ))
 }
 
-/// A sealed answer, to be written with the change.
+/// A sealed answer, to be written in the same transaction as the change.
 pub(super) struct FirstAnswer(Option<(Idempotency, Option<Answer>, Answer)>);
 
 impl First {
-    /// Seals the answer. Sealing can fail, so it comes before the first write.
+    /// Seals the answer. Call this before the first write, because sealing can fail.
     pub(super) fn seal<T: Serialize>(self, value: &T) -> Result<FirstAnswer, Refusal> {
         let Some((once, old)) = self.once else {
             return Ok(FirstAnswer(None));
@@ -102,7 +102,7 @@ impl First {
 }
 
 impl FirstAnswer {
-    /// Writes the answer in the transaction of the change that it answers.
+    /// Writes the answer in the transaction of the change.
     pub(super) fn write(&self, tx: &dyn DurableWrite) -> Result<(), Refusal> {
         if let Some((once, old, answer)) = &self.0 {
             tx.put_answer(&once.scope, answer, old.as_ref())?;

@@ -1,8 +1,8 @@
 //! Business rules of the fleet: permissions, changes, waits for agents, and audit entries.
 //!
-//! Owns servers, peers, users and the agents' side of them. It must not know HTTP (it returns
-//! [`Refusal`]s, not statuses), nor how the store keeps its rows. Everything that a change depends on
-//! is checked inside its transaction, before the first write.
+//! Owns the rules for servers, peers, users and agents. It must not depend on HTTP (it returns
+//! [`Refusal`]s, not status codes) or on how the store keeps its rows. Everything that a change depends
+//! on is checked inside the transaction of the change, before the first write.
 
 mod agents;
 mod audit;
@@ -25,7 +25,7 @@ use tracing::Instrument as _;
 use wgctl::{Clock, ServerId, Timestamp};
 
 pub use audit::pages::{AuditPages, AuditQuery};
-pub use backup::Copy;
+pub use backup::BackupCopy;
 pub use idempotency::{Idempotency, Vault};
 pub use limits::failed_logins::LoginPermit;
 pub use peers::requests::{After, ConfigurationText, PeerPage, PeersQuery, View};
@@ -44,16 +44,16 @@ use crate::relay::Relay;
 use crate::store::{Change, Durability, Store, StoreError};
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// Settings of the operator.
+/// The settings that the operator chooses.
 #[derive(Clone)]
 pub struct Settings {
-    /// The longest wait of a change for the agent's confirmation.
+    /// The longest time for which a change waits for the agent's confirmation.
     pub apply_timeout: Duration,
-    /// The longest wait for an agent's reply to a request, such as for a configuration.
+    /// The longest time for which a request, such as for a configuration, waits for an agent's reply.
     pub request_timeout: Duration,
-    /// Number of prekeys to keep in stock for each server.
+    /// The number of prekeys to keep in stock for each server.
     pub prekey_stock: u32,
-    /// Retention of the audit log's records; unlimited when none.
+    /// The time for which audit records are kept; `None` keeps them forever.
     pub audit_retention: Option<Duration>,
     /// The source of the current time.
     pub clock: Clock,
@@ -88,7 +88,7 @@ struct Shared {
 }
 
 impl Fleet {
-    /// Returns a fleet on the rows of `store`.
+    /// Returns a fleet that keeps its records in `store`.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Self {
         let relay = Relay::default();
@@ -116,9 +116,9 @@ impl Fleet {
         }
     }
 
-    /// Returns the number of agents that hold a poll now.
+    /// Returns the number of polls that agents hold now.
     #[must_use]
-    pub fn connected_agents(&self) -> usize {
+    pub fn open_polls(&self) -> usize {
         self.shared.relay.polls()
     }
 
@@ -130,7 +130,7 @@ impl Fleet {
         &self.shared.settings
     }
 
-    /// The time by the fleet's clock.
+    /// Returns the current time of the fleet's clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.shared.settings.clock.now()
     }
@@ -149,8 +149,8 @@ impl Fleet {
         self.store().change(caller, now, permitted).await
     }
 
-    /// Records a message of an agent, once one of the agent's turns at the writer is free. Its token is
-    /// checked again inside the transaction.
+    /// Records a message from an agent, once one of the agent's turns at the writer is free. The
+    /// agent's token is checked again inside the transaction.
     async fn record_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -158,7 +158,7 @@ impl Fleet {
         durability: Durability,
         record: impl FnOnce(&dyn LossyWrite) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = self.shared.relay.line(server).turn().await;
+        let turn = self.shared.relay.waiters(server).write_permit().await;
         let (authority, now) = (caller.authority.clone(), self.now());
         let permitted = move |tx: &dyn LossyWrite| {
             let _turn = turn;
@@ -171,14 +171,14 @@ impl Fleet {
         }
     }
 
-    /// Makes a change that an agent asks for, once one of the agent's turns at the writer is free.
+    /// Makes a change that an agent requests, once one of the agent's turns at the writer is free.
     async fn change_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
         server: &ServerId,
         change: impl FnOnce(&dyn DurableWrite) -> Result<Change<T>, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = self.shared.relay.line(server).turn().await;
+        let turn = self.shared.relay.waiters(server).write_permit().await;
         let in_turn = move |tx: &dyn DurableWrite| {
             let _turn = turn;
             change(tx)
@@ -186,13 +186,13 @@ impl Fleet {
         self.change(caller, in_turn).await
     }
 
-    /// Reads much data for an agent, once one of the agent's turns at the readers is free.
+    /// Reads a large amount of data for an agent, once one of the agent's turns at the readers is free.
     async fn scan_for_agent<T: Send + 'static>(
         &self,
         server: &ServerId,
         read: impl FnOnce(&dyn Read) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = self.shared.relay.line(server).look().await;
+        let turn = self.shared.relay.waiters(server).read_permit().await;
         let in_turn = move |tx: &dyn Read| {
             let _turn = turn;
             read(tx)
@@ -201,14 +201,14 @@ impl Fleet {
     }
 }
 
-/// Runs work to its end, even if the caller goes away.
+/// Runs `work` to completion, even if the caller's future is dropped.
 async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
-    // Keeps the request's span on the log lines.
+    // The work's log lines keep the request's span.
     let done = tokio::spawn(work.in_current_span());
     done.await
-        .unwrap_or_else(|error| Err(Refusal::Internal(format!("it was interrupted: {error}"))))
+        .unwrap_or_else(|error| Err(Refusal::Internal(format!("the work was interrupted: {error}"))))
 }
 
 #[cfg(test)]

@@ -1,83 +1,83 @@
-//! Refusals of the fleet: the reasons why a request was not carried out.
+//! The reasons why the fleet refuses a request.
 //!
-//! Owns [`Refusal`]: the field it names, and its text for people. It must not know HTTP: the HTTP layer gives each refusal
-//! its code and status.
+//! Owns [`Refusal`], including the field that it names and its text for people. It must not depend on
+//! HTTP: the HTTP layer gives each refusal its code and status.
 
 use wgctl::api::{Hint, NextStep};
 
 use crate::store::StoreError;
 
-/// A refused request. Nothing was changed.
+/// The reason for refusing a request. A refused request has changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
     /// `not_found`: the named object does not exist.
     #[error("there is no {what}: list what exists and check the spelling")]
     NotFound {
-        /// Like `server "los-angeles"`.
+        /// The object, for example `server "los-angeles"`.
         what: String,
     },
     /// `unauthorized`: the caller's credential is no longer valid.
     #[error("{0}")]
     Unauthorized(String),
-    /// `unauthorized`: the session of the caller has ended since the request began.
-    #[error("this session has ended meanwhile: log in at POST /api/login")]
+    /// `unauthorized`: the caller's session has ended since the request began.
+    #[error("this session has ended in the meantime: log in at POST /api/login")]
     SessionEnded,
     /// `forbidden`: the caller's role does not permit it.
     #[error("{0}")]
     Forbidden(String),
-    /// `invalid_field`: an invalid value of a field.
+    /// `invalid_field`: the value of a field is invalid.
     #[error("{field}: {detail}")]
     InvalidField {
-        /// As the request spells it, like `address_pool[0]`.
+        /// The field as the request spells it, for example `address_pool[0]`.
         field: String,
         /// The error and a valid alternative.
         detail: String,
     },
-    /// `server_exists`.
-    #[error("a server with the id {0:?} exists: choose another id, or remove that one first")]
+    /// `server_exists`: the server's id is in use.
+    #[error("a server with the id {0:?} already exists: choose another id, or remove that one first")]
     ServerExists(String),
-    /// `user_exists`.
-    #[error("a user with the email {0:?} exists: change that one, or choose another email")]
+    /// `user_exists`: the user's email is in use.
+    #[error("a user with the email {0:?} already exists: change that one, or choose another email")]
     UserExists(String),
-    /// `token_exists`.
-    #[error("an API token with the name {0:?} exists: remove that one, or choose another name")]
+    /// `token_exists`: the API token's name is in use.
+    #[error("an API token with the name {0:?} already exists: remove that one, or choose another name")]
     TokenExists(String),
-    /// `name_taken`.
+    /// `name_taken`: the client's name is in use on the server.
     #[error("the server already has a client named {0:?}: choose another name")]
     NameTaken(String),
-    /// `address_taken`.
+    /// `address_taken`: the address is in use on the server.
     #[error("the address {0} is in use on this server: choose another, or leave it out to get the next free one")]
     AddressTaken(String),
-    /// `overlapping_networks`.
-    #[error("the network {network} overlaps {other} on this server: one address can lead to one client only")]
+    /// `overlapping_networks`: a network overlaps another network or an address.
+    #[error("the network {network} overlaps {other} on this server: an address can belong to only one client")]
     OverlappingNetworks {
         /// The requested network.
         network: String,
         /// The existing network or address, and its owner.
         other: String,
     },
-    /// `public_key_taken`.
+    /// `public_key_taken`: the public key is in use on the server.
     #[error("the public key {0} is in use on this server: make a new key pair for this client")]
     PublicKeyTaken(String),
-    /// `pool_exhausted`.
+    /// `pool_exhausted`: all addresses of the pool are in use.
     #[error(
         "the pool {0} has no free address left: remove clients that are not needed, or register a server with a larger pool"
     )]
     PoolExhausted(String),
-    /// `private_key_not_held`.
+    /// `private_key_not_held`: the client's private key is only on its device.
     #[error(
         "the client {0:?} brought its own key, and its private key never left its device: use the configuration made there"
     )]
     PrivateKeyNotHeld(String),
-    /// `adoption_not_awaited`.
+    /// `adoption_not_awaited`: the server does not await an adoption.
     #[error(
-        "server {0:?} does not await the adoption of an interface: `wgctl server set {0} --adopt` makes it await one, then enroll again"
+        "server {0:?} does not await the adoption of an interface: run `wgctl server set {0} --adopt`, then enroll again"
     )]
     AdoptionNotAwaited(String),
-    /// `adoption_refused`.
+    /// `adoption_refused`: there are obstacles to the adoption.
     #[error("the interface cannot be adopted, and nothing was changed: {0}")]
     AdoptionRefused(String),
-    /// `agent_offline`.
+    /// `agent_offline`: the agent is not connected, or did not do what was requested.
     #[error("the agent of server {server:?} {detail}")]
     AgentOffline {
         /// The server.
@@ -88,20 +88,20 @@ pub enum Refusal {
     /// `agent_offline`: a prekey is needed, and the stock is empty.
     #[error("{}: start it, or give a publicKey and \"presharedKey\": false", no_prekeys(.0))]
     NoPrekeys(String),
-    /// `idempotency_conflict`.
+    /// `idempotency_conflict`: the key was used with another body.
     #[error(
-        "this Idempotency-Key was used within 24 hours for another body: send the first body again, or use a new key"
+        "this Idempotency-Key was used with another body within the last 24 hours: send the first body again, or use a new key"
     )]
     IdempotencyConflict,
     /// `idempotency_conflict`: the secret in the stored answer is no longer valid.
     #[error(
-        "this Idempotency-Key made {0}, which was removed or got another token since: use a new key to make another"
+        "this Idempotency-Key created {0}, which has since been removed or given another token: use a new key to create another"
     )]
     AnswerOutlived(String),
-    /// `last_admin`.
+    /// `last_admin`: the change would leave no enabled admin.
     #[error("{0:?} is the last enabled admin: make another admin first")]
     LastAdmin(String),
-    /// `too_many_requests`.
+    /// `too_many_requests`: the caller must wait.
     #[error("{what}: try again in {retry_after} s")]
     TooManyRequests {
         /// The exceeded limit.
@@ -109,19 +109,19 @@ pub enum Refusal {
         /// Seconds to wait.
         retry_after: u64,
     },
-    /// `overloaded`.
+    /// `overloaded`: the plane cannot handle the request now.
     #[error("{0}")]
     Busy(String),
     /// `storage_unavailable`, or `invalid_backup` for a backup that cannot be restored.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// `internal`.
+    /// `internal`: an error inside the plane.
     #[error("{0}")]
     Internal(String),
 }
 
 impl Refusal {
-    /// Returns the request's field that is wrong, where there is one.
+    /// Returns the field of the request that is wrong, if there is one.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         match self {
@@ -153,11 +153,11 @@ impl Refusal {
         }
     }
 
-    /// Returns the next step, where the text names a call of the API for it.
+    /// Returns the next step, if the text names an API call for it.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         let (reason, step) = match self {
-            Self::SessionEnded => ("this session has ended meanwhile".to_owned(), NextStep::LogIn),
+            Self::SessionEnded => ("this session has ended in the meantime".to_owned(), NextStep::LogIn),
             Self::NoPrekeys(server) => (no_prekeys(server), NextStep::BringOwnKey),
             Self::NotFound { .. }
             | Self::Unauthorized(_)
@@ -186,7 +186,7 @@ impl Refusal {
         Some(Hint { reason, step })
     }
 
-    /// Returns the seconds after which to try again, where waiting helps.
+    /// Returns the number of seconds to wait before trying again, if waiting helps.
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
@@ -196,7 +196,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the refusal of a field's value.
+    /// Returns a refusal of the value of a field.
     pub(crate) fn field_value(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::InvalidField {
             field: field.into(),

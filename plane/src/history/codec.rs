@@ -1,19 +1,19 @@
-//! An hour's samples as bytes: a version, then each sample as differences in LEB128.
+//! The samples of one hour as bytes: a version, then each sample as differences in LEB128.
 //!
-//! Owns the form. The first byte is the version; a form, once released, stays readable.
+//! Owns the format. The first byte is the version. A released format must stay readable.
 
 use super::Sample;
 
-/// The form this release writes.
+/// The version of the format that this release writes.
 const VERSION: u8 = 1;
 
-/// The bytes are no packed hour.
+/// An error while reading a packed hour.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// A form that this release does not know.
-    #[error("a packed hour of form {0}, which this release does not know")]
+    /// The version of the format is not known to this release.
+    #[error("a packed hour in version {0} of the format, which this release does not know")]
     Version(u8),
-    /// Cut off, too long, or with values that cannot be.
+    /// The bytes are cut off, too long, or contain impossible values.
     #[error("not a packed hour: {0}")]
     Damaged(&'static str),
 }
@@ -37,7 +37,7 @@ pub fn pack(samples: &[Sample]) -> Vec<u8> {
     bytes
 }
 
-/// Reads what [`pack`] wrote.
+/// Reads the samples that [`pack`] has written.
 pub fn unpack(bytes: &[u8]) -> Result<Vec<Sample>, CodecError> {
     let (version, mut rest) = bytes.split_first().ok_or(CodecError::Damaged("it is empty"))?;
     if *version != VERSION {
@@ -55,7 +55,7 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<Sample>, CodecError> {
 fn sample(rest: &mut &[u8], before: Option<Sample>) -> Result<Sample, CodecError> {
     let step = take(rest)?;
     if before.is_some() && step == 0 {
-        return Err(CodecError::Damaged("a minute comes twice"));
+        return Err(CodecError::Damaged("a minute occurs twice"));
     }
     let before = before.unwrap_or_default();
     let minute = u64::from(before.minute)
@@ -74,7 +74,7 @@ fn sample(rest: &mut &[u8], before: Option<Sample>) -> Result<Sample, CodecError
     })
 }
 
-/// The difference of two counters, small whichever way it goes.
+/// Returns the difference of two counters, encoded so that it is small in both directions.
 const fn zigzag(before: u64, now: u64) -> u64 {
     let difference = now.wrapping_sub(before).cast_signed();
     ((difference << 1) ^ (difference >> 63)).cast_unsigned()

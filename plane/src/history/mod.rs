@@ -1,8 +1,7 @@
 //! History: samples of one minute, packed by the hour, and their sums over longer steps.
 //!
-//! Owns the packed form, the folding of reports into minutes and the aggregation. It is pure:
-//! where hours are kept is the store's business. Bytes that are no packed hour are an error, never
-//! a panic.
+//! Owns the packed format, the folding of reports into minutes, and the aggregation. It is pure and must not store
+//! anything: that belongs to the store. Bytes that are not a packed hour cause an error, never a panic.
 
 mod codec;
 mod steps;
@@ -14,46 +13,46 @@ use wgctl::Timestamp;
 pub use codec::{CodecError, pack, unpack};
 pub use steps::Steps;
 
-/// Time that history is kept.
+/// The time for which history is kept.
 pub const RETENTION: Duration = Duration::from_secs(72 * 3600);
 
-/// Seconds in the hour that is packed together.
+/// The number of seconds that are packed together: one hour.
 pub const HOUR: u64 = 3600;
 
-/// The reports of one minute.
+/// The combined reports of one minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
-    /// The minute of its hour, 0 to 59.
+    /// The minute within the hour, 0 to 59.
     pub minute: u8,
     /// The number of reported round trips.
     pub pings: u32,
-    /// Their sum, microseconds.
+    /// The sum of the round-trip times, in microseconds.
     pub ping_sum: u64,
-    /// The last cumulative value, bytes.
+    /// The last total of received bytes.
     pub transfer_rx: u64,
-    /// The last cumulative value, bytes.
+    /// The last total of sent bytes.
     pub transfer_tx: u64,
 }
 
-/// The contribution of one report.
+/// The measurements in one report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measure {
-    /// Milliseconds; none when nothing was measured.
+    /// The round-trip time in milliseconds; `None` if it was not measured.
     pub ping_ms: Option<f64>,
-    /// Cumulative, bytes.
+    /// The total of received bytes.
     pub transfer_rx: u64,
-    /// Cumulative, bytes.
+    /// The total of sent bytes.
     pub transfer_tx: u64,
 }
 
-/// The hour a moment is in, from the Unix epoch, and the minute in it.
+/// Returns the hour that contains `at`, counted from the Unix epoch, and the minute within that hour.
 #[must_use]
 pub fn place(at: Timestamp) -> (u64, u8) {
     let seconds = u64::try_from(at.unix()).unwrap_or(0);
     (seconds / HOUR, u8::try_from(seconds % HOUR / 60).unwrap_or(0))
 }
 
-/// Folds a report into its minute. `samples` are one hour's, by minute.
+/// Folds a report into its minute. `samples` are the samples of one hour, in the order of their minutes.
 pub fn fold(samples: &mut Vec<Sample>, minute: u8, measure: &Measure) {
     let at = match samples.binary_search_by_key(&minute, |sample| sample.minute) {
         Ok(at) => at,
@@ -75,7 +74,8 @@ pub fn fold(samples: &mut Vec<Sample>, minute: u8, measure: &Measure) {
     sample.transfer_tx = measure.transfer_tx;
 }
 
-/// Whole microseconds of a round trip that can have been: up to ten minutes.
+/// Converts a round-trip time to whole microseconds. `None` if it is impossible: negative, not finite, or longer than
+/// ten minutes.
 fn micros(ping_ms: f64) -> Option<u64> {
     let possible = ping_ms.is_finite() && (0.0..=600_000.0).contains(&ping_ms);
     #[expect(

@@ -1,7 +1,7 @@
-//! Samples of minutes summed to points of a longer step.
+//! The aggregation of minute samples into points of a longer step.
 //!
-//! Owns the aggregation: hours go in by time, points come out by time, and only steps that are not
-//! over yet are held.
+//! Owns the aggregation. Hours are added in chronological order, points are returned in the same order, and only
+//! unfinished steps are held in memory.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ struct Sum {
     transfer_tx: u64,
 }
 
-/// The sums of the steps that are under way.
+/// The sums of the unfinished steps.
 pub struct Steps {
     since: u64,
     until: u64,
@@ -27,8 +27,8 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Points of `step` seconds (at least 60) from minutes that begin at or after `since` and before
-    /// `until`. Steps begin at multiples of their length.
+    /// Aggregates points of `step` seconds (at least 60) from the minutes that are partly or wholly between `since`
+    /// and `until`. Steps begin at multiples of their length.
     #[must_use]
     pub fn new(since: Timestamp, until: Timestamp, step: u32) -> Self {
         let seconds = |at: Timestamp| u64::try_from(at.unix()).unwrap_or(0);
@@ -40,11 +40,11 @@ impl Steps {
         }
     }
 
-    /// Adds one server's hour. Hours come by time.
+    /// Adds one hour of a server. Hours must be added in chronological order.
     pub fn add(&mut self, hour: u64, server: &ServerId, samples: &[Sample]) {
         for sample in samples {
             let at = hour.saturating_mul(HOUR) + u64::from(sample.minute) * 60;
-            // A minute counts when any of it is within.
+            // A minute counts if any part of it is between the two.
             if at + 60 <= self.since || at >= self.until {
                 continue;
             }
@@ -56,8 +56,8 @@ impl Steps {
         }
     }
 
-    /// The points of the steps that are over when no sample before `hour` is to come: by time, then
-    /// by server.
+    /// Removes and returns the points of the steps that are over when `hour` begins, ordered by time, then by server.
+    /// No sample from before `hour` may be added afterwards.
     pub fn before(&mut self, hour: u64) -> Vec<HistoryPoint> {
         let end = hour.saturating_mul(HOUR);
         let mut points = Vec::new();
@@ -71,7 +71,7 @@ impl Steps {
         points
     }
 
-    /// The points that are left.
+    /// Removes and returns the remaining points.
     pub fn finish(&mut self) -> Vec<HistoryPoint> {
         let open = std::mem::take(&mut self.open);
         open.into_iter()
@@ -140,7 +140,7 @@ mod tests {
     fn steps_that_lie_across_hours_are_whole() {
         let mut steps = Steps::new(at(0), at(20 * HOUR), 7 * 60);
         let points = points(&mut steps, 0..20);
-        // 1,200 minutes make 171 steps of seven and a rest, for each of two servers.
+        // 1,200 minutes make 171 steps of seven minutes and one shorter step, for each of two servers.
         assert_eq!(points.len(), 172 * 2);
         assert!(points.is_sorted_by_key(|p| p.recorded_at));
     }

@@ -1,7 +1,7 @@
 //! The state that every request of one plane shares.
 //!
-//! Owns the handle and nothing else. Handlers do not take it: they name a permission
-//! (`principal`), which gives them the fleet.
+//! Owns the handle. Handlers must not take it as a parameter: they name a permission (`principal`),
+//! which gives them access to the fleet.
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ use crate::config::{Config, Limits, Tls};
 use crate::fleet::Fleet;
 use crate::keys::root::RootKey;
 
-/// The phase of the plane's life.
+/// The phase of a running plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Taking connections.
+    /// The plane accepts connections.
     Serving,
-    /// Ending what runs; nothing may wait any more.
+    /// Running requests end; no request may wait any longer.
     Draining,
-    /// Connections that are still open are cut.
+    /// Connections that are still open are closed.
     Over,
 }
 
-/// The handle of the shared state. Cloning shares it.
+/// A handle to the shared state. Clones share it.
 #[derive(Clone)]
 pub(crate) struct App(Arc<AppState>);
 
@@ -42,13 +42,13 @@ pub(super) struct AppState {
     pub(super) limits: Limits,
     pub(super) bodies: Arc<BodyBudget>,
     pub(super) trusted_proxies: Vec<IpNet>,
-    /// True when callers reach the plane over TLS: its own, or a proxy's.
+    /// True if callers reach the plane over TLS, either its own or a proxy's.
     pub(super) is_secure: bool,
-    /// The key that hosts pin, where no authority vouches for the plane.
+    /// The key that hosts must pin if no certificate authority vouches for the plane.
     pub(super) pin: Option<Pin>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) metrics: HttpMetrics,
-    /// The OpenAPI document, made when it is first asked for.
+    /// Returns the OpenAPI document, which is generated on the first call.
     pub(super) document: fn() -> &'static str,
 }
 
@@ -82,17 +82,17 @@ impl App {
         }))
     }
 
-    /// The fleet, for the tasks beside the requests.
+    /// Returns the fleet, for background tasks.
     pub(crate) fn fleet(&self) -> Fleet {
         self.0.fleet.clone()
     }
 
-    /// Erases what the tokens have outlived, until dropped.
+    /// Erases outlived signing keys until the future is dropped.
     pub(crate) async fn keep_keys(self) {
         self.0.tokens.housekeep(|| self.0.fleet.now()).await;
     }
 
-    /// The metrics, for an address of their own; none when they cannot be read.
+    /// Returns the metrics, for the separate address, or `None` if they cannot be read.
     pub(crate) async fn metrics(&self) -> Option<String> {
         let page = self.0.metrics.page(&self.0.fleet).await;
         page.inspect_err(|error| tracing::error!("the metrics cannot be read: {error}"))
@@ -103,9 +103,9 @@ impl App {
         &self.0
     }
 
-    /// Ends when nothing may wait any more.
+    /// Completes when no request may wait any longer.
     pub(super) async fn draining(&self) {
-        // The sender lives as long as `self`, so this ends by the phase alone.
+        // The sender lives as long as `self`, so only a new phase can end this wait.
         let _ = self
             .0
             .phase

@@ -1,7 +1,7 @@
-//! Reading a request: JSON bodies, path ids, query parameters.
+//! The extraction of JSON bodies, path ids and query parameters from a request.
 //!
-//! Owns what is refused before a handler sees it, with the field named. A body is read only
-//! after a permission was named (`principal` leaves its mark on the request).
+//! Owns the refusal of invalid input before a handler sees it, with an error that names the field. It must not read
+//! a body before the permission has been checked (`principal` then marks the request).
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -19,14 +19,14 @@ use super::problem::{Failure, Kind};
 use super::serve::body_budget::BufferedBody;
 use super::serve::body_deadline::BodyDeadline;
 
-/// The body of somebody who has not yet proved who they are: an email and a password. Thousands of
-/// connections may each hold one.
-const MOST_OF_STRANGERS: usize = 16 << 10;
-/// When to send a body again for which there was no room, seconds.
+/// The maximum size of an unauthenticated request's body, in bytes. Such a body only contains an email and a
+/// password, and thousands of connections may each send one.
+const MAX_UNAUTHENTICATED_BODY: usize = 16 << 10;
+/// The time after which to retry a request whose body found no room, in seconds.
 const RETRY_BODY: u64 = 5;
 
-/// A JSON body, and the room it takes in memory: what was made of it waits for the writer, and counts
-/// until the handler has done with it.
+/// A JSON body, and its share of the memory budget. The parsed value may have to wait for the writer, so it counts
+/// until the handler has finished with it.
 pub(super) struct Json<T>(
     pub(super) T,
     #[expect(dead_code, reason = "it counts until it is dropped")] pub(super) BufferedBody,
@@ -43,7 +43,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
-/// A JSON body that may be left out.
+/// An optional JSON body.
 pub(super) struct MaybeJson<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
@@ -58,17 +58,17 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
     }
 }
 
-/// A JSON body within the caller's limit, and who sent it.
+/// Reads a JSON body within the caller's limit. Also returns the mark that identifies the caller.
 pub(super) async fn json_body(request: Request, app: &App) -> Result<(PermissionMark, BufferedBody), Failure> {
     let (parts, body) = request.into_parts();
     let Some(authorized) = parts.extensions.get::<PermissionMark>().cloned() else {
         tracing::error!("{} reads a body before it names a permission", parts.uri.path());
-        return Err(Kind::Internal.because("this endpoint is wired wrongly: report it"));
+        return Err(Kind::Internal.because("this endpoint does not check permissions: report this as a bug"));
     };
     require_json(&parts.headers)?;
     let limits = &app.shared().limits;
     let limit = match authorized.who {
-        None => limits.max_body.min(MOST_OF_STRANGERS),
+        None => limits.max_body.min(MAX_UNAUTHENTICATED_BODY),
         Some(_) if authorized.is_agent => limits.max_agent_body,
         Some(_) => limits.max_body,
     };
@@ -99,32 +99,32 @@ async fn read(
     mut incoming: BufferedBody,
     mut deadline: BodyDeadline,
 ) -> Result<BufferedBody, Failure> {
-    let too_large = || Kind::BodyTooLarge.because(format!("a body here has at most {limit} bytes"));
+    let too_large = || Kind::BodyTooLarge.because(format!("the body is too large: send at most {limit} bytes"));
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    // Room is made as bytes come: what is only announced costs nothing.
+    // Room is reserved as bytes arrive: an announced length alone reserves nothing.
     while let Some(bytes) = deadline.next(&mut body).await? {
         if incoming.len() + bytes.len() > limit {
             return Err(too_large());
         }
         if !incoming.take(&bytes) {
-            let detail = "too many long bodies are on their way: try again in a few seconds";
+            let detail = "too many long bodies are being received: try again in a few seconds";
             return Err(Kind::Overloaded.because(detail).retry_after(RETRY_BODY));
         }
     }
     Ok(incoming)
 }
 
-/// The value of a JSON text; the error names the field.
+/// Parses a JSON text. The error names the field.
 pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    // serde also takes an array for a struct, field by field in order; the API does not.
+    // serde also accepts an array for a struct, with the fields in order; the API does not.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| malformed(&error))?;
-        return Err(Kind::InvalidField.field("body", "body: a JSON object is wanted"));
+        return Err(Kind::InvalidField.field("body", "body: not a JSON object: send one"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -165,7 +165,7 @@ fn data_error(path: &str, error: serde_json::Error) -> Failure {
     Kind::InvalidField.field(field, format!("{field}: {}", in_words(message)))
 }
 
-/// Replaces the two words of the address types with the form that is needed.
+/// Replaces the terse message of the address types with one that describes the required form.
 fn in_words(message: &str) -> &str {
     match message {
         "invalid IP address syntax" => {
@@ -175,7 +175,7 @@ fn in_words(message: &str) -> &str {
     }
 }
 
-/// Ids of the path. One that cannot be an id is one that does not exist: 404.
+/// The ids in a path. A malformed id is treated like an id that does not exist: 404.
 pub(super) struct Ids<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<App> for Ids<T> {
@@ -185,13 +185,14 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Ids<T> {
         let path = Path::<T>::from_request_parts(parts, app).await;
         path.map(|Path(ids)| Self(ids)).map_err(|_| {
             Kind::NotFound.because(
-                "there is nothing at this path: a server's id is a slug like los-angeles, other ids are UUIDs as lists show them",
+                "there is nothing at this path: a server's id is a slug like los-angeles, \
+                 other ids are UUIDs, which the lists show",
             )
         })
     }
 }
 
-/// Query parameters that are not yet taken.
+/// The query parameters that have not been taken yet.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Parameters {
@@ -205,21 +206,21 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    /// Takes the parameter `name`, which may come once.
+    /// Takes the parameter `name`, which may be given once at most.
     pub(super) fn take<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Failure> {
         let mut values = self.0.extract_if(.., |(key, _)| key == name);
         let Some((_, text)) = values.next() else {
             return Ok(None);
         };
         if values.next().is_some() {
-            return Err(Kind::InvalidField.field(name, format!("{name} is given twice")));
+            return Err(Kind::InvalidField.field(name, format!("{name} is given more than once")));
         }
         text.parse()
             .map(Some)
             .map_err(|error: T::Err| Kind::InvalidField.field(name, format!("{name}: {text:?}: {error}")))
     }
 
-    /// Refuses what nobody took: a mistyped filter must not be silently ignored.
+    /// Refuses any parameter that has not been taken: a mistyped filter must not be silently ignored.
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self.0.into_iter().next() {
             Some((name, _)) => {

@@ -1,7 +1,7 @@
-//! A request that creates: its JSON body, and the `Idempotency-Key` that makes it safe to repeat.
+//! A request that creates something: its JSON body, and the `Idempotency-Key` that makes it safe to repeat.
 //!
-//! Owns reading the header and what makes two requests the same one. What is remembered of it
-//! is the fleet's.
+//! Owns reading the header and the rule for treating two requests as the same. It must not store
+//! anything: that belongs to the fleet.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const MOST_BYTES: usize = 255;
 pub(super) struct Creation<T> {
     /// The body.
     pub(super) new: T,
-    /// Present when the header was.
+    /// Present if the request has the header.
     pub(super) once: Option<Idempotency>,
 }
 

@@ -1,7 +1,8 @@
-//! The numbers of the HTTP side, and the page of all metrics.
+//! The metrics of the HTTP side, and the page of all metrics.
 //!
-//! Owns the numbers of requests and connections, and the page with everybody's. Series are bounded:
-//! their labels are routes as they are written in the table, never a path that somebody sent.
+//! Owns the metrics of requests and connections, and the page that shows the metrics of all modules. The number
+//! of series is limited: their labels are routes as written in the table. It must not use the path of a request
+//! as a label.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use wgctl::protocol::path;
 use super::serve::origin::Origin;
 use crate::fleet::{Fleet, Refusal};
 
-/// For requests of no route.
+/// The label of requests that match no route.
 const NO_ROUTE: &str = "none";
 const LOGIN: &str = "/api/login";
 
@@ -51,7 +52,7 @@ struct ConnectionLabels {
     listener: &'static str,
 }
 
-/// The numbers of the HTTP side. Cloning shares them.
+/// The metrics of the HTTP side. Clones share them.
 #[derive(Clone)]
 pub(crate) struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -63,7 +64,7 @@ pub(crate) struct HttpMetrics {
     page: Arc<MetricsPage>,
 }
 
-/// The page, read by one at a time: to read it costs something.
+/// The metrics page. Only one caller at a time may read it, because reading it is expensive.
 struct MetricsPage {
     page: Page,
     per_peer: bool,
@@ -90,12 +91,12 @@ impl HttpMetrics {
         }
         registry.register(
             "sentrazone_http_requests",
-            "Requests by route, method and class of the answer's status",
+            "Requests by route, method and class of the response status",
             Family::clone(&requests),
         );
         registry.register(
             "sentrazone_http_request_duration_seconds",
-            "From a request's head to its answer's, by route; polls of agents are held up to a minute",
+            "Time from a request's head to its response's head, by route; agents' polls are held up to a minute",
             Family::clone(&took),
         );
         registry.register(
@@ -105,17 +106,17 @@ impl HttpMetrics {
         );
         registry.register(
             "sentrazone_agent_messages",
-            "Messages of agents that were taken, by kind",
+            "Messages accepted from agents, by kind",
             Family::clone(&messages),
         );
         registry.register(
             "sentrazone_connections_accepted",
-            "Connections that were accepted, by where: tcp, or local for the unix socket",
+            "Accepted connections, by listener: tcp, or local for the unix socket",
             Family::clone(&accepted),
         );
         registry.register(
             "sentrazone_connections",
-            "Connections that are open, by where",
+            "Open connections, by listener",
             Family::clone(&open),
         );
         fleet.register(registry);
@@ -135,17 +136,17 @@ impl HttpMetrics {
         }
     }
 
-    /// The page, for now.
+    /// Returns the page with the current values.
     pub(crate) async fn page(&self, fleet: &Fleet) -> Result<String, Refusal> {
         let unreadable = |error: std::fmt::Error| Refusal::Internal(format!("the metrics cannot be written: {error}"));
         let _turn = self.page.turn.lock().await;
-        let numbers = fleet.numbers(self.page.per_peer).await?;
+        let numbers = fleet.metrics(self.page.per_peer).await?;
         let mut text = self.page.page.text().map_err(unreadable)?;
         write_once(&mut text, numbers).map_err(unreadable)?;
         Ok(text)
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub(super) fn answered(&self, summary: &RequestSummary, status: StatusCode, took: Duration) {
         let RequestSummary { route, method } = summary;
         self.requests
@@ -166,7 +167,7 @@ impl HttpMetrics {
                 StatusCode::OK => "succeeded",
                 StatusCode::UNAUTHORIZED => "failed",
                 StatusCode::TOO_MANY_REQUESTS => "throttled",
-                // Nobody tried to log in.
+                // Other outcomes are not counted as logins.
                 _ => return,
             };
             self.logins.get_or_create(&LoginLabels { outcome }).inc();
@@ -179,7 +180,7 @@ impl HttpMetrics {
         }
     }
 
-    /// A connection was accepted; it is open until the guard is dropped.
+    /// Counts an accepted connection. It counts as open until the guard is dropped.
     pub(super) fn connected(&self, origin: &Origin) -> OpenConnection {
         let listener = match origin {
             Origin::Tcp(_) => "tcp",
@@ -192,7 +193,7 @@ impl HttpMetrics {
     }
 }
 
-/// The messages of agents, by route.
+/// The messages of agents, by route and method.
 const MESSAGES: &[(&str, Method, &str)] = &[
     (path::HELLO, Method::POST, "hello"),
     (path::DESIRED, Method::GET, "poll"),
@@ -204,7 +205,7 @@ const MESSAGES: &[(&str, Method, &str)] = &[
     (path::REPORT, Method::POST, "report"),
 ];
 
-/// A connection that is open.
+/// An open connection.
 pub(super) struct OpenConnection(Gauge);
 
 impl Drop for OpenConnection {
@@ -213,7 +214,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// The parts of a request that are needed once it is answered.
+/// The parts of a request that are needed after it has been answered.
 pub(super) struct RequestSummary {
     route: Box<str>,
     method: Method,
@@ -228,14 +229,14 @@ impl RequestSummary {
         }
     }
 
-    /// True for a change by a person or a program.
+    /// Returns true for a change by a person or a program.
     pub(super) fn is_change(&self) -> bool {
         let of_agent = self.route.starts_with("/api/agent/") || *self.route == *path::REPORT;
         !self.method.is_safe() && !of_agent
     }
 }
 
-/// Anybody may invent methods.
+/// Returns the label of a method. Unknown methods share one label, because callers can invent methods.
 fn name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,7 +1,7 @@
-//! The rules for every request and every answer.
+//! The rules for every request and every response.
 //!
-//! Owns the caller's address, the log line, the last net
-//! under a panic, and that no error leaves as anything but a problem report.
+//! Owns the caller's address, the log line, the handling of panics, and the rule that every error is
+//! sent as a problem report.
 
 use std::any::Any;
 use std::time::Instant;
@@ -23,7 +23,7 @@ use super::serve::connection_limits::ConnectionTrust;
 use super::serve::host_header;
 use super::serve::origin::Origin;
 
-/// Puts the edge around `routes`, outermost last.
+/// Wraps `routes` in the middleware layers. The last layer is the outermost.
 pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
     routes
         .layer(from_fn(problems_only))
@@ -31,7 +31,7 @@ pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
         .layer(from_fn_with_state(app.clone(), receive))
 }
 
-/// For paths that do not exist, whoever asks.
+/// Answers requests for paths that do not exist, for any caller.
 pub(super) async fn no_such_path() -> Failure {
     Kind::NotFound.because("there is nothing at this path: check its spelling against the API reference")
 }
@@ -64,7 +64,7 @@ async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Re
     app.shared().metrics.answered(&summary, code, took);
     let (status, milliseconds) = (code.as_u16(), took.as_millis());
     let is_worth_it = code.is_server_error() || (code.is_success() && summary.is_change());
-    // Within the span: not every writer of lines looks at a parent that is named.
+    // Logged inside the span, because not every log format shows a parent that is only named.
     span.in_scope(|| match is_worth_it {
         true => tracing::info!(status, milliseconds, "answered with {status}"),
         false => tracing::debug!(status, milliseconds, "answered with {status}"),
@@ -73,7 +73,7 @@ async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Re
     response
 }
 
-/// Rewrites the framework's own errors (a method that is not there, a header that is not text).
+/// Rewrites the framework's own errors (an unsupported method, a header that is not text) as problem reports.
 async fn problems_only(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
@@ -83,8 +83,8 @@ async fn problems_only(request: Request, next: Next) -> Response {
         return response;
     }
     let detail = match status {
-        // The router adds the header when we are done.
-        StatusCode::METHOD_NOT_ALLOWED => "this path does not take this method: the Allow header names those it takes",
+        // The router adds the Allow header afterwards.
+        StatusCode::METHOD_NOT_ALLOWED => "this path does not allow this method: use one from the Allow header",
         status => status.canonical_reason().unwrap_or("the request was refused"),
     };
     Kind::of_status(status).because(detail).into_response()
@@ -98,7 +98,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .unwrap_or("no message");
     tracing::error!("a handler panicked: {message}");
     Kind::Internal
-        .because("the plane failed at this: its log says where, under this answer's X-Request-Id")
+        .because("the plane failed to handle this request: its log says where, under this answer's X-Request-Id")
         .into_response()
 }
 

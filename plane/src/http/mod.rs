@@ -1,8 +1,8 @@
-//! The plane's edge: REST over TCP and over the local socket, one router for both.
+//! The REST API over TCP and over the local socket, with one router for both.
 //!
-//! A resource is a file; what a route needs of its caller is the first thing its handler names
-//! (`principal`). The routes with their descriptions are one table (`api::routes`). It must not hold business rules:
-//! those are the fleet's.
+//! Owns the HTTP side of the plane. Each resource has a file. The first parameter of every handler is the permission
+//! that its caller needs (`principal`). The routes and their descriptions form one table (`api::routes`). It must not
+//! contain business rules: those belong to the fleet.
 
 mod api;
 mod app;
@@ -25,7 +25,7 @@ pub(crate) use app::App;
 pub use serve::listener::BindError;
 pub(crate) use serve::listener::Listener;
 
-/// The OpenAPI document of the API, as JSON: the same for every plane of this version.
+/// Returns the OpenAPI document of the API as JSON. It is the same for every plane of this version.
 #[must_use]
 pub fn openapi() -> &'static str {
     static DOCUMENT: LazyLock<String> =

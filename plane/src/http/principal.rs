@@ -1,12 +1,12 @@
-//! Callers and their permissions: every handler names one of these before it reaches anything.
+//! Callers and their permissions. Every handler names a permission as its first parameter.
 //!
-//! Owns the permissions: [`Anyone`], [`Viewer`] and [`ScopedViewer`], [`Admin`] and [`Keeper`],
-//! [`Person`] for what is one's own, and [`Agent`]. The fleet is reached only through them. It must
-//! not hold business rules.
+//! Owns the permissions: [`Anyone`], [`Viewer`] and [`ScopedViewer`], [`Admin`] and [`Keeper`], [`Person`]
+//! for the caller's own account, and [`Agent`]. Handlers reach the fleet only through them. It must not
+//! contain business rules.
 //!
-//! An API token may be limited to some servers. That is decided here for all routes alike: one under
-//! `{server}` answers for every other server as for one that does not exist, and one that is about no
-//! single server refuses such a token, unless its handler names [`ScopedViewer`] and filters.
+//! An API token may be limited to some servers. This module enforces the limit on all routes alike: a route
+//! under `{server}` answers for every other server as if it did not exist, and a route that does not concern
+//! a single server refuses such a token, unless its handler names [`ScopedViewer`] and filters.
 
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ use super::serve::origin::{CallerAddress, Origin};
 use crate::auth::{Principal, WriteThrottle};
 use crate::fleet::{self, Account, Actor, Authority, Caller, Fleet, Grant, Scope};
 
-/// The user of this host whose changes are not counted: root can do worse than make many.
+/// The local user whose changes are not counted: root can do more harm in other ways.
 const ROOT: &str = "root";
 
-/// The mark on a request whose handler has named its permission.
+/// The mark on a request whose permission has been checked.
 #[derive(Clone)]
 pub(super) struct PermissionMark {
-    /// The caller's lasting id: a name can belong to another later. None for an anonymous caller.
+    /// The caller's permanent id, because a name may later belong to another caller. `None` for an anonymous caller.
     pub(super) who: Option<Arc<str>>,
-    /// True for an agent.
+    /// True if the caller is an agent.
     pub(super) is_agent: bool,
 }
 
@@ -49,12 +49,12 @@ macro_rules! permission {
         $(#[$doc])*
         pub(super) struct $name {
             $($(#[$field_doc])* pub(super) $field: $type,)*
-            /// The state that every request shares.
+            /// The state that all requests share.
             pub(super) app: App,
         }
 
         impl $name {
-            /// The fleet.
+            /// Returns the fleet.
             pub(super) fn fleet(&self) -> &Fleet {
                 &self.app.shared().fleet
             }
@@ -71,9 +71,9 @@ macro_rules! permission {
 }
 
 permission!(
-    /// No proof of identity is needed.
+    /// Any caller. No authentication is needed.
     Anyone {
-        /// The address they call from.
+        /// The caller's address.
         address: CallerAddress,
         /// The request's id, for the audit log.
         request: Option<Uuid>,
@@ -86,10 +86,10 @@ permission!(
     viewer
 );
 permission!(
-    /// The same for what is about all servers: a token for some of them is let in, and the handler
-    /// shows no more than `scope`.
+    /// Like [`Viewer`], for routes that concern all servers. A token that is limited to some servers is accepted,
+    /// and the handler shows only the servers in `scope`.
     ScopedViewer {
-        /// The servers to show.
+        /// The servers that may be shown.
         scope: Scope,
     },
     scoped_viewer
@@ -103,8 +103,8 @@ permission!(
     admin
 );
 permission!(
-    /// The same without API tokens, for what would let a token make itself more than it is: users,
-    /// tokens, keys, and the restore that replaces them all.
+    /// Like [`Admin`], but without API tokens, for routes with which a token could extend its own permissions:
+    /// users, tokens, keys, and the restore that replaces them all.
     Keeper {
         /// The caller, for the audit log.
         caller: Caller,
@@ -112,11 +112,11 @@ permission!(
     keeper
 );
 permission!(
-    /// Somebody who logged in, for what is their own.
+    /// A person who is logged in, for routes that concern their own account.
     Person {
         /// The caller, for the audit log.
         caller: Caller,
-        /// Their account.
+        /// The person's account.
         account: Account,
     },
     person
@@ -124,7 +124,7 @@ permission!(
 permission!(
     /// The agent of one server.
     Agent {
-        /// The server whose token it was.
+        /// The server that the token belongs to.
         server: ServerId,
         /// The caller, for the audit log.
         caller: Caller,
@@ -134,7 +134,7 @@ permission!(
 
 async fn anyone(parts: &mut Parts, app: &App) -> Result<Anyone, Failure> {
     mark(parts, None);
-    // An agent that takes the time of a round trip comes as itself.
+    // An agent that measures its round-trip time sends its token, so that its connection stays authenticated.
     if parts.headers.contains_key(header::AUTHORIZATION) && prove(parts, app.shared()).is_ok() {
         stand(parts);
     }
@@ -169,16 +169,16 @@ async fn admin(parts: &mut Parts, app: &App) -> Result<Admin, Failure> {
 }
 
 impl Admin {
-    /// Counts a look at a secret: it leaves a record, like a change.
+    /// Counts a read of a secret, which leaves an audit record like a change.
     pub(super) fn looks(&self) -> Result<(), Failure> {
-        count(&self.app.shared().looks, &self.caller, "looks at secrets")
+        count(&self.app.shared().looks, &self.caller, "reads of secrets")
     }
 }
 
 async fn keeper(parts: &mut Parts, app: &App) -> Result<Keeper, Failure> {
     let human = human(parts, app.shared(), Role::Admin).await?;
     if matches!(human.caller.actor, Actor::Token(_)) {
-        return Err(Kind::Forbidden.because("an API token may not do this: an admin does it, logged in"));
+        return Err(Kind::Forbidden.because("an API token may not do this: log in as an admin"));
     }
     Ok(Keeper {
         caller: human.caller,
@@ -194,24 +194,24 @@ async fn person(parts: &mut Parts, app: &App) -> Result<Person, Failure> {
             account: *account,
             app: app.clone(),
         }),
-        None => Err(Kind::Forbidden.until_login("this is for somebody who is logged in")),
+        None => Err(Kind::Forbidden.until_login("this is only for a person who is logged in")),
     }
 }
 
 async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
     let not_agent = || {
         Kind::Unauthorized
-            .because("this is for agents, and needs a server's agent token: `wgctl server token SERVER` makes one")
+            .because("this is only for agents: use an agent token, which `wgctl server token SERVER` creates")
     };
-    // Who shows something else is not to log in.
+    // A caller with another kind of token must not be told to log in.
     if !is_an_agents(bearer(parts)?) {
         return Err(not_agent());
     }
     let Identity::Agent(server, caller) = identify(parts, app.shared()).await? else {
         return Err(not_agent());
     };
-    // How many changes an agent makes is not counted: most answer what people asked. It has its turns
-    // (`relay`), and the bodies are bounded.
+    // An agent's changes are not counted, because most of them answer people's requests. Its work is limited by
+    // permits (`relay`), and its bodies by their maximum size.
     mark(parts, Some(&caller));
     Ok(Agent {
         server,
@@ -220,7 +220,7 @@ async fn agent(parts: &mut Parts, app: &App) -> Result<Agent, Failure> {
     })
 }
 
-/// A person, a program with an API token, or a user of this host (who has no account).
+/// A person, a program with an API token, or a local user (who has no account).
 struct Human {
     caller: Caller,
     account: Option<Box<Account>>,
@@ -228,7 +228,8 @@ struct Human {
 }
 
 impl Human {
-    /// Gives the server that somebody limited to some asks for.
+    /// Checks that the request stays within the caller's servers. Returns the requested server if the caller is
+    /// limited to some.
     async fn stays_in_scope(&self, parts: &mut Parts, app: &App) -> Result<Option<ServerId>, Failure> {
         if self.scope.is_everything() {
             return Ok(None);
@@ -239,9 +240,9 @@ impl Human {
         match server.map(|(_, text)| text.parse::<ServerId>()) {
             Some(Ok(server)) if self.scope.admits(&server) => Ok(Some(server)),
             Some(Ok(server)) => Err(fleet::no_server(&server).into()),
-            // What can be no server's id is refused by who reads it.
+            // The extractor of the path refuses a malformed server id.
             Some(Err(_)) => Ok(None),
-            None => Err(Kind::Forbidden.because("this API token is for some servers only: use one for all of them")),
+            None => Err(Kind::Forbidden.because("this API token is limited to some servers: use one for all servers")),
         }
     }
 }
@@ -293,7 +294,7 @@ async fn human(parts: &mut Parts, shared: &AppState, needed: Role) -> Result<Hum
     Ok(human)
 }
 
-/// Counts what leaves a record in the audit log.
+/// Counts an operation that leaves an audit record. Refuses it if the caller has made too many.
 fn count(throttle: &WriteThrottle, caller: &Caller, what: &str) -> Result<(), Failure> {
     let Some(principal) = principal(caller) else {
         return Ok(());
@@ -304,7 +305,7 @@ fn count(throttle: &WriteThrottle, caller: &Caller, what: &str) -> Result<(), Fa
     })
 }
 
-/// The principal whose records are counted; root's are not, nor an agent's.
+/// Returns the principal whose operations are counted, or `None` for root and for agents.
 fn principal(caller: &Caller) -> Option<Principal> {
     match (&caller.authority, &caller.actor) {
         (Authority::Session { user, .. }, _) => Some(Principal::User(*user)),
@@ -324,7 +325,7 @@ impl Human {
     }
 }
 
-/// The identity that the request's token, or else its connection, proves.
+/// Identifies the caller by the request's token or, without a token, by its connection.
 async fn identify(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
     let identity = prove(parts, shared);
     match &identity {
@@ -337,7 +338,7 @@ async fn identify(parts: &Parts, shared: &AppState) -> Result<Identity, Failure>
     identity
 }
 
-/// The connection is its caller's.
+/// Marks the connection as authenticated.
 fn stand(parts: &Parts) {
     if let Some(connection) = parts.extensions.get::<ConnectionTrust>() {
         connection.prove();
@@ -361,18 +362,18 @@ fn prove(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
             .agent_by_token(token, address(parts).0, request_id(&parts.extensions))?;
         let Some((server, caller)) = agent else {
             return Err(Kind::Unauthorized
-                .because("this agent token is not valid (any more): `wgctl server token SERVER` makes a new one"));
+                .because("this agent token is invalid or no longer valid: `wgctl server token SERVER` creates one"));
         };
         return Ok(Identity::Agent(server, Box::new(caller)));
     }
     if token.starts_with(fleet::TOKEN_PREFIX) {
         let grant = shared.fleet.token_grant(token)?;
         let grant = grant.ok_or_else(|| {
-            Kind::Unauthorized.because("this API token is not valid (any more): ask an admin for a new one")
+            Kind::Unauthorized.because("this API token is invalid or no longer valid: ask an admin for a new one")
         })?;
         return Ok(Identity::Token(Box::new(grant)));
     }
-    let over = || Kind::Unauthorized.until_login("this token is not valid (any more)");
+    let over = || Kind::Unauthorized.until_login("this token is invalid or no longer valid");
     let claims = shared.tokens.verify(token, shared.fleet.now()).map_err(|_| over())?;
     let account = shared.fleet.account(&claims.sub)?.ok_or_else(over)?;
     if !account.enabled || account.session_epoch != claims.epoch || account.role != claims.role {
@@ -381,7 +382,7 @@ fn prove(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
     Ok(Identity::Person(Box::new(account)))
 }
 
-/// Refused it is in any case.
+/// Records a refused agent token. An error here is only logged, because the request is refused in any case.
 async fn note_refused_agent(parts: &Parts, shared: &AppState) {
     let (target, ip) = (parts.uri.path(), address(parts).0);
     let noted = shared

@@ -1,7 +1,7 @@
-//! Everything that is refused over HTTP, as RFC 9457 `application/problem+json`.
+//! Refused requests as problem reports (RFC 9457, `application/problem+json`).
 //!
-//! Owns the codes with their statuses and titles, and the mapping from the fleet's refusals. It
-//! must not show the inside of a failure: what only the operator can use goes to the log.
+//! Owns the codes with their statuses and titles, and the mapping from the fleet's refusals. It must not
+//! reveal the internal details of a failure: those are meant for the operator and go to the log.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -18,7 +18,7 @@ pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 macro_rules! kinds {
     ($($variant:ident = $status:ident, $code:literal, $title:literal;)*) => {
-        /// The kinds of problem. A code is stable; programs compare it.
+        /// The kinds of problem. Their codes are stable, because programs compare them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Kind { $($variant,)* }
 
@@ -49,8 +49,8 @@ kinds! {
     Unauthorized = UNAUTHORIZED, "unauthorized", "A valid token is needed";
     Forbidden = FORBIDDEN, "forbidden", "Not permitted";
     NotFound = NOT_FOUND, "not_found", "Not found";
-    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "Not with this method";
-    RequestTimeout = REQUEST_TIMEOUT, "request_timeout", "The body came too slowly";
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "The method is not allowed";
+    RequestTimeout = REQUEST_TIMEOUT, "request_timeout", "The body arrived too slowly";
     NameTaken = CONFLICT, "name_taken", "The name is taken";
     AddressTaken = CONFLICT, "address_taken", "The address is taken";
     OverlappingNetworks = CONFLICT, "overlapping_networks", "The networks overlap";
@@ -61,27 +61,27 @@ kinds! {
     AdoptionNotAwaited = CONFLICT, "adoption_not_awaited", "The server does not await an adoption";
     AdoptionRefused = CONFLICT, "adoption_refused", "The interface cannot be adopted";
     IdempotencyConflict = CONFLICT, "idempotency_conflict", "The Idempotency-Key was used for another request";
-    LastAdmin = CONFLICT, "last_admin", "The last admin";
-    ServerExists = CONFLICT, "server_exists", "The server exists";
-    TokenExists = CONFLICT, "token_exists", "The token exists";
-    UserExists = CONFLICT, "user_exists", "The user exists";
+    LastAdmin = CONFLICT, "last_admin", "The user is the last admin";
+    ServerExists = CONFLICT, "server_exists", "The server already exists";
+    TokenExists = CONFLICT, "token_exists", "The token already exists";
+    UserExists = CONFLICT, "user_exists", "The user already exists";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large";
     UriTooLong = URI_TOO_LONG, "uri_too_long", "The path and query are too long";
-    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not this type of body";
-    MisdirectedRequest = MISDIRECTED_REQUEST, "misdirected_request", "Meant for another host";
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The type of the body is not supported";
+    MisdirectedRequest = MISDIRECTED_REQUEST, "misdirected_request", "The request is meant for another host";
     InvalidBackup = UNPROCESSABLE_ENTITY, "invalid_backup", "Not a backup that can be restored";
     InvalidField = UNPROCESSABLE_ENTITY, "invalid_field", "A value is not valid";
-    UnknownField = UNPROCESSABLE_ENTITY, "unknown_field", "A field is not known";
+    UnknownField = UNPROCESSABLE_ENTITY, "unknown_field", "A field is unknown";
     TooManyRequests = TOO_MANY_REQUESTS, "too_many_requests", "Too many attempts";
     HeadTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The head is too large";
     Internal = INTERNAL_SERVER_ERROR, "internal", "The plane failed";
     AgentOffline = SERVICE_UNAVAILABLE, "agent_offline", "The server's agent is offline";
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The database is not available";
-    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too busy";
+    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "The plane is too busy";
 }
 
 impl Refusal {
-    /// The stable machine-readable name, as the problem report has it.
+    /// Returns the stable, machine-readable name, as it appears in the problem report.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         Kind::of(self).code()
@@ -89,7 +89,7 @@ impl Refusal {
 }
 
 impl Kind {
-    /// The kind of a refusal. Exhaustive, so that a new refusal does not compile without a kind.
+    /// Returns the kind of a refusal. The match is exhaustive, so that a new refusal does not compile without a kind.
     pub(super) const fn of(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::NotFound { what: _ } => Self::NotFound,
@@ -134,7 +134,7 @@ impl Kind {
         }
     }
 
-    /// The kind for an error answer that is not one of ours.
+    /// Returns the kind for an error response that axum or hyper made.
     pub(super) fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
@@ -150,7 +150,7 @@ impl Kind {
         }
     }
 
-    /// A problem of this kind; `detail` says what to do next.
+    /// Returns a problem of this kind. `detail` says what to do next.
     pub(super) fn because(self, detail: impl Into<String>) -> Failure {
         Failure(Box::new(Inner {
             kind: self,
@@ -161,7 +161,7 @@ impl Kind {
         }))
     }
 
-    /// A problem of this kind whose next step is to log in.
+    /// Returns a problem of this kind whose next step is to log in.
     pub(super) fn until_login(self, reason: &str) -> Failure {
         let mut failure = self.because(format!(
             "{reason}: log in at POST /api/login, and send its token as Authorization: Bearer …"
@@ -173,7 +173,7 @@ impl Kind {
         failure
     }
 
-    /// A problem of this kind with one field of the request.
+    /// Returns a problem of this kind that names a field of the request.
     pub(super) fn field(self, field: impl Into<String>, detail: impl Into<String>) -> Failure {
         let mut failure = self.because(detail);
         failure.0.field = Some(field.into());
@@ -181,7 +181,7 @@ impl Kind {
     }
 }
 
-/// A refused request, on its way to becoming a response.
+/// The refusal of a request, which becomes its response.
 #[derive(Debug)]
 pub(super) struct Failure(Box<Inner>);
 
@@ -195,12 +195,12 @@ struct Inner {
 }
 
 impl Failure {
-    /// The kind of problem.
+    /// Returns the kind of problem.
     pub(super) const fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// With the seconds after which to try again.
+    /// Adds the number of seconds after which to try again.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after = Some(seconds);
         self
@@ -240,7 +240,7 @@ impl From<PasswordError> for Failure {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy(_) => Kind::Overloaded
-                .because("many logins are being checked: try again in a second")
+                .because("too many logins are being checked: try again in a second")
                 .retry_after(1),
             PasswordError::Hash(reason) => Self::from(Refusal::Internal(reason)),
         }

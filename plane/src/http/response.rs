@@ -1,7 +1,7 @@
-//! Parts that answers share.
+//! Parts that responses share.
 //!
-//! Owns the headers of every answer, the `Location` of what was created, the path of a peer, and percent encoding. It
-//! must not know how an error looks: see `problem`.
+//! Owns the headers of every response, the `Location` of created objects, the path of a peer, and percent-encoding. It
+//! must not know the form of errors: see `problem`.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,7 @@ use super::request_id::{self, RequestId};
 
 const A_YEAR: &str = "max-age=31536000";
 
-/// The headers of every answer. Over TLS, callers are told to keep to it.
+/// Sets the headers of every response. Over TLS, one of them tells clients to use only TLS in the future.
 pub(super) fn set_headers(response: &mut Response, id: RequestId, over_tls: bool) {
     let headers = response.headers_mut();
     if over_tls {
@@ -21,7 +21,7 @@ pub(super) fn set_headers(response: &mut Response, id: RequestId, over_tls: bool
         headers.insert(request_id::HEADER, value);
     }
     for (name, value) in [
-        // Nearly every answer is somebody's alone, and some are secret.
+        // Nearly every response is meant for one caller only, and some contain secrets.
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
@@ -34,7 +34,7 @@ pub(super) fn set_headers(response: &mut Response, id: RequestId, over_tls: bool
     }
 }
 
-/// `201 Created` with `path` as the `Location`.
+/// Returns a `201 Created` response with `path` as the `Location`.
 pub(super) fn created(path: String, body: impl IntoResponse) -> Response {
     let mut response = (StatusCode::CREATED, body).into_response();
     if let Ok(location) = HeaderValue::try_from(path) {
@@ -43,12 +43,12 @@ pub(super) fn created(path: String, body: impl IntoResponse) -> Response {
     response
 }
 
-/// The path of a peer.
+/// Returns the path of a peer.
 pub(super) fn peer_path(server: &ServerId, peer: &PeerId) -> String {
     format!("/api/wg-clients/{server}/{peer}")
 }
 
-/// RFC 3986's unreserved characters as they are, every other byte as `%XX`.
+/// Percent-encodes `text`: every byte that is not an unreserved character of RFC 3986 becomes `%XX`.
 pub(super) fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -1,7 +1,7 @@
 //! The key that signs the audit log's checkpoints: 32 random bytes in `audit.key`.
 //!
-//! Owns making it once, whole and readable by us alone, and reading it. It must not leave the
-//! process; its public half is for everybody.
+//! Owns creating the key file (once, atomically, and readable only by its owner) and reading it. The secret key must
+//! not leave the process; its public half may be known to everyone.
 
 use std::fs;
 use std::io;
@@ -14,59 +14,59 @@ use zeroize::Zeroizing;
 const LENGTH: usize = 32;
 const FILE: &str = "audit.key";
 
-/// An error of reading or creating the audit log's key.
+/// An error while reading or creating the audit log's key.
 #[derive(Debug, thiserror::Error)]
 pub enum SignerError {
-    /// The file cannot be made or read.
+    /// The file cannot be read or written.
     #[error("cannot {what} the audit log's key {path}: {source}")]
     Io {
-        /// `read` or `make`.
+        /// The operation: `read` or `write`.
         what: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// Somebody else could have read it.
+    /// The file is accessible to other users.
     #[error(
         "the audit log's key {path} is open to other users (mode {mode:o}): chmod 600 it, or remove it if it leaked \
-         (the log says then that the key changed)"
+         (the log then records that the key has changed)"
     )]
     Open {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
-    /// Not what we wrote.
+    /// The file has the wrong length.
     #[error(
-        "the audit log's key {path} has {length} bytes instead of 32: restore it, or remove it (the log says then that \
-         the key changed)"
+        "the audit log's key {path} has {length} bytes instead of 32: \
+         restore it, or remove it (the log then records that the key has changed)"
     )]
     Length {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its length, bytes.
+        /// The length of the file, in bytes.
         length: usize,
     },
-    /// The operating system gave no randomness.
-    #[error("the operating system gave no randomness: {0}")]
+    /// The operating system provided no random bytes.
+    #[error("cannot get random bytes from the operating system: {0}")]
     Random(String),
-    /// The bytes make no key.
+    /// The bytes in the file are not a valid key.
     #[error(transparent)]
     Refused(#[from] KeyRefused),
 }
 
 impl SignerError {
-    /// True when somebody has to mend the file: no second try helps.
-    pub(crate) const fn is_of_the_file(&self) -> bool {
+    /// Returns whether the file itself must be repaired or removed, so that retrying does not help.
+    pub(crate) const fn needs_repair(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::Length { .. } | Self::Refused(_))
     }
 }
 
-/// The key in `state_dir`, made when there is none. Only for who holds the state directory: two that
-/// make it at once would not agree.
-pub(crate) fn load_or_make(state_dir: &Path) -> Result<Signer, SignerError> {
+/// Loads the key from `state_dir`, creating it if it does not exist. The caller must be the only user of the state
+/// directory: two processes that created the key at the same time would have different keys.
+pub(crate) fn load_or_create(state_dir: &Path) -> Result<Signer, SignerError> {
     let path = state_dir.join(FILE);
     match fs::metadata(&path) {
         Ok(metadata) => {
@@ -89,7 +89,7 @@ pub(crate) fn load_or_make(state_dir: &Path) -> Result<Signer, SignerError> {
 fn make(path: PathBuf) -> Result<Signer, SignerError> {
     let mut seed = Zeroizing::new([0; LENGTH]);
     getrandom::fill(seed.as_mut_slice()).map_err(|error| SignerError::Random(error.to_string()))?;
-    wgctl::program::private_file::write_private(&path, seed.as_slice()).map_err(io_error("make", path))?;
+    wgctl::program::private_file::write_private(&path, seed.as_slice()).map_err(io_error("write", path))?;
     Ok(Signer::from_seed(&seed)?)
 }
 
@@ -104,21 +104,21 @@ mod tests {
     #[test]
     fn it_is_made_once_and_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let first = load_or_make(dir.path()).unwrap();
-        let second = load_or_make(dir.path()).unwrap();
+        let first = load_or_create(dir.path()).unwrap();
+        let second = load_or_create(dir.path()).unwrap();
         assert_eq!(first.public_key(), second.public_key());
         let path = dir.path().join(FILE);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(
-            load_or_make(dir.path()),
+            load_or_create(dir.path()),
             Err(SignerError::Open { mode: 0o644, .. })
         ));
         fs::write(&path, b"short").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(matches!(
-            load_or_make(dir.path()),
+            load_or_create(dir.path()),
             Err(SignerError::Length { length: 5, .. })
         ));
     }

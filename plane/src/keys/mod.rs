@@ -1,6 +1,6 @@
 //! The files that hold the plane's secrets.
 //!
-//! Owns the root key, the ring of session keys and the key of the audit log's checkpoints.
+//! Owns the root key, the ring of session keys, and the key that signs the audit log's checkpoints.
 
 pub(crate) mod audit;
 pub(crate) mod root;

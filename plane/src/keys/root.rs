@@ -1,8 +1,8 @@
 //! The plane's root secret on disk: 32 random bytes in `jwt.key`.
 //!
-//! Owns making it once, whole and readable by us alone, and reading it. It must not leave the
-//! process: stored answers are sealed and compared with keys that come from it. It never changes;
-//! what signs sessions, and rotates, is `sessions`.
+//! Owns creating the key file (once, atomically, and readable only by its owner) and reading it. The root secret must
+//! not leave the process. The keys that seal and compare stored answers are derived from it. The root secret never
+//! changes; the keys that sign sessions, which are rotated, are in `sessions`.
 
 use std::fs;
 use std::io;
@@ -14,77 +14,78 @@ use zeroize::Zeroizing;
 const LENGTH: usize = 32;
 const FILE: &str = "jwt.key";
 
-/// An error of reading or creating the root key.
+/// An error while reading or creating the root key or the session keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be made or read.
+    /// The file cannot be read or written.
     #[error("cannot {what} the signing key {path}: {source}")]
     Io {
-        /// `read` or `make`.
+        /// The operation: `read` or `write`.
         what: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// Somebody else could have read it.
+    /// The file is accessible to other users.
     #[error("the signing key {path} is open to other users (mode {mode:o}): chmod 600 it, or remove it if it leaked")]
     Open {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
-    /// Not what we wrote.
+    /// The root key's file has the wrong length.
     #[error(
-        "the signing key {path} has {length} bytes instead of 32: \
-         restore it, or remove it (everyone then logs in again)"
+        "the root key {path} has {length} bytes instead of 32: \
+         restore it, or remove it (stored answers to repeated requests are then lost)"
     )]
     Length {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its length, bytes.
+        /// The length of the file, in bytes.
         length: usize,
     },
-    /// Not a file that we wrote.
+    /// The content of the session keys' file is invalid.
     #[error(
-        "the signing keys {path} cannot be used ({reason}): restore them, or remove them (everyone then logs in again)"
+        "the signing keys {path} cannot be used ({reason}): \
+         restore them, or remove them (everyone must then log in again)"
     )]
     Broken {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The fault.
+        /// The reason.
         reason: String,
     },
-    /// Keys were rotated more often than old ones are outlived.
-    #[error("too many old signing keys are still good: try again in {retry_after} s")]
+    /// The session keys have been rotated too often: too many old keys have not expired yet.
+    #[error("too many old signing keys are still valid: try again in {retry_after} s")]
     TooMany {
-        /// Seconds until one is outlived.
+        /// The time until one of them expires, in seconds.
         retry_after: u64,
     },
-    /// The operating system gave no randomness.
-    #[error("the operating system gave no randomness: {0}")]
+    /// The operating system provided no random bytes.
+    #[error("cannot get random bytes from the operating system: {0}")]
     Random(String),
 }
 
 impl KeyError {
-    /// True when somebody has to mend the file: no second try helps.
-    pub(crate) const fn is_of_the_file(&self) -> bool {
+    /// Returns whether the file itself must be repaired or removed, so that retrying does not help.
+    pub(crate) const fn needs_repair(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::Length { .. } | Self::Broken { .. })
     }
 }
 
-/// The root secret. Wiped when dropped.
+/// The root secret. It is wiped from memory when it is dropped.
 pub(crate) struct RootKey(Zeroizing<[u8; LENGTH]>);
 
 impl RootKey {
-    /// The key in `state_dir`, made when there is none. Only for who holds the state directory:
-    /// two that make it at once would not agree.
-    pub(crate) fn load_or_make(state_dir: &Path) -> Result<Self, KeyError> {
+    /// Loads the key from `state_dir`, creating it if it does not exist. The caller must be the only user of the state
+    /// directory: two processes that created the key at the same time would have different keys.
+    pub(crate) fn load_or_create(state_dir: &Path) -> Result<Self, KeyError> {
         let path = state_dir.join(FILE);
         let Some(bytes) = read_private(&path)? else {
             let key = random()?;
-            wgctl::program::private_file::write_private(&path, key.as_slice()).map_err(io_error("make", path))?;
+            wgctl::program::private_file::write_private(&path, key.as_slice()).map_err(io_error("write", path))?;
             return Ok(Self(key));
         };
         match bytes.as_slice().try_into() {
@@ -96,13 +97,13 @@ impl RootKey {
         }
     }
 
-    /// The 32 bytes. Secret.
+    /// Returns the 32 secret bytes.
     pub(crate) fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.0
     }
 }
 
-/// The content of a file that nobody else may read; none where there is no file.
+/// Returns the content of a file, or `None` if the file does not exist. Refuses a file that other users can access.
 pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
     match fs::metadata(path) {
         Ok(metadata) => {
@@ -119,7 +120,7 @@ pub(super) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Ke
     Ok(Some(Zeroizing::new(bytes)))
 }
 
-/// Bytes of the operating system's randomness.
+/// Returns random bytes from the operating system.
 pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(bytes.as_mut_slice()).map_err(|error| KeyError::Random(error.to_string()))?;
@@ -137,8 +138,8 @@ mod tests {
     #[test]
     fn it_is_made_once_and_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let first = RootKey::load_or_make(dir.path()).unwrap();
-        let second = RootKey::load_or_make(dir.path()).unwrap();
+        let first = RootKey::load_or_create(dir.path()).unwrap();
+        let second = RootKey::load_or_create(dir.path()).unwrap();
         assert_eq!(first.as_bytes(), second.as_bytes());
         assert_eq!(first.as_bytes().as_slice(), fs::read(dir.path().join(FILE)).unwrap());
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
@@ -149,16 +150,16 @@ mod tests {
     fn a_key_that_others_can_read_or_that_is_cut_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        RootKey::load_or_make(dir.path()).unwrap();
+        RootKey::load_or_create(dir.path()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
-            RootKey::load_or_make(dir.path()),
+            RootKey::load_or_create(dir.path()),
             Err(KeyError::Open { mode: 0o640, .. })
         ));
         fs::write(&path, b"short").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(matches!(
-            RootKey::load_or_make(dir.path()),
+            RootKey::load_or_create(dir.path()),
             Err(KeyError::Length { length: 5, .. })
         ));
     }
@@ -183,10 +184,10 @@ mod tests {
                 path: open,
                 mode: 0o640
             }
-            .is_of_the_file()
+            .needs_repair()
         );
-        assert!(KeyError::Length { path: short, length: 5 }.is_of_the_file());
-        assert!(!io_error("read", path)(io::Error::from(io::ErrorKind::Interrupted)).is_of_the_file());
-        assert!(!KeyError::TooMany { retry_after: 1 }.is_of_the_file());
+        assert!(KeyError::Length { path: short, length: 5 }.needs_repair());
+        assert!(!io_error("read", path)(io::Error::from(io::ErrorKind::Interrupted)).needs_repair());
+        assert!(!KeyError::TooMany { retry_after: 1 }.needs_repair());
     }
 }

@@ -1,11 +1,11 @@
-//! The keys that sign sessions: the one that signs now, and those before it until all they signed is
-//! over.
+//! The keys that sign sessions: the current key, and the previous keys until all sessions that they signed have
+//! expired.
 //!
-//! Owns the file `session.keys` (JSON, readable by us alone, replaced whole) and when a key comes and
-//! goes. It must not know what is signed. These keys have nothing to do with `jwt.key`, from which
-//! stored answers are sealed: that one stays over a rotation, and so do the answers. Where the file
-//! is missing a fresh key is made, and everyone logs in again: that is also the way to end every
-//! session at once, should a key have leaked.
+//! Owns the file `session.keys` (JSON, readable only by its owner, replaced atomically), and the addition and removal
+//! of keys. It must not know what the keys sign. These keys are independent of `jwt.key`, from which the keys that seal
+//! stored answers are derived: `jwt.key` does not change in a rotation, so the stored answers remain readable. If the
+//! file `session.keys` is missing, a new key is created and everyone must log in again. Removing the file is therefore
+//! also the way to end all sessions at once if a key has leaked.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,20 +22,21 @@ use super::root::{KeyError, io_error, random, read_private};
 const LENGTH: usize = 32;
 const FILE: &str = "session.keys";
 
-/// The lifetime of a session, and the most that the clock may have been set back since it was made.
+/// The lifetime of a session.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// The maximum by which the clock may have been set back since a session was created.
 pub(crate) const SKEW: Duration = Duration::from_secs(60);
 
-/// More keys than this are not kept: somebody rotates without end.
-const MOST: usize = 64;
+/// The maximum number of keys. It is reached only if the keys are rotated over and over again.
+const MAX_KEYS: usize = 64;
 
-/// A key that signs, or signed, sessions.
+/// A key that signs sessions, or that has signed them in the past.
 #[derive(Clone)]
 pub(crate) struct Key {
-    /// The key's id in the headers of sessions.
+    /// The key's id, which is in the header of each session token.
     pub(crate) kid: String,
     pub(crate) secret: Zeroizing<[u8; LENGTH]>,
-    /// Since when it signs no more; none for the one that signs now.
+    /// The time at which the key stopped signing; `None` for the current key.
     pub(crate) retired_at: Option<Timestamp>,
 }
 
@@ -48,13 +49,13 @@ impl Key {
         })
     }
 
-    /// Until when something may be good that it signed; none for as long as it signs.
+    /// Returns the time until which a session signed by this key may be valid, or `None` for the current key.
     pub(super) fn until(&self) -> Option<Timestamp> {
         self.retired_at.map(|at| at.after(LIFETIME + SKEW))
     }
 }
 
-/// All keys that count, the one that signs first.
+/// All keys whose signatures are accepted: the current key and the old ones.
 #[derive(Clone)]
 pub(crate) struct Ring {
     path: PathBuf,
@@ -63,8 +64,9 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// The ring in `state_dir`, made when there is none. Only for who holds the state directory.
-    pub(crate) fn load_or_make(state_dir: &Path) -> Result<Self, KeyError> {
+    /// Loads the ring from `state_dir`, creating it if it does not exist. The caller must be the only user of the state
+    /// directory.
+    pub(crate) fn load_or_create(state_dir: &Path) -> Result<Self, KeyError> {
         let path = state_dir.join(FILE);
         match read_private(&path)? {
             Some(text) => Self::parse(path, &text),
@@ -90,43 +92,43 @@ impl Ring {
         let (mut current, old): (Vec<_>, Vec<_>) = keys?.into_iter().partition(|key| key.retired_at.is_none());
         match (current.pop(), current.is_empty()) {
             (Some(current), true) => Ok(Self { path, current, old }),
-            _ => Err(broken("one key and no more signs".to_owned())),
+            _ => Err(broken("exactly one key must be the current one".to_owned())),
         }
     }
 
-    /// Writes it to the disk, whole.
+    /// Writes the ring to the disk, replacing the file as a whole.
     fn save(&self) -> Result<(), KeyError> {
         self.take_place(self.prepare()?)
     }
 
-    /// Puts what was prepared where it is read from.
+    /// Moves a prepared file to the path from which the ring is read.
     pub(crate) fn take_place(&self, prepared: Prepared) -> Result<(), KeyError> {
-        prepared.take_place().map_err(io_error("make", self.path.clone()))
+        prepared.take_place().map_err(io_error("write", self.path.clone()))
     }
 
-    /// Writes it to the disk, beside the ring that is there.
+    /// Writes the ring to a temporary file next to the existing one.
     pub(crate) fn prepare(&self) -> Result<Prepared, KeyError> {
         let keys: Vec<KeyEntry> = std::iter::once(&self.current)
             .chain(&self.old)
             .map(KeyEntry::of)
             .collect();
-        // Room enough from the start: growing would leave copies of secrets behind.
-        let mut text = Zeroizing::new(Vec::with_capacity(256 * (MOST + 1)));
+        // The capacity is sufficient from the start, because growing would leave copies of secrets in memory.
+        let mut text = Zeroizing::new(Vec::with_capacity(256 * (MAX_KEYS + 1)));
         serde_json::to_writer(&mut *text, &keys).map_err(|error| KeyError::Broken {
             path: self.path.clone(),
             reason: error.to_string(),
         })?;
-        Prepared::new(&self.path, &text).map_err(io_error("make", self.path.clone()))
+        Prepared::new(&self.path, &text).map_err(io_error("write", self.path.clone()))
     }
 
-    /// The ring with a fresh key that signs, and without those that are outlived.
+    /// Returns the ring with a new current key and without the expired keys.
     pub(crate) fn rotated(&self, now: Timestamp) -> Result<Self, KeyError> {
         let retired = Key {
             retired_at: Some(now),
             ..self.current.clone()
         };
         let old: Vec<Key> = std::iter::once(retired).chain(self.living(now)).collect();
-        if old.len() >= MOST {
+        if old.len() >= MAX_KEYS {
             let free = old.iter().filter_map(Key::until).min();
             let seconds = free.map_or(1, |free| free.since(now).as_secs().max(1));
             return Err(KeyError::TooMany { retry_after: seconds });
@@ -138,7 +140,7 @@ impl Ring {
         })
     }
 
-    /// The ring without the keys that are outlived; none where there are none.
+    /// Returns the ring without the expired keys, or `None` if no key has expired.
     pub(crate) fn swept(&self, now: Timestamp) -> Option<Self> {
         let old: Vec<Key> = self.living(now).collect();
         (old.len() < self.old.len()).then(|| Self { old, ..self.clone() })
@@ -150,12 +152,12 @@ impl Ring {
     }
 }
 
-/// A key as it is on the disk.
+/// A key, in the form in which it is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyEntry {
     kid: String,
-    /// Base64url.
+    /// The secret, in base64url.
     secret: String,
     retired_at: Option<Timestamp>,
 }
@@ -172,7 +174,7 @@ impl KeyEntry {
     fn read(mut self) -> Result<Key, String> {
         let bytes = URL_SAFE_NO_PAD.decode(&self.secret).map(Zeroizing::new);
         let bytes = bytes.map_err(|error| format!("a secret is not base64url: {error}"))?;
-        let secret = <[u8; LENGTH]>::try_from(bytes.as_slice()).map_err(|_| "a secret has not 32 bytes".to_owned())?;
+        let secret = <[u8; LENGTH]>::try_from(bytes.as_slice()).map_err(|_| "a secret is not 32 bytes".to_owned())?;
         Ok(Key {
             kid: std::mem::take(&mut self.kid),
             secret: Zeroizing::new(secret),
@@ -201,12 +203,12 @@ mod tests {
     #[test]
     fn the_ring_is_ours_alone_and_the_same_when_it_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
-        let made = Ring::load_or_make(dir.path()).unwrap();
+        let made = Ring::load_or_create(dir.path()).unwrap();
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let rotated = made.rotated(at(1000)).unwrap();
         rotated.save().unwrap();
-        let read = Ring::load_or_make(dir.path()).unwrap();
+        let read = Ring::load_or_create(dir.path()).unwrap();
         assert_eq!(read.current.secret, rotated.current.secret);
         assert_ne!(read.current.kid, made.current.kid);
         assert_eq!(
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn an_old_key_goes_when_all_that_it_signed_is_over() {
         let dir = tempfile::tempdir().unwrap();
-        let ring = Ring::load_or_make(dir.path()).unwrap().rotated(at(0)).unwrap();
+        let ring = Ring::load_or_create(dir.path()).unwrap().rotated(at(0)).unwrap();
         let over = 24 * 3600 + 60;
         assert!(ring.swept(at(over - 1)).is_none());
         let swept = ring.swept(at(over)).unwrap();
@@ -230,14 +232,14 @@ mod tests {
     #[test]
     fn rotating_without_end_is_refused_with_the_time_to_wait() {
         let dir = tempfile::tempdir().unwrap();
-        let mut ring = Ring::load_or_make(dir.path()).unwrap();
+        let mut ring = Ring::load_or_create(dir.path()).unwrap();
         let refused = loop {
             match ring.rotated(at(0)) {
                 Ok(next) => ring = next,
                 Err(error) => break error,
             }
         };
-        assert_eq!(ring.old.len(), MOST - 1);
+        assert_eq!(ring.old.len(), MAX_KEYS - 1);
         assert!(matches!(refused, KeyError::TooMany { retry_after: 86_460 }));
     }
 
@@ -245,17 +247,17 @@ mod tests {
     fn a_ring_that_is_broken_or_open_to_others_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        Ring::load_or_make(dir.path()).unwrap();
+        Ring::load_or_create(dir.path()).unwrap();
         for text in ["", "[]", "{}", r#"[{"kid":"a","secret":"x","retired_at":null}]"#] {
             fs::write(&path, text).unwrap();
             assert!(
-                matches!(Ring::load_or_make(dir.path()), Err(KeyError::Broken { .. })),
+                matches!(Ring::load_or_create(dir.path()), Err(KeyError::Broken { .. })),
                 "{text}"
             );
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
         assert!(matches!(
-            Ring::load_or_make(dir.path()),
+            Ring::load_or_create(dir.path()),
             Err(KeyError::Open { mode: 0o604, .. })
         ));
     }

@@ -1,7 +1,7 @@
-//! The audit log's chain: the next record, and where a run of times begins.
+//! The audit log's chain: the next record, and the detection of a clock that was set back.
 //!
-//! Owns the content of a record and its link to the record before it. It is pure: the shared library computes the
-//! hash, and the store keeps the rows.
+//! Owns the content of a record and its link to the previous record. It must not do any I/O: the shared library
+//! computes the hash, and the store keeps the rows.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use wgctl::audit::follow;
 
 use super::caller::{Author, Entry};
 
-/// The tolerated disorder of times. Records of one commit may be seconds apart in any order; a record that is older
-/// than this means that the clock was set back, and begins a run. Within a run no record is older than a record before
-/// it by more.
+/// The maximum disorder of times within a run. The times of records in one commit may be a few seconds apart, in any
+/// order. A record that is older than the latest record by more than this means that the clock was set back, and it
+/// begins a new run. Within a run, no record is older than an earlier record by more than this.
 pub(crate) const DISORDER: Duration = Duration::from_secs(300);
 
-/// The newest record, and the latest time of its run.
+/// The newest record, and the latest time in its run.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Chain {
     pub(crate) head: Head,
@@ -25,7 +25,7 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Appends an entry of `author` and returns its record, chained to the record before it.
+    /// Appends an entry of `author` and returns its record, which is chained to the previous record.
     pub(crate) fn append(&mut self, author: &Author, entry: &Entry) -> ChainedRecord {
         let mut record = AuditRecord {
             id: self.head.id + 1,
@@ -44,7 +44,7 @@ impl Chain {
         ChainedRecord { record, begins_run }
     }
 
-    /// Makes `record` the newest. Returns whether it begins a run.
+    /// Makes `record` the newest record. Returns whether it begins a run.
     pub(crate) fn extend(&mut self, record: &AuditRecord) -> bool {
         let begins = self.head.id > 0 && record.created_at.after(DISORDER) < self.latest;
         self.latest = match begins {
@@ -59,9 +59,9 @@ impl Chain {
     }
 }
 
-/// A record with its place in the chain.
+/// A record that has been appended to the chain.
 pub(crate) struct ChainedRecord {
     pub(crate) record: AuditRecord,
-    /// True if the clock was set back before it.
+    /// True if the clock was set back before this record.
     pub(crate) begins_run: bool,
 }

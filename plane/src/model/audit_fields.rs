@@ -1,7 +1,8 @@
 //! The fields of a record that the audit log shows, and the differences between two versions of a record.
 //!
-//! Owns which fields the log may show, and how much of each. Every field of a record is named here, so that a new
-//! field does not compile until it is decided. It must not show a key that is not public, a hash or a token.
+//! Owns the choice of fields that the log may show, and the limit on the length of each. It must not show a secret key,
+//! a hash or a token. Every field of a record is named here, so that a new field breaks the build until someone decides
+//! whether to show it.
 
 use serde_json::{Value, json};
 use wgctl::api::{Changes, FieldChange};
@@ -9,27 +10,28 @@ use wgctl::api::{Changes, FieldChange};
 use super::caller::Entry;
 use super::records::{PeerRecord, ServerRecord, TokenRecord, UserRecord};
 
-/// The longest value, in bytes of JSON, that is shown. A longer one is replaced by its size and its hash.
+/// The length of the longest value that is shown, in bytes of JSON. A longer value is replaced by its size and its
+/// hash.
 const LONGEST_VALUE: usize = 512;
 
-/// Fields by name.
+/// The fields of a record, each with its name.
 type View = Vec<(&'static str, Value)>;
 
 /// A record whose changes the log shows.
 pub(crate) trait AuditFields {
     /// Returns the fields that may be shown.
     fn view(&self) -> View;
-    /// Returns the secret that may not be shown, and the name under which the log notes that it changed.
+    /// Returns the secret that must not be shown, and the name under which the log records that it changed.
     fn secret(&self) -> Option<(&'static str, &[u8])>;
 }
 
 impl Entry {
-    /// Adds the values of a record that was created.
+    /// Adds the values of a new record.
     pub(crate) fn made(self, new: &impl AuditFields) -> Self {
         self.with_changes(difference(&[], &new.view()))
     }
 
-    /// Adds the last values of a record that was removed.
+    /// Adds the last values of a removed record.
     pub(crate) fn removed(self, old: &impl AuditFields) -> Self {
         self.with_changes(difference(&old.view(), &[]))
     }
@@ -73,7 +75,7 @@ fn difference(before: &[(&'static str, Value)], after: &[(&'static str, Value)])
     changes
 }
 
-/// Replaces a value that is too long by its size and its hash.
+/// Replaces a value that is too long with its size and its hash.
 fn shorten(value: Value) -> Value {
     use sha2::{Digest as _, Sha256};
     let text = value.to_string();

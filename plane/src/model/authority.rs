@@ -1,34 +1,34 @@
 //! The grounds on which a caller may act.
 //!
-//! Owns the values only. The fleet checks that an authority still holds, inside the transaction of the change that
+//! Owns only the values. The fleet checks that an authority is still valid, inside the transaction of the change that
 //! relies on it.
 
 use wgctl::ServerId;
 use wgctl::api::Role;
 use wgctl::name::{TokenId, UserId};
 
-/// The proof that a caller gave with its request, and the rights that its request needs.
+/// The proof that a caller sent with its request, and the rights that the request requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authority {
-    /// An authority that cannot end meanwhile: a user of this host (admitted by the socket's mode), or a caller that
-    /// only leaves an audit record, such as a failed login.
+    /// An authority that cannot end during the request: that of a user of this host (admitted by the socket's mode), or
+    /// of a caller that only causes an audit record, such as a failed login.
     Standing,
-    /// A person's session.
+    /// The session of a person.
     Session {
         /// The person.
         user: UserId,
         /// The session's epoch.
         epoch: u64,
-        /// The lowest role that suffices.
+        /// The lowest role that is sufficient.
         role: Role,
     },
     /// An API token.
     Token {
         /// The token.
         id: TokenId,
-        /// The lowest role that suffices.
+        /// The lowest role that is sufficient.
         role: Role,
-        /// The server that a token limited to some servers must include.
+        /// The server that the token must cover if the token is limited to certain servers.
         server: Option<ServerId>,
     },
     /// A server's agent.

@@ -11,23 +11,23 @@ use wgctl::name::{Email, UserId};
 use wgctl::{ServerId, Timestamp};
 
 use super::authority::Authority;
-use super::line::{name_characters, one_line};
+use super::safe_text::{name_characters, one_line};
 
 /// The origin of a request: its actor, address and authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The identity.
+    /// The identity of the caller.
     pub actor: Actor,
-    /// The address of the caller; none over the local socket.
+    /// The address of the caller; `None` if it uses the local socket.
     pub ip: Option<IpAddr>,
-    /// The authority to act; checked again in the transaction of the change.
+    /// The authority to act. It is checked again in the transaction of the change.
     pub authority: Authority,
-    /// The id of the request, as in its answer's `X-Request-Id`.
+    /// The id of the request, as in the `X-Request-Id` header of its response.
     pub request: Option<Uuid>,
 }
 
 impl Caller {
-    /// A caller without a request, whose authority cannot end meanwhile; see [`Authority::Standing`].
+    /// Creates a caller without a request id, whose authority cannot end; see [`Authority::Standing`].
     #[must_use]
     pub const fn standing(actor: Actor, ip: Option<IpAddr>) -> Self {
         Self {
@@ -39,23 +39,23 @@ impl Caller {
     }
 }
 
-/// An identity as the audit log names it.
+/// An identity, in the form in which the audit log names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// A person who logged in.
+    /// A person who has logged in.
     User {
-        /// Their id.
+        /// The person's id.
         id: UserId,
-        /// The name in the log.
+        /// The person's email, which is the name in the log.
         email: Email,
     },
     /// A server's agent.
     Agent(ServerId),
     /// A user of this host, over the local socket: a name, or a uid in digits.
     Local(String),
-    /// An API token, by its name.
+    /// An API token, identified by its name.
     Token(String),
-    /// A caller that is not authenticated: the text given as email.
+    /// An unauthenticated caller, identified by the text that was entered as the email.
     Nobody(String),
 }
 
@@ -73,22 +73,24 @@ impl fmt::Display for Actor {
     }
 }
 
-/// The longest detail, in characters: the 300 of a drift, and its kind.
+/// The maximum length of a detail, in characters: 300 for a drift, plus room for its kind.
 const LONGEST_DETAIL: usize = 400;
 
-/// The longest name of an unauthenticated caller, in characters. Anybody can cause such records, so they are short.
+/// The maximum length of the name of an unauthenticated caller, in characters. Anyone can cause such records, so they
+/// are kept short.
 const LONGEST_UNAUTHENTICATED: usize = 64;
-/// The longest actor or target, in characters: that of an email. A server's id and a peer's name together are shorter.
+/// The maximum length of an actor or target, in characters: that of an email. A server's id and a peer's name together
+/// are shorter.
 const LONGEST: usize = 254;
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// An action. The names are stable: people filter by them.
+        /// An action. The names are stable, because people filter by them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Action { $($(#[$doc])* $variant,)* }
 
         impl Action {
-            /// Returns the name in the log.
+            /// Returns the action's name in the log.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -110,17 +112,17 @@ actions! {
     PeerDeleted => "wg_client_deleted",
     /// A peer of an adopted interface was recorded.
     PeerImported => "wg_client_imported",
-    /// A peer's configuration was handed out.
+    /// A peer's configuration was returned to a caller.
     PeerConfigViewed => "wg_client_config_viewed",
-    /// A peer's configuration was handed out as a QR code.
+    /// A peer's configuration was returned to a caller as a QR code.
     PeerQrcodeViewed => "wg_client_qrcode_viewed",
-    /// Somebody logged in.
+    /// A user logged in.
     LoginSucceeded => "login_succeeded",
     /// A login was refused.
     LoginFailed => "login_failed",
-    /// Somebody ended all their sessions.
+    /// A user ended all their sessions.
     Logout => "logout",
-    /// Somebody changed their own password.
+    /// A user changed their own password.
     PasswordChanged => "password_changed",
     /// A server was registered.
     ServerCreated => "server_created",
@@ -128,13 +130,13 @@ actions! {
     ServerUpdated => "server_updated",
     /// A server was removed with all its peers.
     ServerDeleted => "server_deleted",
-    /// A server's agent token was handed out again, to a repeated request.
+    /// A server's agent token was returned again, in answer to a repeated request.
     ServerTokenViewed => "server_token_viewed",
     /// A server's agent got a new token.
     ServerTokenRotated => "server_token_rotated",
-    /// A server's agent used its new token: the old one is no longer valid.
+    /// A server's agent used its new token, so the old one is no longer valid.
     ServerTokenRetired => "server_token_retired",
-    /// A server's host sent its public key for the first time, or a different one.
+    /// A server's host sent its public key for the first time, or sent a different key.
     ServerKeyRecorded => "server_key_recorded",
     /// A host's interface was adopted as it was.
     ServerAdopted => "server_adopted",
@@ -146,27 +148,27 @@ actions! {
     UserDeleted => "user_deleted",
     /// An API token was created.
     TokenCreated => "token_created",
-    /// A new API token was handed out again, to a repeated request.
+    /// A new API token was returned again, in answer to a repeated request.
     TokenViewed => "token_viewed",
-    /// An API token covers fewer servers: one of them was removed.
+    /// An API token covers fewer servers, because one of them was removed.
     TokenUpdated => "token_updated",
-    /// An API token was removed: it is no longer valid.
+    /// An API token was removed and is no longer valid.
     TokenDeleted => "token_deleted",
-    /// Sessions are signed with a new key.
+    /// Sessions are signed with a new key from here on.
     SigningKeyRotated => "signing_key_rotated",
-    /// Somebody took a backup of everything.
+    /// A backup of the whole database was taken.
     BackupCreated => "backup_created",
-    /// Everything was replaced by a backup.
+    /// The whole database was replaced with a backup.
     DatabaseRestored => "database_restored",
-    /// An agent asked for data of another server.
+    /// An agent requested data of another server.
     AgentRefused => "agent_refused",
     /// Records of this log were removed because of their age.
     AuditPruned => "audit_pruned",
     /// This log's checkpoints are signed with another key from here on.
     AuditKeyChanged => "audit_key_changed",
-    /// A server's agent undid changes that others made to its interface.
+    /// A server's agent undid changes that others had made to its interface.
     DriftRepaired => "drift_repaired",
-    /// A server's agent saw changes that others made to its interface, and left them.
+    /// A server's agent saw changes that others had made to its interface, and left them in place.
     DriftSeen => "drift_seen",
 }
 
@@ -175,16 +177,16 @@ actions! {
 pub(crate) struct Entry {
     /// The action.
     pub action: Action,
-    /// The object: `los-angeles/alice-iphone`, a server, a user.
+    /// The object of the action, such as `los-angeles/alice-iphone`, a server or a user.
     pub target: String,
-    /// A finding, where action and target do not say everything.
+    /// Further details that are not in the action or the target, if there are any.
     pub detail: Option<String>,
-    /// The changes, field by field; `audit_fields` decides which are shown.
+    /// The changes, field by field; `audit_fields` decides which fields are shown.
     pub changes: Changes,
 }
 
 impl Entry {
-    /// An entry for `action` on `target`.
+    /// Creates an entry for `action` on `target`.
     pub(crate) fn new(action: Action, target: impl fmt::Display) -> Self {
         Self {
             action,
@@ -204,7 +206,7 @@ impl Entry {
     }
 }
 
-/// The author of a change as the audit log names them, and the moment of the change.
+/// The author of a change, in the form in which the audit log names actors, and the time of the change.
 pub(crate) struct Author {
     pub(crate) actor: String,
     pub(crate) ip: String,

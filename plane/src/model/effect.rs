@@ -6,19 +6,19 @@ use wgctl::ServerId;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// A server's desired state has a new revision.
-    DesiredStateMoved {
+    DesiredStateAdvanced {
         /// The server.
         server: ServerId,
         /// The revision.
         revision: u64,
     },
-    /// The confirmation of a server's agent changed, or was taken back.
+    /// The confirmation from a server's agent, or the record of a peer that its kernel refused, was written or removed.
     Confirmed {
         /// The server.
         server: ServerId,
     },
     /// A server's stock of prekeys grew.
-    PrekeysCame {
+    PrekeysAdded {
         /// The server.
         server: ServerId,
     },
@@ -27,6 +27,6 @@ pub enum Effect {
         /// The server.
         server: ServerId,
     },
-    /// Everything that is recorded was replaced.
+    /// All records were replaced.
     EverythingReplaced,
 }

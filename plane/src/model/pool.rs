@@ -1,13 +1,14 @@
-//! The address pool of a server: which addresses can be assigned, and which one is next.
+//! The address pool of a server: the addresses that can be assigned, and the next one to assign.
 //!
-//! Owns the arithmetic. It is pure: the caller keeps the free addresses, behind [`Runs`]. They are kept as runs, so
-//! that the lowest free address of a pool of any size is the beginning of the first run. It must not know peers.
+//! Owns the arithmetic. It must not do any I/O, or know about peers. The caller stores the free addresses, behind
+//! [`Runs`]. They are stored as runs, so that the lowest free address of a pool of any size is the beginning of the
+//! first run.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Addresses of one family from `first` to `last`, both included, as numbers.
+/// The addresses of one family from `first` to `last` (inclusive), as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Run {
     /// The lowest address.
@@ -17,7 +18,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// All addresses of a network, its own and its broadcast address included.
+    /// Returns all addresses of a network, including its network address and its broadcast address.
     #[must_use]
     pub(crate) fn of(net: &IpNet) -> Self {
         Self {
@@ -26,14 +27,14 @@ impl Run {
         }
     }
 
-    /// One address.
+    /// Returns the run that consists of one address.
     #[must_use]
     pub(crate) fn one(address: IpAddr) -> Self {
         let first = number(address);
         Self { first, last: first }
     }
 
-    /// Returns the addresses that both have in common.
+    /// Returns the addresses that both runs have in common, if there are any.
     #[must_use]
     pub(crate) fn common(self, other: Self) -> Option<Self> {
         Self::checked(self.first.max(other.first), self.last.min(other.last))
@@ -58,7 +59,7 @@ pub(crate) fn number(address: IpAddr) -> u128 {
 pub(crate) struct Pool(IpNet);
 
 impl Pool {
-    /// Makes the pool of a network; host bits are cleared.
+    /// Creates the pool of a network; host bits are cleared.
     #[must_use]
     pub(crate) fn new(net: IpNet) -> Self {
         Self(net.trunc())
@@ -70,9 +71,9 @@ impl Pool {
         self.0
     }
 
-    /// Returns the server's own address: the address after the network address. Networks without a network address
-    /// (RFC 3021 /31, RFC 6164 /127, single addresses) use the lowest. The lowest address of a larger IPv6 network is
-    /// the Subnet-Router anycast address (RFC 4291, section 2.6.1).
+    /// Returns the server's own address: the address after the network address. Networks without a network address (/31
+    /// in RFC 3021, /127 in RFC 6164, single addresses) use their lowest address. The lowest address of a larger IPv6
+    /// network is the Subnet-Router anycast address (RFC 4291, section 2.6.1).
     #[must_use]
     pub(crate) fn server_address(&self) -> IpAddr {
         let host_bits = self.0.max_prefix_len() - self.0.prefix_len();
@@ -80,7 +81,7 @@ impl Pool {
         self.address(if host_bits <= 1 { first } else { first + 1 })
     }
 
-    /// Returns the addresses that can be assigned to peers; none where the server needs all.
+    /// Returns the addresses that can be assigned to peers, or `None` if the server needs all of them.
     #[must_use]
     pub(crate) fn assignable(&self) -> Option<Run> {
         let all = Run::of(&self.0);
@@ -97,12 +98,12 @@ impl Pool {
 
     /// Returns whether an address can be assigned to a peer from this pool.
     #[must_use]
-    pub(crate) fn may_give(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_assignable(&self, address: IpAddr) -> bool {
         let wanted = Run::one(address);
         self.0.contains(&address) && self.assignable().is_some_and(|all| all.common(wanted).is_some())
     }
 
-    /// Returns the next address to assign: the lowest of the first free run.
+    /// Returns the next address to assign: the lowest address of the first free run.
     #[must_use]
     pub(crate) fn lowest(&self, first_free: Option<Run>) -> Option<IpAddr> {
         first_free.map(|run| self.address(run.first))
@@ -120,10 +121,10 @@ impl Pool {
 
 /// The free addresses of a pool, as runs that neither overlap nor touch.
 pub(crate) trait Runs {
-    /// The error of reading or writing the runs.
+    /// The error type of reads and writes.
     type Error;
 
-    /// Returns the run with the highest beginning that is not above `number`.
+    /// Returns the last run that begins at or below `number`.
     fn at_or_below(&self, number: u128) -> Result<Option<Run>, Self::Error>;
     /// Returns the run that begins at `number`.
     fn beginning_at(&self, number: u128) -> Result<Option<Run>, Self::Error>;
@@ -133,7 +134,7 @@ pub(crate) trait Runs {
     fn remove(&mut self, first: u128) -> Result<(), Self::Error>;
 }
 
-/// Takes `wanted` out of the free addresses. Returns false, and changes nothing, unless all of it is free.
+/// Removes `wanted` from the free addresses. Returns false and changes nothing unless all of its addresses are free.
 pub(crate) fn take<R: Runs>(runs: &mut R, wanted: Run) -> Result<bool, R::Error> {
     let Some(around) = runs.at_or_below(wanted.first)?.filter(|run| run.last >= wanted.last) else {
         return Ok(false);
@@ -153,7 +154,7 @@ pub(crate) fn take<R: Runs>(runs: &mut R, wanted: Run) -> Result<bool, R::Error>
     Ok(true)
 }
 
-/// Makes the addresses of `given` free again. None of them may be free already.
+/// Makes the addresses of `given` free again. None of them may already be free.
 pub(crate) fn give_back<R: Runs>(runs: &mut R, given: Run) -> Result<(), R::Error> {
     let mut free = given;
     if let Some(before) = given.first.checked_sub(1)
@@ -274,13 +275,13 @@ mod tests {
             ("10.8.0.0/24", "fd00::2"),
             ("fd00::/64", "fd00::"),
             ("fd00::/64", "fd00::1"),
-            // The number of 0.0.0.2, as an address of the other family.
+            // The address of the other family that has the same number as 0.0.0.2.
             ("0.0.0.0/8", "::2"),
         ] {
-            assert!(!pool(net).may_give(address.parse().unwrap()), "{address} of {net}");
+            assert!(!pool(net).is_assignable(address.parse().unwrap()), "{address} of {net}");
         }
-        assert!(pool("10.8.0.0/24").may_give("10.8.0.254".parse().unwrap()));
-        assert!(pool("fd00::/64").may_give("fd00::ffff:ffff:ffff:ffff".parse().unwrap()));
+        assert!(pool("10.8.0.0/24").is_assignable("10.8.0.254".parse().unwrap()));
+        assert!(pool("fd00::/64").is_assignable("fd00::ffff:ffff:ffff:ffff".parse().unwrap()));
     }
 
     #[derive(Debug, Clone)]
@@ -307,8 +308,9 @@ mod tests {
     }
 
     proptest! {
-        /// Compares with a naive model, a set of used addresses. An address stays used until it is given back (also
-        /// that of a disabled peer, because nothing gives it back), none is assigned twice, and the next is the lowest.
+        /// Compares the runs with a naive model, a set of used addresses. An address remains in use until it is given
+        /// back (even if its peer is disabled, because disabling does not give it back). No address is assigned twice,
+        /// and the next address is always the lowest free one.
         #[test]
         fn it_agrees_with_a_set_of_used_addresses(
             net in prop_oneof![

@@ -1,7 +1,7 @@
-//! The records as they are stored, in JSON.
+//! The records, in the form in which they are stored (JSON).
 //!
-//! Owns their shape. A new field has a default, so that rows of an older release can be read. Records must not leave
-//! the plane as they are: the API has its own types.
+//! Owns the shape of the records. It must not define the types of the API: records never leave the plane in this form.
+//! A new field must have a default, so that rows of an older release can be read.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 /// The owner of the server's own addresses.
 pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
 
-/// A server as registered.
+/// A registered server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServerRecord {
     pub(crate) id: ServerId,
@@ -76,11 +76,11 @@ pub(crate) struct Ledger {
     pub(crate) peers: u64,
 }
 
-/// The number of changes kept for a server; an agent that is further behind gets a snapshot.
+/// The number of changes that are kept for a server. An agent that is further behind gets a snapshot.
 const CHANGES_KEPT: u64 = 10_000;
 
 impl Ledger {
-    /// Makes the ledger of a new server. `retired` is the last revision of a removed server with the same id: its
+    /// Creates the ledger of a new server. `retired` is the last revision of a removed server with the same id, whose
     /// revisions must not be used again.
     pub(crate) const fn new(retired: Option<u64>) -> Self {
         let revision = match retired {
@@ -104,23 +104,23 @@ impl Ledger {
     }
 }
 
-/// The last confirmation of a server's agent: the state of its kernel, and changes made there by others.
+/// The last confirmation from a server's agent: the state of its kernel, and the changes that others have made there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Confirmation {
     pub(crate) applied_revision: Option<u64>,
     pub(crate) interface_failed: Option<String>,
-    /// The incarnation of the agent's counters and the last drift message that was counted.
+    /// The incarnation of the agent's counters, and the number of the last drift message that was counted.
     pub(crate) drift_counted: Option<(Incarnation, u64)>,
-    /// Changes made by others that are left as they are.
+    /// The changes made by others that are left in place.
     pub(crate) drift: Vec<Drift>,
     /// The number of repairs since the server was created.
     pub(crate) drift_repaired: u64,
-    /// The number of events without an audit record of their own, because there were too many at once.
+    /// The number of drift events that are not in the audit log yet, because too many occurred at once.
     pub(crate) drift_left_out: u64,
 }
 
-/// The last measurement of a server's agent. After a crash it may be a few seconds old.
+/// The last measurement from a server's agent. After a crash, it may be a few seconds out of date.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Measurement {
@@ -130,7 +130,7 @@ pub(crate) struct Measurement {
     pub(crate) peers: u64,
     pub(crate) transfer_rx: u64,
     pub(crate) transfer_tx: u64,
-    /// The incarnation of the agent's counters and its last batch that was counted.
+    /// The incarnation of the agent's counters, and the number of the last batch that was counted.
     pub(crate) counted: Option<(Incarnation, u64)>,
 }
 
@@ -156,7 +156,7 @@ pub(crate) struct PeerState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PeerRecord {
     pub(crate) id: PeerId,
-    /// Its place in the order of creation.
+    /// The peer's place in the order of creation.
     pub(crate) place: u64,
     pub(crate) name: PeerName,
     pub(crate) enabled: bool,
@@ -175,19 +175,20 @@ pub(crate) struct PeerRecord {
     pub(crate) persistent_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) mtu: Option<u16>,
-    /// Seconds between the host's own keepalives to the peer, as found at adoption.
+    /// The interval between the host's own keepalives to the peer, in seconds, as found at adoption.
     #[serde(default)]
     pub(crate) host_keepalive: Option<u16>,
     #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    /// The revision of its last change that concerns the kernel, and the time when it was recorded.
+    /// The revision of the peer's last change that concerns the kernel. `changed_at` is the time at which that change
+    /// was recorded.
     pub(crate) revision: u64,
     pub(crate) changed_at: Timestamp,
 }
 
-/// A person.
+/// A person's account.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct UserRecord {
     pub(crate) id: UserId,
@@ -196,12 +197,12 @@ pub(crate) struct UserRecord {
     pub(crate) enabled: bool,
     /// The password's hash, as a PHC string.
     pub(crate) password_hash: String,
-    /// The epoch of valid sessions; sessions of another epoch have ended.
+    /// The epoch of the valid sessions. Sessions of any other epoch have ended.
     pub(crate) session_epoch: u64,
     pub(crate) created_at: Timestamp,
     #[serde(default)]
     pub(crate) last_login_at: Option<Timestamp>,
-    /// Addresses of recent logins.
+    /// The addresses of recent logins, newest first. IPv6 addresses are reduced to their /64.
     #[serde(default)]
     pub(crate) known_addresses: Vec<IpAddr>,
 }
@@ -212,7 +213,7 @@ pub(crate) struct TokenRecord {
     pub(crate) id: TokenId,
     pub(crate) name: TokenName,
     pub(crate) role: Role,
-    /// The servers that the token covers; none means all.
+    /// The servers that the token covers; `None` means all servers.
     #[serde(default)]
     pub(crate) servers: Option<BTreeSet<ServerId>>,
     /// SHA-256 of the token.
@@ -234,7 +235,7 @@ impl TokenRecord {
 /// The stored answer to a request, returned again if the request is repeated.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    /// SHA-256 of the request's body.
+    /// The keyed hash (HMAC-SHA-256) of the request's body.
     pub(crate) body: [u8; 32],
     pub(crate) at: Timestamp,
     /// The answer, sealed.

@@ -1,9 +1,10 @@
-//! Questions to an agent: put with its poll, answered later, each to the one who asked.
+//! Questions to an agent: sent with the response to its poll and answered later. Each reply goes to the request that
+//! asked.
 //!
-//! Owns what is asked and not yet answered. A reply may hold secrets: it is passed on, never kept.
+//! Owns the unanswered questions. It must not store a reply, which may contain secrets, but only pass it on.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -11,11 +12,14 @@ use tokio::time::Instant;
 use wgctl::name::RequestId;
 use wgctl::protocol::v1::{Ask, Reply, Request};
 
-use super::{AGAIN, Line, lock};
+use super::lock;
 
-/// The questions that are not yet answered.
+/// The time after which a question is sent again, because the response that carried it may have been lost.
+const RESEND_AFTER: Duration = Duration::from_secs(2);
+
+/// The unanswered questions.
 #[derive(Default)]
-pub(super) struct OpenQuestions(HashMap<RequestId, Question>);
+pub(super) struct OpenQuestions(Mutex<HashMap<RequestId, Question>>);
 
 struct Question {
     ask: Ask,
@@ -25,7 +29,7 @@ struct Question {
 
 impl Question {
     fn is_fresh(&self) -> bool {
-        self.handed.is_none_or(|handed| handed.elapsed() >= AGAIN)
+        self.handed.is_none_or(|handed| handed.elapsed() >= RESEND_AFTER)
     }
 }
 
@@ -34,19 +38,19 @@ impl Question {
 pub enum Outcome {
     /// The agent replied.
     Replied(Reply),
-    /// It did not in time, or its server was removed.
+    /// The agent did not reply in time, or was cut off.
     Silent,
 }
 
-/// The answer to come. Dropping it takes the question back.
+/// A pending answer. Dropping it withdraws the question.
 pub struct Answer {
-    line: Arc<Line>,
+    questions: Arc<OpenQuestions>,
     id: RequestId,
     reply: Option<oneshot::Receiver<Reply>>,
 }
 
 impl Answer {
-    /// Waits for the reply.
+    /// Waits for the reply, for at most `patience`.
     pub async fn wait(mut self, patience: Duration) -> Outcome {
         let Some(reply) = self.reply.take() else {
             return Outcome::Silent;
@@ -60,14 +64,13 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        lock(&self.line.state).asked.0.remove(&self.id);
+        lock(&self.questions.0).remove(&self.id);
     }
 }
 
-impl Line {
-    /// Puts a question to the agent and wakes its poll.
-    #[must_use]
-    pub fn ask(self: &Arc<Self>, ask: Ask) -> Answer {
+impl OpenQuestions {
+    /// Adds a question.
+    pub(super) fn ask(self: &Arc<Self>, ask: Ask) -> Answer {
         let id = RequestId::random();
         let (reply, receiver) = oneshot::channel();
         let question = Question {
@@ -75,34 +78,35 @@ impl Line {
             handed: None,
             reply,
         };
-        lock(&self.state).asked.0.insert(id, question);
-        self.wake_agent();
+        lock(&self.0).insert(id, question);
         Answer {
-            line: Arc::clone(self),
+            questions: Arc::clone(self),
             id,
             reply: Some(receiver),
         }
     }
 
-    /// Returns true when a question has not been sent to the agent, or not lately.
-    #[must_use]
-    pub fn has_fresh_request(&self) -> bool {
-        lock(&self.state).asked.0.values().any(Question::is_fresh)
+    /// Removes all questions. Those who asked learn at once that there will be no reply.
+    pub(super) fn clear(&self) {
+        lock(&self.0).clear();
     }
 
-    /// Returns true when a question is not answered.
-    #[must_use]
-    pub fn has_requests(&self) -> bool {
-        !lock(&self.state).asked.0.is_empty()
+    /// Returns true if any question has not been sent to the agent recently.
+    pub(super) fn has_fresh(&self) -> bool {
+        lock(&self.0).values().any(Question::is_fresh)
     }
 
-    /// All questions that are not answered, for a poll's answer.
-    #[must_use]
-    pub fn hand_out(&self) -> Vec<Request> {
+    /// Returns true if there is no question.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
+    /// Returns all questions and notes that they are being sent.
+    pub(super) fn hand_out(&self) -> Vec<Request> {
         let now = Instant::now();
-        let mut state = lock(&self.state);
-        let questions = state.asked.0.iter_mut();
+        let mut questions = lock(&self.0);
         questions
+            .iter_mut()
             .map(|(id, question)| {
                 question.handed = Some(now);
                 Request {
@@ -113,9 +117,9 @@ impl Line {
             .collect()
     }
 
-    /// Passes a reply on. False when nobody waits for it (any more).
-    pub fn reply(&self, id: &RequestId, reply: Reply) -> bool {
-        let question = lock(&self.state).asked.0.remove(id);
+    /// Passes on a reply. Returns false if no request is waiting for it.
+    pub(super) fn reply(&self, id: &RequestId, reply: Reply) -> bool {
+        let question = lock(&self.0).remove(id);
         question.is_some_and(|question| question.reply.send(reply).is_ok())
     }
 }

@@ -1,11 +1,10 @@
-//! The store: all records of the plane, in one redb file.
+//! The store, which keeps all records of the plane in one redb file.
 //!
-//! Owns the database, its one writer, and the interface that the business rules are written against
-//! (`transaction`). The engine is in `redb`, and nothing outside this module names it. It must not hold business
-//! rules.
+//! Owns the database, its single writer, and the interface that business rules are written against (`transaction`). It
+//! must not contain business rules. The engine is in `redb`, and no code outside this module refers to it.
 //!
-//! There are three entry points: `Store::read` (or `Store::scan`, on a thread of its own); `Store::change`, which
-//! returns when the change and its audit records are on disk; and `Store::record`, for metrics.
+//! There are three entry points: `Store::read` (or `Store::scan`, on a separate thread); `Store::change`, which returns
+//! once the change and its audit records are on disk; and `Store::record`, for metrics.
 
 mod change;
 mod error;
@@ -44,17 +43,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Marks the writer busy with work whose duration depends on the amount of data, until the guard is dropped.
+    /// Marks the writer as busy until the guard is dropped. Intended for work whose duration depends on the amount of
+    /// data.
     pub(crate) fn mark_busy(&self) -> BusyGuard {
         self.engine.mark_busy()
     }
 
-    /// Returns whether the writer is marked busy. A busy writer may be slow to answer without being stuck.
+    /// Returns whether the writer is marked as busy. A busy writer may respond slowly without being stuck.
     pub(crate) fn is_busy(&self) -> bool {
         self.engine.is_busy()
     }
 
-    /// Opens the database at `path`, or creates it. `cache_bytes` limits its page cache.
+    /// Opens the database at `path`, creating it if it does not exist. `cache_bytes` limits its page cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(redb::disk::Files), path, cache_bytes)
     }
@@ -66,7 +66,7 @@ impl Store {
         })
     }
 
-    /// Adds a key that signs the audit log's checkpoints.
+    /// Sets the key that signs the audit log's checkpoints.
     #[must_use]
     pub fn signed_by(self, signer: Signer) -> Self {
         Self {
@@ -75,13 +75,13 @@ impl Store {
         }
     }
 
-    /// Returns the key that signs the audit log's checkpoints, if there is one.
+    /// Returns the key that signs the audit log's checkpoints, if one is set.
     pub(crate) fn signer(&self) -> Option<Arc<Signer>> {
         self.signer.clone()
     }
 
-    /// Passes the write set of every later commit to `follower`, before the callers of that commit are answered.
-    /// `follower` runs on the writer's thread: it must be quick and must not wait.
+    /// Passes the write set of every later commit to `follower`, before the callers of that commit receive their
+    /// results. `follower` runs on the writer's thread: it must return quickly and must not block.
     pub(crate) fn follow(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
         self.engine.follow(follower);
     }
@@ -91,8 +91,8 @@ impl Store {
         self.engine.register(registry);
     }
 
-    /// Returns the database's incarnation. Revisions of two incarnations cannot be compared, and a restore begins a new
-    /// one. A caller that needs a revision too must read both in one transaction.
+    /// Returns the database's incarnation. Revisions from different incarnations cannot be compared. A restore begins a
+    /// new incarnation. A caller that also needs a revision must read both in one transaction.
     pub fn incarnation(&self) -> Result<Incarnation, StoreError> {
         self.read(|tx| tx.incarnation())
     }
@@ -114,8 +114,8 @@ impl Store {
             .unwrap_or(Err(StoreError::Broken("a read panicked").into()))
     }
 
-    /// Makes a change with its audit records, in one transaction that is on disk when this returns. A `change` that
-    /// returns an error must have written nothing: decide first, then write.
+    /// Makes a change and writes its audit records in one transaction, which is on disk when this returns. A `change`
+    /// that returns an error must not have written anything: it must decide first, then write.
     pub(crate) async fn change<T, E>(
         &self,
         caller: &Caller,
@@ -130,7 +130,7 @@ impl Store {
         self.engine.change(author, signer, change).await
     }
 
-    /// Records metrics: atomically, visible to the next read, on disk within seconds.
+    /// Records metrics atomically. They are visible to the next read, and on disk within seconds.
     pub(crate) async fn record<T, E>(
         &self,
         record: impl FnOnce(&dyn LossyWrite) -> Result<T, E> + Send + 'static,
@@ -142,7 +142,7 @@ impl Store {
         self.engine.record(Durability::Lazy, |tx| record(tx)).await
     }
 
-    /// Records metrics that cannot be reported again: they are on disk when this returns.
+    /// Records metrics that cannot be reported again. They are on disk when this returns.
     pub(crate) async fn record_durably<T, E>(
         &self,
         record: impl FnOnce(&dyn LossyWrite) -> Result<T, E> + Send + 'static,

@@ -1,8 +1,8 @@
 //! The tables of the database.
 //!
-//! Owns their names, and the key and value of each. It must not know how an engine keeps them. Values are JSON unless
-//! noted otherwise. Keys are bytes, and their order is the order of reading. The keys of a server's rows begin with its
-//! id and a zero byte, which no id contains.
+//! Owns the tables' names, and the format of each table's keys and values. It must not know how an engine stores them.
+//! Values are JSON unless noted otherwise. Keys are byte strings, and rows are read in the order of their keys. The
+//! keys of a server's rows begin with the server's id and a zero byte, which no id contains.
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -16,7 +16,7 @@ macro_rules! tables {
             /// All tables.
             pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Returns the table's name in the file, in backups and in messages.
+            /// Returns the table's name as it appears in the database file, in backups and in messages.
             pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -27,13 +27,14 @@ macro_rules! tables {
 }
 
 tables! {
-    /// `schema` and `incarnation`.
+    /// `schema` → the schema version (8 bytes), `incarnation` → the database's incarnation.
     Meta = "meta",
     /// id → `ServerRecord`.
     Servers = "servers",
     /// id → `Ledger`.
     Ledgers = "ledgers",
-    /// id → the last revision (8 bytes) of a server that was removed. A new server with that id continues from it.
+    /// id → the last revision (8 bytes) of a server that has been removed. A new server with that id continues from
+    /// this revision.
     RetiredServers = "retired_servers",
     /// SHA-256 of an agent's token → server id, as text.
     AgentTokens = "agent_tokens",
@@ -51,10 +52,10 @@ tables! {
     PeerKeys = "peer_keys",
     /// server, family (1 byte), first address (16 bytes) → last address (16 bytes), owner (16 bytes).
     Spans = "spans",
-    /// server, family, first address → last address: the free addresses of the pools.
+    /// server, family, first address → last address of a run of free addresses in a pool.
     FreeRuns = "free_runs",
-    /// server, revision (8 bytes) → peer id (16 bytes, zero for the interface) and, if known, the
-    /// request that changed it (16 bytes).
+    /// server, revision (8 bytes) → peer id (16 bytes, all zero for the interface) and, if known, the id of the request
+    /// that made the change (16 bytes).
     Changes = "changes",
     /// server, peer id → `PeerCounters`.
     Counters = "counters",
@@ -62,7 +63,7 @@ tables! {
     Failures = "failures",
     /// server, prekey id → `Prekey`.
     Prekeys = "prekeys",
-    /// server, id of a prekey that was taken → nothing.
+    /// server, id of a prekey that has been taken → nothing.
     SpentPrekeys = "spent_prekeys",
     /// id (16 bytes) → `UserRecord`.
     Users = "users",
@@ -74,11 +75,11 @@ tables! {
     ApiTokenHashes = "api_token_hashes",
     /// name → token id.
     ApiTokenNames = "api_token_names",
-    /// token id → the time of its last use, to about a minute.
+    /// token id → the time of its last use, accurate to about a minute.
     ApiTokenUses = "api_token_uses",
     /// number (8 bytes) → `AuditRecord`.
     Audit = "audit",
-    /// `head` → the chain's head, `pruned` → `Pruned`.
+    /// `head` → `Chain`, `pruned` → `Pruned`.
     AuditChain = "audit_chain",
     /// number of a record (8 bytes) → `Checkpoint`.
     AuditCheckpoints = "audit_checkpoints",
@@ -88,14 +89,14 @@ tables! {
     AuditActions = "audit_actions",
     /// target or one of its ancestors, zero byte, number → nothing.
     AuditTargets = "audit_targets",
-    /// number of a record much older than the one before it (the clock was set back) → nothing.
+    /// number of a record that is much older than the records before it (the clock was set back) → nothing.
     AuditRuns = "audit_runs",
     /// scope (32 bytes) → `Answer`.
     Answers = "answers",
     /// time (8 bytes), scope → nothing.
     AnswerTimes = "answer_times",
-    /// SHA-256 of an account's email → `Penalty`.
+    /// SHA-256 of an email, or of that hash and a known address → `Penalty`.
     Penalties = "penalties",
-    /// hour (8 bytes), server → an hour packed by `history`.
+    /// hour (8 bytes), server → the data of that hour, packed by `history`.
     History = "history",
 }

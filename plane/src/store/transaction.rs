@@ -1,9 +1,9 @@
-//! The interface that the business rules are written against: the reads and writes of a transaction.
+//! The interface that business rules are written against: the reads and writes of a transaction.
 //!
-//! Owns the traits of each entity and three traits that combine them: [`Read`] reads, [`LossyWrite`] also writes what
-//! may be lost in a crash, [`DurableWrite`] also writes what must not be lost. All three are object-safe, so that a
-//! rule names no engine: `fn rule(tx: &dyn DurableWrite)`. They are synchronous: a rule runs inside a transaction and
-//! must not wait. It must not know how rows are kept.
+//! Owns the traits of each entity and three traits that combine them: [`Read`] reads, [`LossyWrite`] also writes data
+//! that may be lost in a crash, and [`DurableWrite`] also writes data that must not be lost. It must not know how rows
+//! are stored. The three combined traits are object-safe, so that a rule does not depend on an engine: `fn rule(tx:
+//! &dyn DurableWrite)`. They are synchronous, because a rule runs inside a transaction and must not wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -86,7 +86,7 @@ impl<
 {
 }
 
-/// All reads and writes. They are on disk before they are acknowledged.
+/// All reads and writes. The writes are on disk before they are acknowledged.
 pub(crate) trait DurableWrite:
     LossyWrite
     + WriteAnswers
@@ -118,58 +118,60 @@ impl<
 {
 }
 
-/// Reading servers.
+/// Read access to servers.
 pub(crate) trait ReadServers {
     fn server(&self, id: &ServerId) -> Result<Option<ServerRecord>, StoreError>;
-    /// Returns all servers, by id.
+    /// Returns all servers, ordered by id.
     fn servers(&self) -> Result<Vec<ServerRecord>, StoreError>;
-    /// Returns all servers with their states, by id. Reads each table once, however many servers there are.
+    /// Returns all servers with their states, ordered by id. Reads each table once, regardless of the number of
+    /// servers.
     fn servers_with_state(&self) -> Result<Vec<ServerState>, StoreError>;
     fn ledger(&self, id: &ServerId) -> Result<Option<Ledger>, StoreError>;
     fn server_by_token(&self, hash: &[u8; 32]) -> Result<Option<ServerId>, StoreError>;
-    /// Returns the last revision of a removed server with this id.
+    /// Returns the last revision of a removed server with this id, if there was one.
     fn retired_revision(&self, id: &ServerId) -> Result<Option<u64>, StoreError>;
 }
 
-/// Writing servers.
+/// Write access to servers.
 pub(crate) trait WriteServers: ReadServers {
-    /// Writes a server; `dead_token` is the hash of the token that is no longer valid.
+    /// Writes a server record. `dead_token` is the hash of a token that is no longer valid.
     fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError>;
     fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError>;
-    /// Removes a server with everything of its own except its history.
+    /// Removes a server and all of its rows except its history. `revision` is recorded as the last revision of its id.
     fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError>;
 }
 
-/// Reading what agents reported.
+/// Read access to the reports of agents.
 pub(crate) trait ReadAgents {
-    /// Returns the last confirmation of a server's agent, or defaults before the first.
+    /// Returns the last confirmation from a server's agent, or the default if there has been none.
     fn confirmation(&self, server: &ServerId) -> Result<Confirmation, StoreError>;
-    /// Returns the last measurement of a server's agent, or defaults before the first.
+    /// Returns the last measurement from a server's agent, or the default if there has been none.
     fn measurement(&self, server: &ServerId) -> Result<Measurement, StoreError>;
     fn counters(&self, server: &ServerId, peer: &PeerId) -> Result<PeerCounters, StoreError>;
-    /// Returns the kernel's reason for refusing a peer, if it did.
+    /// Returns the kernel's reason for refusing a peer, if the kernel refused it.
     fn failure(&self, server: &ServerId, peer: &PeerId) -> Result<Option<String>, StoreError>;
 }
 
-/// Recording what agents report.
+/// Write access to the reports of agents.
 pub(crate) trait LossyWriteAgents: ReadAgents {
     fn put_confirmation(&self, server: &ServerId, confirmation: &Confirmation) -> Result<(), StoreError>;
     fn put_measurement(&self, server: &ServerId, measurement: &Measurement) -> Result<(), StoreError>;
     fn put_counters(&self, server: &ServerId, peers: &BTreeMap<PeerId, PeerCounters>) -> Result<(), StoreError>;
-    /// Replaces all failures of a server.
+    /// Replaces all recorded failures of a server.
     fn put_failures(&self, server: &ServerId, failures: &[Failure]) -> Result<(), StoreError>;
 }
 
-/// Reading peers.
+/// Read access to peers.
 pub(crate) trait ReadPeers {
     fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError>;
     fn peer_named(&self, server: &ServerId, name: &PeerName) -> Result<Option<PeerId>, StoreError>;
     fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError>;
-    /// Adds its counters and its failure to each of the peers. Reads each table once if there are many peers.
+    /// Returns `peers`, each with its counters and its failure. Reads each table once if `peers` is a large part of the
+    /// server's peers.
     fn peers_with_counters(&self, server: &ServerId, peers: Vec<PeerRecord>) -> Result<Vec<PeerState>, StoreError>;
-    /// Returns the counters of the named peers, in their order.
+    /// Returns the counters of the given peers, in the same order.
     fn counters_of(&self, server: &ServerId, peers: &[PeerId]) -> Result<Vec<PeerCounters>, StoreError>;
-    /// Passes the peers after a place in the order of creation to `see`, until it breaks.
+    /// Passes the peers whose place in the order of creation is greater than `after` to `see`, until `see` breaks.
     fn each_peer(
         &self,
         server: &ServerId,
@@ -178,15 +180,15 @@ pub(crate) trait ReadPeers {
     ) -> Result<(), StoreError>;
 }
 
-/// Writing peers.
+/// Write access to peers.
 pub(crate) trait WritePeers: ReadPeers {
-    /// Writes a peer; `old` is its previous version.
+    /// Writes a peer record; `old` is its previous version, if there is one.
     fn put_peer(&self, server: &ServerId, peer: &PeerRecord, old: Option<&PeerRecord>) -> Result<(), StoreError>;
-    /// Removes a peer with its counters and its failure.
+    /// Removes a peer together with its counters and its failure.
     fn erase_peer(&self, server: &ServerId, peer: &PeerRecord) -> Result<(), StoreError>;
 }
 
-/// Reading the addresses in use, and the free ones.
+/// Read access to the addresses in use and the free addresses.
 pub(crate) trait ReadSpans {
     /// Returns an owner, other than `except`, of an address within `net`.
     fn owner_within(
@@ -195,63 +197,63 @@ pub(crate) trait ReadSpans {
         net: &IpNet,
         except: Option<&PeerId>,
     ) -> Result<Option<PeerId>, StoreError>;
-    /// Returns the first run of free addresses of a pool.
+    /// Returns the first run of free addresses in a pool.
     fn first_free(&self, server: &ServerId, pool: &Pool) -> Result<Option<Run>, StoreError>;
 }
 
-/// Claiming addresses, and releasing them.
+/// Write access to the addresses in use and the free addresses.
 pub(crate) trait WriteSpans: ReadSpans {
-    /// Opens a pool of a new server. The server has its own address; all others are free.
+    /// Sets up a pool of a new server. The server takes its own address; all other assignable addresses are free.
     fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError>;
-    /// Assigns `net` to `owner`. No address of it may be in use.
+    /// Assigns `net` to `owner`. None of its addresses may be in use.
     fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError>;
     /// Makes `net` free again.
     fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError>;
 }
 
-/// Reading the changes of a server's desired state.
+/// Read access to the changes of a server's desired state.
 pub(crate) trait ReadChanges {
-    /// Returns the changes after `revision`.
+    /// Returns the changes made after `revision`.
     fn changes_after(&self, server: &ServerId, revision: u64) -> Result<Changes, StoreError>;
 }
 
-/// Writing the changes of a server's desired state.
+/// Write access to the changes of a server's desired state.
 pub(crate) trait WriteRevisions: ReadChanges {
-    /// Writes the subject of `revision`: a peer, or the interface if `peer` is none.
+    /// Records the subject of `revision`: a peer, or the interface if `peer` is `None`.
     fn put_change(&self, server: &ServerId, revision: u64, peer: Option<&PeerId>) -> Result<(), StoreError>;
-    /// Removes the change of `revision`.
+    /// Removes the record of the change at `revision`.
     fn erase_change(&self, server: &ServerId, revision: u64) -> Result<(), StoreError>;
 }
 
-/// Reading the stock of prekeys.
+/// Read access to the stock of prekeys.
 pub(crate) trait ReadPrekeys {
-    /// Returns the prekey that is taken next.
+    /// Returns the prekey that will be taken next, if there is one.
     fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError>;
     fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError>;
-    /// Returns whether a prekey was ever taken, even if its peer was removed since.
+    /// Returns whether a prekey has ever been taken, even if its peer has been removed since.
     fn is_spent(&self, server: &ServerId, id: &PeerId) -> Result<bool, StoreError>;
 }
 
-/// Filling the stock of prekeys, and taking from it. Filling may be lost in a crash: the agent is asked again. Taking
-/// is part of a change, whose commit makes all earlier writes durable too.
+/// Write access to the stock of prekeys. Added prekeys may be lost in a crash; the agent is then asked again. Taking a
+/// prekey is part of a change, whose commit also makes all earlier writes durable.
 pub(crate) trait LossyWritePrekeys: ReadPrekeys {
     fn put_prekey(&self, server: &ServerId, prekey: &Prekey) -> Result<(), StoreError>;
-    /// Removes a prekey from the stock permanently. A message that is delivered again must not bring it back, or two
+    /// Permanently removes a prekey from the stock. A message that is delivered twice must not bring it back, or two
     /// devices would share one key.
     fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError>;
     /// Removes all prekeys of a server.
     fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError>;
 }
 
-/// Reading history. Hours are counted from the Unix epoch.
+/// Read access to history. Hours are counted from the Unix epoch.
 pub(crate) trait ReadHistory {
-    /// Returns one hour of one server, packed.
+    /// Returns the packed data of one server for one hour.
     fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Returns one hour of all servers, packed, by server.
+    /// Returns the packed data of all servers for one hour, ordered by server.
     fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError>;
 }
 
-/// Recording history.
+/// Write access to history.
 pub(crate) trait LossyWriteHistory: ReadHistory {
     fn put_hour(&self, hour: u64, server: &ServerId, packed: &[u8]) -> Result<(), StoreError>;
     fn erase_hour(&self, hour: u64, server: &ServerId) -> Result<(), StoreError>;
@@ -259,30 +261,30 @@ pub(crate) trait LossyWriteHistory: ReadHistory {
     fn erase_hours_before(&self, hour: u64) -> Result<(), StoreError>;
 }
 
-/// Reading API tokens.
+/// Read access to API tokens.
 pub(crate) trait ReadTokens {
     fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError>;
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRecord>, StoreError>;
     fn token_by_name(&self, name: &TokenName) -> Result<Option<TokenRecord>, StoreError>;
     /// Returns all tokens, in no particular order.
     fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
-    /// Returns the time of a token's last use, to about a minute.
+    /// Returns the time of a token's last use, accurate to about a minute.
     fn token_used_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StoreError>;
 }
 
-/// Recording the use of API tokens: metrics, which may be lost in a crash.
+/// Write access to the time at which API tokens were last used. These are metrics, which may be lost in a crash.
 pub(crate) trait LossyWriteTokens: ReadTokens {
     fn put_token_use(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError>;
 }
 
-/// Writing API tokens.
+/// Write access to API tokens.
 pub(crate) trait WriteTokens: ReadTokens {
-    /// Writes a token. Its name and its hash never change.
+    /// Writes a token record. The token's name and hash must never change.
     fn put_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
     fn erase_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
 }
 
-/// Reading users.
+/// Read access to users.
 pub(crate) trait ReadUsers {
     fn user(&self, id: &UserId) -> Result<Option<UserRecord>, StoreError>;
     fn user_by_email(&self, email: &Email) -> Result<Option<UserRecord>, StoreError>;
@@ -290,69 +292,71 @@ pub(crate) trait ReadUsers {
     fn users(&self) -> Result<Vec<UserRecord>, StoreError>;
 }
 
-/// Writing users.
+/// Write access to users.
 pub(crate) trait WriteUsers: ReadUsers {
     fn put_user(&self, user: &UserRecord) -> Result<(), StoreError>;
     fn erase_user(&self, user: &UserRecord) -> Result<(), StoreError>;
 }
 
-/// Reading login penalties.
+/// Read access to login penalties.
 pub(crate) trait ReadPenalties {
     fn penalty(&self, account: &[u8; 32]) -> Result<Option<Penalty>, StoreError>;
 }
 
-/// Writing login penalties, and removing expired ones. After a crash, removed penalties may be there again.
+/// Write access to login penalties, and the removal of expired ones. After a crash, removed penalties may reappear.
 pub(crate) trait LossyWritePenalties: ReadPenalties {
     fn put_penalty(&self, account: &[u8; 32], penalty: &Penalty) -> Result<(), StoreError>;
-    /// Removes at most `limit` penalties whose last failure was before `before`. Returns their number.
+    /// Removes at most `limit` penalties whose last failure was before `before`. Returns the number removed.
     fn sweep_penalties(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }
 
-/// Lifting login penalties.
+/// The removal of individual login penalties.
 pub(crate) trait WritePenalties: ReadPenalties {
     fn clear_penalty(&self, account: &[u8; 32]) -> Result<(), StoreError>;
 }
 
-/// Reading stored answers.
+/// Read access to stored answers.
 pub(crate) trait ReadAnswers {
     fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError>;
 }
 
-/// Removing expired answers. After a crash, removed answers may be there again.
+/// The removal of expired answers. After a crash, removed answers may reappear.
 pub(crate) trait LossyWriteAnswers: ReadAnswers {
-    /// Removes at most `limit` answers from before `before`. Returns their number.
+    /// Removes at most `limit` answers that were stored before `before`. Returns the number removed.
     fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }
 
-/// Storing answers.
+/// Write access to stored answers.
 pub(crate) trait WriteAnswers: ReadAnswers {
-    /// Stores an answer; `old` is the expired answer of the same scope.
+    /// Stores an answer; `old` is the expired answer of the same scope, if there is one.
     fn put_answer(&self, scope: &[u8; 32], answer: &Answer, old: Option<&Answer>) -> Result<(), StoreError>;
 }
 
-/// Reading the audit log.
+/// Read access to the audit log.
 pub(crate) trait ReadAudit {
-    /// Returns matching records, newest first.
+    /// Returns at most `limit` records that match `filter`, newest first, after skipping the first `offset` of them.
     fn audit_newest(&self, filter: &AuditFilter, offset: usize, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
-    /// Returns at most `limit` records from number `from` to `to` (both included), oldest first, each followed by its
-    /// checkpoint if it has one; and the number of the last record.
+    /// Returns at most `limit` records from number `from` to `to` (inclusive), oldest first, each followed by its
+    /// checkpoint if it has one. Also returns the number of the last of these records.
     fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError>;
     /// Returns the beginning and the end of the log.
     fn audit_extent(&self) -> Result<AuditExtent, StoreError>;
-    /// Returns the newest checkpoint.
+    /// Returns the newest checkpoint, if there is one.
     fn audit_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError>;
 }
 
-/// Signing the audit log.
+/// The signing of the audit log.
 pub(crate) trait LossyWriteAudit: ReadAudit {
-    /// Writes a checkpoint of the log's head, unless this key has already signed it. Returns whether one was written.
+    /// Writes a checkpoint of the log's head, unless `signer` has already signed that head. Returns whether a
+    /// checkpoint was written.
     fn checkpoint_audit(&self, signer: &Signer, now: Timestamp) -> Result<bool, StoreError>;
 }
 
-/// Pruning the audit log: only its oldest records can be removed.
+/// The pruning of the audit log. Only its oldest records can be removed.
 pub(crate) trait WriteAudit: LossyWriteAudit {
-    /// Removes at most `limit` of the oldest records that are older than `before`, and signs a statement of all that
-    /// was ever removed. Returns the statement and the number of records removed now, or none if none was old enough.
+    /// Removes at most `limit` of the oldest records, all of them older than `before`, and signs a statement that
+    /// covers all records ever removed. Returns the statement and the number of records that were removed by this call,
+    /// or `None` if no record was old enough.
     fn prune_audit(
         &self,
         before: Timestamp,
@@ -360,11 +364,11 @@ pub(crate) trait WriteAudit: LossyWriteAudit {
         signer: &Signer,
         now: Timestamp,
     ) -> Result<Option<(Pruned, u64)>, StoreError>;
-    /// Signs the statement of removed records again, with this plane's key.
+    /// Signs the statement of removed records again with this plane's key, if there is such a statement.
     fn sign_pruned_again(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError>;
 }
 
-/// Reading everything.
+/// Read access to the whole database.
 pub(crate) trait ReadEverything {
     /// Returns the database's incarnation.
     fn incarnation(&self) -> Result<Incarnation, StoreError>;
@@ -372,9 +376,9 @@ pub(crate) trait ReadEverything {
     fn back_up(&self, now: Timestamp, output: &mut dyn io::Write) -> Result<(), StoreError>;
 }
 
-/// Replacing everything.
+/// The replacement of the whole database.
 pub(crate) trait WriteEverything: ReadEverything {
-    /// Replaces all rows by those of a backup, and begins a new incarnation of the database.
+    /// Replaces all rows with those of a backup, and begins a new incarnation of the database.
     fn replace_by(&self, backup: &mut dyn io::Read) -> Result<(), StoreError>;
 }
 
@@ -383,16 +387,16 @@ pub(crate) trait WriteEverything: ReadEverything {
 pub(crate) struct Changes {
     pub(crate) interface: bool,
     pub(crate) peers: BTreeSet<PeerId>,
-    /// The requests behind the changes, as far as they are known, in the order of the revisions.
+    /// The requests that made the changes, as far as they are known, in the order of the revisions.
     pub(crate) requests: Vec<Uuid>,
 }
 
-/// A filter of audit records. An absent field matches everything.
+/// A filter for audit records. A field that is `None` matches every record.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AuditFilter {
     pub(crate) actor: Option<String>,
     pub(crate) action: Option<String>,
-    /// Exactly this target, or everything below it.
+    /// This target and all targets below it.
     pub(crate) target: Option<String>,
     pub(crate) since: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
@@ -416,14 +420,14 @@ impl AuditFilter {
 /// The beginning and the end of the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AuditExtent {
-    /// The statement of the records removed before the first one.
+    /// The statement of the records that have been removed from the beginning of the log, if any.
     pub(crate) pruned: Option<Pruned>,
     /// The newest record.
     pub(crate) head: Head,
 }
 
 impl AuditExtent {
-    /// Returns the number of the first record.
+    /// Returns the number of the first record that has not been removed.
     pub(crate) fn first(&self) -> u64 {
         self.pruned.map_or(1, |stub| stub.id + 1)
     }

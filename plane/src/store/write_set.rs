@@ -1,8 +1,8 @@
-//! The write set of a commit: the rows that it put or erased.
+//! The write set of a commit: the rows that it wrote or erased.
 //!
-//! Owns the collection of the rows, and the effects of a commit on waiting requests ([`WriteSet::effects`]). Write sets
-//! replayed in the order of the commits produce the same rows. It must not know the waiting requests, nor how rows are
-//! kept.
+//! Owns the collection of these rows, and the effects of a commit on waiting requests ([`WriteSet::effects`]). It must
+//! not know which requests are waiting, or how rows are stored. Replaying write sets in the order of their commits
+//! produces the same rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,26 +12,27 @@ use super::table::Table;
 use crate::model::effect::Effect;
 use crate::model::records::Ledger;
 
-/// The outcome for one row.
+/// The final state of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RowWrite {
-    /// The row has this value now.
+    /// The row now has this value.
     Put(Vec<u8>),
     /// The row was erased.
     Erased,
 }
 
-/// A write to a row, while it is made.
+/// A write to a row, as it is being made.
 #[derive(Clone, Copy)]
 enum Write<'a> {
     Put(&'a [u8]),
-    /// With the value that the row had, if it existed.
+    /// The row is erased. The value is the row's last one, if the row existed.
     Erased(Option<&'a [u8]>),
 }
 
 /// The rows that one commit wrote, each with its final state, and the effects of the writes.
 ///
-/// The rows are listed only where someone follows them: a big change would hold a copy of everything it touches.
+/// The rows are listed only if a follower needs them. Otherwise, a large change would hold a copy of every row it
+/// touches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WriteSet {
     effects: BTreeSet<Effect>,
@@ -40,7 +41,7 @@ pub(crate) struct WriteSet {
 }
 
 impl WriteSet {
-    /// A write set that lists its rows.
+    /// Creates an empty write set that will list its rows.
     pub(super) fn with_rows() -> Self {
         Self {
             rows: Some(BTreeMap::new()),
@@ -48,12 +49,12 @@ impl WriteSet {
         }
     }
 
-    /// Notes that a row was put.
+    /// Records that a row was written.
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         self.note(table, key, Write::Put(value));
     }
 
-    /// Notes that a row was erased; `last` is the value it had.
+    /// Records that a row was erased; `last` is the row's last value, if the row existed.
     pub(super) fn erase(&mut self, table: Table, key: &[u8], last: Option<&[u8]>) {
         self.note(table, key, Write::Erased(last));
     }
@@ -72,21 +73,21 @@ impl WriteSet {
         }
     }
 
-    /// Notes that all rows of all tables are replaced. They are not listed one by one, so that memory does not grow
-    /// with the database. A follower must read everything again.
+    /// Records that all rows of all tables are replaced. The rows are not listed individually, so that memory use does
+    /// not grow with the database. A follower must read everything again.
     pub(super) fn replace_everything(&mut self) {
         self.rows = None;
         self.effects = BTreeSet::from([Effect::EverythingReplaced]);
         self.replaced = true;
     }
 
-    /// Returns whether everything was replaced, and no row is listed.
+    /// Returns whether everything was replaced. In that case, no rows are listed.
     #[cfg(test)]
     pub(crate) const fn is_replacement(&self) -> bool {
         self.replaced
     }
 
-    /// Returns the rows, by table and key.
+    /// Returns the rows, ordered by table and key.
     #[cfg(test)]
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Table, &[u8], &RowWrite)> {
         let rows = self.rows.iter().flatten();
@@ -99,18 +100,18 @@ impl WriteSet {
     }
 }
 
-/// Returns the effect of one row. This is the only place that maps rows to effects.
+/// Returns the effect of a write to one row. This is the only place that maps rows to effects.
 fn effect(table: Table, key: &[u8], write: Write<'_>) -> Option<Effect> {
     match (table, write) {
         (Table::Ledgers, Write::Put(ledger)) => {
             let ledger: Ledger = serde_json::from_slice(ledger).ok()?;
-            Some(Effect::DesiredStateMoved {
+            Some(Effect::DesiredStateAdvanced {
                 server: server(key)?,
                 revision: ledger.revision,
             })
         }
         (Table::Confirmations | Table::Failures, _) => Some(Effect::Confirmed { server: server(key)? }),
-        (Table::Prekeys, Write::Put(_)) => Some(Effect::PrekeysCame { server: server(key)? }),
+        (Table::Prekeys, Write::Put(_)) => Some(Effect::PrekeysAdded { server: server(key)? }),
         (Table::AgentTokens, Write::Erased(Some(whose))) => Some(Effect::AgentCutOff { server: server(whose)? }),
         (Table::Servers, Write::Erased(_)) => Some(Effect::AgentCutOff { server: server(key)? }),
         (
@@ -152,7 +153,8 @@ fn effect(table: Table, key: &[u8], write: Write<'_>) -> Option<Effect> {
     }
 }
 
-/// Returns the server whose id a key or a value begins with, up to its end or a zero byte.
+/// Returns the server whose id is at the beginning of a key or value. The id ends at the first zero byte, or at the end
+/// of the bytes.
 fn server(bytes: &[u8]) -> Option<ServerId> {
     let id = bytes.split(|byte| *byte == 0).next()?;
     std::str::from_utf8(id).ok()?.parse().ok()
@@ -178,12 +180,12 @@ mod tests {
         writes.erase(Table::AgentTokens, b"unknown", None);
         writes.put(Table::Audit, b"1", b"{}");
         let expected = BTreeSet::from([
-            Effect::DesiredStateMoved {
+            Effect::DesiredStateAdvanced {
                 server: of("la"),
                 revision: 7,
             },
             Effect::Confirmed { server: of("la") },
-            Effect::PrekeysCame { server: of("oslo") },
+            Effect::PrekeysAdded { server: of("oslo") },
             Effect::AgentCutOff { server: of("rome") },
         ]);
         assert_eq!(*writes.effects(), expected);

@@ -1,7 +1,7 @@
-//! Certificate and key from files (PEM), and noticing that they changed.
+//! The certificate and the key from files (PEM), and the detection of changes to them.
 //!
-//! Owns what is refused of them and when a change is looked at: certificate and key are replaced one
-//! after the other, so files are read once they have been the same for two looks.
+//! Owns the checks on the files, and the time at which a change is read. The certificate and the key are replaced
+//! one after the other, so changed files are read only when two consecutive checks have found them the same.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 
 use super::TlsError;
 
-/// Between two looks at the files.
-pub(super) const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+/// The time between two checks of the files.
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The two files, as they were when they were read.
+/// The two files, and their stamps when they were read and when they were last checked.
 pub(super) struct Files {
     cert: PathBuf,
     key: PathBuf,
@@ -28,9 +28,9 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads them for the first time.
+    /// Reads the files for the first time.
     pub(super) fn open(cert: &Path, key: &Path) -> Result<(CertifiedKey, Self), TlsError> {
-        // Before they are read: what changes meanwhile is seen at the next look.
+        // The stamps are taken first, so that the next check sees a change during the read.
         let stamp = FileStamps::of(cert, key);
         let certified = read(cert, key)?;
         let files = Self {
@@ -42,7 +42,7 @@ impl Files {
         Ok((certified, files))
     }
 
-    /// The current content, where the files changed since they were read, or when it is `asked` for.
+    /// Reads the files again if they have changed since they were read and have settled, or if `asked` is true.
     pub(super) fn look(&mut self, asked: bool) -> Option<Result<CertifiedKey, TlsError>> {
         let now = FileStamps::of(&self.cert, &self.key);
         let settled = now == self.last;
@@ -55,22 +55,22 @@ impl Files {
     }
 }
 
-/// The stamps that differ when one of the two files has changed.
+/// The stamps of the two files, at least one of which differs if a file has changed.
 #[derive(Clone, PartialEq, Eq)]
 struct FileStamps([Option<FileStamp>; 2]);
 
-/// Device, inode, length, seconds and nanoseconds.
+/// The device, the inode, the length, and the time of modification in seconds and nanoseconds.
 type FileStamp = (u64, u64, u64, i64, i64);
 
 impl FileStamps {
     fn of(cert: &Path, key: &Path) -> Self {
         let stamp = |found: Metadata| (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec());
-        // Through links: those who renew certificates move a link.
+        // Links are followed, because renewing a certificate may only replace a link.
         Self([cert, key].map(|path| fs::metadata(path).ok().map(stamp)))
     }
 }
 
-/// Certificate and key, which must belong together.
+/// Reads the certificate and the key, which must belong together.
 pub(super) fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = read_chain(cert)?;
     let key_der = read_key(key)?;
@@ -78,13 +78,13 @@ pub(super) fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     certified.map_err(|error| TlsError::Content {
         path: cert.to_owned(),
         reason: match error {
-            rustls::Error::InconsistentKeys(_) => format!("the key in {} is not this certificate's", key.display()),
+            rustls::Error::InconsistentKeys(_) => format!("the key in {} does not match it", key.display()),
             other => other.to_string(),
         },
     })
 }
 
-/// The certificates of a file, the plane's own first.
+/// Reads the certificates in a file. The first one is the plane's own.
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = fs::read(path).map_err(|source| TlsError::File {
         path: path.to_owned(),
@@ -97,7 +97,7 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| wrong(format!("not a certificate in PEM: {error}")))?;
     match chain.is_empty() {
-        true => Err(wrong("there is no certificate in PEM in it".to_owned())),
+        true => Err(wrong("the file contains no certificate in PEM".to_owned())),
         false => Ok(chain),
     }
 }
@@ -117,7 +117,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = Zeroizing::new(fs::read(path).map_err(failed)?);
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| TlsError::Content {
         path: path.to_owned(),
-        reason: format!("not a private key in PEM without a password: {error}"),
+        reason: format!("not a private key in PEM, or protected by a password: {error}"),
     })
 }
 
@@ -127,10 +127,10 @@ mod tests {
 
     use super::*;
 
-    /// Certificate and key of their own kind below `folder`.
+    /// Creates a certificate and its key in `folder`.
     fn pair(folder: &Path) -> (PathBuf, PathBuf) {
         fs::create_dir_all(folder).unwrap();
-        super::super::own::load_or_make(folder, &["localhost".to_owned()]).unwrap();
+        super::super::own::load_or_create(folder, &["localhost".to_owned()]).unwrap();
         (folder.join("tls.pem"), folder.join("tls.key"))
     }
 
@@ -139,15 +139,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = pair(&folder.path().join("shown"));
         let (_, mut files) = Files::open(&cert, &key).unwrap();
-        assert!(files.look(false).is_none(), "nothing changed");
+        assert!(files.look(false).is_none(), "nothing has changed");
         let (new_cert, new_key) = pair(&folder.path().join("new"));
         fs::rename(new_cert, &cert).unwrap();
-        assert!(files.look(false).is_none(), "the key may yet follow");
+        assert!(files.look(false).is_none(), "the key may still follow");
         fs::rename(new_key, &key).unwrap();
         assert!(files.look(false).is_none());
         assert!(files.look(false).unwrap().is_ok());
-        assert!(files.look(false).is_none(), "it was read");
-        assert!(files.look(true).unwrap().is_ok(), "whoever asks is answered");
+        assert!(files.look(false).is_none(), "the change has been read");
+        assert!(files.look(true).unwrap().is_ok(), "the files are read on request");
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let (cert, key) = pair(&folder.path().join("one"));
         let (other, _) = pair(&folder.path().join("other"));
         let said = |cert: &Path, key: &Path| read(cert, key).err().unwrap().to_string();
-        assert!(said(&other, &key).contains("is not this certificate's"));
+        assert!(said(&other, &key).contains("does not match it"));
         assert!(said(&key, &key).contains("no certificate in PEM"));
         assert!(said(&cert, &cert).contains("not a private key"));
         assert!(said(Path::new("/nonexistent"), &key).contains("/nonexistent"));

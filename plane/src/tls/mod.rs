@@ -1,8 +1,8 @@
-//! TLS of the TCP addresses: which certificate is shown, and that it stays the current one.
+//! TLS for the TCP addresses: presenting the certificate, and keeping it current.
 //!
-//! Owns the rustls configuration (TLS 1.2 and 1.3, HTTP/1.1 alone, aws-lc), the exchange of the
-//! certificate under living connections, and the pin clients know the plane by. `own` makes a
-//! certificate, `files` reads one. It must not accept or drive connections.
+//! Owns the rustls configuration (TLS 1.2 and 1.3, only HTTP/1.1, aws-lc), the replacement of the certificate without
+//! interrupting connections, and the pin by which clients recognize the plane. `own` creates a certificate, and `files`
+//! reads one. It must not accept or drive connections.
 
 mod files;
 mod own;
@@ -23,7 +23,7 @@ use wgctl::Pin;
 use crate::config::{self, Config};
 use files::Files;
 
-/// An error of loading or creating a certificate.
+/// An error while loading or creating a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that a setting names cannot be used.
@@ -31,12 +31,12 @@ pub enum TlsError {
     Setting {
         /// The setting and its place.
         named_at: String,
-        /// Why.
+        /// The reason why the file cannot be used.
         reason: Box<Self>,
     },
-    /// The plane's own certificate is not there yet.
+    /// The plane has not created its own certificate yet.
     #[error(
-        "there is no certificate yet: the plane makes {} at its first start (`systemctl start sentrazone-plane`)",
+        "there is no certificate yet: the plane creates {} at its first start (`systemctl start sentrazone-plane`)",
         .0.display()
     )]
     NotYet(PathBuf),
@@ -45,41 +45,41 @@ pub enum TlsError {
     File {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// A private key is not private.
+    /// Other users can use a private key.
     #[error(
-        "{0}: every user of this machine may use this private key (mode {mode:o}): chmod 640 {0}, with a group of the \
-         plane's", path.display()
+        "{0}: every user of this machine can use this private key (mode {mode:o}): chmod 640 {0}, with a group of the \
+         plane's user", path.display()
     )]
     Open {
         /// The key's file.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the file.
         mode: u32,
     },
-    /// A file does not hold what it should.
+    /// A file does not contain what it should.
     #[error("{}: {reason}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// The fault in it.
+        /// The error in the file.
         reason: String,
     },
-    /// The certificate of our own cannot be made.
-    #[error("no certificate can be made: {0} (names under [tls] in the configuration)")]
+    /// The plane's own certificate cannot be created.
+    #[error("cannot create a certificate: {0} (names under [tls] in the configuration)")]
     Make(#[from] rcgen::Error),
-    /// Certificate and key cannot be used (together).
+    /// The certificate and the key cannot be used, or not together.
     #[error("the certificate cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
-    /// There is none to be asked for.
+    /// A certificate is requested, but TLS is off.
     #[error("the plane has no certificate: mode is \"off\" under [tls] in the configuration")]
     Off,
 }
 
 impl TlsError {
-    /// The file it is about.
+    /// Returns the file that the error concerns.
     fn path(&self) -> Option<&Path> {
         match self {
             Self::File { path, .. } | Self::Open { path, .. } | Self::Content { path, .. } => Some(path),
@@ -87,7 +87,7 @@ impl TlsError {
         }
     }
 
-    /// The same, with the setting that names the file.
+    /// Adds the setting that names the file.
     fn named_by(self, files: &[&config::File]) -> Self {
         match files.iter().find(|file| self.path() == Some(&file.path)) {
             Some(file) => Self::Setting {
@@ -107,13 +107,13 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// The certificate that is configured, made where it is to be our own; none for plain HTTP.
+    /// Loads the configured certificate, or creates the plane's own. Returns `None` for plain HTTP.
     pub(crate) fn open(config: &Config) -> Result<Option<Self>, TlsError> {
         let (certified, files) = match &config.tls {
             config::Tls::Off => return Ok(None),
             config::Tls::SelfSigned { names } => {
                 let names = own::names(&config.listen, names);
-                (own::load_or_make(&config.state_dir, &names)?, None)
+                (own::load_or_create(&config.state_dir, &names)?, None)
             }
             config::Tls::Files { cert, key } => {
                 let opened = Files::open(&cert.path, &key.path);
@@ -139,19 +139,19 @@ impl Tls {
         self.acceptor.clone()
     }
 
-    /// The key that hosts must pin, where no authority vouches for the certificate.
+    /// Returns the key that hosts must pin if no certificate authority vouches for the certificate.
     pub(crate) fn pin(&self) -> Option<Pin> {
         let own = self.files.is_none();
         own.then(|| pin(&self.shown.current()).ok()).flatten()
     }
 
-    /// Shows the files' certificate anew whenever they change. One that cannot be used is told of
-    /// and not shown: the one before stays.
+    /// Reads the files again whenever they change, and presents the new certificate. If it cannot be used, an error
+    /// is logged and the previous certificate stays in use.
     async fn follow(&self, mut files: Files, mut hangups: Signal) {
         loop {
             let asked = tokio::select! {
                 _ = hangups.recv() => true,
-                () = tokio::time::sleep(files::BETWEEN_LOOKS) => false,
+                () = tokio::time::sleep(files::CHECK_INTERVAL) => false,
             };
             // The disk may be slow; requests must not wait for it.
             let looked = tokio::task::spawn_blocking(move || {
@@ -168,15 +168,15 @@ impl Tls {
                     tracing::info!("the changed certificate is in use; its fingerprint is {pin}");
                 }
                 Some(Err(error)) => {
-                    tracing::error!("the changed certificate is not used, the one before stays: {error}");
+                    tracing::error!("the changed certificate is not used, and the previous one stays: {error}");
                 }
             }
         }
     }
 }
 
-/// Keeps the certificate current, until the plane ends. SIGHUP looks at once; where there is nothing
-/// to look at, it does no harm.
+/// Keeps the certificate current until the plane ends. SIGHUP makes it read the files at once; without files,
+/// the signal has no effect.
 pub(crate) async fn keep_current(tls: Option<Tls>) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
         tracing::warn!("SIGHUP cannot be caught");
@@ -192,7 +192,7 @@ pub(crate) async fn keep_current(tls: Option<Tls>) {
     }
 }
 
-/// The fingerprint of the certificate that is (to be) shown, read from its file.
+/// Returns the fingerprint of the configured certificate, read from its file.
 pub fn fingerprint(config: &Config) -> Result<Pin, TlsError> {
     let chain = match &config.tls {
         config::Tls::Off => return Err(TlsError::Off),
@@ -223,7 +223,7 @@ fn pin_of(certificate: &rustls::pki_types::CertificateDer<'_>) -> Result<Pin, Tl
     Ok(Pin::of_public_key(&parsed.subject_public_key_info()))
 }
 
-/// The certificate that new connections are shown.
+/// The certificate that is presented to new connections.
 #[derive(Debug)]
 struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 

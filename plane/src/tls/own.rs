@@ -1,7 +1,7 @@
-//! A certificate of the plane's own, for planes that no authority vouches for.
+//! The plane's own certificate, for planes that no certificate authority vouches for.
 //!
-//! Owns `tls.key` (made once, private from its first moment: its pin is what clients know) and
-//! `tls.pem` (made anew when its names change) in the state directory.
+//! Owns two files in the state directory: `tls.key`, which is created once, with private permissions from the
+//! start, because clients pin it, and `tls.pem`, which is created again when its names change.
 
 use std::fs;
 use std::io;
@@ -19,15 +19,16 @@ use zeroize::Zeroizing;
 
 use super::{TlsError, files};
 
-/// Before the certificate itself, where PEM allows text (RFC 7468, section 2): what it was made for.
+/// The prefix of the line that records the names in the certificate. The line precedes the certificate itself, where
+/// PEM allows text (RFC 7468, section 2).
 const NAMES: &str = "names: ";
 
-/// The path of the certificate.
+/// Returns the path of the certificate.
 pub(super) fn certificate(state_dir: &Path) -> PathBuf {
     state_dir.join("tls.pem")
 }
 
-/// The certificate, where it was made.
+/// Reads the certificate if it has been created.
 pub(super) fn read(state_dir: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let path = certificate(state_dir);
     match files::read_chain(&path) {
@@ -40,7 +41,7 @@ pub(super) fn read(state_dir: &Path) -> Result<Vec<CertificateDer<'static>>, Tls
     }
 }
 
-/// The names of the certificate: this machine, the listen addresses, and `more`.
+/// Returns the names for the certificate: this machine, the listen addresses, and `more`.
 pub(super) fn names(listen: &[SocketAddr], more: &[String]) -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     let addresses = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
@@ -52,8 +53,9 @@ pub(super) fn names(listen: &[SocketAddr], more: &[String]) -> Vec<String> {
     names
 }
 
-/// The certificate and its key, made where they are missing.
-pub(super) fn load_or_make(state_dir: &Path, names: &[String]) -> Result<CertifiedKey, TlsError> {
+/// Loads the certificate and its key. Creates the key if it is missing, and the certificate if it is missing, damaged
+/// or made for other names.
+pub(super) fn load_or_create(state_dir: &Path, names: &[String]) -> Result<CertifiedKey, TlsError> {
     let (cert, key) = (certificate(state_dir), state_dir.join("tls.key"));
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -74,7 +76,7 @@ pub(super) fn load_or_make(state_dir: &Path, names: &[String]) -> Result<Certifi
         let text = Zeroizing::new(fs::read_to_string(&key).map_err(failed(&key))?);
         let pair = KeyPair::from_pem(&text).map_err(|error| TlsError::Content {
             path: key.clone(),
-            reason: format!("not a private key ({error}): without it, agents and people no longer know the plane"),
+            reason: format!("not a private key ({error}): restore it, because agents and people have pinned it"),
         })?;
         let made = format!("{head}{}", make(&pair, names)?);
         write_private(&cert, made.as_bytes()).map_err(failed(&cert))?;
@@ -88,8 +90,8 @@ fn make(pair: &KeyPair, names: &[String]) -> Result<String, rcgen::Error> {
     params
         .distinguished_name
         .push(DnType::CommonName, "Sentrazone control plane");
-    // The pin is what counts. A clock that is wrong, or years without a visit, must cut nobody off:
-    // the end is the one that means "none" (RFC 5280, section 4.1.2.5).
+    // Clients check the pin. A wrong clock, or years without maintenance, must not lock anybody out, so the
+    // certificate ends on the day that stands for "no expiration" (RFC 5280, section 4.1.2.5).
     params.not_before = date_time_ymd(2000, 1, 1);
     params.not_after = date_time_ymd(9999, 12, 31);
     params.is_ca = IsCa::ExplicitNoCa;
@@ -109,15 +111,15 @@ mod tests {
     fn the_key_is_private_and_stays_when_the_names_change() {
         let folder = tempfile::tempdir().unwrap();
         let names = |more: &str| names(&["0.0.0.0:8443".parse().unwrap()], &[more.to_owned()]);
-        let first = load_or_make(folder.path(), &names("plane.example.com")).unwrap();
+        let first = load_or_create(folder.path(), &names("plane.example.com")).unwrap();
         let mode = fs::metadata(folder.path().join("tls.key"))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
-        let again = load_or_make(folder.path(), &names("plane.example.com")).unwrap();
-        assert_eq!(again.cert, first.cert, "nothing is made twice");
-        let other = load_or_make(folder.path(), &names("192.0.2.1")).unwrap();
+        let again = load_or_create(folder.path(), &names("plane.example.com")).unwrap();
+        assert_eq!(again.cert, first.cert, "an unchanged certificate is kept");
+        let other = load_or_create(folder.path(), &names("192.0.2.1")).unwrap();
         assert_ne!(other.cert, first.cert);
         assert_eq!(pin(&other).unwrap(), pin(&first).unwrap());
     }
@@ -126,12 +128,12 @@ mod tests {
     fn a_damaged_certificate_is_made_again_and_a_damaged_key_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let names = names(&[], &[]);
-        let first = load_or_make(folder.path(), &names).unwrap();
+        let first = load_or_create(folder.path(), &names).unwrap();
         fs::write(certificate(folder.path()), "").unwrap();
-        let again = load_or_make(folder.path(), &names).unwrap();
+        let again = load_or_create(folder.path(), &names).unwrap();
         assert_eq!(pin(&again).unwrap(), pin(&first).unwrap());
         fs::write(folder.path().join("tls.key"), "").unwrap();
-        let error = load_or_make(folder.path(), &names).err().unwrap().to_string();
+        let error = load_or_create(folder.path(), &names).err().unwrap().to_string();
         assert!(error.contains("tls.key"), "{error}");
     }
 

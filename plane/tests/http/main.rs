@@ -1,6 +1,6 @@
 //! The plane over real sockets: every endpoint, as callers and agents use it.
 //!
-//! Each plane listens on port 0 and has its own state directory. Agents are threads that speak the
+//! Each plane listens on port 0 and has its own state directory. Agents are threads that use the
 //! protocol over HTTP. These tests do not access the plane's internals.
 
 // clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
@@ -13,29 +13,9 @@
     missing_docs
 )]
 
-mod adoption;
-mod agent;
-mod backup;
-mod client;
-mod clients;
-mod command;
-mod document;
-mod edge;
-mod floods;
-mod forged;
-mod hostile;
-mod hostile_text;
-mod limits;
-mod matrix;
-mod openapi;
-mod paths;
+mod api;
+mod attacks;
+mod fleet;
 mod people;
-mod plane;
-mod records;
-mod released;
-mod reports;
-mod secrets;
-mod servers;
-mod sessions;
-mod tls;
-mod tokens;
+mod service;
+mod support;

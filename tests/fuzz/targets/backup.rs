@@ -1,5 +1,5 @@
-//! An untrusted backup: it is read to its end or refused, and its content never makes us allocate
-//! more memory than it has bytes.
+//! Untrusted backups: each is either read completely or refused, and never causes an allocation that is larger than
+//! the backup itself.
 
 #![no_main]
 
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    // A backup that was read completely gives the same bytes when written again.
+    // A backup that has been read completely gives the same bytes when it is written again.
     assert_eq!(writer.end().expect("an end"), data);
     assert!(summary(data).is_ok());
 });

@@ -1,4 +1,4 @@
-//! Bodies of the REST API, both ways: a value that was read can be written, and reads back the same.
+//! Bodies of the REST API, in both directions: a value that has been read can be written, and reads back unchanged.
 
 #![no_main]
 

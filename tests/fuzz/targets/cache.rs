@@ -1,5 +1,5 @@
-//! The agent's cache: the content of the disk is either a state that was written, or refused. For
-//! every other input the checksums are corrected first; otherwise no record would ever be read.
+//! The agent's cache: a file is either read as a state or refused. If the input begins with `{`, its lines
+//! become records with correct checksums; otherwise no record would ever be read.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 static FOLDER: LazyLock<tempfile::TempDir> =
     LazyLock::new(|| tempfile::tempdir_in("/dev/shm").expect("a folder in memory"));
 
-/// The lines of `bodies` as records with their checksums.
+/// Converts the lines of `bodies` into records with their checksums.
 fn records(bodies: &[u8]) -> Vec<u8> {
     let mut chain = [0u8; 32];
     let mut content = b"sentrazone-desired 2 0000000000 0000000000\n".to_vec();
@@ -34,6 +34,6 @@ fuzz_target!(|data: &[u8]| {
     };
     std::fs::write(FOLDER.path().join("desired.cache"), content).expect("a file in memory");
     if let Ok(state) = load(FOLDER.path()) {
-        assert!(state.is_some(), "an existing cache was read as no cache");
+        assert!(state.is_some(), "an existing cache was read as a missing one");
     }
 });

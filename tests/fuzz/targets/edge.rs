@@ -1,8 +1,8 @@
-//! A whole request to a running plane, as strangers, people and agents may write it: target, query,
-//! headers, token and body. The plane must answer, and never with an internal error.
+//! Whole requests to a running plane, as unauthenticated callers, people and agents may send them: target, query,
+//! headers, token and body. The plane must answer, but never with an internal error.
 //!
-//! An input is a request's first line, headers, an empty line and a body. `@admin`, `@agent` and
-//! `@viewer` in the head stand for valid tokens. The target adds the headers that frame the body.
+//! An input consists of a request's first line, headers, an empty line and a body. `@admin`, `@agent` and
+//! `@viewer` in the headers are replaced by valid tokens. This target adds the headers that frame the body.
 
 #![no_main]
 
@@ -84,7 +84,7 @@ fn local(socket: &Path, line: &str, body: &Value) -> Value {
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
-/// Headers that set the end of the body, or make the answer wait for something.
+/// Returns true for headers that determine the end of the body or make the answer wait.
 fn frames(line: &[u8]) -> bool {
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
     let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
@@ -99,14 +99,14 @@ fn frames(line: &[u8]) -> bool {
     .contains(&name.as_str())
 }
 
-/// The input as bytes on the wire.
+/// Converts the input into bytes on the wire. Returns `None` if the request would wait or has no first line.
 fn request(data: &[u8], tokens: &[(&str, String)]) -> Option<Vec<u8>> {
     let end = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
     let (head, body) = data.split_at(end);
     let body = body.get(2..).unwrap_or_default();
     let mut lines = head.split(|byte| *byte == b'\n');
     let first = lines.next()?;
-    // A poll would be held for the time that it requests.
+    // A poll would be held for as long as it requests.
     if first.windows(4).any(|four| four == b"wait") || first.is_empty() {
         return None;
     }
@@ -135,7 +135,7 @@ fuzz_target!(|data: &[u8]| {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
-    // A request that is refused by its head is not read to its end.
+    // A request that is refused because of its head is not read completely.
     let _ = stream.write_all(&bytes);
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);

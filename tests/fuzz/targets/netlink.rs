@@ -1,4 +1,4 @@
-//! Answers of the kernel: any bytes from netlink give a device, an error or nothing, and a plan that
+//! Answers of the kernel: any bytes from netlink result in a device, an error or nothing, and a plan that
 //! changes that device can be encoded as messages.
 
 #![no_main]
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut taken = |_: &[u8]| -> Result<(), Failure> { Ok(()) };
     let _ = Conversation::acknowledged(SEQUENCE, 3).feed(data, &mut taken);
-    // The bytes after the header, as a separate message.
+    // The bytes are also parsed as a message without its header.
     let mut alone = Dump::default();
     if alone.take(data).is_ok() {
         replace(&alone.into_device());

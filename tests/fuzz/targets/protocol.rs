@@ -1,5 +1,5 @@
-//! Messages between agent and plane, both ways, version 1: a value that was read can be written, and
-//! reads back the same.
+//! Messages between agent and plane, in both directions, version 1: a value that has been read can be written, and
+//! reads back unchanged.
 
 #![no_main]
 
@@ -35,6 +35,6 @@ fuzz_target!(|data: &[u8]| {
     same::<Terms>(data);
     same::<Adoption>(data);
     same::<Adopted>(data);
-    // It contains fractions of milliseconds, whose last digit may differ.
+    // A report contains fractions of milliseconds, whose last digit may differ.
     let _ = serde_json::from_slice::<Report>(data);
 });

@@ -1,5 +1,5 @@
-//! wg-quick files: each is read, or refused with a line number. A device's configuration is the same
-//! when written again. The agent's import executes nothing from the file.
+//! wg-quick files: each is either read or refused with a line number. A device's configuration reads back unchanged
+//! after it is written again. The agent's import must not crash.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
 //! `make bench`: the time a change takes from REST to the kernel, and the memory of the programs.
 //!
-//! Owns the measurements. They are taken beside `wg set` and `wg syncconf` in the same run, because
+//! Owns the measurements. They are taken alongside `wg set` and `wg syncconf` in the same run, because
 //! times in an emulated host can be compared only with each other. It asserts nothing about time.
-//! With `--userspace` it runs on this machine itself, in namespaces, with wireguard-go instead of
+//! With `--userspace` it runs directly on this machine, in namespaces, with wireguard-go instead of
 //! the kernel's WireGuard.
 
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use wgctl::client::PlaneClient;
 
 const SAMPLES: usize = 200;
 
-/// The kind of WireGuard that provides the interfaces.
+/// The WireGuard implementation that provides the interfaces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holder {
     Kernel,
@@ -67,7 +67,7 @@ async fn main() {
         let (create, delete) = create_and_delete(&admin, &host).await;
         row("create over REST, until the interface has it", &create);
         row("delete over REST, until the interface no longer has it", &delete);
-        row("list of all", &list(&admin, &host, peers).await);
+        row("list of all peers", &list(&admin, &host, peers).await);
         let (set, syncconf) = wg(peers, holder);
         row("`wg set` of one peer", &set);
         row("`wg syncconf` of one more peer", &syncconf);
@@ -77,7 +77,7 @@ async fn main() {
     memory(&mut lab, &mut host, "with 1,000 peers");
 }
 
-/// Creates the peers with the numbers `which`, eight at a time.
+/// Creates the peers with the numbers in `which`, eight at a time.
 async fn fill(admin: &PlaneClient, host: &Host, which: std::ops::Range<usize>) {
     let mut calls = tokio::task::JoinSet::new();
     for number in which {
@@ -104,9 +104,12 @@ async fn create_and_delete(admin: &PlaneClient, host: &Host) -> (Vec<Duration>, 
         let begin = Instant::now();
         let peer = admin.create_peer(&host.id, &new, None).await.expect("a peer");
         created.push(begin.elapsed());
-        assert!(peer.applied, "measured only when the kernel has it");
+        assert!(
+            peer.applied,
+            "the agent did not confirm in time, so nothing was measured"
+        );
         let begin = Instant::now();
-        admin.remove_peer(&host.id, peer.id).await.expect("its end");
+        admin.remove_peer(&host.id, peer.id).await.expect("the removal");
         deleted.push(begin.elapsed());
     }
     (created, deleted)
@@ -123,7 +126,8 @@ async fn list(admin: &PlaneClient, host: &Host, peers: usize) -> Vec<Duration> {
     listed
 }
 
-/// The time that `wg` takes to add one peer to an interface of `peers`, with the start of its process.
+/// Measures the time that `wg set` and `wg syncconf` take to add one peer to an interface with `peers` peers. The time
+/// includes the start of the process.
 fn wg(peers: usize, holder: Holder) -> (Vec<Duration>, Vec<Duration>) {
     let namespace = Netns::named("wg");
     let interface = format!("wg{}", std::process::id());
@@ -160,7 +164,7 @@ fn wg(peers: usize, holder: Holder) -> (Vec<Duration>, Vec<Duration>) {
     let (without, with) = (without.display().to_string(), with.display().to_string());
     namespace.exec(&["wg", "setconf", &interface, &without]);
     namespace.exec(&["ip", "link", "set", &interface, "up"]);
-    // In a thread inside the namespace, so that only the process of `wg` is timed.
+    // Runs in a thread that has entered the namespace, so that only the `wg` process is timed.
     let measure = || {
         namespace.enter();
         let (mut set, mut syncconf) = (Vec::new(), Vec::new());
@@ -230,7 +234,7 @@ fn memory(lab: &mut Lab, host: &mut Host, when: &str) {
     );
 }
 
-/// Resident memory of a process in MB (`VmRSS` of proc(5)).
+/// Returns the resident memory of a process in MB (`VmRSS` of proc(5)).
 fn resident(id: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
     let line = status

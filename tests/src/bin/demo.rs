@@ -1,7 +1,7 @@
 //! `make demo`: the product at work on real WireGuard, explained step by step.
 //!
-//! Owns the order of the steps and their text. The real programs do every step, and the resulting
-//! traffic checks it. The first step that fails ends the demo with a non-zero status.
+//! Owns the order of the steps and their text. The real programs perform every step, and real traffic
+//! checks the result. The first step that fails ends the demo with a non-zero status.
 
 use std::path::Path;
 use std::time::Instant;
@@ -22,7 +22,7 @@ async fn main() {
     let lab = Lab::here().await;
     let password = first_user(&lab).await;
 
-    step("Two VPN hosts are registered; on each an agent enrolls and makes a WireGuard interface.");
+    step("Two VPN hosts are registered. On each, an agent enrolls and creates a WireGuard interface.");
     let west = lab.host("los-angeles", &["10.8.0.0/24", "fd00:8::/64"]).await;
     let east = lab.host("new-york", &["10.9.0.0/24"]).await;
     for host in [&west, &east] {
@@ -39,7 +39,7 @@ async fn main() {
     let admin = login(&password).await;
     let peer = create(&admin, &west).await;
 
-    step("A device elsewhere connects with its configuration, and pings through the tunnel.");
+    step("A remote device connects with that peer's configuration, and pings through the tunnel.");
     let text = admin
         .peer_configuration(&west.id, peer.id)
         .await
@@ -55,13 +55,13 @@ async fn main() {
     step("The same configuration as a QR code, for a phone:");
     println!("{}", lab.wgctl(&["peer", "qr", "los-angeles", "alice-iphone"]));
 
-    step("Once disabled, the device is cut off. Enabled again, it reconnects.");
+    step("Disabling the peer cuts the device off. After the peer is enabled again, the device reconnects.");
     let disabled = admin.set_peer_enabled(&west.id, peer.id, false).await.expect("disable");
     assert!(
         disabled.applied && device.misses("10.8.0.1"),
         "a disabled peer still got through"
     );
-    say("disabled: the kernel no longer knows the key, pings are lost");
+    say("disabled: the kernel no longer has the key, and pings are lost");
     let enabled = admin.set_peer_enabled(&west.id, peer.id, true).await.expect("enable");
     assert!(enabled.applied);
     device.connect(&text);
@@ -91,7 +91,7 @@ async fn first_user(lab: &Lab) -> String {
         role: Role::Admin,
     };
     lab.admin().create_user(&new, None).await.expect("the first user");
-    say(&format!("root on the plane's machine made the first admin, {EMAIL}"));
+    say(&format!("root on the plane's machine created the first admin, {EMAIL}"));
     password
 }
 
@@ -150,9 +150,9 @@ async fn handshake(admin: &PlaneClient, host: &Host, peer: &Peer) {
     ));
 }
 
-/// Leaves everything running until the process is ended.
+/// Leaves everything running until the process is terminated.
 async fn stay(password: &str) {
-    println!("\nEverything is left running: the plane is at http://127.0.0.1:{PLANE_PORT}. To log in:\n");
+    println!("\nEverything keeps running. The plane is at http://127.0.0.1:{PLANE_PORT}. To log in:\n");
     println!(
         "  curl -s http://127.0.0.1:{PLANE_PORT}/api/login -H 'Content-Type: application/json' \\\n    \
          -d '{{\"email\": \"{EMAIL}\", \"password\": \"{password}\"}}'\n"
@@ -161,7 +161,7 @@ async fn stay(password: &str) {
         "or: echo '{password}' | {} login http://127.0.0.1:{PLANE_PORT} --email {EMAIL} --password-stdin",
         wgctl_path()
     );
-    println!("\nCtrl-C ends it.");
+    println!("\nPress Ctrl-C to stop it.");
     let () = std::future::pending().await;
 }
 

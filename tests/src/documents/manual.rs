@@ -1,6 +1,6 @@
-//! The commands of `docs/install.md`, exactly as the document gives them.
+//! The commands of `docs/install.md`, exactly as they appear in the document.
 //!
-//! Owns finding them: a code block with the language `sh` and a machine (`sh plane`) is run on that
+//! Owns finding them: a code block whose language is `sh` and a machine (`sh plane`) is run on that
 //! machine. It must not know what the commands do.
 
 use std::path::Path;
@@ -8,16 +8,16 @@ use std::path::Path;
 /// One block of commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The heading above it.
+    /// The heading above the block.
     pub heading: String,
-    /// The machine on which it is run.
+    /// The machine on which the block is run.
     pub machine: String,
     /// The commands.
     pub commands: String,
 }
 
 impl Block {
-    /// The first line of the block.
+    /// Returns a block that consists of the first line only.
     #[must_use]
     pub fn first_line(&self) -> Self {
         let line = self.commands.lines().next().unwrap_or_default();
@@ -28,7 +28,7 @@ impl Block {
     }
 }
 
-/// All blocks that name a machine, in the document's order.
+/// Returns all blocks that name a machine, in the document's order.
 #[must_use]
 pub fn blocks() -> Vec<Block> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/install.md");

@@ -1,4 +1,4 @@
-//! The documents, as programs read and write them.
+//! Parts of the documents that programs read or write.
 
 pub mod manual;
 pub mod reference;

@@ -1,7 +1,7 @@
 //! The list of endpoints in the API reference (`docs/api.md`), generated from the OpenAPI document.
 //!
 //! Owns the form of the tables. The text comes from the OpenAPI document. The rest of the page is
-//! written by hand and is left alone.
+//! written by hand and is not changed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,9 +10,9 @@ use serde_json::Value;
 
 /// The beginning of the generated part.
 pub const BEGIN: &str =
-    "<!-- What follows is generated: `cargo run -p sentrazone-tests --bin api-reference` writes it. -->";
+    "<!-- Beginning of the part that `cargo run -p sentrazone-tests --bin api-reference` generates. -->";
 /// The end of the generated part.
-pub const END: &str = "<!-- What was generated ends here. -->";
+pub const END: &str = "<!-- End of the generated part. -->";
 
 /// Codes shared by many operations. The page explains them once.
 const SHARED: [&str; 15] = [
@@ -33,7 +33,7 @@ const SHARED: [&str; 15] = [
     "unknown_field",
 ];
 
-/// The page with its generated part made again from `document`. `None` if it has no marked place for it.
+/// Returns the page with its generated part regenerated from `document`, or `None` if the page does not mark that part.
 #[must_use]
 pub fn renewed(page: &str, document: &Value) -> Option<String> {
     let (before, rest) = page.split_once(BEGIN)?;
@@ -66,7 +66,7 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
             let methods = methods.as_object().into_iter().flatten();
             methods.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
         })
-        // Codes that every operation may return need no mention here.
+        // Operations that only refuse requests are not listed.
         .filter(|(_, _, operation)| {
             !operation["operationId"]
                 .as_str()
@@ -88,7 +88,7 @@ fn row(path: &str, method: &str, operation: &Value) -> String {
     if !query.is_empty() {
         let _ = write!(what, " Query: {}.", query.join("; "));
     }
-    // The page says once that every change made by a person is audited.
+    // The page states once that every change made by a person is audited.
     if (method == "get" || operation["x-permission"] == "agent") && operation["x-audited"] == true {
         what.push_str(" Audited.");
     }
@@ -129,7 +129,7 @@ fn query_parameter(parameter: &Value) -> String {
     }
 }
 
-/// The status and content of a success, and the refusals specific to this operation.
+/// Returns the statuses and contents of successful answers, and the error codes specific to this operation.
 fn answers(operation: &Value) -> String {
     let mut shown = Vec::new();
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {

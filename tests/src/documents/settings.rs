@@ -1,7 +1,7 @@
 //! The configuration reference, generated from the packaged examples.
 //!
 //! Owns the form of `docs/configuration.md`. The packaging tests check that the examples name every
-//! setting with its default. The tests of documents check that the page is up to date.
+//! setting with its default. The document tests check that the page is up to date.
 
 use std::fmt::Write as _;
 
@@ -11,9 +11,9 @@ pub struct Example<'a> {
     pub program: &'a str,
     /// The path at which the example is installed.
     pub path: &'a str,
-    /// The prefix of its environment variables, like `SENTRAZONE_PLANE_`.
+    /// The prefix of the program's environment variables, like `SENTRAZONE_PLANE_`.
     pub prefix: &'a str,
-    /// The example itself: comments, and every setting commented out with its default.
+    /// The text of the example: comments, and every setting with its default, commented out.
     pub text: &'a str,
 }
 
@@ -23,15 +23,15 @@ struct Setting {
     words: String,
 }
 
-/// The configuration reference for these examples.
+/// Generates the configuration reference from these examples.
 #[must_use]
 pub fn configuration(examples: &[Example<'_>]) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         Every setting of plane and agent with its default; settings without a default have an example. This page is\n\
-         generated from the packaged examples by `make docs`.\n\n\
+         All settings of the plane and the agent, with their defaults; settings without a default have an example.\n\
+         This page is generated from the packaged examples by `make docs`.\n\n\
          An unknown setting is an error, and the message names its line. Each setting can be overridden by an environment\n\
-         variable. Secrets are files, never settings or variables.\n",
+         variable. Secrets are kept in files, never in settings or variables.\n",
     );
     for example in examples {
         let Example {
@@ -64,7 +64,7 @@ pub fn configuration(examples: &[Example<'_>]) -> String {
     page
 }
 
-/// The tables and their settings, in the file's order. The first table has no name.
+/// Returns the tables with their settings, in the file's order. The first table has no name.
 fn tables(text: &str) -> Vec<(String, Vec<Setting>)> {
     let mut tables = vec![(String::new(), Vec::new())];
     let mut words: Vec<&str> = Vec::new();
@@ -73,7 +73,7 @@ fn tables(text: &str) -> Vec<(String, Vec<Setting>)> {
             tables.push((name.to_owned(), Vec::new()));
             words.clear();
         } else if let Some((key, value)) = setting(line) {
-            let (_, settings) = tables.last_mut().expect("there is one from the beginning");
+            let (_, settings) = tables.last_mut().expect("the first table always exists");
             settings.push(Setting {
                 key: key.to_owned(),
                 value: value.to_owned(),
@@ -89,7 +89,7 @@ fn tables(text: &str) -> Vec<(String, Vec<Setting>)> {
     tables
 }
 
-/// The key and value of `#key = value`, commented out or not.
+/// Parses `key = value`, commented out or not, into the key and the value.
 fn setting(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.strip_prefix('#').unwrap_or(line).split_once(" = ")?;
     let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');

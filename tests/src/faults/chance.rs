@@ -1,7 +1,7 @@
 //! Random moments and choices that can be repeated.
 //!
-//! Owns a small generator (splitmix64) and its seed: `SENTRAZONE_FAULTS_SEED`, or a fresh one. It is
-//! printed either way, so that a failed run can be repeated with the same choices.
+//! Owns a small generator (splitmix64) and its seed: `SENTRAZONE_FAULTS_SEED`, or a random one. The seed is
+//! always printed, so that a failed run can be repeated with the same choices.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Chance(u64);
 
 impl Chance {
-    /// A source for the test of this name. Prints its seed.
+    /// Creates the source for the test with this name, and prints its seed.
     #[must_use]
     pub fn new(test: &str) -> Self {
         let given = std::env::var("SENTRAZONE_FAULTS_SEED").ok();
@@ -23,7 +23,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// A number below `bound`, which must not be zero.
+    /// Returns a number below `bound`, which must not be zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -32,14 +32,14 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    /// A duration below `bound`, in whole milliseconds.
+    /// Returns a duration below `bound`, in whole milliseconds.
     pub fn duration(&mut self, bound: Duration) -> Duration {
         let milliseconds = u64::try_from(bound.as_millis()).expect("milliseconds");
         Duration::from_millis(self.below(milliseconds.max(1)))
     }
 
-    /// Sleeps until a random moment, at most `bound` from now. The moment itself is the point of the
-    /// test: this does not wait for a condition.
+    /// Sleeps for a random time below `bound`. This does not wait for a condition: the random moment is what the
+    /// test needs.
     pub async fn moment(&mut self, bound: Duration) {
         tokio::time::sleep(self.duration(bound)).await;
     }

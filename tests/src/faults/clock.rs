@@ -1,14 +1,14 @@
-//! The system clock, set to a wrong time for a while.
+//! The system clock, temporarily set to a wrong time.
 //!
-//! Owns setting it right again when dropped, by the monotonic clock. The whole machine shares this
-//! clock, so a test may do this only in an emulated machine of its own.
+//! Owns correcting it again on drop, with the help of the monotonic clock. The whole machine shares this
+//! clock, so a test may change it only in an emulated machine of its own.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 
-/// The right time when this was made, against the monotonic clock.
+/// The correct time at which this value was created, and the monotonic clock's reading at that moment.
 #[derive(Debug)]
 pub struct Clock {
     right: SystemTime,
@@ -16,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Remembers the right time. Panics on a machine that others use.
+    /// Remembers the correct time. Panics if the machine is not emulated, because others use its clock.
     #[must_use]
     pub fn of_this_guest() -> Self {
         let kind = std::env::var("SENTRAZONE_GUEST_KIND").unwrap_or_default();
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// Sets the clock this many seconds away from the right time.
+    /// Sets the clock this many seconds ahead of the correct time, or behind it if negative.
     pub fn jump(&self, seconds: i64) {
         let right = (self.right + self.since.elapsed())
             .duration_since(UNIX_EPOCH)
@@ -44,7 +44,7 @@ impl Clock {
         clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from_duration(wrong)).expect("setting the clock");
     }
 
-    /// Sets the clock right.
+    /// Sets the clock to the correct time.
     pub fn set_right(&self) {
         self.jump(0);
     }

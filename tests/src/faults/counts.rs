@@ -1,9 +1,9 @@
-//! The number of repetitions of a fault, and the printed form of its figure.
+//! The number of repetitions of a fault, and the printed form of its result.
 //!
 //! Owns the choice between the short form, which every test run uses, and the full counts
-//! (`SENTRAZONE_FAULTS=full`), and the one line from which the tables are made.
+//! (`SENTRAZONE_FAULTS=full`), and the printed line from which the tables are made.
 
-/// `full` with `SENTRAZONE_FAULTS=full`, else `short`.
+/// Returns `full` if `SENTRAZONE_FAULTS` is `full`, otherwise `short`.
 #[must_use]
 pub fn runs(short: usize, full: usize) -> usize {
     match std::env::var("SENTRAZONE_FAULTS").as_deref() {

@@ -1,9 +1,9 @@
 //! Kills an agent between any two of its writes to the kernel.
 //!
 //! Owns the fuse, which counts writes and ends the agent after a given number; the watch, which
-//! looks at the interface after each write; and the run over all moments. A kill is an unwinding
-//! that only [`killed_everywhere`] catches: memory is lost, files and the kernel's state stay. It
-//! must not know which kernel is used: a [`Stage`] supplies that.
+//! checks the interface after each write; and the loop over all points at which the agent can be killed. A kill is an
+//! unwinding panic that only [`killed_everywhere`] catches: memory is lost; files and the kernel's state remain. It
+//! must not know which kernel is used: a [`Stage`] supplies it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,10 +20,10 @@ use wgctl::name::{Incarnation, InterfaceName};
 use wgctl::protocol::v1::{Change, Desired, Interface, Peer, VERSION};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
-/// No kill, however many writes there are.
+/// The number of writes left if the agent is not to be killed.
 const NEVER: u64 = u64::MAX;
 
-/// The payload of the unwinding that ends an agent.
+/// The payload of the panic that ends an agent.
 struct Killed;
 
 /// Ends the agent after a given number of writes. Clones share the count.
@@ -51,7 +51,7 @@ impl Fuse {
         self.0.writes.load(Ordering::SeqCst)
     }
 
-    /// Ends the agent here if the fuse has burnt down.
+    /// Ends the agent if no writes are left.
     fn before_a_write(&self) {
         if self.0.left.load(Ordering::SeqCst) == 0 {
             resume_unwind(Box::new(Killed));
@@ -67,10 +67,10 @@ impl Fuse {
     }
 }
 
-/// Looks at the interface after a write.
+/// A check of the interface that runs after each write.
 type Watch = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
-/// A backend or host that writes one step at a time, each with the fuse before and the watch after.
+/// A backend or host that writes one step at a time, with the fuse before each step and the watch after it.
 struct Fused<T> {
     inner: T,
     fuse: Fuse,
@@ -91,7 +91,7 @@ impl<B: Backend> Backend for Fused<B> {
         self.inner.read(interface)
     }
 
-    /// Writes each setting and each peer separately: finer than real messages, which carry many.
+    /// Writes each setting and each peer separately. Real messages carry many of them.
     fn apply(&mut self, interface: &InterfaceName, plan: &Plan) -> Result<(), Error> {
         for piece in pieces(plan) {
             self.fuse.before_a_write();
@@ -174,15 +174,15 @@ impl<H: Host> Host for Fused<H> {
 
 /// A kernel on which agents are killed.
 pub trait Stage {
-    /// The WireGuard side of it.
+    /// The WireGuard part of the kernel.
     type Backend: Backend;
-    /// The host side of it: addresses, routes and firewall.
+    /// The rest of the host's network configuration: addresses, routes and firewall.
     type Host: Host;
     /// Removes the interface.
     fn clear(&mut self);
-    /// A backend and a host for one life of the agent.
+    /// Returns a backend and a host for one life of the agent.
     fn begin(&mut self) -> (Self::Backend, Self::Host);
-    /// A reader of the interface, independent of the agent.
+    /// Returns a reader of the interface that is independent of the agent.
     fn reader(&mut self) -> Box<dyn Fn() -> Option<Device> + Send + Sync>;
 }
 
@@ -191,12 +191,12 @@ pub trait Stage {
 pub struct Record {
     /// The interface.
     pub interface: Interface,
-    /// The peers on it.
+    /// The peers on the interface.
     pub peers: Vec<Peer>,
 }
 
 impl Record {
-    /// The owner of each network.
+    /// Returns the owner of each network.
     fn owners(&self) -> BTreeMap<IpNet, PublicKey> {
         let of = |peer: &Peer| -> Vec<_> { peer.allowed_ips.iter().map(|net| (*net, peer.public_key)).collect() };
         self.peers.iter().flat_map(of).collect()
@@ -209,7 +209,7 @@ impl Record {
         }
     }
 
-    /// The difference from `old` to this state.
+    /// Returns the difference from `old` to this state.
     fn delta(&self, old: &Self) -> Change {
         let known: BTreeMap<_, _> = old.peers.iter().map(|peer| (peer.id, peer)).collect();
         let now: BTreeSet<_> = self.peers.iter().map(|peer| peer.id).collect();
@@ -227,16 +227,16 @@ impl Record {
 pub enum Way {
     /// As a difference.
     Delta,
-    /// As a whole.
+    /// As a complete state.
     Snapshot,
 }
 
-/// The keys of a host and the name of its server, the same in all lives of its agent.
+/// The keys of a host and the id of its server, which are the same in all lives of its agent.
 pub struct Identity {
     folder: tempfile::TempDir,
     /// The host's keys.
     pub secrets: Arc<Secrets>,
-    /// The host's server.
+    /// The id of the host's server.
     pub server: ServerId,
     life: Incarnation,
 }
@@ -268,7 +268,7 @@ impl Identity {
         }
     }
 
-    /// One life of an agent on `stage`. Its state folder outlives it.
+    /// Starts one life of an agent on `stage`. The agent's state directory outlives the agent.
     fn agent<S: Stage>(&self, stage: &mut S, state: &str, fuse: &Fuse, watch: &Watch) -> Agent<S> {
         let (backend, host) = stage.begin();
         let (fuse_of_host, watch_of_host) = (fuse.clone(), Arc::clone(watch));
@@ -290,9 +290,9 @@ impl Identity {
 
 type Agent<S> = Reconciler<Fused<<S as Stage>::Backend>, Fused<<S as Stage>::Host>>;
 
-/// Takes a host from `old` (nothing, when none) to `new`, and kills its agent after the first write,
-/// after the second, and so on, until one run completes. After every write, each peer holds only
-/// networks that the old record or the new one gives it. After every kill, the next agent completes
+/// Changes a host from `old` (nothing if `None`) to `new`, and kills its agent after no write, after the first,
+/// after the second, and so on, until one run completes. Checks that after every write, each peer holds only
+/// networks that the old or the new record gives it, and that after every kill, the next agent completes
 /// the change. Returns the number of kills.
 pub fn killed_everywhere<S: Stage>(
     stage: &mut S,
@@ -326,7 +326,9 @@ pub fn killed_everywhere<S: Stage>(
         let desired = identity.desired(2, change);
         fuse.burn_after(kill);
         let lived = lives(|| {
-            agent.take(&identity.server, desired, Base::Here, now).expect("it fits");
+            agent
+                .take(&identity.server, desired, Base::Here, now)
+                .expect("the change applies");
         });
         drop(agent);
         fuse.burn_after(NEVER);
@@ -347,7 +349,7 @@ fn lives(run: impl FnOnce()) -> bool {
     }
 }
 
-/// Starts the next agent, which has only the disk and the kernel, and checks its result.
+/// Starts the next agent, which knows only the state on disk and in the kernel, and checks its result.
 fn recovered<S: Stage>(
     identity: &Identity,
     stage: &mut S,
@@ -367,14 +369,14 @@ fn recovered<S: Stage>(
         .collect();
     let wanted = new.peers.iter();
     let wanted = wanted.map(|peer| (peer.public_key, peer.allowed_ips.iter().copied().collect()));
-    assert_eq!(held, wanted.collect(), "the peers match the desired state");
+    assert_eq!(held, wanted.collect(), "the peers do not match the desired state");
     let sealed = new.peers.iter().filter(|peer| peer.preshared_key.is_some());
     let with_secret = device.peers.values().filter(|peer| peer.preshared_key.is_some());
     assert_eq!(with_secret.count(), sealed.count());
     assert_eq!(device.listen_port, new.interface.listen_port);
     let writes = fuse.writes();
     agent.round(now);
-    assert_eq!(fuse.writes(), writes, "a second sync writes nothing");
+    assert_eq!(fuse.writes(), writes, "a second sync wrote something");
 }
 
 fn nobody_holds_what_is_anothers(device: &Option<Device>, owners: &[BTreeMap<IpNet, PublicKey>; 2]) {
@@ -382,7 +384,7 @@ fn nobody_holds_what_is_anothers(device: &Option<Device>, owners: &[BTreeMap<IpN
         for net in &peer.allowed_ips {
             assert!(
                 owners.iter().any(|record| record.get(net) == Some(key)),
-                "{key} holds {net}, which neither the old record nor the new one gives it"
+                "{key} holds {net}, which neither the old nor the new record gives it"
             );
         }
     }

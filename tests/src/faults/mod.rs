@@ -1,4 +1,4 @@
-//! Faults, and how often and when they come.
+//! Faults, and the choice of their number and timing.
 
 pub mod chance;
 pub mod clock;

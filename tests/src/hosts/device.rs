@@ -1,6 +1,6 @@
-//! A device that connects with its configuration, by `wg-quick strip` and `wg setconf`.
+//! A device that connects with its configuration by means of `wg-quick strip` and `wg setconf`.
 //!
-//! Uses none of the product's code: it does what a phone would do with the file.
+//! It must not use the product's code: it handles the file as a phone would.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device that keeps its configuration in `file`.
+    /// Creates a device that keeps its configuration in `file`.
     #[must_use]
     pub fn new(namespace: Netns, file: PathBuf) -> Self {
         Self { namespace, file }
     }
 
-    /// Brings the tunnel up with wg-quick text: key and peer by `wg`, addresses, MTU and routes by `ip`.
+    /// Brings the tunnel up from a wg-quick configuration: key and peer with `wg`, addresses and routes with `ip`.
     pub fn connect(&self, configuration: &str) {
         std::fs::write(&self.file, configuration).expect("a file");
         let path = self.file.display().to_string();
@@ -36,7 +36,7 @@ impl Device {
         }
         self.namespace.exec(&["ip", "link", "set", "tun0", "up"]);
         for network in values(configuration, "AllowedIPs") {
-            // `0.0.0.0/0` and `::/0` become two halves each, a common wg-quick idiom: the default route stays.
+            // As wg-quick users often do, splits `0.0.0.0/0` and `::/0` into halves, so that the default route stays.
             let halves = match network.as_str() {
                 "0.0.0.0/0" => vec!["0.0.0.0/1".to_owned(), "128.0.0.0/1".to_owned()],
                 "::/0" => vec!["::/1".to_owned(), "8000::/1".to_owned()],
@@ -48,7 +48,7 @@ impl Device {
         }
     }
 
-    /// Returns true if `address` answers within a few tries.
+    /// Returns true if `address` answers a ping within a few attempts.
     #[must_use]
     pub fn reaches(&self, address: &str) -> bool {
         self.namespace
@@ -58,7 +58,7 @@ impl Device {
     /// Returns true if `address` does not answer any ping.
     #[must_use]
     pub fn misses(&self, address: &str) -> bool {
-        // ping exits with 0 if at least one answer came, and with 1 if none did (ping(8)).
+        // ping exits with 0 if at least one answer arrived, and with 1 if none did (ping(8)).
         let output = self
             .namespace
             .command("ping")
@@ -68,7 +68,7 @@ impl Device {
     }
 }
 
-/// The comma-separated values of a key in wg-quick text.
+/// Returns the comma-separated values of a key in a wg-quick configuration.
 #[must_use]
 pub fn values(configuration: &str, key: &str) -> Vec<String> {
     let lines = configuration.lines().filter_map(|line| line.split_once('='));

@@ -1,7 +1,7 @@
 //! The installed product, as an archive that a machine unpacks.
 //!
-//! Owns the list of files and the commands that the installation of a package runs. It must not
-//! start or configure anything: an administrator does that, and so do the tests.
+//! Owns the list of files and the commands that installing a package runs. It must not
+//! start or configure anything: administrators do that, and so do the tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +25,7 @@ const FILES: [(&str, &str); 8] = [
 ];
 const PROGRAMS: [&str; 3] = ["sentrazone-plane", "sentrazone-agent", "wgctl"];
 
-/// Packs the programs just built, with the files they need, into `folder`. Returns the archive.
+/// Packs the newly built programs and the files they need into an archive in `folder`. Returns the archive's path.
 #[must_use]
 pub fn archive(folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
@@ -60,7 +60,7 @@ pub fn archive(folder: &Path) -> PathBuf {
     archive
 }
 
-/// A machine with the product installed, nothing enrolled and nothing started.
+/// Boots a machine and installs the product on it. Nothing is enrolled or started.
 #[must_use]
 pub fn machine(folder: &Path) -> Machine {
     let mut machine = Machine::boot(&archive(folder));
@@ -70,7 +70,7 @@ pub fn machine(folder: &Path) -> Machine {
          /usr/lib/systemd/systemd-sysctl
          systemctl restart systemd-modules-load
          systemctl daemon-reload
-         sync", // As a package manager does: a power cut must not lose the programs.
+         sync", // A package manager does the same, so that a power cut does not lose the programs.
     );
     machine
 }

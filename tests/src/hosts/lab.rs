@@ -1,7 +1,7 @@
 //! A small internet: a plane, VPN hosts and devices in namespaces around one bridge.
 //!
-//! Owns their addresses, processes and folders, and removes them all when dropped. The bridge is in
-//! the plane's namespace; hosts and devices dial the plane at [`PLANE_ADDRESS`].
+//! Owns their addresses, processes and directories, and removes them all when dropped. The bridge is in
+//! the plane's namespace; hosts and devices reach the plane at [`PLANE_ADDRESS`].
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,18 +20,18 @@ use crate::wait;
 pub const PLANE_ADDRESS: &str = "192.0.2.254";
 /// The plane's port in its own namespace.
 pub const PLANE_PORT: u16 = 8080;
-/// The bridge's end of the plane's own link, if it has one.
+/// The bridge's end of the plane's own link, if the plane has one.
 const PLANE_PORT_OF_BRIDGE: &str = "plane0";
 
-/// The plane, the bridge, and the folder of the whole lab.
+/// The plane, the bridge, and the directory of the whole lab.
 pub struct Lab {
-    // Fields drop in this order: processes before the folders and namespaces they use.
+    // Fields are dropped in this order: processes before the directories and namespaces that they use.
     plane: Option<Process>,
     hub: Option<Netns>,
     home: Option<Netns>,
     folder: tempfile::TempDir,
     next: AtomicU8,
-    /// Seconds between the reports of hosts made from now on.
+    /// The report interval, in seconds, of hosts that are created from now on.
     pub report_interval: u32,
 }
 
@@ -42,7 +42,7 @@ impl Lab {
         lab.begin().await
     }
 
-    /// Like [`Lab::new`], but in the caller's own namespace, where others may reach it too.
+    /// Like [`Lab::new`], but in the caller's own namespace, where others can reach the plane too.
     pub async fn here() -> Self {
         Self::with_hub(None).begin().await
     }
@@ -62,7 +62,7 @@ impl Lab {
         }
     }
 
-    /// Like [`Lab::new`], with a separate link between plane and bridge ([`Lab::link_plane`],
+    /// Like [`Lab::new`], but with a separate link between plane and bridge ([`Lab::link_plane`],
     /// [`Lab::plane_link`]), so that a fault on that link affects no tunnel.
     pub async fn apart() -> Self {
         let mut lab = Self::with_hub(Some(Netns::named("hub")));
@@ -107,7 +107,7 @@ impl Lab {
         self
     }
 
-    /// Cuts or restores the plane's link.
+    /// Takes the plane's link down or up.
     pub fn link_plane(&self, up: bool) {
         self.exec(&[
             "ip",
@@ -118,7 +118,7 @@ impl Lab {
         ]);
     }
 
-    /// Runs a program at each end of the plane's link, with the word `DEVICE` replaced by that end.
+    /// Runs a program at each end of the plane's link. The word `DEVICE` is replaced by the name of that end.
     pub fn plane_link(&self, words: &[&str]) {
         let at = |device| -> Vec<&str> {
             let named = words.iter().map(|word| if *word == "DEVICE" { device } else { *word });
@@ -147,30 +147,30 @@ impl Lab {
             .expect("ready");
     }
 
-    /// The plane's process.
+    /// Returns the plane's process.
     pub fn plane(&mut self) -> &mut Process {
         self.plane.as_mut().expect("a plane")
     }
 
-    /// The plane's state folder.
+    /// Returns the plane's state directory.
     #[must_use]
     pub fn plane_state(&self) -> PathBuf {
         self.folder.path().join("plane")
     }
 
-    /// The folder of everything in the lab.
+    /// Returns the directory that contains all files of the lab.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A client of the plane over its unix socket: the local admin.
+    /// Returns a client that reaches the plane over its unix socket, as the local admin.
     #[must_use]
     pub fn admin(&self) -> PlaneClient {
         PlaneClient::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
     }
 
-    /// Runs a program beside the plane.
+    /// Runs a program in the namespace of the bridge. Returns its output.
     pub fn exec(&self, words: &[&str]) -> String {
         match &self.hub {
             Some(hub) => hub.exec(words),
@@ -178,7 +178,7 @@ impl Lab {
         }
     }
 
-    /// A command that will run beside the plane.
+    /// Returns a command that will run in the namespace of the bridge.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         match &self.hub {
@@ -195,7 +195,8 @@ impl Lab {
         self.exec(&all)
     }
 
-    /// Adds a namespace to the bridge with the next free address, `192.0.2.N` and `2001:db8::N`.
+    /// Adds a namespace to the bridge, with the next free addresses `192.0.2.N` and `2001:db8::N`. Returns the
+    /// namespace and its IPv4 address.
     pub fn join(&self, role: &str) -> (Netns, String) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let namespace = Netns::named(role);
@@ -229,26 +230,26 @@ impl Lab {
         (namespace, address)
     }
 
-    /// A VPN host with a server record of this id and pool. Its agent is enrolled and running.
+    /// Creates a VPN host whose server record has this id and pool. Its agent is enrolled and running.
     pub async fn host(&self, id: &str, pool: &[&str]) -> Host {
         self.host_with(id, pool, |_| {}).await
     }
 
-    /// Like [`Lab::host`], with changes to the server record.
+    /// Like [`Lab::host`], but `change` modifies the server record first.
     pub async fn host_with(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
         let mut host = self.enrolled(id, pool, change).await;
         host.start();
         host
     }
 
-    /// Like [`Lab::host_with`], but its agent has not been started.
+    /// Like [`Lab::host_with`], but the agent is not started.
     pub async fn enrolled(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
         let host = self.registered(id, pool, change).await;
         host.enroll(self.report_interval);
         host
     }
 
-    /// Like [`Lab::host_with`], but not enrolled.
+    /// Like [`Lab::host_with`], but the agent is not enrolled.
     pub async fn registered(&self, id: &str, pool: &[&str], change: impl FnOnce(&mut NewServer)) -> Host {
         let (namespace, address) = self.join(id);
         let mut new = NewServer {
@@ -271,7 +272,7 @@ impl Lab {
         Host::new(namespace, created, self.folder.path())
     }
 
-    /// A device with WireGuard, elsewhere on the bridge.
+    /// Adds a device with WireGuard to the bridge.
     #[must_use]
     pub fn device(&self, name: &str) -> Device {
         let (namespace, _) = self.join(name);
@@ -306,7 +307,7 @@ impl Host {
         }
     }
 
-    /// Enrolls as an ops engineer would, with the token on standard input.
+    /// Enrolls the agent as an engineer would, with the token on standard input.
     pub fn enroll(&self, report_interval: u32) {
         use std::io::Write as _;
         let agent = binary("sentrazone-agent").display().to_string();
@@ -330,7 +331,7 @@ impl Host {
         let mut input = child.stdin.take().expect("its standard input");
         input.write_all(self.token.as_bytes()).expect("the token");
         drop(input);
-        assert!(child.wait().expect("its end").success(), "enrolling failed");
+        assert!(child.wait().expect("its exit status").success(), "enrolling failed");
         let text = std::fs::read_to_string(self.config()).expect("agent.toml");
         let quicker: Vec<&str> = text
             .lines()
@@ -348,37 +349,37 @@ impl Host {
         self.start_from(&binary("sentrazone-agent"));
     }
 
-    /// Starts the agent (again), from another program file.
+    /// Like [`Host::start`], from another program file.
     pub fn start_from(&mut self, program: &Path) {
         let mut command = self.namespace.command(&program.display().to_string());
         command.arg("--config").arg(self.config());
         self.agent = Some(Process::start("agent", command, &self.folder));
     }
 
-    /// The agent's process.
+    /// Returns the agent's process.
     pub fn agent(&mut self) -> &mut Process {
         self.agent.as_mut().expect("an agent")
     }
 
-    /// The agent's configuration file.
+    /// Returns the path of the agent's configuration file.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.folder.join("agent.toml")
     }
 
-    /// The agent's state folder.
+    /// Returns the agent's state directory.
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.folder.join("state")
     }
 
-    /// The agent's token. Outside tests it would be secret.
+    /// Returns the agent's token, which would be secret outside tests.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// The rows of `wg show INTERFACE dump`, split at tabs. The first one describes the interface.
+    /// Returns the rows of `wg show INTERFACE dump`, split at tabs. The first row describes the interface.
     #[must_use]
     pub fn dump(&self) -> Vec<Vec<String>> {
         let text = self.namespace.exec(&["wg", "show", &self.interface, "dump"]);
@@ -393,7 +394,7 @@ impl Host {
         self.kernel_peers().contains(&key.to_string())
     }
 
-    /// The public keys of the kernel's peers. Empty when there is no interface.
+    /// Returns the public keys of the kernel's peers. The list is empty if there is no interface.
     #[must_use]
     pub fn kernel_peers(&self) -> Vec<String> {
         let output = self

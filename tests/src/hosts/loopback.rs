@@ -1,6 +1,6 @@
 //! A plane on this machine's loopback, as a separate process.
 //!
-//! Owns its folder, its process, and its port, which stays the same across restarts. Machines in
+//! Owns its directory, its process, and its port, which stays the same across restarts. Machines in
 //! QEMU's user network reach it at 10.0.2.2.
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,7 +16,7 @@ use crate::wait;
 
 /// A plane that can be stopped and started again.
 pub struct LoopbackPlane {
-    // Dropped before the folder it uses.
+    // Dropped before the directory that it uses.
     process: Option<Process>,
     folder: tempfile::TempDir,
     port: u16,
@@ -35,7 +35,7 @@ impl LoopbackPlane {
         plane
     }
 
-    /// Creates the plane's folder and its configuration.
+    /// Creates the plane's directory and configuration.
     fn configured() -> Self {
         let plane = Self {
             process: None,
@@ -55,7 +55,7 @@ impl LoopbackPlane {
         plane
     }
 
-    /// Starts it (again) and waits until it is ready.
+    /// Starts the plane (again) and waits until it is ready.
     pub async fn give_back(&mut self) {
         self.give_back_from(&binary("sentrazone-plane")).await;
     }
@@ -70,35 +70,35 @@ impl LoopbackPlane {
             .expect("ready");
     }
 
-    /// Kills the plane, so that connections to it are refused.
+    /// Kills the plane. Connections to it are then refused.
     pub fn take_away(&mut self) {
         self.process().kill();
     }
 
-    /// The plane's process.
+    /// Returns the plane's process.
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("a plane")
     }
 
-    /// A client over its unix socket: the local admin.
+    /// Returns a client that reaches the plane over its unix socket, as the local admin.
     #[must_use]
     pub fn admin(&self) -> PlaneClient {
         PlaneClient::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
     }
 
-    /// The folder of the plane's files.
+    /// Returns the directory of the plane's files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The plane's TCP port.
+    /// Returns the plane's TCP port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Creates a server record that masquerades this pool.
+    /// Creates a server record with this pool, whose traffic is masqueraded.
     pub async fn server(&self, id: &str, endpoint: &str, pool: &[&str]) -> ServerCreated {
         let new = json!({"id": id, "endpoint": endpoint, "address_pool": pool, "masquerade": true});
         let new = serde_json::from_value(new).expect("a server");
@@ -106,7 +106,7 @@ impl LoopbackPlane {
     }
 }
 
-/// A free port of the loopback interface.
+/// Returns a free TCP port of the loopback interface.
 #[must_use]
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

@@ -1,7 +1,7 @@
 //! A whole emulated machine with systemd and a disk of its own that survives reboots.
 //!
-//! Owns its disk, starting it, ending it (by a clean reboot or a power cut), and running scripts in
-//! it. It must not know about the installed product: `installed` makes that.
+//! Owns the machine's disk, starting and ending the machine (by a clean reboot or a power cut), and running scripts in
+//! it. It must not know the product: `installed` installs that.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The number of attempts to boot.
 const BOOTS: usize = 3;
 
-/// A running machine. It ends when dropped.
+/// A running machine. It is killed when dropped.
 pub struct Machine {
     qemu: Option<Child>,
     control: Option<BufReader<UnixStream>>,
@@ -30,7 +30,7 @@ pub struct Machine {
     initramfs: PathBuf,
     second_disk: PathBuf,
     cable: Option<Cable>,
-    /// The moment at which the emulation of this boot began.
+    /// The time at which this boot began.
     pub booted: Instant,
 }
 
@@ -38,7 +38,7 @@ pub struct Machine {
 /// interface has the hardware address `52:54:00:77:00:0` followed by `own_end`.
 #[derive(Debug, Clone)]
 pub struct Cable {
-    /// A folder that both machines share.
+    /// A directory that both machines share.
     pub folder: PathBuf,
     /// The number of this machine's end, one digit.
     pub own_end: u8,
@@ -47,13 +47,13 @@ pub struct Cable {
 }
 
 impl Machine {
-    /// A new machine that has booted. `second_disk` becomes its read-only `/dev/vdb`.
+    /// Creates a machine and boots it. `second_disk` becomes its read-only `/dev/vdb`.
     #[must_use]
     pub fn boot(second_disk: &Path) -> Self {
         Self::boot_with(second_disk, None)
     }
 
-    /// Like [`Machine::boot`], with a cable to another machine.
+    /// Like [`Machine::boot`], but with a cable to another machine.
     #[must_use]
     pub fn boot_on(cable: Cable, second_disk: &Path) -> Self {
         Self::boot_with(second_disk, Some(cable))
@@ -62,7 +62,7 @@ impl Machine {
     fn boot_with(second_disk: &Path, cable: Option<Cable>) -> Self {
         assert!(
             std::env::var_os("SENTRAZONE_IN_GUEST").is_none(),
-            "a machine in a machine: run with `cargo machine-test`"
+            "a machine cannot run inside an emulated host: use `cargo machine-test`"
         );
         let prepared = Command::new(script("prepare"))
             .stderr(Stdio::inherit())
@@ -81,7 +81,7 @@ impl Machine {
             .args(["--sparse=always", "--reflink=auto", disk])
             .arg(folder.path().join("disk"))
             .status();
-        assert!(copied.is_ok_and(|status| status.success()), "no room for a disk");
+        assert!(copied.is_ok_and(|status| status.success()), "cannot copy the disk");
         let mut machine = Self {
             qemu: None,
             control: None,
@@ -118,7 +118,7 @@ impl Machine {
             eprintln!("machine: boot {attempt} of {BOOTS} did not come up; {}", self.console());
             self.end();
         }
-        panic!("the machine does not boot");
+        panic!("the machine did not boot");
     }
 
     fn emulate(&self, socket: &Path) -> Child {
@@ -149,12 +149,9 @@ impl Machine {
 
     /// Runs a bash script in the machine, as root. Returns its exit code and its output.
     pub fn tries(&mut self, script: &str) -> (i32, String) {
-        let answer = self.converse(script).unwrap_or_else(|error| {
-            panic!(
-                "the machine does not answer ({error}) to {script:?}; {}",
-                self.console()
-            )
-        });
+        let answer = self
+            .converse(script)
+            .unwrap_or_else(|error| panic!("the machine did not answer {script:?} ({error}); {}", self.console()));
         let (code, output) = answer.trim_end().split_once(' ').expect("code and output");
         let output = STANDARD.decode(output).expect("base64");
         let output = String::from_utf8_lossy(&output).trim_end().to_owned();
@@ -179,8 +176,8 @@ impl Machine {
         output
     }
 
-    /// Runs a script until its output satisfies the condition. Panics with the last output when that
-    /// takes longer than a script may.
+    /// Repeats a script until its output satisfies the condition. Panics with the last output if that
+    /// takes longer than one script may take.
     pub fn until(&mut self, what: &str, script: &str, satisfied: impl Fn(&str) -> bool) -> String {
         until(what, || self.tries(script).1, |output| satisfied(output))
     }
@@ -194,7 +191,7 @@ impl Machine {
         self.start();
     }
 
-    /// Cuts the machine's power: whatever its kernel had not written to the disk is lost.
+    /// Cuts the machine's power. Data that its kernel has not written to the disk is lost.
     pub fn cut(&mut self) {
         self.end();
     }
@@ -223,7 +220,7 @@ impl Drop for Machine {
     }
 }
 
-/// Waits for at most the time that a script may take.
+/// Waits until the answer satisfies the condition, but no longer than one script may take.
 fn until<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: impl Fn(&T) -> bool) -> T {
     let begin = Instant::now();
     loop {

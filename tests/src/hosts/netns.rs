@@ -1,6 +1,6 @@
 //! Network namespaces, one for each host.
 //!
-//! Owns making, entering and deleting them with `ip netns`. Entering moves only the calling thread
+//! Owns creating, entering and deleting them with `ip netns`. Entering moves only the calling thread
 //! and the threads that it starts afterwards.
 
 use std::fs::File;
@@ -14,13 +14,13 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// A new namespace with its loopback interface up. Needs root.
+    /// Creates a namespace with its loopback interface up. Needs root.
     #[must_use]
     pub fn new() -> Self {
         Self::named("ns")
     }
 
-    /// A new namespace whose name begins with `role`.
+    /// Like [`Netns::new`], with a name that begins with `role`.
     #[must_use]
     pub fn named(role: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -35,7 +35,7 @@ impl Netns {
         namespace
     }
 
-    /// The namespace's name, as `ip netns` shows it.
+    /// Returns the namespace's name, as `ip netns` shows it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -49,7 +49,7 @@ impl Netns {
             .unwrap_or_else(|error| panic!("setns {path}: {error}"));
     }
 
-    /// A command that will run in the namespace.
+    /// Returns a command that will run in the namespace.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

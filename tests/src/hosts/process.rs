@@ -1,6 +1,6 @@
 //! The real programs, run as separate processes.
 //!
-//! Owns finding the binaries, their logs, and killing each process it started, by its id.
+//! Owns finding the binaries, their logs, and killing each process that it has started, by its id.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The path of one of the project's programs: in the folder `SENTRAZONE_PROGRAMS`, or beside the
+/// Returns the path of one of the project's programs: in the directory `$SENTRAZONE_PROGRAMS`, or next to the
 /// test's own program (`target/debug/NAME`).
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
@@ -39,7 +39,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, and appends its standard output and error to `NAME.log` in `folder`.
+    /// Starts `command`. Its standard output and standard error are appended to `NAME.log` in `folder`.
     #[must_use]
     pub fn start(name: &str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
@@ -56,7 +56,7 @@ impl Process {
         let child = loop {
             match command.spawn() {
                 Ok(child) => break child,
-                // A child forked by another test, before its exec, still has the file open for writing.
+                // A child that another test has forked may still have the file open for writing until it calls exec.
                 Err(error)
                     if error.kind() == ErrorKind::ExecutableFileBusy && began.elapsed() < Duration::from_secs(10) =>
                 {
@@ -72,13 +72,13 @@ impl Process {
         }
     }
 
-    /// The log so far.
+    /// Returns the log so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The process id. For `ip netns exec` this is also the program's, because it execs the program.
+    /// Returns the process id. After `ip netns exec` it is the program's id too, because `ip` execs the program.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -102,7 +102,7 @@ impl Process {
         self.child.wait().expect("its exit status")
     }
 
-    /// The exit status, if the process has ended.
+    /// Returns the exit status if the process has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("its state")
     }
@@ -114,7 +114,7 @@ impl Drop for Process {
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
-            eprintln!("--- the end of {}'s log:", self.name);
+            eprintln!("--- end of the log of {}:", self.name);
             for line in tail.iter().rev() {
                 eprintln!("{line}");
             }

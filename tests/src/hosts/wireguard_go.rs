@@ -1,6 +1,6 @@
-//! An interface of wireguard-go (Debian package `wireguard-go`), which ends when dropped.
+//! An interface of wireguard-go (Debian package `wireguard-go`), which is removed when dropped.
 //!
-//! Needs root and `/dev/net/tun`. The sockets of all namespaces are in one folder, so the name of an
+//! Needs root and `/dev/net/tun`. The sockets of all namespaces are in one directory, so the name of an
 //! interface must be unique on the whole machine.
 
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,7 @@ pub struct WireguardGo {
 }
 
 impl WireguardGo {
-    /// Runs `command` (wireguard-go without arguments, perhaps in a namespace) and waits until it answers.
+    /// Runs `command` (wireguard-go without arguments, possibly in a namespace) and waits until it answers.
     pub fn start(mut command: Command, interface: &str) -> Self {
         command
             .args(["--foreground", interface])
@@ -36,7 +36,7 @@ impl WireguardGo {
         started
     }
 
-    /// The socket on which wireguard-go takes requests.
+    /// Returns the path of the socket on which wireguard-go accepts requests.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         PathBuf::from(format!("/var/run/wireguard/{}.sock", self.interface))

@@ -1,7 +1,7 @@
-//! The results of the fault suite, one line a fault.
+//! The results of the fault suite, one line per fault.
 //!
-//! Owns the number of tries of each fault (`SENTRAZONE_FAULTS=full` for the full counts), the
-//! printed line, and the row of the table that `make faults` assembles from the folder
+//! Owns the number of repetitions of each fault (`SENTRAZONE_FAULTS=full` for the full counts), the
+//! printed line, and the row of the table that `make faults` assembles from the directory
 //! `$SENTRAZONE_GUEST_OUT/faults`. It must not decide whether a figure is good.
 
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ pub fn full() -> bool {
     std::env::var("SENTRAZONE_FAULTS").is_ok_and(|what| what == "full")
 }
 
-/// The number of tries: `many` in the full suite, `few` in its short form.
+/// Returns the number of repetitions: `many` in the full suite, `few` in its short form.
 #[must_use]
 pub fn runs(many: u32, few: u32) -> u32 {
     if full() { many } else { few }
 }
 
-/// Prints the result of `runs` tries of a fault, and keeps its row for the table.
+/// Prints the result of `runs` repetitions of a fault, and stores its row for the table.
 pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
     let Tally {
         tunnels,
@@ -36,7 +36,7 @@ pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
         return;
     };
     let folder = folder.join("faults");
-    std::fs::create_dir_all(&folder).expect("a folder for the table");
+    std::fs::create_dir_all(&folder).expect("a directory for the table");
     let file: String = fault
         .chars()
         .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
@@ -45,7 +45,7 @@ pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
     std::fs::write(folder.join(format!("{file}.row")), row).expect("a row of the table");
 }
 
-/// The median and the maximum of some durations, as text.
+/// Formats the median and the maximum of some durations.
 #[must_use]
 pub fn spread(durations: &[std::time::Duration]) -> String {
     let mut sorted = durations.to_vec();

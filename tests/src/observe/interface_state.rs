@@ -1,16 +1,16 @@
-//! The state of an interface that others can change, as independent tools print it.
+//! The state of an interface, as independent tools print it, as far as others can change it.
 //!
-//! Owns leaving out whatever changes by itself (endpoints, handshakes, counters, indexes, order), so
+//! Owns leaving out everything that changes by itself (endpoints, handshakes, counters, indexes, order), so
 //! that two states can be compared. It must not use the product's own code.
 
 use crate::netns::Netns;
 
-/// All questions in one script: starting a program is slow in an emulated machine.
+/// All queries in one script, because starting a program is slow in an emulated machine.
 const QUESTIONS: &str = "wg show $0 dump; echo; ip -o link show dev $0; echo; \
     ip -o address show dev $0 scope global; ip route show dev $0; ip -6 route show dev $0 proto 115; nft list ruleset";
 
-/// Keys, port, peers, state, MTU, addresses, routes and the namespace's firewall. The parts of the
-/// interface are empty if it does not exist.
+/// Returns the keys, port, peers, state, MTU, addresses and routes of an interface, and its namespace's firewall.
+/// Everything but the firewall is empty if the interface does not exist.
 #[must_use]
 pub fn interface(namespace: &Netns, name: &str) -> Vec<String> {
     let output = namespace.command("sh").args(["-c", QUESTIONS, name]).output();
@@ -22,14 +22,14 @@ pub fn interface(namespace: &Netns, name: &str) -> Vec<String> {
     picture.push(format!("up: {}", link.contains(",UP")));
     let mtu = link.split_once("mtu ").and_then(|(_, rest)| rest.split(' ').next());
     picture.push(format!("mtu: {mtu:?}"));
-    // A link that is created again under the same name has another index.
+    // A link that is created again under the same name has a different index.
     let without_index = |line: &str| line.split_once(": ").map_or(line, |(_, rest)| rest).to_owned();
     picture.extend(rest.lines().map(without_index));
     picture.sort();
     picture
 }
 
-/// Keys, allowed IPs and keepalive in a line of `wg show dump`. The first line is the interface's.
+/// Returns the keys, allowed IPs and keepalive of a line of `wg show dump`. The first line describes the interface.
 fn wireguard(at: usize, line: &str) -> String {
     let columns: Vec<&str> = line.split('\t').collect();
     match columns[..] {

@@ -1,4 +1,4 @@
-//! Observations by independent tools and the kernel while the tests run.
+//! Observations that independent tools and the kernel make while the tests run.
 
 pub mod figures;
 pub mod interface_state;

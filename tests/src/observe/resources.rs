@@ -1,15 +1,15 @@
-//! Resources of a running program: memory, descriptors, threads (proc(5)).
+//! The resources of a running program: memory, descriptors and threads (proc(5)).
 //!
 //! Owns reading them. It must not judge them.
 
 /// The resources of a process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
-    /// Resident memory, kB (`VmRSS`).
+    /// The resident memory in kB (`VmRSS`).
     pub memory: u64,
-    /// Open descriptors.
+    /// The number of open descriptors.
     pub descriptors: usize,
-    /// Threads.
+    /// The number of threads.
     pub threads: u64,
 }
 
@@ -32,7 +32,7 @@ impl Resources {
         }
     }
 
-    /// The growth in memory since `before`, in per cent. Negative when it shrank.
+    /// Returns the growth in memory since `before`, in per cent. It is negative if memory shrank.
     #[must_use]
     pub fn growth(&self, before: &Self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "kilobytes of one process")]

@@ -1,9 +1,9 @@
 //! The lifetime of WireGuard sessions, read from `wg show … latest-handshakes`.
 //!
-//! Owns watching both ends of tunnels. WireGuard makes a new session by itself when one is 120 s old
-//! and there is something to send (`REKEY_AFTER_TIME`, drivers/net/wireguard/messages.h). A
-//! handshake sooner than that, or a session that is gone (0), was caused by something else. Ages are
-//! measured by the monotonic clock, so that a jump of the system clock does not matter.
+//! Owns watching both ends of tunnels. WireGuard replaces a session by itself once the session is 120 s old
+//! and there is something to send (`REKEY_AFTER_TIME`, drivers/net/wireguard/messages.h). An earlier
+//! handshake, or a session that has disappeared (0), has another cause. Ages are
+//! measured with the monotonic clock, so that jumps of the system clock do not matter.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -16,10 +16,10 @@ use wgctl::{PublicKey, Timestamp};
 
 use crate::netns::Netns;
 
-/// `REKEY_AFTER_TIME`, less a tolerance for times in whole seconds.
+/// `REKEY_AFTER_TIME` minus a tolerance, because `wg` shows times in whole seconds.
 const NATURAL_AGE: Duration = Duration::from_secs(117);
-/// A handshake without an answer is retried after 5 s (`REKEY_TIMEOUT`). On a slow machine both
-/// attempts may be answered, which gives two sessions for one renewal.
+/// The time within which a second handshake belongs to the same renewal. An unanswered handshake is retried after 5 s
+/// (`REKEY_TIMEOUT`). On a slow machine both attempts may be answered, which creates two sessions for one renewal.
 const TRIED_AGAIN: Duration = Duration::from_secs(15);
 /// The pause between two readings.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ impl std::fmt::Display for End {
 }
 
 impl End {
-    /// The end at which `interface` has `peer`.
+    /// Returns the end of the tunnel at which `interface` has `peer`.
     #[must_use]
     pub fn new(namespace: &Netns, interface: &str, peer: &PublicKey) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl End {
         }
     }
 
-    /// The time of the latest handshake in Unix seconds. 0 if there is none, or no such interface or peer.
+    /// Returns the time of the latest handshake in Unix seconds. It is 0 if there is no handshake, interface or peer.
     fn handshake(&self) -> i64 {
         let output = Command::new("ip")
             .args(["netns", "exec", &self.namespace])
@@ -62,7 +62,7 @@ impl End {
     }
 }
 
-/// A watch on sessions, until it is ended.
+/// A watch on sessions. It runs until [`Sessions::end`] or until it is dropped.
 pub struct Sessions {
     ending: Arc<AtomicBool>,
     watcher: Option<JoinHandle<u32>>,
@@ -89,8 +89,7 @@ impl Sessions {
                 }
                 std::thread::park_timeout(PAUSE);
             }
-            // Both ends of a tunnel see the same handshake, but under different public keys. The larger count
-            // of the two ends is the tunnel's.
+            // Both ends of a tunnel see the same handshakes, so only the larger of their two counts is used.
             worst(&ends, &seen)
         });
         Self {
@@ -99,7 +98,8 @@ impl Sessions {
         }
     }
 
-    /// Reads once more. Returns the number of sessions that were replaced too early or are gone.
+    /// Reads once more and ends the watch. Returns the number of sessions that were replaced too early or have
+    /// disappeared.
     #[must_use]
     pub fn end(mut self) -> u32 {
         self.finish()
@@ -119,7 +119,7 @@ impl Drop for Sessions {
     }
 }
 
-/// The larger of two sums: the sessions seen on devices (`tun0`), and those seen on hosts.
+/// Sums the provoked sessions per interface name, which is `tun0` on all devices. Returns the largest sum.
 fn worst(ends: &[End], seen: &[Seen]) -> u32 {
     let mut sums: BTreeMap<&str, u32> = BTreeMap::new();
     for (end, seen) in ends.iter().zip(seen) {
@@ -132,9 +132,9 @@ fn worst(ends: &[End], seen: &[Seen]) -> u32 {
 #[derive(Debug)]
 struct Seen {
     handshake: i64,
-    /// The time of the handshake, by the monotonic clock.
+    /// The time of the handshake on the monotonic clock.
     born: Instant,
-    /// True if the session began in time: the one before it was old enough.
+    /// True if the session began naturally: the previous session was old enough.
     natural: bool,
     provoked: u32,
 }
@@ -149,14 +149,14 @@ impl Seen {
         }
     }
 
-    /// Records a handshake made at `born`. Returns the age of the session that it ended, if that was
+    /// Records a handshake made at `born`. Returns the age of the session that it ended if that session ended
     /// too early.
     fn look(&mut self, handshake: i64, born: Instant) -> Option<Duration> {
         if handshake == self.handshake {
             return None;
         }
         let age = born.saturating_duration_since(self.born);
-        // The loss was counted when it was seen: the session that follows does not count again.
+        // The loss has already been counted, so the session that follows it is not counted.
         let came_back = self.handshake == 0;
         let in_time = age >= NATURAL_AGE || came_back;
         let again = self.natural && age <= TRIED_AGAIN && !came_back;
@@ -167,7 +167,8 @@ impl Seen {
     }
 }
 
-/// The monotonic time of a handshake that `wg` shows, if the system clock has not been set since.
+/// Converts the time of a handshake that `wg` shows to the monotonic clock. The result is correct only if the system
+/// clock has not been set since that handshake.
 fn born(handshake: i64) -> Instant {
     let (now, wall) = (Instant::now(), Timestamp::now());
     let age = if handshake == 0 {
@@ -199,11 +200,11 @@ mod tests {
             let _ = seen.look(handshake, begin + Duration::from_secs(seconds));
             seen.provoked
         };
-        assert_eq!(look(1, 100), 0, "the same");
-        assert_eq!(look(2, 121), 0, "natural");
-        assert_eq!(look(3, 151), 1, "too soon");
-        assert_eq!(look(0, 160), 2, "gone");
-        assert_eq!(look(4, 171), 2, "and back");
+        assert_eq!(look(1, 100), 0, "the same session");
+        assert_eq!(look(2, 121), 0, "a natural renewal");
+        assert_eq!(look(3, 151), 1, "too early");
+        assert_eq!(look(0, 160), 2, "lost");
+        assert_eq!(look(4, 171), 2, "established again");
     }
 
     #[test]
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(seen.look(3, after(126)), None);
         assert!(
             seen.look(4, after(132)).is_some(),
-            "one that was tried twice is not tried again"
+            "a third handshake is not part of the same renewal"
         );
     }
 }

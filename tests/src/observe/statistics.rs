@@ -1,10 +1,10 @@
-//! Statistics of samples: medians, tails, and a test whether two samples have the same source.
+//! Statistics of samples: medians, tails, and a test of whether two samples have the same source.
 //!
 //! Owns the arithmetic. It must not judge the result.
 
 use std::time::Duration;
 
-/// The value below which `share` of the samples lie (0.5 is the median). Zero without samples.
+/// Returns the value below which `share` of the samples lie (0.5 gives the median), or zero if there are no samples.
 #[must_use]
 pub fn quantile(samples: &[Duration], share: f64) -> Duration {
     let mut sorted = samples.to_vec();
@@ -28,7 +28,7 @@ pub struct Likeness {
     pub probability: f64,
 }
 
-/// Compares two samples. The probability is the asymptotic one, with Stephens' correction for samples
+/// Compares two samples. The probability is asymptotic, with Stephens' correction for samples
 /// of finite size (Numerical Recipes, section 14.3).
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "thousands of samples")]
@@ -48,7 +48,7 @@ pub fn likeness(one: &[Duration], other: &[Duration]) -> Likeness {
     let sum: f64 = (1..=100u8).map(|k| term(f64::from(k))).sum();
     Likeness {
         distance,
-        // The series does not converge at 0, where the answer is certain.
+        // The series does not converge at 0, where the probability is 1.
         probability: if scaled < 0.2 { 1.0 } else { (2.0 * sum).clamp(0.0, 1.0) },
     }
 }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn samples_of_one_source_are_alike_and_others_are_not() {
-        // A linear congruential generator: the same numbers on every run.
+        // A linear congruential generator gives the same numbers in every run.
         let noise = |seed: u64| {
             (0..1000).scan(seed, |state, _| {
                 *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -88,7 +88,7 @@ mod tests {
         );
     }
 
-    /// From tables of the statistic: at n = m = 1000, the critical distance for 5 % is 0.0607.
+    /// Compares with published tables: at n = m = 1000, the critical distance for 5 % is 0.0607.
     #[test]
     fn the_probability_is_that_of_the_tables() {
         let shifted = likeness(&samples(0..1000), &samples(61..1061));

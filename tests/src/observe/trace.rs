@@ -1,6 +1,6 @@
-//! The programs that a process executes, as the kernel reports them (strace(1)).
+//! The programs that a process executes, as the kernel reports them through strace(1).
 //!
-//! Owns starting a program under strace, and reading strace's output. It must not judge the result.
+//! Owns starting a program under strace and reading strace's output. It must not judge the result.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Prepares to trace `program` once. The files are named after `name` and go into `folder`.
+    /// Prepares to trace `program` once. The files are named after `name` and placed in `folder`.
     #[must_use]
     pub fn of(program: &Path, name: &str, folder: &Path) -> Self {
         let trace = Self {
             program: folder.join(name),
             output: folder.join(format!("{name}.strace")),
         };
-        // -D: strace becomes the grandchild, so that the process that was started is the traced program,
-        // with its own id and signals.
+        // With -D, strace runs as a grandchild, so that the started process is the traced program itself and
+        // keeps its id and signals.
         let script = format!(
             "#!/bin/sh\nexec strace -D -f -e trace=execve,execveat -o '{}' '{}' \"$@\"\n",
             trace.output.display(),
@@ -34,14 +34,14 @@ impl Trace {
         trace
     }
 
-    /// The file to start instead of the program.
+    /// Returns the file to start instead of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// All calls of execve(2) and execveat(2) by the process with this id, its threads and its children,
-    /// once it has ended.
+    /// Waits until the process with this id has ended. Returns all calls of execve(2) and execveat(2) by that process,
+    /// its threads and its children.
     #[must_use]
     pub fn executed(&self, id: u32) -> Vec<String> {
         let ended = |text: &String| {
@@ -50,7 +50,7 @@ impl Trace {
             text.lines().any(its_own)
         };
         let read = || std::fs::read_to_string(&self.output).unwrap_or_default();
-        let text = until_blocking("strace has seen the end", read, ended);
+        let text = until_blocking("strace reports the end of the process", read, ended);
         text.lines()
             .filter(|line| line.contains("exec"))
             .map(str::to_owned)

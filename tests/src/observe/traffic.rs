@@ -1,6 +1,6 @@
-//! Live traffic through a tunnel: a steady ping and an iperf3 stream, counted.
+//! Live traffic through a tunnel: a steady ping and an iperf3 stream, with their losses.
 //!
-//! Owns the programs that make the traffic, and reading their output. A ping is lost if it is never
+//! Owns the programs that generate the traffic, and reading their output. A ping is lost if it is never
 //! answered; a late answer is not a loss. The module `sessions` detects replaced sessions.
 
 use std::fmt;
@@ -14,11 +14,11 @@ use crate::wait;
 
 /// The interval between two pings.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Answers to wait for before counting, so that a tunnel that is dead at the end is noticed.
+/// The number of answers to wait for before counting, so that a tunnel that is dead at the end is noticed.
 const LAST_ANSWERS: u64 = 10;
-/// A longer answer time is a jump of the system clock, and is ignored.
+/// The longest credible answer time. A longer one is caused by a jump of the system clock, and is ignored.
 const BELIEVED: Duration = Duration::from_secs(3600);
-/// A low bit rate, because encryption is slow under emulation.
+/// The bit rate of the stream. It is low, because encryption is slow under emulation.
 const BITS_PER_SECOND: &str = "256k";
 
 /// Traffic through one tunnel.
@@ -36,24 +36,24 @@ pub struct Traffic {
 pub struct Tally {
     /// The number of tunnels.
     pub tunnels: u32,
-    /// Pings sent.
+    /// The number of pings sent.
     pub sent: u64,
-    /// Pings never answered.
+    /// The number of pings that were never answered.
     pub lost: u64,
     /// The longest time without an answered ping.
     pub longest_gap: Duration,
-    /// The longest time that an answer took.
+    /// The longest answer time.
     pub slowest: Duration,
-    /// Sessions that were replaced too early or are gone.
+    /// The number of sessions that were replaced too early or have disappeared.
     pub rehandshakes: u32,
-    /// Seconds in which a stream carried nothing.
+    /// The number of seconds in which a stream carried nothing.
     pub stalled: u32,
-    /// The duration of all streams, in seconds.
+    /// The total duration of all streams, in seconds.
     pub streamed: u32,
 }
 
 impl Traffic {
-    /// Starts traffic between a device and the host's address in the tunnel. `number` sets the port, so
+    /// Starts traffic between a device and the host's address in the tunnel. The port depends on `number`, so
     /// that a host can have several streams.
     #[must_use]
     pub fn begin(name: &str, device: &Netns, host: &Netns, target: &str, number: u16, folder: &Path) -> Self {
@@ -74,7 +74,7 @@ impl Traffic {
         let ping = Process::start(&format!("{name}-ping"), ping, folder);
         let mut stream = device.command("iperf3");
         stream.args(["--client", target, "--port", &port, "--time", "0"]);
-        // Small writes: with the default of 128 KiB, some seconds would carry nothing.
+        // Small writes, because with the default of 128 KiB some seconds would carry nothing.
         stream.args(["--bitrate", BITS_PER_SECOND, "--length", "1K"]);
         stream.args(["--format", "k", "--forceflush"]);
         let stream = Process::start(&format!("{name}-stream"), stream, folder);
@@ -94,7 +94,7 @@ impl Traffic {
         traffic
     }
 
-    /// Waits until some more pings are answered, ends the traffic and counts.
+    /// Waits until a few more pings are answered, ends the traffic and returns the counts.
     #[must_use]
     pub fn end(mut self) -> Tally {
         self.answered(self.pings().last + LAST_ANSWERS);
@@ -130,7 +130,7 @@ impl Traffic {
         wait::until_blocking(&what, || self.pings().last, |last| *last >= number);
     }
 
-    /// The duration of the stream in seconds, and the number of seconds in which it carried nothing.
+    /// Returns the duration of the stream in seconds, and the number of seconds in which it carried nothing.
     fn stream_seconds(&self) -> (u32, u32) {
         let log = self.stream.log();
         let rows = log
@@ -142,12 +142,12 @@ impl Traffic {
     }
 }
 
-/// Counts from the output of `ping`.
+/// The counts from the output of `ping`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Pings {
     /// The latest answered sequence number. Numbers start at 1.
     last: u64,
-    /// The number of pings before it without an answer.
+    /// The number of earlier pings without an answer.
     missing: u64,
     /// The longest run of unanswered pings.
     longest: u64,
@@ -155,7 +155,8 @@ struct Pings {
 }
 
 impl Pings {
-    /// Sequence numbers have 16 bits: one far below the last has wrapped around.
+    /// Parses the output of `ping`. Sequence numbers have 16 bits, so a number far below the last one has wrapped
+    /// around.
     fn read(text: &str) -> Self {
         let mut pings = Self::default();
         for line in text.lines().filter(|line| !line.contains("(DUP!)")) {
@@ -165,13 +166,13 @@ impl Pings {
             let Some(time) = value(line, "time=").and_then(|text| text.parse::<f64>().ok()) else {
                 continue;
             };
-            // The system clock may have jumped between request and answer: that is not waiting time.
+            // The system clock may have jumped between request and answer, which does not count as waiting time.
             let took = Duration::from_secs_f64(time.max(0.0) / 1000.0);
             pings.slowest = pings.slowest.max(if took < BELIEVED { took } else { Duration::ZERO });
             #[expect(clippy::cast_possible_truncation, reason = "the lower 16 bits are what ping shows")]
             let ahead = number.wrapping_sub(pings.last as u16);
             if ahead == 0 || ahead > u16::MAX / 2 {
-                // A late answer: it was counted as missing before.
+                // A late answer, which has been counted as missing.
                 pings.missing = pings.missing.saturating_sub(1);
                 continue;
             }
@@ -189,7 +190,7 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 }
 
 impl Tally {
-    /// The sum of both.
+    /// Returns the combination of both.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.tunnels += other.tunnels;
@@ -203,7 +204,7 @@ impl Tally {
         self
     }
 
-    /// Adds the number of replaced sessions.
+    /// Ends the watch on `sessions` and adds the number of replaced sessions.
     #[must_use]
     pub fn with_sessions(mut self, sessions: Sessions) -> Self {
         self.rehandshakes += sessions.end();

@@ -7,7 +7,7 @@ use wgctl::protocol::v1::{Interface, Peer};
 
 use super::*;
 
-/// A kernel, in the namespace of this thread.
+/// The real kernel, in the namespace of this thread.
 struct Real(Lab);
 
 impl Stage for Real {
@@ -41,7 +41,7 @@ fn interface(addresses: &[&str], listen_port: u16) -> Interface {
     }
 }
 
-/// A record of the fleet's peers with these networks, separated by blanks. A dash leaves the peer out.
+/// Returns a record of the fleet's peers with these networks, separated by spaces. A dash leaves the peer out.
 fn record(fleet: &[Peer], networks: &[&str]) -> Record {
     let there = fleet.iter().zip(networks).filter(|(_, networks)| **networks != "-");
     let peers = there.map(|(peer, networks)| Peer {

@@ -19,26 +19,26 @@ use wgctl::drift::DriftPolicy;
 
 use rig::Rig;
 
-/// A change by others: the kind of drift that must be reported, whether other sessions survive it in
-/// the kernel, and the commands that make it.
-struct Meddling {
+/// A change made by others: the kind of drift that must be reported, whether other sessions survive it in
+/// the kernel, and the commands that cause it.
+struct ExternalChange {
     kind: DriftKind,
     spares_sessions: bool,
     act: fn(&Rig),
 }
 
-const MEDDLINGS: &[Meddling] = &[
-    Meddling {
+const MEDDLINGS: &[ExternalChange] = &[
+    ExternalChange {
         kind: PeerRemoved,
         spares_sessions: true,
         act: |rig| rig.wg(&["peer", &rig.key(0), "remove"]),
     },
-    Meddling {
+    ExternalChange {
         kind: PeerAdded,
         spares_sessions: true,
         act: |rig| rig.wg(&["peer", &rig::stranger(), "allowed-ips", "10.77.0.0/16"]),
     },
-    Meddling {
+    ExternalChange {
         kind: PeerChanged,
         spares_sessions: true,
         act: |rig| {
@@ -46,64 +46,64 @@ const MEDDLINGS: &[Meddling] = &[
             rig.wg(&["peer", &rig.key(0), "preshared-key", &file]);
         },
     },
-    Meddling {
+    ExternalChange {
         kind: PeerChanged,
         spares_sessions: true,
         act: |rig| rig.wg(&["peer", &rig.key(0), "persistent-keepalive", "25"]),
     },
-    Meddling {
+    ExternalChange {
         // Stolen by a recorded peer.
         kind: AllowedIpsChanged,
         spares_sessions: true,
         act: |rig| rig.wg(&["peer", &rig.key(1), "allowed-ips", "10.8.0.2/32,10.8.0.3/32"]),
     },
-    Meddling {
+    ExternalChange {
         // Stolen by a peer that is not recorded.
         kind: AllowedIpsChanged,
         spares_sessions: true,
         act: |rig| rig.wg(&["peer", &rig::stranger(), "allowed-ips", "10.8.0.2/32"]),
     },
-    Meddling {
+    ExternalChange {
         kind: LinkDeleted,
         spares_sessions: false,
         act: |rig| rig.ip(&["link", "del", "wg0"]),
     },
-    Meddling {
+    ExternalChange {
         kind: LinkDown,
         spares_sessions: false,
         act: |rig| rig.ip(&["link", "set", "wg0", "down"]),
     },
-    Meddling {
+    ExternalChange {
         kind: MtuChanged,
         spares_sessions: true,
         act: |rig| rig.ip(&["link", "set", "wg0", "mtu", "1300"]),
     },
-    Meddling {
+    ExternalChange {
         kind: AddressRemoved,
         spares_sessions: true,
         act: |rig| rig.ip(&["address", "del", "10.8.0.1/24", "dev", "wg0"]),
     },
-    Meddling {
+    ExternalChange {
         kind: AddressRemoved,
         spares_sessions: true,
         act: |rig| rig.ip(&["address", "del", "fd00:8::1/64", "dev", "wg0"]),
     },
-    Meddling {
+    ExternalChange {
         kind: AddressAdded,
         spares_sessions: true,
         act: |rig| rig.ip(&["address", "add", "10.9.0.1/24", "dev", "wg0"]),
     },
-    Meddling {
+    ExternalChange {
         kind: RouteRemoved,
         spares_sessions: true,
         act: |rig| rig.ip(&["route", "del", "10.50.0.0/16", "dev", "wg0"]),
     },
-    Meddling {
+    ExternalChange {
         kind: ListenPortChanged,
         spares_sessions: true,
         act: |rig| rig.wg(&["listen-port", "6000"]),
     },
-    Meddling {
+    ExternalChange {
         kind: PrivateKeyChanged,
         spares_sessions: false,
         act: |rig| {
@@ -111,12 +111,12 @@ const MEDDLINGS: &[Meddling] = &[
             rig.wg(&["private-key", &file]);
         },
     },
-    Meddling {
+    ExternalChange {
         kind: MasqueradeChanged,
         spares_sessions: true,
         act: |rig| rig.nft(&["delete", "table", "inet", "sentrazone-wg0"]),
     },
-    Meddling {
+    ExternalChange {
         kind: MasqueradeChanged,
         spares_sessions: true,
         act: |rig| rig.nft(&["flush", "chain", "inet", "sentrazone-wg0", "postrouting"]),
@@ -128,7 +128,7 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
     let mut rig = Rig::new(DriftPolicy::Enforce);
     let device = rig.connected_device();
     assert!(device.reaches("10.8.0.1"));
-    for Meddling {
+    for ExternalChange {
         kind,
         spares_sessions,
         act,
@@ -136,7 +136,7 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
     {
         let (before, session) = (rig.state(), rig.session());
         act(&rig);
-        assert_ne!(rig.state(), before, "{kind}: the change took effect");
+        assert_ne!(rig.state(), before, "{kind}: the change had no effect");
         rig.round();
         assert_eq!(rig.state(), before, "{kind}");
         let report = rig.report().unwrap();
@@ -152,7 +152,7 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
         assert_eq!(
             (rig.writes(), rig.report()),
             (writes, None),
-            "{kind}: everything was repaired"
+            "{kind}: the second round found something to repair"
         );
     }
     device.connect(&rig.device_configuration());
@@ -163,7 +163,7 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
 fn under_report_everything_is_left_as_others_made_it_until_it_is_enforced() {
     let mut rig = Rig::new(DriftPolicy::Enforce);
     let before = rig.state();
-    for Meddling { kind, act, .. } in MEDDLINGS {
+    for ExternalChange { kind, act, .. } in MEDDLINGS {
         rig.set_policy(DriftPolicy::Report);
         act(&rig);
         let meddled = rig.state();
@@ -201,7 +201,7 @@ fn a_round_with_nothing_to_do_sends_no_write_as_strace_and_monitors_see_it() {
             rig.round();
         }
     });
-    assert!(!traced.reads.is_empty(), "strace sees the reads");
+    assert!(!traced.reads.is_empty(), "strace does not show the reads");
     assert_eq!((traced.writes, rig.writes()), (Vec::<String>::new(), writes));
     kill(Pid::from_raw(i32::try_from(monitor.id()).unwrap()), Signal::SIGTERM).unwrap();
     let mut told = String::new();
@@ -215,7 +215,7 @@ fn a_round_with_nothing_to_do_sends_no_write_as_strace_and_monitors_see_it() {
     let traced = self::traced(&folder, || rig.round());
     assert!(
         traced.writes.len() >= 3,
-        "strace sees writes as well: {:?}",
+        "strace does not show all writes: {:?}",
         traced.writes
     );
 }
@@ -226,7 +226,7 @@ struct Traced {
     writes: Vec<String>,
 }
 
-/// The messages that this thread sends during `act`, from strace.
+/// Runs `act` and returns the messages that this thread sends meanwhile, according to strace.
 fn traced(folder: &Path, act: impl FnOnce()) -> Traced {
     let (log, ready) = (folder.join("strace"), folder.join("strace.ready"));
     let mut strace = Command::new("strace")
@@ -243,7 +243,7 @@ fn traced(folder: &Path, act: impl FnOnce()) -> Traced {
     strace.wait().unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
     let sent = text.lines().filter(|line| line.contains("nlmsg_type="));
-    // For a family that strace does not know, it prints the flags of a dump as a number.
+    // If strace does not know a netlink family, it prints the flags of a dump as a number.
     let (reads, writes) = sent
         .map(str::to_owned)
         .partition(|line| ["NLM_F_DUMP", "|0x300", "GET"].iter().any(|mark| line.contains(mark)));
@@ -275,11 +275,11 @@ fn what_the_kernel_tells_of_is_repaired_without_waiting_for_a_round() {
         let begin = Instant::now();
         namespace.exec(act);
         wait::until_blocking(
-            "the state is as before",
+            "the state is as before the change",
             || interface_state::interface(&namespace, "wg0"),
             |state| *state == before,
         );
-        // The next regular round is half a minute away.
+        // The next regular round would come only half a minute later.
         let took = begin.elapsed();
         println!("{act:?}: repaired within {took:?}");
         assert!(took < Duration::from_secs(15), "{act:?} took {took:?}");

@@ -25,7 +25,7 @@ impl Lab {
         serde_json::from_str(&self.namespace.exec(words)).unwrap()
     }
 
-    /// The interface's addresses except link-local ones.
+    /// Returns the interface's addresses except link-local ones.
     fn addresses(&self) -> BTreeSet<String> {
         let shown = self.json(&["ip", "-j", "address", "show", "dev", "wg0"]);
         let infos = shown[0]["addr_info"].as_array().unwrap();
@@ -36,7 +36,7 @@ impl Lab {
             .collect()
     }
 
-    /// The routes over the interface that the agent made.
+    /// Returns the routes over the interface that the agent has created.
     fn routes(&self) -> BTreeSet<String> {
         let mut routes = BTreeSet::new();
         for family in ["-4", "-6"] {
@@ -86,7 +86,7 @@ fn addresses_mtu_and_routes_are_configured_once() {
         &[],
     );
     let writes = lab.host.configure(&wanted).unwrap();
-    assert_eq!(writes, 6, "two addresses, MTU, up, two routes");
+    assert_eq!(writes, 6, "expected two addresses, MTU, up and two routes");
     assert_eq!(
         lab.addresses(),
         ["10.8.0.1/24", "fd00:8::1/64"].map(str::to_owned).into()
@@ -159,7 +159,7 @@ fn the_pool_is_masqueraded_in_a_table_of_our_own() {
 
     lab.namespace
         .exec(&["nft", "flush", "chain", "inet", "sentrazone-wg0", "postrouting"]);
-    assert_eq!(lab.host.configure(&wanted).unwrap(), 1, "drift is repaired");
+    assert_eq!(lab.host.configure(&wanted).unwrap(), 1, "the drift was not repaired");
     assert_eq!(lab.tables().matches("masquerade").count(), 3);
 
     lab.host.release(&lab.name).unwrap();
@@ -178,7 +178,7 @@ fn the_table_goes_when_nothing_is_to_be_masqueraded() {
     assert_eq!(lab.host.configure(&spec(&[], &[], &[])).unwrap(), 0);
 }
 
-/// A namespace behind a veth of `lab`, with an address of each family and its router at the other end.
+/// Creates a namespace that is connected to `lab` by a veth pair, with an address of each family at both ends.
 fn neighbour(lab: &Lab, device: &str, routers: [&str; 2], own: [&str; 2]) -> Netns {
     let neighbour = Netns::new();
     lab.namespace.exec(&[
@@ -223,7 +223,7 @@ fn masqueraded_packets_find_their_way_back() {
         std::fs::write(format!("/proc/sys/net/{switch}"), "1").unwrap();
     }
     let reaches = |target: &str| inside.succeeds(&["ping", "-c", "1", "-W", "2", target]);
-    assert!(!reaches("192.0.2.2"), "the network outside has no route back");
+    assert!(!reaches("192.0.2.2"), "the outside network has a route back");
     let wanted = spec(&[], &[], &["10.8.0.0/24", "fd00:8::/64"]);
     lab.host.configure(&wanted).unwrap();
     assert!(reaches("192.0.2.2") && reaches("fd00:9::2"));

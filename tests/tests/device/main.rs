@@ -1,6 +1,6 @@
 //! Devices and hosts on a real kernel, checked with `wg`, `ip` and `nft`.
 //!
-//! Each test has its own network namespace. They need root and WireGuard in the kernel.
+//! Each test has its own network namespace. The tests need root and WireGuard in the kernel.
 
 mod crash;
 mod drift;
@@ -40,7 +40,7 @@ impl Lab {
         }
     }
 
-    /// A lab with an empty WireGuard interface.
+    /// Creates a lab with an empty WireGuard interface.
     fn with_interface() -> Self {
         let mut lab = Self::new();
         assert!(lab.host.create_link(&lab.name).unwrap());
@@ -59,10 +59,10 @@ impl Lab {
     fn converge(&mut self, desired: &DesiredDevice) {
         let first = self.plan(desired);
         self.kernel.apply(&self.name, &first).unwrap();
-        assert!(self.plan(desired).is_empty(), "the second plan is empty");
+        assert!(self.plan(desired).is_empty(), "the second plan is not empty");
     }
 
-    /// The output of `wg`: public keys of the peers, with their other columns.
+    /// Returns the peers from the output of `wg`: their other columns by public key.
     fn shown(&self) -> BTreeMap<String, Shown> {
         let dump = self.namespace.exec(&["wg", "show", self.name.as_str(), "dump"]);
         dump.lines().skip(1).map(Shown::parse).collect()
@@ -87,7 +87,7 @@ impl Shown {
     fn parse(line: &str) -> (String, Self) {
         let columns: Vec<&str> = line.split('\t').collect();
         let [key, preshared_key, endpoint, allowed_ips, _, _, _, keepalive] = columns[..] else {
-            panic!("eight columns in {line:?}")
+            panic!("not eight columns: {line:?}")
         };
         let shown = Self {
             preshared_key: preshared_key.to_owned(),
@@ -105,7 +105,7 @@ fn key(n: u32) -> PublicKey {
     PublicKey::from_bytes(bytes).unwrap()
 }
 
-/// The nth address of 10.0.0.0/8.
+/// Returns the nth address of 10.0.0.0/8.
 fn address(n: u32) -> IpNet {
     IpNet::new(Ipv4Addr::from(0x0a00_0000 + n).into(), 32).unwrap()
 }

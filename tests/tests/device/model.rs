@@ -1,4 +1,4 @@
-//! The in-memory model compared with the kernel: the same changes lead both to the same state.
+//! The in-memory model compared with the kernel: the same changes must lead to the same state in both.
 
 use proptest::prelude::*;
 use wgctl::PresharedKey;
@@ -7,7 +7,7 @@ use wgctl::device::plan::{ChangeKind, PeerChange};
 
 use super::*;
 
-/// Any change, sensible or not: of existing peers or others, with addresses that other peers hold.
+/// Generates any change, sensible or not, to existing or missing peers, with addresses that other peers may hold.
 fn change() -> impl Strategy<Value = PeerChange> {
     let kind = prop_oneof![
         3 => Just(ChangeKind::Create),

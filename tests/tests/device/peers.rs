@@ -36,7 +36,7 @@ fn peers_are_created_changed_and_removed() {
     assert_eq!(shown[&key(1).to_string()], expected);
     assert_eq!(shown.len(), 2);
 
-    // The preshared key, the keepalive and one address are removed, another address is added.
+    // The preshared key, the keepalive and one address are removed, and another address is added.
     let less = peer(nets(&["10.0.0.2/32", "10.0.0.9/32"]));
     lab.converge(&desired([(1, less), (3, peer([address(4)]))]));
     let shown = lab.shown();
@@ -92,7 +92,7 @@ fn peers_with_many_allowed_ips_arrive_whole() {
     assert_eq!(shown[&key(2).to_string()].allowed_ips.len(), 3_000);
     assert_eq!(lab.read().peers[&key(2)].allowed_ips, wanted.peers[&key(2)].allowed_ips);
 
-    // Half of the addresses go: the list is replaced, in fragments.
+    // Half of the addresses are removed: the list is replaced, in fragments.
     lab.converge(&desired([(2, peer((1_000..2_500).map(address)))]));
     assert_eq!(lab.shown()[&key(2).to_string()].allowed_ips.len(), 1_500);
 }
@@ -231,7 +231,7 @@ fn a_read_among_writes_of_others_still_has_every_peer() {
 #[test]
 fn wgctl_shows_the_kernels_interface_though_a_userspace_one_left_its_socket() {
     let mut lab = Lab::new();
-    // The sockets of all namespaces are in one folder.
+    // The sockets of all namespaces are in one directory.
     lab.name = format!("szk{}", std::process::id()).parse().unwrap();
     assert!(lab.host.create_link(&lab.name).unwrap());
     std::fs::create_dir_all("/var/run/wireguard").unwrap();

@@ -1,6 +1,5 @@
-//! A host whose WireGuard is older than the agent: adopted, released and adopted again under traffic.
-//!
-//! Checked with `wg`, `ip`, `nft` and `ping`.
+//! A host that had WireGuard before it had an agent: it is adopted, released and adopted again under traffic, and
+//! checked with `wg`, `ip`, `nft` and `ping`.
 
 mod hand_made;
 
@@ -29,11 +28,11 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
     {
         assert!(plan.contains(part), "{part}: {plan}");
     }
-    assert_eq!(scene.host.dump(), dump, "a dry run changes nothing in the kernel");
-    assert_eq!(seen(&scene).await, before, "a dry run changes nothing on the plane");
+    assert_eq!(scene.host.dump(), dump, "the dry run changed something in the kernel");
+    assert_eq!(seen(&scene).await, before, "the dry run changed something on the plane");
     assert!(
         !scene.host.config().exists() && !scene.host.state().exists(),
-        "a dry run changes nothing on the disk"
+        "the dry run changed something on the disk"
     );
 
     let device = scene.connected().await;
@@ -44,14 +43,10 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
     quicker(&scene.host);
     scene.host.start();
     online(&scene.lab, &scene.host).await;
-    assert_eq!(
-        scene.still(),
-        adopting,
-        "key, port, peers and endpoints are as they were"
-    );
+    assert_eq!(scene.still(), adopting, "key, port, peers or endpoints have changed");
     let log = scene.host.agent().log();
-    for write in ["changing peers", "configured addresses", "made the interface"] {
-        assert!(!log.contains(write), "the first run writes nothing: {log}");
+    for write in ["changing peers", "configured addresses", "created the interface"] {
+        assert!(!log.contains(write), "the first run wrote something: {log}");
     }
     let imported = clients(&scene).await;
     assert_eq!(imported.len(), 3);
@@ -73,11 +68,11 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
         .await
         .unwrap();
     let (now, grown) = counted(&scene.host, &scene.alice.key());
-    assert!(goes_on(session, now), "{session} {now}: the session continued");
-    assert!(grown > transferred, "the kernel's counters continue");
+    assert!(goes_on(session, now), "{session} {now}: the session did not continue");
+    assert!(grown > transferred, "the kernel's counters did not continue");
     assert!(
         alice.transfer_rx <= grown - transferred,
-        "bytes from before the adoption are not counted: {alice:?}"
+        "bytes from before the adoption were counted: {alice:?}"
     );
     assert!(alice.latest_handshake_at.is_some());
 
@@ -94,19 +89,19 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
     );
     assert!(
         !scene.host.has_peer(&carol.public_key),
-        "imported peers behave like others"
+        "a disabled peer that was imported is still in the kernel"
     );
 
     assert!(refused(&scene.agent(&["release"])).contains("stop it first"));
     assert!(scene.host.agent().stop().success());
     let released = scene.still();
-    assert!(said(&scene.agent(&["release"])).contains("wg0 runs on without the agent, with its 2 peers"));
+    assert!(said(&scene.agent(&["release"])).contains("wg0 keeps running without the agent, with its 2 peers"));
     assert_eq!(scene.still(), released);
     ping.answered(5);
     scene.host.start();
     let ended = wait::until_blocking("the agent refuses", || scene.host.agent().ended(), Option::is_some);
     assert_eq!(ended.unwrap().code(), Some(79));
-    assert!(scene.host.agent().log().contains("this host was released"));
+    assert!(scene.host.agent().log().contains("this host has been released"));
     assert_eq!(scene.still(), released);
 
     let dave = Old::new();
@@ -128,7 +123,7 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
     );
     ping.answered(5);
     let (sent, answered) = ping.end();
-    assert_eq!(sent - answered, 0, "of {sent} pings");
+    assert_eq!(sent - answered, 0, "pings lost of {sent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +145,7 @@ async fn what_nobody_said_to_adopt_or_cannot_be_recorded_is_refused_and_left_alo
     let words = refused(&scene.agent(&["enroll"]));
     for (old, reason) in [
         (&office, "no address in 10.8.0.0/24"),
-        (&exit, "0.0.0.0/0 cannot lie behind"),
+        (&exit, "0.0.0.0/0 cannot be behind"),
     ] {
         let line = words.lines().find(|line| line.contains(&old.key().to_string()));
         assert!(line.is_some_and(|line| line.contains(reason)), "{words}");
@@ -208,7 +203,7 @@ async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
     for part in [
         "alice",
         "bob",
-        "makes the interface wg0",
+        "creates the interface wg0",
         "--masquerade true",
         "wg-quick down wg0",
     ] {
@@ -247,13 +242,13 @@ async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
     let endpoint = admin.server(&host.id).await.unwrap().endpoint;
     let device = lab.device("alice");
     device.connect(&alice.configuration("10.8.0.2", &key.public_key(), endpoint.host()));
-    assert!(device.reaches("10.8.0.1"), "with its earlier configuration");
+    assert!(device.reaches("10.8.0.1"), "not reached with the earlier configuration");
 
     let ours = ["nft", "list", "table", "inet", "sentrazone-wg0"];
     assert!(host.namespace.succeeds(&ours));
     assert!(host.agent().stop().success());
     let words = said(&agent(&host, &["release"]));
-    assert!(!host.namespace.succeeds(&ours), "our masquerading is removed");
+    assert!(!host.namespace.succeeds(&ours), "our masquerading was not removed");
     let kept = words
         .lines()
         .find_map(|line| line.trim().strip_prefix("nft '")?.strip_suffix('\''));
@@ -263,7 +258,7 @@ async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
         rules.contains("ip saddr 10.8.0.0/24 oifname != \"wg0\" masquerade"),
         "{rules}"
     );
-    assert!(device.reaches("10.8.0.1"), "the tunnel keeps working");
+    assert!(device.reaches("10.8.0.1"), "the tunnel stopped working");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,7 +276,7 @@ async fn the_plane_learns_no_key_of_what_it_adopts() {
     let preshared = [&scene.alice, &scene.router, &scene.carol].map(|old| old.preshared.to_base64());
     assert!(
         preshared.iter().any(|key| text.contains(key.as_str())),
-        "the agent can open what it sealed: {text}"
+        "the agent could not open the keys that it had sealed: {text}"
     );
     assert!(scene.lab.plane().stop().success());
     let mut files = walk(&scene.lab.plane_state());

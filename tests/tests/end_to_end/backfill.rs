@@ -1,4 +1,4 @@
-//! After an outage of the plane, history has no gap and no byte is missing.
+//! After an outage of the plane, the history has no gap and no byte is missing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wgctl::client::HistoryQuery;
 
 use crate::create_applied;
 
-/// The kernel's count of the server's bytes: received, sent.
+/// Returns the numbers of bytes that the kernel has received from and sent to all peers.
 fn kernel(host: &Host) -> (u64, u64) {
     let sum = |column: usize| {
         let dump = host.dump();
@@ -39,8 +39,8 @@ async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
 
     lab.plane().stop();
     for round in 1..=5u64 {
-        assert!(ping(), "the tunnel does not need the plane");
-        // History is in minutes: each round takes most of one, however long its steps take.
+        assert!(ping(), "the tunnel failed without the plane");
+        // The history has a resolution of one minute. Each round takes most of a minute, however long its steps take.
         let until = begin.after(Duration::from_secs(round * 40));
         wait::until("time passes", async || Timestamp::now(), |now| *now >= until).await;
         if round == 2 {
@@ -53,7 +53,7 @@ async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
 
     let status = async || lab.admin().statuses().await.unwrap().remove(0);
     let both = async || (status().await, kernel(&host));
-    let (status, transfers) = wait::until("the totals are the kernel's", both, |(status, kernel)| {
+    let (status, transfers) = wait::until("the totals match the kernel", both, |(status, kernel)| {
         status.reported_at.is_some_and(|at| at > back) && (status.transfer_rx, status.transfer_tx) == *kernel
     })
     .await;
@@ -68,13 +68,13 @@ async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
     };
     let points = lab.admin().history(&query).await.unwrap();
     let minutes: Vec<i64> = points.iter().map(|point| point.recorded_at.unix() / 60).collect();
-    println!("minutes since the outage began, and bytes received by then:");
+    println!("seconds since the outage began, and bytes received by then:");
     for point in &points {
         println!("{} {}", point.recorded_at.unix() - begin.unix(), point.transfer_rx);
     }
     assert!(
         minutes.windows(2).all(|pair| pair[1] == pair[0] + 1),
-        "a hole: {minutes:?}"
+        "a gap: {minutes:?}"
     );
     assert!(minutes.len() >= 4 && minutes[0] <= begin.unix() / 60, "{minutes:?}");
     assert!(points.is_sorted_by_key(|point| (point.transfer_rx, point.transfer_tx)));
@@ -83,6 +83,6 @@ async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
         .filter(|pair| pair[1].transfer_rx > pair[0].transfer_rx);
     assert!(
         grew.count() >= 3,
-        "the traffic of the outage is in its own minutes: {points:?}"
+        "the traffic during the outage is not in its own minutes: {points:?}"
     );
 }

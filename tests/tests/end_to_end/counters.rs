@@ -1,4 +1,4 @@
-//! Totals cover the whole life of a peer, although the kernel's counters start again.
+//! Totals cover the whole life of a peer, even if the kernel's counters start again from zero.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::wait;
@@ -40,11 +40,11 @@ async fn transfers_survive_disable_enable_and_an_agent_killed_without_warning() 
     let second = at_least(first + 4_000).await;
 
     host.agent().kill();
-    assert!(ping(), "the tunnel works while nothing counts");
+    assert!(ping(), "the tunnel failed without the agent");
     host.start();
     let third = at_least(second + 4_000).await;
     assert!(
         third < second + 20_000,
-        "nothing is counted twice: {first} {second} {third}"
+        "bytes were counted twice: {first} {second} {third}"
     );
 }

@@ -1,5 +1,5 @@
-//! Changes by others to a running agent's interface, with `wg`, `ip` and `nft`: they are repaired
-//! soon, and tunnels that the change does not concern are not disturbed.
+//! Changes that others make to a running agent's interface with `wg`, `ip` and `nft`: they are repaired
+//! soon, and unrelated tunnels are not disturbed.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::{interface_state, wait};
@@ -56,7 +56,7 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
     let session = || {
         let mut rows = host.dump().into_iter();
         let row = rows.find(|row| row[0] == steady.public_key.to_string()).unwrap();
-        // Endpoint and latest handshake, which are lost with a session.
+        // The endpoint and the latest handshake, which are lost together with a session.
         (row[2].clone(), row[4].clone())
     };
     let whole = picture();
@@ -75,7 +75,7 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
         meddle(words);
         wait::until(what, &repaired, |now| *now > counted).await;
         wait::until_blocking(what, picture, |now| *now == whole);
-        assert_eq!(session(), before, "{what}: the session continued");
+        assert_eq!(session(), before, "{what}: the session did not continue");
     }
     assert!(device.reaches("10.8.0.1"));
     for (what, words) in resets {
@@ -85,7 +85,7 @@ async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
         wait::until_blocking(what, picture, |now| *now == whole);
     }
     online(&lab, &host).await;
-    // Otherwise the device uses its old session for some 15 s more (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
+    // Otherwise the device would use its old session for about 15 s more (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
     device.connect(&configuration);
     assert!(device.reaches("10.8.0.1"));
 

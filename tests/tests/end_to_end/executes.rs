@@ -1,5 +1,5 @@
 //! CVE-2026-15733, openwrt/luci #7452, and similar: neither plane nor agent executes a program while
-//! an interface is made, peers are added and removed, and changes by others are repaired.
+//! an interface is created, peers are added and removed, and changes made by others are repaired.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::process::binary;
@@ -11,7 +11,7 @@ use crate::{create, create_applied, online};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2026_15733_agent_and_plane_execute_nothing() {
-    assert!(is_allowed(), "ptrace(2) is promised here: root, and no sandbox");
+    assert!(is_allowed(), "this test needs ptrace(2): root, and no sandbox");
     let mut lab = Lab::new().await;
     lab.plane().stop();
     let plane = Trace::of(&binary("sentrazone-plane"), "traced-plane", lab.folder());
@@ -42,14 +42,18 @@ async fn cve_2026_15733_agent_and_plane_execute_nothing() {
     assert!(device.reaches("10.8.0.1"));
     host.namespace.exec(&["ip", "link", "del", &host.interface]);
     let back = || std::future::ready(host.has_peer(&peer.public_key));
-    wait::until("the interface is made again", back, |back| *back).await;
+    wait::until("the interface has been created again", back, |back| *back).await;
     lab.admin().remove_peer(&host.id, peer.id).await.unwrap();
 
     let ids = (host.agent().id(), lab.plane().id());
     assert!(host.agent().stop().success());
     assert!(lab.plane().stop().success());
     for (program, executed) in [("agent", agent.executed(ids.0)), ("plane", plane.executed(ids.1))] {
-        assert_eq!(executed.len(), 1, "nothing but the program itself: {executed:#?}");
+        assert_eq!(
+            executed.len(),
+            1,
+            "something other than the program itself: {executed:#?}"
+        );
         assert!(executed[0].contains(&format!("sentrazone-{program}")), "{executed:?}");
     }
 }

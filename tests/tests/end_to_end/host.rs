@@ -1,4 +1,4 @@
-//! Effects of the agent on its host, and the things it leaves alone.
+//! The agent's effects on its host, and the parts of the host that it must not change.
 
 use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
@@ -28,7 +28,7 @@ async fn a_foreign_interface_of_the_same_name_is_refused_and_left_alone() {
         host.namespace
             .exec(&["ip", "-d", "link", "show", "wg0"])
             .contains("dummy"),
-        "the link is unchanged"
+        "the link was changed"
     );
 }
 
@@ -62,14 +62,14 @@ async fn an_agent_without_a_plane_restores_everything_from_its_cache() {
     device.connect(&text);
     lab.plane().kill();
     host.agent().kill();
-    assert!(device.reaches("10.8.0.1"), "the tunnel needs neither plane nor agent");
+    assert!(device.reaches("10.8.0.1"), "the tunnel failed without plane and agent");
     // A reboot removes the interface.
     host.namespace.exec(&["ip", "link", "del", "wg0"]);
     host.start();
     wait::until_blocking("the peer is back", || host.has_peer(&peer.public_key), |there| *there);
-    // Otherwise the device uses its old session for some 15 s more (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
+    // Otherwise the device would use its old session for about 15 s more (REKEY_TIMEOUT, KEEPALIVE_TIMEOUT).
     device.connect(&text);
-    assert!(device.reaches("fd00:8::1"), "the tunnel is back");
+    assert!(device.reaches("fd00:8::1"), "the tunnel did not come back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn killing_plane_and_agent_drops_no_session() {
     online(&lab, &host).await;
     assert!(lab.admin().peer(&host.id, peer.id).await.unwrap().applied);
     assert!(device.reaches("10.8.0.1"));
-    assert_eq!(host.namespace.exec(&handshakes), before, "the session continued");
+    assert_eq!(host.namespace.exec(&handshakes), before, "the session did not continue");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +129,7 @@ async fn a_peer_removed_behind_our_back_returns() {
     let peer = create_applied(&lab, &host, "alice").await;
     host.namespace
         .exec(&["wg", "set", "wg0", "peer", &peer.public_key.to_string(), "remove"]);
-    wait::until_blocking("it is back", || host.has_peer(&peer.public_key), |there| *there);
+    wait::until_blocking("the peer is back", || host.has_peer(&peer.public_key), |there| *there);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,10 +178,10 @@ async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_
         "{words}"
     );
     let token = std::fs::read_to_string(host.config().with_file_name("agent.token")).unwrap();
-    assert_eq!(token.trim(), host.token(), "nothing was overwritten");
+    assert_eq!(token.trim(), host.token(), "the token was overwritten");
 }
 
-/// The output of `enroll`, with the token in a file.
+/// Runs `enroll` with the token in a file. Returns its output.
 fn enroll(lab: &Lab, host: &Host, token: &str, more: &[&str]) -> String {
     let file = lab.folder().join("next-token");
     std::fs::write(&file, token).unwrap();
@@ -215,12 +215,12 @@ async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
     assert!(words.contains("los-angeles had another host's key"), "{words}");
     let words = enroll(&lab, &host, &new, &[]);
     assert!(words.contains("systemctl restart sentrazone-agent"), "{words}");
-    // The agent still has the old token, and works.
+    // The agent still has the old token, and it works.
     create_applied(&lab, &host, "before").await;
     host.agent().stop();
     host.start();
     let retired = || async { lab.wgctl(&["audit"]).contains("server_token_retired") };
-    wait::until("the old token is retired", retired, |told| *told).await;
+    wait::until("the old token has been retired", retired, |told| *told).await;
     create_applied(&lab, &host, "after").await;
     let old = PlaneClient::new(Target::Socket(lab.folder().join("plane.sock")), None).unwrap();
     let old = old.with_token(host.token().to_owned().into());
@@ -240,10 +240,10 @@ async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
         .unwrap()
         .agent_token;
     let offline = |answer: &Result<Vec<wgctl::api::Status>, _>| !answer.as_ref().unwrap()[0].online;
-    wait::until("the old token is dead", || admin.statuses(), offline)
+    wait::until("the old token is no longer valid", || admin.statuses(), offline)
         .await
         .unwrap();
-    assert!(host.agent().ended().is_none(), "the agent keeps running");
+    assert!(host.agent().ended().is_none(), "the agent ended");
     host.agent().kill();
     let token = lab.folder().join("rotated");
     std::fs::write(&token, &rotated).unwrap();
@@ -292,7 +292,7 @@ async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
         .arg(host.state());
     assert!(
         enroll.output().unwrap().status.success(),
-        "over the packaged example, which has only comments"
+        "enrolling failed with the packaged example, which has only comments"
     );
     host.start();
     online(&lab, &host).await;

@@ -1,4 +1,4 @@
-//! From REST to the kernel, with the real programs on real WireGuard: plane, agents and devices, each
+//! Tests from REST to the kernel, with the real programs on real WireGuard: plane, agents and devices, each
 //! in its own namespace, checked with `wg`, `ip`, `ping`, `nft` and `zbarimg`.
 //!
 //! Needs root and a kernel with WireGuard: run with `cargo kernel-test --test end_to_end`.
@@ -20,7 +20,7 @@ use sentrazone_tests::lab::{Host, Lab};
 use sentrazone_tests::wait;
 use wgctl::api::{NewPeer, Peer};
 
-/// Creates a peer of this name. The plane chooses everything else.
+/// Creates a peer with this name. The plane chooses everything else.
 async fn create(lab: &Lab, host: &Host, name: &str) -> Peer {
     let new = NewPeer {
         name: Some(name.parse().unwrap()),
@@ -29,11 +29,11 @@ async fn create(lab: &Lab, host: &Host, name: &str) -> Peer {
     lab.admin().create_peer(&host.id, &new, None).await.unwrap()
 }
 
-/// Creates a peer once the agent can apply it.
+/// Waits until the agent is online, creates a peer, and checks that it has been applied.
 async fn create_applied(lab: &Lab, host: &Host, name: &str) -> Peer {
     online(lab, host).await;
     let peer = create(lab, host, name).await;
-    assert!(peer.applied, "the agent is online, so the kernel has it: {peer:?}");
+    assert!(peer.applied, "not applied, although the agent is online: {peer:?}");
     peer
 }
 

@@ -1,4 +1,4 @@
-//! Peers of many forms and in large numbers, checked in the kernel.
+//! Peers in various forms and in large numbers, checked in the kernel.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ async fn sixty_four_parallel_creates_give_sixty_four_peers_and_addresses() {
             name: Some(format!("device-{number}").parse().unwrap()),
             ..NewPeer::default()
         };
-        // An emulated host may be too slow to fill the stock in time. The call then creates nothing.
+        // An emulated host may be too slow to refill the stock of keys in time. The call then creates nothing.
         calls.spawn(async move {
             loop {
                 match admin.create_peer(&id, &new, None).await {
@@ -35,7 +35,11 @@ async fn sixty_four_parallel_creates_give_sixty_four_peers_and_addresses() {
     }
     let peers = calls.join_all().await;
     let addresses: BTreeSet<_> = peers.iter().flat_map(|peer| peer.addresses.clone()).collect();
-    assert_eq!(addresses.len(), 128, "an IPv4 and an IPv6 address each, all different");
+    assert_eq!(
+        addresses.len(),
+        128,
+        "expected an IPv4 and an IPv6 address each, all different"
+    );
     let keys: BTreeSet<String> = peers.iter().map(|peer| peer.public_key.to_string()).collect();
     let kernel = || host.kernel_peers().into_iter().collect::<BTreeSet<_>>();
     wait::until_blocking("the kernel has all of them", kernel, |found| *found == keys);
@@ -86,9 +90,13 @@ async fn a_peer_made_while_the_agent_is_away_is_applied_when_it_returns() {
         *keys == [made.public_key.to_string()]
     });
     let applied = |answer: &Result<wgctl::api::Peer, _>| answer.as_ref().is_ok_and(|peer| peer.applied);
-    wait::until("the plane knows", || admin.peer(&host.id, made.id), applied)
-        .await
-        .unwrap();
+    wait::until(
+        "the plane shows it as applied",
+        || admin.peer(&host.id, made.id),
+        applied,
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +125,7 @@ async fn changing_one_peer_leaves_the_others_unmentioned() {
     };
     assert!(admin.update_peer(&host.id, changing.id, &patch).await.unwrap().applied);
     let after = row();
-    // Endpoint and latest handshake (columns 3 and 5 of `wg show dump`) are lost with a session.
+    // The endpoint and the latest handshake (columns 3 and 5 of `wg show dump`) are lost together with a session.
     assert_eq!((&before[2], &before[4]), (&after[2], &after[4]));
     assert!(device.reaches("10.8.0.1"));
 }
@@ -136,6 +144,6 @@ async fn a_peer_expires_by_the_agents_own_clock_while_the_plane_is_away() {
     let peer = lab.admin().create_peer(&host.id, &new, None).await.unwrap();
     assert!(peer.applied && host.has_peer(&peer.public_key));
     lab.plane().kill();
-    wait::until_blocking("it is gone", || host.has_peer(&peer.public_key), |there| !there);
-    assert!(Timestamp::now() >= end, "no earlier than its expiry");
+    wait::until_blocking("the peer is gone", || host.has_peer(&peer.public_key), |there| !there);
+    assert!(Timestamp::now() >= end, "the peer was removed before its expiry");
 }

@@ -1,4 +1,4 @@
-//! Every endpoint, called by a client written from the API reference alone; and by `wgctl`.
+//! Every endpoint, called by a client that was written from the API reference alone, and by `wgctl`.
 
 use sentrazone_tests::lab::{Lab, PLANE_PORT};
 use sentrazone_tests::reference_client;

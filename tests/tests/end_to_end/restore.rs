@@ -1,4 +1,4 @@
-//! A restore under a live tunnel: the host gets the restored state, and peers that both states have
+//! A restore while a tunnel is in use: the host gets the restored state, and peers that are in both states
 //! are not disturbed.
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ impl Pings {
         Self(command.spawn().unwrap())
     }
 
-    /// Returns the number of pings and the number of answers.
+    /// Ends the ping. Returns the number of pings and the number of answers.
     fn end(self) -> (u32, u32) {
         // ping prints its statistics when interrupted (ping(8)).
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGINT).unwrap();
@@ -42,7 +42,7 @@ impl Pings {
     }
 }
 
-/// The peer's latest handshake, according to `wg`.
+/// Returns the peer's latest handshake, according to `wg`.
 fn handshake(host: &Host, key: &str) -> String {
     let dump = host.dump();
     let peer = dump.iter().find(|row| row[0] == key).unwrap();
@@ -94,7 +94,7 @@ async fn a_restore_brings_the_host_to_the_restored_state_and_leaves_the_tunnel_a
         took.as_millis()
     );
 
-    // The plane works normally afterwards: changes are delivered, also after a restart of the plane.
+    // Afterwards the plane works normally: changes are delivered, even after a restart of the plane.
     lab.plane().kill();
     lab.start_plane().await;
     let next = create_applied(&lab, &host, "next").await;

@@ -1,4 +1,4 @@
-//! Keys and tokens are found only where they belong.
+//! Keys and tokens must be stored only where they belong.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,7 +28,7 @@ async fn the_planes_files_hold_no_key_the_kernel_or_a_device_knows() {
     assert_eq!(
         secrets.len(),
         7,
-        "the host's private key, three devices' and three preshared keys"
+        "expected the host's private key, three devices' private keys and three preshared keys"
     );
     assert!(!secrets.contains("(none)"));
     assert!(lab.plane().stop().success());
@@ -54,7 +54,10 @@ async fn the_planes_files_hold_no_key_the_kernel_or_a_device_knows() {
             file.display()
         );
     }
-    assert!(files >= 3, "the database, the signing key and the log were searched");
+    assert!(
+        files >= 3,
+        "only {files} files: expected the database, the signing key and the log"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! A device connects with its configuration, and stops when its peer is disabled, deleted or expired.
+//! A device connects with its configuration, and is cut off when its peer is disabled or deleted.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::netns::run;
@@ -25,7 +25,7 @@ async fn a_device_reaches_its_server_until_it_is_disabled_or_deleted() {
 
     let enabled = admin.set_peer_enabled(&host.id, peer.id, true).await.unwrap();
     assert!(enabled.applied && enabled.enabled);
-    assert_eq!(enabled.addresses, peer.addresses, "a disabled peer keeps its addresses");
+    assert_eq!(enabled.addresses, peer.addresses, "a disabled peer lost its addresses");
     device.connect(&admin.peer_configuration(&host.id, peer.id).await.unwrap());
     assert!(device.reaches("10.8.0.1"));
 
@@ -44,7 +44,11 @@ async fn two_servers_serve_their_own_devices() {
         let device = lab.device("laptop");
         device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
         assert!(device.reaches(gateway), "{}", host.id);
-        assert_eq!(host.kernel_peers(), [peer.public_key.to_string()], "only its own peer");
+        assert_eq!(
+            host.kernel_peers(),
+            [peer.public_key.to_string()],
+            "not only its own peer"
+        );
     }
 }
 
@@ -72,7 +76,7 @@ async fn a_masquerading_server_lets_devices_out_to_the_world() {
             server.masquerade = true
         })
         .await;
-    // On a host, the package's sysctl.d file does this.
+    // On a real host, the package's sysctl.d file does this.
     host.namespace.exec(&[
         "sysctl",
         "-q",
@@ -84,11 +88,11 @@ async fn a_masquerading_server_lets_devices_out_to_the_world() {
     let (world, address) = lab.join("world");
     let device = lab.device("phone");
     device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
-    // Not over the bridge, where the device could reach it without the tunnel.
+    // An address that is not on the bridge, because the device could reach one on the bridge without the tunnel.
     world.exec(&["ip", "addr", "add", "198.51.100.1/32", "dev", "lo"]);
     host.namespace
         .exec(&["ip", "route", "add", "198.51.100.1/32", "via", &address]);
-    assert!(device.reaches("198.51.100.1"), "through the tunnel and out");
+    assert!(device.reaches("198.51.100.1"), "not reached through the tunnel");
     let rules = host.namespace.exec(&["nft", "list", "ruleset"]);
     assert!(
         rules.contains("10.8.0.0/24") && rules.contains("fd00:8::/64") && rules.contains("masquerade"),
@@ -109,13 +113,13 @@ async fn networks_behind_a_device_are_routed_to_it() {
     let peer = lab.admin().create_peer(&host.id, &new, None).await.unwrap();
     assert!(peer.applied);
     let routes = || host.namespace.exec(&["ip", "route", "show", "10.50.0.0/16"]);
-    wait::until_blocking("the route is there", routes, |routes| routes.contains("dev wg0"));
+    wait::until_blocking("the route exists", routes, |routes| routes.contains("dev wg0"));
     let device = lab.device("branch");
     device
         .namespace
         .exec(&["ip", "addr", "add", "10.50.0.1/32", "dev", "lo"]);
     device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
-    assert!(device.reaches("10.8.0.1"), "the device makes the first handshake");
+    assert!(device.reaches("10.8.0.1"), "the device's first handshake failed");
     assert!(
         host.namespace
             .succeeds(&["ping", "-n", "-c", "3", "-i", "0.2", "-w", "20", "10.50.0.1"])
@@ -181,12 +185,12 @@ async fn statuses_handshakes_transfers_and_history_tell_what_happens() {
     );
     assert!(history.iter().any(|point| point.transfer_rx > 0));
 
-    assert!(host.agent().stop().success(), "SIGTERM ends the agent cleanly");
+    assert!(host.agent().stop().success(), "SIGTERM did not end the agent cleanly");
     let online = |answer: &Result<Vec<wgctl::api::Status>, _>| !answer.as_ref().unwrap()[0].online;
     wait::until("the server is offline", || admin.statuses(), online)
         .await
         .unwrap();
-    assert!(device.reaches("10.8.0.1"), "the tunnel needs no agent");
+    assert!(device.reaches("10.8.0.1"), "the tunnel failed without the agent");
     host.start();
     crate::online(&lab, &host).await;
 }

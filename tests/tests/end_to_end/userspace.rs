@@ -1,4 +1,4 @@
-//! On a kernel without WireGuard, the agent drives a userspace one that was started by others.
+//! On a kernel without WireGuard, the agent drives a userspace implementation that others have started.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::process::Process;
@@ -40,7 +40,7 @@ async fn an_agent_that_may_drives_wireguard_go_and_says_when_it_is_missing() {
     let peer = create_applied(&lab, &host, "alice").await;
     assert!(
         host.has_peer(&peer.public_key),
-        "asked by wg, over the same control socket"
+        "wg does not show the peer over the same control socket"
     );
     let device = lab.device("alice");
     device.connect(&admin.peer_configuration(&host.id, peer.id).await.unwrap());

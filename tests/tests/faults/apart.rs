@@ -1,5 +1,5 @@
-//! Plane and agent cut off from each other: traffic needs neither, earlier decisions hold, and later
-//! ones show as pending.
+//! Plane and agent are cut off from each other: traffic continues without them, earlier decisions stay in force, and
+//! later ones are shown as pending.
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,10 @@ async fn apart_for_a_while_tunnels_live_expiry_holds_and_what_is_pending_shows()
 
         scene.lab.link_plane(false);
         let there = || scene.host.has_peer(&guest.public_key);
-        wait::until_blocking("the agent ends it by its own clock", there, |there| !there);
-        assert!(Timestamp::now() >= end, "no earlier than its expiry");
+        wait::until_blocking("the agent removes the expired peer by its own clock", there, |there| {
+            !there
+        });
+        assert!(Timestamp::now() >= end, "the peer was removed before its expiry");
         late = late.max(Timestamp::now().since(end));
 
         scene.host.agent().kill();
@@ -40,23 +42,26 @@ async fn apart_for_a_while_tunnels_live_expiry_holds_and_what_is_pending_shows()
             .await
             .unwrap();
         assert!(!told.applied && told.pending_since.is_some(), "{told:?}");
-        assert!(scene.host.has_peer(&disabled.public_key), "no agent is there to do it");
+        assert!(
+            scene.host.has_peer(&disabled.public_key),
+            "the peer was removed although no agent is running"
+        );
         let begin = Instant::now();
         scene.lab.link_plane(true);
         scene.host.start();
         let there = || scene.host.has_peer(&disabled.public_key);
-        wait::until_blocking("it takes effect", there, |there| !there);
+        wait::until_blocking("the disable takes effect", there, |there| !there);
         effective = effective.max(begin.elapsed());
         let shown = || async { scene.admin.peer(&scene.host.id, disabled.id).await.unwrap() };
-        wait::until("the plane knows", shown, |peer| {
+        wait::until("the plane shows it as applied", shown, |peer| {
             peer.applied && peer.pending_since.is_none()
         })
         .await;
     }
     let tally = scene.end();
     let figure = format!(
-        "expiry at most {} s late by the agent's own clock; a disable made meanwhile shows pending, and takes effect \
-         at most {:.1} s after the agent starts",
+        "expiry at most {} s late by the agent's own clock; a disable made meanwhile is shown as pending, and takes \
+         effect at most {:.1} s after the agent starts",
         late.as_secs(),
         effective.as_secs_f64()
     );

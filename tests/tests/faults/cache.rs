@@ -32,9 +32,13 @@ async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
         scene.agent_says("running", before);
         assert_eq!(scene.kernel(), peers, "run {run}");
         scene.host.agent().kill();
-        assert_eq!(std::fs::read(&cache).unwrap(), wrong, "nothing was written over it");
+        assert_eq!(
+            std::fs::read(&cache).unwrap(),
+            wrong,
+            "the damaged cache was overwritten"
+        );
     }
-    assert_eq!(scene.kernel(), peers, "no peer was removed");
+    assert_eq!(scene.kernel(), peers, "a peer was removed");
     scene.lab.link_plane(true);
     let late = scene.add("made-meanwhile").await.unwrap();
     scene.host.start();
@@ -42,7 +46,8 @@ async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
     assert!(scene.kernel().contains_key(&late.public_key.to_string()));
     let tally = scene.end();
     let figure = format!(
-        "0 of {} peers removed, each refused with a message; all peers are in order {:.1} s after the plane is back",
+        "0 of {} peers removed, each cache refused with a message; all peers are in order {:.1} s after the plane is \
+         back",
         peers.len(),
         back.as_secs_f64()
     );
@@ -55,7 +60,7 @@ async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// The cache, damaged in one of six ways in turn.
+/// Returns a damaged copy of the cache. The six kinds of damage take turns.
 fn mutated(whole: &[u8], run: u32, chance: &mut Chance) -> Vec<u8> {
     let mut place = || usize::try_from(chance.below(whole.len() as u64)).unwrap();
     match run % 6 {
@@ -69,7 +74,7 @@ fn mutated(whole: &[u8], run: u32, chance: &mut Chance) -> Vec<u8> {
         3 => (0..whole.len()).map(|_| u8::try_from(place() % 256).unwrap()).collect(),
         4 => vec![0; whole.len()],
         _ => {
-            // A write that was cut off: the old content follows.
+            // A write that was interrupted and is followed by other content.
             let mut torn = whole.to_vec();
             torn.truncate(place());
             torn.extend_from_slice(b"{\"peers\":{}}");

@@ -1,9 +1,9 @@
 //! The clock of a whole machine jumps, and jumps back.
 //!
-//! WireGuard sessions are timed by the time since boot. Only new handshakes carry the system's time,
+//! WireGuard measures the age of sessions in time since boot. Only new handshakes carry the system time,
 //! and a host accepts none older than the last one it accepted (TAI64N in the initiation, the
-//! protocol's protection against replay). A device whose clock was ahead and is set right gets a new
-//! session only when its clock has passed that moment. So these jumps end before the witnesses'
+//! protocol's protection against replay). A device whose clock was ahead and has been corrected gets a new
+//! session only after its clock has passed that time again. Therefore these jumps end before the witnesses'
 //! sessions are old enough to be renewed.
 
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::scene::{Scene, new_peer};
 
 const DAY: i64 = 24 * 60 * 60;
 const TEN_YEARS: i64 = 3653 * DAY;
-/// The longest time that an agent that reports each second may take on a slow machine.
+/// The longest time that an agent that reports every second may take on a slow machine.
 const SOON: Duration = Duration::from_secs(15);
 
 const JUMPS: [(&str, i64); 4] = [
@@ -56,10 +56,10 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
         scene.has(&expiring, true);
         scene.agrees().await;
         longest = longest.max(after);
-        assert!(accepted(&person).await, "the token is valid again afterwards");
-        let token = if token { "taken" } else { "refused" };
+        assert!(accepted(&person).await, "the token is not valid again afterwards");
+        let token = if token { "accepted" } else { "refused" };
         println!(
-            "clock {name}: online again {during:.1?} after it, {after:.1?} after it was set right; a token is {token}"
+            "clock {name}: online again {during:.1?} after the jump, {after:.1?} after the correction; token {token}"
         );
         told.push(format!("{name}: {token}"));
     }
@@ -87,7 +87,7 @@ async fn accepted(person: &PlaneClient) -> bool {
 }
 
 impl Scene {
-    /// A person who has logged in.
+    /// Returns a client of a person who has logged in.
     async fn person(&self) -> PlaneClient {
         let (email, password) = ("ops@example.com", "correct horse battery staple");
         let new = NewUser {
@@ -111,7 +111,7 @@ impl Scene {
             let (now, reported) = (Timestamp::now(), status.reported_at.unwrap());
             status.online && now.since(reported).as_secs() < 60 && reported.since(now).as_secs() < 60
         };
-        wait::until("it is online by the clock", || self.status(), fresh).await;
+        wait::until("the server is online by the current clock", || self.status(), fresh).await;
         begin.elapsed()
     }
 
@@ -124,8 +124,8 @@ impl Scene {
     /// Checks that neither program ended or panicked.
     fn lives(&mut self) {
         for process in [self.lab.plane(), self.host.agent()] {
-            assert!(process.ended().is_none(), "it ended");
-            assert!(!process.log().contains("panicked"), "it panicked");
+            assert!(process.ended().is_none(), "a program ended");
+            assert!(!process.log().contains("panicked"), "a program panicked");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Changes to the interface by others, with `wg` and `ip`.
+//! Changes that others make to the interface with `wg` and `ip`.
 //!
-//! Changes of single peers are made on the witnesses' own interface. Changes that disturb every
+//! Changes to single peers are made on the witnesses' own interface. Changes that disturb every
 //! tunnel of an interface until they are repaired (link, address, port, key) are made on a second host.
 
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use wgctl::api::Peer;
 use crate::alone;
 use crate::scene::Scene;
 
-/// An interface, and the peer that is changed.
+/// A host, and the peer of its interface that is changed.
 struct Ground<'a> {
     host: &'a Host,
     peer: &'a Peer,
@@ -26,7 +26,7 @@ struct Ground<'a> {
 
 type Meddle = fn(&Ground<'_>);
 
-/// Changes of peers.
+/// Changes to peers.
 const PEERS: [(&str, Meddle); 4] = [
     ("peer removed", |ground| {
         ground.wg(&["peer", &ground.peer.public_key.to_string(), "remove"])
@@ -47,7 +47,7 @@ const PEERS: [(&str, Meddle); 4] = [
     }),
 ];
 
-/// Changes of the interface.
+/// Changes to the interface.
 const INTERFACE: [(&str, Meddle); 4] = [
     ("address removed", |ground| {
         let all = ground
@@ -119,7 +119,7 @@ async fn interface_repaired(kinds: &[(&str, Meddle)]) {
     let mut scene = Scene::new().await;
     let second = scene.lab.host("new-york", &["10.9.0.0/24"]).await;
     wait::until_blocking(
-        "the second host is there",
+        "the second host has a cache",
         || second.state().join("desired.cache").exists(),
         |is| *is,
     );
@@ -147,8 +147,8 @@ async fn interface_repaired(kinds: &[(&str, Meddle)]) {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// The time until the tunnel answers. A device whose session is gone tries a new one after some 15 s
-/// (`KEEPALIVE_TIMEOUT` + `REKEY_TIMEOUT`).
+/// Waits until the tunnel answers. Returns the time it took. A device whose session has been lost starts a new one
+/// after about 15 s (`KEEPALIVE_TIMEOUT` + `REKEY_TIMEOUT`).
 fn answers_again(device: &Device) -> Duration {
     let begin = Instant::now();
     let answered = || {
@@ -180,7 +180,7 @@ impl<'a> Ground<'a> {
         self.key_file.clone()
     }
 
-    /// Makes the change, checks that it took effect, and waits for the repair. Returns the time it took.
+    /// Makes the change and waits for the repair. Returns the time it took.
     fn repaired(&self, name: &str, meddle: Meddle) -> Duration {
         let before = self.looks();
         let begin = Instant::now();
@@ -189,7 +189,7 @@ impl<'a> Ground<'a> {
         begin.elapsed()
     }
 
-    /// The state that others could change: keys, port, peers with their allowed IPs and preshared keys,
+    /// Returns the state that others can change: keys, port, peers with their allowed IPs and preshared keys,
     /// addresses, routes, and the state of the link.
     fn looks(&self) -> Vec<String> {
         let said = |words: &[&str]| {

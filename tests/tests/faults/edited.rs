@@ -40,7 +40,7 @@ async fn editing_one_peer_of_a_thousand_leaves_the_others_alone() {
     let after = scene.received();
     assert!(
         before.iter().zip(&after).all(|(before, after)| before < after),
-        "the witnesses' counters continue: {before:?} {after:?}"
+        "the witnesses' counters did not continue: {before:?} {after:?}"
     );
     let tally = scene.end();
     let figure = format!("of {peers} peers; from request to kernel and answer {}", spread(&took));
@@ -71,7 +71,7 @@ impl Scene {
         self.admin.update_peer(&self.host.id, peer.id, &patch).await
     }
 
-    /// The bytes that the host received from each witness, over the life of the kernel's peer.
+    /// Returns the number of bytes that the kernel has received from each witness since the peer was created.
     fn received(&self) -> Vec<u64> {
         let rows = self.host.dump();
         let of = |key: String| rows.iter().find(|row| row[0] == key).unwrap()[5].parse().unwrap();

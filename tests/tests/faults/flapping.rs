@@ -13,11 +13,12 @@ use wgctl::client::HistoryQuery;
 use crate::alone;
 use crate::scene::Scene;
 
-/// Seconds between reports: a server is offline after three of them, so no cut here is long enough.
+/// The number of seconds between reports. A server is shown as offline after three intervals, and no cut here is that
+/// long.
 const INTERVAL: u32 = 5;
-/// The longest cut, and the longest time between two.
+/// The longest cut, and the longest time between two cuts.
 const CUT: Duration = Duration::from_millis(1000);
-/// The permitted growth of memory, per cent.
+/// The permitted growth of memory, in per cent.
 const GROWTH: f64 = 5.0;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,9 +50,9 @@ async fn a_flapping_link_leaks_nothing_and_shows_nobody_offline() {
     assert_eq!(
         (offline, holes),
         (0, 0),
-        "cuts are far shorter than three report intervals"
+        "falsely offline or missing in the history, although cuts are far shorter than three report intervals"
     );
-    // A few flaps show no trend.
+    // A few cuts are not enough to show a trend.
     let grown = before
         .iter()
         .zip(&after)
@@ -84,15 +85,18 @@ impl Scene {
         ]
     }
 
-    /// The resources of plane and agent once they are connected, and two readings some time apart agree
-    /// on descriptors and threads.
+    /// Waits until plane and agent are connected and two successive readings agree on descriptors and threads. Returns
+    /// the resources of both.
     async fn settled(&mut self) -> [Resources; 2] {
         self.up_to_date().await;
         let mut last = self.resources();
         loop {
             let reported = self.status().await.reported_at;
             let status = || self.status();
-            wait::until("it reports again", status, |status| status.reported_at > reported).await;
+            wait::until("the agent reports again", status, |status| {
+                status.reported_at > reported
+            })
+            .await;
             let now = self.resources();
             let same = |(one, other): (&Resources, &Resources)| {
                 (one.descriptors, one.threads) == (other.descriptors, other.threads)
@@ -104,7 +108,7 @@ impl Scene {
         }
     }
 
-    /// Waits until no more descriptors and threads are in use than in `before`.
+    /// Waits until no more descriptors and threads are in use than in `before`. Returns the resources of both.
     async fn flat(&mut self, before: [Resources; 2]) -> [Resources; 2] {
         self.up_to_date().await;
         let held = || self.resources();
@@ -116,7 +120,7 @@ impl Scene {
         })
     }
 
-    /// The number of whole minutes since `begun` that are missing in history.
+    /// Returns the number of whole minutes since `begun` that are missing in the history.
     async fn holes(&self, begun: Timestamp) -> usize {
         let query = HistoryQuery {
             since: Some(begun),

@@ -1,4 +1,4 @@
-//! Frozen processes (SIGSTOP): alive and connected, but silent.
+//! Frozen processes (SIGSTOP), which are alive and connected but do not respond.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use sentrazone_tests::figures::{report, runs};
 use crate::alone;
 use crate::scene::Scene;
 
-/// The longest time that an agent may take to be ready while its plane never answers.
+/// The longest time that an agent may take to be ready while its plane does not answer.
 const READY: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]

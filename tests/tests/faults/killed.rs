@@ -13,7 +13,7 @@ use wgctl::{PeerId, ServerId};
 use crate::alone;
 use crate::scene::{Scene, new_peer};
 
-/// The number of peers that a writer keeps. It removes the oldest.
+/// The number of peers that a writer keeps. If it has more, it removes the oldest.
 const KEPT: usize = 25;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,7 @@ struct Writer {
     task: tokio::task::JoinHandle<Written>,
 }
 
-/// The answers that a writer got.
+/// The answers that a writer received.
 #[derive(Default)]
 struct Written {
     acknowledged: usize,
@@ -125,7 +125,7 @@ impl Written {
             Err(error) => self.unanswered(&error).await,
         }
         if self.there.len() > KEPT {
-            // Without an answer the peer may exist or not. The check ignores it either way.
+            // If there is no answer, the peer may or may not exist. The check ignores it in either case.
             let oldest = self.there.remove(0);
             match admin.remove_peer(server, oldest).await {
                 Ok(()) => {
@@ -142,14 +142,14 @@ impl Written {
         if error.status().is_some() {
             self.refused.push(error.to_string());
         }
-        // This only avoids busy retries while the plane starts: the test does not depend on the pause.
+        // The pause only avoids busy retries while the plane starts. The test does not depend on it.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
     fn are_recorded(&self, recorded: &BTreeSet<PeerId>) {
         let missing = self.there.iter().filter(|id| !recorded.contains(id)).count();
         let returned = self.gone.iter().filter(|id| recorded.contains(id)).count();
-        assert_eq!((missing, returned), (0, 0), "acknowledged changes that are lost");
+        assert_eq!((missing, returned), (0, 0), "acknowledged changes were lost");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Faults on a real kernel with live traffic. Programs are stopped, killed or cut off, and interfaces
-//! are changed by others; tunnels that a fault does not concern lose no ping and no session.
+//! are changed by others. Tunnels that a fault does not affect must lose no ping and no session.
 //!
-//! Each test prints a line of figures (`sentrazone_tests::figures`). Needs root and a kernel with
-//! WireGuard in a machine whose clock may be set: `make faults` for the full counts, or
+//! Each test prints a line of figures (`sentrazone_tests::figures`). The tests need root and a kernel with
+//! WireGuard, in a machine whose clock may be set. Run `make faults` for the full counts, or
 //! `SENTRAZONE_GUEST=always cargo kernel-test --test faults` for the short form.
 
 mod apart;
@@ -19,7 +19,7 @@ mod upgraded;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Runs one fault at a time, because all share the machine's load and clock.
+/// Waits until no other fault is running, because all faults share the machine's processors and clock.
 async fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await

@@ -1,6 +1,7 @@
-//! The scene of the faults: a separate plane, VPN hosts, and devices whose tunnels are the witnesses.
+//! The setting of the faults: a plane behind its own link, VPN hosts, and devices (the witnesses) whose tunnels carry
+//! traffic.
 //!
-//! Owns building it, the changes that tests make, and comparing the kernel with the record.
+//! Owns its construction, the changes that tests make, and the comparison of the kernel with the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,15 +15,15 @@ use wgctl::PrivateKey;
 use wgctl::api::{NewPeer, Peer, PeerPatch, Status};
 use wgctl::client::{Error, PlaneClient};
 
-/// The longest wait for an agent to return: its pauses between tries grow to 30 s, on a slow machine.
+/// The longest wait for an agent to return. Its pauses between attempts grow to 30 s, and the machine may be slow.
 const RETURN: Duration = Duration::from_secs(180);
 
-/// Allowed IPs by public key.
+/// The allowed IPs of peers, by public key.
 type Peers = BTreeMap<String, BTreeSet<String>>;
 
 /// A host with witnesses.
 pub(crate) struct Scene {
-    // Fields drop in this order: the host's agent before the lab's folder with its log.
+    // Fields are dropped in this order: the host's agent before the lab's directory, which contains its log.
     pub(crate) host: Host,
     pub(crate) lab: Lab,
     pub(crate) admin: PlaneClient,
@@ -37,7 +38,7 @@ pub(crate) struct Witness {
     traffic: Traffic,
 }
 
-/// A new peer with its own key, which no device uses.
+/// Returns the request for a peer with its own key, which no device uses.
 pub(crate) fn new_peer(name: &str) -> NewPeer {
     NewPeer {
         name: Some(name.parse().unwrap()),
@@ -48,12 +49,12 @@ pub(crate) fn new_peer(name: &str) -> NewPeer {
 }
 
 impl Scene {
-    /// A host with two witnesses under traffic. Its agent reports every second.
+    /// Creates a host with two witnesses that send traffic. Its agent reports every second.
     pub(crate) async fn new() -> Self {
         Self::reporting_each(1).await
     }
 
-    /// Like [`Scene::new`], with this report interval.
+    /// Like [`Scene::new`], with the given report interval.
     pub(crate) async fn reporting_each(seconds: u32) -> Self {
         let mut lab = Lab::apart().await;
         lab.report_interval = seconds;
@@ -83,14 +84,14 @@ impl Scene {
         Witness { device, peer, traffic }
     }
 
-    /// A peer of `host` and its device, with a working tunnel.
+    /// Creates a peer of `host` and its device, with a working tunnel.
     pub(crate) async fn connected(&self, host: &Host, name: &str) -> (Peer, Device) {
         let new = NewPeer {
             name: Some(name.parse().unwrap()),
             ..NewPeer::default()
         };
-        // An agent that is new to its plane first makes a stock of keys. On a slow machine that takes
-        // longer than the plane waits for it.
+        // An agent that is new to its plane first creates a stock of keys. On a slow machine that takes
+        // longer than the plane waits.
         let make = || self.admin.create_peer(&host.id, &new, None);
         let peer = wait::within(RETURN, "the agent has keys in stock", make, Result::is_ok)
             .await
@@ -103,7 +104,7 @@ impl Scene {
         device.connect(&configuration);
         assert!(
             device.reaches(&self.server_address(host).await),
-            "{name}'s tunnel works"
+            "{name}'s tunnel does not work"
         );
         (peer, device)
     }
@@ -136,7 +137,7 @@ impl Scene {
         self.sessions = Some(Sessions::watch(ends.collect()));
     }
 
-    /// Ends the witnesses' traffic and counts.
+    /// Ends the witnesses' traffic and returns the counts.
     pub(crate) fn end(&mut self) -> Tally {
         let mut tally = Tally::default();
         let mut devices = Vec::new();
@@ -153,7 +154,7 @@ impl Scene {
         self.admin.create_peer(&self.host.id, &new_peer(name), None).await
     }
 
-    /// Gives a peer networks behind it.
+    /// Sets the networks behind a peer.
     pub(crate) async fn route(&self, peer: &Peer, networks: &[&str]) -> Result<Peer, Error> {
         let patch = PeerPatch {
             server_allowed_ips: Some(networks.iter().map(|net| net.parse().unwrap()).collect()),
@@ -162,7 +163,7 @@ impl Scene {
         self.admin.update_peer(&self.host.id, peer.id, &patch).await
     }
 
-    /// The host's status.
+    /// Returns the host's status.
     pub(crate) async fn status(&self) -> Status {
         let statuses = self.admin.statuses().await.unwrap();
         statuses
@@ -190,7 +191,7 @@ impl Scene {
         begin.elapsed()
     }
 
-    /// The plane's record of the kernel's peers.
+    /// Returns the peers that the kernel should have according to the plane's record.
     pub(crate) async fn recorded(&self) -> Peers {
         let peers = self.admin.peers(&self.host.id).await.unwrap();
         let networks = |peer: &Peer| {
@@ -204,7 +205,7 @@ impl Scene {
             .collect()
     }
 
-    /// The kernel's peers, according to `wg`.
+    /// Returns the kernel's peers, according to `wg`.
     pub(crate) fn kernel(&self) -> Peers {
         let mut words = self.host.namespace.command("wg");
         let output = words
@@ -226,13 +227,12 @@ impl Scene {
         self.host.start();
     }
 
-    /// Waits until the agent logs this, after the first `from` bytes of its log. Returns the time it
-    /// took.
+    /// Waits until the agent's log contains `words` after its first `from` bytes. Returns the time it took.
     pub(crate) fn agent_says(&mut self, words: &str, from: usize) -> Duration {
         let begin = Instant::now();
         let agent = self.host.agent();
         let said = || agent.log()[from..].contains(words);
-        wait::until_blocking(&format!("the agent says {words:?}"), said, |said| *said);
+        wait::until_blocking(&format!("the agent logs {words:?}"), said, |said| *said);
         begin.elapsed()
     }
 }

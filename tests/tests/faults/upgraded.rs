@@ -1,4 +1,4 @@
-//! An upgrade: programs stopped with SIGTERM, and started again from another file.
+//! An upgrade: programs are stopped with SIGTERM and started again from another file.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,7 +22,10 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
     for run in 1..=count as usize {
         let begin = Instant::now();
         let before = scene.host.agent().log().len();
-        assert!(scene.host.agent().stop().success(), "SIGTERM ends the agent cleanly");
+        assert!(
+            scene.host.agent().stop().success(),
+            "SIGTERM did not end the agent cleanly"
+        );
         let network = format!("10.60.{run}.0/24");
         scene.route(&subject, &[&network]).await.unwrap();
         scene.host.start_from(&agents[run % 2]);
@@ -31,7 +34,10 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
         scene.up_to_date().await;
 
         let begin = Instant::now();
-        assert!(scene.lab.plane().stop().success(), "SIGTERM ends the plane cleanly");
+        assert!(
+            scene.lab.plane().stop().success(),
+            "SIGTERM did not end the plane cleanly"
+        );
         scene.lab.start_plane_from(&planes[run % 2]).await;
         plane_away.push(begin.elapsed());
         scene.up_to_date().await;
@@ -47,7 +53,7 @@ async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// A copy of the program in another file.
+/// Copies the program to another file. Returns its path.
 fn other_file(name: &str, folder: &Path) -> PathBuf {
     let other = folder.join(format!("{name}-next"));
     std::fs::copy(binary(name), &other).unwrap();

@@ -1,4 +1,4 @@
-//! The Grafana dashboard and the alert rules are valid: promtool accepts them, and they use only
+//! The Grafana dashboard and the alert rules must be valid: promtool must accept them, and they may use only
 //! metrics that exist.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ fn packaged(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The metrics that a PromQL text names.
+/// Returns the metrics that a PromQL text names.
 fn named(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let ours = words.filter(|word| word.starts_with("sentrazone_") || word.starts_with("process_"));
@@ -72,7 +72,7 @@ fn the_dashboards_queries_are_valid_and_name_only_metrics_that_there_are() {
         assert_eq!(unknown(query), Vec::<String>::new(), "{query}");
         assert!(!named(query).is_empty(), "{query}");
     }
-    // As rules, so that promtool parses each. Grafana would replace its own variables.
+    // The queries are written as rules, so that promtool parses each of them. Grafana's own variables are replaced.
     let parsed = queries.iter().enumerate().map(|(number, query)| {
         let query = query.replace("$__rate_interval", "5m").replace("$server", ".*");
         format!(

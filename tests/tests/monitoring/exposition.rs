@@ -1,4 +1,4 @@
-//! A reader of the text format 0.0.4 that is independent of the code that writes it.
+//! A reader of the Prometheus text format 0.0.4 that is independent of the code that writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,18 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// All samples of a page.
+/// Returns all samples of a page.
 pub(crate) fn samples(page: &str) -> Vec<Sample> {
     page.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
 }
 
-/// The names of the families of a page.
+/// Returns the names of the metric families of a page.
 pub(crate) fn families(page: &str) -> BTreeSet<String> {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
 }
 
-/// The sum of the samples with this name that have all these labels. `None` if there are none.
+/// Returns the sum of the samples that have this name and all these labels, or `None` if there are none.
 pub(crate) fn value(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let has = |sample: &Sample| {
         let same = |(key, value): &(&str, &str)| sample.labels.get(*key).is_some_and(|is| is == value);

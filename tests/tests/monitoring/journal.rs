@@ -1,7 +1,7 @@
-//! Log lines reach journald with their fields, in journald's own protocol.
+//! Log lines reach journald with their fields, in journald's native protocol.
 //!
-//! The plane runs in a mount namespace where the journal's socket belongs to this test, which so
-//! receives whatever journald would store.
+//! The plane runs in a mount namespace in which the journal's socket belongs to this test. The test thus
+//! receives everything that journald would store.
 
 use std::collections::BTreeMap;
 use std::os::linux::fs::MetadataExt as _;
@@ -48,7 +48,7 @@ fn under_systemd_every_line_is_a_record_with_the_requests_id_in_it() {
     assert_eq!(record["STATUS"], "201");
 
     plane.kill();
-    assert_eq!(plane.log(), "", "a line went to standard error as well");
+    assert_eq!(plane.log(), "", "a line was also written to standard error");
 }
 
 /// Starts the plane with its standard error marked as connected to the journal.
@@ -69,24 +69,24 @@ fn started(folder: &Path) -> Process {
 
 type Record = BTreeMap<String, String>;
 
-/// The next record that matches.
+/// Waits for the next record that matches.
 fn next(journal: &UnixDatagram, wanted: impl Fn(&Record) -> bool) -> Record {
     let (mut bytes, began) = (vec![0; 1 << 16], Instant::now());
     loop {
-        let length = journal.recv(&mut bytes).expect("the plane logs to the journal");
+        let length = journal.recv(&mut bytes).expect("a record from the plane");
         let record = parsed(&bytes[..length]);
         if wanted(&record) {
             return record;
         }
         assert!(
             began.elapsed() < Duration::from_secs(60),
-            "the last record that does not match: {record:?}"
+            "no record matched; the last one was {record:?}"
         );
     }
 }
 
-/// Decodes `NAME=value`, or `NAME`, the value's length (8 bytes, little endian) and the value
-/// (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
+/// Decodes a record. Each field is `NAME=value`, or `NAME` followed by the value's length (8 bytes, little endian) and
+/// the value (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 fn parsed(mut bytes: &[u8]) -> Record {
     let mut record = Record::new();
     while !bytes.is_empty() {

@@ -1,4 +1,4 @@
-//! The log level changes while the programs run.
+//! Changing the log level while the programs run.
 
 use nix::sys::signal::Signal;
 use sentrazone_tests::process::Process;
@@ -6,7 +6,7 @@ use sentrazone_tests::wait::until_blocking;
 
 use crate::rig::{Agent, Plane, write_config};
 
-/// Sends SIGHUP and waits for this answer in the log. Returns everything logged since.
+/// Sends SIGHUP and waits until the log contains `answer`. Returns everything that has been logged since the signal.
 fn reload(process: &Process, answer: &str) -> String {
     let before = process.log().len();
     process.signal(Signal::SIGHUP);
@@ -39,7 +39,7 @@ fn a_hangup_reads_the_planes_level_again() {
     assert!(!said.contains("stays at"), "{said}");
     plane.ask("GET", "/api/servers", None).json(200);
 
-    // From a level that shows the announcement, and to one.
+    // From a level that shows the announcement, and back to one.
     for (level, answer) in [
         ("warn", "changes from info to warn"),
         ("info", "changes from warn to info"),
@@ -48,7 +48,11 @@ fn a_hangup_reads_the_planes_level_again() {
         reload(&plane.process, answer);
     }
     let log = plane.process.log();
-    assert_eq!(log.matches("wgctl::program::log: ").count(), 4, "once each: {log}");
+    assert_eq!(
+        log.matches("wgctl::program::log: ").count(),
+        4,
+        "not once for each change: {log}"
+    );
 }
 
 #[test]
@@ -60,7 +64,7 @@ fn a_hangup_reads_the_agents_level_again_and_ends_nothing() {
     reload(&agent.process, "the log changes from info to debug");
     agent.configure("loud");
     let said = reload(&agent.process, "the configuration is not read again");
-    assert!(said.contains("log: \"loud\" is not a level of logging"), "{said}");
+    assert!(said.contains("log: \"loud\" is not a log level"), "{said}");
     assert!(agent.process.ended().is_none());
 }
 

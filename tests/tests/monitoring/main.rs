@@ -1,10 +1,10 @@
-//! The operator's view of the real programs: metrics, dashboard, alert rules and logs.
+//! The real programs as an operator sees them: metrics, dashboard, alert rules and logs.
 //!
 //! A plane and an agent run as separate processes on free ports. The agent drives a userspace
-//! interface that was never started: it talks with the plane as usual and changes nothing on this
+//! interface that has never been started: it communicates with the plane as usual but changes nothing on this
 //! machine, so these tests need neither root nor a kernel with WireGuard.
 
-// clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
+// clippy.toml permits these in tests, but clippy treats only functions marked `#[test]` as tests.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

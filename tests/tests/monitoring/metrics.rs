@@ -10,7 +10,7 @@ use crate::http::ask;
 use crate::promtool;
 use crate::rig::{Agent, PASSWORD, Plane};
 
-/// Both programs after some seconds of use by people, devices and an agent, with failures.
+/// Starts both programs and uses them as people and an agent do, with some failures.
 fn after_traffic() -> (Plane, Agent) {
     let plane = Plane::start("per_peer = true");
     let token = plane.add_server("los-angeles");
@@ -65,7 +65,7 @@ fn the_documented_metrics_are_those_that_are_served() {
     assert_eq!(documented(), served);
 }
 
-/// The names in the tables of the document.
+/// Returns the metric names in the tables of `docs/monitoring.md`.
 pub(crate) fn documented() -> BTreeSet<String> {
     let text = std::fs::read_to_string(promtool::root().join("docs/monitoring.md")).unwrap();
     let names = text
@@ -92,15 +92,15 @@ fn a_change_is_timed_from_its_commit_to_the_agents_confirmation() {
     assert_eq!(
         of(&plane.page(), "apply_latency_seconds_count"),
         0.0,
-        "nothing has changed since"
+        "counted although nothing has changed"
     );
-    // The agent was connected a moment ago, so the change waits for it as long as the plane allows.
+    // The agent was connected a moment ago, so the change waits for it until the plane's time limit.
     let made = plane.add_own_peer("los-angeles", "alice");
     assert_eq!(made["applied"], false);
     assert_eq!(
         of(&plane.page(), "apply_latency_seconds_count"),
         0.0,
-        "nothing is confirmed yet"
+        "counted although nothing has been confirmed yet"
     );
     let desired = poll();
     confirm(&desired);
@@ -154,7 +154,7 @@ fn logins_and_messages_of_agents_are_counted_by_what_came_of_them() {
         of_agent("desired_revision") >= 1.0 && of_agent("prekeys_made_total") >= 1.0,
         "{own}"
     );
-    // The agent's interface was never started.
+    // The agent's interface has never been started.
     assert!(
         of_agent("kernel_errors_total") >= 1.0 && of_agent("applied_revision") == 0.0,
         "{own}"
@@ -223,7 +223,7 @@ fn strange_paths_and_methods_add_no_series() {
     assert_eq!(series(&first), series(&second));
     assert!(samples(&first).len() < 500, "{}", samples(&first).len());
     let none = value(&second, "sentrazone_http_requests_total", &[("route", "none")]).unwrap();
-    assert_eq!(none, 300.0, "requests without a route are counted too");
+    assert_eq!(none, 300.0, "requests without a route were not counted");
 }
 
 #[test]

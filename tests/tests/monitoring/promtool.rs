@@ -1,4 +1,4 @@
-//! Prometheus' own checker. `tests/tools` downloads it if it is missing.
+//! promtool, the checker of Prometheus. `tests/tools` downloads it if it is missing.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ fn path() -> &'static PathBuf {
         let script = root().join("tests/tools");
         let fetched = Command::new(script).arg("--promtool").output().unwrap();
         let words = String::from_utf8_lossy(&fetched.stderr);
-        assert!(fetched.status.success(), "promtool cannot be fetched: {words}");
+        assert!(fetched.status.success(), "cannot download promtool: {words}");
         String::from_utf8(fetched.stdout).unwrap().trim().into()
     })
 }
@@ -20,7 +20,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Runs promtool in a folder of the project. It must succeed without a warning. Returns its output.
+/// Runs promtool in a directory of the project. Returns its output, including warnings. Panics if it fails.
 #[track_caller]
 pub(crate) fn run(arguments: &[&str], folder: &str, stdin: &str) -> String {
     let mut child = Command::new(path())

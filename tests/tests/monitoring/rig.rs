@@ -15,7 +15,7 @@ pub(crate) const PASSWORD: &str = "canary-password-5fJq2x";
 
 /// A plane on free ports.
 pub(crate) struct Plane {
-    // Dropped before the folder it uses.
+    // Dropped before the directory that it uses.
     pub(crate) process: Process,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
@@ -28,7 +28,7 @@ impl Plane {
         Self::start_as("info", more, Command::new)
     }
 
-    /// Starts a plane with the log level `log`. `command` makes the command for a program.
+    /// Starts a plane with the log level `log`. `command` creates the command for a program.
     pub(crate) fn start_as(log: &str, more: &str, command: impl FnOnce(PathBuf) -> Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_config(folder.path(), log, more);
@@ -91,13 +91,13 @@ impl Plane {
             .json(201)
     }
 
-    /// The page of metrics at the plane's address for them.
+    /// Returns the page of metrics from the plane's separate address for them.
     pub(crate) fn page(&self) -> String {
         page(self.metrics)
     }
 }
 
-/// (Re)writes the plane's configuration.
+/// Writes the plane's configuration, replacing an existing one.
 pub(crate) fn write_config(folder: &Path, log: &str, more: &str) {
     let text = format!(
         "listen = \"127.0.0.1:0\"\nstate_dir = \"{0}/state\"\nsocket = \"{0}/plane.sock\"\nlog = \"{log}\"\n\
@@ -109,7 +109,7 @@ pub(crate) fn write_config(folder: &Path, log: &str, more: &str) {
 
 /// An agent of a plane.
 pub(crate) struct Agent {
-    // Dropped before the folder it uses.
+    // Dropped before the directory that it uses.
     pub(crate) process: Process,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) metrics: SocketAddr,
@@ -158,7 +158,7 @@ fn page(address: SocketAddr) -> String {
     answer.body
 }
 
-/// The address on which a program listens, read from its log.
+/// Waits until the log names the address on which a program listens. Returns that address.
 fn said(process: &Process, words: &str) -> SocketAddr {
     let log = until_blocking(
         words,

@@ -1,4 +1,4 @@
-//! No secret is logged, at any level.
+//! No secret may be logged, at any level.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::http::ask;
 use crate::rig::{Agent, EMAIL, PASSWORD, Plane};
 
-/// Secrets that must not be in a log, under the names that a failure shows.
+/// Secrets that must not be in a log, each with the name that a failed check prints.
 #[derive(Default)]
 struct Canaries(Vec<(&'static str, String)>);
 
@@ -21,7 +21,7 @@ impl Canaries {
         self.0.push((name, secret.to_owned()));
     }
 
-    /// Adds a key, in the forms in which programs print bytes.
+    /// Adds a key, in all forms in which programs print bytes.
     fn add_key(&mut self, name: &'static str, base64: &str) {
         let bytes = BASE64.decode(base64.trim()).unwrap();
         assert_eq!(bytes.len(), 32, "{name}");
@@ -35,12 +35,12 @@ impl Canaries {
     fn absent_from(&self, log: &str, whose: &str) {
         for (name, secret) in &self.0 {
             let line = log.lines().find(|line| line.contains(secret.as_str()));
-            assert_eq!(line, None, "the {whose}'s log has the {name}");
+            assert_eq!(line, None, "the {whose}'s log contains the {name}");
         }
     }
 }
 
-/// Bytes as `{:?}` writes them, without the brackets.
+/// Formats bytes as `{:?}` does, without the brackets.
 fn listed(bytes: &[u8]) -> String {
     let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
     numbers.join(", ")
@@ -62,10 +62,10 @@ fn nothing_secret_is_logged_at_the_finest_level() {
     let token = plane.add_server("los-angeles");
     canaries.add("agent token", &token);
     let agent = Agent::start(&plane, &token, "trace");
-    // Checks that the level is in force: otherwise the test would prove nothing.
+    // Checks that the level is in force. Otherwise the test would prove nothing.
     for process in [&plane.process, &agent.process] {
         until_blocking(
-            "the finest lines",
+            "lines of the finest level are logged",
             || process.log(),
             |log| log.contains("DEBUG") && log.contains("INFO"),
         );
@@ -95,7 +95,7 @@ fn nothing_secret_is_logged_at_the_finest_level() {
         if let Ok(text) = std::fs::read_to_string(&file)
             && BASE64.decode(text.trim()).is_ok_and(|key| key.len() == 32)
         {
-            canaries.add_key("key in the agent's folder", &text);
+            canaries.add_key("key in the agent's directory", &text);
         }
     }
     for file in files(&plane.folder.path().join("state")) {
@@ -110,7 +110,7 @@ fn nothing_secret_is_logged_at_the_finest_level() {
     let keys = canaries.0.iter().filter(|(name, _)| name.contains("key")).count();
     assert!(
         keys >= 18,
-        "the agent's two keys and the plane's are among them: {keys}"
+        "only {keys} keys: the agent's two and the plane's must be among them"
     );
     until_blocking(
         "the agent has reported",
@@ -121,7 +121,7 @@ fn nothing_secret_is_logged_at_the_finest_level() {
     canaries.absent_from(&agent.process.log(), "agent");
 }
 
-/// Makes the other requests that carry a secret, and some that fail.
+/// Sends the other requests that carry a secret, and some that fail.
 fn all_else(plane: &Plane, client: &str, canaries: &mut Canaries) {
     let wrong = "canary-wrong-password-8Kd";
     canaries.add("wrong password", wrong);

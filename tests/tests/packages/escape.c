@@ -1,7 +1,8 @@
-/* Tries to escape from the sandbox in which it runs, and prints for each way whether it is open.
+/* Tries to escape from the sandbox in which it runs, and prints for each way out whether it is open.
  *
- * Owns the ways. It must not know which of them a sandbox should close: `sandbox.rs` does, which runs
- * it instead of a daemon under the daemon's unit. It is in C, because each way is one system call.
+ * Owns the ways out. It must not know which of them a sandbox should close: `sandbox.rs` does, which runs
+ * this program instead of a daemon under the daemon's unit. It is written in C, because each way out is a single system
+ * call.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,7 +31,7 @@ static void told(const char *way, int failed)
     fflush(stdout);
 }
 
-/* Runs a program. The exit code tells whether it could be started. */
+/* Runs a program. Returns 0 if it could be started; otherwise sets errno. */
 static int run(const char *path)
 {
     pid_t child = fork();
@@ -61,7 +62,7 @@ static int copy(const char *from, const char *to)
     return close(output);
 }
 
-/* Runs a program that it has written itself, where it may write. */
+/* Copies this program to a writable directory and runs the copy. */
 static int run_own_copy(const char *folder)
 {
     char path[4096];
@@ -79,7 +80,7 @@ static int run_own_copy(const char *folder)
     return failed;
 }
 
-/* One of the unit's own folders, by the name of systemd's variable. */
+/* Returns one of the unit's own directories, given the name of systemd's variable. */
 static const char *own(const char *variable)
 {
     const char *folder = getenv(variable);

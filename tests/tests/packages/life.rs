@@ -1,5 +1,5 @@
-//! The whole life of a fleet from its packages: installed, enrolled, used, upgraded, rebooted, moved
-//! to another machine, uninstalled.
+//! The whole life of a fleet that is installed from packages: it is enrolled, used, upgraded, rebooted, moved
+//! to another machine and uninstalled.
 
 use sentrazone_tests::counts::figure;
 use sentrazone_tests::machine::Machine;
@@ -10,8 +10,8 @@ use crate::site::{OLDER, Site, THESE, disk, manual, only, turn};
 const PLANE: u8 = 1;
 const HOST: u8 = 2;
 
-/// The manual's address of the plane, and the one used here. Plain HTTP over the cable takes the place
-/// of the network between a proxy and its agents.
+/// The plane's address in the manual, and the one used here. Plain HTTP over the cable replaces TLS between the agents
+/// and a proxy.
 const NAMES: (&str, &str) = ("https://plane.example.com", "http://10.77.0.1:8080 --allow-plaintext");
 
 /// The manual's configuration for a proxy on another machine.
@@ -36,7 +36,7 @@ const CONNECT: &str = "
 
 const VERSIONS: &str = "dpkg-query -W -f '${Version} ' 'sentrazone-*' wgctl 2>/dev/null || true";
 
-/// The only word in a command's output that looks like a token.
+/// Returns the first word in a command's output that looks like a token.
 fn token(answer: &str) -> String {
     let words = answer.split_whitespace();
     let mut long = words.filter(|word| word.len() >= 40 && !word.contains(['/', ':']));
@@ -81,11 +81,11 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     let mut plane = Site::on(&cable, PLANE, HOST, &disk);
     let mut host = Site::on(&cable, HOST, PLANE, &disk);
 
-    // Install, enroll, connect a device.
+    // Installs, enrolls, and connects a device.
     plane.types(OLDER, &only("The plane", "plane"), "");
     plane.machine.run(LISTEN);
     let [register, first_device] = &manual("A VPN host", "plane")[..] else {
-        panic!("two blocks for the plane's machine were expected")
+        panic!("expected two blocks for the plane's machine")
     };
     let token = token(&plane.types(OLDER, register, ""));
     let mut enroll = only("A VPN host", "host");
@@ -97,21 +97,21 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     );
     assert_eq!(host.machine.run("cat /proc/sys/net/ipv4/ip_forward"), "1");
     online(&mut plane.machine);
-    // Once the agent is online it fills the plane's stock of keys.
+    // The agent fills the plane's stock of keys only after it is online.
     plane.types_until_done(OLDER, first_device, "agent_offline");
     let configuration = plane.machine.run("wgctl peer config los-angeles alice-iphone");
     host.machine
         .run(&format!("cat >/root/device.conf <<'END'\n{configuration}\nEND"));
     host.machine.run(CONNECT);
 
-    // Upgrade under traffic.
+    // Upgrades both under traffic.
     ping_begins(&mut host.machine);
     plane.types(THESE, &only("Upgrade", "plane"), "");
     host.types(THESE, &only("Upgrade", "host"), "");
     online(&mut plane.machine);
     let (sent, lost) = ping_ends(&mut host.machine);
     figure("upgrade of plane and agent packages", 2, lost, &format!("{sent} pings"));
-    assert!(sent > 20 && lost == 0, "{lost} of {sent} lost");
+    assert!(sent > 20 && lost == 0, "{lost} of {sent} pings lost");
     for machine in [&mut plane.machine, &mut host.machine] {
         let versions = machine.run(VERSIONS);
         assert!(!versions.is_empty() && !versions.contains("before"), "{versions}");
@@ -123,7 +123,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
             .contains("10.77.0.1")
     );
 
-    // Reboot both.
+    // Reboots both.
     plane.machine.reboot();
     host.machine.reboot();
     host.machine
@@ -133,7 +133,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     host.machine.run(CONNECT);
     online(&mut plane.machine);
 
-    // Another machine replaces the plane's.
+    // Replaces the plane's machine with another one.
     plane.types("/root", &only("Backup", "plane"), "");
     let backup = plane.machine.run("base64 -w 0 /root/plane.backup");
     plane.machine.cut();
@@ -147,18 +147,18 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     online(&mut plane.machine);
     let (sent, lost) = ping_ends(&mut host.machine);
     figure("restore on another machine", 1, lost, &format!("{sent} pings"));
-    assert_eq!(lost, 0, "{sent} pings");
+    assert_eq!(lost, 0, "pings lost of {sent}");
     plane.machine.run("wgctl peer list los-angeles | grep alice-iphone");
 
-    // Uninstall.
+    // Uninstalls both.
     let [remove, purge] = &manual("Uninstall", "host")[..] else {
-        panic!("remove and purge were expected")
+        panic!("expected a block for remove and one for purge")
     };
     ping_begins(&mut host.machine);
     host.types(THESE, remove, "");
     let (sent, lost) = ping_ends(&mut host.machine);
     figure("removal of the agent's package", 1, lost, &format!("{sent} pings"));
-    assert_eq!(lost, 0, "{sent} pings");
+    assert_eq!(lost, 0, "pings lost of {sent}");
     host.machine
         .run("test -f /var/lib/sentrazone-agent/wireguard.key; test -f /etc/sentrazone/agent.token");
     host.types(THESE, purge, "");
@@ -168,7 +168,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     assert_eq!(host.left(), Vec::<String>::new(), "left on the host");
 
     let [remove, purge] = &manual("Uninstall", "plane")[..] else {
-        panic!("remove and purge were expected")
+        panic!("expected a block for remove and one for purge")
     };
     plane.types(THESE, remove, "");
     plane

@@ -1,7 +1,7 @@
-//! The packages built by `make deb`, on whole machines, with the commands of `docs/install.md`.
+//! The packages built by `make deb`, installed on whole machines with the commands of `docs/install.md`.
 //!
-//! `SENTRAZONE_PACKAGES` is the folder that holds them. The tests start emulated machines: run with
-//! `make deb-test`. Checked with `wg`, `ip`, `ping`, `systemctl`, `dpkg` and `find`.
+//! `SENTRAZONE_PACKAGES` is the directory that contains them. The tests start emulated machines: run them with
+//! `make deb-test`. They check with `wg`, `ip`, `ping`, `systemctl`, `dpkg` and `find`.
 
 mod life;
 mod sandbox;

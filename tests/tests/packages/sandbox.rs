@@ -6,13 +6,13 @@ use sentrazone_tests::counts::figure;
 
 use crate::site::{Site, THESE, disk, manual, only, turn};
 
-/// The ways out that the escaping program reports, each with true if it is open.
+/// Parses the output of the escaping program. Returns each way out, with true if it is open.
 fn open(answer: &str) -> BTreeMap<String, bool> {
     let ways = answer.lines().filter_map(|line| line.split_once(": "));
     ways.map(|(way, outcome)| (way.to_owned(), outcome == "open")).collect()
 }
 
-/// A script that runs the escaping program in a copy of a unit, and prints its output.
+/// Returns a script that runs the escaping program in a copy of a unit and prints its output.
 fn imitate(unit: &str) -> String {
     format!(
         "sed -e 's,^ExecStart=.*,ExecStart=/usr/bin/escape,' -e 's,^ExecPaths=[^ ]*,ExecPaths=/usr/bin/escape,' \

@@ -1,4 +1,4 @@
-//! Machines that have the packages, and a simulated user who types the manual's commands.
+//! Machines to which the packages have been copied, and a simulated user who types the manual's commands.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,14 +7,14 @@ use sentrazone_tests::machine::{Cable, Machine};
 use sentrazone_tests::manual::{Block, blocks};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// One site at a time: the tests run on two processors.
+/// The lock that allows one test at a time to use machines, because the tests run on two processors.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The directories of the older and of the current packages on a machine.
 pub(crate) const OLDER: &str = "/root/older";
 pub(crate) const THESE: &str = "/root/these";
 
-/// A script that lists a machine's files, without those that its own services change.
+/// A script that lists a machine's files, except those that its own services change.
 const FILES: &str = "
     find / -xdev \\( -path /tmp -o -path /var/tmp -o -path /root -o -path /var/log -o -path /var/cache -o -path /var/lib/apt \
         -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /etc/systemd/network \\) -prune \
@@ -66,14 +66,14 @@ impl Site {
         Self { machine, before }
     }
 
-    /// Types a block in a folder, with `input` for its questions. Returns the output.
+    /// Types a block in a directory, with `input` as standard input. Returns the output.
     pub(crate) fn types(&mut self, folder: &str, block: &Block, input: &str) -> String {
         let commands = block.commands.trim();
         self.machine
             .run(&format!("cd {folder}\n{{ {commands}\n}} <<'INPUT'\n{input}\nINPUT"))
     }
 
-    /// Types a block, and types it again as long as the output contains `not_yet`.
+    /// Types a block, and repeats it until it succeeds. Panics if it fails with output that does not contain `not_yet`.
     pub(crate) fn types_until_done(&mut self, folder: &str, block: &Block, not_yet: &str) {
         let script = format!("set -e; cd {folder}; {}; echo done", block.commands.trim());
         let done = |output: &str| output.ends_with("done") || !output.contains(not_yet);
@@ -81,7 +81,7 @@ impl Site {
         assert!(output.ends_with("done"), "{output}");
     }
 
-    /// The files that were added or removed since the machine was prepared.
+    /// Returns the files that have been added or removed since the machine was prepared.
     pub(crate) fn left(&mut self) -> Vec<String> {
         let after = self.machine.run(FILES);
         let new = after
@@ -95,7 +95,7 @@ impl Site {
     }
 }
 
-/// The blocks under a heading for a machine, in order.
+/// Returns the blocks under a heading for a machine, in order.
 pub(crate) fn manual(heading: &str, machine: &str) -> Vec<Block> {
     let of_it = |block: &Block| block.heading == heading && block.machine == machine;
     blocks().into_iter().filter(of_it).collect()

@@ -1,4 +1,4 @@
-//! Failures at the start: one clear line, a specific exit code, and no restart.
+//! Failures at startup: one clear line, a specific exit code, and no restart.
 
 use sentrazone_tests::machine::Machine;
 
@@ -12,7 +12,7 @@ fn fails(machine: &mut Machine, unit: &str) -> (String, String) {
     let state = format!("systemctl show {unit} --value -p ActiveState");
     machine.until("the unit has failed", &state, |state| state == "failed");
     let restarts = machine.run(&format!("systemctl show {unit} --value -p NRestarts"));
-    assert_eq!(restarts, "0", "{unit} is not tried again");
+    assert_eq!(restarts, "0", "systemd restarted {unit}");
     let code = machine.run(&format!("systemctl show {unit} --value -p ExecMainStatus"));
     let last = format!(
         "journalctl -u {unit} --no-pager -o cat _PID=$(systemctl show {unit} --value -p ExecMainPID) | tail -n 1"
@@ -59,7 +59,7 @@ async fn a_plane_that_cannot_start_says_why_and_is_not_tried_again() {
         "cp -p /root/plane.redb {state}/; systemctl reset-failed {unit}; systemctl start {unit}"
     ));
 
-    // Frozen: it no longer answers the service manager.
+    // A frozen plane no longer answers the service manager.
     machine.run(
         "mkdir -p /run/systemd/system/sentrazone-plane.service.d
          printf '[Service]\\nWatchdogSec=10\\n' >/run/systemd/system/sentrazone-plane.service.d/soon.conf
@@ -67,5 +67,7 @@ async fn a_plane_that_cannot_start_says_why_and_is_not_tried_again() {
          kill -STOP $(systemctl show sentrazone-plane --value -p MainPID)",
     );
     let restarts = "systemctl show sentrazone-plane --value -p NRestarts -p ActiveState | tr '\\n' ' '";
-    machine.until("a frozen plane is started again", restarts, |state| state == "1 active");
+    machine.until("the frozen plane has been restarted", restarts, |state| {
+        state == "1 active"
+    });
 }

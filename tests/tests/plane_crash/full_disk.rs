@@ -1,7 +1,7 @@
 //! The plane on a small file system that fills up.
 //!
-//! Needs root, to mount a tmpfs. Without root the test prints that it was not run, and fails if the
-//! full counts were requested.
+//! Needs root to mount a tmpfs. Without root the test prints that it was not run, or fails if
+//! `SENTRAZONE_FAULTS` is set.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -34,7 +34,7 @@ impl Small {
         mounted.is_ok_and(|status| status.success()).then_some(Self(at))
     }
 
-    /// Fills it to the last byte.
+    /// Fills the file system to the last byte.
     fn fill(&self) {
         let mut ballast = File::create(self.ballast()).unwrap();
         let mut chunk = vec![1u8; 1 << 20];
@@ -70,7 +70,7 @@ fn small(folder: &Path) -> Option<Small> {
     small
 }
 
-/// Writes from many clients until the disk is full for all.
+/// Writes from many clients, fills the disk, and waits until a write of each client has been refused.
 async fn write_until_full(plane: &Plane, server: &ServerId, small: &Small) -> Vec<Life> {
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
@@ -79,7 +79,7 @@ async fn write_until_full(plane: &Plane, server: &ServerId, small: &Small) -> Ve
         writers.spawn(async move { ledger::write(client, server, writer, &acknowledged).await });
     }
     wait::until(
-        "the writers are under way",
+        "the writers are running",
         async || acknowledged.load(Ordering::Relaxed),
         |count| *count > 100,
     )
@@ -109,7 +109,7 @@ async fn on_a_full_disk_reads_go_on_and_changes_come_back_with_the_room() {
         let server = add_server(&client, &format!("full-{round}")).await;
         let mut lives = write_until_full(&plane, &server, &small).await;
         refused += lives.iter().filter(|life| life.unsure.is_some()).count();
-        // Reads are not affected.
+        // Reads still work.
         for _ in 0..50 {
             client.peers(&server).await.unwrap();
             client.health().await.unwrap();
@@ -136,7 +136,7 @@ async fn on_a_full_disk_reads_go_on_and_changes_come_back_with_the_room() {
     }
     plane.stop();
     let figure = format!(
-        "{acknowledged} acknowledged, {refused} refused with 503, 150 reads of 150 answered meanwhile, \
+        "{acknowledged} acknowledged, {refused} refused with 503, 150 of 150 reads answered meanwhile, \
          recovered by itself within {} ms",
         recovered.as_millis()
     );

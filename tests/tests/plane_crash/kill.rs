@@ -19,7 +19,7 @@ fn rounds() -> usize {
     std::env::var("SENTRAZONE_FAULT_ROUNDS").map_or(5, |rounds| rounds.parse().expect("a number"))
 }
 
-/// Lets writers write until the plane is killed, after this many acknowledged changes.
+/// Runs the writers and kills the plane after this many acknowledged changes. Returns the changes.
 async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: usize) -> Vec<Life> {
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
@@ -28,7 +28,7 @@ async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: us
         writers.spawn(async move { ledger::write(client, server, writer, &acknowledged).await });
     }
     wait::until(
-        "enough is acknowledged",
+        "enough changes are acknowledged",
         async || acknowledged.load(Ordering::Relaxed),
         |count| *count >= acknowledgements,
     )
@@ -37,7 +37,7 @@ async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: us
     let mut lives = Vec::new();
     while let Some(ended) = writers.join_next().await {
         let (written, error) = ended.unwrap();
-        // The plane was killed, so no request was refused.
+        // The writers ended because the plane was killed, not because it refused a request.
         assert_eq!(error.status(), None, "{error}");
         lives.extend(written);
     }
@@ -53,7 +53,7 @@ async fn killed_under_32_writers_the_plane_loses_nothing_it_acknowledged() {
     let mut all: Vec<(ServerId, Vec<Life>)> = Vec::new();
     for round in 0..rounds() {
         let server = add_server(&plane.client(), &format!("round-{round}")).await;
-        // Spread over the duration of a batch, and over the growth of the database.
+        // The kills are spread over the duration of a batch and over the growth of the database.
         let mut lives = killed_after(&mut plane, &server, 1 + round * 37 % 400).await;
         starts.push(plane.start().await);
         let client = plane.client();
@@ -69,7 +69,7 @@ async fn killed_under_32_writers_the_plane_loses_nothing_it_acknowledged() {
     report(&mut starts, total, again, &plane);
 }
 
-/// Checks that later rounds lost nothing of the earlier ones.
+/// Checks that later rounds have not lost any change of the earlier ones.
 async fn verify_all(client: &PlaneClient, all: &mut [(ServerId, Vec<Life>)]) {
     let Some((first, _)) = all.first() else { return };
     let records = ledger::records_since(client, first).await;
@@ -82,7 +82,7 @@ fn report(starts: &mut [Duration], total: Count, again: usize, plane: &Plane) {
     starts.sort();
     let (median, slowest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
     let figure = format!(
-        "{} acknowledged, of {} unanswered {} whole and {} absent; {again} creations sent again, 0 made twice; \
+        "{} acknowledged, of {} unanswered {} complete and {} absent; {again} creations sent again, 0 performed twice; \
          ready after {} ms (median), {} ms (slowest), database {} KiB",
         total.acknowledged,
         total.whole + total.absent,

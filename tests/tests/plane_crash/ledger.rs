@@ -1,6 +1,6 @@
 //! A ledger of requested and acknowledged changes, compared with the plane's state.
 //!
-//! Owns the writers' work (create, disable, enable, sometimes delete, then the next peer) and the
+//! Owns the writers' work (create, disable, enable and sometimes delete one peer after another) and the
 //! comparison with peers and audit log. It must not stop or start anything.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use wgctl::api::{AuditRecord, NewPeer, Peer};
 use wgctl::client::{AuditQuery, Error, PlaneClient};
 use wgctl::{PeerId, PrivateKey, ServerId};
 
-/// A change of a peer.
+/// A change to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
     Create,
@@ -30,13 +30,13 @@ impl Act {
     }
 }
 
-/// The changes of one peer, as its writer knows them.
+/// The changes to one peer, as its writer knows them.
 #[derive(Debug)]
 pub(crate) struct Life {
     new: NewPeer,
     id: Option<PeerId>,
     acknowledged: Vec<Act>,
-    /// A change that was requested and either not answered, or answered with a failure.
+    /// A change that has been requested, but not answered or answered with an error.
     pub(crate) unsure: Option<Act>,
 }
 
@@ -59,7 +59,7 @@ impl Life {
         self.new.name.as_ref().unwrap().as_str()
     }
 
-    /// Checks that the peer has the same id in every answer.
+    /// Checks that the peer has had the same id in every answer.
     fn is_the_one(&mut self, id: PeerId) {
         let known = *self.id.get_or_insert(id);
         assert_eq!(known, id, "{}", self.name());
@@ -86,7 +86,7 @@ impl Life {
     }
 }
 
-/// Writes until a call fails. Returns the changes and the error.
+/// Makes changes until a call fails. Returns the changes and the error.
 pub(crate) async fn write(
     client: PlaneClient,
     server: ServerId,
@@ -109,7 +109,7 @@ pub(crate) async fn write(
     }
 }
 
-/// The audit log back to the registration of a server, oldest first.
+/// Returns the audit log back to the registration of a server, oldest record first.
 pub(crate) async fn records_since(client: &PlaneClient, server: &ServerId) -> Vec<AuditRecord> {
     let mut all: Vec<AuditRecord> = Vec::new();
     let registered = |record: &AuditRecord| record.action == "server_created" && record.target == server.as_str();
@@ -135,13 +135,13 @@ pub(crate) struct Count {
     pub(crate) absent: usize,
 }
 
-/// Compares a server's peers and records with the writers' changes, and settles the unsure ones.
+/// Compares a server's peers and records with the writers' changes, and determines the outcome of the unsure ones.
 pub(crate) async fn verify(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> Count {
     let records = records_since(client, server).await;
     verify_with(client, server, lives, &records).await
 }
 
-/// Like [`verify`], with records that were read before.
+/// Like [`verify`], with records that have already been read.
 pub(crate) async fn verify_with(
     client: &PlaneClient,
     server: &ServerId,
@@ -158,7 +158,10 @@ pub(crate) async fn verify_with(
     let peers = client.peers(server).await.unwrap();
     let mut found: BTreeMap<String, &Peer> = BTreeMap::new();
     for peer in &peers {
-        assert!(found.insert(peer.name.to_string(), peer).is_none(), "two of one name");
+        assert!(
+            found.insert(peer.name.to_string(), peer).is_none(),
+            "two peers with one name"
+        );
     }
     let mut count = Count::default();
     for life in lives {
@@ -176,7 +179,7 @@ pub(crate) async fn verify_with(
                 count.whole += 1;
                 life.acknowledged.push(act);
             }
-            (rest, unsure) => panic!("{}: {rest:?} where {unsure:?} may be", life.name()),
+            (rest, unsure) => panic!("{}: {rest:?}, but only {unsure:?} is possible", life.name()),
         }
         compare(life, found.remove(life.name()));
     }
@@ -185,7 +188,7 @@ pub(crate) async fn verify_with(
     count
 }
 
-/// Checks that a peer is exactly as its changes left it.
+/// Checks that a peer is exactly in the state that results from its changes.
 fn compare(life: &mut Life, found: Option<&Peer>) {
     let expected = match life.acknowledged.last() {
         None | Some(Act::Delete) => None,
@@ -199,7 +202,7 @@ fn compare(life: &mut Life, found: Option<&Peer>) {
     }
 }
 
-/// Sends every creation again. It gets the first answer again, or creates the peer if that does not
+/// Sends every creation again. The plane must repeat its first answer, or create the peer if it does not
 /// exist. Returns the number of requests.
 pub(crate) async fn create_again(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> usize {
     for life in lives.iter_mut() {

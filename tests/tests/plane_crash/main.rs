@@ -1,6 +1,6 @@
-//! The real plane, killed under many writers, and on a disk that is full.
+//! The real plane, killed under many writers, on a full disk, and with damaged databases.
 //!
-//! Needs no kernel with WireGuard: nothing here reaches a host. `SENTRAZONE_FAULT_ROUNDS` is the
+//! Needs no kernel with WireGuard, because there are no hosts. `SENTRAZONE_FAULT_ROUNDS` is the
 //! number of kills.
 
 mod full_disk;
@@ -9,7 +9,7 @@ mod ledger;
 mod plane;
 mod refusal;
 
-/// Prints a line of the table of faults. A loss has failed the test before.
+/// Prints a line of the table of faults. It says that nothing was lost, because any loss would have failed the test.
 fn say(name: &str, runs: usize, figure: &str) {
     println!("fault: {name} | runs {runs} | lost 0 | {figure}");
 }

@@ -1,4 +1,4 @@
-//! A plane of the test's own, as a process that can be killed.
+//! A plane for one test, as a process that can be killed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,7 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    /// A plane that has not been started. Its state is in `state`.
+    /// Configures a plane without starting it. Its state is in `state`.
     pub(crate) fn new(folder: &Path, state: &Path) -> Self {
         let config = format!(
             "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\nsocket = \"{}\"\n\
@@ -31,7 +31,7 @@ impl Plane {
         }
     }
 
-    /// Starts the plane. Returns the time until it was ready.
+    /// Starts the plane and waits until it is ready. Returns the time it took.
     pub(crate) async fn start(&mut self) -> Duration {
         let mut command = Command::new(binary("sentrazone-plane"));
         command.arg("--config").arg(self.folder.join("plane.toml"));
@@ -44,7 +44,7 @@ impl Plane {
         began.elapsed()
     }
 
-    /// A client that is the local admin.
+    /// Returns a client of the local admin.
     pub(crate) fn client(&self) -> PlaneClient {
         PlaneClient::new(Target::Socket(self.folder.join("plane.sock")), None).unwrap()
     }

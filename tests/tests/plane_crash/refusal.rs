@@ -1,4 +1,4 @@
-//! Databases with which the plane refuses to start: its message, and that it does not change them.
+//! Databases with which the plane refuses to start. It must print a useful message and must not change them.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ use crate::plane::Plane;
 
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 
-/// `EX_DATAERR`: a restart does not help.
+/// `EX_DATAERR` (sysexits.h), the exit code after which a restart does not help.
 const LASTING: Option<i32> = Some(65);
 
 async fn once_started(folder: &Path) {
@@ -29,14 +29,14 @@ fn start(folder: &Path) -> Output {
         .unwrap()
 }
 
-/// The only line of its output.
+/// Returns the only line of the plane's output.
 fn said(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     text
 }
 
-/// The same bytes with one bit flipped wherever `text` occurs (in unused pages as well).
+/// Returns the bytes with one bit flipped wherever `text` occurs, in unused pages as well.
 fn with_other_bits(bytes: &[u8], text: &[u8]) -> Vec<u8> {
     let mut flipped = bytes.to_vec();
     let places = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(text));
@@ -61,7 +61,11 @@ async fn a_damaged_database_is_refused_in_one_line_that_says_what_to_do() {
             text.contains("plane.redb is damaged") && text.contains("restore a backup"),
             "{text}"
         );
-        assert_eq!(std::fs::read(&path).unwrap().len(), damaged.len(), "it is left alone");
+        assert_eq!(
+            std::fs::read(&path).unwrap().len(),
+            damaged.len(),
+            "the file was changed"
+        );
     }
     std::fs::write(&path, &whole).unwrap();
     once_started(folder.path()).await;

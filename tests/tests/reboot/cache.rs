@@ -1,4 +1,4 @@
-//! A host that boots without its plane restores everything from the agent's cache.
+//! A host that boots while its plane is unreachable restores everything from the agent's cache.
 
 use sentrazone_tests::counts::figure;
 
@@ -26,7 +26,12 @@ async fn everything_is_back_after_a_reboot_and_after_a_power_cut_without_the_pla
 
     host.plane.take_away();
     host.machine.reboot();
-    everything_is_back(&mut host, "reboot while the plane is away", &before, &configuration);
+    everything_is_back(
+        &mut host,
+        "reboot while the plane is unreachable",
+        &before,
+        &configuration,
+    );
     host.plane_is_back().await;
 
     let last = host.peer("last").await;
@@ -38,7 +43,7 @@ async fn everything_is_back_after_a_reboot_and_after_a_power_cut_without_the_pla
     let back = host.peers();
     let lost = usize::from(!back.contains(&last.public_key.to_string())) + (PEERS + 1).saturating_sub(back.len());
     figure(
-        "power cut after a confirmed change, plane away",
+        "power cut after a confirmed change, plane unreachable",
         1,
         lost,
         &restored.to_string(),
@@ -77,9 +82,12 @@ async fn a_damaged_cache_is_told_and_mended_when_the_plane_is_back() {
     host.machine
         .until("the journal shows it", told, |line| line.contains("it is not used"));
     let restarts = host.machine.run("systemctl show sentrazone-agent --value -p NRestarts");
-    assert_eq!(restarts, "0", "it waits for its plane");
+    assert_eq!(
+        restarts, "0",
+        "the agent was restarted instead of waiting for its plane"
+    );
     host.plane_is_back().await;
     host.machine
-        .until("its peers are back", "wg show wg0 peers | wc -l", |count| count == "5");
+        .until("the peers are back", "wg show wg0 peers | wc -l", |count| count == "5");
     assert_eq!(host.picture(), before);
 }

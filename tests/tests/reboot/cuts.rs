@@ -1,4 +1,4 @@
-//! Power cuts while changes are being confirmed: every confirmed change is there after the boot.
+//! Power cuts while changes are being confirmed: every confirmed change must survive.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,11 +10,11 @@ use wgctl::api::Peer;
 use crate::host::Host;
 
 const WORKERS: usize = 8;
-/// The power is cut within this time of the first change, milliseconds.
+/// The range of the random time before the power is cut, in milliseconds.
 const WITHIN: u64 = 2500;
 
-/// The last confirmed state of each peer, by public key: true if enabled. `None` during a change,
-/// which may or may not have been carried out.
+/// The last confirmed state of each peer, by public key: true if enabled, `None` during a change
+/// that may or may not have been carried out.
 type Confirmed = Mutex<BTreeMap<String, Option<bool>>>;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn a_confirmed_change_outlives_a_power_cut() {
             changes += usize::from(enabled.is_some());
             let wrong = enabled.is_some_and(|enabled| enabled != there.contains(key));
             if wrong {
-                eprintln!("round {round}: {key} was confirmed with enabled = {enabled:?}, which is lost");
+                eprintln!("round {round}: {key} was confirmed with enabled = {enabled:?}, which has been lost");
             }
             lost += usize::from(wrong);
         }
@@ -47,7 +47,7 @@ async fn a_confirmed_change_outlives_a_power_cut() {
         seconds[seconds.len() / 2]
     );
     figure("power cut right after confirmations", rounds, lost, &told);
-    assert_eq!(lost, 0, "confirmed and lost");
+    assert_eq!(lost, 0, "confirmed changes were lost");
 }
 
 /// Workers create, disable and enable peers until the power is cut at a random moment.
@@ -80,7 +80,7 @@ fn note(confirmed: &Confirmed, peer: &Peer) {
     confirmed.lock().unwrap().insert(peer.public_key.to_string(), said);
 }
 
-/// Reads the outcome of the changes that were under way.
+/// Reads the outcome of the changes that were in progress at the cut.
 async fn settle(host: &Host, confirmed: &Confirmed) {
     for peer in host.plane.admin().peers(&host.id).await.unwrap() {
         note(confirmed, &peer);

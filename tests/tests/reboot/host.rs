@@ -1,4 +1,4 @@
-//! A VPN host in a machine of its own, with its plane outside, and readings of its state.
+//! A VPN host on a machine of its own, whose plane runs outside the machine, and readings of the host's state.
 
 use sentrazone_tests::installed;
 use sentrazone_tests::loopback::LoopbackPlane;
@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use wgctl::api::{NewPeer, Peer};
 use wgctl::{PrivateKey, PublicKey, ServerId, Timestamp};
 
-/// One machine at a time: the tests run on two processors.
+/// The lock that allows one machine at a time, because the tests run on two processors.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// A script that prints everything about the interface that a reboot must preserve.
@@ -22,12 +22,12 @@ const PICTURE: &str = "
     nft list ruleset
     cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding";
 
-/// The start of the agent's unit and the moment at which it was ready, microseconds since boot.
+/// A command that prints when the agent's process started and when the unit was ready, in microseconds since boot.
 const TIMES: &str = "systemctl show sentrazone-agent --value \
                      -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic";
 
-/// Connects a device in a namespace of the same machine. Its UDP socket stays in the host's namespace,
-/// so that it dials 127.0.0.1; the tunnel is its only interface.
+/// A script that connects a device in a namespace of the same machine. Its UDP socket stays in the host's namespace,
+/// so that it can reach 127.0.0.1; the tunnel is its only interface.
 pub(crate) const CONNECT: &str = "
     ip netns del device 2>/dev/null || true
     ip link del tun0 2>/dev/null || true
@@ -42,14 +42,14 @@ pub(crate) const CONNECT: &str = "
     ip -n device route add default dev tun0
     ip -n device -6 route add default dev tun0";
 
-/// Waits until no other test has a machine.
+/// Waits until no other test is using a machine.
 pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().await
 }
 
 /// A host whose agent is enrolled and running.
 pub(crate) struct Host {
-    /// Dropped before the plane and the folders it uses.
+    /// The machine. It is dropped before the plane and the directories that it uses.
     pub(crate) machine: Machine,
     pub(crate) plane: LoopbackPlane,
     pub(crate) id: ServerId,
@@ -61,14 +61,14 @@ pub(crate) struct Host {
 pub(crate) struct Restored {
     /// From the start of the agent's process until it was ready.
     pub(crate) from_agent: f64,
-    /// From the kernel's start.
+    /// From the kernel's start until the agent was ready.
     pub(crate) from_kernel: f64,
-    /// From power on, including emulation and firmware.
+    /// From power-on, including emulation and firmware.
     pub(crate) from_power: f64,
 }
 
 impl Host {
-    /// Installs and enrolls a host by the manual's steps.
+    /// Installs and enrolls a host with the steps of the manual.
     pub(crate) async fn enrolled() -> Self {
         let turn = turn().await;
         let folder = tempfile::tempdir().unwrap();
@@ -91,12 +91,12 @@ impl Host {
         }
     }
 
-    /// Creates a peer whose key the agent holds.
+    /// Creates a peer whose key the agent has created.
     pub(crate) async fn peer(&self, name: &str) -> Peer {
         self.create(name, None).await
     }
 
-    /// Creates peers that brought their own keys, 64 at a time.
+    /// Creates peers with their own keys, 64 at a time.
     pub(crate) async fn fill(&self, which: std::ops::Range<usize>) -> Vec<Peer> {
         let mut peers = Vec::new();
         let numbers: Vec<usize> = which.collect();
@@ -119,11 +119,15 @@ impl Host {
         };
         let admin = self.plane.admin();
         // The stock of prekeys may be empty for a moment.
-        let made = wait::until("a peer", || admin.create_peer(&self.id, &new, None), Result::is_ok);
+        let made = wait::until(
+            "a peer is created",
+            || admin.create_peer(&self.id, &new, None),
+            Result::is_ok,
+        );
         made.await.unwrap()
     }
 
-    /// Starts the plane again, and waits until the agent has found it and is up to date.
+    /// Starts the plane again, and waits until the agent has connected to it and is up to date.
     pub(crate) async fn plane_is_back(&mut self) {
         let since = Timestamp::now();
         self.plane.give_back().await;
@@ -137,7 +141,7 @@ impl Host {
         self.converged().await;
     }
 
-    /// Waits until the kernel has the recorded peers.
+    /// Waits until the agent is online and has applied the record.
     pub(crate) async fn converged(&self) {
         let admin = self.plane.admin();
         let current = |answer: &Result<Vec<wgctl::api::Status>, _>| {
@@ -149,7 +153,7 @@ impl Host {
             .unwrap();
     }
 
-    /// The public keys of the kernel's peers.
+    /// Returns the public keys of the kernel's peers.
     pub(crate) fn peers(&mut self) -> std::collections::BTreeSet<String> {
         self.machine
             .run("wg show wg0 peers")
@@ -162,7 +166,7 @@ impl Host {
         self.machine.run(PICTURE)
     }
 
-    /// Waits for the agent's unit after a boot. Returns the durations.
+    /// Waits until the agent's unit is active after a boot. Returns the durations.
     pub(crate) fn restored(&mut self) -> Restored {
         // If the unit has failed, this prints its journal.
         let active = "state=$(systemctl is-active sentrazone-agent); echo $state; \
@@ -185,7 +189,7 @@ impl Host {
         self.machine.run(CONNECT);
     }
 
-    /// Checks that the tunnel's other end answers.
+    /// Checks that the other end of the tunnel answers.
     pub(crate) fn device_reaches_its_server(&mut self) {
         for address in ["10.8.0.1", "fd00:8::1"] {
             self.machine
@@ -198,7 +202,7 @@ impl std::fmt::Display for Restored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:.2} s from agent start, {:.1} s from kernel start, {:.1} s from power on",
+            "{:.2} s from agent start, {:.1} s from kernel start, {:.1} s from power-on",
             self.from_agent, self.from_kernel, self.from_power
         )
     }

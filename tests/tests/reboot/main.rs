@@ -1,7 +1,7 @@
-//! A whole host with systemd: the packaged units in production form, reboots and power cuts.
+//! A whole host with systemd: the packaged units as they are installed in production, reboots and power cuts.
 //!
-//! The tests start emulated machines: run with `cargo machine-test --test reboot`, on the machine's
-//! own kernel. Checked with `wg`, `ip`, `nft`, `systemctl` and `ping`.
+//! The tests start emulated machines: run them with `cargo machine-test --test reboot`, outside an emulated host.
+//! They check with `wg`, `ip`, `nft`, `systemctl` and `ping`.
 
 mod cache;
 mod cuts;

@@ -1,4 +1,4 @@
-//! The packaged units in production form: users, capabilities, restarts, a boot.
+//! The packaged units as they are installed in production: users, capabilities, restarts and a boot.
 
 use sentrazone_tests::counts::figure;
 use sentrazone_tests::installed;
@@ -8,7 +8,7 @@ use crate::host::{CONNECT, turn};
 
 const REGISTER: &str = "wgctl server add los-angeles --endpoint 127.0.0.1:51820 --pool 10.8.0.0/24 --masquerade --json";
 
-/// Starts plane and agent in one machine, and connects a device.
+/// Starts plane and agent on one machine, and connects a device.
 fn both_with_a_tunnel(machine: &mut Machine) {
     machine.run("systemctl enable --now sentrazone-plane");
     let created: serde_json::Value = serde_json::from_str(&machine.run(REGISTER)).unwrap();
@@ -17,15 +17,17 @@ fn both_with_a_tunnel(machine: &mut Machine) {
         "sentrazone-agent enroll --plane http://127.0.0.1:8080 --token-file - <<<'{token}'
          systemctl enable --now sentrazone-agent"
     ));
-    machine.until("a peer", "wgctl peer add los-angeles device --json", |answer| {
-        answer.contains("\"applied\": true") || answer.contains("\"applied\":true")
-    });
+    machine.until(
+        "a peer is created and applied",
+        "wgctl peer add los-angeles device --json",
+        |answer| answer.contains("\"applied\": true") || answer.contains("\"applied\":true"),
+    );
     machine.run("wgctl peer config los-angeles device >/root/device.conf");
     machine.run(CONNECT);
     machine.run("ip netns exec device ping -n -q -c 2 -i 0.2 -w 20 10.8.0.1");
 }
 
-/// The bits of `CapEff` (proc(5)) of a unit's process, and its user.
+/// Returns the bits of `CapEff` (proc(5)) of a unit's process, and its user.
 fn privileges(machine: &mut Machine, unit: &str) -> (u64, String) {
     let pid = machine.run(&format!("systemctl show {unit} --value -p MainPID"));
     let bits = machine.run(&format!("sed -n 's/^CapEff:\\t//p' /proc/{pid}/status"));
@@ -33,7 +35,7 @@ fn privileges(machine: &mut Machine, unit: &str) -> (u64, String) {
     (u64::from_str_radix(&bits, 16).unwrap(), user)
 }
 
-/// Checks that the journal of plane and agent shows one change under the id of its request.
+/// Checks that the journals of plane and agent show a change under the id of the same request.
 fn the_journal_joins_both(machine: &mut Machine) {
     let newest = "journalctl -b -u sentrazone-agent -o json --no-pager \
                   | sed -n 's/.*\"REQUEST_ID\":\"\\([^\"]*\\)\".*/\\1/p' | tail -n 1";
@@ -59,7 +61,7 @@ fn a_reload_ends_nobody(machine: &mut Machine) {
         ));
         let said =
             format!("journalctl -b -u {unit} -o cat --no-pager | grep 'the log changes from info to debug' || true");
-        machine.until("it says so", &said, |line| line.contains("debug"));
+        machine.until("the journal shows the new level", &said, |line| line.contains("debug"));
         assert_eq!(machine.run(&pid), before);
         machine.run(&format!("sed -i 1d {file} && systemctl reload {unit}"));
     }
@@ -84,7 +86,7 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
     assert_eq!(
         privileges(&mut machine, "sentrazone-agent"),
         (1 << 12, "sentrazone-agent".to_owned()),
-        "CAP_NET_ADMIN alone (linux/capability.h)"
+        "expected CAP_NET_ADMIN alone (linux/capability.h)"
     );
 
     let handshakes = "wg show wg0 latest-handshakes";
@@ -100,7 +102,7 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
     for unit in units {
         machine.run(&format!("systemctl kill -s KILL {unit}"));
         let back = format!("systemctl show {unit} --value -p NRestarts -p ActiveState | tr '\\n' ' '");
-        machine.until("systemd starts it again", &back, |state| {
+        machine.until("systemd has started the unit again", &back, |state| {
             state.contains('1') && state.contains("active")
         });
     }
@@ -115,7 +117,7 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
     let (sent, lost) = sent_and_lost(&pings);
     figure("restart and kill -9 of both units", 4, lost, &format!("{sent} pings"));
     assert_eq!(lost, 0, "{pings}");
-    assert_eq!(machine.run(handshakes), before, "the session continued");
+    assert_eq!(machine.run(handshakes), before, "the session did not continue");
 
     machine.reboot();
     for unit in units {
@@ -127,7 +129,7 @@ async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boo
     machine.run(CONNECT);
     machine.run("ip netns exec device ping -n -q -c 2 -i 0.2 -w 20 10.8.0.1");
     let failed = machine.run("systemctl --failed --no-legend --plain");
-    assert_eq!(failed, "", "units that failed");
+    assert_eq!(failed, "", "units have failed");
 }
 
 /// Reads ping's summary: "30 packets transmitted, 30 received, 0% packet loss".

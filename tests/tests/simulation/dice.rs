@@ -1,6 +1,6 @@
-//! Random numbers, all from one seed.
+//! Random numbers, which all derive from one seed.
 //!
-//! Owns the streams: each user of random numbers has a stream of its own, so that the order of use
+//! Owns the streams: each user of random numbers has its own stream, so that the order of use
 //! does not matter.
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) struct Dice(fastrand::Rng);
 
 impl Dice {
-    /// The stream with this number under this seed.
+    /// Creates the stream with this number for this seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         // Two generators, so that neighbouring seeds and streams are unrelated.
         let mut mixer = fastrand::Rng::with_seed(seed);
@@ -18,7 +18,7 @@ impl Dice {
         Self(fastrand::Rng::with_seed(second.u64(..)))
     }
 
-    /// True with a probability of `of_thousand` in a thousand.
+    /// Returns true with a probability of `of_thousand` in a thousand.
     pub(crate) fn permille(&mut self, of_thousand: u32) -> bool {
         self.0.u32(0..1000) < of_thousand
     }

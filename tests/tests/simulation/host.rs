@@ -1,7 +1,7 @@
 //! A VPN host: the real agent over an interface in memory, with kills, reboots and changes by others.
 //!
 //! Owns the agent's life and the conditions that each of its writes must satisfy. It must not know
-//! the faults that the seed holds.
+//! the faults that the seed contains.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,14 +25,14 @@ use crate::network::{Link, server};
 use crate::plane::memory_folder;
 use crate::record::{Record, Version};
 
-/// Seconds between reports.
+/// The number of seconds between reports.
 pub(crate) const REPORTS: u32 = 20;
-/// The agent notices any change by others, or jump of a clock, within this time.
+/// The time within which the agent notices any change by others and any clock jump.
 const NOTICED: Duration = Duration::from_secs(32);
 /// The largest difference between an expiry and its enforcement, in seconds.
 const TICK: i64 = 2;
 
-/// A clock that follows the simulation's time, and jumps.
+/// A clock that follows the simulation's time and can jump.
 #[derive(Clone, Default)]
 pub(crate) struct Jumping {
     ahead: Arc<AtomicI64>,
@@ -43,7 +43,7 @@ impl Jumping {
         self.ahead.store(seconds_ahead, Ordering::Relaxed);
     }
 
-    /// A clock that adds its jumps to the time `passed`.
+    /// Returns a clock that adds these jumps to the time `passed`.
     pub(crate) fn clock(&self, passed: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
         let ahead = Arc::clone(&self.ahead);
         Clock::new(move || {
@@ -53,7 +53,7 @@ impl Jumping {
     }
 }
 
-/// Values shared with the code that checks every write.
+/// The values that the host shares with the code that checks every write.
 pub(crate) struct Shared {
     pub(crate) number: usize,
     record: Mutex<Record>,
@@ -76,8 +76,8 @@ impl Shared {
         self.wrong.lock().unwrap().push(format!("host {}: {what}", self.number));
     }
 
-    /// Checks a write before it is acknowledged: it adds only what is recorded, and removes only what a
-    /// record leaves out.
+    /// Checks a write before it is acknowledged. It may add only peers and networks that are recorded, and remove only
+    /// peers that are missing from a record or have expired.
     fn judge(&self, before: &Device, plan: &Plan, after: &Device) {
         let (record, now) = (self.record(), self.clock.now());
         let revision = self.revision.load(Ordering::Relaxed);
@@ -100,7 +100,7 @@ impl Shared {
             let allowed: std::collections::BTreeSet<_> = known.flat_map(|version| &version.allowed_ips).collect();
             if !there.allowed_ips.iter().all(|net| allowed.contains(net)) || versions.iter().all(Option::is_none) {
                 self.complain(format_args!(
-                    "a peer got {:?}, recorded for it is {allowed:?}",
+                    "a peer got {:?}, but the record has {allowed:?}",
                     there.allowed_ips
                 ));
             }
@@ -125,7 +125,7 @@ impl Shared {
     }
 }
 
-/// The interface, checked with every write.
+/// The interface, which is checked at every write.
 struct Watched {
     devices: Memory,
     shared: Arc<Shared>,
@@ -142,7 +142,7 @@ impl Backend for Watched {
             let mut half = plan.clone();
             half.peers.truncate(plan.peers.len() / 2);
             let _ = self.devices.apply(interface, &half);
-            // Unwinds the agent's task as if its process were gone, without printing a panic.
+            // Unwinds the agent's task as if its process had been killed, without printing a panic.
             std::panic::resume_unwind(Box::new("killed"));
         }
         let applied = self.devices.apply(interface, plan);
@@ -165,9 +165,9 @@ pub(crate) struct Host {
     tasks: JoinSet<()>,
     turns: Option<JoinHandle<()>>,
     handle: Option<Handle>,
-    /// The interface may differ from its desired state until this moment.
+    /// The time until which the interface may differ from its desired state.
     disturbed: Option<Instant>,
-    /// True if the agent did not stop in order.
+    /// True if the agent did not stop cleanly.
     pub(crate) killed: bool,
     pub(crate) clock_ever_jumped: bool,
 }
@@ -215,7 +215,7 @@ impl Host {
         self.handle.is_some()
     }
 
-    /// Returns true if the agent runs, and was not killed in the middle of a write.
+    /// Returns true if the agent is running and has not been killed in the middle of a write.
     pub(crate) fn lives(&self) -> bool {
         self.runs() && !*self.shared.doomed.lock().unwrap()
     }
@@ -224,13 +224,13 @@ impl Host {
         self.shared.clock.now()
     }
 
-    /// The time of a clock that never jumped.
+    /// Returns the time of a clock that has never jumped.
     pub(crate) fn true_time(&self) -> Timestamp {
         let ahead = self.clock.ahead.load(Ordering::Relaxed);
         Timestamp::from_unix(self.now().unix() - ahead)
     }
 
-    /// Starts the agent and waits until it is ready: the interface then matches its cache.
+    /// Starts the agent and waits until it is ready. The interface then matches the cache.
     pub(crate) async fn start(&mut self) {
         if self.runs() {
             return;
@@ -259,7 +259,7 @@ impl Host {
         }
     }
 
-    /// Stops the agent in order.
+    /// Stops the agent cleanly.
     pub(crate) async fn stop(&mut self) {
         self.tasks.shutdown().await;
         if let (Some(handle), Some(turns)) = (self.handle.take(), self.turns.take()) {
@@ -282,17 +282,18 @@ impl Host {
         *self.shared.doomed.lock().unwrap() = false;
     }
 
-    /// Makes the agent die in the middle of one of its next writes.
+    /// Plans a kill of the agent in the middle of a write, after `writes` more writes.
     pub(crate) fn doom(&self, writes: usize) {
         *self.shared.doom.lock().unwrap() = Some(writes);
     }
 
-    /// Cancels a planned death.
+    /// Cancels a planned kill.
     pub(crate) fn spare(&self) {
         *self.shared.doom.lock().unwrap() = None;
     }
 
-    /// Returns true if the agent died in a write. It is gone then, and the interface is as the write left it.
+    /// Returns true if the agent has been killed in the middle of a write. In that case, also ends the rest of the
+    /// agent. The interface stays as the write left it.
     pub(crate) async fn was_doomed(&mut self) -> bool {
         let doomed = std::mem::take(&mut *self.shared.doomed.lock().unwrap());
         if doomed {
@@ -302,7 +303,7 @@ impl Host {
         doomed
     }
 
-    /// The host boots: the kernel's state is lost.
+    /// Reboots the host. The kernel's state is lost.
     pub(crate) async fn reboot(&mut self) {
         self.kill().await;
         self.devices.delete(&Self::interface());
@@ -310,13 +311,13 @@ impl Host {
         self.disturbed = Some(Instant::now() + Duration::from_secs(1_000_000));
     }
 
-    /// Notes a disturbance of the interface or the clock that the agent has to notice.
+    /// Records a disturbance of the interface or the clock, which the agent has to notice.
     pub(crate) fn disturb(&mut self) {
         let until = Instant::now() + NOTICED;
         self.disturbed = Some(self.disturbed.map_or(until, |before| before.max(until)));
     }
 
-    /// Compares the interface with the state that the agent accepted. It may be called at any moment.
+    /// Compares the interface with the state that the agent has accepted. May be called at any time.
     pub(crate) fn inspect(&self) {
         let Some(handle) = self.handle.as_ref().filter(|_| self.lives()) else {
             return;
@@ -354,21 +355,22 @@ impl Host {
             let may_lack = unsure && there.is_none();
             if !right && !may_lack {
                 self.shared.complain(format_args!(
-                    "revision {revision} is said to be there; a peer of it is {there:?}"
+                    "revision {revision} is confirmed, but the interface has one of its peers as {there:?}"
                 ));
             }
             let over = version.expires_at.is_some_and(|end| end.unix() + TICK < now.unix());
             if over && there.is_some() && !self.clock_ever_jumped {
-                self.shared.complain("an expired peer is still there");
+                self.shared.complain("an expired peer is still on the interface");
             }
         }
         if let Some(key) = device.peers.keys().find(|key| !recorded.contains_key(key)) {
-            self.shared
-                .complain(format_args!("revision {revision}: {key} is there and not recorded"));
+            self.shared.complain(format_args!(
+                "revision {revision}: {key} is on the interface but not recorded"
+            ));
         }
     }
 
-    /// The revision that the agent last accepted.
+    /// Returns the revision that the agent last accepted.
     pub(crate) fn revision(&self) -> u64 {
         self.shared.revision.load(Ordering::Relaxed)
     }

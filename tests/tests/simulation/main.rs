@@ -1,9 +1,9 @@
-//! Plane and agents in one process and in virtual time, with random faults from a seed: the network
-//! loses, repeats, delays and cuts; both sides are killed and restarted; hosts reboot, interfaces are
-//! changed by others, clocks jump.
+//! Plane and agents in one process and in virtual time, with random faults from a seed: messages are
+//! lost, repeated, delayed and cut off; both sides are killed and restarted; hosts reboot, interfaces are
+//! changed by others, and clocks jump.
 //!
-//! The agent's loops, the fleet's rules and the store are the real ones; kernel, host and network
-//! are in memory. `SEEDS=n` runs more seeds, `SEED=n` replays one and prints its events.
+//! The agent's loops, the fleet's rules and the store are real; kernel, host and network
+//! are simulated in memory. `SEEDS=n` runs more seeds; `SEED=n` replays one seed and prints its events.
 
 mod dice;
 mod host;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use network::{FAULTS, KINDS};
 use world::{Outcome, run, run_with};
 
-/// Seeds of an ordinary `cargo test`.
+/// The number of seeds in an ordinary `cargo test`.
 const FEW: u64 = 150;
 
 fn number(name: &str) -> Option<u64> {
@@ -63,7 +63,7 @@ fn whatever_happens_everybody_agrees_in_the_end_and_nothing_forbidden_happens_on
     }
     let seeds = number("SEEDS").unwrap_or(FEW);
     let (next, sum, begun) = (AtomicU64::new(0), Mutex::new(Sum::default()), Instant::now());
-    // For most of a seed, one thread waits for another.
+    // More threads than processors, because each seed has two threads, one of which usually waits for the other.
     let threads = 4 * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -82,8 +82,8 @@ fn whatever_happens_everybody_agrees_in_the_end_and_nothing_forbidden_happens_on
     let sum = sum.into_inner().unwrap();
     let took = begun.elapsed().as_secs_f64();
     println!(
-        "{seeds} seeds in {took:.0} s ({:.0} a second), {} events: {} diverged; agreed at most {:?} after the healing; \
-         {} of {} bytes died with crashes, none was counted twice; {} seeds without such a crash lost none",
+        "{seeds} seeds in {took:.0} s ({:.0} a second), {} events: {} diverged; agreed within {:?} of the last fault; \
+         {} of {} bytes lost in crashes, none counted twice; {} seeds without such a crash lost none",
         seeds as f64 / took,
         sum.messages,
         sum.failed.len(),
@@ -114,7 +114,7 @@ fn each_kind_of_message_may_be_lost_repeated_or_late_once() {
             }
         }
     }
-    println!("each message lost, unanswered, repeated, repeated late and late once: {right}/{all} agreed");
+    println!("each kind of message lost, unanswered, repeated, repeated late or late once: {right}/{all} agreed");
     assert_eq!(right, all);
 }
 

@@ -1,7 +1,7 @@
-//! The network between agents and plane: messages are lost, repeated, delayed, or cut off.
+//! The network between agents and plane: messages are lost, repeated, delayed or cut off.
 //!
-//! Owns each message's fate and its delivery: as JSON, through the protocol's own types, to the fleet
-//! and back. It must not look at the content of messages.
+//! Owns the fate of each message and its delivery, as JSON through the protocol's own types, to the fleet
+//! and back. The fate must not depend on the content of messages.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ use crate::plane::Plane;
 /// The HTTP client's timeout.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL_GRACE: Duration = Duration::from_secs(10);
-/// The longest time that a message is under way.
+/// The longest time that a message may be in transit.
 pub(crate) const LATEST: Duration = Duration::from_secs(60);
 
 /// The kinds of message.
@@ -48,18 +48,18 @@ pub(crate) const KINDS: [Kind; 6] = [
     Kind::Health,
 ];
 
-/// Faults of one message.
+/// A fault that affects one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The message never arrives.
     RequestLost,
     /// The message is carried out, but its answer never arrives.
     AnswerLost,
-    /// The message arrives twice, the second time at once.
+    /// The message arrives twice, the second time immediately after the first.
     Repeated,
     /// The message arrives twice, the second time much later.
     RepeatedLate,
-    /// The message arrives after its sender gave up.
+    /// The message arrives after its sender has given up.
     Late,
 }
 
@@ -79,7 +79,7 @@ struct Fate {
     again: Option<Duration>,
     answer_lost: bool,
     back: Duration,
-    /// True if the sender of a lost message or answer gets an error at once, instead of a timeout.
+    /// True if the sender of a lost message or answer gets an error immediately instead of a timeout.
     reset: bool,
 }
 
@@ -92,14 +92,14 @@ struct Place {
 
 struct State {
     places: Vec<Place>,
-    /// The number of messages in a thousand that meet each kind of fault. 0 for a network that works.
+    /// The number of messages in a thousand that are affected by each kind of fault. 0 means that the network works.
     trouble: u32,
-    /// A fault for the next message of a kind.
+    /// The fault planned for the next message of a kind.
     script: Option<(Kind, Fault)>,
     trace: Vec<String>,
 }
 
-/// Called for each message as it leaves a host.
+/// A callback for each message that leaves a host.
 pub(crate) type Eye = Box<dyn Fn(usize, Kind) + Send + Sync>;
 
 /// The network, shared by all links.
@@ -135,7 +135,7 @@ impl Network {
         *self.eye.lock().unwrap() = Some(eye);
     }
 
-    /// Adds a host, whose agent has this token.
+    /// Adds a host whose agent has this token.
     pub(crate) fn join(self: &Arc<Self>, seed: u64, token: String) -> Link {
         let mut state = self.state.lock().unwrap();
         let host = state.places.len();
@@ -153,7 +153,7 @@ impl Network {
         }
     }
 
-    /// Ends all faults, except for messages that are already under way.
+    /// Ends all faults, except those of messages that are already in transit.
     pub(crate) fn heal(&self) {
         let mut state = self.state.lock().unwrap();
         state.trouble = 0;
@@ -164,12 +164,12 @@ impl Network {
         self.state.lock().unwrap().places[host].cut = cut;
     }
 
-    /// Sets a fault for the next message of this kind.
+    /// Plans a fault for the next message of this kind.
     pub(crate) fn script(&self, kind: Kind, fault: Fault) {
         self.state.lock().unwrap().script = Some((kind, fault));
     }
 
-    /// Returns true if that fault has happened.
+    /// Returns true if the planned fault has happened.
     pub(crate) fn script_is_over(&self) -> bool {
         self.state.lock().unwrap().script.is_none()
     }
@@ -188,12 +188,12 @@ impl Network {
         self.state.lock().unwrap().trace.clone()
     }
 
-    /// The time since the plane last accepted a report of this host.
+    /// Returns the time since the plane last accepted a report of this host.
     pub(crate) fn reported(&self, host: usize) -> Option<Duration> {
         self.reported.lock().unwrap()[host].map(|at| at.elapsed())
     }
 
-    /// Forgets the times of reports: the plane may have lost them, or its clock has changed.
+    /// Clears the times of the reports, because the plane may have lost them or its clock has changed.
     pub(crate) fn forget_reports(&self) {
         self.reported.lock().unwrap().fill(None);
     }
@@ -232,14 +232,14 @@ impl Network {
         self.state.lock().unwrap().places[host].cut
     }
 
-    /// Delivers a message after its delay, and the answer if the sender still waits.
+    /// Delivers a message after its delay, and then the answer if the sender is still waiting.
     async fn deliver(self: Arc<Self>, message: Message, delay: Duration, back: Option<(Duration, Waiter)>) {
         sleep(delay).await;
         let answer = match self.is_cut(message.host) {
             true => None,
             false => match self.carry_out(&message).await {
                 Some(answer) => Some(answer),
-                // No plane listens: the sender gets an error at once.
+                // No plane is listening, so the sender gets an error immediately.
                 None => return,
             },
         };
@@ -247,7 +247,7 @@ impl Network {
         sleep(delay).await;
         match answer.filter(|_| !self.is_cut(message.host)) {
             Some(answer) => drop(waiter.send(answer)),
-            // No answer: the sender's timeout ends the wait.
+            // There is no answer, so the sender waits until its timeout.
             None => {
                 sleep(LATEST).await;
                 drop(waiter);
@@ -302,7 +302,7 @@ fn is_nothing_new(answer: &str) -> bool {
     desired.change == Change::Unchanged && desired.requests.is_empty() && desired.prekeys_wanted == 0
 }
 
-/// The part of a message that is the same in every run of a seed.
+/// Returns the part of a message that is the same in every run of a seed.
 fn brief(message: &Message) -> String {
     match message.kind {
         Kind::Report => {
@@ -330,7 +330,7 @@ async fn receive(fleet: &Fleet, kind: Kind, token: &str, body: &str) -> Answer {
         Kind::Hello => json(fleet.hello(&caller, &server, parse(body)).await),
         Kind::Desired => {
             let query = DesiredQuery { wait: 0, ..parse(body) };
-            fleet.took_token(&caller, &server).await;
+            fleet.note_token_used(&caller, &server).await;
             json(fleet.desired(&caller, &server, query).await)
         }
         Kind::Applied => json(fleet.applied(&caller, &server, parse(body)).await),
@@ -401,7 +401,7 @@ impl Link {
             wait,
         };
         let (waiter, answer) = oneshot::channel();
-        // The sender may die; a message that is under way still arrives.
+        // Spawned, because a message in transit still arrives if its sender is killed.
         if let Some(delay) = fate.again {
             tokio::spawn(Arc::clone(&self.network).deliver(message.clone(), delay, None));
         }
@@ -469,7 +469,7 @@ impl Conversation for Link {
     }
 }
 
-/// The server of the host with this number.
+/// Returns the id of the server that belongs to the host with this number.
 pub(crate) fn server(host: usize) -> ServerId {
     format!("server-{host}").parse().unwrap()
 }

@@ -1,6 +1,6 @@
-//! Actions of people: clients and servers are created, changed and removed, and traffic flows.
+//! The actions of people: clients are created, changed and removed, servers are changed, and traffic is sent.
 //!
-//! Owns the choice of actions. Their effects are checked elsewhere.
+//! Owns the choice of actions. Other modules check their effects.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::record;
 use crate::world::{World, admin};
 
 impl World {
-    /// Does one action on a server, if the plane runs.
+    /// Performs one action on a server if the plane is running.
     pub(crate) fn act(&mut self, number: usize) {
         let id = server(number);
         let read = self
@@ -34,7 +34,7 @@ impl World {
         self.network.trace(format_args!("{number}: {done}"));
     }
 
-    /// Requests a change. A refusal counts as an answer.
+    /// Requests a change. Returns its outcome as text for the trace.
     fn change<F>(&self, what: &str, change: impl FnOnce(Fleet) -> F + Send + 'static) -> String
     where
         F: Future<Output = Result<(), Refusal>>,
@@ -71,7 +71,7 @@ impl World {
         })
     }
 
-    /// A moment within ten minutes, by the people's clock.
+    /// Returns a time within about ten minutes by the people's clock.
     fn soon(&mut self) -> Timestamp {
         let now = self.hosts[0].true_time();
         now.after(Duration::from_secs(5) + self.dice.milliseconds(0..600_000))
@@ -159,7 +159,7 @@ impl World {
         let host = &self.hosts[number];
         let Some(device) = host.device() else { return };
         let record = host.shared.record();
-        // Sorted by address, which the seed determines. Keys and client ids are random.
+        // Sorted by address, because the seed determines the addresses; keys and client ids are random.
         let mut peers: Vec<_> = device
             .peers
             .iter()

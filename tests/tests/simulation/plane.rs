@@ -1,6 +1,6 @@
 //! The plane of a simulation: the real fleet over the real store, on a separate thread.
 //!
-//! Owns opening, stopping and killing it. A question blocks the simulation until it is answered, so
+//! Owns starting, stopping and killing the plane. A request blocks the simulation until it is answered, so
 //! that no time passes meanwhile and nothing else happens: the same seed gives the same run. The
 //! plane's own timers follow the simulation's time.
 
@@ -18,12 +18,12 @@ use wgctl::Clock;
 
 use crate::host::Jumping;
 
-/// The number of prekeys to hold for each server. It is small, so that they run out.
+/// The number of prekeys to keep in stock for each server. It is small, so that they run out.
 const STOCK: u32 = 4;
 
 type Job = Box<dyn FnOnce(&Runtime, &mut Life) + Send>;
 
-/// The plane, running or not.
+/// The plane, which may or may not be running.
 pub(crate) struct Plane {
     jobs: Option<Sender<(Duration, Job)>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -32,7 +32,7 @@ pub(crate) struct Plane {
     ends: AtomicU64,
 }
 
-/// One run of the plane, from its start to its end.
+/// The files and the fleet of the plane across its restarts.
 struct Life {
     folder: tempfile::TempDir,
     clock: Clock,
@@ -48,7 +48,7 @@ impl Life {
     fn open(&mut self) {
         let store = Store::open(&self.file(), 4 << 20).unwrap();
         let settings = Settings {
-            // No agent can confirm while the simulation's time stands still.
+            // No agent can confirm anything during a request, because the simulation's time stands still.
             apply_timeout: Duration::ZERO,
             prekey_stock: STOCK,
             clock: self.clock.clone(),
@@ -59,7 +59,7 @@ impl Life {
 }
 
 impl Plane {
-    /// Starts a plane with an empty database, and this clock.
+    /// Starts a plane with an empty database and this clock.
     pub(crate) fn new(clock: &Jumping) -> Self {
         let (jobs, queue) = channel::<(Duration, Job)>();
         let passed = Arc::new(AtomicU64::new(0));
@@ -97,7 +97,7 @@ impl Plane {
         }
     }
 
-    /// The number of times that the plane ended. A connection does not outlive its plane.
+    /// Returns the number of times that the plane has ended. Each end also ends all connections.
     pub(crate) fn ends(&self) -> u64 {
         self.ends.load(Ordering::Relaxed)
     }
@@ -113,7 +113,7 @@ impl Plane {
         answer.recv().unwrap()
     }
 
-    /// The fleet's answer. `None` when the plane does not run.
+    /// Asks the fleet. Returns its answer, or `None` if the plane is not running.
     pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Fleet) -> F + Send + 'static) -> Option<T>
     where
         T: Send + 'static,
@@ -122,20 +122,20 @@ impl Plane {
         self.run(move |runtime, life| life.fleet.clone().map(|fleet| runtime.block_on(question(fleet))))
     }
 
-    /// Stops the plane in order: everything is on disk.
+    /// Stops the plane cleanly, with all data on disk.
     pub(crate) fn stop(&self) {
         self.ends.fetch_add(1, Ordering::Relaxed);
         self.run(|_, life| life.fleet = None);
     }
 
-    /// Kills the plane: anything not yet written to the file is lost.
+    /// Kills the plane. Data that has not yet been written to the file is lost.
     pub(crate) fn kill(&self) {
         self.ends.fetch_add(1, Ordering::Relaxed);
         self.run(|_, life| {
             let before = life.file();
             life.lives += 1;
             std::fs::copy(&before, life.file()).unwrap();
-            // Dropped in order, but its file is never opened again.
+            // The fleet is dropped cleanly, but its file is never opened again.
             life.fleet = None;
             std::fs::remove_file(before).unwrap();
         });
@@ -160,7 +160,7 @@ impl Drop for Plane {
     }
 }
 
-/// A folder in memory, where possible. It is removed with the simulation.
+/// Creates a temporary directory, in memory if possible. It is removed when dropped.
 pub(crate) fn memory_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }

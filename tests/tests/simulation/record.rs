@@ -1,6 +1,6 @@
 //! The plane's committed state at every revision.
 //!
-//! Owns the history with which hosts are compared. It must not know the agent.
+//! Owns the history against which hosts are checked. It must not know the agent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub(crate) struct Version {
     pub(crate) preshared_key: bool,
 }
 
-/// The enabled clients of one revision.
+/// The enabled clients at one revision.
 pub(crate) type Peers = BTreeMap<PublicKey, Version>;
 
 /// One server's history.
@@ -34,12 +34,12 @@ impl Record {
         self.revisions.insert(revision, enabled.map(version).collect());
     }
 
-    /// The record at this revision.
+    /// Returns the record at this revision.
     pub(crate) fn at(&self, revision: u64) -> Option<&Peers> {
         self.revisions.range(..=revision).next_back().map(|(_, peers)| peers)
     }
 
-    /// The records at this revision and later.
+    /// Returns the records at this revision and later.
     pub(crate) fn since(&self, revision: u64) -> impl Iterator<Item = &Peers> {
         let from = self.revisions.range(..=revision).next_back().map_or(0, |(at, _)| *at);
         self.revisions.range(from..).map(|(_, peers)| peers)
@@ -58,7 +58,7 @@ fn version(client: &Peer) -> (PublicKey, Version) {
     (client.public_key, version)
 }
 
-/// The server's current revision and clients.
+/// Returns the server's current revision and clients.
 pub(crate) async fn read(fleet: &Fleet, server: &ServerId) -> (u64, Vec<Peer>) {
     let revision = fleet.server(server).unwrap().desired_revision;
     let page = fleet.peers(server, PeersQuery::default()).await.unwrap();

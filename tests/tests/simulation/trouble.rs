@@ -1,6 +1,6 @@
-//! Faults: kills, cuts, changes by others, clocks that jump.
+//! Faults: kills, cuts, changes by others, and clocks that jump.
 //!
-//! Owns the choice of faults, and notes in the ledgers which bytes they may lose.
+//! Owns the choice of faults, and records in the ledgers how many bytes they may lose.
 
 use sentrazone_plane::fleet::Fleet;
 use wgctl::PrivateKey;
@@ -10,11 +10,11 @@ use wgctl::device::{Backend as _, Plan};
 use crate::host::Host;
 use crate::world::World;
 
-/// A day, and ten years, in seconds.
+/// The offsets to which a clock can jump, in seconds: a day back or ahead, ten years ahead, or none.
 const JUMPS: [i64; 5] = [-86_400, 86_400, 315_360_000, 0, 0];
 
 impl World {
-    /// One step of a seed.
+    /// Performs one step of a seed.
     pub(crate) async fn step(&mut self) {
         let number = self.dice.below(self.hosts.len());
         self.revive(number).await;
@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    /// Handles an agent that was killed in a write. An agent that is not running may be started.
+    /// Handles an agent that has been killed in a write. May start an agent or a plane that is not running.
     async fn revive(&mut self, number: usize) {
         if self.hosts[number].was_doomed().await {
             self.ledgers.lock().unwrap()[number].lose();
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    /// Starts the agent. Bytes of peers that the dead agent was removing are lost.
+    /// Starts the agent. If it was killed, the bytes of peers that it was removing may be lost.
     pub(crate) async fn start_agent(&mut self, number: usize) {
         if !self.hosts[number].runs() && self.hosts[number].killed {
             self.ledgers.lock().unwrap()[number].lose();
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// Changes the interface by hand.
+    /// Changes the interface as others would, without the agent.
     fn meddle(&mut self, number: usize) {
         let (what, nth) = (self.dice.below(5), self.dice.below(100));
         let host = &mut self.hosts[number];

@@ -1,7 +1,7 @@
-//! One seed: a plane, a few hosts, and the events of their life.
+//! The run of one seed: a plane, a few hosts, and the events of their life.
 //!
 //! Owns the run from the first server to the last check. `people` owns the actions of people, and
-//! `trouble` the faults.
+//! `trouble` owns the faults.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,15 +20,15 @@ use crate::record;
 /// The time within which plane and hosts must agree once everything works again.
 const AGREED: Duration = Duration::from_secs(240);
 
-/// The accounting of the bytes that went through a host.
+/// The account of the bytes that have passed through a host.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Ledger {
-    /// Bytes received, by client, including deleted clients.
+    /// The number of bytes received, by client, including deleted clients.
     pub(crate) told: BTreeMap<PeerId, u64>,
-    /// A lower bound of the bytes that the agent had on disk.
+    /// A lower bound on the number of bytes that the agent has stored on disk.
     saved: u64,
     next_saved: u64,
-    /// Bytes that may be lost by design: in a crash between two dumps, or when the plane is killed
+    /// The number of bytes that may be lost by design: in a crash between two dumps, or if the plane is killed
     /// between two of its writes.
     pub(crate) lost: u64,
 }
@@ -43,14 +43,14 @@ impl Ledger {
         self.lost += self.total() - self.saved;
     }
 
-    /// Notes the end of a dump of the interface. Bytes counted up to the dump before it are on disk.
+    /// Records the end of a dump of the interface. The bytes counted up to the previous dump are on disk.
     fn looked(&mut self) {
         let total = self.total();
         self.saved = std::mem::replace(&mut self.next_saved, total);
     }
 }
 
-/// The kinds of fault in a seed.
+/// The kinds of fault that occur in a seed.
 #[derive(Debug)]
 pub(crate) struct Weather {
     pub(crate) agents_die: bool,
@@ -64,9 +64,10 @@ pub(crate) struct Weather {
 pub(crate) struct Outcome {
     pub(crate) wrong: Vec<String>,
     pub(crate) trace: Vec<String>,
-    /// The time from the end of the faults until all agreed.
+    /// The time from the end of the faults until plane and hosts agreed.
     pub(crate) agreed_after: Duration,
-    /// Bytes that went through the hosts, and how many of them crashes lost, at most and in fact.
+    /// The number of bytes that passed through the hosts, the number that crashes may have lost, and the number that
+    /// was lost.
     pub(crate) bytes: u64,
     pub(crate) may_be_lost: u64,
     pub(crate) lost: u64,
@@ -83,9 +84,9 @@ pub(crate) struct World {
     pub(crate) ledgers: Arc<Mutex<Vec<Ledger>>>,
     pub(crate) dice: Dice,
     pub(crate) weather: Weather,
-    /// The number of names given so far.
+    /// The number of names that have been used so far.
     pub(crate) names: usize,
-    /// The plane's count of each host's bytes before it was stopped.
+    /// The plane's count of each host's bytes before the plane was last stopped.
     pub(crate) counted: Vec<u64>,
     wrong: Arc<Mutex<Vec<String>>>,
 }
@@ -94,7 +95,7 @@ pub(crate) fn admin() -> Caller {
     Caller::standing(Actor::Local("root".to_owned()), None)
 }
 
-/// Runs a seed from beginning to end.
+/// Runs one seed from beginning to end.
 pub(crate) fn run(seed: u64) -> Outcome {
     runtime().block_on(async {
         let mut dice = Dice::new(seed, 0);
@@ -118,7 +119,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     })
 }
 
-/// Runs one host with a single fault of one message.
+/// Runs one host with a single fault that affects one message.
 pub(crate) fn run_with(kind: Kind, fault: Fault) -> Outcome {
     runtime().block_on(async {
         let weather = Weather {
@@ -131,7 +132,7 @@ pub(crate) fn run_with(kind: Kind, fault: Fault) -> Outcome {
         sleep(Duration::from_secs(5)).await;
         world.network.script(kind, fault);
         for _ in 0..4 {
-            // The stock of prekeys runs down, and is filled again.
+            // The stock of prekeys runs out and is refilled.
             world.create(0);
             world.note(0);
             world.network.tell();
@@ -157,7 +158,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 impl World {
-    /// A world with this many hosts, each with its server and its agent.
+    /// Creates a world with this many hosts, each with its server and its agent.
     pub(crate) async fn new(seed: u64, hosts: usize, trouble: u32, weather: Weather) -> Self {
         let plane_clock = Jumping::default();
         let plane = Arc::new(Plane::new(&plane_clock));
@@ -200,8 +201,8 @@ impl World {
         created.unwrap().unwrap().agent_token
     }
 
-    /// Notes which bytes are on disk. Each report takes a dump and then pings the plane, so a ping
-    /// shows that a dump is over.
+    /// Watches the messages to learn which bytes are on disk. For each report, the agent takes a dump and then pings
+    /// the plane, so a ping shows that a dump has ended.
     fn look_on(&self) {
         let ledgers = Arc::clone(&self.ledgers);
         self.network.watch(Box::new(move |host, kind| {
@@ -211,7 +212,7 @@ impl World {
         }));
     }
 
-    /// Notes the current record.
+    /// Stores the server's current record in its host's history.
     pub(crate) fn note(&self, number: usize) {
         let id = server(number);
         let read = self
@@ -222,7 +223,7 @@ impl World {
         }
     }
 
-    /// Checks the conditions that hold at every moment.
+    /// Checks the conditions that must hold at all times.
     pub(crate) fn check(&self) {
         for host in &self.hosts {
             host.inspect();
@@ -232,14 +233,14 @@ impl World {
             let number = host.shared.number;
             if status.applied_revision.unwrap_or(0) > host.revision() && host.lives() {
                 host.shared.complain(format_args!(
-                    "the plane shows revision {:?} as applied, the host has {}",
+                    "the plane shows revision {:?} as applied, but the host has {}",
                     status.applied_revision,
                     host.revision()
                 ));
             }
             let heard = self.network.reported(number);
             if !status.online && heard.is_some_and(|ago| ago < Duration::from_secs(u64::from(2 * REPORTS))) {
-                host.shared.complain("it reports, and is shown as offline");
+                host.shared.complain("the host reports, but is shown as offline");
             }
             if status.transfer_rx > self.ledgers.lock().unwrap()[number].total() {
                 host.shared.complain("bytes were counted twice");
@@ -247,7 +248,7 @@ impl World {
         }
     }
 
-    /// Ends the faults. All must agree, and continue to agree.
+    /// Ends the faults. Plane and hosts must then agree and continue to agree.
     pub(crate) async fn end(mut self) -> Outcome {
         self.network.heal();
         self.plane_clock.jump_to(0);
@@ -264,9 +265,9 @@ impl World {
             self.start_agent(number).await;
         }
         let healed = Instant::now();
-        self.agree("after the healing").await;
+        self.agree("after the last fault").await;
         let agreed_after = healed.elapsed();
-        // Messages that are still under way arrive, and must not matter.
+        // Messages that are still in transit arrive, and must change nothing.
         sleep(LATEST * 3).await;
         self.agree("after the last late message").await;
         let mut outcome = self.settle();
@@ -297,7 +298,7 @@ impl World {
         }
     }
 
-    /// The first difference between the record, the interface and the plane's view, if any.
+    /// Returns the first difference between the record, the interface and the plane's view, if any.
     fn apart(&self, host: &Host) -> Option<String> {
         let id = host.server();
         let (server, clients, status) = self.plane.ask(move |fleet| async move {
@@ -319,7 +320,7 @@ impl World {
         let should: BTreeMap<_, _> = wanted.iter().map(|(key, peer)| (key, &peer.allowed_ips)).collect();
         let number = host.shared.number;
         if there != should || device.listen_port != server.listen_port {
-            return Some(format!("host {number}: there is {there:?}, recorded is {should:?}"));
+            return Some(format!("host {number} has {there:?}, but the record has {should:?}"));
         }
         if server.applied_revision != Some(server.desired_revision) || server.failed.is_some() {
             return Some(format!(

@@ -1,8 +1,7 @@
-//! The audit log as the API shows it: records with what changed, signed checkpoints, and the outcome of
-//! a verification.
+//! The audit log in the API: records with their changes, signed checkpoints, and the outcome of a verification.
 //!
-//! Owns the bodies of `/api/audit` and the lines of the export. It must not compute a hash or check a
-//! signature: that is `crate::audit`'s.
+//! Owns the bodies of `/api/audit` and the lines of the export. It must not compute a hash or verify a
+//! signature: that belongs to `crate::audit`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,78 +18,78 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AuditRecord {
-    /// Counts up by one from 1.
+    /// The number of the record, which starts at 1 and increases by one.
     pub id: u64,
-    /// An email, `agent:<server>`, `token:<name>` or `local:<user>`.
+    /// The actor: an email address, `agent:<server>`, `token:<name>` or `local:<user>`.
     pub actor: String,
     /// The action: `wg_client_created`, `login_failed`, …
     pub action: String,
-    /// On what: `los-angeles/alice-iphone`, a server, a user.
+    /// The target: `los-angeles/alice-iphone`, a server, a user.
     pub target: String,
-    /// The caller's address; empty where there is none (the local socket).
+    /// The caller's IP address; empty if there is none (the local socket).
     pub ip: String,
-    /// When.
+    /// The time of the action.
     pub created_at: Timestamp,
-    /// Details that action and target do not give.
+    /// Details that are not part of the other fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// The request that did it, as its answer's `X-Request-Id` says.
+    /// The id of the request that caused the record, as in the `X-Request-Id` of its response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Uuid>,
     /// The changes, field by field; never a secret.
     #[serde(default, skip_serializing_if = "Changes::is_empty")]
     pub changes: Changes,
-    /// SHA-256 over the record before this one and this one (`docs/audit.md` says how).
+    /// The SHA-256 hash over the previous record's hash and this record (see `docs/audit.md`).
     #[serde(default)]
     pub hash: Hash,
 }
 
-/// The change of a field. A thing that was made has no `before`, one that was removed no `after`.
-/// Null is a value: "none".
+/// The change of a field. A field of a new object has no `before`, and a field of a removed object has no
+/// `after`. Null is a value that means "none".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FieldChange {
-    /// The value before.
+    /// The previous value.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub before: Option<Value>,
-    /// The value after.
+    /// The new value.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub after: Option<Value>,
 }
 
-/// The fields that changed, by name; never a secret.
+/// The changed fields, by name; never a secret.
 pub type Changes = BTreeMap<String, FieldChange>;
 
-/// The plane's word that the log was so at this record.
+/// The plane's signed statement of the log's state at one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Checkpoint {
-    /// The record.
+    /// The number of the record.
     pub id: u64,
-    /// Its hash.
+    /// The hash of the record.
     pub hash: Hash,
-    /// When this was signed.
+    /// The time of the signature.
     pub created_at: Timestamp,
-    /// The key of the signature.
+    /// The key that verifies the signature.
     pub public_key: AuditKey,
     /// The signature.
     pub signature: Signature,
 }
 
-/// The plane's word for what was removed because it was too old: the chain begins after it.
+/// The plane's signed statement about records that were removed because of their age. The chain begins after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Pruned {
     /// The last record that was removed.
     pub id: u64,
-    /// Its hash.
+    /// The hash of that record.
     pub hash: Hash,
-    /// The number of records that were ever removed.
+    /// The number of records that have been removed since the log began.
     pub count: u64,
-    /// When this was signed.
+    /// The time of the signature.
     pub created_at: Timestamp,
-    /// The key of the signature.
+    /// The key that verifies the signature.
     pub public_key: AuditKey,
     /// The signature.
     pub signature: Signature,
@@ -100,21 +99,21 @@ pub struct Pruned {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AuditLine {
-    /// The stub of the records that were removed before all that follow.
+    /// The statement about the records that were removed before all following lines.
     Pruned(Pruned),
     /// A record.
     Record(AuditRecord),
-    /// The word for all before it.
+    /// A checkpoint, which covers all records before it.
     Checkpoint(Checkpoint),
 }
 
-/// A fault of a log, and its place.
+/// A fault in a log and its position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Fault {
     /// The first record that is not as it was written.
     pub id: u64,
-    /// The evidence.
+    /// A description of the evidence.
     pub reason: String,
 }
 
@@ -128,23 +127,23 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Verification {
-    /// True if all is as it was written.
+    /// True if the log is as it was written.
     pub ok: bool,
     /// The number of records that were read.
     pub records: u64,
-    /// The first record there is; null where there is none.
+    /// The first record of the log; null if there is none.
     pub first: Option<u64>,
-    /// The last record that is as it was written; null where there is none.
+    /// The last record that is as it was written; null if there is none.
     pub last: Option<u64>,
-    /// The last record that is as it was written, and its hash. To note it elsewhere is to know, later,
-    /// whether the log was cut.
+    /// The number and the hash of the last record that is as it was written. A copy that is stored elsewhere
+    /// can later show whether the log has been cut.
     pub head: Head,
-    /// The number of checkpoints that were checked.
+    /// The number of checkpoints that were verified.
     pub checkpoints: u64,
-    /// The last record that a checkpoint covers; what comes after it could have been cut or rewritten
-    /// by whoever has the file.
+    /// The last record that a checkpoint covers. Anyone who has the file could have cut or rewritten the
+    /// records after it.
     pub signed_until: u64,
-    /// The key of that checkpoint's signature.
+    /// The key that verifies the signature of that checkpoint.
     pub public_key: Option<AuditKey>,
     /// The records that were removed before the first one.
     pub pruned: Option<Pruned>,
@@ -152,11 +151,11 @@ pub struct Verification {
     pub fault: Option<Fault>,
 }
 
-/// The key that checkpoints are signed with (`GET /api/audit/key`).
+/// The key that verifies checkpoints (`GET /api/audit/key`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AuditPublicKey {
-    /// Its public half.
+    /// The public key.
     pub public_key: AuditKey,
 }
 

@@ -1,6 +1,6 @@
-//! The values of the audit log's chain as text: hashes, keys, signatures and heads.
+//! The values of the audit log's chain in text form: hashes, keys, signatures and heads.
 //!
-//! Owns their spelling. It must not compute a hash or check a signature: that is `crate::audit`'s.
+//! Owns their text form. It must not compute a hash or verify a signature: that belongs to `crate::audit`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-/// A text that is no value of the audit log's chain.
+/// The error for a text that is not a value of the audit log's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {0}")]
 pub struct FormatError(&'static str);
@@ -37,7 +37,8 @@ macro_rules! as_text {
     };
 }
 
-/// SHA-256 of a record and, through the record before it, of all before it: 64 hexadecimal digits.
+/// The SHA-256 hash of a record, as 64 hexadecimal digits. Its input includes the previous record's hash, so
+/// it covers all earlier records.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hash(pub [u8; 32]);
 
@@ -53,7 +54,7 @@ impl FromStr for Hash {
     type Err = FormatError;
 
     fn from_str(text: &str) -> Result<Self, FormatError> {
-        let wrong = FormatError("a hash: it has 64 hexadecimal digits");
+        let wrong = FormatError("a hash: expected 64 hexadecimal digits");
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(wrong);
         }
@@ -66,7 +67,7 @@ impl FromStr for Hash {
     }
 }
 
-/// The public key that the log's checkpoints are checked with: `ed25519:` and base64.
+/// The public key that verifies the audit log's checkpoints: `ed25519:` and base64.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AuditKey(pub [u8; 32]);
 
@@ -85,7 +86,7 @@ impl FromStr for AuditKey {
         let bytes = text.strip_prefix("ed25519:").and_then(|text| BASE64.decode(text).ok());
         let key = bytes.and_then(|bytes| bytes.try_into().ok());
         key.map(Self).ok_or(FormatError(
-            "a key of the audit log: it is ed25519: and 44 characters of base64",
+            "an audit log key: expected ed25519: and 44 characters of base64",
         ))
     }
 }
@@ -109,16 +110,16 @@ impl FromStr for Signature {
         let bytes = BASE64.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
         bytes
             .map(Self)
-            .ok_or(FormatError("a signature: it is 88 characters of base64"))
+            .ok_or(FormatError("a signature: expected 88 characters of base64"))
     }
 }
 
-/// A record by its number and its hash: `1234:` and 64 hexadecimal digits.
+/// The number and the hash of a record: `1234:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
-    /// The record's number; 0 before the first.
+    /// The record's number; 0 before the first record.
     pub id: u64,
-    /// Its hash.
+    /// The record's hash.
     pub hash: Hash,
 }
 
@@ -139,7 +140,7 @@ impl FromStr for Head {
             .and_then(|(id, hash)| Some((id.parse().ok()?, hash.parse().ok()?)));
         parts
             .map(|(id, hash)| Self { id, hash })
-            .ok_or(FormatError("a head: it is a record's number, a colon and its hash"))
+            .ok_or(FormatError("a head: expected a record's number, a colon and its hash"))
     }
 }
 

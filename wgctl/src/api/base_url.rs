@@ -1,10 +1,10 @@
 //! The base URL of a plane.
 //!
-//! Owns its form, as configuration files and the command line give it.
+//! Owns its form in configuration files and on the command line.
 
 use url::Url;
 
-/// A plane's address without a trailing slash, as configuration and command line give it.
+/// Parses the base URL of a plane, as given in a configuration file or on the command line.
 pub fn base_url(text: &str) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|error| format!("{text:?} is not a URL ({error}): write https://HOST[:PORT]"))?;

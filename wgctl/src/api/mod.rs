@@ -1,9 +1,9 @@
-//! The REST API's bodies, as plane, command and tests share them.
+//! The request and response bodies of the REST API, shared by plane, command and tests.
 //!
-//! Owns field names and types of requests and answers. The original reference is law here: its
-//! fields keep their names, types and case (peers camelCase, everything else snake_case); fields
-//! may be added. It must not hold behaviour beyond parsing. Request types refuse unknown fields,
-//! but for [`Report`], where newer agents may send more.
+//! Owns the names and types of their fields. The original API is authoritative: its fields keep their names,
+//! types and case (peers in camelCase, everything else in snake_case), and fields may only be added. It must
+//! not contain behaviour beyond parsing. Request types refuse unknown fields, except for [`Report`], because
+//! newer agents may send more.
 
 mod audit;
 mod audit_values;

@@ -1,10 +1,10 @@
-//! Fields that may be absent, told apart from null.
+//! Optional fields for which absent and null differ.
 //!
-//! Owns the deserializers that patches need.
+//! Owns the deserializers for the fields of patches.
 
 use serde::Deserialize;
 
-/// Tells an absent field (outer `None`) from one that is null (inner `None`).
+/// Distinguishes an absent field (outer `None`) from a null one (inner `None`).
 pub(super) fn nullable<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -13,7 +13,7 @@ where
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
-/// A field that may be absent but not null: to take null for "stays" would be to ignore it silently.
+/// Deserializes a field that may be absent but must not be null. Treating null as absent would silently ignore it.
 pub(super) fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! Peers, as the API calls them: clients.
+//! Peers, which the API calls clients.
 //!
 //! Owns the bodies of `/api/wg-clients/…`, in camelCase as in the original.
 
@@ -23,101 +23,101 @@ pub struct Peer {
     pub name: PeerName,
     /// True if it may connect.
     pub enabled: bool,
-    /// The bare IPv4 address; the IPv6 one where the pool has no IPv4.
+    /// Its IPv4 address without a prefix length, or its IPv6 address if the pool has no IPv4 network.
     pub address: IpAddr,
     /// All addresses.
     pub addresses: Vec<IpAddr>,
     /// Its public key.
     pub public_key: PublicKey,
-    /// True if the agent holds its private key (sealed); false for a peer that brought its own.
+    /// True if the agent holds its private key (sealed); false if the peer has its own.
     pub private_key_held: bool,
     /// True if it has a preshared key.
     pub preshared_key: bool,
-    /// The latest handshake; null before the first.
+    /// The time of the latest handshake; null before the first one.
     pub latest_handshake_at: Option<Timestamp>,
-    /// Bytes received from it over its life.
+    /// The number of bytes received from it over its lifetime.
     pub transfer_rx: u64,
-    /// Bytes sent to it over its life.
+    /// The number of bytes sent to it over its lifetime.
     pub transfer_tx: u64,
-    /// Destinations that the device sends into the tunnel.
+    /// The destinations that the device routes into the tunnel.
     #[serde(rename = "allowedIPs")]
     pub allowed_ips: Vec<IpNet>,
-    /// Networks behind the device that the server accepts and routes.
+    /// The networks behind the device that the server accepts and routes.
     #[serde(rename = "serverAllowedIPs")]
     pub server_allowed_ips: Vec<IpNet>,
-    /// DNS servers of the device.
+    /// The DNS servers of the device.
     pub dns: Vec<IpAddr>,
-    /// Seconds between keepalives of the device; null for none.
+    /// The interval in seconds between the device's keepalives; null if they are off.
     pub persistent_keepalive: Option<u16>,
-    /// MTU of the device's interface, bytes; null for its own choice.
+    /// The MTU of the device's interface in bytes; null leaves the choice to the device.
     pub mtu: Option<u16>,
-    /// When it stops working by itself.
+    /// The time at which the peer expires.
     pub expires_at: Option<Timestamp>,
-    /// True if that moment is past: its host has taken it off by its own clock, with or without the
-    /// plane.
+    /// True if `expires_at` has passed. The host removes an expired peer by its own clock, with or without
+    /// the plane.
     #[serde(default)]
     pub expired: bool,
-    /// When it was made.
+    /// The time at which the peer was created.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// True if the kernel has it as recorded.
+    /// True if the kernel has the peer as it is recorded.
     pub applied: bool,
-    /// Since when a change waits to be applied; null when nothing waits.
+    /// The time since which a change has been waiting to be applied; null if none is waiting.
     pub pending_since: Option<Timestamp>,
-    /// The agent's reason when the kernel refused it.
+    /// The agent's reason if the kernel refused the peer; otherwise null.
     pub failed: Option<String>,
 }
 
-/// `POST /api/wg-clients/{serverID}`.
+/// A new peer (`POST /api/wg-clients/{serverID}`).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "NewClient"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewPeer {
-    /// 1 to 64 characters, unique on its server. Required.
-    // An `Option` only so that the body can be built up.
+    /// Its name: 1 to 64 characters, unique on its server. Required.
+    // An `Option` only so that the body can be built step by step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(required, with = "PeerName"))]
     pub name: Option<PeerName>,
-    /// The device's own public key; it then keeps its private key.
+    /// The device's own public key. The device then keeps its private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
-    /// One wanted address of the pool.
+    /// A requested address from the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// Wanted addresses, at most one of each family.
+    /// The requested addresses, at most one per address family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 2)))]
     pub addresses: Option<Vec<IpAddr>>,
-    /// When it stops working by itself.
+    /// The time at which the peer expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Destinations that the device sends into the tunnel; default the server's.
+    /// The destinations that the device routes into the tunnel. Default: the server's.
     #[serde(rename = "allowedIPs", default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
-    /// Networks behind the device that the server accepts and routes; default none.
+    /// The networks behind the device that the server accepts and routes. Default: none.
     #[serde(rename = "serverAllowedIPs", default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub server_allowed_ips: Option<Vec<IpNet>>,
-    /// DNS servers of the device; default the server's.
+    /// The DNS servers of the device. Default: the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
-    /// Seconds, 0 for off; default the server's.
+    /// The interval in seconds between the device's keepalives; 0 turns them off. Default: the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_keepalive: Option<u16>,
-    /// Bytes, 1280 to 9000; default the server's.
+    /// The MTU in bytes, from 1280 to 9000. Default: the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<u16>,
-    /// False to do without a preshared key; default true.
+    /// False to create the peer without a preshared key. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preshared_key: Option<bool>,
 }
 
-/// `PATCH /api/wg-clients/{serverID}/{clientID}`: what is absent stays. Where null means something
-/// (`expiresAt`, `mtu`, `persistentKeepalive`), null clears it.
+/// A change of a peer (`PATCH /api/wg-clients/{serverID}/{clientID}`). Absent fields are not changed. Null
+/// clears the fields for which it has a meaning (`expiresAt`, `mtu`, `persistentKeepalive`).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "ClientPatch"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -126,14 +126,14 @@ pub struct PeerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "PeerName"))]
     pub name: Option<PeerName>,
-    /// Enable or disable.
+    /// True to enable the peer, false to disable it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub enabled: Option<bool>,
-    /// A new end; null for none.
+    /// The new time at which the peer expires; null for never.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub expires_at: Option<Option<Timestamp>>,
-    /// Destinations that the device sends into the tunnel.
+    /// The destinations that the device routes into the tunnel.
     #[serde(
         rename = "allowedIPs",
         default,
@@ -142,7 +142,7 @@ pub struct PeerPatch {
     )]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
-    /// Networks behind the device.
+    /// The networks behind the device that the server accepts and routes.
     #[serde(
         rename = "serverAllowedIPs",
         default,
@@ -151,14 +151,14 @@ pub struct PeerPatch {
     )]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub server_allowed_ips: Option<Vec<IpNet>>,
-    /// DNS servers of the device.
+    /// The DNS servers of the device.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpAddr>", length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
-    /// Seconds; null or 0 for off.
+    /// The interval in seconds between the device's keepalives; null or 0 turns them off.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub persistent_keepalive: Option<Option<u16>>,
-    /// Bytes; null for the device's own choice.
+    /// The MTU in bytes; null leaves the choice to the device.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<Option<u16>>,

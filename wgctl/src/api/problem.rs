@@ -1,6 +1,6 @@
-//! The problem report: how the API says no.
+//! The problem report, which is the API's response to a failed request.
 //!
-//! Owns its fields. The codes are the plane's.
+//! Owns its fields. It must not define the codes: they belong to the plane.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,48 +11,48 @@ pub struct Problem {
     /// A stable URI of the kind of problem: `urn:sentrazone:problem:<code>`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind of problem in words.
+    /// A short description of the kind of problem.
     pub title: String,
-    /// The HTTP status, repeated.
+    /// The HTTP status code of the response.
     pub status: u16,
-    /// The problem in this case, and the next step.
+    /// A description of this particular problem and of the next step.
     pub detail: String,
-    /// A stable machine-readable name (`name_taken`, `pool_exhausted`, …).
+    /// A stable, machine-readable code (`name_taken`, `pool_exhausted`, …).
     pub code: String,
-    /// The request field that is wrong, as a path (`address_pool[0]`), where there is one.
+    /// The path of the request field that is wrong (`address_pool[0]`), if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The next step by itself, where `detail` words it as a call of the API.
+    /// The next step in machine-readable form, if `detail` describes it as an API call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
 }
 
-/// The two parts of a `detail`, for programs that word the next step in their own terms.
+/// The two parts of a `detail`, for programs that describe the next step in their own terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Hint {
-    /// The first part of `detail`: what was wrong.
+    /// The first part of `detail`: the reason for the problem.
     pub reason: String,
-    /// The next step, which the rest of `detail` words.
+    /// The next step, which is described by the rest of `detail`.
     pub step: NextStep,
 }
 
-/// A next step that is a call of the API.
+/// A next step that is an API call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NextStep {
     /// Log in, again or for the first time.
     LogIn,
-    /// Make the peer with a public key of its own and without a preshared key.
+    /// Create the peer with its own public key and without a preshared key.
     BringOwnKey,
-    /// A step of a later release.
+    /// A step that is only known to a later release.
     #[serde(other, skip_serializing)]
     #[cfg_attr(feature = "openapi", schemars(skip))]
     Unknown,
 }
 
-/// The kind URI of a problem code.
+/// Returns the URI for a problem code.
 #[must_use]
 pub fn problem_kind(code: &str) -> String {
     format!("urn:sentrazone:problem:{code}")

@@ -1,4 +1,4 @@
-//! Statuses, history, health, and the reports of agents.
+//! Statuses, history, health checks, and the reports of agents.
 //!
 //! Owns the bodies of `/api/statuses`, `/api/history`, `/api/report` and the health checks.
 
@@ -10,35 +10,35 @@ use crate::drift::Drift;
 use crate::name::{Incarnation, PeerId, ServerId};
 use crate::time::Timestamp;
 
-/// One server's latest state (`GET /api/statuses`).
+/// The latest state of one server (`GET /api/statuses`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Status {
     /// The server.
     pub server_id: ServerId,
-    /// True if its agent was heard within the last three report intervals.
+    /// True if the plane has heard from the agent within the last three report intervals.
     pub online: bool,
-    /// Smoothed round trip from the agent to the plane, or to the server's `ping_target`; milliseconds.
+    /// The smoothed round-trip time from the agent to the plane, or to the server's `ping_target`, in milliseconds.
     pub ping_ms: Option<f64>,
-    /// Enabled peers on the interface.
+    /// The number of enabled peers on the interface.
     pub peers: u64,
-    /// Bytes received from all peers, cumulative over the server's life.
+    /// The number of bytes received from all peers over the server's lifetime.
     pub transfer_rx: u64,
-    /// Bytes sent to all peers, cumulative over the server's life.
+    /// The number of bytes sent to all peers over the server's lifetime.
     pub transfer_tx: u64,
-    /// When the agent last reported; null before the first report.
+    /// The time of the agent's last report; null before the first one.
     pub reported_at: Option<Timestamp>,
-    /// The revision that is recorded.
+    /// The recorded revision.
     pub desired_revision: u64,
-    /// The revision the agent last confirmed; null before the first confirmation.
+    /// The revision that the agent last confirmed; null before the first confirmation.
     pub applied_revision: Option<u64>,
-    /// The agent's reason when it could not set up the interface.
+    /// The reason why the agent could not set up the interface; null if it is set up.
     #[serde(default)]
     pub failed: Option<String>,
-    /// Changes that others made to the interface and that are left as they are; the oldest 64.
+    /// Drift that is currently left in place; the oldest 64 entries.
     #[serde(default)]
     pub drift: Vec<Drift>,
-    /// The number of changes by others that were repaired, over the server's life.
+    /// The number of changes by others that have been repaired over the server's lifetime.
     #[serde(default)]
     pub drift_repaired: u64,
 }
@@ -49,89 +49,91 @@ pub struct Status {
 pub struct HistoryPoint {
     /// The server.
     pub server_id: ServerId,
-    /// The mean over the step, milliseconds; null where none was measured.
+    /// The mean round-trip time in the step, in milliseconds; null if none was measured.
     pub ping_ms: Option<f64>,
-    /// The last cumulative value in the step, bytes.
+    /// The last cumulative number of received bytes in the step.
     pub transfer_rx: u64,
-    /// The last cumulative value in the step, bytes.
+    /// The last cumulative number of sent bytes in the step.
     pub transfer_tx: u64,
-    /// The beginning of the step.
+    /// The start of the step.
     pub recorded_at: Timestamp,
 }
 
-/// `POST /api/report`. The first five fields are the original's; a report of those alone is
-/// complete. Fields nobody knows yet are let through.
+/// A report of an agent (`POST /api/report`). The first five fields are those of the original API, and a
+/// report with only those is complete. Unknown fields are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Report {
-    /// Must be the token's server.
+    /// The server, which must be the one that the token belongs to.
     pub server_id: ServerId,
-    /// Milliseconds; null when nothing was measured.
+    /// The round-trip time in milliseconds; null if none was measured.
     #[serde(default)]
     pub ping_ms: Option<f64>,
-    /// Enabled peers on the interface.
+    /// The number of enabled peers on the interface.
     pub peers: u64,
-    /// Bytes received, cumulative. Ignored where `counters` or `sent_at` are sent: the plane then
-    /// keeps the sums.
+    /// The cumulative number of bytes received. Ignored if `counters` or `sent_at` is sent, because the plane
+    /// then keeps the totals.
     pub transfer_rx: u64,
-    /// Bytes sent, cumulative. Ignored likewise.
+    /// The cumulative number of bytes sent. Ignored in the same cases.
     pub transfer_tx: u64,
-    /// Per-peer increments since the last acknowledged report.
+    /// The increments of the peers' counters since the last acknowledged report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<Counters>,
-    /// Seconds until the next report; default 15. What "online" is measured by.
+    /// The number of seconds until the next report; default 15. The plane uses it to determine whether the
+    /// agent is online.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_interval: Option<u32>,
-    /// The agent's clock as this was sent: what the times of `counters.samples` are measured by.
+    /// The time at which the report was sent, by the agent's clock: the reference for the times of
+    /// `counters.samples`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
 }
 
-/// Increments of the peers' counters. A batch is sent again unchanged until it is acknowledged,
-/// and counted once: the plane remembers the last `sequence` of an `incarnation`.
+/// Increments of the peers' counters. A batch is sent again unchanged until it is acknowledged, and it is
+/// counted only once: the plane remembers the last `sequence` of an `incarnation`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Counters {
-    /// One life of the agent's counting (its state directory's).
+    /// The incarnation of the agent's counters, which is stored in the agent's state directory.
     pub incarnation: Incarnation,
-    /// Counts up by one a batch, from 1.
+    /// The number of the batch, which starts at 1 and increases by one with each batch.
     pub sequence: u64,
-    /// Only peers with something new.
+    /// The peers with new data.
     pub peers: BTreeMap<PeerId, PeerCounters>,
-    /// All that this life has counted, this batch included.
+    /// The total that this incarnation has counted, including this batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<Transfer>,
-    /// Samples of the time in which no report got through, oldest first; at most [`SAMPLES_AT_ONCE`].
+    /// Samples from the time during which no report could be delivered, oldest first; at most [`SAMPLES_AT_ONCE`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 1440)))]
     pub samples: Vec<PastSample>,
 }
 
-/// The most samples in one batch.
+/// The maximum number of samples in one batch.
 pub const SAMPLES_AT_ONCE: usize = 1440;
 
-/// Bytes in both directions.
+/// Numbers of bytes in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Transfer {
-    /// Bytes received.
+    /// The number of bytes received.
     pub rx: u64,
-    /// Bytes sent.
+    /// The number of bytes sent.
     pub tx: u64,
 }
 
-/// A sample of a moment whose report did not get through.
+/// A sample from a time at which no report could be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PastSample {
-    /// When, by the agent's clock.
+    /// The time of the sample, by the agent's clock.
     pub at: Timestamp,
-    /// Milliseconds; absent when nothing was measured.
+    /// The round-trip time in milliseconds; absent if none was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_ms: Option<f64>,
-    /// Bytes that the agent's life had counted as received by then.
+    /// The number of received bytes that the incarnation had counted by then.
     pub rx: u64,
-    /// Bytes that it had counted as sent.
+    /// The number of sent bytes that it had counted by then.
     pub tx: u64,
 }
 
@@ -139,19 +141,19 @@ pub struct PastSample {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PeerCounters {
-    /// Bytes received from it since the last batch.
+    /// The number of bytes received from the peer since the last batch.
     pub rx: u64,
-    /// Bytes sent to it since the last batch.
+    /// The number of bytes sent to the peer since the last batch.
     pub tx: u64,
-    /// Its latest handshake, where it has one.
+    /// The time of its latest handshake, if there has been one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_handshake_at: Option<Timestamp>,
 }
 
-/// `GET /readyz` and `GET /healthz`.
+/// The response of `GET /readyz` and `GET /healthz`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Health {
-    /// `ok`, or what is missing.
+    /// `ok`, or a description of what is missing.
     pub status: String,
 }

@@ -21,126 +21,128 @@ use crate::time::Timestamp;
 pub struct Server {
     /// Its id.
     pub id: ServerId,
-    /// Host and port as clients dial it.
+    /// The host and port that clients connect to.
     pub endpoint: Endpoint,
-    /// One IPv4 and/or one IPv6 network; the server has the first host address of each.
+    /// One IPv4 network, one IPv6 network, or one of each; the server has the first host address of each.
     pub address_pool: Vec<IpNet>,
     /// The server's own addresses in the pool.
     pub addresses: Vec<IpAddr>,
-    /// DNS servers given to clients.
+    /// The DNS servers for clients.
     pub dns: Vec<IpAddr>,
-    /// Destinations that clients send into the tunnel.
+    /// The destinations that clients route into the tunnel.
     pub allowed_ips: Vec<IpNet>,
-    /// MTU of interface and clients, bytes; null for the kernel's choice.
+    /// The MTU of the interface and of clients, in bytes; null leaves the choice to the kernel.
     pub mtu: Option<u16>,
-    /// Seconds between keepalives of clients; null for none.
+    /// The interval in seconds between the keepalives of clients; null if they are off.
     pub persistent_keepalive: Option<u16>,
-    /// The interface on the host.
+    /// The name of the interface on the host.
     pub interface: InterfaceName,
     /// The UDP port on the host.
     pub listen_port: u16,
     /// True if the host masquerades the pool.
     pub masquerade: bool,
-    /// `host:port` whose TCP connect time is reported as `ping_ms`, instead of the plane.
+    /// The `host:port` to which the TCP connect time is measured for `ping_ms`; null for the plane.
     pub ping_target: Option<Endpoint>,
-    /// True if the interface that the host has is to be adopted when it is enrolled; false afterwards.
+    /// True if the host's existing interface is to be adopted when the host is enrolled; false afterwards.
     #[serde(default)]
     pub adopt: bool,
-    /// The host's public key; null before its agent first connected.
+    /// The host's public key; null before its agent has first connected.
     pub public_key: Option<PublicKey>,
-    /// Peers recorded.
+    /// The number of recorded peers.
     pub peers: u64,
-    /// When it was made.
+    /// The time at which the server was created.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// The revision that is recorded.
+    /// The recorded revision.
     pub desired_revision: u64,
-    /// The revision the agent last confirmed; null before the first confirmation.
+    /// The revision that the agent last confirmed; null before the first confirmation.
     pub applied_revision: Option<u64>,
-    /// The agent's reason when it could not set up the interface.
+    /// The reason why the agent could not set up the interface; null if it is set up.
     pub failed: Option<String>,
-    /// The policy of the agent for changes that others make to the interface.
+    /// The agent's policy for drift.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// Changes that others made and that are left as they are; the oldest 64.
+    /// Drift that is currently left in place; the oldest 64 entries.
     #[serde(default)]
     pub drift: Vec<Drift>,
-    /// The number of changes by others that were repaired, over the server's life.
+    /// The number of changes by others that have been repaired over the server's lifetime.
     #[serde(default)]
     pub drift_repaired: u64,
 }
 
-/// `POST /api/servers`.
+/// A new server (`POST /api/servers`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewServer {
-    /// Its id, fixed for life.
+    /// Its id, which never changes.
     pub id: ServerId,
-    /// Host and port as clients dial it.
+    /// The host and port that clients connect to.
     pub endpoint: Endpoint,
-    /// One IPv4 and/or one IPv6 network.
+    /// One IPv4 network, one IPv6 network, or one of each.
     #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = 2)))]
     pub address_pool: Vec<IpNet>,
-    /// Default none.
+    /// The DNS servers for clients. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 16)))]
     pub dns: Vec<IpAddr>,
-    /// Default everything: 0.0.0.0/0 and ::/0 as the pool has families.
+    /// The destinations that clients route into the tunnel. Default: everything, that is 0.0.0.0/0 and ::/0
+    /// for the address families of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
-    /// Bytes, 1280 to 9000.
+    /// The MTU in bytes, from 1280 to 9000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<u16>,
-    /// Seconds; default 25, 0 for off.
+    /// The interval in seconds between the keepalives of clients; 0 turns them off. Default: 25.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_keepalive: Option<u16>,
-    /// Default `wg0`.
+    /// The name of the interface on the host. Default: `wg0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
-    /// Default the endpoint's port.
+    /// The UDP port on the host. Default: the endpoint's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1)))]
     pub listen_port: Option<u16>,
-    /// Default false.
+    /// True if the host masquerades the pool. Default: false.
     #[serde(default)]
     pub masquerade: bool,
-    /// Default none: the plane itself.
+    /// The `host:port` to which the TCP connect time is measured for `ping_ms`. Default: the plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_target: Option<Endpoint>,
-    /// Default `enforce`.
+    /// The agent's policy for drift. Default: `enforce`.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// True to adopt the interface that the host has, with its key and peers. Default false.
+    /// True to adopt the host's existing interface with its key and peers. Default: false.
     #[serde(default)]
     pub adopt: bool,
 }
 
-/// `PATCH /api/servers/{id}`: what is absent stays; null clears where null means something.
+/// A change of a server (`PATCH /api/servers/{id}`). Absent fields are not changed; null clears a field for
+/// which null has a meaning.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ServerPatch {
-    /// Host and port as clients dial it.
+    /// The host and port that clients connect to.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Endpoint"))]
     pub endpoint: Option<Endpoint>,
-    /// DNS servers given to clients.
+    /// The DNS servers for clients.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpAddr>", length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
-    /// Destinations that clients send into the tunnel.
+    /// The destinations that clients route into the tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub allowed_ips: Option<Vec<IpNet>>,
-    /// Bytes; null for the kernel's choice.
+    /// The MTU in bytes; null leaves the choice to the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1280, max = 9000)))]
     pub mtu: Option<Option<u16>>,
-    /// Seconds; null or 0 for off.
+    /// The interval in seconds between the keepalives of clients; null or 0 turns them off.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub persistent_keepalive: Option<Option<u16>>,
     /// The UDP port on the host.
@@ -151,43 +153,44 @@ pub struct ServerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub masquerade: Option<bool>,
-    /// Null for the plane itself.
+    /// The `host:port` to which the TCP connect time is measured for `ping_ms`; null for the plane.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nullable")]
     pub ping_target: Option<Option<Endpoint>>,
-    /// The policy of the agent for changes that others make to the interface.
+    /// The agent's policy for drift.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "DriftPolicy"))]
     pub drift_policy: Option<DriftPolicy>,
-    /// True to adopt the host's interface as it is when the host is next enrolled.
+    /// True to adopt the host's existing interface when the host is next enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub adopt: Option<bool>,
 }
 
-/// A new server and its agent's token, which is shown once.
+/// A new server and its agent token, which is shown only once.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ServerCreated {
     /// The server.
     #[serde(flatten)]
     pub server: Server,
-    /// Secret.
+    /// The agent token, which is secret.
     pub agent_token: String,
-    /// The plane's key, which the host pins; none where authorities vouch for the plane.
+    /// The pin of the plane's key, which the host uses; absent if a certificate authority vouches for the plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
 }
 
-/// `POST /api/servers/{id}/token`: a new agent token.
+/// A new agent token (`POST /api/servers/{id}/token`).
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AgentToken {
-    /// Secret.
+    /// The agent token, which is secret.
     pub agent_token: String,
-    /// As in [`ServerCreated`].
+    /// The pin of the plane's key, as in [`ServerCreated`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
-    /// Until when the old one is good, unless the agent runs with the new one before; null when it is dead.
+    /// The time until which the old token is valid, unless the agent uses the new one earlier; null if it is
+    /// no longer valid.
     #[serde(default)]
     pub previous_valid_until: Option<Timestamp>,
 }

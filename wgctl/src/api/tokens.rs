@@ -1,6 +1,7 @@
-//! Tokens of programs, the agents' tokens' rotation, and the keys that sign sessions.
+//! API tokens for programs, the rotation of agent tokens, and the keys that sign sessions.
 //!
-//! Owns the bodies of `/api/tokens`, `/api/keys` and of a rotation. What holds a token has no `Debug`.
+//! Owns the bodies of `/api/tokens`, `/api/keys` and of token rotation. Types that contain a token must not
+//! implement `Debug`.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,73 +10,74 @@ use super::users::Role;
 use crate::name::{ServerId, TokenId, TokenName};
 use crate::time::Timestamp;
 
-/// An API token as lists show it (`/api/tokens`): never the token itself.
+/// An API token as it is listed (`/api/tokens`), without the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ApiToken {
     /// Its id.
     pub id: TokenId,
-    /// Its name in the audit log, after `token:`.
+    /// Its name, which the audit log shows after `token:`.
     pub name: TokenName,
     /// Its permissions.
     pub role: Role,
-    /// The servers it is for; null for all.
+    /// The servers for which it is valid; null for all.
     pub servers: Option<Vec<ServerId>>,
-    /// When it was made.
+    /// The time at which it was created.
     pub created_at: Timestamp,
-    /// The person who made it, as the audit log names them.
+    /// The person who created it, in the form in which the audit log names actors.
     pub created_by: String,
-    /// When it ends; null for never.
+    /// The time at which it expires; null for never.
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, to about a minute; null before the first time.
+    /// The time of its last use, accurate to about a minute; null before the first use.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// `POST /api/tokens`.
+/// A new API token (`POST /api/tokens`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewApiToken {
-    /// Unique among tokens.
+    /// Its name, unique among tokens.
     pub name: TokenName,
     /// Its permissions.
     pub role: Role,
-    /// The servers it is for. Default all, and what concerns none of them.
+    /// The servers for which it is valid. Default: all servers, and everything that belongs to no server.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub servers: Option<Vec<ServerId>>,
-    /// When it ends. Default never.
+    /// The time at which it expires. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub expires_at: Option<Timestamp>,
 }
 
-/// A new API token and its text, which is shown once.
+/// A new API token and its text, which is shown only once.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ApiTokenCreated {
     /// The token's record.
     #[serde(flatten)]
     pub api_token: ApiToken,
-    /// Secret.
+    /// The token itself, which is secret.
     pub token: String,
 }
 
-/// `POST /api/servers/{id}/token`; the body may be left out.
+/// The body of `POST /api/servers/{id}/token`, which may be omitted.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenRotation {
-    /// Seconds for which the old token stays valid along with the new one, 0 to 604,800; it dies earlier when the
-    /// agent runs with the new one. Default 0: at once.
+    /// The number of seconds for which the old token remains valid along with the new one, 0 to 604,800. It
+    /// becomes invalid earlier if the agent uses the new one. Default: 0, at once.
     #[serde(default)]
     pub grace_seconds: u32,
 }
 
-/// `POST /api/keys/rotate`: what signs sessions from now on.
+/// The outcome of a rotation of the key that signs sessions (`POST /api/keys/rotate`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct KeyRotated {
-    /// The new key's id, as the sessions' headers name it. It is no secret.
+    /// The id of the new key, as it appears in the headers of sessions. It is not secret.
     pub kid: String,
-    /// Until when sessions of the key before it are taken, unless they end earlier.
+    /// The time until which sessions that are signed with the previous key are accepted, unless they expire
+    /// earlier.
     pub previous_valid_until: Timestamp,
 }

@@ -1,7 +1,7 @@
 //! Users, their roles and logins.
 //!
-//! Owns the bodies of `/api/login`, `/api/password` and `/api/users`. What holds a password or a
-//! token has no `Debug`.
+//! Owns the bodies of `/api/login`, `/api/password` and `/api/users`. Types that contain a password or a
+//! token must not implement `Debug`.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,71 +9,72 @@ use super::optional::given;
 use crate::name::{Email, UserId};
 use crate::time::Timestamp;
 
-/// The permissions of a person.
+/// The permissions of a user or an API token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Sees servers, statuses and history.
+    /// May view servers, statuses and history.
     Viewer,
-    /// Does everything.
+    /// May do everything.
     Admin,
 }
 
-/// `POST /api/login`.
+/// The credentials of a login (`POST /api/login`).
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
-    /// The user's email. Any text: an unknown one answers like a wrong password.
+    /// The user's email address. Any text is accepted: an unknown address gets the same response as a wrong
+    /// password.
     pub email: String,
     /// The password. Secret.
     pub password: String,
 }
 
-/// The answer to a login. The token is secret.
+/// The response to a login. The token is secret.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Session {
-    /// A JWT (HS256), good for 24 hours.
+    /// A JWT (HS256) that is valid for 24 hours.
     pub token: String,
-    /// When it ends.
+    /// The time at which the token expires.
     pub expires_at: Timestamp,
 }
 
-/// A person (`/api/users`).
+/// A user (`/api/users`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct User {
     /// The user's id.
     pub id: UserId,
-    /// The address to log in with.
+    /// The email address with which the user logs in.
     pub email: Email,
-    /// Their permissions.
+    /// The user's permissions.
     pub role: Role,
-    /// True if they may log in.
+    /// True if the user may log in.
     pub enabled: bool,
-    /// When they were made.
+    /// The time at which the user was created.
     pub created_at: Timestamp,
-    /// When they last logged in.
+    /// The time of the last login; null before the first one.
     pub last_login_at: Option<Timestamp>,
 }
 
-/// `POST /api/users`.
+/// A new user (`POST /api/users`).
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// The address to log in with.
+    /// The email address with which the user logs in.
     pub email: Email,
-    /// At least 12 characters, at most 1,024 bytes. Secret.
+    /// The password: at least 12 characters and at most 1,024 bytes. Secret.
     #[cfg_attr(feature = "openapi", schemars(length(min = 12, max = 1024)))]
     pub password: String,
-    /// Their permissions.
+    /// The user's permissions.
     pub role: Role,
 }
 
-/// `PATCH /api/users/{id}`.
+/// A change of a user (`PATCH /api/users/{id}`).
 #[derive(Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -82,7 +83,7 @@ pub struct UserPatch {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Role"))]
     pub role: Option<Role>,
-    /// Enable or disable.
+    /// True to enable the user, false to disable the user.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub enabled: Option<bool>,
@@ -92,14 +93,14 @@ pub struct UserPatch {
     pub password: Option<String>,
 }
 
-/// `POST /api/password`: one's own.
+/// A change of the caller's own password (`POST /api/password`).
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PasswordChange {
-    /// The password that is valid now. Secret.
+    /// The current password. Secret.
     pub current_password: String,
-    /// The one to be. Secret.
+    /// The new password. Secret.
     #[cfg_attr(feature = "openapi", schemars(length(min = 12, max = 1024)))]
     pub new_password: String,
 }

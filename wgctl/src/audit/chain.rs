@@ -1,7 +1,7 @@
-//! A record's hash.
+//! The hash of a record.
 //!
-//! Owns the canonical encoding: SHA-256 over the 32 bytes of the previous record's hash and nine
-//! netstrings (`LENGTH:BYTES,`). It must stay as it is for ever: what was hashed so is verified so.
+//! Owns the canonical encoding: SHA-256 over the 32 bytes of the previous record's hash and nine netstrings
+//! (`LENGTH:BYTES,`). It must never change, because existing hashes are verified with it.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::{AuditRecord, Changes, Hash};
 
-/// The hash of `record` after the record whose hash is `previous`; 32 zero bytes before the first.
+/// Returns the hash of `record`, given the hash of the previous record (32 zero bytes for the first record).
 #[must_use]
 pub fn follow(previous: &Hash, record: &AuditRecord) -> Hash {
     let mut sum = Sha256::new();
@@ -24,9 +24,9 @@ pub fn follow(previous: &Hash, record: &AuditRecord) -> Hash {
     Hash(sum.finalize().into())
 }
 
-/// The fields in their order, as text. What is absent is empty.
+/// Returns the fields as text, in their order. An absent field is empty.
 fn fields(record: &AuditRecord) -> [Cow<'_, str>; 9] {
-    // Named one by one: a field that is added must not stay out of the hash unnoticed.
+    // Every field is listed, so that a new one cannot be left out of the hash unnoticed.
     let AuditRecord {
         id,
         actor,
@@ -52,8 +52,8 @@ fn fields(record: &AuditRecord) -> [Cow<'_, str>; 9] {
     ]
 }
 
-/// The changes as JSON in their one form: names in the order of their bytes, no blanks, only what
-/// must be escaped is. Nothing for no change.
+/// Returns the changes as canonical JSON: names in byte order, no whitespace, and only mandatory escapes.
+/// Returns an empty string if there are no changes.
 #[must_use]
 pub fn canonical(changes: &Changes) -> String {
     let mut text = String::new();
@@ -91,7 +91,7 @@ fn object<N: AsRef<str>, V>(
 fn write(text: &mut String, value: &Value) {
     match value {
         Value::Object(map) => {
-            // However the map is ordered.
+            // The order must not depend on the map.
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(name, _)| name.as_str());
             object(text, entries.into_iter(), write);

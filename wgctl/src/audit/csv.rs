@@ -1,7 +1,7 @@
-//! The log as CSV (RFC 4180), out and in.
+//! The log as CSV (RFC 4180): writing and reading.
 //!
-//! Owns the columns, that no spreadsheet takes a cell for a formula, and that every cell reads back
-//! exactly. It must not hold checkpoints: they are no rows.
+//! Owns the columns, the protection against cells that spreadsheets interpret as formulas, and the exact
+//! restoration of every cell. It must not contain checkpoints, because they are not rows.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use csv::{ReaderBuilder, StringRecord, Terminator, WriterBuilder};
 use super::chain::canonical;
 use crate::api::AuditRecord;
 
-/// The header row. Columns are only ever added at the end.
+/// The header row. New columns are added only at the end.
 pub const COLUMNS: [&str; 10] = [
     "id",
     "actor",
@@ -24,7 +24,7 @@ pub const COLUMNS: [&str; 10] = [
     "hash",
 ];
 
-/// Rows, with the header where it is their beginning.
+/// Returns records as rows, preceded by the header if `with_header` is true.
 pub fn rows(records: &[AuditRecord], with_header: bool) -> Result<Vec<u8>, csv::Error> {
     let mut writer = WriterBuilder::new()
         .terminator(Terminator::CRLF)
@@ -50,9 +50,9 @@ pub fn rows(records: &[AuditRecord], with_header: bool) -> Result<Vec<u8>, csv::
     writer.into_inner().map_err(|error| error.into_error().into())
 }
 
-/// A cell that begins like a formula gets a leading `'` (OWASP, "CSV Injection"), the full-width
-/// forms that some spreadsheets fold included. One that begins with `'` gets another, so that
-/// taking one away always gives the original.
+/// Prepends a `'` to a cell that begins like a formula (OWASP, "CSV Injection"), including the full-width
+/// forms that some spreadsheets normalize. A cell that begins with `'` gets another one, so that removing one
+/// always restores the original.
 fn defused(cell: &str) -> Cow<'_, str> {
     let begins_a_formula = |c: char| {
         matches!(
@@ -67,7 +67,7 @@ fn defused(cell: &str) -> Cow<'_, str> {
     }
 }
 
-/// Reads rows back. The error says what is no row of the log.
+/// Parses rows. The error describes why a row is invalid.
 pub(super) fn read<R: std::io::Read>(input: R) -> impl Iterator<Item = Result<AuditRecord, String>> {
     let mut reader = ReaderBuilder::new().has_headers(false).from_reader(input);
     let mut header = None;

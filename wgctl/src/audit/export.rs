@@ -1,6 +1,6 @@
 //! An exported log as a file: JSON Lines or CSV, recognized by its first byte.
 //!
-//! Owns reading it a line at a time. It must not open files.
+//! Owns the verification of such a file, line by line. It must not open files.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -8,10 +8,10 @@ use super::csv;
 use super::verify::{Expected, Verifier};
 use crate::api::{AuditLine, Fault, Verification};
 
-/// No line of an export is longer.
+/// The maximum length of a line of an export, in bytes.
 pub(super) const LONGEST_LINE: u64 = 1 << 20;
 
-/// Lines of the export as JSON Lines.
+/// Returns lines of the export in the form of JSON Lines.
 pub fn lines<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Result<Vec<u8>, serde_json::Error> {
     let mut text = Vec::new();
     for line in lines {
@@ -21,7 +21,7 @@ pub fn lines<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Result<Vec<u
     Ok(text)
 }
 
-/// Verifies an exported log. What cannot be read as one is a fault, at the record that should be there.
+/// Verifies an exported log. Content that cannot be parsed is a fault at the record that should be in its place.
 pub fn verify_file(mut input: impl BufRead, expected: Expected) -> io::Result<Verification> {
     let is_jsonl = input.fill_buf()?.first() == Some(&b'{');
     match is_jsonl {
@@ -30,8 +30,8 @@ pub fn verify_file(mut input: impl BufRead, expected: Expected) -> io::Result<Ve
     }
 }
 
-/// Makes it a fault that no signature covers anything of a log in which nothing else is wrong: whoever has
-/// the file could have written all of it. Returns true if it was made one.
+/// Adds a fault to the outcome if no signature covers any part of an otherwise correct log, because anyone
+/// who has the file could then have written all of it. Returns true if it added one.
 pub fn require_signature(outcome: &mut Verification) -> bool {
     let unsigned = outcome.fault.is_none() && outcome.public_key.is_none();
     if unsigned {
@@ -39,15 +39,15 @@ pub fn require_signature(outcome: &mut Verification) -> bool {
         outcome.fault = Some(Fault {
             id: outcome.first.unwrap_or(1),
             reason:
-                "no signature covers it or any after it, so whoever has the file could have written it (an export as \
-                     CSV has no signatures, one as JSON Lines has)"
+                "no signature covers it or any later one, so anyone who has the file could have written it (a CSV export \
+                 has no signatures, a JSON Lines export has)"
                     .to_owned(),
         });
     }
     unsigned
 }
 
-/// A log as CSV has no checkpoints; its chain and its head can be verified.
+/// Verifies a log in CSV. It has no checkpoints, but its chain and its head can be verified.
 fn verify_rows(input: impl BufRead, expected: Expected) -> Verification {
     let mut verifier = Verifier::new(Expected {
         checkpoints: false,
@@ -61,7 +61,7 @@ fn verify_rows(input: impl BufRead, expected: Expected) -> Verification {
                 }
             }
             Err(reason) => {
-                verifier.unreadable(&format!("row {} is no record ({reason})", at + 1));
+                verifier.unreadable(&format!("row {} is not a record ({reason})", at + 1));
                 break;
             }
         }
@@ -84,7 +84,7 @@ fn verify_lines(mut input: impl BufRead, expected: Expected) -> io::Result<Verif
                 }
             }
             Err(error) => {
-                verifier.unreadable(&format!("line {number} is none of the export ({error})"));
+                verifier.unreadable(&format!("line {number} is not part of an export ({error})"));
                 break;
             }
         }

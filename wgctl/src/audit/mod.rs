@@ -1,8 +1,9 @@
-//! The audit log's chain: how a record is hashed, how a checkpoint is signed, and the verification
-//! of both, shared by plane and command.
+//! The audit log's chain, shared by plane and command: the hash of a record, the signature of a checkpoint,
+//! and the verification of both.
 //!
-//! Owns the encoding (`docs/audit.md` gives it for others), the export's two forms, and which record
-//! is named as the first that is not as it was written. It must not know where a log is kept.
+//! Owns the encoding (documented in `docs/audit.md`), the two forms of the export, and the choice of the
+//! record that is named as the first one that is not as it was written. It must not know where a log is
+//! stored.
 
 mod chain;
 mod csv;

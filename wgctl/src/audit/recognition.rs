@@ -1,25 +1,25 @@
-//! Recognizing an export of the audit log among files of other kinds.
+//! Recognition of an export of the audit log among files of other kinds.
 //!
-//! Owns what a line of an export looks like, damaged ones included. It must not verify anything.
+//! Owns the criteria for a line of an export, including a damaged one. It must not verify anything.
 
 use std::io::{self, BufRead, Read};
 
 use super::export::LONGEST_LINE;
 use crate::api::{AuditLine, Hash};
 
-/// A file as it is read, which remembers whether it is an export at all.
+/// A reader that determines whether its input is an export.
 ///
-/// A file is an export, whole or damaged, if at least one of its lines can be recognized as a line of one. A
-/// tampered log is an export; an empty file, an image or a backup is none.
+/// A file is an export, intact or damaged, if at least one of its lines can be recognized as a line of an
+/// export. A tampered log is an export; an empty file, an image or a backup is not.
 pub struct ExportReader<R> {
     input: R,
-    /// The beginning of the line that is being read; no longer than the longest there is.
+    /// The beginning of the current line, at most `LONGEST_LINE` bytes.
     line: Vec<u8>,
     is_export: bool,
 }
 
 impl<R: BufRead> ExportReader<R> {
-    /// Begins at the beginning of the file.
+    /// Creates a reader of `input`, which is at the beginning of the file.
     pub const fn new(input: R) -> Self {
         Self {
             input,
@@ -28,7 +28,7 @@ impl<R: BufRead> ExportReader<R> {
         }
     }
 
-    /// Reads on until a line is recognized, to the end if there is none.
+    /// Reads until a line is recognized, or to the end if none is.
     pub fn is_export(mut self) -> io::Result<bool> {
         while !self.is_export {
             let count = self.fill_buf()?.len();
@@ -70,8 +70,8 @@ impl<R: BufRead> Read for ExportReader<R> {
     }
 }
 
-/// A line as JSON Lines, or the beginning of one that cannot be read; the header of CSV, or a row: it
-/// begins with a number and ends with a hash.
+/// Returns true for a line of JSON Lines, for the beginning of one that cannot be parsed, for the header of
+/// CSV, and for a row of CSV, which begins with a number and ends with a hash.
 fn is_recognizable(line: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 4] = [
         br#"{"kind":"record""#,

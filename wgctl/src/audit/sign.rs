@@ -1,28 +1,29 @@
-//! Checkpoints: the plane's signature (Ed25519, RFC 8032) under what the log is at a record.
+//! Checkpoints: the plane's signature (Ed25519, RFC 8032) of the log's state at a record.
 //!
-//! Owns the text that is signed. It must not keep the key: its file is the plane's.
+//! Owns the text that is signed. It must not store the key: the key file belongs to the plane.
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
 use crate::api::{AuditKey, Checkpoint, Head, Pruned, Signature};
 use crate::time::Timestamp;
 
-/// A checkpoint is made with every record whose number is a multiple of this, and at other times too.
+/// The distance between mandatory checkpoints. Every record whose number is a multiple of it gets one; other
+/// records may get one too.
 pub const CHECKPOINT_EVERY: u64 = 1000;
 
-/// The bytes are no key to sign with.
+/// The error for bytes that are not a signing key, and for a failed signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the 32 bytes are no Ed25519 key")]
+#[error("the 32 bytes are not an Ed25519 key")]
 pub struct KeyRefused;
 
-/// Signs checkpoints.
+/// A key pair that signs checkpoints.
 pub struct Signer {
     pair: Ed25519KeyPair,
     public_key: AuditKey,
 }
 
 impl Signer {
-    /// The key that 32 random bytes make. They are secret.
+    /// Creates a key pair from 32 random bytes, which are secret.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, KeyRefused> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyRefused)?;
         let public_key = pair.public_key().as_ref().try_into().map_err(|_| KeyRefused)?;
@@ -32,13 +33,13 @@ impl Signer {
         })
     }
 
-    /// The key that its signatures are checked with.
+    /// Returns the public key that verifies its signatures.
     #[must_use]
     pub const fn public_key(&self) -> AuditKey {
         self.public_key
     }
 
-    /// The word that the log is so at `head`.
+    /// Signs a statement of the log's state at `head`.
     pub fn checkpoint(&self, head: Head, now: Timestamp) -> Result<Checkpoint, KeyRefused> {
         Ok(Checkpoint {
             id: head.id,
@@ -49,7 +50,7 @@ impl Signer {
         })
     }
 
-    /// The word that `count` records, the last of them at `head`, were removed for their age.
+    /// Signs a statement that `count` records, the last of them at `head`, were removed because of their age.
     pub fn pruned(&self, head: Head, count: u64, now: Timestamp) -> Result<Pruned, KeyRefused> {
         Ok(Pruned {
             id: head.id,
@@ -82,7 +83,7 @@ fn is_signed(key: &AuditKey, text: &str, signature: &Signature) -> bool {
     key.verify(text.as_bytes(), &signature.0).is_ok()
 }
 
-/// True if a checkpoint is signed by the key it names.
+/// Returns true if the checkpoint is signed by the key that it names.
 #[must_use]
 pub fn is_genuine(checkpoint: &Checkpoint) -> bool {
     let Checkpoint {
@@ -95,7 +96,7 @@ pub fn is_genuine(checkpoint: &Checkpoint) -> bool {
     is_signed(&public_key, &checkpoint_text(Head { id, hash }, created_at), &signature)
 }
 
-/// True if the stub of the removed records is signed by the key it names.
+/// Returns true if the statement about removed records is signed by the key that it names.
 #[must_use]
 pub fn is_genuine_stub(stub: &Pruned) -> bool {
     let Pruned {

@@ -1,4 +1,4 @@
-//! Properties of a verification: the first record that was tampered with is named, every time.
+//! Property tests of verification: the first record that was tampered with is named in every case.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ fn record(id: u64) -> AuditRecord {
     }
 }
 
-/// Chains records, as they come.
+/// Chains the records in the given order.
 fn chained(records: impl IntoIterator<Item = AuditRecord>) -> Vec<AuditRecord> {
     let mut previous = Hash::default();
     let chained = records.into_iter().map(|record| {
@@ -56,7 +56,7 @@ fn mark(record: &AuditRecord, signer: &Signer) -> Checkpoint {
     signer.checkpoint(head, at(0)).unwrap()
 }
 
-/// A log of 1,000 records as it is exported.
+/// Returns a log of 1,000 records in its exported form.
 fn log() -> Vec<AuditLine> {
     let records = chained((1..=1000).map(record));
     let last = mark(records.last().unwrap(), &signer());
@@ -90,7 +90,7 @@ fn of(line: &AuditLine) -> AuditRecord {
     }
 }
 
-/// Every way to change a record's content.
+/// Changes the content of a record; `way` selects the field.
 fn changed(record: &AuditRecord, way: u64) -> AuditRecord {
     let mut record = record.clone();
     match way % 9 {
@@ -117,7 +117,7 @@ fn the_first_of_a_thousand_records_that_was_changed_removed_moved_or_put_in_is_n
         (1000, Some(1), 1, 1000)
     );
     let mut found = BTreeMap::new();
-    // What comes before the place is the same every time: it is verified once.
+    // The lines before the place are the same every time, so they are verified only once.
     let mut before = Verifier::new(ours());
     for place in 0..1000 {
         let id = place as u64 + 1;
@@ -146,7 +146,7 @@ fn the_first_of_a_thousand_records_that_was_changed_removed_moved_or_put_in_is_n
         if place < 999 {
             let next = of(&log[place + 1]);
             expect("moved", named(&[line(next.clone()), line(here.clone())], place + 2));
-            // With their numbers put right.
+            // The same with corrected numbers.
             let first = AuditRecord { id, ..next };
             let second = AuditRecord { id: id + 1, ..here };
             expect("renumbered", named(&[line(first), line(second)], place + 2));
@@ -167,7 +167,7 @@ fn a_first_record_that_was_changed_is_said_to_be() {
     let fault = verify(&log, ours()).fault.unwrap();
     assert_eq!(
         (fault.id, fault.reason.as_str()),
-        (1, "it was changed: its hash is not that of its content")
+        (1, "it was changed: its hash does not match its content")
     );
 }
 
@@ -180,9 +180,10 @@ fn a_chain_computed_anew_is_found_by_its_checkpoints() {
     let forged = chained(forged);
     let lines: Vec<_> = forged.iter().cloned().map(AuditLine::Record).collect();
     let fault = |checkpoints: &[AuditLine], expected| verify(lines.iter().chain(checkpoints), expected).fault;
-    // The old checkpoint, none, one of the forger's own, one changed to fit.
+    // The cases are the old checkpoint, no checkpoint, one by the forger, and a genuine one that was altered
+    // to fit.
     let old = fault(std::slice::from_ref(&checkpoint), ours()).unwrap();
-    assert!(old.id == 1 && old.reason.contains("computed anew"), "{old}");
+    assert!(old.id == 1 && old.reason.contains("recomputed"), "{old}");
     let none = fault(&[], ours()).unwrap();
     assert!(
         none.id == 1000 && none.reason.contains("checkpoint was removed"),
@@ -201,10 +202,10 @@ fn a_chain_computed_anew_is_found_by_its_checkpoints() {
             }
         )
         .is_none(),
-        "nobody knows whose key is right"
+        "no key is known to be the right one"
     );
     let AuditLine::Checkpoint(genuine) = checkpoint else {
-        panic!("a checkpoint")
+        panic!("not a checkpoint")
     };
     let fitted = AuditLine::Checkpoint(Checkpoint {
         hash: forged[999].hash,
@@ -226,7 +227,7 @@ fn a_log_that_was_cut_is_found_by_a_head_known_from_before() {
         ..ours()
     };
     assert!(verify(&log, with(head(1000))).ok);
-    assert!(verify(&log, with(head(10))).ok, "it may have grown");
+    assert!(verify(&log, with(head(10))).ok, "the log may have grown");
     let fault = verify(&log[..900], with(head(1000))).fault.unwrap();
     assert!(fault.id == 901 && fault.reason.contains("cut off"), "{fault}");
     let other = Head {
@@ -236,7 +237,7 @@ fn a_log_that_was_cut_is_found_by_a_head_known_from_before() {
     assert_eq!(verify(&log, with(other)).fault.unwrap().id, 1);
     assert!(
         verify(&log[..900], Expected::default()).ok,
-        "without it nobody can tell"
+        "without a known head, nobody can tell"
     );
 }
 
@@ -330,7 +331,7 @@ fn a_damaged_export_is_told_from_a_file_of_another_kind() {
 fn a_file_that_no_given_key_has_signed_is_not_taken_for_genuine() {
     let log = log();
     let records: Vec<_> = log[..1000].iter().map(of).collect();
-    // What anybody could have written: without the checkpoint, as rows, and nothing at all.
+    // Files that anyone could have written: one without the checkpoint, one with rows only, and an empty one.
     for file in [lines(&log[..900]).unwrap(), rows(&records, true).unwrap(), Vec::new()] {
         let mut outcome = verify_file(file.as_slice(), ours()).unwrap();
         assert!(outcome.ok && require_signature(&mut outcome), "{:?}", outcome.fault);
@@ -340,7 +341,7 @@ fn a_file_that_no_given_key_has_signed_is_not_taken_for_genuine() {
             "{fault}"
         );
     }
-    // What came after the last signature is told apart by its number.
+    // Records after the last signature are distinguished by their number.
     let mut records = records;
     records.push(record(1001));
     let records = chained(records);
@@ -349,7 +350,7 @@ fn a_file_that_no_given_key_has_signed_is_not_taken_for_genuine() {
     let mut outcome = verify_file(lines(&grown).unwrap().as_slice(), ours()).unwrap();
     assert!(!require_signature(&mut outcome) && outcome.ok, "{:?}", outcome.fault);
     assert_eq!((outcome.signed_until, outcome.head.id), (1000, 1001));
-    // What is wrong stays the first that is.
+    // The first fault is still the one that is reported.
     grown[6] = AuditLine::Record(changed(&records[6], 0));
     let mut outcome = verify_file(lines(&grown).unwrap().as_slice(), ours()).unwrap();
     assert!(!require_signature(&mut outcome));
@@ -449,7 +450,7 @@ proptest! {
         let back: AuditLine = serde_json::from_slice(&text).unwrap();
         prop_assert_eq!(&back, &line);
         prop_assert_eq!(follow(&Hash::default(), &of(&back)), follow(&Hash::default(), &record));
-        // The canonical form is JSON that says the same.
+        // The canonical form is JSON with the same content.
         if !record.changes.is_empty() {
             let changes: Changes = serde_json::from_str(&canonical(&record.changes)).unwrap();
             prop_assert_eq!(changes, record.changes);

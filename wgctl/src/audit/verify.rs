@@ -1,7 +1,7 @@
-//! Verification of a log: it is as it was written, or the first record that is not.
+//! Verification of a log: checks that it is as it was written, or finds the first record that is not.
 //!
-//! Owns the rules and their words. It sees a line at a time and remembers one hash, so that a log of
-//! any length can be verified. It must not read or fetch anything.
+//! Owns the rules and their messages. It processes one line at a time and remembers one hash, so that a log
+//! of any length can be verified. It must not read or fetch anything.
 
 use std::cmp::Ordering;
 
@@ -9,39 +9,39 @@ use super::sign::CHECKPOINT_EVERY;
 use super::{chain, sign};
 use crate::api::{AuditKey, AuditLine, AuditRecord, Checkpoint, Fault, Head, Pruned, Verification};
 
-/// The requirements on a log beside its chain.
+/// The requirements on a log in addition to its chain.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
-    /// Keys whose signatures count. Without any, a checkpoint counts whoever signed it.
+    /// The accepted keys. If there are none, the signatures of all keys are accepted.
     pub keys: Vec<AuditKey>,
-    /// True if checkpoints must be there (a log as CSV has none).
+    /// True if checkpoints are required (a log in CSV has none).
     pub checkpoints: bool,
-    /// A record that is known from before.
+    /// A record that is already known, and that the log must contain.
     pub head: Option<Head>,
 }
 
-/// A verification under way.
+/// A verification in progress.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     expected: Expected,
-    /// Where the chain begins.
+    /// The record after which the chain begins.
     base: Head,
     /// The last record that is as it was written.
     last: Head,
     records: u64,
     checkpoints: u64,
-    /// The last record that has a checkpoint, whoever signed it.
+    /// The last record that has a checkpoint, whichever key signed it.
     marked: u64,
-    /// The last record that a signature that counts covers.
+    /// The last record that is covered by a signature of an accepted key, and that key.
     signed: Option<(u64, AuditKey)>,
-    /// A later checkpoint with a signature that does not count.
+    /// A later checkpoint that is signed by another key, and that key.
     foreign: Option<(u64, AuditKey)>,
     pruned: Option<Pruned>,
     fault: Option<Fault>,
 }
 
 impl Verifier {
-    /// Begins before the first line.
+    /// Creates a verifier that has not read any lines yet.
     #[must_use]
     pub fn new(expected: Expected) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Verifier {
         }
     }
 
-    /// Takes the next line. Returns true while there is no fault; lines after a fault are ignored.
+    /// Processes the next line. Returns true while there is no fault; lines after a fault are ignored.
     pub fn line(&mut self, line: &AuditLine) -> bool {
         match line {
             AuditLine::Pruned(stub) => self.pruned(stub),
@@ -67,7 +67,7 @@ impl Verifier {
         }
     }
 
-    /// Takes the next record.
+    /// Processes the next record.
     pub fn record(&mut self, record: &AuditRecord) -> bool {
         if self.fault.is_none() {
             self.fault = self.next(record).err();
@@ -75,7 +75,7 @@ impl Verifier {
         self.fault.is_none()
     }
 
-    /// Takes a checkpoint, which comes after its record.
+    /// Processes a checkpoint, which follows its record.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> bool {
         if self.fault.is_none() {
             self.fault = self.mark(checkpoint).err();
@@ -83,7 +83,7 @@ impl Verifier {
         self.fault.is_none()
     }
 
-    /// Takes the stub of the removed records, which comes before everything.
+    /// Processes the statement about removed records, which precedes everything else.
     pub fn pruned(&mut self, stub: &Pruned) -> bool {
         if self.fault.is_none() {
             self.fault = self.begin_after(stub).err();
@@ -91,26 +91,27 @@ impl Verifier {
         self.fault.is_none()
     }
 
-    /// Notes that something unreadable stands in the place of the next record.
+    /// Records a fault because the next record is unreadable.
     pub fn unreadable(&mut self, reason: &str) {
         let id = self.last.id + 1;
         self.fault.get_or_insert_with(|| fault(id, reason));
     }
 
-    /// After the last line: compares with the newest record, which is also kept outside the log.
+    /// Compares the end of the log with the newest record, which is also stored outside the log. Called after
+    /// the last line.
     pub fn ends_at(&mut self, head: Head) {
         if self.fault.is_some() || head == self.last {
             return;
         }
         let (due, here) = (head.id, self.last.id);
         self.fault = Some(match due.cmp(&here) {
-            Ordering::Greater => fault(here + 1, format!("it was removed: the log went on to record {due}")),
-            Ordering::Less => fault(due + 1, format!("it was put in: the log ended with record {due}")),
+            Ordering::Greater => fault(here + 1, format!("it was removed: the log continued to record {due}")),
+            Ordering::Less => fault(due + 1, format!("it was inserted: the log ended with record {due}")),
             Ordering::Equal => fault(here, "it was changed: the log's head has another hash"),
         });
     }
 
-    /// The outcome, after the last line.
+    /// Returns the outcome. Called after the last line.
     #[must_use]
     pub fn finish(mut self) -> Verification {
         if self.fault.is_none() {
@@ -130,13 +131,13 @@ impl Verifier {
         }
     }
 
-    /// The last record that is as it was written.
+    /// Returns the last record that is as it was written.
     #[must_use]
     pub const fn head(&self) -> Head {
         self.last
     }
 
-    /// The last record that a signature covers, or where the chain begins.
+    /// Returns the last record that a signature covers, or the record after which the chain begins.
     fn signed_until(&self) -> u64 {
         self.signed.map_or(self.base.id, |(id, _)| id)
     }
@@ -150,7 +151,7 @@ impl Verifier {
         let due = self.last.id + 1;
         if record.id < due {
             let reason = format!(
-                "it is there a second time, or not in its place, after record {}",
+                "it occurs a second time or is out of place, after record {}",
                 self.last.id
             );
             return Err(fault(record.id.max(1), reason));
@@ -161,9 +162,9 @@ impl Verifier {
         }
         if chain::follow(&self.last.hash, record) != record.hash {
             let reason = match self.last.id == self.base.id {
-                true => "it was changed: its hash is not that of its content".to_owned(),
+                true => "it was changed: its hash does not match its content".to_owned(),
                 false => format!(
-                    "it was changed, or put in: its hash is not that of its content after record {}",
+                    "it was changed or inserted: its hash does not match its content after record {}",
                     self.last.id
                 ),
             };
@@ -179,12 +180,12 @@ impl Verifier {
         Ok(())
     }
 
-    /// Compares a record with the one that is known from before.
+    /// Compares a record with the one that is already known.
     fn compare(&self, here: Head) -> Result<(), Fault> {
         match self.expected.head {
             Some(known) if known.id == here.id && known.hash != here.hash => {
                 let reason = format!(
-                    "this or an earlier record was changed and all hashes from there on computed anew: record {} had \
+                    "this or an earlier record was changed and all later hashes were recomputed: record {} had \
                      another hash",
                     here.id
                 );
@@ -207,7 +208,7 @@ impl Verifier {
             return Err(fault(self.last.id + 1, reason));
         }
         if *id < self.last.id {
-            return Err(fault(*id, "its checkpoint is not in its place"));
+            return Err(fault(*id, "its checkpoint is out of place"));
         }
         let first = (self.signed_until() + 1).min(*id);
         if !sign::is_genuine(checkpoint) {
@@ -217,8 +218,8 @@ impl Verifier {
         }
         if *hash != self.last.hash {
             let reason = format!(
-                "it or one up to record {id} was changed and the hashes computed anew: the checkpoint there has another \
-                 hash"
+                "it or one up to record {id} was changed and the hashes were recomputed: the checkpoint there has \
+                 another hash"
             );
             return Err(fault(first, reason));
         }
@@ -237,18 +238,18 @@ impl Verifier {
         if self.records > 0 || self.pruned.is_some() {
             return Err(fault(
                 self.last.id + 1,
-                "the word for what was removed stands in the middle",
+                "the statement about removed records is not at the beginning",
             ));
         }
         if !sign::is_genuine_stub(stub) {
             return Err(fault(
                 stub.id,
-                "the word that it was removed for its age is not what was signed",
+                "the statement that it was removed because of its age is not what was signed",
             ));
         }
         if !self.counts(&stub.public_key) {
             let reason = format!(
-                "that it was removed for its age is signed by a key that is not known, {}",
+                "the statement that it was removed because of its age is signed by a key that is not known, {}",
                 stub.public_key
             );
             return Err(fault(stub.id, reason));
@@ -262,7 +263,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// That a checkpoint is missing shows at what comes after its place.
+    /// Requires a checkpoint of the last record. Called when another record or the end of the log has followed it.
     fn require_checkpoint(&self) -> Result<(), Fault> {
         let due = self.expected.checkpoints && self.last.id.is_multiple_of(CHECKPOINT_EVERY);
         if due && self.last.id > self.base.id && self.marked < self.last.id {
@@ -279,11 +280,11 @@ impl Verifier {
         }
         match self.expected.head {
             Some(known) if known.id > self.last.id => {
-                let reason = format!("it was cut off: the log went on to record {}", known.id);
+                let reason = format!("it was cut off: the log continued to record {}", known.id);
                 Err(fault(self.last.id + 1, reason))
             }
             Some(known) if known.id < self.base.id => {
-                let reason = "it cannot be compared any more: it was removed for its age";
+                let reason = "it can no longer be compared: it was removed because of its age";
                 Err(fault(known.id, reason))
             }
             _ => Ok(()),

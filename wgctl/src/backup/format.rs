@@ -1,6 +1,7 @@
-//! The form of a backup: its constants, its header and summary, and why one cannot be used.
+//! The format of a backup: its constants, header and summary, and the reasons why a backup cannot be used.
 //!
-//! Owns the numbers that reading and writing share. The module above describes the bytes.
+//! Owns the values that reading and writing share. The parent module describes the layout. It must not read
+//! or write anything.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,19 +22,19 @@ pub(super) const ROW: u8 = b'R';
 pub(super) const END: u8 = b'E';
 pub(super) const HASH: usize = 32;
 pub(super) const HEADER_LEN: u64 = 42;
-/// No key is longer: a flipped length must not ask for gigabytes.
+/// The maximum length of a key in bytes. A corrupt length must not be able to request gigabytes of memory.
 pub(super) const LONGEST_KEY: u32 = 1 << 16;
-/// No value is longer.
+/// The maximum length of a value in bytes.
 pub(super) const LONGEST_VALUE: u32 = 1 << 28;
 
 /// The header of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// The schema its rows are of.
+    /// The version of the schema of its rows.
     pub schema: u64,
-    /// The database's life it was made of.
+    /// The incarnation of the database.
     pub incarnation: Incarnation,
-    /// When.
+    /// The time of the backup.
     pub created_at: Timestamp,
 }
 
@@ -41,11 +42,11 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Summary {
-    /// When it was made.
+    /// The time of the backup.
     pub created_at: Timestamp,
-    /// The schema its rows are of.
+    /// The version of the schema of its rows.
     pub schema: u64,
-    /// The database's life it was made of.
+    /// The incarnation of the database.
     pub incarnation: Incarnation,
     /// The number of servers.
     pub servers: u64,
@@ -53,11 +54,11 @@ pub struct Summary {
     pub peers: u64,
     /// The number of people with an account.
     pub users: u64,
-    /// The number of rows of all tables.
+    /// The number of rows in all tables.
     pub rows: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// The fault that a restore found in its audit log.
+    /// The fault that a restore found in the backup's audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_fault: Option<Fault>,
 }
@@ -82,24 +83,24 @@ impl Summary {
 /// The reason why a backup cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It does not begin like one.
+    /// The data does not begin like a backup.
     #[error("this is not a Sentrazone backup")]
-    NotOne,
-    /// A later release wrote it.
+    NotABackup,
+    /// The backup was written by a later release.
     #[error(
-        "the backup has format {0}, this release reads format {FORMAT}: use the release that wrote it, or a later one"
+        "the backup has format {0}, but this release reads format {FORMAT}: use the release that wrote it, or a later one"
     )]
     Format(u16),
-    /// It ends before its end.
-    #[error("the backup is cut: it ends in the middle")]
+    /// The backup ends too early.
+    #[error("the backup is cut: it ends too early")]
     Cut,
-    /// Its bytes are not those that were written.
+    /// The bytes are not those that were written.
     #[error("the backup is damaged ({0})")]
     Damaged(&'static str),
-    /// A row that the form has no room for.
+    /// A row or a table's name is larger than the format allows.
     #[error("a row of table {0} is too large for a backup")]
     TooLarge(String),
-    /// Reading or writing failed.
+    /// The data could not be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

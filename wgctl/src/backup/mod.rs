@@ -1,7 +1,7 @@
-//! A plane's backup as a file: the form, writing it, and reading it with every byte checked.
+//! The backup of a plane as a file: its format, its writer, and a reader that verifies every byte.
 //!
-//! Owns the form, which plane and command share. It must not know what rows mean, nor do more than
-//! read and write streams.
+//! Owns the format, which plane and command share. It must not know what the rows mean, and it must not do
+//! anything but read and write streams.
 //!
 //! All numbers are big-endian:
 //!
@@ -11,13 +11,13 @@
 //! | format | u16, 1 |
 //! | schema of the rows | u64 |
 //! | incarnation of the database | 16 |
-//! | moment it is of | i64, Unix seconds |
+//! | time of the backup | i64, Unix seconds |
 //! | `T`: a table begins | u8 length, name; names ascend |
 //! | `R`: a row of that table | u32 length of the key, u32 length of the value, key, value; keys ascend |
-//! | `E`: the end | u64 number of rows, SHA-256 of everything before it |
+//! | `E`: the end | u64 number of rows, SHA-256 of everything before the hash |
 //!
-//! A file that is cut, longer, or has a flipped bit is refused, whatever the bit: the sum covers all
-//! before it, and nothing may follow it.
+//! A file that is truncated or extended, or in which any bit has been flipped, is refused: the hash covers
+//! everything before it, and nothing may follow it.
 
 mod format;
 mod read;

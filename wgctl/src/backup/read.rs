@@ -1,7 +1,7 @@
-//! Reading a backup, and refusing one that is not whole.
+//! Reading of a backup, and refusal of an incomplete or damaged one.
 //!
-//! Owns every check of the form. What is read before the end is not yet proven: whoever acts on it
-//! reads to the end first, or can take everything back.
+//! Owns every check of the format. Data that is read before the end has not been verified yet. Callers must
+//! not act on it before they have read to the end, unless they can undo everything.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -17,9 +17,9 @@ use crate::name::Incarnation;
 /// A part of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A table begins.
+    /// The start of a table.
     Table(&'a str),
-    /// A row of it.
+    /// A row of the current table.
     Row {
         /// Its key.
         key: &'a [u8],
@@ -28,7 +28,7 @@ pub enum Item<'a> {
     },
 }
 
-/// A backup being read.
+/// A backup that is being read.
 pub struct Reader<R> {
     input: R,
     sum: Sha256,
@@ -36,31 +36,31 @@ pub struct Reader<R> {
     table: String,
     key: Vec<u8>,
     value: Vec<u8>,
-    /// Rows of each table so far.
+    /// The number of rows of each table so far.
     rows: BTreeMap<String, u64>,
     bytes: u64,
     ended: bool,
 }
 
-/// Nobody wrote a moment that a timestamp cannot be.
+/// Converts the time of the backup. A value outside the range of a timestamp cannot have been written.
 fn moment(seconds: i64) -> Result<Timestamp, Error> {
     let moment = Timestamp::from_unix(seconds);
     if moment.unix() != seconds {
-        return Err(Error::Damaged("the moment it is of"));
+        return Err(Error::Damaged("its time"));
     }
     Ok(moment)
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads a backup's beginning.
+    /// Reads the header of a backup.
     pub fn begin(mut input: R) -> Result<Self, Error> {
         let mut sum = Sha256::new();
         let magic: [u8; 8] = first(&mut input, &mut sum).map_err(|error| match error {
-            Error::Cut => Error::NotOne,
+            Error::Cut => Error::NotABackup,
             other => other,
         })?;
         if magic != MAGIC {
-            return Err(Error::NotOne);
+            return Err(Error::NotABackup);
         }
         let format = u16::from_be_bytes(first(&mut input, &mut sum)?);
         if format != FORMAT {
@@ -84,13 +84,13 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// The backup's header.
+    /// Returns the header of the backup.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The next part; none at the end, when everything was found to be as it was written.
+    /// Reads the next part. Returns `None` at the end, after everything has been verified.
     pub fn item(&mut self) -> Result<Option<Item<'_>>, Error> {
         if self.ended {
             return Ok(None);
@@ -156,7 +156,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Reads the rest. What is in the backup, all of it proven.
+    /// Reads the rest and returns the summary of the backup, all of which has then been verified.
     pub fn finish(mut self) -> Result<Summary, Error> {
         while self.item()?.is_some() {}
         Ok(Summary::new(&self.header, &self.rows, self.bytes))
@@ -167,7 +167,7 @@ impl<R: Read> Reader<R> {
         first(&mut self.input, &mut self.sum)
     }
 
-    /// Reads `length` bytes. Memory grows with what comes, not with what was announced.
+    /// Reads `length` bytes. Memory use grows with the data that arrives, not with the announced length.
     fn fill(&mut self, buffer: &mut Vec<u8>, length: u32) -> Result<(), Error> {
         buffer.clear();
         let read = (&mut self.input).take(length.into()).read_to_end(buffer)?;
@@ -190,7 +190,7 @@ fn first<const N: usize>(input: &mut impl Read, sum: &mut Sha256) -> Result<[u8;
     Ok(bytes)
 }
 
-/// The summary of the backup that `input` gives, after all of it was checked.
+/// Returns the summary of the backup in `input`, after all of it has been verified.
 pub fn summary(input: impl Read) -> Result<Summary, Error> {
     Reader::begin(input)?.finish()
 }

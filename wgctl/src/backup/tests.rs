@@ -1,4 +1,4 @@
-//! Properties of backups: what was written is read, and anything else is refused.
+//! Tests of backups: what was written can be read, and anything else is refused.
 
 use super::format::*;
 use super::*;
@@ -48,7 +48,7 @@ fn read(bytes: &[u8]) -> Result<(Header, Rows), Error> {
             Item::Row { key, value } => rows.push((table.clone(), key.to_vec(), value.to_vec())),
         }
     }
-    assert_eq!(reader.item()?, None, "the end stays the end");
+    assert_eq!(reader.item()?, None, "the reader stays at the end");
     Ok((*reader.header(), rows))
 }
 
@@ -97,7 +97,7 @@ fn a_moment_that_is_none_is_refused() {
     let mut bytes = written(&[].into());
     for seconds in [i64::MIN, i64::MAX] {
         bytes[34..42].copy_from_slice(&seconds.to_be_bytes());
-        assert!(matches!(read(&bytes), Err(Error::Damaged("the moment it is of"))));
+        assert!(matches!(read(&bytes), Err(Error::Damaged("its time"))));
     }
 }
 
@@ -124,7 +124,7 @@ fn what_is_no_backup_is_called_so() {
         b"PK\x03\x04",
         b"id,actor,action,target,ip,created_at\r\n",
     ] {
-        assert!(matches!(read(text), Err(Error::NotOne)));
+        assert!(matches!(read(text), Err(Error::NotABackup)));
     }
     let mut newer = written(&rows());
     newer[9] = 2;

@@ -1,6 +1,6 @@
-//! Writing a backup.
+//! Writing of a backup.
 //!
-//! Owns the order of its parts. It must not sort: rows come as the database gives them, ascending.
+//! Owns the order of its parts. It must not sort: the database returns rows in ascending order.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::format::{END, Error, FORMAT, Header, LONGEST_KEY, LONGEST_VALUE, MAGIC, ROW, TABLE};
 
-/// A backup under way.
+/// A backup that is being written.
 pub struct Writer<W> {
     output: W,
     sum: Sha256,
@@ -33,7 +33,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Begins a table. Names ascend.
+    /// Begins a table. The names must ascend.
     pub fn table(&mut self, name: &str) -> Result<(), Error> {
         name.clone_into(&mut self.table);
         let length = u8::try_from(name.len()).map_err(|_| Error::TooLarge(name.to_owned()))?;
@@ -41,7 +41,7 @@ impl<W: Write> Writer<W> {
         self.put(name.as_bytes())
     }
 
-    /// Writes a row of the table. Keys ascend.
+    /// Writes a row of the current table. The keys must ascend.
     pub fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let fits = |bytes: &[u8], most| u32::try_from(bytes.len()).ok().filter(|length| *length <= most);
         let lengths = fits(key, LONGEST_KEY).zip(fits(value, LONGEST_VALUE));
@@ -55,7 +55,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends the backup, and gives what it was written to.
+    /// Ends the backup and returns the output.
     pub fn end(mut self) -> Result<W, Error> {
         let rows = self.rows;
         self.put(&[END])?;

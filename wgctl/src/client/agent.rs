@@ -1,6 +1,6 @@
-//! The agent's endpoints, one method each.
+//! The endpoints for agents, one method each.
 //!
-//! Owns paths and the long poll's patience. It must not interpret the answers.
+//! Owns the paths and the time limit of the long poll. It must not interpret the responses.
 
 use std::time::Duration;
 
@@ -15,21 +15,22 @@ use crate::protocol::v1::{
     Welcome,
 };
 
-/// The time after `wait` in which a poll's answer must begin; after it the connection is taken for dead.
+/// The time after `wait` within which the response to a poll must begin. After that, the connection is
+/// considered dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
 
 impl PlaneClient {
-    /// Introduces the agent; the first call of a connection.
+    /// Introduces the agent. This is the first request of a connection.
     pub async fn hello(&self, hello: &Hello) -> Result<Welcome, Error> {
         self.call(Method::POST, &[path::HELLO])?.json(hello).read().await
     }
 
-    /// The terms of an enrolment. Changes nothing.
+    /// Returns the terms of an enrolment. Nothing is changed.
     pub async fn terms(&self) -> Result<Terms, Error> {
         self.call(Method::GET, &[path::ADOPTION])?.read().await
     }
 
-    /// Has an interface recorded as it is; with `dry_run` only says what would be recorded.
+    /// Has an existing interface recorded as it is. With `dry_run`, only returns what would be recorded.
     pub async fn adopt(&self, adoption: &Adoption, dry_run: bool) -> Result<Adopted, Error> {
         self.call(Method::POST, &[path::ADOPTION])?
             .query(&AdoptionQuery { dry_run })
@@ -38,7 +39,7 @@ impl PlaneClient {
             .await
     }
 
-    /// The long poll: answers when there is news, at the latest after `query.wait` seconds.
+    /// Waits for news about the desired state, for at most `query.wait` seconds (the long poll).
     pub async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
         let patience = Duration::from_secs(u64::from(query.wait)) + POLL_GRACE;
         self.call(Method::GET, &[path::DESIRED])?
@@ -48,22 +49,22 @@ impl PlaneClient {
             .await
     }
 
-    /// Confirms what the kernel has.
+    /// Confirms the state that the kernel has.
     pub async fn applied(&self, applied: &Applied) -> Result<(), Error> {
         self.call(Method::POST, &[path::APPLIED])?.json(applied).done().await
     }
 
-    /// Tells what others did to the interface.
+    /// Reports drift of the interface.
     pub async fn drift(&self, report: &DriftReport) -> Result<(), Error> {
         self.call(Method::POST, &[path::DRIFT])?.json(report).done().await
     }
 
-    /// Fills the plane's stock of prekeys.
+    /// Adds to the plane's stock of prekeys.
     pub async fn prekeys(&self, prekeys: &Prekeys) -> Result<(), Error> {
         self.call(Method::POST, &[path::PREKEYS])?.json(prekeys).done().await
     }
 
-    /// Answers a request. Secret: the answer may hold a private key.
+    /// Replies to a request. The reply is secret, because it may contain a private key.
     pub async fn reply(&self, request: RequestId, reply: &Reply) -> Result<(), Error> {
         self.call(Method::POST, &[path::REPLIES, &request.to_string()])?
             .json(reply)

@@ -1,6 +1,6 @@
-//! The two endpoints for everything that is recorded, out and in.
+//! The two endpoints that export and replace everything that is recorded.
 //!
-//! Owns paths and methods. It must not read what it carries.
+//! Owns the paths and methods. It must not interpret a backup.
 
 use reqwest::{Body, Method, Response, header};
 use tokio::fs::File;
@@ -10,13 +10,13 @@ use super::plane_client::{COPY_TIMEOUT, PlaneClient};
 use crate::backup::{MEDIA_TYPE, Summary};
 
 impl PlaneClient {
-    /// `GET /api/backup`, to be read in chunks (`Response::chunk`).
+    /// `GET /api/backup`. The response is to be read in chunks (`Response::chunk`).
     pub async fn backup(&self) -> Result<Response, Error> {
         let call = self.call(Method::GET, &["/api/backup"])?;
         call.patience(COPY_TIMEOUT).send().await
     }
 
-    /// `POST /api/restore`: everything that is recorded is replaced.
+    /// `POST /api/restore`: replaces everything that is recorded.
     pub async fn restore(&self, backup: File) -> Result<Summary, Error> {
         let mut call = self.call(Method::POST, &["/api/restore"])?.patience(COPY_TIMEOUT);
         call.request = call

@@ -1,6 +1,6 @@
-//! One call: a request, and its answer read as JSON, text or a problem report.
+//! One call: a request, and its response read as JSON, text or a problem report.
 //!
-//! Owns the patience with an answer and the reading of problem reports. It must not retry.
+//! Owns the time limits for a response and the parsing of problem reports. It must not retry.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use super::cause::unreachable;
 use super::error::Error;
 use super::target::Target;
 
-/// The time in which an ordinary answer must begin; the long poll sets its own.
+/// The time within which an ordinary response must begin. The long poll sets its own limit.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest pause of an answer that has begun. There is no bound on the whole: a snapshot of a large
-/// server over a slow line must be able to arrive.
+/// The longest pause within a response. The total time is not limited, because the snapshot of a large server
+/// must be able to arrive over a slow line.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One request under construction.
 pub(super) struct Call<'c> {
     target: &'c Target,
     pub(super) request: reqwest::RequestBuilder,
-    /// The time in which the answer must begin.
+    /// The time within which the response must begin.
     patience: Duration,
 }
 
@@ -58,7 +58,7 @@ impl<'c> Call<'c> {
         self
     }
 
-    /// Sends; anything but 2xx is an error.
+    /// Sends the request. Any status other than 2xx is an error.
     pub(super) async fn send(self) -> Result<Response, Error> {
         let target = self.target;
         let response = timeout(self.patience, self.request.send())
@@ -87,7 +87,7 @@ impl<'c> Call<'c> {
         }
     }
 
-    /// Sends and reads a JSON answer.
+    /// Sends the request and parses the response as JSON.
     pub(super) async fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
         let target = self.target;
         let response = self.send().await?;
@@ -96,7 +96,7 @@ impl<'c> Call<'c> {
         serde_json::from_slice(&content).map_err(|error| Error::unexpected(target, status, error.to_string()))
     }
 
-    /// Sends and reads a text answer.
+    /// Sends the request and returns the response as text.
     pub(super) async fn text(self) -> Result<String, Error> {
         let target = self.target;
         let response = self.send().await?;
@@ -105,13 +105,13 @@ impl<'c> Call<'c> {
         String::from_utf8(content).map_err(|error| Error::unexpected(target, status, error.to_string()))
     }
 
-    /// Sends and expects no answer worth reading.
+    /// Sends the request and ignores the content of the response.
     pub(super) async fn done(self) -> Result<(), Error> {
         self.send().await.map(drop)
     }
 }
 
-/// A whole body, however long it takes while it keeps coming.
+/// Reads a whole body. This may take any amount of time, as long as data keeps arriving.
 async fn body(target: &Target, mut response: Response) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
     loop {
@@ -124,7 +124,7 @@ async fn body(target: &Target, mut response: Response) -> Result<Vec<u8>, Error>
     }
 }
 
-/// The scheme and host that a redirection leads to.
+/// Returns the scheme, host and port that a redirection leads to.
 fn redirected(response: &Response) -> Option<String> {
     let place = response.headers().get(header::LOCATION)?.to_str().ok()?;
     let place = response.url().join(place).ok()?;

@@ -1,13 +1,13 @@
-//! The cause behind an error of the HTTP library: a certificate that is not trusted, another scheme, or
-//! nobody there.
+//! The cause of an error from the HTTP library: an untrusted certificate, the wrong scheme, or an unreachable
+//! plane.
 //!
-//! Owns that judgement. It must not send anything.
+//! Owns the classification. It must not send anything.
 
 use super::error::Error;
 use super::target::Target;
 use super::trust::{self, Distrust};
 
-/// An answer that never began, by its cause.
+/// Converts an error of the HTTP library into the error for its cause.
 pub(super) fn unreachable(to: &Target, error: &reqwest::Error) -> Error {
     let target = to.to_string();
     if let Some(distrust) = Distrust::inside(error) {
@@ -21,7 +21,7 @@ pub(super) fn unreachable(to: &Target, error: &reqwest::Error) -> Error {
     let asked = match to {
         Target::Url(url) => target
             .split_once("://")
-            .filter(|_| speaks_otherwise(error, url.scheme())),
+            .filter(|_| is_wrong_protocol(error, url.scheme())),
         Target::Socket(_) => None,
     };
     let (missing, instead) = match asked {
@@ -39,22 +39,22 @@ pub(super) fn unreachable(to: &Target, error: &reqwest::Error) -> Error {
     }
 }
 
-/// True if the answer was not TLS where TLS was spoken, or not HTTP where plain HTTP was spoken.
-fn speaks_otherwise(error: &(dyn std::error::Error + 'static), scheme: &str) -> bool {
+/// Returns true if the other side does not speak the protocol of `scheme`: TLS for `https`, otherwise plain HTTP.
+fn is_wrong_protocol(error: &(dyn std::error::Error + 'static), scheme: &str) -> bool {
     match scheme {
         "https" => trust::is_no_tls(error),
         _ => causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)),
     }
 }
 
-/// An error and what it came from.
+/// Returns an error and all its sources.
 fn causes<'e>(
     error: &'e (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// The innermost cause: "connection refused" rather than "error sending request".
+/// Returns the innermost cause: "connection refused" rather than "error sending request".
 pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

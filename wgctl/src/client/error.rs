@@ -1,6 +1,6 @@
 //! The errors of a call to a plane.
 //!
-//! Owns the texts, which name the next step.
+//! Owns their messages, which name the next step. It must not decide what to do about an error.
 
 use std::time::Duration;
 
@@ -10,54 +10,54 @@ use super::target::Target;
 use crate::api::Problem;
 use crate::pin::Pin;
 
-/// The reason why a call gave no answer.
+/// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The plane refused, and says why.
+    /// The plane refused the request and gave a reason.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
-    /// Nobody answered.
+    /// The plane did not respond.
     #[error("cannot reach the plane at {target}: {reason}")]
     Unreachable {
-        /// Where.
+        /// The address of the plane.
         target: String,
-        /// The innermost reason.
+        /// The innermost cause.
         reason: String,
     },
-    /// The plane that answered is not trusted. Nothing was sent to it.
+    /// The plane that responded is not trusted. Nothing was sent to it.
     #[error(
-        "the plane at {target} is not trusted: {reason}. It shows {presented}: `sudo sentrazone-plane fingerprint` on \
-         the plane's machine says what it should show{}",
-        if *pinned { "; if it shows another key, somebody is in between" } else { ", and --pin takes that" }
+        "the plane at {target} is not trusted: {reason}. It presents {presented}: `sudo sentrazone-plane fingerprint` \
+         on the plane's machine prints the right one{}",
+        if *pinned { "; if it prints another key, somebody is in between" } else { ", which can be passed with --pin" }
     )]
     Untrusted {
-        /// Where.
+        /// The address of the plane.
         target: String,
         /// The reason why its certificate was not accepted.
         reason: String,
-        /// The key it shows.
+        /// The pin of the key that it presents.
         presented: Pin,
-        /// True if another key was pinned.
+        /// True if a different key was pinned.
         pinned: bool,
     },
-    /// The other side speaks TLS where plain http was asked for, or the other way round.
-    #[error("what answers at {target} speaks no {missing}: if it is the plane, use {instead}")]
+    /// The other side speaks TLS although plain HTTP was requested, or the other way round.
+    #[error("the server at {target} does not speak {missing}: if it is the plane, use {instead}")]
     WrongScheme {
-        /// Where.
+        /// The address of the server.
         target: String,
-        /// The protocol that was asked for.
+        /// The protocol that was requested.
         missing: &'static str,
-        /// The same place with the other scheme.
+        /// The same address with the other scheme.
         instead: String,
     },
-    /// Something answered that is no plane, or a newer one.
+    /// The server that responded is not a plane, or it is a newer one.
     #[error("{target} answered {status} with something that is not the plane's API ({reason})")]
     Unexpected {
-        /// Where.
+        /// The address of the server.
         target: String,
         /// The HTTP status.
         status: u16,
-        /// The oddity.
+        /// A description of the unexpected content.
         reason: String,
     },
     /// The client itself could not be set up.
@@ -66,7 +66,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The plane's status, where it answered with a problem.
+    /// Returns the HTTP status of the response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -76,7 +76,7 @@ impl Error {
         }
     }
 
-    /// The problem's stable code, where the plane answered with one.
+    /// Returns the stable code of the problem report, if the plane responded with one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match self {
@@ -89,7 +89,7 @@ impl Error {
         }
     }
 
-    /// No answer within the limit.
+    /// Creates the error for a response that did not arrive within the limit.
     pub(super) fn silent(target: &Target, limit: Duration) -> Self {
         Self::Unreachable {
             target: target.to_string(),
@@ -97,7 +97,7 @@ impl Error {
         }
     }
 
-    /// An answer that is not the API's.
+    /// Creates the error for a response that does not belong to the API.
     pub(super) fn unexpected(target: &Target, status: StatusCode, reason: impl Into<String>) -> Self {
         Self::Unexpected {
             target: target.to_string(),

@@ -1,8 +1,8 @@
-//! The one typed HTTP client: of the command, of the agent and of the tests.
+//! The typed HTTP client that command, agent and tests share.
 //!
-//! Owns the transport (TCP, TLS, the plane's unix socket), the bearer token and the reading of
-//! problem reports. `rest` and `agent` name the endpoints. It must not retry or decide: that is
-//! its callers' business.
+//! Owns the transport (TCP, TLS, the plane's unix socket), the bearer token and the parsing of problem
+//! reports. `rest` and `agent` define the endpoints. It must not retry or make decisions: that belongs to its
+//! callers.
 
 mod agent;
 #[cfg(feature = "backup")]

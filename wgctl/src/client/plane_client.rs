@@ -1,7 +1,7 @@
-//! The client of one plane: its address, how it is trusted, and the token.
+//! The client of one plane: its address, the trust in its certificate, and the token.
 //!
-//! Owns the transport (TCP, TLS, the plane's unix socket). `rest`, `agent` and `backup` name the
-//! endpoints.
+//! Owns the transport (TCP, TLS, the plane's unix socket). It must not define endpoints: `rest`, `agent` and
+//! `backup` do so.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use super::error::Error;
 use super::target::Target;
 use super::trust::Trust;
 
-/// The time that a plane may take to accept a connection.
+/// The time within which a plane must accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest pause of an answer that is read in chunks; longer than any poll is held.
+/// The longest pause within a response that is read in chunks. It is longer than the wait of any poll.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
-/// The time that a backup or a restore may take.
+/// The time limit for a backup or a restore.
 #[cfg(feature = "backup")]
 pub(super) const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A plane, and who calls it. Cheap to clone; connections are kept and shared.
+/// A client for one plane and one caller. It is cheap to clone; the connections are kept open and shared.
 #[derive(Clone)]
 pub struct PlaneClient {
     http: reqwest::Client,
@@ -33,17 +33,18 @@ pub struct PlaneClient {
 }
 
 impl PlaneClient {
-    /// A client of the plane at `target`. `certificates` (PEM) are trusted in addition to the system's.
+    /// Creates a client for the plane at `target`. The `certificates` (PEM) are trusted in addition to the
+    /// system's.
     pub fn new(target: Target, certificates: Option<&[u8]>) -> Result<Self, Error> {
         Self::trusting(target, &Trust::Authorities(certificates.map(<[u8]>::to_vec)))
     }
 
-    /// A client of the plane at `target`, which is known by `trust`.
+    /// Creates a client for the plane at `target`, which must satisfy `trust`.
     pub fn trusting(target: Target, trust: &Trust) -> Result<Self, Error> {
         Self::build(target, trust, READ_TIMEOUT)
     }
 
-    /// The same, for copies of everything: sending one may take longer than any answer may.
+    /// Creates a client for backups and restores, because sending a backup may take longer than any response may.
     #[cfg(feature = "backup")]
     pub fn for_copies(target: Target, trust: &Trust) -> Result<Self, Error> {
         Self::build(target, trust, COPY_TIMEOUT)
@@ -64,8 +65,8 @@ impl PlaneClient {
             }
         };
         builder = match base.scheme() {
-            // Without TLS the system's certificates are not asked for: a small host may have none.
-            // Nor does a proxy of the environment see what is not encrypted: nobody else is to read it.
+            // Without TLS, the system's certificates are not loaded, because a small host may have none. A
+            // proxy from the environment is not used either, because it could read the unencrypted traffic.
             "http" => builder.tls_certs_only([]).no_proxy(),
             _ => builder.tls_backend_preconfigured(trust.tls()?),
         };
@@ -78,20 +79,20 @@ impl PlaneClient {
         })
     }
 
-    /// The same plane, called with this bearer token.
+    /// Returns the client with this bearer token.
     #[must_use]
     pub fn with_token(mut self, token: Zeroizing<String>) -> Self {
         self.token = Some(token);
         self
     }
 
-    /// Where it calls.
+    /// Returns the address of the plane.
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// A call to be completed. `segments` are escaped one by one, so that no name can change the path.
+    /// Starts a call. The `segments` are escaped individually, so that no name can change the path.
     pub(super) fn call(&self, method: Method, segments: &[&str]) -> Result<Call<'_>, Error> {
         let mut url = self.base.clone();
         url.path_segments_mut()

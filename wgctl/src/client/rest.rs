@@ -1,6 +1,6 @@
-//! The REST endpoints people and scripts call, one method each.
+//! The REST endpoints for users and scripts, one method each.
 //!
-//! Owns paths and methods. It must not interpret the answers.
+//! Owns the paths and methods. It must not interpret the responses.
 
 use std::time::Duration;
 
@@ -17,48 +17,48 @@ use crate::api::{
 use crate::name::{PeerId, ServerId, TokenId, UserId};
 use crate::time::Timestamp;
 
-/// The time that the verification of the whole audit log may take.
+/// The time limit for the verification of the whole audit log.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(85);
 
-/// A query of the history; absent parts are the plane's defaults.
+/// A query of the history. The plane has a default for each absent field.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct HistoryQuery {
-    /// One server only.
+    /// Only points of this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<ServerId>,
-    /// From this moment on.
+    /// Only points from this time on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Before this moment.
+    /// Only points before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Seconds a point; at least 60.
+    /// The number of seconds per point; at least 60.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
 }
 
-/// A query of the audit log; absent parts are the plane's defaults.
+/// A query of the audit log. The plane has a default for each absent field.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AuditQuery {
-    /// At most so many records, 1 to 1000.
+    /// The maximum number of records, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// After so many of the newest.
+    /// The number of newest records to skip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// Of this actor only.
+    /// Only records of this actor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// This action only.
+    /// Only records of this action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// On this target only.
+    /// Only records of this target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// From this moment on.
+    /// Only records from this time on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Before this moment.
+    /// Only records before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -68,7 +68,7 @@ pub struct AuditQuery {
 pub enum AuditFormat {
     /// Rows for spreadsheets.
     Csv,
-    /// Records and checkpoints, one JSON object a line.
+    /// Records and checkpoints, one JSON object per line.
     JsonLines,
 }
 
@@ -88,12 +88,12 @@ impl PlaneClient {
         self.call(Method::POST, &["/api/login"])?.json(login).read().await
     }
 
-    /// `POST /api/logout`: this person's tokens all end.
+    /// `POST /api/logout`: invalidates all session tokens of the caller.
     pub async fn logout(&self) -> Result<(), Error> {
         self.call(Method::POST, &["/api/logout"])?.done().await
     }
 
-    /// `POST /api/password`: one's own.
+    /// `POST /api/password`: changes the caller's own password.
     pub async fn change_password(&self, change: &PasswordChange) -> Result<(), Error> {
         self.call(Method::POST, &["/api/password"])?.json(change).done().await
     }
@@ -124,18 +124,18 @@ impl PlaneClient {
         .await
     }
 
-    /// `GET /api/audit/verify`. `head` is a record that is known from before.
+    /// `GET /api/audit/verify`. `head` is a record that is known in advance.
     pub async fn audit_verify(&self, head: Option<Head>) -> Result<Verification, Error> {
         let call = self.call(Method::GET, &["/api/audit/verify"])?.patience(VERIFY_TIMEOUT);
         call.query(&head.map(|head| [("head", head)])).read().await
     }
 
-    /// `GET /api/audit/key`: what the log's checkpoints are signed with.
+    /// `GET /api/audit/key`: the key that verifies the log's checkpoints.
     pub async fn audit_key(&self) -> Result<AuditPublicKey, Error> {
         self.call(Method::GET, &["/api/audit/key"])?.read().await
     }
 
-    /// `POST /api/report`, with an agent's token.
+    /// `POST /api/report`, authenticated with an agent's token.
     pub async fn report(&self, report: &Report) -> Result<(), Error> {
         self.call(Method::POST, &["/api/report"])?.json(report).done().await
     }
@@ -167,7 +167,7 @@ impl PlaneClient {
             .await
     }
 
-    /// `DELETE /api/servers/{id}`, with all its peers.
+    /// `DELETE /api/servers/{id}`: removes the server with all its peers.
     pub async fn remove_server(&self, id: &ServerId) -> Result<(), Error> {
         self.call(Method::DELETE, &["/api/servers", id.as_str()])?.done().await
     }
@@ -195,27 +195,27 @@ impl PlaneClient {
         call.json(new).idempotency_key(idempotency_key).read().await
     }
 
-    /// `DELETE /api/tokens/{id}`: it is no longer valid.
+    /// `DELETE /api/tokens/{id}`: revokes the token.
     pub async fn remove_api_token(&self, id: TokenId) -> Result<(), Error> {
         self.call(Method::DELETE, &["/api/tokens", &id.to_string()])?
             .done()
             .await
     }
 
-    /// `POST /api/keys/rotate`: sessions are signed with a new key; those of the old one go on.
+    /// `POST /api/keys/rotate`: new sessions are signed with a new key; existing sessions remain valid.
     pub async fn rotate_signing_key(&self) -> Result<KeyRotated, Error> {
         self.call(Method::POST, &["/api/keys/rotate"])?.read().await
     }
 
-    /// `GET /api/wg-clients/{serverID}`: all of them.
+    /// `GET /api/wg-clients/{serverID}`: all peers of a server.
     pub async fn peers(&self, server: &ServerId) -> Result<Vec<Peer>, Error> {
         self.call(Method::GET, &["/api/wg-clients", server.as_str()])?
             .read()
             .await
     }
 
-    /// `GET /api/wg-clients/{serverID}?q=…`: those whose name has `text` in it, whatever the case, or
-    /// whose id, address or key is exactly that; the first `limit` of them, all where there is none.
+    /// `GET /api/wg-clients/{serverID}?q=…`: the peers whose name contains `text` (case-insensitive), or
+    /// whose id, address or key equals it. Returns the first `limit` of them, or all if `limit` is `None`.
     pub async fn peers_like(&self, server: &ServerId, text: &str, limit: Option<u32>) -> Result<Vec<Peer>, Error> {
         let call = self.call(Method::GET, &["/api/wg-clients", server.as_str()])?;
         let limit = limit.map(|limit| ("limit", limit.to_string()));
@@ -264,13 +264,13 @@ impl PlaneClient {
             .await
     }
 
-    /// `GET /api/wg-clients/{serverID}/{clientID}/configuration`: wg-quick text. Secret.
+    /// `GET /api/wg-clients/{serverID}/{clientID}/configuration`: the wg-quick text, which is secret.
     pub async fn peer_configuration(&self, server: &ServerId, peer: PeerId) -> Result<String, Error> {
         let segments = ["/api/wg-clients", server.as_str(), &peer.to_string(), "configuration"];
         self.call(Method::GET, &segments)?.text().await
     }
 
-    /// `GET /api/wg-clients/{serverID}/{clientID}/qrcode`: SVG. Secret.
+    /// `GET /api/wg-clients/{serverID}/{clientID}/qrcode`: the QR code as SVG, which is secret.
     pub async fn peer_qrcode(&self, server: &ServerId, peer: PeerId) -> Result<String, Error> {
         let segments = ["/api/wg-clients", server.as_str(), &peer.to_string(), "qrcode"];
         self.call(Method::GET, &segments)?.text().await

@@ -1,15 +1,15 @@
-//! The address of a plane: a URL, or the socket on its own machine.
+//! The address of a plane: a URL, or a socket on the plane's machine.
 
 use std::path::PathBuf;
 
 use url::Url;
 
-/// Where a plane is.
+/// The address of a plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Over TCP, `http` or `https`.
+    /// A URL with the scheme `http` or `https`, over TCP.
     Url(Url),
-    /// The unix socket on the plane's own machine; the caller's uid is the identity.
+    /// The unix socket on the plane's machine. The caller is identified by its uid.
     Socket(PathBuf),
 }
 

@@ -1,4 +1,4 @@
-//! The client's patience, over real sockets and a clock that runs ahead.
+//! Tests of the client's time limits, with real sockets and a paused clock.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{PlaneClient, Target};
 use crate::protocol::v1::DesiredQuery;
 
-/// Something that answers one request with a head and then these pieces, each after a pause.
+/// Starts a server that responds to one request with a head and then with these pieces, each after a pause.
 async fn plane(pieces: Vec<(Duration, Vec<u8>)>) -> PlaneClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -21,7 +21,7 @@ async fn plane(pieces: Vec<(Duration, Vec<u8>)>) -> PlaneClient {
         stream.write_all(head.as_bytes()).await.unwrap();
         for (pause, piece) in pieces {
             sleep(pause).await;
-            // The client may have given up.
+            // The client may have given up already.
             let _ = stream.write_all(&piece).await;
         }
     });

@@ -1,8 +1,8 @@
-//! The certificates that are accepted as the plane's.
+//! The trust in a plane's certificate.
 //!
-//! Owns the two ways, the authorities (the system's, and more) or the pin of the plane's key, and
-//! what is remembered of a certificate that was not taken. The handshake's signature is verified
-//! either way. It must not send anything.
+//! Owns the two ways to establish it, by certificate authorities (the system's and additional ones) or by the
+//! pin of the plane's key, and the information about a certificate that was not accepted. In both cases, the
+//! signature of the handshake is verified. It must not send anything.
 
 use std::error::Error as StdError;
 use std::io;
@@ -22,17 +22,17 @@ use rustls::{
 use super::error::Error;
 use crate::pin::Pin;
 
-/// The means by which a certificate is accepted.
+/// The condition under which a certificate is accepted.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// The system's authorities, and these (PEM).
+    /// The certificate is signed by an authority: one of the system's or one of these (PEM).
     Authorities(Option<Vec<u8>>),
-    /// One of these keys, whatever else the certificate says.
+    /// The certificate has one of these keys. Its other contents do not matter.
     Pins(Vec<Pin>),
 }
 
 impl Trust {
-    /// The configuration of connections that trust so.
+    /// Returns the TLS configuration for connections with this trust.
     pub(super) fn tls(&self) -> Result<ClientConfig, Error> {
         let setup = |error: TlsError| Error::Setup(error.to_string());
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -54,8 +54,8 @@ impl Trust {
     }
 }
 
-/// None when there is no authority at all: then nobody is vouched for, and the error still shows whom
-/// we met.
+/// Returns the verifier, or `None` if there are no authorities at all. In that case, no certificate is
+/// accepted, but the error still shows the key that was presented.
 fn authorities(pem: Option<&[u8]>, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<WebPkiServerVerifier>>, Error> {
     let wrong = |reason: String| Error::Setup(format!("the certificates to trust: {reason}"));
     let mut roots = RootCertStore::empty();
@@ -64,9 +64,9 @@ fn authorities(pem: Option<&[u8]>, provider: &Arc<CryptoProvider>) -> Result<Opt
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }
     if pem.is_some() && roots.is_empty() {
-        return Err(wrong("there is no certificate in PEM in them".to_owned()));
+        return Err(wrong("they contain no certificate in PEM".to_owned()));
     }
-    // What the system has that cannot be read vouches for nobody; the rest does.
+    // System certificates that cannot be parsed are skipped.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Ok(None);
@@ -75,20 +75,20 @@ fn authorities(pem: Option<&[u8]>, provider: &Arc<CryptoProvider>) -> Result<Opt
     verifier.map(Some).map_err(|error| wrong(error.to_string()))
 }
 
-/// A certificate that was not taken.
+/// The details of a certificate that was not accepted.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct Distrust {
-    /// Why.
+    /// The reason.
     pub(super) reason: String,
-    /// The key it shows.
+    /// The pin of the key that was presented.
     pub(super) presented: Pin,
-    /// True if another key was pinned.
+    /// True if a different key was pinned.
     pub(super) pinned: bool,
 }
 
 impl Distrust {
-    /// The distrust inside an error of the transport, however deep.
+    /// Finds the `Distrust` inside an error of the transport, at any depth.
     pub(super) fn inside<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         match tls_error(error)? {
             TlsError::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
@@ -97,7 +97,7 @@ impl Distrust {
     }
 }
 
-/// True for an error of the transport that the answer was not TLS.
+/// Returns true if an error of the transport means that the response was not TLS.
 pub(super) fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
     matches!(
         tls_error(error),
@@ -105,12 +105,13 @@ pub(super) fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
     )
 }
 
-/// The error of TLS inside one of the transport, however deep.
+/// Finds the TLS error inside an error of the transport, at any depth.
 fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e TlsError> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);
     }
-    // Such an error names its content's source as its own, and so skips the content.
+    // The source of an `io::Error` is the source of its content, so following sources would skip the content
+    // itself.
     let content = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     let content = content.map(|content| -> &(dyn StdError + 'static) { content });
     content.or_else(|| error.source()).and_then(tls_error)
@@ -141,7 +142,7 @@ impl ServerCertVerifier for Verifier {
         let (reason, pinned) = match &self.judge {
             Judge::Pins(pins) if pins.contains(&presented) => return Ok(ServerCertVerified::assertion()),
             Judge::Pins(_) => ("its key is not the pinned one".to_owned(), true),
-            Judge::Authorities(None) => ("this machine has no certificates of authorities".to_owned(), false),
+            Judge::Authorities(None) => ("this machine has no CA certificates".to_owned(), false),
             Judge::Authorities(Some(known)) => {
                 match known.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
                     Ok(verified) => return Ok(verified),
@@ -183,7 +184,7 @@ impl ServerCertVerifier for Verifier {
 fn in_words(error: &TlsError) -> String {
     match error {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "no authority that this machine knows vouches for it".to_owned()
+            "no certificate authority known to this machine vouches for it".to_owned()
         }
         other => other.to_string(),
     }

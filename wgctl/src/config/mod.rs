@@ -1,8 +1,8 @@
-//! wg-quick(8) text: the configuration a device is given, and the reading of such files.
+//! The wg-quick(8) text form: rendering device configurations and parsing wg-quick files.
 //!
-//! Owns the text form, both ways. Everything here is a pure function of its values: it must not
-//! read or write files, ask the clock or carry anything out. A value that is rendered has been
-//! parsed into its type before, so that no name, address or endpoint can begin a line of its own.
+//! Owns the text form in both directions. Everything here is a pure function: it must not read or write
+//! files, read the clock or execute anything. Every rendered value has been parsed into its type before, so
+//! no name, address or endpoint can start a new line.
 
 mod parse;
 mod peer_config;

@@ -1,9 +1,9 @@
-//! From wg-quick text to typed sections, each error with its line.
+//! Parsing of wg-quick text into typed sections; each error names its line.
 //!
-//! Owns the grammar: wg(8)'s configuration format with wg-quick(8)'s additions, keys and section
-//! names in any case, `#` begins a comment. Settings that would run a command or that nobody
-//! knows are kept as [`Directive`]s for the caller to refuse or report; they are never carried out.
-//! Errors must not repeat a secret value.
+//! Owns the grammar: wg(8)'s configuration format with wg-quick(8)'s additions. Keys and section names are
+//! case-insensitive, and `#` begins a comment. Settings that would run a command and unknown settings are
+//! stored as [`Directive`]s for the caller to refuse or report; they are never executed. Errors must not
+//! repeat a secret value.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,11 +17,11 @@ use crate::key::{PresharedKey, PrivateKey, PublicKey};
 /// A wg-quick file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WgQuick {
-    /// The first comment before the first section, where a configuration of ours has the peer's name.
+    /// The first comment before the first section. In a configuration from Sentrazone, it is the peer's name.
     pub comment: Option<String>,
     /// The `[Interface]` section.
     pub interface: Interface,
-    /// The `[Peer]` sections, in the file's order.
+    /// The `[Peer]` sections, in the order of the file.
     pub peers: Vec<Peer>,
 }
 
@@ -34,45 +34,45 @@ pub struct Interface {
     pub listen_port: Option<u16>,
     /// `FwMark`; `off` is 0.
     pub fwmark: Option<u32>,
-    /// `Address`, host bits kept.
+    /// `Address`, with its host bits.
     pub addresses: Vec<IpNet>,
     /// The addresses of `DNS`.
     pub dns: Vec<IpAddr>,
-    /// Search domains, which `DNS` may name beside addresses (wg-quick(8)).
+    /// The search domains, which `DNS` may contain in addition to addresses (wg-quick(8)).
     pub search_domains: Vec<String>,
     /// `MTU`.
     pub mtu: Option<u16>,
-    /// Everything else.
+    /// All other settings.
     pub directives: Vec<Directive>,
 }
 
 /// A `[Peer]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The line of its head, counted from 1.
+    /// The number of the line with the section's header, counted from 1.
     pub line: usize,
-    /// `PublicKey`, the one setting a peer must have.
+    /// `PublicKey`, the only mandatory setting of a peer.
     pub public_key: PublicKey,
-    /// `PresharedKey`; the all-zero key, which means none to the kernel, reads as none.
+    /// `PresharedKey`. The all-zero key, which means "none" to the kernel, is read as `None`.
     pub preshared_key: Option<PresharedKey>,
     /// `AllowedIPs`, as written.
     pub allowed_ips: Vec<IpNet>,
     /// `Endpoint`.
     pub endpoint: Option<Endpoint>,
-    /// `PersistentKeepalive`; `off` and 0 read as none.
+    /// `PersistentKeepalive`. `off` and 0 are read as `None`.
     pub persistent_keepalive: Option<u16>,
-    /// Everything else.
+    /// All other settings.
     pub directives: Vec<Directive>,
 }
 
-/// A setting that has no typed place here.
+/// A setting that has no typed field here.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Directive {
-    /// Its line, counted from 1.
+    /// The number of its line, counted from 1.
     pub line: usize,
     /// The key as written.
     pub key: String,
-    /// The value as written. A hook's command line can hold a secret, so `Debug` leaves it out.
+    /// The value as written. `Debug` omits it, because a hook's command line may contain a secret.
     pub value: String,
     /// The reason why it has no typed field.
     pub refusal: Refusal,
@@ -84,29 +84,29 @@ impl fmt::Debug for Directive {
     }
 }
 
-/// The reason why a [`Directive`] is not taken over.
+/// The reason why a [`Directive`] is not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// `PreUp`, `PostUp`, `PreDown`, `PostDown`: would run a command.
+    /// `PreUp`, `PostUp`, `PreDown`, `PostDown`: the setting would run a command.
     Command,
-    /// `Table`, `SaveConfig`: says how wg-quick works, not what the interface is.
+    /// `Table`, `SaveConfig`: the setting configures wg-quick, not the interface.
     WgQuickOnly,
-    /// No setting of wg or wg-quick in this section.
+    /// The setting is unknown to wg and wg-quick in this section.
     Unknown,
 }
 
-/// An error in one line.
+/// An error in one line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct ParseError {
-    /// Counted from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// The error, and the right form.
+    /// A description of the error and the correct form.
     pub message: String,
 }
 
 impl WgQuick {
-    /// Reads a whole file.
+    /// Parses a whole file.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut reader = Reader::default();
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -168,7 +168,7 @@ impl Reader {
         match (self.section, &mut self.interface, self.peers.last_mut()) {
             (Section::Interface, Some(interface), _) => interface.setting(number, key, value),
             (Section::Peer, _, Some(peer)) => peer.setting(number, key, value),
-            _ => Err(format!("{key} stands before the first section: begin with [Interface]")),
+            _ => Err(format!("{key} comes before the first section: begin with [Interface]")),
         }
     }
 
@@ -186,7 +186,7 @@ impl Reader {
             });
             self.section = Section::Peer;
         } else {
-            return Err(format!("{line:?} is no section: there are [Interface] and [Peer]"));
+            return Err(format!("{line:?} is not a section: use [Interface] or [Peer]"));
         }
         Ok(())
     }
@@ -208,7 +208,11 @@ impl Interface {
     fn setting(&mut self, line: usize, key: &str, value: &str) -> Result<(), String> {
         match key.to_ascii_lowercase().as_str() {
             "privatekey" => once(&mut self.private_key, key, secret(key, value)?),
-            "listenport" => once(&mut self.listen_port, key, number(key, value, "0 to 65535")?),
+            "listenport" => once(
+                &mut self.listen_port,
+                key,
+                number(key, value, "a number from 0 to 65535")?,
+            ),
             "fwmark" => once(&mut self.fwmark, key, fwmark(value)?),
             "mtu" => once(&mut self.mtu, key, number(key, value, "a number of bytes up to 65535")?),
             "address" => networks(&mut self.addresses, key, value),
@@ -233,7 +237,7 @@ impl Interface {
         }
     }
 
-    /// wg-quick takes what is no address for a search domain.
+    /// Adds the entries of a `DNS` setting. wg-quick treats every entry that is not an address as a search domain.
     fn dns_entries(&mut self, value: &str) {
         for entry in entries(value) {
             match entry.parse() {
@@ -261,7 +265,7 @@ impl PeerDraft {
             "persistentkeepalive" => once(
                 &mut self.persistent_keepalive,
                 key,
-                number(key, value, "off or 0 to 65535 seconds")?,
+                number(key, value, "off or a number of seconds up to 65535")?,
             ),
             _ => {
                 let (key, value) = (key.to_owned(), value.to_owned());
@@ -293,7 +297,8 @@ impl PeerDraft {
     }
 }
 
-/// wg(8) lets the last of two settings win; which one was meant is better asked.
+/// Stores a value and refuses a second one. With wg(8), the last one wins, but only the user knows which one
+/// was meant.
 fn once<T>(place: &mut Option<T>, key: &str, value: T) -> Result<(), String> {
     if place.is_some() {
         return Err(format!("a second {key} in one section: remove one"));
@@ -324,7 +329,7 @@ fn fwmark(value: &str) -> Result<u32, String> {
         Some(hex) => u32::from_str_radix(hex, 16),
         None => value.parse(),
     };
-    parsed.map_err(|_| format!("FwMark: {value:?} is not off, a number of 32 bits or one written 0x…"))
+    parsed.map_err(|_| format!("FwMark: {value:?} is not off or a 32-bit number, in decimal or as 0x…"))
 }
 
 fn entries(value: &str) -> impl Iterator<Item = &str> {
@@ -336,7 +341,7 @@ fn networks(list: &mut Vec<IpNet>, key: &str, value: &str) -> Result<(), String>
         let parsed = entry
             .parse::<IpNet>()
             .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from));
-        list.push(parsed.map_err(|_| format!("{key}: {entry:?} is no address or network like 10.8.0.0/24"))?);
+        list.push(parsed.map_err(|_| format!("{key}: {entry:?} is not an address or a network like 10.8.0.0/24"))?);
     }
     Ok(())
 }

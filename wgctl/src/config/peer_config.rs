@@ -1,6 +1,6 @@
 //! The configuration of a device: one interface with one peer.
 //!
-//! Owns the value, and what a wg-quick file must and must not have to be one. Pure.
+//! Owns the value type, and the rules that a wg-quick file must satisfy to be one. It must not do I/O.
 
 use std::net::IpAddr;
 
@@ -11,55 +11,55 @@ use crate::address::Endpoint;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 use crate::name::PeerName;
 
-/// The configuration by which a device reaches its server: one interface with one peer.
+/// The configuration with which a device connects to its server: one interface with one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerConfig {
-    /// The device's name, a comment in the text's first line.
+    /// The device's name, written as a comment in the first line.
     pub name: PeerName,
-    /// The device's private key; none when the device keeps it, a comment then stands in its place.
+    /// The device's private key. `None` if the device keeps it; the text then has a comment in its place.
     pub private_key: Option<PrivateKey>,
     /// The device's addresses, with their prefix lengths.
     pub addresses: Vec<IpNet>,
-    /// Resolvers to use while connected.
+    /// The DNS resolvers to use while connected.
     pub dns: Vec<IpAddr>,
-    /// The interface's MTU, bytes; none for wg-quick's own choice.
+    /// The interface's MTU in bytes; `None` leaves the choice to wg-quick.
     pub mtu: Option<u16>,
     /// The server's public key.
     pub public_key: PublicKey,
-    /// The preshared key; none for none.
+    /// The preshared key, if there is one.
     pub preshared_key: Option<PresharedKey>,
-    /// Destinations that are sent into the tunnel.
+    /// The destinations that are routed into the tunnel.
     pub allowed_ips: Vec<IpNet>,
-    /// Where the server is.
+    /// The endpoint of the server.
     pub endpoint: Endpoint,
-    /// Seconds between keepalives; none (or 0, which reads back as none) for off.
+    /// The number of seconds between keepalives; `None` (or 0, which is read back as `None`) turns them off.
     pub persistent_keepalive: Option<u16>,
 }
 
-/// The reason why a wg-quick file is no [`PeerConfig`], though it is a valid file.
+/// The reason why a wg-quick file is not a [`PeerConfig`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerConfigError {
     /// The text is not valid wg-quick text.
     #[error(transparent)]
     Parse(#[from] ParseError),
     /// The first line is not a comment with the peer's name.
-    #[error("no name: the first line must be a comment that is a peer's name, like `# alice-iphone`")]
+    #[error("no name: the first line must be a comment with a peer's name, like `# alice-iphone`")]
     Name,
     /// Not exactly one `[Peer]` section.
-    #[error("a device's configuration has exactly one [Peer] section, this one has {0}")]
+    #[error("a device's configuration has exactly one [Peer] section, but this one has {0}")]
     Peers(usize),
     /// The peer has no endpoint.
-    #[error("the [Peer] section of line {0} has no Endpoint")]
+    #[error("the [Peer] section on line {0} has no Endpoint")]
     Endpoint(usize),
-    /// A setting that no device's configuration of ours has.
+    /// A setting that never occurs in a device's configuration from Sentrazone.
     #[error("line {line}: {key} is not part of a device's configuration: remove the line")]
     Setting {
-        /// Where.
+        /// The number of the line.
         line: usize,
-        /// Which.
+        /// The setting's key.
         key: String,
     },
-    /// A setting of servers or of name resolution that no device's configuration of ours has.
+    /// A setting for servers or for name resolution that never occurs in a device's configuration from Sentrazone.
     #[error("{0} is not part of a device's configuration: remove it from the [Interface] section")]
     Foreign(&'static str),
 }
@@ -67,7 +67,7 @@ pub enum PeerConfigError {
 impl std::str::FromStr for PeerConfig {
     type Err = PeerConfigError;
 
-    /// Reads back what [`PeerConfig::render`] wrote.
+    /// Parses text that was written by [`PeerConfig::render`].
     fn from_str(text: &str) -> Result<Self, PeerConfigError> {
         Self::try_from(WgQuick::parse(text)?)
     }

@@ -1,16 +1,17 @@
 //! The QR code of a client's configuration (ISO/IEC 18004).
 //!
-//! Owns the choice of size, error correction and character set. Drawing it is its callers'.
+//! Owns the choice of size, error correction and character set. It must not draw the code: that belongs to
+//! its callers.
 
 use qrcode::bits::Bits;
 use qrcode::types::QrError;
 use qrcode::{EcLevel, QrCode, Version};
 
-/// UTF-8's number among the extended channel interpretations (AIM ITS/04-023).
+/// The number of UTF-8 among the extended channel interpretations (AIM ITS/04-023).
 const ECI_UTF8: u32 = 26;
 
-/// The code of `content` at error correction level M, which survives a scratched screen, or L where
-/// M does not hold it; none past 2,953 bytes.
+/// Encodes `content` at error correction level M, which survives a scratched screen, or at level L if M has
+/// no room for it. Returns `None` for more than 2,953 bytes.
 #[must_use]
 pub fn encode(content: &[u8]) -> Option<QrCode> {
     let levels = [EcLevel::M, EcLevel::L];
@@ -25,7 +26,8 @@ pub fn encode(content: &[u8]) -> Option<QrCode> {
     sizes.find_map(|(level, version)| utf8(content, level, version).ok())
 }
 
-/// Marks the bytes as UTF-8. Without the mark a reader guesses, and some read "ë" as Chinese.
+/// Encodes the bytes and marks them as UTF-8. Without the mark, readers guess the character set, and some
+/// read "ë" as Chinese.
 fn utf8(content: &[u8], level: EcLevel, version: Version) -> Result<QrCode, QrError> {
     let mut bits = Bits::new(version);
     bits.push_eci_designator(ECI_UTF8)?;

@@ -1,7 +1,7 @@
-//! From a [`PeerConfig`] to its text.
+//! Rendering of a [`PeerConfig`] as text.
 //!
-//! Owns the order of keys and the comments. Every line is `Key = value`, a section's head or a
-//! comment; the values' types cannot hold a line break. It must not fail.
+//! Owns the order of the keys and the comments. Every line is `Key = value`, a section's header or a comment;
+//! the types of the values cannot contain a line break. It must not fail.
 
 use std::fmt::Display;
 
@@ -9,11 +9,12 @@ use zeroize::Zeroizing;
 
 use super::peer_config::PeerConfig;
 
-/// Stands where the private key of a device that made its own would be.
+/// The line that replaces the private key if the device has generated its own.
 const OWN_KEY: &str = "# PrivateKey = the one this device made\n";
 
 impl PeerConfig {
-    /// The wg-quick text, every line ended. Secret, as it holds the keys: it is wiped when dropped.
+    /// Returns the wg-quick text, with every line terminated. The text contains the keys, so it is secret and
+    /// is wiped when dropped.
     #[must_use]
     pub fn render(&self) -> Zeroizing<String> {
         let mut text = Text(Zeroizing::new(String::with_capacity(self.size_bound())));
@@ -39,7 +40,8 @@ impl PeerConfig {
         text.0
     }
 
-    /// Bytes that the text never exceeds: a buffer that grows would leave a copy of the keys behind.
+    /// Returns an upper limit on the length of the text in bytes. A buffer that grew would leave a copy of
+    /// the keys behind.
     pub(super) fn size_bound(&self) -> usize {
         // The longest network is an IPv6 one: 39 characters, `/128` and `, `.
         let networks = self.addresses.len() + self.allowed_ips.len() + self.dns.len();
@@ -60,7 +62,7 @@ impl Text {
         }
     }
 
-    /// `key = a, b`, or nothing when there are no values.
+    /// Appends `key = a, b`, or nothing if there are no values.
     fn list<T: Display>(&mut self, key: &str, values: &[T]) {
         let mut separator = " = ";
         for value in values {

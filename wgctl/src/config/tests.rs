@@ -1,4 +1,4 @@
-//! Properties of the text form, over arbitrary values.
+//! Property tests of the text form with arbitrary values.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,7 +1,7 @@
-//! The interface to everything that holds WireGuard interfaces, and its errors.
+//! The trait of all backends that hold WireGuard interfaces, and their errors.
 //!
-//! Owns the [`Backend`] trait and the error texts, which name the next step. It must not know any one
-//! backend.
+//! Owns the [`Backend`] trait and the error messages, which name the next step. It must not know any
+//! particular backend.
 
 use super::model::Device;
 use super::plan::Plan;
@@ -10,20 +10,20 @@ use crate::name::InterfaceName;
 /// The error of a backend. The message names the interface and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no interface of that name.
+    /// There is no interface with this name.
     #[error("there is no WireGuard interface {0}")]
     NoInterface(InterfaceName),
-    /// No userspace process has an interface of that name.
+    /// No userspace process has an interface with this name.
     #[error(
-        "no userspace WireGuard has the interface {0}: start it with `wireguard-go {0}`, the agent takes it up then"
+        "no userspace WireGuard has the interface {0}: start it with `wireguard-go {0}`, and the agent will use it"
     )]
     NoUserspace(InterfaceName),
-    /// An interface of that name exists and is of another kind.
+    /// An interface with this name exists but is of another kind.
     #[error(
         "interface {0} exists and is not a WireGuard interface: choose another name for the server's interface, or remove it"
     )]
     NotWireguard(InterfaceName),
-    /// The kernel knows no WireGuard.
+    /// The kernel does not support WireGuard.
     #[error(
         "this kernel has no WireGuard: install a kernel with the module `wireguard` (every Debian and Ubuntu kernel has it; \
          in a container, load it on the host with `modprobe wireguard`), or run wireguard-go and set `backend = \"userspace\"`"
@@ -39,7 +39,7 @@ pub enum Error {
     Refused {
         /// The request.
         what: String,
-        /// The kernel's words (extended ACK) or the errno's.
+        /// The kernel's own message (extended ACK), or that of the errno.
         message: String,
         /// The errno, positive (`EADDRINUSE`, …).
         errno: i32,
@@ -52,23 +52,23 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// The backend answered something that makes no sense.
+    /// The backend returned an unexpected response.
     #[error("{what}: unexpected answer: {message}")]
     Protocol {
         /// The request.
         what: String,
-        /// The answer.
+        /// A description of the response.
         message: String,
     },
 }
 
-/// Something that holds WireGuard interfaces: the kernel, a userspace process, a model in memory.
+/// A backend that holds WireGuard interfaces: the kernel, a userspace process, or a model in memory.
 ///
-/// Calls block; an implementation is used from one thread.
+/// Calls block. An implementation is used from a single thread.
 pub trait Backend: Send {
-    /// Everything about the interface. `Ok(None)` when there is none of that name.
+    /// Reads everything about the interface. Returns `Ok(None)` if there is none with this name.
     fn read(&mut self, interface: &InterfaceName) -> Result<Option<Device>, Error>;
 
-    /// Carries the plan out, in its order. Not atomic: after an error, read again and plan again.
+    /// Applies the plan in its order. This is not atomic: after an error, read the interface and plan again.
     fn apply(&mut self, interface: &InterfaceName, plan: &Plan) -> Result<(), Error>;
 }

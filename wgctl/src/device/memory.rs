@@ -1,9 +1,8 @@
 //! WireGuard interfaces in memory: a stateful double of the kernel for tests.
 //!
-//! Owns the kernel's semantics as they were observed (an allowed IP belongs to one peer and moves
-//! without a word, updates of unknown peers are acknowledged and do nothing, a refused message
-//! leaves what came before it), so that tests assert on the resulting state. It must not be more
-//! helpful than the kernel.
+//! Owns the kernel's semantics as they were observed, so that tests can check the resulting state. An allowed
+//! IP belongs to one peer and moves without notice, updates of unknown peers are acknowledged and do nothing,
+//! and a refused message leaves the earlier ones in effect. It must not be more helpful than the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,8 +22,8 @@ const EADDRINUSE: i32 = 98;
 /// `EINVAL`.
 const EINVAL: i32 = 22;
 
-/// Interfaces by name. Clones share them: a test keeps one and looks while the code under test
-/// holds the other.
+/// Interfaces by name. Clones share them: a test keeps one clone and inspects it while the code under test
+/// uses the other.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<State>>);
 
@@ -42,12 +41,12 @@ struct State {
 struct Interface {
     index: u32,
     device: Device,
-    /// The one peer each network belongs to.
+    /// The only peer to which each network belongs.
     owners: BTreeMap<IpNet, PublicKey>,
 }
 
 impl Memory {
-    /// No interface at all.
+    /// Creates a backend without any interfaces.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -57,7 +56,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an empty interface; whether there was none of that name.
+    /// Creates an empty interface. Returns false if there already was one with this name.
     pub fn create(&self, name: &InterfaceName) -> bool {
         let mut state = self.state();
         let made = !state.interfaces.contains_key(name);
@@ -73,18 +72,19 @@ impl Memory {
         made
     }
 
-    /// The interface's index, which no other has or had; none when there is none of that name.
+    /// Returns the interface's index, which no other interface has ever had, or `None` if there is no
+    /// interface with this name.
     #[must_use]
     pub fn index(&self, name: &InterfaceName) -> Option<u32> {
         self.state().interfaces.get(name).map(|interface| interface.index)
     }
 
-    /// Removes an interface with everything on it; whether there was one.
+    /// Removes an interface with everything on it. Returns false if there was none.
     pub fn delete(&self, name: &InterfaceName) -> bool {
         self.state().interfaces.remove(name).is_some()
     }
 
-    /// The present state of the interface; none when there is none of that name.
+    /// Returns the current state of the interface, or `None` if there is none with this name.
     #[must_use]
     pub fn device(&self, name: &InterfaceName) -> Option<Device> {
         self.state()
@@ -93,33 +93,33 @@ impl Memory {
             .map(|interface| interface.device.clone())
     }
 
-    /// Plans that were applied and had something to say, failed ones included.
+    /// Returns the number of non-empty plans that were applied, including failed ones.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.state().writes
     }
 
-    /// From now on the kernel refuses any change that mentions this peer, but its removal.
+    /// Makes the kernel refuse all changes that mention this peer, except its removal.
     pub fn refuse(&self, peer: PublicKey) {
         self.state().refused_peers.insert(peer);
     }
 
-    /// Ends `refuse`.
+    /// Ends the effect of `refuse`.
     pub fn accept(&self, peer: &PublicKey) {
         self.state().refused_peers.remove(peer);
     }
 
-    /// Another socket holds this UDP port.
+    /// Pretends that another socket holds this UDP port.
     pub fn take_port(&self, port: u16) {
         self.state().taken_ports.insert(port);
     }
 
-    /// The next `count` reads fail.
+    /// Makes the next `count` reads fail.
     pub fn fail_reads(&self, count: u32) {
         self.state().failing_reads = count;
     }
 
-    /// Sets a peer's byte counters, as traffic would; whether the peer is there.
+    /// Sets a peer's byte counters, as traffic would. Returns false if there is no such peer.
     pub fn set_counters(&self, name: &InterfaceName, peer: &PublicKey, rx_bytes: u64, tx_bytes: u64) -> bool {
         self.with_peer(name, peer, |peer| {
             peer.rx_bytes = rx_bytes;
@@ -127,7 +127,7 @@ impl Memory {
         })
     }
 
-    /// Sets a peer's latest handshake; whether the peer is there.
+    /// Sets a peer's latest handshake. Returns false if there is no such peer.
     pub fn set_handshake(&self, name: &InterfaceName, peer: &PublicKey, at: Timestamp) -> bool {
         self.with_peer(name, peer, |peer| peer.latest_handshake = Some(at))
     }
@@ -182,7 +182,7 @@ impl Backend for Memory {
 }
 
 impl Interface {
-    /// Mark, port, key: the order of `wg_set_device` (`drivers/net/wireguard/netlink.c`).
+    /// Sets mark, port and key, in the order of `wg_set_device` (`drivers/net/wireguard/netlink.c`).
     fn set_device(&mut self, name: &InterfaceName, plan: &Plan, taken: &BTreeSet<u16>) -> Result<(), Error> {
         let Plan {
             private_key,

@@ -1,7 +1,7 @@
-//! A WireGuard interface: what it should be, what it is, and the least that leads from one to the other.
+//! A WireGuard interface: its desired state, its actual state, and the smallest change from one to the other.
 //!
-//! Owns the model and the [`Backend`] trait. `plan` is the pure diff; `kernel`, `userspace` and
-//! `memory` apply it. It must not know plane, agent or protocol.
+//! Owns the model and the [`Backend`] trait. `plan` is the pure diff; `kernel`, `userspace` and `memory`
+//! apply it. It must not know plane, agent or protocol.
 
 mod backend;
 #[cfg(feature = "kernel")]

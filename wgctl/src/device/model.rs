@@ -1,6 +1,6 @@
-//! The model of a WireGuard interface: as it is, and as it should be.
+//! The model of a WireGuard interface: its actual and its desired state.
 //!
-//! Owns these values. It must not compare them (`plan` does) or know where they come from.
+//! Owns these values. It must not compare them (`plan` does so) or know where they come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ use crate::time::Timestamp;
 /// An interface as the backend reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Device {
-    /// Its private key; none when it has none.
+    /// Its private key, if it has one.
     pub private_key: Option<PrivateKey>,
-    /// The UDP port; 0 before the interface is up and none was set.
+    /// The UDP port; 0 if none has been set and the interface has not been up yet.
     pub listen_port: u16,
     /// The firewall mark of its packets; 0 for none.
     pub fwmark: u32,
@@ -26,44 +26,44 @@ pub struct Device {
 /// A peer as the backend reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// Its preshared key; none when it has none.
+    /// Its preshared key, if it has one.
     pub preshared_key: Option<PresharedKey>,
-    /// Seconds between keepalives; 0 for off.
+    /// The interval between keepalives, in seconds; 0 if they are off.
     pub persistent_keepalive: u16,
-    /// Networks it may send from, in normal form (`address::normal`).
+    /// The networks that it may send from, in normal form (`address::normal`).
     pub allowed_ips: BTreeSet<IpNet>,
-    /// Where it was last heard.
+    /// The address from which it was last heard.
     pub endpoint: Option<SocketAddr>,
-    /// Its latest handshake; none before the first.
+    /// The time of its latest handshake; `None` before the first one.
     pub latest_handshake: Option<Timestamp>,
-    /// Bytes received from it since it was added.
+    /// The number of bytes received from it since it was added.
     pub rx_bytes: u64,
-    /// Bytes sent to it since it was added.
+    /// The number of bytes sent to it since it was added.
     pub tx_bytes: u64,
 }
 
-/// An interface as it should be. Peers not named must not be there.
+/// The desired state of an interface. Peers that are not listed must not be on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredDevice {
     /// Its private key.
     pub private_key: PrivateKey,
-    /// The UDP port; none to leave it as it is.
+    /// The UDP port; `None` leaves it as it is.
     pub listen_port: Option<u16>,
-    /// The firewall mark; none to leave it as it is.
+    /// The firewall mark; `None` leaves it as it is.
     pub fwmark: Option<u32>,
     /// Its peers.
     pub peers: BTreeMap<PublicKey, DesiredPeer>,
 }
 
-/// A peer as it should be.
+/// The desired state of a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DesiredPeer {
-    /// Its preshared key; none for none.
+    /// Its preshared key; `None` for none.
     pub preshared_key: Option<PresharedKey>,
-    /// Seconds between keepalives; 0 for off.
+    /// The interval between keepalives, in seconds; 0 turns them off.
     pub persistent_keepalive: u16,
-    /// Networks it may send from, in normal form (`address::normal`).
+    /// The networks that it may send from, in normal form (`address::normal`).
     pub allowed_ips: BTreeSet<IpNet>,
-    /// Where to reach it; none to leave what the kernel learned.
+    /// The address at which to reach it; `None` leaves the one that the kernel has learned.
     pub endpoint: Option<SocketAddr>,
 }

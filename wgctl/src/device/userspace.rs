@@ -1,8 +1,8 @@
 //! Userspace WireGuard (wireguard-go, boringtun) over its control socket, through `wireguard-control`.
 //!
-//! Owns the translation between that crate's types and ours, and the rule that nothing is ever
-//! started: `wireguard-control` runs wireguard-go by itself where no socket answers, so each call
-//! first makes sure that one does. It must not be used for interfaces of the kernel.
+//! Owns the translation between the types of that crate and Sentrazone's, and the rule that no process is
+//! ever started. `wireguard-control` starts wireguard-go by itself if no socket answers, so each call first
+//! checks that one does. It must not be used for interfaces of the kernel.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -18,9 +18,9 @@ use crate::key::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::name::InterfaceName;
 use crate::time::Timestamp;
 
-/// Where the control sockets are; the order in which `wireguard-control` looks.
+/// The directories of the control sockets, in the order in which `wireguard-control` searches them.
 const FOLDERS: [&str; 2] = ["/var/run/wireguard", "/run/wireguard"];
-/// `EINVAL`: what it makes of every refusal.
+/// `EINVAL`, to which `wireguard-control` maps every refusal.
 const EINVAL: i32 = 22;
 
 /// The interfaces of userspace WireGuard processes on this host.
@@ -28,7 +28,7 @@ const EINVAL: i32 = 22;
 pub struct Userspace(());
 
 impl Userspace {
-    /// Needs no connection: each call makes its own.
+    /// Creates the backend. It needs no connection, because each call makes its own.
     #[must_use]
     pub const fn new() -> Self {
         Self(())
@@ -54,7 +54,7 @@ impl Backend for Userspace {
         }
         let what = || format!("changing {interface}");
         let name = control_name(interface, what)?;
-        // Its `set` has no "update only": what is to be updated must still be there.
+        // The crate's `set` has no "update only", so a peer to be updated must still exist.
         let present = self
             .read(interface)?
             .ok_or_else(|| Error::NoInterface(interface.clone()))?;
@@ -65,10 +65,11 @@ impl Backend for Userspace {
     }
 }
 
-/// The interfaces that have a control socket, sorted; whether somebody answers there is not asked.
+/// Returns the interfaces that have a control socket, sorted. It does not check that a process answers on the
+/// socket.
 #[must_use]
 pub fn interfaces() -> Vec<InterfaceName> {
-    // Where there is none, there is no folder.
+    // If there are no sockets, there may be no directory either.
     let entries = std::fs::read_dir(folder()).into_iter().flatten().flatten();
     let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".sock")?.parse().ok();
     let mut names: Vec<InterfaceName> = entries.filter_map(name).collect();
@@ -85,7 +86,7 @@ fn socket(interface: &InterfaceName) -> PathBuf {
     folder().join(format!("{interface}.sock"))
 }
 
-/// Fails when no process answers on the interface's control socket, and says what to start.
+/// Checks that a process answers on the interface's control socket. The error says what to start.
 fn answering(interface: &InterfaceName) -> Result<(), Error> {
     let path = socket(interface);
     UnixStream::connect(&path).map(drop).map_err(|source| {
@@ -110,20 +111,20 @@ fn unanswered(interface: &InterfaceName, source: &io::Error) -> Error {
 fn control_name(interface: &InterfaceName, what: impl FnOnce() -> String) -> Result<control::InterfaceName, Error> {
     interface.as_str().parse().map_err(|_| Error::Protocol {
         what: what(),
-        message: "wireguard-control takes no such interface name".to_owned(),
+        message: "wireguard-control does not accept this interface name".to_owned(),
     })
 }
 
 fn io_error(interface: &InterfaceName, error: io::Error, what: impl FnOnce() -> String) -> Error {
     match error.kind() {
-        // The process ended after it had taken our connection.
+        // The process ended after it had accepted the connection.
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
             unanswered(interface, &error)
         }
         io::ErrorKind::PermissionDenied => Error::NoPermission,
         io::ErrorKind::InvalidInput => Error::Refused {
             what: what(),
-            message: "userspace WireGuard refused it; its own log says why".to_owned(),
+            message: "userspace WireGuard refused it: see its own log".to_owned(),
             errno: error.raw_os_error().unwrap_or(EINVAL),
         },
         _ => Error::Io {
@@ -203,7 +204,7 @@ fn translate_peer(info: control::PeerInfo) -> Option<(PublicKey, Peer)> {
     let key = PublicKey::from_bytes(config.public_key.0).ok()?;
     let allowed = |net: &control::AllowedIp| IpNet::new(net.address, net.cidr).ok();
     let peer = Peer {
-        // "No preshared key" comes as the all-zero key.
+        // The all-zero key means "no preshared key".
         preshared_key: config
             .preshared_key
             .and_then(|key| PresharedKey::from_bytes(key.0).ok()),

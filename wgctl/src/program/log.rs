@@ -1,8 +1,7 @@
-//! The log of our programs.
+//! The log of all Sentrazone programs.
 //!
-//! Owns where lines go (with their fields to journald, in colours to a terminal, else as plain text),
-//! which of them are worth writing, and that this can change while a program runs. It must not know
-//! what is logged.
+//! Owns the destination of log lines (journald with their fields, a terminal in colours, or plain text), the
+//! filter, and changes of the filter while a program runs. It must not know what is logged.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -16,22 +15,22 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, filter, reload};
 
-/// The variable that wins over the configuration when a program starts.
+/// The environment variable that overrides the configuration when a program starts.
 pub const VARIABLE: &str = "SENTRAZONE_LOG";
 
-/// The filter where none is configured.
+/// The filter that is used if none is configured.
 pub const DEFAULT: &str = "info";
 
-/// The crates that are ours. The others' finest lines are left out at any level: there are tokens and
-/// keys among the bytes that pass through them, and what they write of those is not ours to promise.
+/// The crates of Sentrazone. The trace lines of other crates are dropped at any level: those crates handle
+/// bytes that contain tokens and keys, and Sentrazone cannot guarantee what they log.
 const OURS: [&str; 2] = ["sentrazone", "wgctl"];
 
-/// A filter, written as `level` or `crate::module=level`, separated by commas.
+/// A log filter: a comma-separated list of `level` or `crate::module=level`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(String);
 
 impl Filter {
-    /// As it was written.
+    /// Returns the filter as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,25 +59,25 @@ impl std::str::FromStr for Filter {
 
 fn parse(text: &str) -> Result<EnvFilter, String> {
     let wanted = "write error, warn, info, debug or trace, or a list like info,sentrazone_plane::store=debug";
-    // A word alone would be taken for the name of a module: nothing would be logged but it.
+    // A single unknown word would be parsed as the name of a module, and only that module would be logged.
     let is_known =
         |part: &str| part.contains('=') || (!part.trim().is_empty() && part.trim().parse::<LevelFilter>().is_ok());
     if !text.split(',').all(is_known) {
-        return Err(format!("{text:?} names no level: {wanted}"));
+        return Err(format!("{text:?} is not a log filter: {wanted}"));
     }
     EnvFilter::builder()
         .parse(text)
-        .map_err(|_| format!("{text:?} names no level: {wanted}"))
+        .map_err(|_| format!("{text:?} is not a log filter: {wanted}"))
 }
 
 /// The log of a running program.
 pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
-    /// The filter that the configuration named last.
+    /// The filter that was last configured.
     configured: Mutex<Filter>,
 }
 
-/// Starts logging: as the variable [`VARIABLE`] says, else as configured. To be called once.
+/// Starts logging with the filter in [`VARIABLE`], or else with the configured one. To be called once.
 #[must_use]
 pub fn start(configured: Filter) -> Log {
     let said = std::env::var(VARIABLE).ok().map(|text| parse(&text));
@@ -95,7 +94,7 @@ pub fn start(configured: Filter) -> Log {
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
     });
-    // Where there is a subscriber already (a test's), it stays.
+    // If there is already a subscriber (a test's), it is kept.
     let _ = tracing_subscriber::registry()
         .with(first)
         .with(discreet())
@@ -103,7 +102,7 @@ pub fn start(configured: Filter) -> Log {
         .with(text)
         .try_init();
     if let Some(reason) = misunderstood {
-        tracing::warn!("{VARIABLE} is passed over: {reason}");
+        tracing::warn!("{VARIABLE} is ignored: {reason}");
     }
     Log {
         filter: handle,
@@ -112,15 +111,15 @@ pub fn start(configured: Filter) -> Log {
 }
 
 impl Log {
-    /// The configuration was read again. Where it says another thing than before, that counts from
-    /// now on, whatever [`VARIABLE`] said at the start.
+    /// Applies the filter of a configuration that has been read again. If it differs from the previous
+    /// configuration, it takes effect even if [`VARIABLE`] was set at startup.
     pub fn configure(&self, configured: Filter) {
         let mut before = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
         if *before == configured {
             return;
         }
         let tell = || tracing::info!("the log changes from {before} to {configured}");
-        // Told once, where one of the two filters lets it through.
+        // The change is logged once, if one of the two filters lets it through.
         let told = tracing::enabled!(Level::INFO);
         if told {
             tell();
@@ -136,7 +135,7 @@ impl Log {
     }
 }
 
-/// Leaves out what others log of the bytes that pass.
+/// Drops the log lines in which other crates may show the bytes that they process.
 pub fn discreet<S: Subscriber>() -> impl Layer<S> {
     filter::filter_fn(is_discreet)
 }
@@ -145,7 +144,8 @@ fn is_discreet(line: &Metadata<'_>) -> bool {
     *line.level() <= Level::DEBUG || OURS.iter().any(|ours| line.target().starts_with(ours))
 }
 
-/// journald, where it takes what we say (`JOURNAL_STREAM`, systemd.exec(5)): lines keep their fields.
+/// Returns the journald layer if stderr is connected to journald (`JOURNAL_STREAM`, systemd.exec(5)). Log
+/// lines keep their fields there.
 fn journal() -> Option<tracing_journald::Layer> {
     let named = std::env::var("JOURNAL_STREAM").ok()?;
     let stream = fstat(io::stderr()).ok()?;
@@ -153,7 +153,7 @@ fn journal() -> Option<tracing_journald::Layer> {
         return None;
     }
     let layer = tracing_journald::layer().ok()?;
-    // As syslog has them, and without a prefix: `journalctl REQUEST_ID=…`.
+    // The priorities of syslog, and fields without a prefix: `journalctl REQUEST_ID=…`.
     let priorities = PriorityMappings {
         info: Priority::Informational,
         debug: Priority::Debug,

@@ -1,19 +1,19 @@
-//! Files that must be whole and private: keys, tokens, cached state.
+//! Files that must be complete and private: keys, tokens, cached state.
 //!
-//! Owns the way they are written: a temporary file that is 0600 from the moment it exists, synced,
-//! renamed into place, the folder synced. It must not know what is in them.
+//! Owns the way in which they are written: a temporary file, created with mode 0600, is synced and renamed
+//! into place, and then the directory is synced. It must not know what the files contain.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Replaces `path` with `content`, whole or not at all.
+/// Replaces `path` with `content` atomically.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     Prepared::new(path, content)?.take_place()
 }
 
-/// A file's new content on the disk, beside the file that it is to replace.
+/// The new content of a file in a temporary file next to it.
 #[must_use]
 pub struct Prepared {
     temporary: PathBuf,
@@ -21,10 +21,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Writes the content. What is at `path` stays.
+    /// Writes the content to the temporary file. The file at `path` is not changed.
     pub fn new(path: &Path, content: &[u8]) -> io::Result<Self> {
         let temporary = beside(path)?;
-        // What an interrupted write left behind.
+        // Removes the remains of an interrupted write.
         match std::fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -43,7 +43,7 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Replaces what is at the path.
+    /// Replaces the file at the path.
     pub fn take_place(self) -> io::Result<()> {
         std::fs::rename(&self.temporary, &self.path)?;
         File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
@@ -52,13 +52,13 @@ impl Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // Gone already when it has taken its place.
+        // After a rename, the temporary file no longer exists.
         let _ = std::fs::remove_file(&self.temporary);
     }
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+    let folder = path.parent().ok_or_else(|| io::Error::other("no parent directory"))?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     Ok(folder.join(name))

@@ -1,8 +1,8 @@
-//! The messages between plane and agent, versioned.
+//! The versioned messages between plane and agent.
 //!
-//! Owns the wire types and the paths. Plane and agent communicate only through these. A version, once released, is
-//! frozen: a later change adds optional fields or a new version, and `compatibility` in the tests
-//! holds stored JSON of every version. It must not hold state or I/O.
+//! Owns the wire types and the paths. Plane and agent communicate only through these. A released version is
+//! frozen: a later change adds optional fields or a new version, and the `compatibility` tests check stored
+//! JSON of every version. It must not contain state or I/O.
 
 pub mod v1;
 
@@ -22,6 +22,6 @@ pub mod path {
     pub const PREKEYS: &str = "/api/agent/prekeys";
     /// `POST …/{request}`: [`super::v1::Reply`].
     pub const REPLIES: &str = "/api/agent/replies";
-    /// `POST`: [`crate::api::Report`], the original's.
+    /// `POST`: [`crate::api::Report`], as in the original API.
     pub const REPORT: &str = "/api/report";
 }

@@ -77,7 +77,7 @@ fn the_audit_log_is_verified_online_or_in_a_file_and_the_exit_code_says_it() {
     );
     let output = home.run("audit verify --file log.jsonl", "");
     assert!(
-        stderr(&output).contains("log.jsonl is no export of the audit log"),
+        stderr(&output).contains("log.jsonl is not an export of the audit log"),
         "{}",
         stderr(&output)
     );

@@ -35,7 +35,7 @@ fn every_name_is_added_with_what_is_common_to_all() {
     let output = home.run(&words, &names);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(
-        stdout(&output).ends_with("101 made, 0 there already, 0 failed.\n"),
+        stdout(&output).ends_with("101 made, 0 already existed, 0 failed.\n"),
         "{}",
         stdout(&output)
     );
@@ -103,7 +103,7 @@ fn run_again_it_leaves_what_is_there_and_names_what_failed() {
         text.contains("\nbob: a peer with this name has another public key\n"),
         "{text}"
     );
-    assert!(text.ends_with("0 made, 2 there already, 1 failed.\n"), "{text}");
+    assert!(text.ends_with("0 made, 2 already existed, 1 failed.\n"), "{text}");
     assert!(
         stderr(&output).starts_with("wgctl: 1 of 3 names failed"),
         "{}",
@@ -120,7 +120,7 @@ fn what_would_fail_for_all_ends_it_at_once() {
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(
-        said.contains("of 500 names were not done (ask an admin (forbidden))"),
+        said.contains("of 500 names were not processed (ask an admin (forbidden))"),
         "{said}"
     );
     assert!(adds(&plane).len() <= 64, "{}", adds(&plane).len());
@@ -138,8 +138,8 @@ fn a_full_pool_does_not_hide_what_is_there() {
     let output = home.run(&words, &format!("{names}alice\n"));
     assert_eq!(output.status.code(), Some(1));
     let (text, said) = (stdout(&output), stderr(&output));
-    assert!(text.ends_with("0 made, 1 there already, 0 failed.\n"), "{text}");
-    assert!(said.starts_with("wgctl: 500 of 501 names were not done"), "{said}");
+    assert!(text.ends_with("0 made, 1 already existed, 0 failed.\n"), "{text}");
+    assert!(said.starts_with("wgctl: 500 of 501 names were not processed"), "{said}");
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn names_that_another_run_made_are_there_when_the_pool_is_full() {
     let output = home.run(&words, &names);
     assert_eq!(output.status.code(), Some(1));
     let (text, said) = (stdout(&output), stderr(&output));
-    assert!(text.ends_with("0 made, 200 there already, 0 failed.\n"), "{text}");
-    assert!(said.starts_with("wgctl: 100 of 300 names were not done"), "{said}");
+    assert!(text.ends_with("0 made, 200 already existed, 0 failed.\n"), "{text}");
+    assert!(said.starts_with("wgctl: 100 of 300 names were not processed"), "{said}");
 }
 
 #[test]
@@ -184,11 +184,11 @@ fn a_full_pool_is_said_once_and_what_was_made_is_counted() {
     let summary = text.lines().last().unwrap();
     let made: usize = summary.split(' ').next().unwrap().parse().unwrap();
     assert!(
-        made == 3 && summary.ends_with("made, 0 there already, 0 failed."),
+        made == 3 && summary.ends_with("made, 0 already existed, 0 failed."),
         "{summary}"
     );
     let expected = format!(
-        "wgctl: {} of 500 names were not done (no free address left (pool_exhausted))",
+        "wgctl: {} of 500 names were not processed (no free address left (pool_exhausted))",
         500 - made
     );
     assert!(said.starts_with(&expected), "{said}");
@@ -290,8 +290,8 @@ fn a_run_that_is_stopped_says_what_is_done() {
     let mut terminal = Terminal::wgctl(&home, &words, &[("NO_COLOR", "1")]);
     terminal.until("0 of 2");
     terminal.enter("\u{3}");
-    terminal.until("0 made, 0 there already, 0 failed.");
-    terminal.until("2 of 2 names were not done (stopped by Ctrl-C): run it again");
+    terminal.until("0 made, 0 already existed, 0 failed.");
+    terminal.until("2 of 2 names were not processed (stopped by Ctrl-C): run it again");
     assert_eq!(terminal.end().0.code(), Some(1));
 }
 

@@ -9,8 +9,8 @@ use crate::terminal::Terminal;
 const USERS: &str = r#"[{"id":"5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11","email":"ops@example.com","role":"admin","enabled":true,
     "created_at":"2026-05-06T12:00:00Z","last_login_at":null}]"#;
 
-/// A server `los-angeles` with three peers: a telephone, a laptop with a blank in its name, and a name that
-/// a shell would run as a command.
+/// Returns a plane with a server `los-angeles` and three peers: a telephone, a laptop with a blank in its
+/// name, and a name that a shell would run as a command.
 fn plane() -> Plane {
     let servers = format!("[{}]", server("").replace(r#""id":"la""#, r#""id":"los-angeles""#));
     let peers = format!(
@@ -26,7 +26,7 @@ fn plane() -> Plane {
     ])
 }
 
-/// A shell with the completions of the wgctl under test, configured to ask `plane`.
+/// Starts a shell with the completions of the wgctl under test, configured to ask `plane`.
 fn shell(home: &Home, plane: &Plane, command: &[&str], setup: &str) -> Terminal {
     let folder = Path::new(env!("CARGO_BIN_EXE_wgctl")).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());

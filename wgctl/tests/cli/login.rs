@@ -51,7 +51,7 @@ fn a_pin_is_not_ignored_where_there_is_no_key() {
     let pin = format!("sha256:{}", "0".repeat(64));
     let output = home.run(&format!("--plane http://127.0.0.1:1 --pin {pin} server list"), "");
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("shows no key"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("has no key for --pin"), "{}", stderr(&output));
     let output = home.run("--plane https://127.0.0.1:1 --pin sha256:1 server list", "");
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("64 hexadecimal digits"), "{}", stderr(&output));

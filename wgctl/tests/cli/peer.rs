@@ -25,7 +25,7 @@ fn a_device_with_its_own_key_gets_a_configuration_to_complete_and_no_code() {
         let output = home.run(&format!("{words} --plane {}", plane.url), "");
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
         assert!(
-            stderr(&output).contains("use `wgctl peer config la alice` and put the device's own PrivateKey in"),
+            stderr(&output).contains("use `wgctl peer config la alice` and insert the device's own PrivateKey"),
             "{}",
             stderr(&output)
         );

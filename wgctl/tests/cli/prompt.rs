@@ -40,9 +40,9 @@ fn a_new_password_with_a_slip_of_the_finger_is_not_set() {
     let words = format!("user passwd --plane {}", plane.url);
     let mut terminal = Terminal::wgctl(&home, &words, &[("SENTRAZONE_TOKEN", "szt_x")]);
     for (question, answer) in [
-        ("Present password: ", "correct horse\n"),
+        ("Current password: ", "correct horse\n"),
         ("New password (at least 12 characters): ", "battery staple\n"),
-        ("The same again: ", "battery stable\n"),
+        ("Repeat the new password: ", "battery stable\n"),
     ] {
         terminal.until(question);
         terminal.until_silent();

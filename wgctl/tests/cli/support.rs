@@ -1,7 +1,7 @@
 //! Shared code of the command's tests: running the real binary, and a fake plane with canned answers.
 //!
-//! Contains no assertions about the command. Each test has its own home folder, so that the login of
-//! whoever runs the tests is neither read nor changed.
+//! Contains no assertions about the command. Each test has its own home directory, so that the login of the
+//! user who runs the tests is neither read nor changed.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A home folder that is removed when the test ends.
+/// A home directory that is removed when the test ends.
 pub(crate) struct Home(pub(crate) PathBuf);
 
 impl Home {
@@ -71,7 +71,7 @@ pub(crate) struct Seen {
 /// An id as the plane assigns it.
 pub(crate) const ID: &str = "5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11";
 
-/// A peer in the format of the plane.
+/// Returns a peer in the format of the plane.
 pub(crate) fn peer(name: &str) -> String {
     format!(
         r#"{{"id":"{ID}","name":"{name}","enabled":true,"address":"10.8.0.2","addresses":["10.8.0.2","fd00:8::2"],
@@ -82,7 +82,7 @@ pub(crate) fn peer(name: &str) -> String {
     )
 }
 
-/// A server in the format of the plane, with additional members.
+/// Returns a server in the format of the plane, with additional members.
 pub(crate) fn server(extra: &str) -> String {
     format!(
         r#"{{"id":"la","endpoint":"vpn.example.com:51820","address_pool":["10.8.0.0/24"],"addresses":["10.8.0.1"],"dns":[],
@@ -105,7 +105,7 @@ struct Shared {
     /// Replacements for answers, each with the number of times the old answer is still given.
     later: Mutex<BTreeMap<String, (usize, u16, String)>>,
     seen: Mutex<Vec<Seen>>,
-    /// The number of next requests that get no answer.
+    /// The number of upcoming requests that get no response.
     dropped: AtomicUsize,
 }
 
@@ -146,7 +146,7 @@ impl Plane {
         self.shared.dropped.store(count, Ordering::SeqCst);
     }
 
-    /// The received requests, in order.
+    /// Returns the received requests, in order.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
     }
@@ -191,7 +191,7 @@ impl Shared {
     }
 }
 
-/// A problem report in the format of the plane.
+/// Returns a problem report in the format of the plane.
 pub(crate) fn problem(status: u16, code: &str, detail: &str) -> String {
     format!(
         r#"{{"type":"urn:sentrazone:problem:{code}","title":"x","status":{status},"detail":"{detail}","code":"{code}"}}"#

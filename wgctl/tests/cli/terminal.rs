@@ -180,7 +180,7 @@ impl Terminal {
         self.stty(&["rows", &rows.to_string(), "cols", &columns.to_string()]);
     }
 
-    /// The terminal settings as printed by `stty -a`.
+    /// Returns the terminal settings as printed by `stty -a`.
     pub(crate) fn settings(&self) -> String {
         self.stty(&["-a"])
     }

@@ -79,7 +79,7 @@ fn keys_rotate_and_an_agents_token_with_a_grace() {
     assert!(
         stdout(&output).contains("szagent_x")
             && stdout(&output)
-                .contains("as soon as the agent runs with the new one, at the latest at 2026-05-06T13:00:00Z"),
+                .contains("as soon as the agent uses the new one, and at 2026-05-06T13:00:00Z at the latest"),
         "{}",
         stderr(&output)
     );

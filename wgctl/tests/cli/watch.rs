@@ -72,7 +72,7 @@ fn the_window_may_change_its_size() {
     let servers: Vec<_> = (0..40).map(|number| status(&format!("server-{number}"), 0)).collect();
     let plane = Plane::new(&[("GET /api/statuses", 200, &format!("[{}]", servers.join(",")))]);
     let terminal = Terminal::wgctl(&home, &format!("status --watch 3600 --plane {}", plane.url), &[]);
-    // A head line, a blank line, the headings and 40 servers. The last line counts the omitted lines.
+    // A heading, a blank line, the column headings and 40 servers. The last line counts the omitted lines.
     terminal.until("server-19");
     terminal.until("… 20 more lines");
     terminal.resize(10, 120);
@@ -145,7 +145,7 @@ fn without_a_terminal_the_rounds_stand_below_each_other() {
     }
     plane.hang_up(2);
     let away = said.next().unwrap();
-    assert!(away.starts_with("wgctl: going on: cannot reach the plane"), "{away}");
+    assert!(away.starts_with("wgctl: continuing: cannot reach the plane"), "{away}");
     let back = said.find(|line| line == "wgctl: the plane is back");
     assert!(back.is_some());
     assert!(lines.next().unwrap().starts_with("SERVER "));

@@ -1,8 +1,8 @@
-//! The long poll: changes of the desired state, as soon as the plane has them.
+//! The long poll: receives changes of the desired state as soon as the plane has them.
 //!
-//! Owns the order of the conversation (introduce, poll, hand over, fill the stock of prekeys, answer
-//! requests) and the return after a failure. `reconcile` carries out what is handed over. Nothing is
-//! torn down because a plane is silent.
+//! Owns the order of the conversation (introduce, poll, pass the state on, fill the stock of prekeys, answer
+//! requests) and the reconnection after a failure. It must not apply the state: that belongs to `reconcile`. It
+//! must not tear anything down because a plane is silent.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use wgctl::{PublicKey, ServerId};
 
 use super::backoff::Backoff;
 use super::key_claim::KeyClaim;
-use super::plane::Plane;
+use super::plane_calls::Plane;
 use super::planes::Planes;
 use super::replies::answer;
 use crate::desired::{Base, StepError};
@@ -24,28 +24,29 @@ use crate::metrics::Metrics;
 use crate::reconcile::{Input, Position};
 use crate::secrets::Secrets;
 
-/// Seconds a poll may wait for news.
+/// The time that a poll may wait for news, in seconds.
 const WAIT: u32 = 25;
-/// Prekeys sent at once, as the protocol allows.
+/// The number of prekeys sent in one message, the protocol's maximum.
 const PREKEYS_AT_ONCE: u32 = 256;
 
-/// The end of a connection.
+/// The reason why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Disconnect {
-    /// The plane failed or refused.
+    /// The request failed or the plane refused it.
     #[error(transparent)]
     Plane(#[from] Error),
-    /// The plane's answer does not fit although everything was asked for.
+    /// The plane's answer does not fit the state, even though the full state was requested.
     #[error(transparent)]
     StepError(#[from] StepError),
-    /// The token is of another server than the state on this host.
+    /// The token belongs to a different server than the state on this host.
     #[error(
-        "the token is of server {theirs}, but this host is {ours}: enroll it with a token of {ours}, or give the agent another state_dir"
+        "the token belongs to server {theirs}, but this host is {ours}: enroll it with a token for {ours}, \
+         or give the agent another state_dir"
     )]
     AnotherServer {
-        /// The token's.
+        /// The server of the token.
         theirs: ServerId,
-        /// The state's.
+        /// The server of the state.
         ours: ServerId,
     },
     /// The reconciler has ended.
@@ -63,9 +64,9 @@ pub(super) struct Poller<P> {
     pub inbox: UnboundedSender<Input>,
     /// The position of the current state.
     pub position: watch::Receiver<Position>,
-    /// The server that this host is, once known from the cached state or the token.
+    /// The server that this host is, once it is known from the cached state or the token.
     pub server: watch::Sender<Option<ServerId>>,
-    /// The number of connections so far: whoever waits for a plane is notified.
+    /// The number of connections so far. Tasks that wait for a plane are notified through it.
     pub connected: watch::Sender<u64>,
     /// The agent's metrics.
     pub metrics: Metrics,
@@ -84,7 +85,7 @@ impl<P: Plane> Poller<P> {
             match end {
                 Disconnect::Stopping => return,
                 Disconnect::Plane(error) if error.status() == Some(401) => tracing::error!(
-                    "{} refuses this agent's token: make a new one (`wgctl server token SERVER`) and enroll again; \
+                    "{} refuses this agent's token: create a new one (`wgctl server token SERVER`) and enroll again; \
                      tunnels stay as they are",
                     plane.target()
                 ),
@@ -117,12 +118,12 @@ impl<P: Plane> Poller<P> {
                 Ok(recorded) => recorded,
                 Err(end) => return end,
             };
-            // A restored database may have another key of this host on record, or none.
+            // A restored database may have recorded a different key for this host, or none.
             let is_restored = life.is_some() && life != self.life();
             if is_restored && let Err(end) = self.introduce(plane).await {
                 return end;
             }
-            // The answer of a restored database tells the key from before this introduction.
+            // The answer from a restored database contains the key that was recorded before this introduction.
             let recorded = recorded.filter(|_| !is_restored);
             if let Some(other) = recorded.filter(|other| claim.is_due(&ours, Some(other), Instant::now()))
                 && let Err(end) = self.claim(plane, &server, &other).await
@@ -133,24 +134,25 @@ impl<P: Plane> Poller<P> {
         }
     }
 
-    /// Introduces this host again, because the plane has another one's key on record. A plane that has
-    /// seen too many keys of this server is left to its record for now: the conversation goes on.
+    /// Introduces this host again, because the plane has recorded another host's key. If the plane has seen too
+    /// many keys of this server (status 429), its record is left unchanged for now and the conversation
+    /// continues.
     async fn claim(&self, plane: &P, server: &ServerId, other: &PublicKey) -> Result<(), Disconnect> {
         tracing::warn!(
-            "the plane has another host's key on record for {server}, {other}: introducing this host again. Only one host \
-             can be {server}: if another one has its token, stop the agent there and make a new token (`wgctl server \
-             token {server}`)"
+            "the plane has recorded another host's key for {server}, {other}: introducing this host again. Only one \
+             host can be {server}: if another one has its token, stop the agent there and create a new token \
+             (`wgctl server token {server}`)"
         );
         match self.introduce(plane).await {
             Err(Disconnect::Plane(error)) if error.status() == Some(429) => {
-                tracing::warn!("{error}; this host is introduced again later");
+                tracing::warn!("{error}; this host will be introduced again later");
                 Ok(())
             }
             introduced => introduced.map(drop),
         }
     }
 
-    /// The incarnation of the database that the current state belongs to.
+    /// Returns the incarnation of the database to which the current state belongs.
     fn life(&self) -> Option<Incarnation> {
         self.position.borrow().map(|(life, _)| life)
     }
@@ -170,7 +172,7 @@ impl<P: Plane> Poller<P> {
         Ok(server)
     }
 
-    /// Polls once. Returns the host's key that the plane has on record, if the answer has it.
+    /// Polls once. Returns the public key that the plane has recorded for the server, if the answer contains it.
     async fn poll(&self, plane: &P, server: &ServerId) -> Result<Option<PublicKey>, Disconnect> {
         let position = *self.position.borrow();
         match self.poll_since(plane, server, position).await? {
@@ -182,7 +184,8 @@ impl<P: Plane> Poller<P> {
         }
     }
 
-    /// Polls for changes since `position`, or for everything without one, and hands the answer over.
+    /// Polls for changes since `position`, or for the full state if it is `None`, and passes the answer to the
+    /// reconciler.
     async fn poll_since(
         &self,
         plane: &P,
@@ -201,7 +204,8 @@ impl<P: Plane> Poller<P> {
         let (wanted, recorded) = (desired.prekeys_wanted, desired.public_key);
         let base = position.map_or(Base::Nothing, |_| Base::Here);
         let outcome = self.wait_until_carried_out(server, desired, base).await?;
-        // The plane throws away the stock when this host introduces itself over another one.
+        // The plane discards its stock of prekeys when this host's introduction replaces another host's key, so
+        // prekeys are sent only afterwards.
         let is_ours = || recorded.is_none_or(|key| key == self.secrets.private_key().public_key());
         if wanted > 0 && is_ours() {
             self.fill(plane, server, wanted).await?;
@@ -226,7 +230,7 @@ impl<P: Plane> Poller<P> {
         carried_out.await.map_err(|_| Disconnect::Stopping)
     }
 
-    /// Answers in a task of its own, so that neither the waiting person nor the next poll is delayed.
+    /// Answers the request in a separate task, so that neither the waiting user nor the next poll is delayed.
     fn answer(&self, plane: &P, server: &ServerId, request: Request) {
         let (plane, server, secrets) = (plane.clone(), server.clone(), Arc::clone(&self.secrets));
         tokio::spawn(async move {
@@ -243,11 +247,11 @@ impl<P: Plane> Poller<P> {
             match self.secrets.prekey(server) {
                 Ok(prekey) => prekeys.push(prekey),
                 Err(error) => {
-                    tracing::error!("no prekeys can be made: {error}");
+                    tracing::error!("cannot generate prekeys: {error}");
                     return Ok(());
                 }
             }
-            // Making a key takes long enough to let other tasks run in between.
+            // Generating a key takes long enough that other tasks should run in between.
             tokio::task::yield_now().await;
         }
         self.metrics.prekeys_made(prekeys.len());

@@ -1,4 +1,4 @@
-//! The whole conversation, with planes that behave well and badly, in virtual time.
+//! Tests of the whole conversation with well-behaved and badly behaved planes, in virtual time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::desired::tests::{answer as says, interface, peer, server as los_angel
 use crate::reconcile::{EventLoop, LinkBy, Reconciler};
 use crate::{captured_log, host};
 
-/// An agent among the tasks of a test; dropped, it is gone like one that was killed.
+/// An agent that runs in tasks of the test. Dropping it is like killing the process.
 struct Agent {
     devices: Memory,
     folder: tempfile::TempDir,
     tasks: JoinSet<()>,
-    /// Seconds between reports.
+    /// The interval between reports, in seconds.
     every: u32,
 }
 
 impl Agent {
-    /// A new host that dials these planes. Each wait is as long as it may be.
+    /// Starts an agent on a new host that dials these planes. Each backoff wait has its maximum length.
     async fn of(planes: &[FakePlane]) -> Self {
         Self::reporting_each(60, planes).await
     }
@@ -43,7 +43,7 @@ impl Agent {
         agent
     }
 
-    /// Gives how long it took to be ready.
+    /// Starts the agent and returns the time until it was ready.
     async fn start(&mut self, planes: &[FakePlane]) -> Duration {
         captured_log::begin();
         let began = Instant::now();
@@ -54,7 +54,7 @@ impl Agent {
         let clock = Clock::new(|| Timestamp::from_unix(1_800_000_000));
         let (turns, handle) = EventLoop::new(reconciler, clock);
         let (ready, is_ready) = oneshot::channel();
-        // One less than what every bound divides: the longest wait below it.
+        // Every limit divides 240 000, so this number gives the longest wait below each limit.
         let planes = Planes::new(planes.to_vec(), Jitter::new(|| 240_000 - 1));
         let server = crate::cache::server_of(self.folder.path());
         self.tasks = crate::conversation::start(planes, secrets, handle, server, self.every);
@@ -74,7 +74,7 @@ impl Agent {
     }
 }
 
-/// Waits in virtual time.
+/// Waits until the condition holds, in virtual time.
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(600);
     while !condition() {
@@ -94,11 +94,18 @@ async fn a_poll_is_held_until_there_is_news_and_what_comes_is_confirmed() {
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
     agent.has(std::slice::from_ref(&one)).await;
     tokio::time::sleep(seconds(60)).await;
-    assert_eq!(plane.record().polls.len(), 4, "everything, then one each 25 s");
+    assert_eq!(
+        plane.record().polls.len(),
+        4,
+        "one for the full state, then one every 25 s"
+    );
     let changed = Instant::now();
     plane.change(&[one.clone(), two.clone()]);
     agent.has(&[one, two]).await;
-    assert!(changed.elapsed() < Duration::from_millis(100), "the held poll told");
+    assert!(
+        changed.elapsed() < Duration::from_millis(100),
+        "the held poll returned the change"
+    );
     until("it is confirmed", || {
         plane
             .record()
@@ -123,7 +130,10 @@ async fn a_refused_token_takes_nothing_away_and_is_tried_again_ever_more_rarely(
     tokio::time::sleep(seconds(3600)).await;
     assert_eq!(agent.keys(), BTreeSet::from([one.public_key]));
     let hellos = plane.record().hellos.len();
-    assert!((100..=130).contains(&hellos), "{hellos} in an hour: every 30 s at most");
+    assert!(
+        (100..=130).contains(&hellos),
+        "{hellos} in an hour: waits of up to 30 s"
+    );
     plane.behave(Behaviour::Answers);
     plane.change(&[]);
     agent.has(&[]).await;
@@ -151,15 +161,15 @@ async fn an_answer_that_does_not_fit_is_followed_by_asking_for_everything() {
     for lie in [delta(Incarnation::random(), 9), delta(life, 0)] {
         let before = plane.record().polls.len();
         plane.record().lies.push_back(lie);
-        until("it asks for everything", || {
+        until("it requests the full state", || {
             let record = plane.record();
             let mut since = record.polls.iter().skip(before);
             since.any(|(_, query)| (query.revision, query.incarnation) == (0, None))
         })
         .await;
-        assert_eq!(agent.keys().len(), 2, "nothing was taken away meanwhile");
+        assert_eq!(agent.keys().len(), 2, "no peer has been removed in the meantime");
     }
-    assert_eq!(plane.record().hellos.len(), 1, "it is no failure of the plane");
+    assert_eq!(plane.record().hellos.len(), 1, "this is not a failure of the plane");
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,7 +177,7 @@ async fn the_stock_of_prekeys_is_filled_with_as_many_as_one_message_may_bring() 
     let plane = FakePlane::new(&[]);
     plane.record().prekeys_wanted = 1000;
     let _agent = Agent::of(std::slice::from_ref(&plane)).await;
-    until("prekeys come", || !plane.record().prekeys.is_empty()).await;
+    until("prekeys arrive", || !plane.record().prekeys.is_empty()).await;
     let record = plane.record();
     let ids: BTreeSet<_> = record.prekeys.iter().map(|prekey| prekey.id).collect();
     assert_eq!(ids.len(), 256);
@@ -190,7 +200,7 @@ async fn what_only_the_host_can_answer_is_answered_while_the_poll_goes_on() {
     until("it is answered", || !plane.record().replies.is_empty()).await;
     let record = plane.record();
     let [(answered, wgctl::protocol::v1::Reply::Configuration { text })] = record.replies.as_slice() else {
-        panic!("one configuration: {:?}", record.replies);
+        panic!("expected one configuration, got {:?}", record.replies);
     };
     assert!(*answered == id && text.contains("PrivateKey"));
 }
@@ -220,7 +230,11 @@ async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
     planes[1].behave(Behaviour::Answers);
     agent.has(&[one]).await;
     assert_eq!(planes[0].record().hellos.len(), 4);
-    assert_eq!(planes[2].record().hellos.len(), 3, "who answers is stayed with");
+    assert_eq!(
+        planes[2].record().hellos.len(),
+        3,
+        "the agent stays with the plane that answers"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,12 +250,12 @@ async fn a_plane_that_never_answers_keeps_nobody_from_being_ready_or_from_repair
     assert_eq!(
         agent.keys(),
         BTreeSet::from([one.public_key]),
-        "ready says that it is there"
+        "the interface exists once the agent is ready"
     );
     agent.devices.delete(&interface().name);
     let gone = Instant::now();
     agent.has(std::slice::from_ref(&one)).await;
-    assert!(gone.elapsed() < seconds(31), "a round comes though nobody answers");
+    assert!(gone.elapsed() < seconds(31), "a round runs although no plane answers");
     plane.behave(Behaviour::Answers);
     plane.change(&[]);
     agent.has(&[]).await;
@@ -257,7 +271,7 @@ async fn a_token_of_another_server_changes_nothing_on_this_host() {
     plane.record().server = "new-york".parse().unwrap();
     plane.change(&[]);
     agent.start(std::slice::from_ref(&plane)).await;
-    until("it is dialled anew", || plane.record().hellos.len() > 3).await;
+    until("it is dialled again", || plane.record().hellos.len() > 3).await;
     assert_eq!(agent.keys(), BTreeSet::from([one.public_key]));
     assert!(plane.record().polls.iter().all(|(_, query)| query.revision <= 1));
 }
@@ -312,8 +326,8 @@ async fn a_running_agent_introduces_itself_again_when_another_host_took_its_plac
     let has_ours = || plane.record().public_key == Some(ours);
     plane.record().public_key = another();
     let began = Instant::now();
-    until("this host's key is on record again", has_ours).await;
-    assert!(began.elapsed() <= seconds(26), "by the next answer");
+    until("this host's key is recorded again", has_ours).await;
+    assert!(began.elapsed() <= seconds(26), "with the next answer");
     plane.record().public_key = another();
     until("it is claimed again", has_ours).await;
     assert!(began.elapsed() >= seconds(60), "not more often than once a minute");
@@ -338,7 +352,7 @@ async fn a_plane_that_refuses_another_introduction_for_now_is_still_followed() {
     assert!(changed.elapsed() < seconds(1), "the conversation goes on");
     plane.record().refuses_hello = None;
     let ours = Secrets::open(agent.folder.path()).unwrap().private_key().public_key();
-    until("its key is on record", || plane.record().public_key == Some(ours)).await;
+    until("its key is recorded", || plane.record().public_key == Some(ours)).await;
 }
 
 #[tokio::test(start_paused = true)]

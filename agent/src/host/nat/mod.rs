@@ -1,7 +1,8 @@
-//! Masquerading: traffic of the pool leaves the host under the host's own address.
+//! Masquerading: traffic from the pool leaves the host with the host's own source address.
 //!
-//! Owns one nftables table per interface, which holds nothing else, and changes it only if it differs.
-//! `ruleset` defines its content. It must not touch other tables: an administrator's firewall stays.
+//! Owns one nftables table per interface, which contains nothing else, and changes it only if it differs from the
+//! wanted one. `ruleset` defines its content. It must not touch other tables, such as an administrator's
+//! firewall.
 
 mod ruleset;
 
@@ -19,14 +20,15 @@ use wgctl::name::InterfaceName;
 
 use super::{Error, Masquerade, Spec};
 
-/// `NFNL_SUBSYS_NFTABLES` (`linux/netfilter/nfnetlink.h`): a message's type is subsystem and command.
+/// `NFNL_SUBSYS_NFTABLES` (`linux/netfilter/nfnetlink.h`). A message type consists of the subsystem and the
+/// command.
 const SUBSYSTEM: u8 = 10;
 /// `ENOENT`: there is no such table.
 const ENOENT: i32 = 2;
-/// The errors of a kernel without nftables: no such protocol, subsystem or operation.
+/// The errors returned by a kernel without nftables: no such protocol, subsystem or operation.
 const WITHOUT_NFTABLES: [i32; 4] = [22, 93, 95, 97];
 
-/// The table as `spec` wants it.
+/// Returns the masquerading that `spec` requires.
 pub(super) fn wanted(spec: &Spec) -> Masquerade {
     match spec.masquerade.is_empty() {
         true => Masquerade::None,
@@ -34,7 +36,7 @@ pub(super) fn wanted(spec: &Spec) -> Masquerade {
     }
 }
 
-/// The interface's table. Without nftables in this kernel there is none.
+/// Reads the interface's table. In a kernel without nftables there is none.
 pub(super) fn shown(name: &InterfaceName) -> Masquerade {
     let read = open(name).and_then(|mut socket| match read(&mut socket, name) {
         Err(Failure::Refused { errno, .. }) if WITHOUT_NFTABLES.contains(&errno) => Ok(None),
@@ -46,12 +48,12 @@ pub(super) fn shown(name: &InterfaceName) -> Masquerade {
         Err(Error::Io { source, .. }) if source.raw_os_error().is_some_and(|e| WITHOUT_NFTABLES.contains(&e)) => {
             Masquerade::None
         }
-        // Setting it reports the reason.
+        // The reason is reported when the table is written.
         Err(_) => Masquerade::Unreadable,
     }
 }
 
-/// Makes the interface's table as `spec` says. Gives the number of writes: one batch, or none.
+/// Makes the interface's table match `spec`. Returns the number of writes: 1 for a batch, or 0.
 pub(super) fn configure(spec: &Spec) -> Result<u32, Error> {
     if spec.masquerade.is_empty() {
         return remove(&spec.name);
@@ -68,8 +70,8 @@ pub(super) fn configure(spec: &Spec) -> Result<u32, Error> {
     Ok(1)
 }
 
-/// Removes the interface's table. Gives the number of writes; none when there is no table, or no
-/// nftables in this kernel.
+/// Removes the interface's table. Returns the number of writes: 0 if there is no table, or no nftables in this
+/// kernel.
 pub(super) fn remove(name: &InterfaceName) -> Result<u32, Error> {
     let what = || format!("removing the masquerading of {name}");
     let mut socket = match open(name) {
@@ -94,7 +96,7 @@ fn open(name: &InterfaceName) -> Result<Socket, Error> {
     })
 }
 
-/// The marks of the rules in the interface's table; none when there is no table.
+/// Returns the marks of the rules in the interface's table; `None` if there is no table.
 fn read(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Vec<Vec<u8>>>, Failure> {
     match socket.request(&request(ruleset::table_query(name)), |_| Ok(())) {
         Err(Failure::Refused { errno: ENOENT, .. }) => return Ok(None),
@@ -108,7 +110,7 @@ fn read(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Vec<Vec<u8>>
     Ok(Some(marks))
 }
 
-/// The mark of a dumped rule; an empty one for a rule that has none, which then is not ours.
+/// Returns the mark of a dumped rule; it is empty for a rule without a mark, which is not the agent's.
 fn mark(part: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     let kind = u16::from_be_bytes([SUBSYSTEM, ruleset::NEW_RULE]);
     let message = NetfilterMessage::parse_with_param(part, kind)
@@ -123,14 +125,14 @@ fn mark(part: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     Ok(Some(mark.unwrap_or_default()))
 }
 
-/// Sends messages as one batch: all of them take effect, or none does.
+/// Sends messages as one batch: either all of them take effect or none does.
 fn send(socket: &mut Socket, messages: Vec<NfTablesMessage>) -> Result<(), Failure> {
     let messages: Vec<Request> = messages
         .into_iter()
         .map(|message| {
             let flags = match message {
                 NfTablesMessage::NewTable(_) | NfTablesMessage::NewChain(_) => NLM_F_CREATE,
-                // Behind the rules before it, where it would otherwise go in front.
+                // Append the rule: without this flag the kernel inserts it before the existing rules.
                 NfTablesMessage::NewRule(_) => NLM_F_CREATE | NLM_F_APPEND,
                 _ => 0,
             };
@@ -152,7 +154,7 @@ fn request(message: NfTablesMessage) -> Request {
     encode(NetfilterMessage::new(header, message))
 }
 
-/// The first or last message of a batch; it names the subsystem that the batch is for.
+/// Returns the first or last message of a batch, which names the batch's subsystem.
 fn border(message: ControlMessage) -> Request {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, u16::from(SUBSYSTEM));
     encode(NetfilterMessage::new(header, message))

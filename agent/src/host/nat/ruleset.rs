@@ -1,10 +1,10 @@
-//! The table's content as nftables messages (`linux/netfilter/nf_tables.h`).
+//! The content of the table as nftables messages (`linux/netfilter/nf_tables.h`).
 //!
-//! Owns the table's name, its chain, and a rule for each network:
-//! `ip saddr NETWORK oifname != "INTERFACE" masquerade`. Pure: it must not do I/O.
+//! Owns the table's name, its chain, and one rule per network: `ip saddr NETWORK oifname != "INTERFACE"
+//! masquerade`. It must not perform I/O.
 //!
-//! Each rule carries a mark, shown by `nft` as its comment, that names everything the rule depends on. The
-//! table is as it should be when its rules have the right marks in the right order.
+//! Each rule carries a mark, which `nft` shows as the rule's comment and which names everything on which the rule
+//! depends. The table is correct if its rules have the right marks in the right order.
 
 use ipnet::IpNet;
 use netlink_packet_netfilter::nftables::{
@@ -13,33 +13,33 @@ use netlink_packet_netfilter::nftables::{
 };
 use wgctl::name::InterfaceName;
 
-/// `NFT_MSG_NEWRULE`: the kind of a dumped rule.
+/// `NFT_MSG_NEWRULE`, the type of a dumped rule.
 pub(super) const NEW_RULE: u8 = 6;
 const CHAIN: &str = "postrouting";
-/// `NF_IP_PRI_NAT_SRC` (`linux/netfilter_ipv4.h`), where source NAT belongs.
+/// `NF_IP_PRI_NAT_SRC` (`linux/netfilter_ipv4.h`), the priority for source NAT.
 const PRIORITY: u32 = 100;
 /// `NF_ACCEPT`.
 const ACCEPT: u32 = 1;
 /// `NFT_PAYLOAD_NETWORK_HEADER`.
 const NETWORK_HEADER: u32 = 1;
-/// `IFNAMSIZ`: names are compared whole, filled up with zeros.
+/// `IFNAMSIZ`: the kernel compares the whole name, padded with zeros.
 const NAME_BYTES: usize = 16;
-/// `NFTNL_UDATA_RULE_COMMENT` (libnftnl, `udata.h`): the kind of user data that `nft` shows.
+/// `NFTNL_UDATA_RULE_COMMENT` (libnftnl, `udata.h`), the type of user data that `nft` shows.
 const COMMENT: u8 = 0;
-/// Counts the forms of our rules, so that a later version replaces the rules of an earlier one.
+/// The version of the rules' form, so that a later version of the agent replaces the rules of an earlier one.
 const FORM: u8 = 1;
 
-/// The table's name.
+/// Returns the name of the table.
 pub(crate) fn table(name: &InterfaceName) -> String {
     format!("sentrazone-{name}")
 }
 
-/// Asks whether the table is there.
+/// Returns the request for the table.
 pub(super) fn table_query(name: &InterfaceName) -> NfTablesMessage {
     NfTablesMessage::GetTable(named(name))
 }
 
-/// Asks for the rules of the table.
+/// Returns the request for the rules of the table.
 pub(super) fn rules_query(name: &InterfaceName) -> NfTablesMessage {
     let attributes = vec![
         RuleAttribute::Table(table(name)),
@@ -48,7 +48,7 @@ pub(super) fn rules_query(name: &InterfaceName) -> NfTablesMessage {
     NfTablesMessage::GetRule(RuleMessage { attributes })
 }
 
-/// Removes the table, whether it is there or not: it is made first.
+/// Returns messages that remove the table whether or not it exists: they create it first.
 pub(super) fn removing(name: &InterfaceName) -> Vec<NfTablesMessage> {
     vec![
         NfTablesMessage::NewTable(named(name)),
@@ -56,7 +56,7 @@ pub(super) fn removing(name: &InterfaceName) -> Vec<NfTablesMessage> {
     ]
 }
 
-/// Puts a fresh table in the place of what is there.
+/// Returns messages that replace any existing table with a new one.
 pub(super) fn replacing(name: &InterfaceName, networks: &[IpNet]) -> Vec<NfTablesMessage> {
     let mut messages = removing(name);
     messages.push(NfTablesMessage::NewTable(named(name)));
@@ -65,7 +65,7 @@ pub(super) fn replacing(name: &InterfaceName, networks: &[IpNet]) -> Vec<NfTable
     messages
 }
 
-/// The marks of the rules for these networks, in their order.
+/// Returns the marks of the rules for these networks, in order.
 pub(super) fn marks(name: &InterfaceName, networks: &[IpNet]) -> Vec<Vec<u8>> {
     networks.iter().map(|network| mark(name, network)).collect()
 }
@@ -109,10 +109,10 @@ fn rule(name: &InterfaceName, network: &IpNet) -> NfTablesMessage {
     })
 }
 
-/// A comment as libnftnl lays it out: kind, length, text with its zero.
+/// Returns a comment in libnftnl's layout: type, length, and the text with its terminating zero.
 fn mark(name: &InterfaceName, network: &IpNet) -> Vec<u8> {
     let text = format!("sentrazone {FORM}: {} not to {name}", network.trunc());
-    // At most some 80 bytes: an IPv6 network and an interface name.
+    // About 80 bytes at most: an IPv6 network and an interface name.
     let length = u8::try_from(text.len() + 1).unwrap_or(u8::MAX);
     let mut mark = vec![COMMENT, length];
     mark.extend_from_slice(text.as_bytes());
@@ -120,7 +120,8 @@ fn mark(name: &InterfaceName, network: &IpNet) -> Vec<u8> {
     mark
 }
 
-/// The table is of family `inet`: the two kinds of packet differ in where the source is.
+/// Matches the address family: the table is of family `inet`, and the position of the source address differs
+/// between IPv4 and IPv6.
 fn family_is(network: &IpNet) -> Vec<Expressions> {
     // NFPROTO_IPV4, NFPROTO_IPV6 (linux/netfilter.h)
     let family = match network {
@@ -132,7 +133,7 @@ fn family_is(network: &IpNet) -> Vec<Expressions> {
 
 fn source_is_in(network: &IpNet) -> Vec<Expressions> {
     let network = network.trunc();
-    // Where the source address is: RFC 791, section 3.1; RFC 8200, section 3.
+    // The position of the source address: RFC 791, section 3.1; RFC 8200, section 3.
     let (offset, address, mask) = match network {
         IpNet::V4(v4) => (12, v4.network().octets().to_vec(), v4.netmask().octets().to_vec()),
         IpNet::V6(v6) => (8, v6.network().octets().to_vec(), v6.netmask().octets().to_vec()),
@@ -158,7 +159,7 @@ fn source_is_in(network: &IpNet) -> Vec<Expressions> {
     expressions
 }
 
-/// Packets between peers keep their addresses.
+/// Matches packets that leave over another interface: packets between peers keep their addresses.
 fn leaves_elsewhere(name: &InterfaceName) -> Vec<Expressions> {
     let mut bytes = name.as_str().as_bytes().to_vec();
     bytes.resize(NAME_BYTES, 0);

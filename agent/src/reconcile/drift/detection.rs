@@ -1,7 +1,7 @@
-//! The detection of drift, as opposed to changes that are simply not applied yet.
+//! The detection of drift, as distinguished from changes that have not been applied yet.
 //!
-//! Owns the comparison of three things: the desired state, the actual one, and the state in which the
-//! agent left the interface. Roamed endpoints, handshakes and counters are no drift. Pure.
+//! Owns the comparison of three things: the desired state, the actual state, and the state in which the agent
+//! left the interface. Roamed endpoints, handshakes and counters do not count as drift. It must not perform I/O.
 
 use std::collections::BTreeSet;
 
@@ -15,17 +15,17 @@ use crate::drift::{Finding, Id, Subject};
 use crate::host::{Difference, HostState, Spec};
 use crate::reconcile::peers::difference::{PeerDifference, as_it_is};
 
-/// Networks named in a detail.
+/// The maximum number of networks named in a detail.
 const NAMED: usize = 4;
 
-/// The state in which the agent left something, as far as it is remembered.
+/// The state in which the agent left something, if it is known.
 #[derive(Debug, Default)]
 pub(crate) enum Baseline<T> {
-    /// As cached: nothing was read since the agent started.
+    /// Assumed to be the cached state: nothing has been read since the agent started.
     AsCached,
     /// This state.
     Known(T),
-    /// Nothing is remembered: no difference counts as drift.
+    /// Unknown: no difference counts as drift.
     #[default]
     Unknown,
 }
@@ -44,8 +44,8 @@ impl<T> Baseline<T> {
     }
 }
 
-/// The differences of key, port and peers. A recorded peer that is not desired now, because it has
-/// expired, is none of them.
+/// Returns the differences of the private key, the port and the peers. A recorded peer that is not desired now,
+/// because it has expired, is not one of them.
 pub(crate) fn device(
     name: &InterfaceName,
     desired: &DesiredDevice,
@@ -100,16 +100,19 @@ fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before:
     let DesiredDevice {
         private_key,
         listen_port,
-        // Left as it is: other programs mark packets.
+        // Left as it is, because other programs mark packets.
         fwmark: _,
-        // Compared one by one, by the caller.
+        // Compared individually by the caller.
         peers: _,
     } = desired;
     let mut all = Vec::new();
     if now.private_key.as_ref() != Some(private_key) {
         let drifted = before.moved(|before| before.private_key != now.private_key);
         let detail = match &now.private_key {
-            Some(key) => format!("{name} has another private key; its public key is {}", key.public_key()),
+            Some(key) => format!(
+                "{name} has a different private key; its public key is {}",
+                key.public_key()
+            ),
             None => format!("{name} has no private key"),
         };
         all.push(found(DriftKind::PrivateKeyChanged, Subject::Interface, detail, drifted));
@@ -122,7 +125,7 @@ fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before:
     all
 }
 
-/// The differences of the host side.
+/// Returns the differences of the host side.
 pub(crate) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -> Vec<Finding> {
     let differences = now.differences(spec).into_iter();
     differences
@@ -134,7 +137,7 @@ pub(crate) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -
         .collect()
 }
 
-/// The identity of the drift if others caused a difference of the host side.
+/// Returns the identity of the drift if others caused this difference of the host side.
 pub(crate) fn id(difference: &Difference) -> Option<Id> {
     Some(Id {
         kind: difference.kind()?,
@@ -142,9 +145,9 @@ pub(crate) fn id(difference: &Difference) -> Option<Id> {
     })
 }
 
-/// The link is gone, or another has its name.
+/// Returns the finding that the link has been deleted, or that another link has its name.
 pub(crate) fn deleted(name: &InterfaceName) -> Finding {
-    let detail = format!("the link {name} was deleted");
+    let detail = format!("the link {name} has been deleted");
     found(DriftKind::LinkDeleted, Subject::Interface, detail, true)
 }
 
@@ -157,8 +160,8 @@ fn found(kind: DriftKind, subject: Subject, detail: String, drifted: bool) -> Fi
     }
 }
 
-/// Changes `desired` so that drift in `left` stays as it is, except for the private key, which the caller
-/// leaves.
+/// Changes `desired` so that the drift in `left` is left as it is, except for the private key, which the caller
+/// handles.
 pub(crate) fn leave(desired: &mut DesiredDevice, now: &Device, left: &BTreeSet<Id>) {
     for id in left {
         match id.subject {
@@ -173,11 +176,11 @@ pub(crate) fn leave(desired: &mut DesiredDevice, now: &Device, left: &BTreeSet<I
     }
 }
 
-/// Leaves a setting of the interface as it is.
+/// Changes `desired` so that a setting of the interface is left as it is.
 fn leave_setting(desired: &mut DesiredDevice, kind: DriftKind) {
     match kind {
         DriftKind::ListenPortChanged => desired.listen_port = None,
-        // The private key is the caller's to leave; the rest is not set through the device.
+        // The caller handles the private key; the other kinds are not set through the device.
         DriftKind::PrivateKeyChanged
         | DriftKind::PeerRemoved
         | DriftKind::PeerAdded
@@ -193,12 +196,12 @@ fn leave_setting(desired: &mut DesiredDevice, kind: DriftKind) {
     }
 }
 
-/// Names the settings that differ, and never a key.
+/// Describes the settings that differ, without disclosing a secret key.
 fn changed(key: &PublicKey, differs: PeerDifference, wanted: &DesiredPeer, there: &Peer) -> String {
     let keepalive = there.persistent_keepalive;
     match (differs.preshared_key, differs.persistent_keepalive) {
-        (true, false) => format!("the preshared key of the peer {key} is another"),
-        (true, true) => format!("preshared key and persistent keepalive ({keepalive}) of the peer {key} are others"),
+        (true, false) => format!("the preshared key of the peer {key} differs from the recorded one"),
+        (true, true) => format!("the preshared key and persistent keepalive ({keepalive}) of the peer {key} differ"),
         (false, _) => format!(
             "the persistent keepalive of the peer {key} is {keepalive} instead of {}",
             wanted.persistent_keepalive

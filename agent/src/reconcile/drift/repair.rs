@@ -1,7 +1,7 @@
 //! The decision whether drift is repaired, left as it is, or superseded.
 //!
-//! Owns that decision, by the server's drift policy, and the entry of the outcome in the ledger. It must
-//! not compare (`detection` does) or send (`round` does).
+//! Owns that decision, which follows the server's drift policy, and the entry of the outcome in the ledger. It
+//! must not compare states (`detection` does) or send changes (`round` does).
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,17 @@ use crate::drift::{Finding, Id, Side, Subject};
 use crate::host::Host;
 use crate::reconcile::reconciler::Reconciler;
 
-/// The findings of a comparison, and those of them that are left as they are.
+/// The findings of a comparison, and the drift that is left as it is.
 pub(crate) struct Assessment {
     pub(super) found: Vec<Finding>,
     pub(crate) left: BTreeSet<Id>,
-    /// The earlier state is certain. A state that is only assumed, for the time before the agent started,
-    /// and that cannot be repaired now, probably never was.
+    /// True if the earlier state is known. If it is only assumed, for the time before the agent started, and the
+    /// drift cannot be repaired now, the assumed state probably never existed.
     pub(super) certain: bool,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Decides which findings are left as they are, by the server's drift policy.
+    /// Decides which findings are left as they are, according to the server's drift policy.
     pub(crate) fn judge(&self, state: &State, found: Vec<Finding>, certain: bool) -> Assessment {
         let concerned = found.iter().filter(|found| self.concerns(found));
         let left = match state.interface.drift {
@@ -34,12 +34,12 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         Assessment { found, left, certain }
     }
 
-    /// Returns whether it is drift, now or since an earlier round.
+    /// Returns whether the finding counts as drift, now or since an earlier round.
     fn concerns(&self, found: &Finding) -> bool {
         found.drifted || self.ledger.stands(&found.id)
     }
 
-    /// Notes the outcome for each drift. `differing` gives the remaining differences.
+    /// Records the outcome for each drift. `differing` returns the differences that remain.
     pub(crate) fn conclude(
         &mut self,
         state: &State,
@@ -68,7 +68,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Drops standing drift of peers whose record changed: the record is applied, whatever others did.
+    /// Removes standing drift of peers whose record has changed: the record is applied, whatever others changed.
     pub(crate) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
         let routed = self.index.routed(ids);
         self.ledger.forget(|id, drift| match id.subject {

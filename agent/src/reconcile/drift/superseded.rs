@@ -1,4 +1,4 @@
-//! Standing drift that a change of the server's record supersedes: the record is applied as usual.
+//! Standing drift that is superseded by a change of the server's record: the record is applied as usual.
 //!
 //! Owns the comparison of the record with the previous one. It must not touch the interface.
 
@@ -15,24 +15,24 @@ use crate::host::Host;
 use crate::reconcile::reconciler::Reconciler;
 
 /// The previous record of the interface and of the peers with standing drift.
-pub(crate) struct FormerRecord {
+pub(crate) struct PreviousRecord {
     interface: Option<Interface>,
     peers: BTreeMap<PeerId, Peer>,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
     /// Returns a copy of the record. Call this before the record changes.
-    pub(crate) fn recorded(&self) -> FormerRecord {
+    pub(crate) fn recorded(&self) -> PreviousRecord {
         let peer = |id: &PeerId| self.state.as_ref()?.peers.get(id).cloned();
         let standing = self.ledger.standing().filter_map(|(_, drift)| drift.peer);
-        FormerRecord {
+        PreviousRecord {
             interface: self.state.as_ref().map(|state| state.interface.clone()),
             peers: standing.filter_map(|id| Some((id, peer(&id)?))).collect(),
         }
     }
 
-    /// Drops standing drift after a change of the whole record.
-    pub(crate) fn record_was_changed(&mut self, recorded: &FormerRecord) {
+    /// Removes standing drift that a change of the whole record has superseded.
+    pub(crate) fn record_was_changed(&mut self, recorded: &PreviousRecord) {
         let Some(state) = &self.state else { return };
         let now = &state.interface;
         let Some(before) = &recorded.interface else { return };

@@ -1,7 +1,7 @@
-//! A change of a few peers, at the cost of those few.
+//! A change of a few peers, at a cost that depends on these peers only.
 //!
-//! Owns the planning against the last reading, and the update of that reading. Any failure leads to a
-//! whole round. It must not read the interface.
+//! Owns the planning against the last reading, and the update of that reading. Any failure leads to a full round.
+//! It must not read the interface.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::reconcile::drift::detection::Baseline;
 use crate::reconcile::reconciler::Reconciler;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Carries out the change of these peers, which had and have these keys.
+    /// Applies the change of these peers. `keys` are the keys that they had before and have now.
     pub(crate) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
         let began = Instant::now();
         let Some(mut actual) = self.actual.take() else {
@@ -38,8 +38,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             false => Ok(()),
         };
         if let Err(error) = applied.and(routed) {
-            tracing::debug!("{error}: the whole interface is compared");
-            // The state of these is unknown; the others are unchanged.
+            tracing::debug!("{error}: comparing the whole interface");
+            // The state of these peers is unknown; the other peers are unchanged.
             desired.peers.keys().for_each(|key| drop(actual.peers.remove(key)));
             self.remembered = Baseline::Known(actual);
             self.state = Some(state);
@@ -61,7 +61,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         self.note_verdict();
     }
 
-    /// Updates the index. Returns whether other networks need routes now.
+    /// Updates the index. Returns whether the routes must be configured again.
     fn index_again(&mut self, state: &State, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) -> bool {
         let before = self.index.routed(ids);
         keys.iter().for_each(|key| self.index.remove(key));
@@ -72,7 +72,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             }
         }
         let after = self.index.routed(ids);
-        // The routes of an expired peer are gone; its end may have been postponed.
+        // The routes of an expired peer have been removed, and its expiry may have been postponed since.
         let expires = |id: &PeerId| state.peers.get(id).is_some_and(|peer| peer.expires_at.is_some());
         before != after || (!after.is_empty() && ids.iter().any(expires))
     }

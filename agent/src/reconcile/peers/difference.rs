@@ -1,10 +1,11 @@
 //! The settings of a peer on the interface, and their comparison with the desired ones.
 //!
-//! Owns which fields are settings: endpoint, handshake and counters are not. Pure.
+//! Owns the list of fields that are settings: the endpoint, handshake and counters are not. It must not perform
+//! I/O.
 
 use wgctl::device::{self, DesiredPeer};
 
-/// The settings of a peer on the interface, as settings to want.
+/// Returns the present settings of a peer as desired settings.
 pub(crate) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
     let device::Peer {
         preshared_key,
@@ -23,8 +24,8 @@ pub(crate) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
     }
 }
 
-/// The settings in which a peer on the interface differs from the desired one. The endpoint, where a
-/// device roamed to, and counters are no settings.
+/// The settings in which a peer on the interface differs from the desired one. The endpoint, which changes when a
+/// device roams, and the counters are not settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PeerDifference {
     pub(crate) preshared_key: bool,

@@ -1,7 +1,7 @@
-//! The goal for each peer at a given time: on the interface with these settings, or not.
+//! The goal for each peer at a given time: to be on the interface with certain settings, or not to be on it.
 //!
-//! Owns expiry, the opening of preshared keys (once each), and the reasons why a peer cannot be set up.
-//! It must not talk to the kernel.
+//! Owns the expiry, the decryption of preshared keys (once each), and the reasons why a peer cannot be set up. It
+//! must not communicate with the kernel.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use crate::secrets::Secrets;
 /// The goal for a peer at a given time.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PeerGoal {
-    /// On the interface, like this.
+    /// The peer is on the interface with these settings.
     Present(DesiredPeer),
-    /// Not on it: it has expired.
+    /// The peer has expired and is not on the interface.
     Expired,
-    /// Unknown, for this reason: whatever is on the interface stays.
+    /// The goal is unknown for this reason: the peer on the interface, if any, is left as it is.
     Unknown(String),
 }
 
-/// Opened preshared keys, kept so that a change costs what changed.
+/// Decrypted preshared keys, cached so that the cost of a change depends only on the changed peers.
 #[derive(Default)]
 pub(crate) struct PresharedKeyCache(BTreeMap<PeerId, (Sealed, PresharedKey)>);
 
 impl PresharedKeyCache {
-    /// The goal for `peer` at `now`.
+    /// Returns the goal for `peer` at `now`.
     pub(crate) fn wanted(&mut self, secrets: &Secrets, server: &ServerId, peer: &Peer, now: Timestamp) -> PeerGoal {
         let Peer {
             id,
@@ -41,7 +41,7 @@ impl PresharedKeyCache {
             return PeerGoal::Expired;
         }
         if *public_key == secrets.private_key().public_key() {
-            return PeerGoal::Unknown("its public key is the host's own: give the device another".to_owned());
+            return PeerGoal::Unknown("its public key is the host's own: give the device another key".to_owned());
         }
         let preshared_key = match preshared_key {
             None => None,
@@ -74,12 +74,12 @@ impl PresharedKeyCache {
         Ok(key)
     }
 
-    /// Forgets the key of a removed peer.
+    /// Removes the key of a removed peer.
     pub(super) fn forget(&mut self, id: &PeerId) {
         self.0.remove(id);
     }
 
-    /// Forgets the keys of removed peers.
+    /// Removes the keys of removed peers.
     pub(crate) fn keep(&mut self, known: impl Fn(&PeerId) -> bool) {
         self.0.retain(|id, _| known(id));
     }

@@ -1,6 +1,6 @@
-//! An index of the desired peers, by key and by the networks that need routes.
+//! An index of the desired peers by key, and of the networks behind them that need routes.
 //!
-//! Owns its consistency. It must not decide what is desired.
+//! Owns the consistency of the index. It must not decide what is desired.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use wgctl::{PeerId, PublicKey};
 
 use crate::desired;
 
-/// The peer of each key and the networks that need routes, kept beside the state so that no search
-/// among all peers is needed.
+/// The peer of each key and the networks that need routes, stored alongside the state so that no search through
+/// all peers is needed.
 #[derive(Default)]
 pub(crate) struct Index {
     by_key: BTreeMap<PublicKey, PeerId>,
@@ -19,7 +19,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The index of these peers.
+    /// Creates the index of these peers.
     pub(crate) fn new<'a>(interface: &Interface, peers: impl Iterator<Item = &'a Peer>) -> Self {
         let mut index = Self::default();
         peers.for_each(|peer| index.insert(interface, peer));
@@ -46,13 +46,13 @@ impl Index {
         self.by_key.get(key).copied()
     }
 
-    /// The networks behind these peers that need routes.
+    /// Returns the networks behind these peers that need routes.
     pub(crate) fn routed(&self, ids: &BTreeSet<PeerId>) -> BTreeSet<IpNet> {
         let networks = ids.iter().filter_map(|id| self.routed.get(id));
         networks.flatten().copied().collect()
     }
 
-    /// The networks behind the peers that are `there` that need routes.
+    /// Returns the networks that need routes and are behind peers for which `there` returns true.
     pub(crate) fn routes(&self, there: impl Fn(&PeerId) -> bool) -> BTreeSet<IpNet> {
         let routed = self.routed.iter().filter(|(id, _)| there(id));
         routed.flat_map(|(_, networks)| networks).copied().collect()

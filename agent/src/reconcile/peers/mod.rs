@@ -1,4 +1,5 @@
-//! The peers of the interface: the goal for each, the difference to what the kernel has, and the sending.
+//! The peers of the interface: the goal for each, the difference from the kernel's state, and the sending of
+//! changes.
 
 pub(super) mod changed_peers;
 pub(super) mod difference;

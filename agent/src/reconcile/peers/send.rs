@@ -1,6 +1,6 @@
-//! Sends changes of peers, so that one bad peer does not keep the others out.
+//! The sending of changes to peers, in such a way that one invalid peer does not block the others.
 //!
-//! Owns the order after a refusal. It must not decide what is desired.
+//! Owns the procedure after a refusal. It must not decide what is desired.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::desired::State;
 use crate::host::Host;
 use crate::reconcile::reconciler::Reconciler;
 
-/// After this many refusals in one round, the peers are not the reason.
-const ENOUGH: usize = 1000;
+/// The number of refusals in one round after which the peers are assumed not to be the cause.
+const MAX_REFUSALS: usize = 1000;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Sends changes of peers. Those that are created count from zero.
+    /// Sends changes of peers. The counters of created peers start at zero.
     pub(crate) fn send(&mut self, state: &State, peers: Vec<PeerChange>) -> Result<(), Error> {
         for change in peers.iter().filter(|change| change.kind == ChangeKind::Create) {
             let owner = self.index.owner(&change.public_key);
@@ -32,8 +32,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         )
     }
 
-    /// After a refusal: reads again, and sends the rest one peer at a time. Returns the reasons of the refused
-    /// peers; an error if the peers are not the reason.
+    /// Reads the interface again after a refusal, and sends the remaining changes one peer at a time. Returns the
+    /// reasons for the refused peers, or an error if the peers are not the cause.
     pub(crate) fn one_by_one(
         &mut self,
         state: &State,
@@ -50,7 +50,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             let key = change.public_key;
             match self.send(state, vec![change]) {
                 Ok(()) => {}
-                Err(error @ Error::Refused { .. }) if refused.len() < ENOUGH => {
+                Err(error @ Error::Refused { .. }) if refused.len() < MAX_REFUSALS => {
                     refused.insert(key, error.to_string());
                 }
                 Err(error) => return Err(error),

@@ -1,4 +1,4 @@
-//! Every byte once, whatever happens to peers, interface and agent.
+//! Tests that every byte is counted once, whatever happens to the peers, the interface and the agent.
 
 use super::*;
 
@@ -7,7 +7,7 @@ impl Rig {
         assert!(self.devices.set_counters(&name(), &peer.public_key, rx, tx));
     }
 
-    /// The bytes that the plane would add now for this peer.
+    /// Returns the bytes that the plane would add now for this peer.
     fn counted(&mut self, peer: &v1::Peer) -> (u64, u64) {
         let batch = self.reconciler.counters().batch();
         if let Some(batch) = &batch {
@@ -103,7 +103,7 @@ fn a_peer_is_counted_before_it_goes_though_the_look_before_failed() {
     rig.traffic(&one, 7, 8);
     rig.devices.fail_reads(1);
     rig.delta(&[], std::slice::from_ref(&one));
-    assert_eq!(rig.counted(&one), (7, 8), "though the last look itself failed");
+    assert_eq!(rig.counted(&one), (7, 8), "even though the last reading itself failed");
 }
 
 #[test]
@@ -123,7 +123,11 @@ fn a_host_that_lost_its_counters_counts_from_what_the_kernel_shows_and_a_new_one
         rig.round();
         rig.counted(&one)
     };
-    assert_eq!(counted_after(true), (30, 3), "twice is worse than not at all");
+    assert_eq!(
+        counted_after(true),
+        (30, 3),
+        "counting twice is worse than not counting"
+    );
     assert_eq!(counted_after(false), (130, 13));
 }
 
@@ -161,13 +165,13 @@ fn the_last_bytes_are_looked_for_as_long_as_that_costs_little() {
             bytes[..2].copy_from_slice(&number.to_le_bytes());
             PublicKey::from_bytes(bytes).unwrap()
         };
-        // As last read.
+        // These peers exist only in the last reading.
         let actual = rig.reconciler.actual.as_mut().unwrap();
         actual
             .peers
             .extend((0..others).map(|number| (key(number), Peer::default())));
         rig.traffic(&one, 100, 10);
         rig.delta(&[], std::slice::from_ref(&one));
-        assert_eq!(rig.counted(&one), counted, "beside {others}");
+        assert_eq!(rig.counted(&one), counted, "with {others} other peers");
     }
 }

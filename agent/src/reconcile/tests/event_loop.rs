@@ -1,4 +1,4 @@
-//! The event loop in virtual time: its timers, and its end.
+//! Tests of the event loop in virtual time: its timers and its end.
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -7,17 +7,17 @@ use wgctl::Clock;
 use super::*;
 use crate::reconcile::{EventLoop, Handle, Input, Reading};
 
-/// A loop that runs among the test's tasks.
+/// An event loop that runs as one of the test's tasks.
 struct Running {
     rig: Rig,
-    /// The lead of the host's clock over the time that passed.
+    /// The offset of the host's clock from the elapsed time, in seconds.
     jump: Arc<std::sync::atomic::AtomicI64>,
     handle: Handle,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    /// Of a host with these peers on its interface.
+    /// Starts an event loop on a host with these peers on its interface.
     async fn with(peers: &[v1::Peer]) -> Self {
         let rig = Rig::with(peers);
         let (begun, start) = (Instant::now(), rig.now);
@@ -43,7 +43,7 @@ impl Running {
         self.jump.fetch_add(seconds, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// The time until the interface has these peers.
+    /// Waits until the interface has these peers, and returns the time that this took.
     async fn until(&self, peers: &[&v1::Peer]) -> Duration {
         let begun = Instant::now();
         let there = || {
@@ -118,7 +118,7 @@ async fn what_others_did_is_repaired_within_a_round_and_what_fails_is_tried_soon
     assert!(took < Duration::from_secs(31), "{took:?}");
     running.rig.devices.fail_reads(1);
     let reading = running.look().await;
-    assert_eq!(reading.peers, 0, "nothing is known");
+    assert_eq!(reading.peers, 0, "the interface could not be read");
     assert!(running.handle.verdict.borrow().interface_failed.is_some());
     let failed = Instant::now();
     let mut verdict = running.handle.verdict.clone();
@@ -212,7 +212,11 @@ async fn the_log_tells_what_changes_and_not_each_round() {
     running.rig.devices.fail_reads(4);
     sleep(Duration::from_secs(120)).await;
     assert_eq!(captured_log::with("the interface is not as it should be"), 1);
-    assert_eq!(captured_log::with("all is as it should be"), 1, "it is again");
+    assert_eq!(
+        captured_log::with("all is as it should be"),
+        1,
+        "logged once after the recovery"
+    );
     running.rig.devices.refuse(one.public_key);
     running.rig.meddle(vec![meddling(
         wgctl::device::plan::ChangeKind::Remove,

@@ -1,11 +1,11 @@
-//! The reconciler's metrics show its work and its findings.
+//! Tests that the reconciler's metrics show its work and its findings.
 
 use wgctl::device::plan::ChangeKind;
 use wgctl::drift::DriftPolicy;
 
 use super::*;
 
-/// The value of a series, which must be there.
+/// Returns the value of a series, which must exist.
 #[track_caller]
 fn shown(rig: &Rig, series: &str) -> f64 {
     let page = rig.reconciler.metrics().page().unwrap();
@@ -25,7 +25,7 @@ fn changes_and_their_outcome_are_counted() {
     assert_eq!(
         shown(&rig, "reconciles_total{scope=\"all\"}"),
         all,
-        "it cost what changed"
+        "the change must not cause a full round"
     );
     for series in ["desired_revision", "applied_revision"] {
         assert_eq!(shown(&rig, series), 2.0);
@@ -59,11 +59,7 @@ fn drift_is_counted_once_by_its_kind() {
     });
     take_away(&mut rig);
     rig.round();
-    assert_eq!(
-        counts(&rig),
-        (2.0, 1.0, 1.0),
-        "it stands, and is no other one each time"
-    );
+    assert_eq!(counts(&rig), (2.0, 1.0, 1.0), "standing drift is counted only once");
     assert!(shown(&rig, "kernel_errors_total") >= 1.0 && shown(&rig, "failing_peers") >= 1.0);
     rig.set_interface(interface());
     rig.round();

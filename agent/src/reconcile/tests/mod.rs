@@ -1,4 +1,4 @@
-//! The reconciler against a kernel and a host in memory: what is there in the end, and what was said.
+//! Tests of the reconciler with an in-memory kernel and host: the resulting state and the reported verdict.
 
 mod counting;
 mod drift;
@@ -26,7 +26,7 @@ use crate::drift::DriftReceipt;
 use crate::secrets::Secrets;
 use crate::{captured_log, host};
 
-/// A host, and the answers that a plane would give it.
+/// A host, and the answers that a plane would send to it.
 struct Rig {
     folder: tempfile::TempDir,
     secrets: Arc<Secrets>,
@@ -58,7 +58,7 @@ impl Rig {
         }
     }
 
-    /// With these peers on the interface.
+    /// Creates a rig with these peers on the interface.
     fn with(peers: &[v1::Peer]) -> Self {
         let mut rig = Self::new();
         rig.take(snapshot(peers)).unwrap();
@@ -66,7 +66,7 @@ impl Rig {
         rig
     }
 
-    /// The agent is killed and started: it has what it wrote down by then.
+    /// Kills and restarts the agent, which has only what it has stored by then.
     fn restart(&mut self) {
         self.reconciler.save_counters();
         self.reconciler = reconciler(&self.devices, &self.host, &self.secrets, &self.folder);
@@ -108,12 +108,12 @@ impl Rig {
         self.device().peers.into_keys().collect()
     }
 
-    /// A reason why the peer is not as it should be.
+    /// Returns the reason why the peer failed, if it did.
     fn failed(&self, peer: &v1::Peer) -> Option<&str> {
         self.reconciler.verdict().failed.get(&peer.id).map(String::as_str)
     }
 
-    /// Others change peers of the interface.
+    /// Changes peers of the interface as others would.
     fn meddle(&mut self, changes: Vec<PeerChange>) {
         let plan = Plan {
             peers: changes,
@@ -122,7 +122,7 @@ impl Rig {
         self.devices.apply(&name(), &plan).unwrap();
     }
 
-    /// A peer with keys that this host made.
+    /// Returns a peer with keys that this host generated.
     fn sealed(&self, number: u8) -> v1::Peer {
         let prekey = self.secrets.prekey(&server()).unwrap();
         v1::Peer {
@@ -204,7 +204,7 @@ fn a_boot_without_a_plane_brings_everything_back_from_the_cache() {
     assert_eq!(
         rig.reconciler.verdict().revision,
         0,
-        "nothing is claimed before it is there"
+        "no revision is confirmed before it is applied"
     );
     rig.round();
     assert_eq!(rig.device(), before);
@@ -227,7 +227,7 @@ fn a_round_with_nothing_to_do_writes_nothing() {
 fn a_delta_touches_only_its_peers() {
     let (one, mut two, bystander) = (peer(2), peer(3), peer(4));
     let mut rig = Rig::with(&[one.clone(), bystander.clone()]);
-    // Drift of a peer that no delta names is left to the next round.
+    // Drift of a peer that the delta does not name is left to the next round.
     let extra = "10.9.9.9/32";
     rig.meddle(vec![meddling(
         wgctl::device::plan::ChangeKind::Update,
@@ -276,7 +276,7 @@ fn the_host_side_is_looked_at_only_when_routes_may_have_moved() {
     assert_eq!(rig.host.reads(), reads);
     networked.expires_at = ending.expires_at;
     rig.delta(&[networked], &[]);
-    assert!(rig.host.reads() > reads, "it may have been prolonged");
+    assert!(rig.host.reads() > reads, "its expiry may have been postponed");
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn a_state_that_the_disk_refused_is_written_when_it_can_be() {
     std::fs::create_dir_all(cache.join("in the way")).unwrap();
     rig.take(snapshot(&[peer(3)])).unwrap();
     assert!(rig.reconciler.cache_is_behind());
-    assert_eq!(rig.keys().len(), 1, "the kernel has it all the same");
+    assert_eq!(rig.keys().len(), 1, "the kernel has the peer nevertheless");
     std::fs::remove_dir_all(&cache).unwrap();
     rig.reconciler.save();
     assert!(!rig.reconciler.cache_is_behind());
@@ -362,7 +362,11 @@ fn peers_swap_addresses_and_keys() {
     }
     let before = rig.devices.writes();
     rig.round();
-    assert_eq!(rig.devices.writes(), before, "what is remembered is what is there");
+    assert_eq!(
+        rig.devices.writes(),
+        before,
+        "the remembered state matches the interface"
+    );
 }
 
 #[test]
@@ -391,21 +395,17 @@ fn a_peer_leaves_at_its_end_and_not_before() {
     rig.round();
     assert!(!rig.keys().contains(&one.public_key));
     assert_eq!(rig.reconciler.next_expiry(), None);
-    assert!(rig.reconciler.verdict().is_clean(), "an end is no failure");
+    assert!(rig.reconciler.verdict().is_clean(), "an expiry is not a failure");
 
     one.expires_at = Some(end.after(Duration::from_secs(1)));
     rig.delta(std::slice::from_ref(&one), &[]);
-    assert!(rig.keys().contains(&one.public_key), "it was prolonged");
+    assert!(rig.keys().contains(&one.public_key), "its expiry was postponed");
     assert_eq!(rig.reconciler.next_expiry(), one.expires_at);
 
     one.expires_at = Some(end);
     rig.reconciler.round(end.after(Duration::from_secs(2)));
     rig.delta(&[one], &[]);
-    assert_eq!(
-        rig.reconciler.next_expiry(),
-        None,
-        "an end that has come is not waited for"
-    );
+    assert_eq!(rig.reconciler.next_expiry(), None, "a past expiry must not set a timer");
 }
 
 #[test]
@@ -433,10 +433,10 @@ fn drift_is_repaired_by_the_next_round() {
     }
     rig.devices.delete(&name());
     rig.round();
-    assert_eq!(rig.device(), whole, "the link was deleted");
+    assert_eq!(rig.device(), whole, "after the link was deleted");
     rig.devices.delete(&name());
     rig.delta(&[], &[two]);
-    assert_eq!(rig.keys(), keys(&[&one]), "the link was deleted before a delta");
+    assert_eq!(rig.keys(), keys(&[&one]), "after the link was deleted before a delta");
 }
 
 #[test]
@@ -451,7 +451,7 @@ fn another_life_of_the_database_replaces_everything_and_counts_anew() {
     assert_eq!(
         (verdict.incarnation, verdict.revision),
         (Some(rig.life), 0),
-        "nothing of it is there yet"
+        "nothing of this incarnation is applied yet"
     );
     assert!(verdict.interface_failed.is_some());
     rig.round();

@@ -1,4 +1,5 @@
-//! Whatever the plane wants and others do: after a round the interface is exactly what should be.
+//! Property tests: whatever the plane and others change, after a round the interface has exactly the desired
+//! state.
 
 use proptest::prelude::*;
 use wgctl::device::plan::ChangeKind;
@@ -6,7 +7,7 @@ use wgctl::drift::DriftPolicy;
 
 use super::*;
 
-/// Peers that come and go; each has its own key and address, which a step may exchange.
+/// The number of peers that are added and removed. Each has its own key and address, which a step may change.
 const PEERS: usize = 6;
 
 #[derive(Debug, Clone)]
@@ -134,19 +135,19 @@ impl World {
             peers: vec![meddling(kind, whose, &[&net])],
             ..Plan::default()
         };
-        // An interface that is not ours yet is left to whoever puts peers on it (see `refusals`).
+        // Without a key, peers added by others would make the agent leave the interface alone (see `refusals`).
         let device = self.rig.devices.device(&name());
         if device.is_none_or(|device| device.private_key.is_none()) {
             return;
         }
-        // The peer may be refused.
+        // The kernel may refuse the peer.
         let _ = self.rig.devices.apply(&name(), &plan);
     }
 
     fn settle(&mut self) {
         self.rig.devices.fail_reads(0);
         self.refused.iter().for_each(|key| self.rig.devices.accept(key));
-        // Whatever stood until now is repaired, and whoever was spared is judged.
+        // The default policy repairs the standing drift.
         self.rig.set_interface(interface());
         self.rig.round();
     }

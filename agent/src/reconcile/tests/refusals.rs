@@ -1,4 +1,4 @@
-//! Refusals: what cannot be carried out is reported, harms nothing else, and is repaired once possible.
+//! Tests of refusals: a refused change is reported, harms nothing else, and is applied once possible.
 
 use wgctl::protocol::v1::Sealed;
 
@@ -26,7 +26,10 @@ fn a_peer_the_kernel_refuses_keeps_nobody_out_and_recovers() {
 
         let another = peer(5);
         rig.delta(std::slice::from_ref(&another), &[]);
-        assert!(rig.failed(&bad).is_some(), "a change of others does not hide it");
+        assert!(
+            rig.failed(&bad).is_some(),
+            "a change of another peer does not hide the failure"
+        );
 
         rig.devices.accept(&bad.public_key);
         rig.round();
@@ -110,8 +113,8 @@ fn an_interface_with_another_key_is_left_alone_even_by_a_delta() {
     rig.delta(&[], &[present]);
     assert_eq!((rig.device(), rig.devices.writes(), rig.host.writes()), before);
     let verdict = rig.reconciler.verdict();
-    assert!(verdict.interface_failed.as_ref().unwrap().contains("somebody else"));
-    assert_eq!(verdict.revision, 0, "nothing of ours is there");
+    assert!(verdict.interface_failed.as_ref().unwrap().contains("others created"));
+    assert_eq!(verdict.revision, 0, "no revision is applied");
 }
 
 #[test]
@@ -191,7 +194,10 @@ fn a_port_in_use_is_said_and_the_peers_are_there_all_the_same() {
     assert_eq!(rig.device().private_key.as_ref(), Some(rig.secrets.private_key()));
     rig.delta(std::slice::from_ref(&two), &[]);
     assert_eq!(rig.keys(), keys(&[&one, &two]));
-    assert!(rig.reconciler.verdict().interface_failed.is_some(), "still said");
+    assert!(
+        rig.reconciler.verdict().interface_failed.is_some(),
+        "the failure is still reported"
+    );
 
     let moved = Interface {
         listen_port: 51821,
@@ -229,12 +235,12 @@ fn a_preshared_key_that_does_not_open_leaves_what_is_there() {
     assert_eq!(rig.device(), before);
     for peer in [&one, &never] {
         assert!(
-            rig.failed(peer).unwrap().contains("does not open"),
+            rig.failed(peer).unwrap().contains("cannot be opened"),
             "{:?}",
             rig.failed(peer)
         );
     }
-    // What it holds goes to another peer: the reason stays the first one.
+    // The peer's networks move to another peer; the original reason must remain.
     let heir = v1::Peer {
         allowed_ips: one.allowed_ips.clone(),
         ..peer(4)
@@ -242,7 +248,7 @@ fn a_preshared_key_that_does_not_open_leaves_what_is_there() {
     rig.delta(std::slice::from_ref(&heir), &[]);
     rig.round();
     assert_eq!(rig.device().peers[&heir.public_key].allowed_ips.len(), 1);
-    assert!(rig.failed(&one).unwrap().contains("does not open"));
+    assert!(rig.failed(&one).unwrap().contains("cannot be opened"));
 }
 
 #[test]
@@ -272,7 +278,7 @@ fn an_interface_that_cannot_be_read_is_said_and_no_timer_spins_on_it() {
     rig.devices.fail_reads(1);
     rig.round();
     assert!(rig.reconciler.verdict().interface_failed.is_some());
-    assert_eq!(rig.reconciler.next_expiry(), None, "the next round enforces it");
+    assert_eq!(rig.reconciler.next_expiry(), None, "the next round enforces the expiry");
     rig.round();
     assert!(rig.keys().is_empty());
 }
@@ -284,8 +290,8 @@ fn a_reading_that_failed_does_not_take_back_what_was_confirmed() {
     rig.round();
     let verdict = rig.reconciler.verdict();
     assert!(verdict.interface_failed.is_some());
-    assert_eq!(verdict.revision, 1, "the peer is there as far as anybody knows");
-    // Nor does one for what is newer.
+    assert_eq!(verdict.revision, 1, "the peer is assumed to be still there");
+    // A failed reading does not confirm a newer revision either.
     rig.devices.fail_reads(1);
     rig.take(snapshot(&[peer(2), peer(3)])).unwrap();
     assert_eq!(rig.reconciler.verdict().revision, 1);

@@ -1,8 +1,8 @@
-//! Adoption: an existing interface of the host is taken over as it is.
+//! Adoption: takes over an existing interface of the host as it is.
 //!
-//! Owns the decision whether to adopt, the description for the plane, and the order in which the host's
-//! files are written, so that an interrupted adoption can be repeated. It must not touch the interface:
-//! the agent's first run finds it as it should be.
+//! Owns the decision whether to adopt, the description for the plane, and the order in which the host's files are
+//! written, so that an interrupted adoption can be repeated. It must not touch the interface: the agent's first
+//! run finds it in the desired state.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,42 +21,43 @@ use crate::desired::State;
 use crate::secrets::{self, Secrets};
 use crate::{cache, state_dir};
 
-/// An interface that is not adopted. Nothing was changed, here or on the plane.
+/// An error that prevents an adoption. Nothing has been changed, here or on the plane, except in the case of
+/// [`Error::Cache`], which follows the adoption by the plane.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is an interface, and the record does not await its adoption.
+    /// There is an interface, but the record does not await its adoption.
     #[error(
-        "this host has an interface {interface} that is not {server}'s ({peers} peers, its own key), and the record does \
-         not await its adoption: `wgctl server set {server} --adopt`, then enroll again (with --dry-run first, to see \
-         what would happen); or remove it; or give the server record another interface"
+        "this host has an interface {interface} that does not belong to {server} ({peers} peers, its own key), \
+         and the record does not await its adoption: run `wgctl server set {server} --adopt`, then enroll again (with \
+         --dry-run first, to see what would happen); or remove it; or set another interface in the server's record"
     )]
     Occupied {
-        /// Its name.
+        /// The name of the interface.
         interface: InterfaceName,
-        /// The number of its peers.
+        /// The number of the interface's peers.
         peers: usize,
-        /// The server that the token belongs to.
+        /// The server to which the token belongs.
         server: ServerId,
     },
-    /// A file was given for a record that awaits nothing.
-    #[error("{0} does not await the adoption of an interface: `wgctl server set {0} --adopt`, then enroll again")]
+    /// A file was given for a server whose record does not await an adoption.
+    #[error("{0} does not await the adoption of an interface: run `wgctl server set {0} --adopt`, then enroll again")]
     NotAwaited(ServerId),
-    /// The record awaits an interface that is not there.
+    /// The record awaits an interface that does not exist.
     #[error(
-        "{server} awaits the adoption of {interface}, but this host has no interface {interface} with a key: bring it up, \
-         or give its wg-quick file (--import /etc/wireguard/{interface}.conf), or have it created again (`wgctl server set \
-         {server} --adopt=false`)"
+        "{server} awaits the adoption of {interface}, but this host has no interface {interface} with a key: bring it \
+         up, name its wg-quick file (--import /etc/wireguard/{interface}.conf), or have it created again (`wgctl \
+         server set {server} --adopt=false`)"
     )]
     Nothing {
         /// The interface.
         interface: InterfaceName,
-        /// The server that the token belongs to.
+        /// The server to which the token belongs.
         server: ServerId,
     },
     /// The file and the kernel have different keys.
     #[error(
-        "the private key of {file} is not that of the running {interface}: give the file that {interface} was made from, \
-         or omit --import"
+        "the private key in {file} is not the key of the running {interface}: name the file from which {interface} \
+         was created, or omit --import"
     )]
     KeysDiffer {
         /// The file.
@@ -64,10 +65,10 @@ pub enum Error {
         /// The interface.
         interface: InterfaceName,
     },
-    /// The plane, or the host's addresses, stand in the way.
+    /// The plane or the host's addresses prevent the adoption.
     #[error("the interface cannot be adopted, and nothing was changed:\n{}", obstacles(.0))]
     Obstacles(Vec<Obstacle>),
-    /// The host's keys.
+    /// The host's keys cannot be used.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
     /// The desired state of the adopted interface cannot be written.
@@ -75,7 +76,7 @@ pub enum Error {
     Cache(#[from] cache::Error),
 }
 
-/// One line an obstacle.
+/// Formats the obstacles, one per line.
 pub(crate) fn obstacles(obstacles: &[Obstacle]) -> String {
     let mut lines = String::new();
     for Obstacle { public_key, reason } in obstacles {
@@ -87,42 +88,43 @@ pub(crate) fn obstacles(obstacles: &[Obstacle]) -> String {
     lines.trim_end().to_owned()
 }
 
-/// Obstacles: addresses that the agent would remove, and that peers may use to reach this host.
+/// Returns an obstacle for each address that the agent would remove and that peers may use to reach this host.
 pub(crate) fn lost_addresses(interface: &InterfaceName, surplus: &[IpNet]) -> Vec<Obstacle> {
     let obstacle = |address: &IpNet| Obstacle {
         public_key: None,
         reason: format!(
-            "{interface} has the address {address}, which is not on record: the agent would remove it, and peers could \
-             not reach this host there. Register the server with a pool whose first address it is, or take it away first \
-             (`ip address del {address} dev {interface}`)"
+            "{interface} has the address {address}, which is not recorded: the agent would remove it, and peers could \
+             no longer reach this host there. Register the server with a pool whose first address it is, or remove it \
+             first (`ip address del {address} dev {interface}`)"
         ),
     };
     surplus.iter().map(obstacle).collect()
 }
 
-/// An interface that is to be taken over.
+/// An interface that can be taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExistingInterface {
-    /// Its key.
+    /// The private key of the interface.
     pub private_key: PrivateKey,
-    /// All of it.
+    /// The whole state of the interface.
     pub device: Device,
-    /// The names of its peers.
+    /// The names of the interface's peers.
     pub names: BTreeMap<PublicKey, PeerName>,
-    /// The kernel has it, not only a file.
+    /// True if the kernel has the interface, and not only a file.
     pub runs: bool,
 }
 
 /// The decision of an enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnrollmentDecision {
-    /// The host becomes what is recorded.
+    /// The host takes on the recorded state.
     AsRecorded,
     /// The plane records the host's interface.
     Adopt(Box<ExistingInterface>),
 }
 
-/// Decides what an enrolment does. `own` is the key in the agent's state, `device` the running interface.
+/// Decides what an enrolment does. `own` is the public key in the agent's state, and `device` is the running
+/// interface.
 pub fn course(
     terms: &Terms,
     own: Option<&PublicKey>,
@@ -140,7 +142,7 @@ pub fn course(
         };
     };
     let key = found.private_key.public_key();
-    // On record, but not written on this host: the answer to an adoption was lost.
+    // The plane has recorded the key, but this host has not stored it: the answer to an adoption was lost.
     let cut_off = terms.public_key == Some(key) && own != Some(&key);
     if terms.adopt || cut_off {
         return Ok(EnrollmentDecision::Adopt(Box::new(found)));
@@ -156,7 +158,8 @@ pub fn course(
     }
 }
 
-/// The interface with a key that there is: as it runs, with the file's names; else the file's.
+/// Returns the existing interface that has a key: the running one, with the names from the file, or else the one
+/// that the file describes.
 fn found(
     interface: &InterfaceName,
     device: Option<Device>,
@@ -187,7 +190,7 @@ fn found(
 }
 
 impl ExistingInterface {
-    /// The description for the plane, without the private key and with sealed preshared keys.
+    /// Returns the description for the plane, without the private key and with sealed preshared keys.
     pub fn describe(&self, secrets: &Secrets, server: &ServerId) -> Result<Adoption, secrets::Error> {
         let peers = self.device.peers.iter().map(|(key, peer)| {
             let Peer {
@@ -220,8 +223,8 @@ impl ExistingInterface {
         })
     }
 
-    /// Writes to `folder` what the plane recorded: the counters, without earlier transfers, and the desired
-    /// state for a boot without the plane.
+    /// Writes the plane's record to `folder`: the counters, without earlier transfers, and the desired state for
+    /// a boot without a plane.
     pub fn note(&self, folder: &Path, server: &ServerId, adopted: Adopted) -> Result<(), Error> {
         let up = uptime();
         let mut counters = Counters::load(folder, up).ok().flatten().unwrap_or_default();
@@ -232,7 +235,7 @@ impl ExistingInterface {
         }
         if let Err(error) = counters.save(folder, up) {
             tracing::warn!(
-                "{}: what was transferred before the adoption will be counted: {error}",
+                "{}: transfers from before the adoption will be counted: {error}",
                 folder.display()
             );
         }
@@ -254,7 +257,7 @@ impl ExistingInterface {
     }
 }
 
-/// Locks the state folder, which is created if needed; none if an agent has it.
+/// Locks the state directory, which is created if needed; returns `None` if an agent holds the lock.
 pub(crate) fn lock(folder: &Path) -> std::io::Result<Option<std::fs::File>> {
     state_dir::make_private(folder)?;
     state_dir::lock(folder)

@@ -1,4 +1,4 @@
-//! The decision of an enrolment, and the description for the plane.
+//! Tests of the decision of an enrolment, and of the description for the plane.
 
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ fn terms(adopt: bool, public_key: Option<PublicKey>) -> Terms {
     }
 }
 
-/// An interface with this key and one peer that has all a peer can have.
+/// Returns an interface with this key and one peer for which every field is set.
 fn device(private_key: &PrivateKey) -> Device {
     let peer = Peer {
         preshared_key: Some(PresharedKey::generate().unwrap()),
@@ -64,7 +64,7 @@ fn import(folder: &Path, private_key: &PrivateKey) -> Import {
 fn found(private_key: &PrivateKey) -> ExistingInterface {
     match course(&terms(true, None), None, Some(device(private_key)), None).unwrap() {
         EnrollmentDecision::Adopt(found) => *found,
-        EnrollmentDecision::AsRecorded => panic!("it is to be adopted"),
+        EnrollmentDecision::AsRecorded => panic!("expected an adoption"),
     }
 }
 
@@ -97,7 +97,7 @@ fn an_interface_is_adopted_only_where_the_record_awaits_it() {
             course(&terms(true, Some(own)), Some(&own), there(), None),
             Ok(EnrollmentDecision::Adopt(_))
         ),
-        "peers that were added since a release"
+        "peers may have been added since a release"
     );
     let keyless = Device::default();
     assert_eq!(
@@ -129,12 +129,12 @@ fn a_file_gives_what_the_kernel_does_not_have_and_must_agree_with_it() {
     let theirs = key();
     let file = import(folder.path(), &theirs);
     let Ok(EnrollmentDecision::Adopt(found)) = course(&terms(true, None), None, None, Some(&file)) else {
-        panic!("the file's")
+        panic!("expected the file's interface")
     };
     assert!(!found.runs && found.device.peers.is_empty());
     let Ok(EnrollmentDecision::Adopt(found)) = course(&terms(true, None), None, Some(device(&theirs)), Some(&file))
     else {
-        panic!("the kernel's")
+        panic!("expected the running interface")
     };
     assert!(found.runs && found.device.peers.len() == 1);
     let other = course(&terms(true, None), None, Some(device(&key())), Some(&file));
@@ -217,6 +217,6 @@ fn once_recorded_the_first_run_has_nothing_to_say_to_the_interface() {
     let id = adoption.peers[0].id;
     counters.observe(&found.device, |_| Some(id), |_| true);
     let told = counters.batch().unwrap().peers[&id];
-    assert_eq!((told.rx, told.tx), (0, 0), "what was transferred before is not counted");
+    assert_eq!((told.rx, told.tx), (0, 0), "earlier transfers are not counted");
     assert_eq!(told.latest_handshake_at, Some(Timestamp::from_unix(9)));
 }

@@ -9,7 +9,8 @@ use wgctl::client::Target;
 use crate::setup::{adopt, wg_quick_file};
 use crate::{cache, config, secrets};
 
-/// A host that was not enrolled. Nothing was written except the host's own keys.
+/// An error that prevents an enrolment. Except for the host's own keys, nothing is written before everything that
+/// can be refused has been checked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
@@ -17,29 +18,29 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// There is no token.
-    #[error("no token came from {0}: pass what `wgctl server add` printed")]
+    /// No token was given.
+    #[error("no token was read from {0}: pass the token that `wgctl server add` printed")]
     NoToken(String),
-    /// The configuration would make no sense.
+    /// The resulting configuration would be invalid.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// The host's keys.
+    /// The host's keys cannot be used.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
-    /// The token is of another server than the one this host is already.
+    /// The token belongs to a different server than the one that this host already is.
     #[error(
-        "the token is of server {theirs}, but this host is {ours}: take a token of {ours}, or give the agent another \
-         --state-dir than {}", folder.display()
+        "the token belongs to server {theirs}, but this host is {ours}: use a token for {ours}, or give the agent a \
+         --state-dir other than {}", folder.display()
     )]
     AnotherServer {
-        /// The token's.
+        /// The server of the token.
         theirs: ServerId,
-        /// The state's.
+        /// The server of the cached state.
         ours: ServerId,
-        /// The state folder.
+        /// The state directory.
         folder: PathBuf,
     },
     /// The cached state cannot be read.
@@ -47,27 +48,27 @@ pub enum Error {
     Cache(#[from] cache::Error),
     /// The plane refuses the token.
     #[error(
-        "{0} refuses this token: it is not (or no longer) valid, or was not copied completely. `wgctl server token ID` \
-         makes a new one for the server ID"
+        "{0} refuses this token: it is invalid, no longer valid, or was not copied completely. `wgctl server token ID` \
+         creates a new one for the server ID"
     )]
     Token(Target),
     /// The plane refused the host, or cannot be reached.
     #[error("not enrolled: {0}")]
     Plane(#[from] wgctl::client::Error),
-    /// The file to import.
+    /// The file to import cannot be used.
     #[error(transparent)]
     Import(#[from] wg_quick_file::Error),
-    /// The interface that is there.
+    /// The existing interface cannot be adopted.
     #[error(transparent)]
     Adopt(#[from] adopt::Error),
-    /// The kernel.
+    /// The kernel refused a request.
     #[error(transparent)]
     Device(#[from] wgctl::device::Error),
-    /// An agent uses the state folder.
-    #[error("the agent runs with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
+    /// An agent uses the state directory.
+    #[error("the agent is running with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
     AgentRuns(PathBuf),
-    /// A call was interrupted.
-    #[error("asking the kernel was interrupted: {0}")]
+    /// A call to the kernel was interrupted.
+    #[error("the request to the kernel was interrupted: {0}")]
     Interrupted(String),
     /// The configuration cannot be written as TOML.
     #[error("the configuration cannot be written: {0}")]

@@ -1,6 +1,6 @@
 //! The inputs of an enrolment: the configuration to write, and the token.
 //!
-//! Owns how the arguments change an existing configuration. It must not write.
+//! Owns the rules by which the arguments change an existing configuration. It must not write any file.
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -15,29 +15,29 @@ use crate::config::Config;
 
 /// The arguments of an enrolment.
 pub struct Enrollment {
-    /// Planes to dial.
+    /// The planes to dial.
     pub planes: Vec<Url>,
     /// The file with the token; `-` for standard input.
     pub token_file: PathBuf,
-    /// Certificates (PEM) to trust beside the system's.
+    /// The file of PEM certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The planes' keys.
+    /// The planes' public keys.
     pub pin: Vec<Pin>,
     /// Allows connections without TLS to planes on other machines.
     pub allow_plaintext: bool,
-    /// The configuration to write; the token goes beside it.
+    /// The configuration file to write; the token is stored in the same directory.
     pub config: PathBuf,
-    /// The folder for secrets and the cache; none for the default.
+    /// The directory for secrets and the cache; `None` for the default.
     pub state_dir: Option<PathBuf>,
-    /// A wg-quick file to adopt the interface from.
+    /// The wg-quick file of the interface to adopt.
     pub import: Option<PathBuf>,
-    /// Only show what would be done.
+    /// Only shows what would be done.
     pub dry_run: bool,
-    /// Decides which peers have expired.
+    /// The clock that determines which peers have expired.
     pub clock: Clock,
 }
 
-/// The configuration as it will be. A host that is enrolled again keeps what was set by hand.
+/// Returns the configuration to write. A host that is enrolled again keeps the settings that were made by hand.
 pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     let path = &enrollment.config;
     let mut config = match path.exists() {
@@ -46,7 +46,7 @@ pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     };
     config.plane.clone_from(&enrollment.planes);
     config.allow_plaintext |= enrollment.allow_plaintext;
-    // The arguments take precedence: a pin and an authority exclude each other.
+    // The arguments take precedence; a pin and an authority exclude each other.
     if !enrollment.pin.is_empty() {
         config.pin.clone_from(&enrollment.pin);
         config.ca_file = None;
@@ -63,7 +63,7 @@ pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// The absolute path: the agent may be started from another folder.
+/// Returns the absolute path, because the agent may be started in another directory.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

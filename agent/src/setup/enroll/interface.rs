@@ -1,6 +1,6 @@
 //! The existing interface of a host that is being enrolled.
 //!
-//! Owns its reading, on a thread that may block. It must not change it.
+//! Owns the reading of the interface, on a thread that may block. It must not change the interface.
 
 use wgctl::device::kernel::Kernel;
 use wgctl::device::userspace::Userspace;
@@ -10,8 +10,7 @@ use wgctl::protocol::v1::Terms;
 use super::error::Error;
 use crate::config::Backend;
 
-/// The interface as it is. A failure to read it matters only for an adoption; otherwise the agent reports
-/// it later.
+/// Reads the interface. A failure to read it matters only for an adoption; otherwise the agent reports it later.
 pub(super) async fn read_interface(backend: Backend, terms: &Terms, import: bool) -> Result<Option<Device>, Error> {
     let name = terms.recorded.interface.name.clone();
     let read = blocking(move || match backend {
@@ -24,8 +23,8 @@ pub(super) async fn read_interface(backend: Backend, terms: &Terms, import: bool
     }
 }
 
-/// Runs a call on a thread of its own: kernel calls block, and netlink's runtime cannot be dropped inside
-/// another.
+/// Runs a call on a separate thread, because kernel calls block and netlink's runtime cannot be dropped inside
+/// another one.
 pub(super) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, wgctl::device::Error> + Send + 'static,
 ) -> Result<T, Error> {

@@ -1,8 +1,8 @@
-//! `sentrazone-agent enroll`: from a token to a host that can run.
+//! `sentrazone-agent enroll`: turns a token into a host that is ready to run.
 //!
-//! Owns the check of the token with the plane, the order of the steps (everything that can be refused
-//! comes before the first write) and the files that it writes. `adopt` decides about an existing
-//! interface.
+//! Owns the check of the token with the plane, the order of the steps and the files that are written. Before the
+//! last step that can be refused, it must not write anything except the host's own keys. `adopt` decides about an
+//! existing interface.
 
 mod error;
 mod inputs;
@@ -25,7 +25,7 @@ use inputs::{absolute, configuration, read_token};
 use interface::read_interface;
 use new_host::NewHost;
 
-/// Enrolls this host. Returns the next steps for the user; with `dry_run`, the plan.
+/// Enrolls this host. Returns the next steps for the user or, with `dry_run`, the plan.
 pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
     enrollment.config = absolute(&enrollment.config);
     let import = enrollment.import.as_deref().map(Import::read).transpose()?;
@@ -58,7 +58,7 @@ pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
     }
 }
 
-/// Asks the first plane that answers what this host is to become.
+/// Asks the planes in order for the terms of the enrolment, and returns the first answer.
 async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(PlaneClient, Terms), Error> {
     let trust = config.trust()?;
     let mut outcome = Err(Error::NoToken("the command line".to_owned()));

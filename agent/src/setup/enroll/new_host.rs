@@ -1,7 +1,7 @@
 //! The steps of an enrolment, in an order that is safe to interrupt and repeat.
 //!
-//! Owns the messages to the plane and the files that are written. `adopt` decides whether the host's
-//! interface is adopted.
+//! Owns the messages to the plane and the files that are written. It must not decide whether the host's interface
+//! is adopted: that belongs to `adopt`.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -26,7 +26,7 @@ use crate::setup::preview;
 use crate::setup::wg_quick_file::Import;
 use crate::state_dir;
 
-/// The user that the agent's unit runs as.
+/// The user as which the agent's unit runs.
 const USER: &str = "sentrazone-agent";
 
 /// A host that is being enrolled.
@@ -42,7 +42,7 @@ pub(super) struct NewHost<'a> {
 }
 
 impl NewHost<'_> {
-    /// The host becomes what is recorded.
+    /// Makes the host take on the recorded state.
     pub(super) async fn become_recorded(
         &self,
         own: Option<&PublicKey>,
@@ -66,16 +66,16 @@ impl NewHost<'_> {
         } else if self.dry_run {
             let interface = &self.terms.recorded.interface;
             let peers = self.terms.recorded.peers.len();
-            let lines = [format!("makes {} with a fresh key and {peers} peers", interface.name)];
+            let lines = [format!("creates {} with a new key and {peers} peers", interface.name)];
             preview::section(&mut words, "The agent's first run", &lines, "");
         }
         if let Some(key) = self.terms.public_key.filter(|key| own != Some(key)) {
             let server = &self.terms.server_id;
             let lines = [format!(
-                "{server} had another host's key on record, {key}. This host's key replaces it: that host is cut off, and \
-                 configurations that were handed out no longer work (`wgctl peer config` prints new ones)"
+                "{server} had another host's key, {key}. This host's key replaces it: that host is cut off, and \
+                 existing configurations no longer work (`wgctl peer config` prints new ones)"
             )];
-            preview::section(&mut words, "To know", &lines, "");
+            preview::section(&mut words, "Notes", &lines, "");
         }
         let Some(secrets) = secrets.filter(|_| !self.dry_run) else {
             return Ok(preview::dry_run(words, None, &[]));
@@ -93,7 +93,7 @@ impl NewHost<'_> {
         Ok(format!("{words}{}", self.keep(lock.is_none())?))
     }
 
-    /// The host's interface becomes the server's as it is.
+    /// Adopts the host's existing interface as it is.
     pub(super) async fn adopt(&self, found: &ExistingInterface) -> Result<String, Error> {
         let (server, folder) = (&self.terms.server_id, &self.config.state_dir);
         let mut takeover = Takeover::new(folder, found.private_key.clone())?;
@@ -130,15 +130,15 @@ impl NewHost<'_> {
         takeover.keep_seal()?;
         let adopted = self.client.adopt(&adoption, false).await?;
         let mut words = preview::adoption(self.terms, found, &adopted, &first_run);
-        // Before the key: once that is there, the host is taken for one that was noted already.
+        // This must precede the key: once the key exists, the host counts as one whose state has been stored.
         found.note(folder, server, adopted)?;
         takeover.keep_key()?;
-        preview::section(&mut words, "To know", &notes, "");
+        preview::section(&mut words, "Notes", &notes, "");
         Ok(format!("{words}{}", self.keep(false)?))
     }
 
-    /// Writes configuration and token, hands the state to the agent's user, and takes the mark of a
-    /// release away. An agent that `runs` has read what was there before.
+    /// Writes the configuration and the token, gives the state to the agent's user, and removes the mark of a
+    /// release. `runs` is true if an agent is running, which then still uses the previous files.
     fn keep(&self, runs: bool) -> Result<String, Error> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -151,7 +151,7 @@ impl NewHost<'_> {
         private_file::write_private(token_file, format!("{}\n", self.token).as_bytes()).map_err(at(token_file))?;
         let text = toml::to_string(self.config)?;
         private_file::write_private(path, text.as_bytes()).map_err(at(path))?;
-        // No secret is in it. The token stays root's: the unit passes it on (`LoadCredential=`).
+        // The file contains no secret. The token remains root's, and the unit passes it on (`LoadCredential=`).
         std::fs::set_permissions(path, Permissions::from_mode(0o644)).map_err(at(path))?;
         let mut files = vec![folder.clone()];
         for entry in std::fs::read_dir(folder).map_err(at(folder))? {
@@ -162,42 +162,44 @@ impl NewHost<'_> {
         }
         state_dir::unmark_released(folder).map_err(at(folder))?;
         let done = format!(
-            "This host is {} now. Configuration: {}",
+            "This host is now {}. Configuration: {}",
             self.terms.server_id,
             path.display()
         );
         Ok(match runs {
             true => format!(
-                "{done}\nThe agent still runs with its former configuration: restart it, `sudo systemctl restart sentrazone-agent` where its unit \
-                 is installed. No tunnel is touched"
+                "{done}\nThe agent is still running with its previous configuration: restart it, with `sudo systemctl \
+                 restart sentrazone-agent` if its unit is installed. Tunnels are not affected"
             ),
             false => format!(
-                "{done}\nStart the agent: `sudo systemctl enable --now sentrazone-agent` where its unit is installed, else \
-                 `sudo sentrazone-agent --config {}`",
+                "{done}\nStart the agent: `sudo systemctl enable --now sentrazone-agent` if its unit is installed, \
+                 else `sudo sentrazone-agent --config {}`",
                 path.display()
             ),
         })
     }
 }
 
-/// The changes of the agent's first run, of peers and host.
+/// Returns the changes that the agent's first run makes to the peers and the host.
 async fn first_run(wanted: DesiredHost, actual: &Device, names: &BTreeMap<PublicKey, PeerName>) -> Vec<String> {
     let mut lines = preview::changes(&wanted, actual, names);
     match blocking(move || Netlink::open()?.preview(&wanted.spec)).await {
         Ok(host) => lines.extend(host),
-        // The agent will meet the same error, and report it.
-        Err(error) => lines.push(format!("changes of addresses and routes, which are unknown: {error}")),
+        // The agent will encounter the same error and report it.
+        Err(error) => lines.push(format!(
+            "addresses and routes, in a way that cannot be determined: {error}"
+        )),
     }
     lines
 }
 
-/// Gives a file to the agent's user, if the package created one: it is root who enrolls.
+/// Gives a file to the agent's user, if the package has created one, because enrolment runs as root.
 fn hand_to_the_agent(path: &Path) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
     match nix::unistd::User::from_name(USER)? {
-        // Without following links: the folder is that user's, who may have put one there.
+        // Symbolic links are not followed: the directory belongs to that user, who may have placed one there.
         Some(user) => Ok(nix::unistd::fchownat(
             nix::fcntl::AT_FDCWD,
             path,

@@ -1,7 +1,7 @@
-//! A wg-quick file, read as an interface to be adopted.
+//! A wg-quick file, read as the description of an interface to adopt.
 //!
-//! Owns which settings of the file are adopted, the names of its peers, and the notes about the rest.
-//! Nothing in the file is executed, and no secret of it is repeated.
+//! Owns the selection of the settings that are adopted, the names of the peers, and the notes about the other
+//! settings. It must not execute anything in the file, or repeat a secret from it.
 
 mod peer_names;
 
@@ -17,18 +17,18 @@ use zeroize::Zeroizing;
 
 use peer_names::names;
 
-/// A file that cannot be imported.
+/// An error that prevents the import of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// It is not a wg-quick file.
+    /// The file is not a wg-quick file.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The file.
@@ -36,31 +36,31 @@ pub enum Error {
         /// The line and the fault.
         source: ParseError,
     },
-    /// It has no key.
-    #[error("{}: [Interface] has no PrivateKey: give the file that the server's interface is made from", .0.display())]
+    /// The file has no private key.
+    #[error("{}: [Interface] has no PrivateKey: name the file of the server's interface", .0.display())]
     NoKey(PathBuf),
-    /// It names a peer twice.
+    /// The file names a peer twice.
     #[error("{}: line {line}: the peer {public_key} appears a second time: merge the two sections", path.display())]
     Twice {
         /// The file.
         path: PathBuf,
         /// The line of the second section.
         line: usize,
-        /// The peer's key.
+        /// The public key of the peer.
         public_key: PublicKey,
     },
 }
 
-/// A file that was read.
+/// The content of an imported file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
     /// The file.
     pub path: PathBuf,
-    /// The interface's key.
+    /// The private key of the interface.
     pub private_key: PrivateKey,
-    /// The interface, as wg would make it.
+    /// The interface that `wg` would create from the file.
     pub device: Device,
-    /// The names of its peers, from the file's comments.
+    /// The names of the peers, from the comments in the file.
     pub names: BTreeMap<PublicKey, PeerName>,
     /// The settings that are not adopted.
     directives: Vec<Directive>,
@@ -95,7 +95,7 @@ impl Import {
             private_key,
             listen_port,
             fwmark,
-            // The record's pool decides on addresses; the rest is for devices.
+            // The record's pool determines the addresses; the other fields are for devices.
             addresses: _,
             dns: _,
             search_domains: _,
@@ -135,7 +135,8 @@ impl Import {
         })
     }
 
-    /// The settings of the file that are not adopted, and what to do instead. `mtu` is the record's.
+    /// Returns notes on the settings of the file that are not adopted, and the alternatives. `mtu` is the
+    /// record's.
     #[must_use]
     pub fn notes(&self, server: &ServerId, mtu: Option<u16>) -> Vec<String> {
         let mut notes: Vec<String> = self
@@ -145,15 +146,15 @@ impl Import {
             .collect();
         if let Some(ours) = self.mtu.filter(|ours| mtu != Some(*ours)) {
             notes.push(format!(
-                "MTU = {ours} is not taken over: `wgctl server set {server} --mtu {ours}`"
+                "MTU = {ours} is not adopted: `wgctl server set {server} --mtu {ours}`"
             ));
         }
         if self.fwmark.is_some() {
-            notes.push("FwMark is not taken over: an interface that the agent makes has none".to_owned());
+            notes.push("FwMark is not adopted: an interface that the agent creates has none".to_owned());
         }
         if self.dialled > 0 {
             notes.push(format!(
-                "Endpoint is not taken over ({} peers): peers dial this host, it does not dial them after a reboot",
+                "Endpoint is not adopted ({} peers): peers dial this host, and it does not dial them after a reboot",
                 self.dialled
             ));
         }
@@ -161,7 +162,7 @@ impl Import {
     }
 }
 
-/// The peer of a section, and the settings that are not adopted.
+/// Returns the peer of a section, and the settings that are not adopted.
 fn peer_of(section: Section) -> (Peer, Vec<Directive>) {
     let Section {
         line: _,
@@ -197,7 +198,7 @@ fn note(directive: &Directive, server: &ServerId) -> String {
         Refusal::WgQuickOnly => "it is an option of wg-quick, which no longer manages the interface".to_owned(),
         Refusal::Unknown => "it is not a known setting of WireGuard".to_owned(),
     };
-    format!("line {line}: {key} is not taken over: {instead}")
+    format!("line {line}: {key} is not adopted: {instead}")
 }
 
 #[cfg(test)]

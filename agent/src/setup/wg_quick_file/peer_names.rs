@@ -1,13 +1,13 @@
-//! The names of the peers in a wg-quick file, which only its comments give.
+//! The names of the peers in a wg-quick file, which appear only in its comments.
 //!
-//! Owns the forms of comment that are understood. Pure.
+//! Owns the forms of comments that are recognized. It must not perform I/O.
 
 use std::collections::BTreeMap;
 
 use wgctl::config::Peer as Section;
 use wgctl::{PeerName, PublicKey};
 
-/// The names of the peers, from comments directly above a `[Peer]` section or inside it.
+/// Returns the names of the peers, from comments directly above a `[Peer]` section or inside it.
 pub(super) fn names(text: &str, sections: &[Section]) -> BTreeMap<PublicKey, PeerName> {
     let lines: Vec<&str> = text.lines().collect();
     let mut names = BTreeMap::new();
@@ -26,7 +26,7 @@ pub(super) fn names(text: &str, sections: &[Section]) -> BTreeMap<PublicKey, Pee
     names
 }
 
-/// The lines directly above `head` that are comments and nothing else.
+/// Returns the range of the lines directly above `head` that contain only comments.
 fn comments_above(lines: &[&str], head: usize) -> std::ops::Range<usize> {
     let above = lines.get(..head).unwrap_or_default();
     let comments = above
@@ -37,7 +37,7 @@ fn comments_above(lines: &[&str], head: usize) -> std::ops::Range<usize> {
     head - comments..head
 }
 
-/// The name in a comment: `# alice`, `# Name = alice`, `### Client alice`, `### begin alice ###`.
+/// Parses the name in a comment: `# alice`, `# Name = alice`, `### Client alice`, `### begin alice ###`.
 fn name(line: &&str) -> Option<PeerName> {
     let (_, comment) = line.split_once('#')?;
     let comment = comment.trim_matches(|c: char| c == '#' || c.is_whitespace());

@@ -1,8 +1,8 @@
 //! People's session tokens: JWTs signed with HS256.
 //!
-//! Owns what a token says, whether it is one of ours and still in its time, and the change from one
-//! signing key to the next. Whether the session it names still exists is the caller's to ask. Time
-//! is a parameter.
+//! Owns the content of a token, the check that this plane issued it and that it has not expired, and the rotation
+//! of signing keys. It must not check that the session still exists, which belongs to the caller, and it must not
+//! read the clock: the time is a parameter.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,19 +22,19 @@ use crate::keys::root::KeyError;
 use crate::keys::sessions::{Key, LIFETIME, Ring, SKEW};
 
 const AUDIENCE: &str = "sentrazone";
-/// The kind of token. There is one kind yet; a token of another kind is none of ours.
+/// The kind of token. So far there is only this kind; a token of another kind is not valid.
 const SESSION: &str = "session";
 
-/// Time between two searches for outlived keys.
+/// The time between two searches for outlived keys.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// An error of issuing or verifying a session token.
+/// An error while issuing or verifying a session token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It is not one of ours.
+    /// The token is not valid.
     #[error("the token is not valid")]
     Invalid,
-    /// Its time is over.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
     /// Signing failed.
@@ -51,33 +51,33 @@ pub enum TokenError {
 pub(crate) struct Claims {
     /// The user.
     pub(crate) sub: UserId,
-    /// Their email, for the token's reader; the record decides.
+    /// The user's email, for readers of the token. The user's record takes precedence.
     pub(crate) email: String,
-    /// Their role, likewise.
+    /// The user's role when the token was issued. The token is refused if the record has another one.
     pub(crate) role: Role,
-    /// When it was made, Unix seconds.
+    /// The time at which the token was issued, in Unix seconds.
     pub(crate) iat: i64,
-    /// When it ends, Unix seconds.
+    /// The time at which the token expires, in Unix seconds.
     pub(crate) exp: i64,
-    /// This token's own id.
+    /// The token's own id.
     pub(crate) jti: Uuid,
     /// Always `sentrazone`.
     pub(crate) aud: String,
     /// Always `session`.
     pub(crate) typ: String,
-    /// The user's session epoch it belongs to.
+    /// The user's session epoch that the token belongs to.
     pub(crate) epoch: u64,
 }
 
-/// Makes tokens and reads them.
+/// Issues and verifies tokens.
 pub(crate) struct Tokens {
     keys: RwLock<Arc<Keys>>,
-    /// Held by who changes the ring.
+    /// Held while the ring is being changed.
     turn: Mutex<()>,
     validation: Validation,
 }
 
-/// The ring, ready to sign and verify.
+/// The ring of keys, prepared for signing and verifying.
 struct Keys {
     ring: Ring,
     current: Signer,
@@ -88,7 +88,7 @@ struct Signer {
     encoding: EncodingKey,
     decoding: DecodingKey,
     written: Header,
-    /// The header as it begins every token of this key.
+    /// The encoded header, with which every token of this key begins.
     header: String,
     retired_at: Option<Timestamp>,
 }
@@ -115,7 +115,8 @@ impl Signer {
         jsonwebtoken::encode(&self.written, claims, &self.encoding).map_err(|error| TokenError::Sign(error.to_string()))
     }
 
-    /// Returns true when a token made then may be this key's. No token outlives the key: they have `LIFETIME`.
+    /// Returns true if this key may have signed a token that was issued at `iat`. No token outlives the key, because
+    /// every token has the same `LIFETIME`.
     fn may_have_signed(&self, iat: i64) -> bool {
         self.retired_at.is_none_or(|at| iat <= at.after(SKEW).unix())
     }
@@ -133,15 +134,15 @@ impl Keys {
 }
 
 impl Tokens {
-    /// With the keys in `state_dir`, made when there are none. Signs and verifies once, so that a
-    /// broken cryptography library stops the start.
-    pub(crate) fn load_or_make(state_dir: &Path) -> Result<Self, TokenError> {
+    /// Loads the keys in `state_dir`, or creates them if there are none. Signs and verifies once, so that a
+    /// broken cryptography library prevents the start.
+    pub(crate) fn load_or_create(state_dir: &Path) -> Result<Self, TokenError> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
-        // The time is checked in `verify`, which is told what time it is.
+        // `verify` checks the expiry, because the time is a parameter there.
         validation.validate_exp = false;
         let tokens = Self {
-            keys: RwLock::new(Keys::new(Ring::load_or_make(state_dir)?)?),
+            keys: RwLock::new(Keys::new(Ring::load_or_create(state_dir)?)?),
             turn: Mutex::new(()),
             validation,
         };
@@ -174,7 +175,7 @@ impl Tokens {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A token for `account`, and when it ends. Secret.
+    /// Returns a new token for `account`, which is secret, and the time at which it expires.
     pub(crate) fn issue(&self, account: &Account, now: Timestamp) -> Result<(String, Timestamp), TokenError> {
         let end = now.after(LIFETIME);
         let token = self.keys().current.sign(&Claims {
@@ -191,9 +192,9 @@ impl Tokens {
         Ok((token, end))
     }
 
-    /// The claims of `token`, when it is ours and within its time.
+    /// Returns the claims of `token` if this plane issued it and it has not expired.
     ///
-    /// The header must be, byte for byte, one that we write for a key we have: no other algorithm,
+    /// The header must be, byte for byte, the one that this plane writes for one of its keys: no other algorithm,
     /// key reference (`jwk`, `jku`, another `kid`) or `crit` extension ever reaches the library.
     pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
         let keys = self.keys();
@@ -216,9 +217,9 @@ impl Tokens {
         Ok(claims)
     }
 
-    /// Signs with a new key from now on; what the old one signed is good until its end. `note` is told
-    /// the new key's id when the key is on the disk and nothing is changed yet, and may refuse. Gives
-    /// that id, and when the old key is erased.
+    /// Signs with a new key from now on. Tokens that the old key has signed remain valid until they expire. `note` is
+    /// called with the new key's id when the key is on disk but not in use yet, and may refuse. Returns that id and
+    /// the time at which the old key is erased.
     pub(crate) async fn rotate<E: From<TokenError>>(
         &self,
         now: Timestamp,
@@ -232,7 +233,7 @@ impl Tokens {
         Ok((kid, now.after(LIFETIME + SKEW)))
     }
 
-    /// Erases the keys that are outlived.
+    /// Erases the outlived keys: all tokens that they signed have expired.
     async fn sweep(&self, now: Timestamp) -> Result<(), TokenError> {
         let _turn = self.turn.lock().await;
         match self.keys().ring.swept(now) {
@@ -241,7 +242,7 @@ impl Tokens {
         }
     }
 
-    /// First on the disk, then in use: what is signed can be verified after a crash.
+    /// Puts the ring in place on disk before using it, so that its tokens can be verified after a crash.
     async fn install(&self, (ring, prepared): (Ring, Prepared)) -> Result<(), TokenError> {
         let ring = blocking(move || ring.take_place(prepared).map(|()| ring)).await?;
         let keys = Keys::new(ring)?;
@@ -249,14 +250,14 @@ impl Tokens {
         Ok(())
     }
 
-    /// Erases outlived keys, now and every minute until dropped; `now` gives the time.
+    /// Erases outlived keys, at once and every minute, until the future is dropped. `now` returns the time.
     pub(crate) async fn housekeep(&self, now: impl Fn() -> Timestamp) {
         let mut minute = tokio::time::interval(SWEEP);
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             minute.tick().await;
             if let Err(error) = self.sweep(now()).await {
-                tracing::warn!(%error, "an old signing key could not be erased; the next try is in a minute");
+                tracing::warn!(%error, "an old signing key could not be erased; the next attempt is in a minute");
             }
         }
     }

@@ -1,11 +1,11 @@
-//! The content of tokens, and the effect of a rotation of the key on them.
+//! Tests of the content of tokens, and of the effect of a key rotation on them.
 
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 fn tokens() -> Tokens {
-    Tokens::load_or_make(tempfile::tempdir().unwrap().path()).unwrap()
+    Tokens::load_or_create(tempfile::tempdir().unwrap().path()).unwrap()
 }
 
 fn account() -> Account {
@@ -19,7 +19,7 @@ fn account() -> Account {
     }
 }
 
-/// The claims of a session that is made now.
+/// Returns the claims of a session that is issued at `now`.
 fn session(now: Timestamp) -> Claims {
     Claims {
         sub: UserId::random(),
@@ -43,7 +43,7 @@ fn a_token_says_whose_it_is_for_24_hours() {
     assert_eq!((claims.sub, claims.epoch), (account.id, 7));
     assert!(tokens.verify(&token, end.before(Duration::from_secs(1))).is_ok());
     assert!(matches!(tokens.verify(&token, end), Err(TokenError::Expired)));
-    // A clock may have been set back by as much, and no more.
+    // A clock may have been set back by `SKEW`, but no further.
     assert!(tokens.verify(&token, now.before(SKEW)).is_ok());
     let before = now.before(SKEW + Duration::from_secs(1));
     assert!(matches!(tokens.verify(&token, before), Err(TokenError::Invalid)));
@@ -73,7 +73,7 @@ fn what_our_own_key_signed_is_a_session_of_a_day_or_nothing() {
 #[tokio::test]
 async fn a_rotation_signs_anew_and_what_the_old_key_signed_lives_on_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
-    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let now = Timestamp::from_unix(1_800_000_000);
     let (before, end) = tokens.issue(&account(), now).unwrap();
     let (kid, erased) = tokens
@@ -84,9 +84,9 @@ async fn a_rotation_signs_anew_and_what_the_old_key_signed_lives_on_to_its_end()
     assert_ne!(before.split('.').next(), after.split('.').next());
     let header = BASE64.decode(after.split('.').next().unwrap()).unwrap();
     assert!(String::from_utf8(header).unwrap().contains(&kid));
-    // Also for a plane that was started since.
+    // This also holds for a plane that has been started since.
     let last = end.before(Duration::from_secs(1));
-    for tokens in [&tokens, &Tokens::load_or_make(dir.path()).unwrap()] {
+    for tokens in [&tokens, &Tokens::load_or_create(dir.path()).unwrap()] {
         for token in [&before, &after] {
             assert!(tokens.verify(token, last).is_ok());
         }
@@ -103,7 +103,7 @@ async fn a_rotation_signs_anew_and_what_the_old_key_signed_lives_on_to_its_end()
 #[tokio::test]
 async fn an_old_key_signs_nothing_new() {
     let dir = tempfile::tempdir().unwrap();
-    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let now = Timestamp::from_unix(1_800_000_000);
     let stolen = tokens.keys();
     tokens
@@ -121,16 +121,16 @@ async fn an_old_key_signs_nothing_new() {
 #[tokio::test]
 async fn a_rotation_that_is_not_in_the_log_has_not_happened() {
     let dir = tempfile::tempdir().unwrap();
-    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let file = || std::fs::read(dir.path().join("session.keys")).unwrap();
     let before = file();
     let refused = tokens.rotate(Timestamp::from_unix(0), async |_: &str| Err(TokenError::Expired));
     assert!(matches!(refused.await, Err(TokenError::Expired)));
     assert_eq!(file(), before);
     assert_eq!(tokens.keys().old.len(), 0);
-    // Nor does one get into the log whose key could not be written.
+    // A rotation is not logged either if its key cannot be written.
     std::fs::create_dir(dir.path().join("session.keys.new")).unwrap();
-    let noted = async |_: &str| -> Result<(), TokenError> { unreachable!("the key is not on the disk") };
+    let noted = async |_: &str| -> Result<(), TokenError> { unreachable!("the key is not on disk") };
     let refused = tokens.rotate(Timestamp::from_unix(0), noted).await;
     assert!(matches!(refused, Err(TokenError::Key(KeyError::Io { .. }))));
     assert_eq!(file(), before);
@@ -139,7 +139,7 @@ async fn a_rotation_that_is_not_in_the_log_has_not_happened() {
 #[tokio::test]
 async fn outlived_keys_are_erased_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    let tokens = Tokens::load_or_make(dir.path()).unwrap();
+    let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let long_ago = Timestamp::from_unix(1_000_000_000);
     tokens
         .rotate(long_ago, async |_: &str| Ok::<_, TokenError>(()))
@@ -152,7 +152,7 @@ async fn outlived_keys_are_erased_at_the_start() {
     };
     let erased = tokio::time::timeout(Duration::from_secs(20), erased);
     tokio::select! {
-        () = tokens.housekeep(|| Timestamp::from_unix(2_000_000_000)) => unreachable!("it goes on"),
-        erased = erased => erased.expect("within seconds"),
+        () = tokens.housekeep(|| Timestamp::from_unix(2_000_000_000)) => unreachable!("it never ends"),
+        erased = erased => erased.expect("the keys are erased within seconds"),
     }
 }

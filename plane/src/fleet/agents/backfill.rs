@@ -1,8 +1,8 @@
-//! Backfill of history with samples that an agent took while its reports did not get through.
+//! Backfill of history with samples that an agent took while its reports could not be delivered.
 //!
 //! Owns the times and values of such samples, and the hours that a report writes to. A late sample only
-//! fills minutes that have none. It must not change the status: an agent that was offline stays
-//! recorded as offline.
+//! fills a minute that has no sample yet. It must not change the server's status, which comes from the
+//! report itself.
 
 use crate::store::{LossyWrite, Read};
 use std::collections::BTreeSet;
@@ -14,9 +14,10 @@ use wgctl::{ServerId, Timestamp};
 use crate::fleet::Refusal;
 use crate::history::{self, Measure, Sample};
 
-/// Returns a batch's samples as measures in the plane's time and totals. `present` is the measure of
-/// the report that brings them, `sent_at` the agent's clock at that moment: only differences of the
-/// agent's clock count. Samples from the future or from before the retention of history are left out.
+/// Converts the samples of a batch to measures that use the plane's times and totals. `present` is the
+/// measure of the report that contains the batch, and `sent_at` is the time of the report by the
+/// agent's clock. Only differences between times of the agent's clock are used. Samples that are later
+/// than `sent_at`, or older than the retention of history, are skipped.
 pub(super) fn measures(
     batch: &Counters,
     present: &Measure,
@@ -40,11 +41,11 @@ pub(super) fn measures(
     measures
 }
 
-/// The hours of a server's history that one report writes to. Each hour is read and packed once.
+/// The hours of a server's history that one report writes to. Each hour is read and packed only once.
 pub(super) struct Hours<'a> {
     server: &'a ServerId,
     open: BTreeMap<u64, Vec<Sample>>,
-    /// Minutes that had no sample before this report.
+    /// The minutes that this report has filled, each with its hour. They had no sample before.
     filled: BTreeSet<(u64, u8)>,
 }
 
@@ -57,14 +58,14 @@ impl<'a> Hours<'a> {
         }
     }
 
-    /// Adds the current measure.
+    /// Adds the current measure to its minute.
     pub(super) fn fold(&mut self, tx: &dyn Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
         let (hour, minute) = history::place(at);
         history::fold(self.open(tx, hour)?, minute, measure);
         Ok(())
     }
 
-    /// Adds a late measure to its minute, unless that minute had a sample before.
+    /// Adds a late measure to its minute, unless the minute already had a sample before this report.
     pub(super) fn fill(&mut self, tx: &dyn Read, at: Timestamp, measure: &Measure) -> Result<(), Refusal> {
         let (hour, minute) = history::place(at);
         let taken = self.open(tx, hour)?.iter().any(|sample| sample.minute == minute);
@@ -86,7 +87,7 @@ impl<'a> Hours<'a> {
         }
     }
 
-    /// Writes the hours back.
+    /// Writes the hours to the store.
     pub(super) fn write(self, tx: &dyn LossyWrite) -> Result<(), Refusal> {
         for (hour, samples) in self.open {
             tx.put_hour(hour, self.server, &history::pack(&samples))?;

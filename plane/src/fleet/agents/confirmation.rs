@@ -1,14 +1,14 @@
-//! Confirmation of a revision by an agent: the applied revision, and the failures.
+//! Confirmations from agents: the applied revision, and the failures.
 //!
-//! Owns the decision whether a confirmation counts. The text of a failure is bounded before it is
-//! stored: the host of an agent may be compromised.
+//! Owns the decision on whether a confirmation counts. It must not store the text of a failure at full
+//! length, because the agent's host may be compromised.
 
 use std::collections::BTreeMap;
 
 use wgctl::protocol::v1::{Applied, Failure};
 use wgctl::{PeerId, ServerId};
 
-use super::reason::reason_line;
+use super::failure_reason::reason_line;
 use crate::fleet::servers::existing::existing;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::store::Durability;
@@ -27,8 +27,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Returns the failures of existing peers, one each: a message may name one peer many thousands of
-    /// times, or many that do not exist.
+    /// Returns the failures of existing peers, at most one for each peer. A message may name the same
+    /// peer many thousands of times, or name many peers that do not exist.
     async fn existing_failures(&self, server: &ServerId, failures: Vec<Failure>) -> Result<Vec<Failure>, Refusal> {
         if failures.is_empty() {
             return Ok(failures);
@@ -40,21 +40,26 @@ impl Fleet {
     }
 }
 
-/// Returns whether the confirmation counts.
+/// Records a confirmation. Returns whether it counts.
 fn record_applied(tx: &dyn LossyWrite, id: &ServerId, applied: Applied) -> Result<bool, Refusal> {
     if applied.incarnation != tx.incarnation()? {
-        // It is about another database; the agent's next poll gets a snapshot of this one.
+        // The confirmation refers to another database. The agent's next poll gets a snapshot of this
+        // database.
         return Ok(false);
     }
     let (_, ledger) = existing(tx, id)?;
     if applied.revision > ledger.revision {
-        let detail = format!("{} is past {}, the newest there is", applied.revision, ledger.revision);
+        let detail = format!(
+            "{} is later than {}, the newest revision",
+            applied.revision, ledger.revision
+        );
         return Err(Refusal::field_value("revision", detail));
     }
     let mut state = tx.confirmation(id)?;
     let goes_back = state.applied_revision.is_some_and(|known| known > applied.revision);
     if goes_back && applied.interface_failed.is_none() {
-        // A later confirmation arrived first. Only a lost interface takes back what was applied.
+        // A later confirmation arrived first. The applied revision may decrease only if the interface
+        // has failed.
         return Ok(false);
     }
     let mut failures = Vec::new();

@@ -1,8 +1,7 @@
-//! The long poll of agents: the desired state of a server, as a delta where the agent's revision is
-//! known.
+//! The agents' long poll: the desired state of a server, as a delta if the agent's revision is known.
 //!
-//! Owns the choice between unchanged, delta and snapshot, and the wait. It never pushes: an agent asks,
-//! and gets the state recorded at that moment.
+//! Owns the choice between unchanged, delta and snapshot, and the wait. It must not push: an agent
+//! polls, and gets the state that is recorded at that moment.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -21,20 +20,20 @@ use crate::fleet::servers::existing::existing;
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::records::{PeerRecord, ServerRecord};
-use crate::relay::{Line, WorkPermit};
+use crate::relay::{Waiters, WorkPermit};
 use crate::store::{Changes, Read};
 
-/// The longest wait of a poll: proxies cut connections that are silent longer.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest wait of a poll. Proxies close connections that are idle for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The most prekeys that are requested at once, as many as one message may bring.
+/// The maximum number of prekeys that are requested at once, which is also the maximum in one message.
 const PREKEYS_AT_ONCE: u32 = 256;
 
-/// The most requests that a delta names as its causes.
+/// The maximum number of requests that a delta names as its causes.
 const CAUSES_AT_ONCE: usize = 64;
 
 impl Fleet {
-    /// Answers a poll at once when there is news, otherwise after `query.wait` seconds.
+    /// Answers a poll as soon as there is news, or after `query.wait` seconds (at most 60).
     pub async fn desired(
         &self,
         caller: &Caller,
@@ -42,22 +41,22 @@ impl Fleet {
         mut query: DesiredQuery,
     ) -> Result<Desired, Refusal> {
         self.store().read(|tx| existing(tx, server))?;
-        let line = self.shared.relay.line(server);
+        let waiters = self.shared.relay.waiters(server);
         let now = self.now();
         self.store().read(|tx| authority::check(tx, &caller.authority, now))?;
-        if line.is_first_poll() {
-            // A crash of the plane may lose confirmations: revisions that are not known to be applied
-            // are sent again, and confirmed again.
+        if waiters.is_first_poll() {
+            // A crash of the plane may lose confirmations. Revisions that are not known to be applied
+            // are therefore sent again, and confirmed again.
             let applied = self.applied_revision(server)?.unwrap_or(0);
             query.revision = query.revision.min(applied);
         }
-        let _poll = line.begin_poll();
-        let deadline = Instant::now() + Duration::from_secs(query.wait.into()).min(LONGEST);
+        let _poll = waiters.begin_poll();
+        let deadline = Instant::now() + Duration::from_secs(query.wait.into()).min(LONGEST_WAIT);
         loop {
-            let mut news = line.agent_news();
-            if line.is_cut() {
-                // The token of this poll may no longer be valid: the poll reports nothing new, and the
-                // next one is refused.
+            let mut news = waiters.agent_news();
+            if waiters.is_cut() {
+                // The token of this poll may no longer be valid. The poll therefore reports no change;
+                // if the token is invalid, the next poll is refused.
                 return self.unchanged(&query);
             }
             let (here, stock, public_key) = self.store().read(|tx| {
@@ -66,28 +65,30 @@ impl Fleet {
                 Ok::<_, Refusal>((here, tx.prekey_stock(server)?, record.public_key))
             })?;
             let moved = (query.incarnation, query.revision) != (Some(here.0), here.1);
-            let prekeys = self.prekey_demand(&line, stock);
-            let urgent = line.has_fresh_request() || (prekeys.urgent && line.may_ask_prekeys());
+            let prekeys = self.prekey_demand(&waiters, stock);
+            let urgent = waiters.has_fresh_request() || (prekeys.urgent && waiters.may_ask_prekeys());
             let now = Instant::now();
             if moved || urgent || now >= deadline {
                 if prekeys.wanted > 0 {
-                    line.note_prekeys_asked();
+                    waiters.note_prekeys_asked();
                 }
                 let answer = Desired {
                     public_key,
-                    ..self.answer(server, &query, moved, &line, prekeys.wanted, here).await?
+                    ..self
+                        .answer(server, &query, moved, &waiters, prekeys.wanted, here)
+                        .await?
                 };
-                // The token is checked after the answer was read: everything in it was read while the
-                // token was valid.
+                // The token is checked after the answer has been read, so everything in the answer was
+                // read while the token was valid.
                 return match self.is_good(caller)? {
                     true => Ok(answer),
                     false => self.unchanged(&query),
                 };
             }
-            // Requests in an answer that got lost are sent again, even if nothing new happens.
-            let outstanding = prekeys.urgent || line.has_requests();
+            // If an answer is lost, the requests in it are sent again, even if there is no other news.
+            let outstanding = prekeys.urgent || waiters.has_requests();
             let until = if outstanding {
-                deadline.min(now + line.again())
+                deadline.min(now + waiters.resend_after())
             } else {
                 deadline
             };
@@ -95,9 +96,9 @@ impl Fleet {
         }
     }
 
-    /// Waits for a permit to answer a poll. Hold it until the answer is sent.
-    pub async fn poll_place(&self, server: &ServerId) -> WorkPermit {
-        self.shared.relay.line(server).place().await
+    /// Waits for a permit to answer a poll. Hold the permit until the response has been sent.
+    pub async fn poll_permit(&self, server: &ServerId) -> WorkPermit {
+        self.shared.relay.waiters(server).poll_permit().await
     }
 
     /// Returns whether the caller's credential is still valid.
@@ -111,7 +112,7 @@ impl Fleet {
         }
     }
 
-    /// Returns an answer without changes to the revision and incarnation that the agent has.
+    /// Returns an answer without changes, for the revision and incarnation that the agent already has.
     fn unchanged(&self, query: &DesiredQuery) -> Result<Desired, Refusal> {
         let incarnation = match query.incarnation {
             Some(incarnation) => incarnation,
@@ -129,9 +130,9 @@ impl Fleet {
         })
     }
 
-    fn prekey_demand(&self, line: &Line, stock: u32) -> PrekeyDemand {
+    fn prekey_demand(&self, waiters: &Waiters, stock: u32) -> PrekeyDemand {
         let target = self.settings().prekey_stock;
-        let waiting = line.wanting();
+        let waiting = waiters.wanting();
         PrekeyDemand {
             wanted: (target.saturating_add(waiting))
                 .saturating_sub(stock)
@@ -145,7 +146,7 @@ impl Fleet {
         server: &ServerId,
         query: &DesiredQuery,
         moved: bool,
-        line: &Line,
+        waiters: &Waiters,
         prekeys_wanted: u32,
         here: Position,
     ) -> Result<Desired, Refusal> {
@@ -167,7 +168,7 @@ impl Fleet {
             revision,
             change,
             caused_by,
-            requests: line.hand_out(),
+            requests: waiters.hand_out(),
             prekeys_wanted,
             public_key: None,
         })
@@ -177,14 +178,14 @@ impl Fleet {
 /// An incarnation of the database, and a revision in it.
 type Position = (Incarnation, u64);
 
-/// The prekeys that the stock lacks.
+/// The prekeys that are missing from the stock.
 struct PrekeyDemand {
     wanted: u32,
-    /// True if they are requested now, and not with the next answer.
+    /// True if the prekeys are requested immediately instead of with the next answer.
     urgent: bool,
 }
 
-/// The recorded position, and the change that leads an agent to it.
+/// The recorded position, and the change that brings the agent to it.
 struct News {
     here: Position,
     change: Change,
@@ -256,9 +257,9 @@ fn snapshot(tx: &dyn Read, server: &ServerRecord) -> Result<Change, Refusal> {
     })
 }
 
-/// Returns a peer as its agent gets it. Agents get every enabled peer, expired or not. The agent
-/// enforces expiry by its own clock: if the plane enforced it too, a plane whose clock jumped for a
-/// moment would remove peers, and nothing would bring them back.
+/// Converts a peer to its form in the protocol. Agents get every enabled peer, whether or not it has
+/// expired, and enforce expiry by their own clocks. If the plane enforced expiry too, a plane whose
+/// clock jumped for a moment would remove peers, and nothing would restore them.
 pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
     v1::Peer {
         id: peer.id,

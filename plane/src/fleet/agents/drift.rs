@@ -1,14 +1,14 @@
-//! Drift: changes to a server's interface that others made, as its agent reports them.
+//! Drift: changes that others made to a server's interface, as reported by its agent.
 //!
-//! Owns the record of it, its audit entries, and their limit for each agent. Each message counts once,
-//! however often it is sent. It must not decide whether drift is repaired: the agent does, by the
-//! server's policy.
+//! Owns the record of drift, its audit entries, and the limit on them for each agent. Each message
+//! counts once, even if it is sent several times. It must not decide whether drift is repaired: the
+//! agent decides that, according to the server's policy.
 
 use wgctl::drift::Drift;
 use wgctl::protocol::v1::DriftReport;
 use wgctl::{ServerId, Timestamp};
 
-use super::reason::reason_line;
+use super::failure_reason::reason_line;
 use crate::fleet::servers::existing::existing;
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Entry};
@@ -17,21 +17,21 @@ use crate::store::Change;
 use crate::store::Durability;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// The most events in each list of a message.
+/// The maximum number of events in each list of a message.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// An event of drift, with its action in the audit log.
+/// A drift event, with its action in the audit log.
 struct Event {
     action: Action,
     drift: Drift,
 }
 
-/// A message whose bounds were checked.
+/// A message whose lists have been checked against the limit.
 #[derive(Clone)]
 struct CheckedReport {
     report: DriftReport,
     now: Timestamp,
-    /// The most audit records that it may make.
+    /// The maximum number of audit records that the message may cause.
     allowed: usize,
 }
 
@@ -71,8 +71,8 @@ impl Fleet {
         self.record_of_agent(caller, server, Durability::Lazy, record).await
     }
 
-    /// Records a message with its audit entries. Returns whether there were any: the same message may
-    /// have been recorded in the meantime.
+    /// Records a message with its audit entries. Returns false if there were none, because the same
+    /// message has been recorded in the meantime.
     async fn audited(&self, caller: &Caller, server: &ServerId, checked: CheckedReport) -> Result<bool, Refusal> {
         let id = server.clone();
         self.change_of_agent(caller, server, move |tx: &dyn DurableWrite| {
@@ -83,15 +83,15 @@ impl Fleet {
     }
 }
 
-/// Returns whether this message was counted before.
+/// Returns whether this message has already been counted.
 fn is_counted(state: &Confirmation, report: &DriftReport) -> bool {
     state
         .drift_counted
         .is_some_and(|(incarnation, last)| incarnation == report.incarnation && report.sequence <= last)
 }
 
-/// Writes the drift of a message. Returns the audit entries. If audit entries are allowed and there are
-/// none, nothing is written.
+/// Writes the drift of a message and returns the audit entries. If audit entries are allowed but there
+/// are none, nothing is written.
 fn keep(tx: &dyn LossyWrite, id: &ServerId, checked: CheckedReport) -> Result<Vec<Entry>, Refusal> {
     existing(tx, id)?;
     let mut state = tx.confirmation(id)?;
@@ -114,7 +114,7 @@ fn keep(tx: &dyn LossyWrite, id: &ServerId, checked: CheckedReport) -> Result<Ve
     }
     state.drift_left_out = left_out;
     if left_out > 0 && allowed > 0 {
-        let detail = format!("{left_out} more, too many in a short time for a record each");
+        let detail = format!("{left_out} more, too many in a short time to record individually");
         entries.push(Entry::new(Action::DriftSeen, id).with_detail(detail));
         state.drift_left_out = 0;
     }
@@ -125,8 +125,9 @@ fn keep(tx: &dyn LossyWrite, id: &ServerId, checked: CheckedReport) -> Result<Ve
     Ok(entries)
 }
 
-/// Returns the events that get an audit record of their own, and the number of events left out, with
-/// those left out before. Either all fit, or the last allowed record is for the rest.
+/// Returns the events that get an audit record of their own, and the number of events left out,
+/// including those left out earlier. If the events do not all fit, the last allowed record is reserved
+/// for the rest.
 fn share(mut events: Vec<Event>, left_out: u64, allowed: usize) -> (Vec<Event>, u64) {
     if left_out == 0 && events.len() <= allowed {
         return (events, 0);
@@ -156,7 +157,8 @@ fn entry(tx: &dyn Read, server: &ServerId, event: Event, now: Timestamp) -> Resu
     Ok(Entry::new(event.action, target).with_detail(detail))
 }
 
-/// Returns the drift with its text on one line and bounded, and with no time in the future.
+/// Returns the drift with its text shortened to one line of limited length, and with a time that is not
+/// in the future.
 fn cleaned(drift: Drift, now: Timestamp) -> Drift {
     Drift {
         count: drift.count.max(1),
@@ -196,7 +198,7 @@ mod tests {
         };
         assert_eq!(shared(5, 0, 5), (5, 0));
         assert_eq!(shared(5, 0, 3), (2, 3));
-        assert_eq!(shared(5, 10, 6), (5, 10), "the sixth is for the ten before");
+        assert_eq!(shared(5, 10, 6), (5, 10), "the sixth is for the ten left out earlier");
         assert_eq!(shared(5, 10, 1), (0, 15));
         assert_eq!(shared(5, 10, 0), (0, 15));
         assert_eq!(shared(0, 10, 1), (0, 10));

@@ -8,8 +8,8 @@ use crate::fleet::{Fleet, Refusal};
 use crate::store::Read;
 
 impl Fleet {
-    /// Returns the named peers that exist. The lookup runs in a read transaction: an agent may name any
-    /// number of peers, and all callers share the one writer.
+    /// Returns the named peers that exist. The lookup runs in a read transaction, because an agent may
+    /// name any number of peers and all callers share one writer.
     pub(super) async fn existing_peers(
         &self,
         server: &ServerId,

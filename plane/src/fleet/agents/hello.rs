@@ -1,7 +1,7 @@
-//! Introduction of an agent, and the public key of its host.
+//! An agent's hello, its first request after connecting, which states the public key of its host.
 //!
-//! Owns the version that both sides speak and the record of another host key. The host of an agent
-//! may be compromised: the number of keys that it may show is limited.
+//! Owns the choice of the protocol version, and the record of a changed host key. It must not record an
+//! unlimited number of keys, because the agent's host may be compromised.
 
 use wgctl::protocol::v1::{self, Hello, Welcome};
 use wgctl::{PublicKey, ServerId, Timestamp};
@@ -14,13 +14,10 @@ use crate::model::records::ServerRecord;
 use crate::store::{Change, DurableWrite};
 
 impl Fleet {
-    /// Introduces an agent: agrees on a protocol version and records the host's public key.
+    /// Handles an agent's hello: agrees on a protocol version and records the host's public key.
     pub async fn hello(&self, caller: &Caller, server: &ServerId, hello: Hello) -> Result<Welcome, Refusal> {
         if hello.version == 0 {
-            return Err(Refusal::field_value(
-                "version",
-                "versions count from 1: update the agent",
-            ));
+            return Err(Refusal::field_value("version", "versions start at 1: update the agent"));
         }
         let (id, key, now) = (server.clone(), hello.public_key, self.now());
         let known = self.store().read(|tx| existing(tx, server))?.0.public_key;
@@ -37,8 +34,8 @@ impl Fleet {
     }
 }
 
-/// Records a host's new public key. Keys that were sealed on a host before it had this key cannot be
-/// trusted: the stock is erased and filled again.
+/// Records a host's new public key. Keys that were sealed before the host had this key cannot be
+/// trusted, so the stock is erased. The agent fills it again.
 fn record_key(
     tx: &dyn DurableWrite,
     id: &ServerId,

@@ -1,7 +1,7 @@
-//! The stock of prekeys of a server: keys made and sealed by its agent for peers to come.
+//! The stock of a server's prekeys: keys that its agent has made and sealed for future peers.
 //!
-//! Owns the bounds of a message and of the stock. A prekey that was used, or whose key or id a peer
-//! has, is not added.
+//! Owns the limits on a message and on the stock. It must not add a prekey that has been used, or whose
+//! key or id belongs to a peer.
 
 use wgctl::ServerId;
 use wgctl::protocol::v1::{Prekey, Prekeys};
@@ -12,13 +12,13 @@ use crate::model::records::SERVER_ITSELF;
 use crate::store::Durability;
 use crate::store::LossyWrite;
 
-/// The most prekeys in one message.
+/// The maximum number of prekeys in one message.
 const PREKEYS_AT_ONCE: usize = 256;
 
-/// The most prekeys in the stock of a server; further ones are dropped.
+/// The maximum number of prekeys in a server's stock. Further prekeys are dropped.
 const MOST_PREKEYS: u32 = 1024;
 
-/// The most bytes of a sealed key. A key of 32 bytes with nonce and tag takes 72.
+/// The maximum length of a sealed key, in bytes. A 32-byte key with its nonce and tag takes 72.
 pub(super) const LONGEST_SEALED: usize = 256;
 
 impl Fleet {
@@ -30,7 +30,7 @@ impl Fleet {
             return Err(Refusal::field_value("prekeys", detail));
         }
         let too_long = |p: &Prekey| p.private_key.0.len() > LONGEST_SEALED || p.preshared_key.0.len() > LONGEST_SEALED;
-        // A peer with this id would be taken for the server itself.
+        // A peer with this id would be mistaken for the server itself.
         if let Some(at) = prekeys.iter().position(|prekey| prekey.id == SERVER_ITSELF) {
             return Err(Refusal::field_value(
                 format!("prekeys[{at}].id"),

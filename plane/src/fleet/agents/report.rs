@@ -1,6 +1,6 @@
-//! Reports of agents: measurements, added to status, totals and history.
+//! Reports from agents: measurements that update the status, the totals and the history.
 //!
-//! Owns the counting. Each batch of increments counts once, however often it is sent.
+//! Owns the counting. Each batch of increments counts once, even if it is sent several times.
 
 use crate::store::LossyWrite;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ use crate::model::records::Measurement;
 use crate::store::Durability;
 
 impl Fleet {
-    /// Records the metrics that an agent, or another holder of its token, reports. The caller checks
-    /// that `report.server_id` is `server`.
+    /// Records the metrics reported by an agent or by another holder of its token. The caller must
+    /// check that `report.server_id` is `server`.
     pub async fn report(&self, caller: &Caller, server: &ServerId, report: Report) -> Result<(), Refusal> {
         if let Some(batch) = report.counters.as_ref().filter(|b| b.samples.len() > SAMPLES_AT_ONCE) {
             let detail = format!(
@@ -26,7 +26,7 @@ impl Fleet {
             );
             return Err(Refusal::field_value("counters.samples", detail));
         }
-        // The agent drops samples once they are acknowledged: the samples of an outage are written
+        // The agent drops samples once they are acknowledged, so the samples from an outage are written
         // durably.
         let is_late = report.counters.as_ref().is_some_and(|batch| !batch.samples.is_empty());
         let durability = if is_late { Durability::Durable } else { Durability::Lazy };
@@ -48,7 +48,7 @@ impl Fleet {
     }
 }
 
-/// `known` is the set of named peers that exist, if it was looked up before.
+/// Records a report. `known` is the set of named peers that exist, if that has already been looked up.
 fn record(
     tx: &dyn LossyWrite,
     id: &ServerId,
@@ -73,7 +73,8 @@ fn record(
         Some(batch) => count(tx, id, &mut state, batch, known)?,
         None => BTreeMap::new(),
     };
-    // An agent that sends batches leaves the counters out when it has nothing new: the totals stay.
+    // An agent that sends batches omits the counters if it has nothing new. The totals then stay the
+    // same.
     if counters.is_none() && sent_at.is_none() && state.counted.is_none() {
         state.transfer_rx = transfer_rx;
         state.transfer_tx = transfer_tx;
@@ -101,14 +102,14 @@ fn record(
     hours.write(tx)
 }
 
-/// Returns whether this batch was counted before.
+/// Returns whether this batch has already been counted.
 fn is_counted(state: &Measurement, batch: &Counters) -> bool {
     state
         .counted
         .is_some_and(|(incarnation, last)| incarnation == batch.incarnation && batch.sequence <= last)
 }
 
-/// Adds a batch to the server's totals. Returns the peers' new totals.
+/// Adds a batch to the server's totals. Returns the new totals of its peers.
 fn count(
     tx: &dyn LossyWrite,
     id: &ServerId,
@@ -118,7 +119,7 @@ fn count(
 ) -> Result<BTreeMap<PeerId, PeerCounters>, Refusal> {
     let mut grown = BTreeMap::new();
     for (peer, increment) in &batch.peers {
-        // The bytes of a peer that was removed in the meantime still count for the server.
+        // The bytes of a peer that has been removed in the meantime still count for the server.
         state.transfer_rx = state.transfer_rx.saturating_add(increment.rx);
         state.transfer_tx = state.transfer_tx.saturating_add(increment.tx);
         let may_be_there = known.is_none_or(|known| known.contains(peer));

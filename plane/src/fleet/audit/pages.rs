@@ -1,6 +1,7 @@
-//! Reading and verification of the audit log. Only the store writes it, with every change.
+//! Reading and verification of the audit log.
 //!
-//! Owns the query's bounds and the paging. Checkpoints and retention are in `retention`.
+//! Owns the limits on a query, and the paging. It must not write records: only the store does, with
+//! every change. Checkpoints and retention are in `retention`.
 
 use wgctl::Timestamp;
 use wgctl::api::{AuditLine, AuditPublicKey, AuditRecord, Checkpoint, Head, Verification};
@@ -10,28 +11,29 @@ use wgctl::name::Incarnation;
 use crate::fleet::{Fleet, Refusal};
 use crate::store::{AuditExtent, AuditFilter, Read, StoreError};
 
-/// Records in a page of the whole log, and the most that one query returns.
+/// The number of records in a page of the whole log, and the maximum that one query returns.
 const PAGE: usize = 1000;
 
-/// The default number of records of a query.
+/// The number of records that a query returns by default.
 const LIMIT: usize = 100;
 
-/// A query for records, newest first.
+/// A query for audit records, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
-    /// 1 to 1,000; default 100.
+    /// The maximum number of records to return, from 1 to 1,000. The default is 100.
     pub limit: Option<usize>,
-    /// Number of matching records to skip.
+    /// The number of matching records to skip.
     pub offset: usize,
-    /// Exactly this actor.
+    /// Only records with exactly this actor.
     pub actor: Option<String>,
-    /// Exactly this action.
+    /// Only records with exactly this action.
     pub action: Option<String>,
-    /// Exactly this target, or everything below it (`los-angeles` finds `los-angeles/alice`).
+    /// Only records with exactly this target or one below it (`los-angeles` also finds
+    /// `los-angeles/alice`).
     pub target: Option<String>,
-    /// At or after this moment.
+    /// Only records from this time or later.
     pub since: Option<Timestamp>,
-    /// Before this moment.
+    /// Only records from before this time.
     pub until: Option<Timestamp>,
 }
 
@@ -47,8 +49,9 @@ pub struct AuditPages {
 }
 
 impl AuditPages {
-    /// Returns the next lines, at most 1,000 records and their checkpoints; none at the end. Each page
-    /// has a read transaction of its own: a long one would keep the database from reusing its pages.
+    /// Returns the next lines: at most 1,000 records and their checkpoints, or `None` at the end. Each
+    /// page is read in a transaction of its own, because a long read transaction would prevent the
+    /// database from reusing freed space.
     pub async fn next(&mut self) -> Result<Option<Vec<AuditLine>>, Refusal> {
         let (from, to, size) = (self.next, self.beginning.head.id, self.size);
         let (life, pruned) = (self.life, self.beginning.pruned);
@@ -95,7 +98,8 @@ impl Fleet {
             .await
     }
 
-    /// Returns the whole audit log as it is now. Signs it first, so that all of it is covered.
+    /// Returns the whole audit log as it is now. Signs the log first, so that its last checkpoint
+    /// covers all of it.
     pub async fn audit_pages(&self) -> Result<AuditPages, Refusal> {
         if let Err(error) = self.checkpoint_audit().await {
             // A full disk must not prevent reading.
@@ -120,7 +124,7 @@ impl Fleet {
         })
     }
 
-    /// Verifies the log up to its present end. `known` is a record from an earlier read.
+    /// Verifies the log up to its current end. `known` is the head from an earlier read.
     pub async fn verify_audit(&self, known: Option<Head>) -> Result<Verification, Refusal> {
         let Ok(_place) = self.shared.verifications.try_acquire() else {
             let detail = "another verification of the audit log is running: try again in a minute";
@@ -137,7 +141,7 @@ impl Fleet {
             let lines = match pages.next().await {
                 Ok(Some(lines)) => lines,
                 Ok(None) => break,
-                // One of the lines is unreadable: read those before it first.
+                // One of these lines cannot be read. The lines before it are read first, one at a time.
                 Err(Refusal::Store(StoreError::Corrupt(_))) if pages.size > 1 => {
                     pages.size = 1;
                     continue;
@@ -162,13 +166,13 @@ impl Fleet {
         }
         verifier.ends_at(pages.beginning.head);
         if let Some(mark) = pages.newest_mark.filter(|mark| mark.id > pages.beginning.head.id) {
-            // Whoever truncated the log may have left its checkpoint behind.
+            // If the log has been truncated, a later checkpoint may still be there.
             verifier.checkpoint(&mark);
         }
         Ok(verifier.finish())
     }
 
-    /// Returns the public key of the log's checkpoints.
+    /// Returns the public key that verifies the log's checkpoints.
     pub fn audit_key(&self) -> Result<AuditPublicKey, Refusal> {
         let signer = self.store().signer();
         let public_key = signer.map(|signer| signer.public_key());

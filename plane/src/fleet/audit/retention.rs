@@ -1,7 +1,7 @@
-//! Checkpoints of the audit log, and removal of records past the retention.
+//! Checkpoints of the audit log, and removal of records that are older than the retention.
 //!
-//! Owns the times of checkpoints, the record of a changed key, and the size of one removal. It must
-//! remove only the oldest records, and only if the operator has set a retention.
+//! Owns the schedule of checkpoints, the record of a changed key, and the size of one removal. It must
+//! remove only the oldest records, and none at all unless the operator has set a retention.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::model::caller::{Action, Actor, Entry};
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite};
 
-/// The longest time that new records stay without a checkpoint.
-const EVERY: Duration = Duration::from_secs(3600);
+/// The longest time for which new records remain without a checkpoint.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// The most records that one transaction removes.
-const AT_ONCE: usize = 1000;
+/// The maximum number of records that one transaction removes.
+const PRUNE_BATCH: usize = 1000;
 
 const DAY: i64 = 86_400;
 
-/// Returns the plane itself as the caller.
+/// Returns a caller that stands for the plane itself.
 fn plane() -> Caller {
     Caller::standing(Actor::Local("sentrazone-plane".to_owned()), None)
 }
 
 impl Fleet {
-    /// Records a change of the log's key since the last start, and signs the log. Call it once before
-    /// anything is served.
+    /// Records any change of the log's key since the last start, and signs the log. Call this once,
+    /// before the first request is served.
     pub async fn begin_audit(&self) -> Result<(), Refusal> {
         let Some(signer) = self.store().signer() else {
             return Ok(());
@@ -51,10 +51,10 @@ impl Fleet {
         self.checkpoint_audit().await
     }
 
-    /// Records the left-out records that were only counted, and signs the log. Call it once after
-    /// everything was served.
+    /// Records the number of omitted audit records, and signs the log. Call this once, after the last
+    /// request has been served.
     pub async fn end_audit(&self) -> Result<(), Refusal> {
-        self.tell_floods().await?;
+        self.record_omitted().await?;
         self.checkpoint_audit().await
     }
 
@@ -71,23 +71,26 @@ impl Fleet {
             .await
     }
 
-    /// Maintains the log: records counts of floods, removes old records, and signs the log when a
-    /// checkpoint is due.
-    pub(crate) async fn keep_audit(&self) -> Result<(), Refusal> {
-        self.tell_floods().await?;
-        // A log from which nothing can be removed is still signed.
+    /// Maintains the log: records the number of omitted audit records, removes old records, and signs
+    /// the log if a checkpoint is due.
+    pub(crate) async fn maintain_audit(&self) -> Result<(), Refusal> {
+        self.record_omitted().await?;
+        // The log is signed even if the removal fails.
         let pruned = self.prune_audit().await;
         let newest = self.store().read(|tx| Ok::<_, Refusal>(tx.audit_checkpoint()?))?;
         let now = self.now();
-        // A checkpoint from the future, after the clock was set back, makes a new one due.
-        let recent = newest.is_some_and(|mark| mark.created_at <= now && now.since(mark.created_at) < EVERY);
+        // If the clock has been set back, the newest checkpoint may be in the future. A new one is then
+        // due.
+        let recent =
+            newest.is_some_and(|mark| mark.created_at <= now && now.since(mark.created_at) < CHECKPOINT_INTERVAL);
         if !recent {
             self.checkpoint_audit().await?;
         }
         pruned
     }
 
-    /// Removes records past the retention, in whole days, so that removals happen once a day.
+    /// Removes records that are older than the retention. Only whole days are removed, so there is one
+    /// removal a day.
     async fn prune_audit(&self) -> Result<(), Refusal> {
         let (Some(kept), Some(signer)) = (self.settings().audit_retention, self.store().signer()) else {
             return Ok(());
@@ -99,14 +102,14 @@ impl Fleet {
         loop {
             let signer = signer.clone();
             let removed = self.change(&plane, move |tx: &dyn DurableWrite| {
-                let Some((stub, removed)) = tx.prune_audit(before, AT_ONCE, &signer, now)? else {
+                let Some((stub, removed)) = tx.prune_audit(before, PRUNE_BATCH, &signer, now)? else {
                     return Ok(Change::none(0));
                 };
                 let detail = format!("{removed} records from before {before}, the last of them {}", stub.id);
                 let entry = Entry::new(Action::AuditPruned, "audit").with_detail(detail);
                 Ok(Change::new(removed, entry))
             });
-            if removed.await? < AT_ONCE as u64 {
+            if removed.await? < PRUNE_BATCH as u64 {
                 return Ok(());
             }
         }

@@ -1,7 +1,8 @@
 //! The limit on audit records of refusals, which unauthenticated clients and agents can cause.
 //!
-//! Owns the bound: up to a number a minute have records of their own, and one record counts the rest of
-//! the minute. In memory: it protects the disk, and a restart allows no more than another burst.
+//! Owns the limit: a limited number of refusals a minute get records of their own, and one record
+//! counts the rest of that minute. The counts are kept in memory only, because the limit protects the
+//! disk, and a restart allows at most one more burst.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -16,33 +17,35 @@ use wgctl::ServerId;
 
 use crate::fleet::{Caller, Fleet, Refusal};
 use crate::model::caller::{Action, Actor, Entry};
-use crate::model::customer::customer;
+use crate::model::client_network::client_network;
 use crate::store::{Change, DurableWrite};
 
-/// Records of one kind that may be written at once …
+/// The number of records of one kind that may be written at once.
 const BURST: NonZeroU32 = match NonZeroU32::new(60) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
-/// … and one more after each of these.
+/// The time after which one more record may be written.
 const REFILL: Duration = Duration::from_secs(6);
-/// The same for failed logins of one share; for all shares together it is `REFILL` again.
+/// The time after which one more record may be written for the failed logins of one share. All shares
+/// together get one more record per `REFILL`.
 const REFILL_OF_SHARE: Duration = Duration::from_secs(6 * SHARES);
 
-/// Number of shares into which addresses are divided: a flood hides only the failures of its own share.
+/// The number of shares into which addresses are divided. A flood hides only the failures of its own
+/// share.
 const SHARES: u64 = 16;
 
-/// A share of all addresses. The assignment of addresses to shares is secret and differs in each
-/// process.
+/// A share of all addresses. The assignment of addresses to shares is secret and differs between
+/// processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Share(u64);
 
-/// A kind of event that may come in floods.
+/// A kind of event that may flood the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Flood {
     /// Failed logins from the addresses of one share.
     Logins(Share),
-    /// Invalid agent tokens.
+    /// Requests with invalid agent tokens.
     Strangers,
     /// Requests of one server's agent for objects that are not its own.
     Agent(ServerId),
@@ -59,16 +62,16 @@ impl Flood {
     fn actor(&self) -> Actor {
         match self {
             Self::Logins(_) => Actor::Nobody("many".to_owned()),
-            Self::Strangers => Actor::Nobody(NO_AGENT.to_owned()),
+            Self::Strangers => Actor::Nobody(UNKNOWN_AGENT.to_owned()),
             Self::Agent(server) => Actor::Agent(server.clone()),
         }
     }
 }
 
 /// The actor of requests with an agent token that belongs to no server.
-const NO_AGENT: &str = "agent:?";
+const UNKNOWN_AGENT: &str = "agent:?";
 
-/// The allowance of each flood, and the number of its records that were left out.
+/// The allowance of each flood, and the number of its omitted records.
 pub(crate) struct Floods {
     allowed: DefaultKeyedRateLimiter<Flood>,
     logins: DefaultKeyedRateLimiter<Flood>,
@@ -94,10 +97,11 @@ impl Default for Floods {
 impl Floods {
     /// Returns the flood of failed logins from the share of `ip`.
     pub(crate) fn logins(&self, ip: Option<IpAddr>) -> Flood {
-        Flood::Logins(Share(self.deal.hash_one(ip.map(customer)) % SHARES))
+        Flood::Logins(Share(self.deal.hash_one(ip.map(client_network)) % SHARES))
     }
 
-    /// Returns whether one more may have a record of its own. Counts one that may not.
+    /// Returns whether one more event may have a record of its own. If not, counts the event as
+    /// omitted.
     pub(crate) fn admits(&self, flood: &Flood) -> bool {
         let limiter = match flood {
             Flood::Logins(_) => &self.logins,
@@ -105,7 +109,7 @@ impl Floods {
         };
         let allowed = limiter.check_key(flood).is_ok();
         if !allowed {
-            // The left-out records of all shares are counted together.
+            // The omitted records of all shares are counted together.
             let flood = match flood {
                 Flood::Logins(_) => Flood::Logins(Share(0)),
                 other => other.clone(),
@@ -115,7 +119,7 @@ impl Floods {
         allowed
     }
 
-    /// Takes the counts since the last call.
+    /// Returns the counts since the last call, and resets them.
     fn take(&self) -> HashMap<Flood, u64> {
         std::mem::take(&mut self.counted())
     }
@@ -131,7 +135,7 @@ impl Floods {
 }
 
 impl Fleet {
-    /// Records that an agent asked for an object that is not its own.
+    /// Records that an agent requested an object that is not its own.
     pub async fn agent_refused(&self, caller: &Caller, target: &str) -> Result<(), Refusal> {
         let flood = match &caller.actor {
             Actor::Agent(server) => Flood::Agent(server.clone()),
@@ -154,13 +158,13 @@ impl Fleet {
     ) -> Result<(), Refusal> {
         let caller = Caller {
             request,
-            ..Caller::standing(Actor::Nobody(NO_AGENT.to_owned()), ip)
+            ..Caller::standing(Actor::Nobody(UNKNOWN_AGENT.to_owned()), ip)
         };
         self.agent_refused(&caller, target).await
     }
 
-    /// Records the number of left-out records, one record for each flood.
-    pub(crate) async fn tell_floods(&self) -> Result<(), Refusal> {
+    /// Writes the number of omitted records to the audit log, in one record for each flood.
+    pub(crate) async fn record_omitted(&self) -> Result<(), Refusal> {
         let mut outcome = Ok(());
         for (flood, count) in self.shared.limits.floods.take() {
             if outcome.is_err() {
@@ -168,7 +172,7 @@ impl Fleet {
                 continue;
             }
             let caller = Caller::standing(flood.actor(), None);
-            let detail = format!("{count} more, too many in a short time for a record each");
+            let detail = format!("{count} more, too many in a short time to record individually");
             let entry = Entry::new(flood.action(), "many").with_detail(detail);
             outcome = self
                 .change(&caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))

@@ -6,16 +6,16 @@ use std::time::Duration;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use wgctl::ServerId;
 
-/// Audit records of drift that one server may cause at once: the events of two messages …
+/// The number of audit records of drift that one server may cause at once: the events of two messages.
 const BURST: NonZeroU32 = match NonZeroU32::new(128) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
-/// … and one more after each of these. The rest is counted in one record.
+/// The time after which one more record is allowed. All further events are counted in one record.
 const REFILL: Duration = Duration::from_secs(5);
 
-/// The allowance of audit records of drift for each server. In memory: it protects the log from an
-/// agent that is broken or hostile, and a restart allows no more than another burst.
+/// The allowance of audit records of drift for each server. It is kept in memory only: it protects the
+/// log from an agent that is broken or hostile, and a restart allows at most one more burst.
 pub(crate) struct DriftRecords(DefaultKeyedRateLimiter<ServerId>);
 
 impl Default for DriftRecords {
@@ -26,7 +26,7 @@ impl Default for DriftRecords {
 }
 
 impl DriftRecords {
-    /// Takes up to `wanted` records. Returns the number taken.
+    /// Takes up to `wanted` records from the server's allowance. Returns the number taken.
     pub(crate) fn take(&self, server: &ServerId, wanted: usize) -> usize {
         (0..wanted).take_while(|_| self.0.check_key(server).is_ok()).count()
     }

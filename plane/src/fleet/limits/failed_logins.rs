@@ -1,11 +1,13 @@
-//! The limit on guesses of an account's password.
+//! The limit on attempts to guess an account's password.
 //!
-//! Owns the arithmetic of penalties, and the bound on concurrent guesses. An account that does not
-//! exist is treated like one that does. The wait is capped: at the cap, an account allows 60 guesses an
-//! hour. An attacker who guesses constantly would use all of them, so the addresses from which the
-//! account logged in lately have failures of their own.
+//! Owns the calculation of penalties, and the limit on concurrent attempts. It must not treat an
+//! account that does not exist differently from one that does.
+//!
+//! The wait is capped. At the cap, an account allows 60 attempts an hour, and an attacker who guesses
+//! constantly would use up all of them. The failures from addresses that have recently logged in to the
+//! account are therefore counted separately.
 
-use crate::model::customer::customer;
+use crate::model::client_network::client_network;
 use crate::store::Read;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +21,7 @@ use wgctl::name::Email;
 use crate::fleet::Refusal;
 use crate::model::records::Penalty;
 
-/// Number of failures without a wait.
+/// The number of attempts before the first wait.
 const FREE: u32 = 5;
 
 /// The longest wait.
@@ -27,18 +29,19 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 const TOO_MANY: &str = "too many failed logins for this account";
 
-/// The most known addresses of an account.
+/// The maximum number of known addresses of an account.
 const KNOWN: usize = 4;
 
 /// The time without a failure after which earlier failures are forgotten.
 pub(crate) const FORGOTTEN: Duration = Duration::from_secs(3600);
 
-/// Returns the key of an account: a hash of the submitted email, of any length, existing or not.
+/// Returns the key of an account: a hash of the submitted email. The email may have any length, and the
+/// account need not exist.
 pub(crate) fn account(email: &str) -> [u8; 32] {
     Sha256::digest(email.trim().to_lowercase().as_bytes()).into()
 }
 
-/// Returns the key of an account at an address that it knows.
+/// Returns the key for the failures of an account from one of its known addresses.
 fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(account);
@@ -54,20 +57,20 @@ pub(crate) fn failure_key(tx: &dyn Read, email: &str, ip: Option<IpAddr>) -> Res
         Err(_) => None,
     };
     let known = ip
-        .map(customer)
+        .map(client_network)
         .filter(|ip| user.is_some_and(|user| user.known_addresses.contains(ip)));
     Ok(known.map_or(account, |known| account_from(&account, known)))
 }
 
 /// Adds `ip` to the known addresses of an account after a login.
 pub(crate) fn remember(known: &mut Vec<IpAddr>, ip: IpAddr) {
-    let ip = customer(ip);
+    let ip = client_network(ip);
     known.retain(|other| *other != ip);
     known.insert(0, ip);
     known.truncate(KNOWN);
 }
 
-/// Returns the wait of an account after its last failure.
+/// Returns the time that an account must wait after its last failure.
 fn wait(penalty: &Penalty) -> Duration {
     match penalty.failures.checked_sub(FREE) {
         None => Duration::ZERO,
@@ -75,10 +78,10 @@ fn wait(penalty: &Penalty) -> Duration {
     }
 }
 
-/// Refuses while an account must wait.
+/// Refuses a login while the account must wait.
 pub(crate) fn check(penalty: &Penalty, now: Timestamp) -> Result<(), Refusal> {
     let wait = wait(penalty);
-    // A clock that was set back must not make anybody wait longer than the longest.
+    // A clock that has been set back must not make anyone wait longer than `LONGEST`.
     let passed = if now < penalty.last {
         LONGEST
     } else {
@@ -108,14 +111,14 @@ pub(crate) fn lengthened(penalty: &Penalty, now: Timestamp) -> Penalty {
 
 type UnderWay = Arc<Mutex<HashMap<[u8; 32], u32>>>;
 
-/// Logins in progress, by account. Without this limit, a thousand logins at once would all be tried
-/// before the first has failed.
+/// The logins in progress, by account. Without a limit on them, a thousand concurrent logins would all
+/// be tried before the first one failed.
 #[derive(Default)]
 pub(crate) struct Logins(UnderWay);
 
 impl Logins {
-    /// Begins a login, unless the failure of it and of those in progress would exceed the failures
-    /// without a wait.
+    /// Begins a login, unless the account has so many logins in progress that it would have to wait if
+    /// all of them failed.
     pub(crate) fn begin(&self, account: [u8; 32], penalty: &Penalty) -> Result<LoginPermit, Refusal> {
         let mut logins = lock(&self.0);
         let under_way = logins.get(&account).copied().unwrap_or(0);
@@ -133,7 +136,7 @@ impl Logins {
     }
 }
 
-/// A permit for one login. Hold it until the outcome is recorded.
+/// A permit for one login. Hold it until the outcome has been recorded.
 #[must_use = "the login is in progress while this is held"]
 pub struct LoginPermit {
     account: [u8; 32],
@@ -233,7 +236,7 @@ mod tests {
         remember(&mut known, "::ffff:192.0.2.3".parse().unwrap());
         assert_eq!(known.first(), Some(&IpAddr::from([192, 0, 2, 3])));
         assert_eq!(
-            customer("2001:db8::1:2:3:4".parse().unwrap()),
+            client_network("2001:db8::1:2:3:4".parse().unwrap()),
             "2001:db8::".parse::<IpAddr>().unwrap()
         );
     }

@@ -1,4 +1,4 @@
-//! The limit on changes of a host's key.
+//! The limit on changes to a host's key.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use wgctl::ServerId;
 
 use crate::fleet::Refusal;
 
-/// Changes of a host's key that are allowed at once …
+/// The number of key changes that a host may make at once.
 const KEYS_AT_ONCE: NonZeroU32 = match NonZeroU32::new(10) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
-/// … and one more after each of these. Each change is a record of the audit log.
+/// The time after which one more change is allowed. Each change adds a record to the audit log.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
 
-/// The allowance of key changes for each server. In memory: it protects the disk from whoever has an
-/// agent's token, and a restart allows no more than another burst.
+/// The allowance of key changes for each server. It is kept in memory only: it protects the disk from
+/// any holder of an agent's token, and a restart allows at most one more burst.
 pub(crate) struct HostKeys(DefaultKeyedRateLimiter<ServerId>);
 
 impl Default for HostKeys {
@@ -29,10 +29,10 @@ impl Default for HostKeys {
 }
 
 impl HostKeys {
-    /// Takes one change, or refuses with the time to wait.
+    /// Takes one change from the server's allowance, or refuses it with the time to wait.
     pub(crate) fn take(&self, server: &ServerId) -> Result<(), Refusal> {
         self.0.check_key(server).map_err(|until| Refusal::TooManyRequests {
-            what: "the host of this server showed too many different keys",
+            what: "the host of this server has sent too many different keys",
             retry_after: until.wait_time_from(self.0.clock().now()).as_secs() + 1,
         })
     }

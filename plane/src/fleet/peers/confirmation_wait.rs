@@ -1,6 +1,7 @@
-//! The wait until an agent has applied a change.
+//! The wait for an agent to apply a change.
 //!
-//! Owns the wait. The confirmation itself is read from the store; the relay only wakes the wait.
+//! Owns the wait. It must not treat a wake as a confirmation: the relay only wakes the wait, and the
+//! confirmation is read from the store.
 
 use crate::store::Read;
 use tokio::time::{Instant, timeout_at};
@@ -10,15 +11,15 @@ use crate::fleet::{Fleet, Refusal};
 
 impl Fleet {
     /// Waits until the server's agent has confirmed `revision`, for as long as the settings allow and
-    /// the agent is connected. Returns whether it has.
+    /// the agent is connected. Returns whether the agent has confirmed it.
     pub(super) async fn wait_until_confirmed(&self, server: &ServerId, revision: u64) -> Result<bool, Refusal> {
         let deadline = Instant::now() + self.settings().apply_timeout;
-        let line = self.shared.relay.line(server);
+        let waiters = self.shared.relay.waiters(server);
         loop {
-            let mut news = line.people_news();
-            if line.is_cut() {
-                // The server was removed, or the database was restored: the store no longer has this
-                // revision.
+            let mut news = waiters.people_news();
+            if waiters.is_cut() {
+                // The server has been removed, the database has been restored, or a token of the agent
+                // is no longer valid. The confirmation may never arrive.
                 return Ok(false);
             }
             if self
@@ -27,7 +28,7 @@ impl Fleet {
             {
                 return Ok(true);
             }
-            if !line.connected() {
+            if !waiters.connected() {
                 return Ok(false);
             }
             if timeout_at(deadline, news.changed()).await.is_err() {
@@ -36,7 +37,7 @@ impl Fleet {
         }
     }
 
-    /// Returns the revision that the server's agent has confirmed.
+    /// Returns the revision that the server's agent has confirmed, if any.
     pub(crate) fn applied_revision(&self, server: &ServerId) -> Result<Option<u64>, Refusal> {
         self.store().read(|tx| applied(tx, server))
     }

@@ -1,4 +1,4 @@
-//! The peers of a server: requests about them, and the rules that they follow.
+//! The peers of a server: requests about them, and the rules for them.
 
 pub(super) mod confirmation_wait;
 pub(super) mod requests;

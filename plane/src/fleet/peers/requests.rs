@@ -1,7 +1,7 @@
-//! Requests about the peers of a server: list, create, change, remove, and their configurations.
+//! Requests about the peers of a server: listing, creating, changing and removing them, and their
+//! configurations.
 //!
-//! Owns the waits of a request for the agent. It must not decide whether a change is permitted: `rules`
-//! does.
+//! Owns a request's wait for the agent. It must not decide whether a change is permitted: `rules` does.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -19,33 +19,34 @@ use zeroize::Zeroizing;
 
 use super::rules;
 use super::rules::{CreateOutcome, no_peer};
-use crate::fleet::agents::reason::reason_line;
+use crate::fleet::agents::failure_reason::reason_line;
 use crate::fleet::servers::existing::{existing, no_server};
 use crate::fleet::views::api_objects;
 use crate::fleet::{Caller, Fleet, Idempotency, Refusal};
 use crate::model::caller::{Action, Entry};
 use crate::model::records::{PeerRecord, PeerState, ServerRecord};
-use crate::relay::{Line, Outcome, PrekeyWait};
+use crate::relay::{Outcome, PrekeyWait, Waiters};
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
 /// A query for peers.
 #[derive(Debug, Clone, Default)]
 pub struct PeersQuery {
-    /// Only peers whose name contains this, in any case; or with exactly this address, key or id.
+    /// Only peers whose name contains this text, ignoring case, or whose address, key or id is exactly
+    /// this text.
     pub q: Option<String>,
-    /// At most this many; all when absent.
+    /// The maximum number of peers; `None` returns all of them.
     pub limit: Option<usize>,
-    /// Only peers created after this one: the `next` of the page before.
+    /// Only peers after this point in the order of creation, which is the `next` of the previous page.
     pub after: Option<After>,
 }
 
-/// The start of a page.
+/// The point after which a page begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// After this peer, which must exist.
     Peer(PeerId),
-    /// After this place in the order of creation, even if its peer was removed in the meantime.
+    /// After this place in the order of creation, even if its peer has been removed in the meantime.
     Place(u64),
 }
 
@@ -74,24 +75,24 @@ impl FromStr for After {
 pub struct PeerPage {
     /// The peers.
     pub peers: Vec<Peer>,
-    /// The `after` of the next page; none for the last page.
+    /// The `after` of the next page; `None` for the last page.
     pub next: Option<After>,
 }
 
-/// The form of a configuration, which the audit log distinguishes.
+/// The form in which a configuration is requested. The audit log records which one it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// The file.
+    /// The configuration file.
     Configuration,
-    /// The QR code: only of a peer whose private key the agent holds.
+    /// The QR code, available only for a peer whose private key the agent holds.
     Qrcode,
 }
 
-/// A peer's wg-quick configuration. Secret.
+/// A peer's wg-quick configuration. It contains secrets.
 pub struct ConfigurationText {
-    /// The peer's name, for the file name.
+    /// The peer's name, from which the file name is made.
     pub name: PeerName,
-    /// The text.
+    /// The text of the configuration.
     pub text: Zeroizing<String>,
 }
 
@@ -125,13 +126,13 @@ impl Fleet {
         let (peer, revision) = self.make_peer(caller, server, new, once).await?;
         self.wait_until_confirmed(server, revision).await?;
         match self.peer(server, &peer.id) {
-            // It was removed in the meantime; it was created all the same.
+            // The peer has been removed in the meantime, but it was created.
             Err(Refusal::NotFound { .. }) => Ok(peer),
             shown => shown,
         }
     }
 
-    /// Tries until there is a prekey, or it is clear that none will come.
+    /// Tries to create a peer until a prekey is available, or until it is clear that none will arrive.
     async fn make_peer(
         &self,
         caller: &Caller,
@@ -142,10 +143,10 @@ impl Fleet {
         let deadline = Instant::now() + self.settings().apply_timeout;
         let mut waiting = None;
         loop {
-            // Subscribes before the attempt, so that no wake during it is missed.
+            // Subscribes before the attempt, so that a wake during the attempt is not missed.
             let mut news = waiting
                 .as_ref()
-                .map(|(line, _): &(Arc<Line>, PrekeyWait)| line.people_news());
+                .map(|(waiters, _): &(Arc<Waiters>, PrekeyWait)| waiters.people_news());
             let (id, new, once, now) = (server.clone(), new.clone(), once.clone(), self.now());
             let attempt = self.change(caller, move |tx: &dyn DurableWrite| {
                 rules::create(tx, &id, new, once, now)
@@ -153,20 +154,20 @@ impl Fleet {
             if let CreateOutcome::Peer(peer, revision) = attempt.await? {
                 return Ok((*peer, revision));
             }
-            let line = self.shared.relay.line(server);
-            if !line.connected() {
+            let waiters = self.shared.relay.waiters(server);
+            if !waiters.connected() {
                 return Err(Refusal::NoPrekeys(server.to_string()));
             }
             match &mut news {
                 None => {
-                    let wanting = line.want_prekey();
-                    waiting = Some((line, wanting));
+                    let wanting = waiters.want_prekey();
+                    waiting = Some((waiters, wanting));
                 }
                 Some(news) => {
                     if tokio::time::timeout_at(deadline, news.changed()).await.is_err() {
                         return Err(offline(
                             server,
-                            "did not send prekeys in time: try again, and look at its log if this stays",
+                            "did not send prekeys in time: try again, and look at its log if this persists",
                         ));
                     }
                 }
@@ -205,7 +206,8 @@ impl Fleet {
         self.peer(server, id)
     }
 
-    /// Removes a peer, and waits for the confirmation. Returns whether the agent confirmed it in time.
+    /// Removes a peer, and waits for the confirmation. Returns whether the agent confirmed the removal
+    /// in time.
     pub async fn remove_peer(&self, caller: &Caller, server: &ServerId, id: &PeerId) -> Result<bool, Refusal> {
         let (server_id, peer) = (server.clone(), *id);
         let change = move |tx: &dyn DurableWrite| rules::remove(tx, &server_id, &peer);
@@ -213,7 +215,7 @@ impl Fleet {
         self.wait_until_confirmed(server, revision).await
     }
 
-    /// Returns a peer's configuration, as its server's agent renders it.
+    /// Returns a peer's configuration, with the keys that its server's agent has unsealed.
     pub async fn configuration(
         &self,
         caller: &Caller,
@@ -229,16 +231,16 @@ impl Fleet {
         if view == View::Qrcode && peer.private_key.is_none() {
             return Err(Refusal::PrivateKeyNotHeld(peer.name.to_string()));
         }
-        let line = self.shared.relay.line(server);
-        if !line.connected() {
+        let waiters = self.shared.relay.waiters(server);
+        if !waiters.connected() {
             return Err(offline(
                 server,
-                "is not connected, and configurations are written there: start it and try again",
+                "is not connected, and only the agent can write configurations: start it and try again",
             ));
         }
         let name = peer.name.clone();
         let asked = question(&record, peer);
-        let answer = line.ask(Ask::Configuration(asked.clone()));
+        let answer = waiters.ask(Ask::Configuration(asked.clone()));
         let text = match answer.wait(self.settings().request_timeout).await {
             Outcome::Replied(Reply::Configuration { text }) => {
                 let text = Zeroizing::new(text);
@@ -255,7 +257,7 @@ impl Fleet {
             Outcome::Silent => {
                 return Err(offline(
                     server,
-                    "did not answer in time: try again, and look at its log if this stays",
+                    "did not answer in time: try again, and look at its log if this persists",
                 ));
             }
         };
@@ -263,7 +265,7 @@ impl Fleet {
         Ok(ConfigurationText { name, text })
     }
 
-    /// Records that a secret is shown, before it is shown.
+    /// Records that a secret is about to be shown.
     async fn note_view(&self, caller: &Caller, server: &ServerId, name: &PeerName, view: View) -> Result<(), Refusal> {
         let action = match view {
             View::Configuration => Action::PeerConfigViewed,
@@ -300,8 +302,8 @@ fn question(server: &ServerRecord, peer: PeerRecord) -> PeerConfiguration {
 
 /// Renders the configuration again, after checking that the agent's text contains exactly the requested
 /// values and the keys. An agent whose host or token is compromised must not choose the commands that a
-/// device runs or the host that it connects to. The reason of a refusal goes to the log and repeats
-/// nothing of the text, which may contain a key anywhere.
+/// device runs or the host that it connects to. The reason for a refusal is logged, so it must not
+/// quote the text, which may contain a key anywhere.
 fn check_answer(
     text: &str,
     asked: PeerConfiguration,
@@ -322,10 +324,10 @@ fn check_answer(
         addresses: asked.addresses,
         dns: asked.dns,
         mtu: asked.mtu,
-        public_key: server_key.ok_or("the host has shown no key yet")?,
+        public_key: server_key.ok_or("the host has sent no key yet")?,
         allowed_ips: asked.allowed_ips,
         endpoint: asked.endpoint,
-        // A keepalive that is off is not written.
+        // A keepalive interval of 0 means off and is not written.
         persistent_keepalive: asked.persistent_keepalive.filter(|seconds| *seconds > 0),
         private_key: theirs.private_key.clone(),
         preshared_key: theirs.preshared_key.clone(),

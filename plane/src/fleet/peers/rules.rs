@@ -1,7 +1,7 @@
-//! Rules of a server's peers, decided and written inside one transaction.
+//! Rules for a server's peers, applied and written inside one transaction.
 //!
-//! Owns unique names and keys, disjoint addresses, and the effect of a change on the kernel. It must
-//! not wait for agents; `requests` does.
+//! Owns the uniqueness of names and keys, the disjointness of addresses, and the effect of a change on
+//! the kernel. It must not wait for agents: `requests` does.
 
 use crate::fleet::servers::revisions;
 use std::net::IpAddr;
@@ -26,7 +26,8 @@ use crate::store::{Change, Read};
 
 /// The outcome of an attempt to create a peer.
 pub(super) enum CreateOutcome {
-    /// It is created, at this revision (or was before, for a request that is sent again).
+    /// The created peer and the revision to wait for. If the request was repeated, the first request
+    /// created the peer.
     Peer(Box<Peer>, u64),
     /// The stock of prekeys is empty.
     NoPrekey,
@@ -92,12 +93,12 @@ pub(super) fn create(
 }
 
 fn replay(tx: &dyn Read, server: &ServerId, peer: Peer) -> Result<Change<CreateOutcome>, Refusal> {
-    // A peer that was removed since has no revision to wait for.
+    // A peer that has since been removed has no revision to wait for.
     let revision = tx.peer(server, &peer.id)?.map_or(0, |record| record.revision);
     Ok(Change::none(CreateOutcome::Peer(Box::new(peer), revision)))
 }
 
-/// A new peer, before its key and addresses are known.
+/// A new peer whose key and addresses are not known yet.
 struct Draft {
     name: PeerName,
     public_key: Option<PublicKey>,
@@ -155,8 +156,8 @@ impl Draft {
         })
     }
 
-    /// Returns whether it needs a prekey. The agent generates and seals keys, and binds them to the
-    /// peer's id.
+    /// Returns whether the peer needs a prekey. Only the agent generates and seals keys, and it binds
+    /// them to the peer's id.
     const fn needs_prekey(&self) -> bool {
         self.public_key.is_none() || self.preshared
     }
@@ -206,8 +207,8 @@ fn check_unique(tx: &dyn Read, server: &ServerRecord, draft: &Draft) -> Result<(
     }
 }
 
-/// Refuses a key that is in use. The kernel ignores a peer with the host's own key, and takes two peers
-/// with one key for the same.
+/// Refuses a key that is in use. The kernel ignores a peer with the host's own key, and treats two
+/// peers with the same key as one.
 fn check_key(tx: &dyn Read, server: &ServerRecord, key: &PublicKey) -> Result<(), Refusal> {
     if server.public_key.as_ref() == Some(key) || tx.peer_with_key(&server.id, key)?.is_some() {
         return Err(Refusal::PublicKeyTaken(key.to_string()));
@@ -215,7 +216,7 @@ fn check_key(tx: &dyn Read, server: &ServerRecord, key: &PublicKey) -> Result<()
     Ok(())
 }
 
-/// Returns one address of every pool: the requested one, or the lowest that is free.
+/// Returns one address from each pool: the requested one, or else the lowest free one.
 fn choose_addresses(
     tx: &dyn Read,
     server: &ServerId,
@@ -239,8 +240,8 @@ fn choose_addresses(
     Ok(chosen)
 }
 
-/// Refuses networks behind a peer that contain an address or network of the server, of another peer, or
-/// the peer's own address.
+/// Refuses networks behind a peer that contain the peer's own address, or that overlap an address or
+/// network of the server or of another peer.
 fn check_networks(
     tx: &dyn Read,
     server: &ServerId,
@@ -269,13 +270,13 @@ fn check_networks(
     Ok(())
 }
 
-/// Returns the allowed IPs of a peer on its host: its addresses, and the networks behind it.
+/// Returns the allowed IPs of a peer on its host: the peer's addresses and the networks behind it.
 pub(crate) fn host_allowed_ips(peer: &PeerRecord) -> Vec<IpNet> {
     let addresses = peer.addresses.iter().copied().map(host);
     addresses.chain(peer.server_allowed_ips.iter().copied()).collect()
 }
 
-/// Changes a peer. Returns the revision to wait for, if the change concerns the kernel.
+/// Changes a peer. Returns the revision to wait for, if the change must reach the kernel.
 pub(super) fn update(
     tx: &dyn DurableWrite,
     server_id: &ServerId,
@@ -320,8 +321,8 @@ pub(super) fn update(
     Ok(Change::all(concerns_kernel.then_some(peer.revision), entries))
 }
 
-/// Returns whether a change must reach the kernel. Every field of the record is named, so that a new
-/// field does not compile until it is decided.
+/// Returns whether a change must reach the kernel. Every field of the record is listed, so that a new
+/// field does not compile until this function takes it into account.
 fn concerns_kernel(old: &PeerRecord, new: &PeerRecord) -> bool {
     let PeerRecord {
         enabled,
@@ -331,14 +332,14 @@ fn concerns_kernel(old: &PeerRecord, new: &PeerRecord) -> bool {
         preshared_key,
         addresses,
         host_keepalive,
-        // In the device's configuration only.
+        // Fields that are only in the device's configuration.
         name: _,
         private_key: _,
         allowed_ips: _,
         dns: _,
         persistent_keepalive: _,
         mtu: _,
-        // Of the plane only.
+        // Fields that only the plane uses.
         id: _,
         place: _,
         created_at: _,

@@ -1,7 +1,8 @@
-//! API tokens: creation, listing, removal, and the grant of each.
+//! API tokens: their creation, listing, removal and permissions.
 //!
-//! Owns the rules of tokens for programs, and the scope of a token that is limited to some servers. A
-//! token outlives the account of its creator. Its text is shown once and is not stored.
+//! Owns the rules for API tokens, and the scope of a token that is limited to some servers. It must not
+//! store the text of a token unencrypted: a token is stored as its hash. A token remains valid after
+//! its creator's account has been removed.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ use crate::model::records::TokenRecord;
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// The prefix of API tokens, which lets scanners and people recognize one.
+/// The prefix of API tokens, by which scanners and people recognize them.
 pub const PREFIX: &str = "szapi_";
 
 /// The servers that a caller may see: all, or those that their token names.
@@ -28,13 +29,13 @@ pub const PREFIX: &str = "szapi_";
 pub struct Scope(Option<BTreeSet<ServerId>>);
 
 impl Scope {
-    /// Returns whether the scope is all servers.
+    /// Returns whether the scope includes all servers.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Returns whether a server is in the scope. It need not exist.
+    /// Returns whether a server is in the scope. The server need not exist.
     #[must_use]
     pub fn admits(&self, server: &ServerId) -> bool {
         self.0.as_ref().is_none_or(|servers| servers.contains(server))
@@ -46,11 +47,11 @@ impl Scope {
 pub struct Grant {
     /// The token's id.
     pub id: TokenId,
-    /// Its name.
+    /// The token's name.
     pub name: TokenName,
-    /// Its role.
+    /// The token's role.
     pub role: Role,
-    /// The servers that it is limited to.
+    /// The servers that the token is limited to.
     pub scope: Scope,
 }
 
@@ -61,7 +62,7 @@ fn no_token(id: &TokenId) -> Refusal {
 }
 
 impl Fleet {
-    /// Returns the grant of an API token; none for an invalid one. Cheap.
+    /// Returns the permissions of an API token, or `None` if the token is invalid. The call is cheap.
     pub fn token_grant(&self, token: &str) -> Result<Option<Grant>, Refusal> {
         let (hash, now) = (token_hash(token), self.now());
         let record = self.store().read(|tx| Ok::<_, Refusal>(tx.token_by_hash(&hash)?))?;
@@ -79,8 +80,8 @@ impl Fleet {
         }))
     }
 
-    /// Records a use in the background: the request must not wait for the writer, nor fail because the
-    /// disk is full.
+    /// Records a use in the background, so that the request neither waits for the writer nor fails if
+    /// the disk is full.
     fn record_use_later(&self, id: TokenId, now: Timestamp) {
         let fleet = self.clone();
         tokio::spawn(async move {
@@ -93,7 +94,7 @@ impl Fleet {
         });
     }
 
-    /// Returns all API tokens, by creation.
+    /// Returns all API tokens, in order of creation.
     pub async fn tokens(&self) -> Result<Vec<ApiToken>, Refusal> {
         let read = |tx: &dyn Read| {
             let mut shown = Vec::new();
@@ -124,7 +125,7 @@ impl Fleet {
         .await
     }
 
-    /// Removes an API token, which is invalid from then on.
+    /// Removes an API token, which makes it invalid.
     pub async fn remove_token(&self, caller: &Caller, id: &TokenId) -> Result<(), Refusal> {
         let token = *id;
         self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &token))
@@ -134,8 +135,8 @@ impl Fleet {
     }
 }
 
-/// Returns a new token, a prefix and 256 bits of the operating system's randomness, and the hash that
-/// is stored.
+/// Returns a new token, and the hash to store. The token is the prefix followed by 256 random bits from
+/// the operating system.
 pub(crate) fn new_token(prefix: &str) -> Result<(String, [u8; 32]), Refusal> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)
@@ -219,8 +220,8 @@ fn create(
     Ok(Change::new(created, entry))
 }
 
-/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but a
-/// secret is shown.
+/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but the
+/// audit log records that a secret has been shown.
 fn replay(tx: &dyn Read, created: ApiTokenCreated, now: Timestamp) -> Result<Change<ApiTokenCreated>, Refusal> {
     let name = &created.api_token.name;
     let token = tx.token_by_hash(&token_hash(&created.token))?;
@@ -241,7 +242,7 @@ fn remove(tx: &dyn DurableWrite, id: &TokenId) -> Result<Change<()>, Refusal> {
 }
 
 fn record_use(tx: &dyn LossyWrite, id: &TokenId, now: Timestamp) -> Result<(), Refusal> {
-    // A token that was removed in the meantime must leave nothing behind.
+    // A use must not be recorded for a token that has been removed in the meantime.
     if tx.token(id)?.is_some() {
         tx.put_token_use(id, now)?;
     }

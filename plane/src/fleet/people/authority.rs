@@ -1,8 +1,8 @@
 //! The check of a caller's authority inside the transaction of a change.
 //!
-//! Owns the second check: if a role was lowered, a user disabled, a session ended or a token revoked
-//! while the request was on its way, the change is refused and nothing is written. The first check, at
-//! the edge, only saves the work. It must not know the change itself.
+//! Owns the second check; the first check, in the HTTP layer, only avoids unnecessary work. If a role
+//! was lowered, a user disabled, a session ended or a token revoked while the request was in progress,
+//! the change is refused and nothing is written. It must not depend on the change itself.
 
 use crate::store::Read;
 use wgctl::api::Role;
@@ -11,7 +11,7 @@ use wgctl::{ServerId, Timestamp};
 use crate::fleet::{Refusal, no_server};
 use crate::model::authority::Authority;
 
-/// Refuses an authority that is no longer valid.
+/// Refuses an authority that is no longer valid or not sufficient.
 pub(crate) fn check(tx: &dyn Read, authority: &Authority, now: Timestamp) -> Result<(), Refusal> {
     let (role, needed) = match authority {
         Authority::Standing => return Ok(()),
@@ -31,7 +31,8 @@ pub(crate) fn check(tx: &dyn Read, authority: &Authority, now: Timestamp) -> Res
             let token = tx.token(id)?;
             let token = token.filter(|token| token.is_good(now));
             let token = token.ok_or_else(|| ended("this API token is no longer valid: ask an admin for a new one"))?;
-            // A removed server is removed from the scope of tokens, even if a new server has its name.
+            // The removal of a server also removes it from the scope of tokens, even if a new server
+            // gets the same id.
             if let Some(server) = server
                 && token.servers.as_ref().is_some_and(|servers| !servers.contains(server))
             {

@@ -1,7 +1,7 @@
-//! Logins and logouts: the account that a login is checked against, its record, and the end of
-//! sessions.
+//! Logins and logouts: the account against which a login is checked, the record of a login, and the end
+//! of sessions.
 //!
-//! Owns the account as `auth` sees it. It must not see a password or a token.
+//! Owns the account data that `auth` uses. It must not handle passwords or session tokens.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use crate::model::records::{Penalty, UserRecord};
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite};
 
-/// The data that a login or a session is checked against.
+/// The data against which a login or a session is checked.
 #[derive(Clone)]
 pub struct Account {
     /// The user.
@@ -29,14 +29,14 @@ pub struct Account {
     pub role: Role,
     /// True if logins are permitted.
     pub enabled: bool,
-    /// A PHC string. Secret.
+    /// The hash of the password, as a PHC string. It is secret.
     pub password_hash: String,
-    /// Sessions of another epoch are no longer valid.
+    /// The epoch of valid sessions. Sessions of another epoch are no longer valid.
     pub session_epoch: u64,
 }
 
 impl Account {
-    /// Returns this user as the audit log names them.
+    /// Returns this user in the form in which the audit log names actors.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor::User {
@@ -70,7 +70,7 @@ impl From<UserRecord> for Account {
 }
 
 impl Fleet {
-    /// Returns the account of a submitted email; none for an unknown email or a text that is not one.
+    /// Returns the account with a submitted email, or `None` if the email is unknown or invalid.
     pub fn account_by_email(&self, email: &str) -> Result<Option<Account>, Refusal> {
         let Ok(email) = email.parse::<Email>() else {
             return Ok(None);
@@ -78,13 +78,15 @@ impl Fleet {
         self.store().read(|tx| Ok(tx.user_by_email(&email)?.map(Account::from)))
     }
 
-    /// Returns the account of a session. Called for every request: cheap, without a change of thread.
+    /// Returns the account of a session. This is called for every request, so it is cheap and runs on
+    /// the caller's thread.
     pub fn account(&self, id: &UserId) -> Result<Option<Account>, Refusal> {
         self.store().read(|tx| Ok(tx.user(id)?.map(Account::from)))
     }
 
-    /// Permits a login of this email from this address, or refuses with `TooManyRequests`. Emails that
-    /// do not exist are treated the same. Hold the permit until the outcome is recorded.
+    /// Permits a login with this email from this address, or refuses it with `TooManyRequests`. An
+    /// email without an account is treated the same. Hold the permit until the outcome has been
+    /// recorded.
     pub fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
         let (account, penalty) = self.store().read(|tx| {
             let account = failed_logins::failure_key(tx, email, ip)?;
@@ -95,9 +97,9 @@ impl Fleet {
         self.shared.limits.logins.begin(account, &penalty)
     }
 
-    /// Records a login and clears the account's penalty. `account` is what the password was checked
-    /// against: if it was disabled, or its password changed, since then, the login is refused.
-    /// `rehashed` replaces the hash that was checked.
+    /// Records a login and clears the account's penalty. `account` is the account against which the
+    /// password was checked. If it has been disabled since then, or its password has been changed, the
+    /// login is refused. `rehashed` replaces the hash that was checked.
     pub async fn login_succeeded(
         &self,
         account: &Account,
@@ -116,8 +118,8 @@ impl Fleet {
         self.change(&caller, change).await
     }
 
-    /// Records a refused login and lengthens the account's penalty. In a flood only the penalty is
-    /// recorded; the audit log gets a count.
+    /// Records a refused login and lengthens the account's penalty. In a flood, only the penalty is
+    /// recorded, and the audit log gets a count.
     pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>, request: Option<Uuid>) -> Result<(), Refusal> {
         let caller = Caller {
             request,
@@ -141,7 +143,7 @@ impl Fleet {
         .await
     }
 
-    /// Records that sessions are signed with the new key `kid`. Call it before the key is used.
+    /// Records that sessions will be signed with the new key `kid`. Call this before the key is used.
     pub async fn signing_key_rotated(&self, caller: &Caller, kid: &str) -> Result<(), Refusal> {
         let entry = Entry::new(Action::SigningKeyRotated, kid);
         self.change(caller, move |_: &dyn DurableWrite| Ok(Change::new((), entry)))
@@ -156,7 +158,8 @@ impl Fleet {
     }
 }
 
-/// `rehashed` is the hash that was checked and a stronger one of the same password.
+/// Records a login. `rehashed` contains the hash that was checked, and a stronger hash of the same
+/// password.
 fn succeeded(
     tx: &dyn DurableWrite,
     id: &UserId,

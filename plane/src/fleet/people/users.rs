@@ -1,7 +1,7 @@
 //! User accounts and their roles.
 //!
-//! Owns the rules of accounts: one for each email, at least one enabled admin, and an end of sessions
-//! when the account they depend on changes. It must not see a password.
+//! Owns the rules for accounts: an email has only one account, at least one admin is enabled, and a
+//! user's sessions end when the account changes. It must not handle plaintext passwords.
 
 use wgctl::Timestamp;
 use wgctl::api::{Role, User};
@@ -20,20 +20,20 @@ use crate::store::{Change, Read};
 pub struct NewAccount {
     /// The email for logins.
     pub email: Email,
-    /// A PHC string.
+    /// The hash of the password, as a PHC string.
     pub password_hash: String,
     /// The role.
     pub role: Role,
 }
 
-/// A change of a user; absent values stay.
+/// A change to a user. A value that is `None` stays the same.
 #[derive(Default)]
 pub struct UserChange {
-    /// A new role.
+    /// The new role.
     pub role: Option<Role>,
-    /// Enable or disable.
+    /// True to enable the user, false to disable the user.
     pub enabled: Option<bool>,
-    /// A new password's PHC string.
+    /// The hash of the new password, as a PHC string.
     pub password_hash: Option<String>,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn no_user(id: &UserId) -> Refusal {
 }
 
 impl Fleet {
-    /// Returns all users, by creation.
+    /// Returns all users, in order of creation.
     pub async fn users(&self) -> Result<Vec<User>, Refusal> {
         let read = |tx: &dyn Read| Ok::<_, Refusal>(tx.users()?);
         let mut users = self.store().scan(read).await?;
@@ -64,7 +64,7 @@ impl Fleet {
             .await
     }
 
-    /// Changes a user. Any change ends their sessions.
+    /// Changes a user. Any change ends the user's sessions.
     pub async fn update_user(&self, caller: &Caller, id: &UserId, change: UserChange) -> Result<User, Refusal> {
         let id = *id;
         self.change(caller, move |tx: &dyn DurableWrite| update(tx, &id, change))
@@ -77,8 +77,9 @@ impl Fleet {
         self.change(caller, move |tx: &dyn DurableWrite| remove(tx, &id)).await
     }
 
-    /// Changes the caller's own password and ends all their sessions. `account` is what their old
-    /// password was checked against: if it was changed since, the change is refused.
+    /// Changes the caller's own password and ends all of the caller's sessions. `account` is the
+    /// account against which the old password was checked. If the account has been changed since then,
+    /// the new password is refused.
     pub async fn change_password(
         &self,
         caller: &Caller,
@@ -171,7 +172,7 @@ fn change_password(
     let old = tx.user(id)?.ok_or_else(|| no_user(id))?;
     let mut user = old.clone();
     if user.session_epoch != epoch {
-        let detail = "the account was changed or logged out meanwhile: log in again";
+        let detail = "the account was changed or logged out in the meantime: log in again";
         return Err(Refusal::field_value("current_password", detail));
     }
     user.password_hash = password_hash;

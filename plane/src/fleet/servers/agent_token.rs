@@ -1,7 +1,7 @@
-//! Tokens of agents: authentication and rotation.
+//! Agent tokens: authentication and rotation.
 //!
-//! Owns the grace period of the old token, and the end of a poll with its token. A token is stored as
-//! its hash.
+//! Owns the grace period of the old token, and makes tokens invalid, which ends the polls that use
+//! them. It must not store the text of a token: a token is stored as its hash.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,14 +19,15 @@ use crate::model::records::OldToken;
 use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
-/// The prefix of agents' tokens.
+/// The prefix of agent tokens.
 pub const AGENT_PREFIX: &str = "szagent_";
 
-/// The longest grace period of an old token beside the new one, in seconds: a week.
+/// The longest time for which an old token stays valid alongside the new one, in seconds: a week.
 const LONGEST_GRACE: u32 = 7 * 24 * 3600;
 
 impl Fleet {
-    /// Returns the agent that has this token, calling from `ip`; none for an invalid token. Cheap.
+    /// Returns the server of an agent token, and its agent as a caller from `ip`; `None` if the token
+    /// is invalid. The call is cheap.
     pub fn agent_by_token(
         &self,
         token: &str,
@@ -49,9 +50,10 @@ impl Fleet {
         Ok(Some((server, caller)))
     }
 
-    /// Records that the agent polls with this token: an old token that still has a grace period is no
-    /// longer valid. Other requests with the new token, as `enroll` makes, retire nothing.
-    pub async fn took_token(&self, caller: &Caller, server: &ServerId) {
+    /// Records that the agent polls with this token. If it is the new token, an old token that is still
+    /// in its grace period becomes invalid. Other requests with the new token, such as those of
+    /// `enroll`, do not make the old one invalid.
+    pub async fn note_token_used(&self, caller: &Caller, server: &ServerId) {
         let taken = async {
             let replaces = self.store().read(|tx| replaces(tx, &caller.authority))?;
             match replaces {
@@ -64,8 +66,8 @@ impl Fleet {
         }
     }
 
-    /// Makes a new agent token. The old one is invalid at once, or at the latest after its grace
-    /// period.
+    /// Makes a new agent token. The old token becomes invalid immediately, or at the end of its grace
+    /// period at the latest.
     pub async fn rotate_agent_token(
         &self,
         caller: &Caller,
@@ -97,7 +99,7 @@ impl Fleet {
     }
 }
 
-/// Returns whether an agent's token is the newer of two.
+/// Returns whether an agent's token is the newer of the server's two tokens.
 fn replaces(tx: &dyn Read, authority: &Authority) -> Result<bool, Refusal> {
     let Authority::Agent { server, token_hash } = authority else {
         return Ok(false);
@@ -115,7 +117,7 @@ fn rotate(
 ) -> Result<Change<()>, Refusal> {
     let (before, _) = existing(tx, id)?;
     let mut server = before.clone();
-    // The old token of an earlier rotation is dropped: there is at most one old token.
+    // A server has at most one old token, so the old token from an earlier rotation is dropped.
     let older = server.old_token.take();
     let replaced = std::mem::replace(&mut server.token_hash, hash);
     server.old_token = until.map(|until| OldToken { hash: replaced, until });
@@ -126,7 +128,7 @@ fn rotate(
     };
     tx.put_server(&server, invalid.as_ref())?;
     if until.is_none() {
-        // Whoever had the old token may have filled the stock with keys of their own.
+        // Any holder of the old token may have filled the stock with keys of their own.
         tx.erase_prekeys(id)?;
     }
     if let Some(older) = older {
@@ -138,7 +140,8 @@ fn rotate(
 
 fn retire(tx: &dyn DurableWrite, id: &ServerId, authority: &Authority) -> Result<Change<()>, Refusal> {
     let (mut server, _) = existing(tx, id)?;
-    // After another rotation in the meantime, the old token is that rotation's.
+    // If the token has been rotated again in the meantime, the old token is the one that this agent
+    // still uses.
     let is_newest = matches!(authority, Authority::Agent { token_hash, .. } if *token_hash == server.token_hash);
     let Some(old) = server.old_token.take().filter(|_| is_newest) else {
         return Ok(Change::none(()));

@@ -1,4 +1,4 @@
-//! Lookup of a server, and the refusal if there is none.
+//! Lookup of a server, and the refusal if it does not exist.
 
 use wgctl::ServerId;
 

@@ -5,8 +5,8 @@ use wgctl::{PeerId, ServerId};
 use crate::model::records::Ledger;
 use crate::store::{DurableWrite, StoreError};
 
-/// Advances a server to its next revision, for a change of `peer` (or of the interface when none), and
-/// writes the ledger. Changes beyond the number that is kept are erased.
+/// Advances a server to its next revision, for a change to `peer`, or to the interface if `peer` is
+/// `None`, and writes the ledger. Erases the changes that are no longer kept.
 pub(crate) fn advance(
     tx: &dyn DurableWrite,
     server: &ServerId,

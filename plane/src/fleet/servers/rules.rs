@@ -1,6 +1,7 @@
-//! Rules of servers: registration, changes and removal.
+//! Rules for servers: registration, changes and removal.
 //!
-//! A server's pool never changes: its peers have their addresses from it.
+//! Owns the defaults of a server, and the decision on which changes must reach its host. It must not
+//! change a server's pool, because the peers' addresses come from it.
 
 use super::existing::existing;
 use super::revisions;
@@ -23,11 +24,11 @@ use crate::model::records::{Confirmation, Ledger, ServerRecord};
 use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
-/// The keepalive interval in seconds that keeps most NATs' bindings open (`wg(8)`).
+/// The default keepalive interval, in seconds, which keeps most NAT mappings open (`wg(8)`).
 const KEEPALIVE: u16 = 25;
 
 impl Fleet {
-    /// Returns all servers, by id.
+    /// Returns all servers, in order of their ids.
     pub async fn servers(&self) -> Result<Vec<Server>, Refusal> {
         self.store()
             .scan(|tx: &dyn Read| {
@@ -48,7 +49,7 @@ impl Fleet {
         })
     }
 
-    /// Registers a server and makes its agent's token.
+    /// Registers a server and makes a token for its agent.
     pub async fn create_server(
         &self,
         caller: &Caller,
@@ -71,8 +72,8 @@ impl Fleet {
             .await
     }
 
-    /// Removes a server with its peers, prekeys and history, even if the caller goes away in the
-    /// meantime.
+    /// Removes a server with its peers, prekeys and history. Runs to completion even if the client
+    /// disconnects.
     pub async fn remove_server(&self, caller: &Caller, id: &ServerId) -> Result<(), Refusal> {
         let (fleet, caller, id) = (self.clone(), caller.clone(), id.clone());
         run_to_completion(async move { fleet.remove_with_history(&caller, &id).await }).await
@@ -86,8 +87,7 @@ impl Fleet {
         let forgotten = self
             .store()
             .record(move |tx: &dyn LossyWrite| forget_history(tx, &server, now));
-        // If the removal of history fails, the history expires by its age. The server itself is
-        // removed.
+        // If the history cannot be removed, it expires by its age. The server itself has been removed.
         if let Err::<(), Refusal>(error) = forgotten.await {
             tracing::warn!(server = %id, "the history of a removed server stays until it is 72 h old: {error}");
         }
@@ -146,7 +146,7 @@ fn record(new: NewServer, token_hash: [u8; 32], now: Timestamp) -> Result<Server
     })
 }
 
-/// Returns the network of all addresses of a network's family.
+/// Returns the network that contains all addresses of the same family as `net`.
 fn everything(net: &IpNet) -> Option<IpNet> {
     let all = if net.addr().is_ipv4() { "0.0.0.0/0" } else { "::/0" };
     all.parse().ok()
@@ -180,7 +180,7 @@ fn create(
     let created = ServerCreated {
         server: api_objects::server(&record, &ledger, &Confirmation::default()),
         agent_token,
-        // The HTTP layer adds it.
+        // The HTTP layer adds the pin.
         pin: None,
     };
     let kept = first.seal(&created)?;
@@ -195,8 +195,8 @@ fn create(
     Ok(Change::new(created, entry))
 }
 
-/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but a
-/// secret is shown.
+/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but the
+/// audit log records that a secret has been shown.
 fn replay(
     tx: &dyn Read,
     id: &ServerId,
@@ -275,8 +275,8 @@ fn patched(old: &ServerRecord, patch: ServerPatch) -> Result<ServerRecord, Refus
     Ok(server)
 }
 
-/// Returns whether a change must reach the host. Every field of the record is named, so that a new
-/// field does not compile until it is decided.
+/// Returns whether a change must reach the host. Every field of the record is listed, so that a new
+/// field does not compile until this function takes it into account.
 fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
     let ServerRecord {
         listen_port,
@@ -284,17 +284,17 @@ fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
         masquerade,
         ping_target,
         drift_policy,
-        // Never changes.
+        // Fields that never change.
         id: _,
         address_pool: _,
         interface: _,
         created_at: _,
-        // In the peers' configurations only.
+        // Fields that are only in the peers' configurations.
         endpoint: _,
         dns: _,
         allowed_ips: _,
         persistent_keepalive: _,
-        // Of the plane only, or reported by the host.
+        // Fields that only the plane uses, or that the host reports.
         public_key: _,
         adopt: _,
         token_hash: _,

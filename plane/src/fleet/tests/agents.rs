@@ -85,7 +85,7 @@ async fn what_is_not_known_to_be_applied_is_told_again_after_a_restart() {
     let alice = scene.create(with_key("alice")).await.unwrap();
     let second = scene.poll(first).await.revision;
     assert_eq!(scene.poll(second).await.change, Change::Unchanged);
-    // The confirmation of the second is lost with the plane.
+    // Cutting the line simulates a restart of the plane. The second revision was never confirmed.
     scene.fleet.shared.relay.follow(&BTreeSet::from([Effect::AgentCutOff {
         server: scene.server.clone(),
     }]));
@@ -127,7 +127,7 @@ async fn a_held_poll_answers_as_soon_as_something_changes() {
         wait: 60,
     };
     let held = tokio::spawn(async move { fleet.desired(&me, &server, query).await.unwrap() });
-    while scene.fleet.connected_agents() == 0 {
+    while scene.fleet.open_polls() == 0 {
         tokio::task::yield_now().await;
     }
     let (created, told) = tokio::join!(scene.create(with_key("alice")), async {
@@ -165,7 +165,7 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
         .unwrap();
     let shown = show().await;
     assert_eq!((shown.applied, shown.failed.as_deref()), (false, Some("no space")));
-    // A message that arrives after a later one changes nothing.
+    // A confirmation that arrives after a later one changes nothing.
     scene
         .fleet
         .applied(&scene.caller(), &scene.server, failed(revision - 1, None))
@@ -201,7 +201,7 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
     assert_eq!(
         scene.poll(0).await.prekeys_wanted,
         32,
-        "what another key's host sealed is thrown away"
+        "keys sealed under another host key are discarded"
     );
     scene.stock(5).await;
     scene.hello(hello(1)).await;
@@ -264,8 +264,8 @@ fn hello(n: u8) -> Hello {
     }
 }
 
-/// Returns the configuration that an agent renders for a request. Its keys are not sealed, and the
-/// host's is `key(1)`.
+/// Returns the configuration that an agent renders for a request. The sealed keys begin with the
+/// plaintext, and the host's key is `key(1)`.
 fn opened(asked: PeerConfiguration) -> PeerConfig {
     let first = |sealed: Sealed| <[u8; 32]>::try_from(&sealed.0[..32]).unwrap();
     PeerConfig {
@@ -365,7 +365,7 @@ async fn totals_stay_when_an_agent_that_counts_in_batches_has_nothing_to_count()
         total: None,
         samples: Vec::new(),
     };
-    // The second message reports less, as the interface does after a reboot of the host.
+    // The second message reports lower totals, as an interface does after its host has rebooted.
     for counters in [Some(batch), None] {
         let report = report(&scene.server, counters);
         scene

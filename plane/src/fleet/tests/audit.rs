@@ -17,7 +17,7 @@ async fn records(fleet: &Fleet) -> Vec<AuditRecord> {
     fleet.audit(query).await.unwrap()
 }
 
-/// The newest record of an action, with what changed as JSON.
+/// Returns the newest record of an action, with its changes as JSON.
 async fn newest(fleet: &Fleet, action: &str) -> (AuditRecord, Value) {
     let record = records(fleet).await.into_iter().find(|record| record.action == action);
     let record = record.unwrap_or_else(|| panic!("no {action}"));
@@ -56,7 +56,8 @@ async fn every_change_says_what_was_before_and_after_and_never_a_secret() {
         (&made["privateKeyHeld"], &made["presharedKey"]),
         (&json!({"after": true}), &json!({"after": true}))
     );
-    // Renamed and disabled at once: each record has its own part.
+    // The client is renamed and disabled in one request. Each record contains its own part of the
+    // change.
     let patch: PeerPatch = serde_json::from_value(json!({"name": "bob", "enabled": false})).unwrap();
     fleet.update_peer(&me, server, &client.id, patch).await.unwrap();
     let (_, changes) = newest(fleet, "wg_client_disabled").await;
@@ -135,18 +136,21 @@ async fn a_flood_of_failed_logins_is_counted_and_still_slows_the_account_down() 
         .iter()
         .filter(|record| record.action == "login_failed")
         .count();
-    // The burst, and a few more for the time that this took.
+    // The burst, and a few more that were allowed while the loop ran.
     assert!((60..500).contains(&one_by_one), "{one_by_one}");
-    fleet.keep_audit().await.unwrap();
+    fleet.maintain_audit().await.unwrap();
     let (rest, _) = newest(fleet, "login_failed").await;
     assert_eq!(rest.target, "many");
-    let detail = format!("{} more, too many in a short time for a record each", 1000 - one_by_one);
+    let detail = format!(
+        "{} more, too many in a short time to record individually",
+        1000 - one_by_one
+    );
     assert_eq!(rest.detail, Some(detail));
-    fleet.keep_audit().await.unwrap();
+    fleet.maintain_audit().await.unwrap();
     assert_eq!(
         records(fleet).await.len(),
         one_by_one + 2,
-        "what was told is not told again"
+        "a recorded count is not recorded again"
     );
 }
 
@@ -202,7 +206,7 @@ async fn old_records_go_once_a_day_and_the_rest_is_still_proven() {
     for n in 0..20 {
         scene.create(with_key(&format!("c{n}"))).await.unwrap();
         NOW.fetch_add(86_400, Atomic::Relaxed);
-        fleet.keep_audit().await.unwrap();
+        fleet.maintain_audit().await.unwrap();
     }
     let all = records(fleet).await;
     let pruned: Vec<_> = all.iter().filter(|record| record.action == "audit_pruned").collect();
@@ -214,13 +218,13 @@ async fn old_records_go_once_a_day_and_the_rest_is_still_proven() {
         "{oldest:?}"
     );
     let before = all.len();
-    fleet.keep_audit().await.unwrap();
+    fleet.maintain_audit().await.unwrap();
     assert_eq!(records(fleet).await.len(), before, "once a day");
     let outcome = fleet.verify_audit(None).await.unwrap();
     assert!(outcome.ok, "{outcome:?}");
     let stub = outcome.pruned.unwrap();
     assert_eq!((outcome.first, stub.count), (Some(stub.id + 1), stub.id));
-    // The exported rest is verified too, with only the key.
+    // The exported rest can also be verified offline, with only the key.
     let mut pages = fleet.audit_pages().await.unwrap();
     let mut file = Vec::new();
     while let Some(page) = pages.next().await.unwrap() {
@@ -258,14 +262,14 @@ async fn a_restored_log_goes_on_and_says_where_the_other_ended() {
     assert_eq!(
         restored.detail,
         Some(format!(
-            "the log before it ended at {}; the restored one at {}, signed by {} up to record 1",
+            "the previous log ended at {}, the restored one at {}, signed by {} up to record 1",
             before.head,
             taken_over.head,
             signer(5).public_key()
         ))
     );
     let known = fleet.verify_audit(Some(before.head)).await.unwrap();
-    assert_eq!(known.fault.unwrap().id, 4, "what was known is not there any more");
+    assert_eq!(known.fault.unwrap().id, 4, "the known record is no longer there");
 }
 
 #[tokio::test]
@@ -280,7 +284,10 @@ async fn another_key_is_told_and_vouches_for_what_it_took_over() {
     drop(fleet);
     let store = Store::open(&path, 16 << 20).unwrap().signed_by(signer(6));
     let fleet = Fleet::new(store, Settings::default());
-    assert!(!fleet.verify_audit(None).await.unwrap().ok, "nobody knows that key yet");
+    assert!(
+        !fleet.verify_audit(None).await.unwrap().ok,
+        "the new key has not been recorded yet"
+    );
     for _ in 0..2 {
         fleet.begin_audit().await.unwrap();
     }
@@ -340,13 +347,14 @@ async fn a_row_that_is_no_record_any_more_is_named_and_so_is_a_cut_that_left_a_c
     let fleet = &scene.fleet;
     scene.create(with_key("alice")).await.unwrap();
     fleet.checkpoint_audit().await.unwrap();
-    // The newest record is removed, with the head: the rest looks complete except for its checkpoint.
+    // The newest record is removed, and the head with it. The rest looks complete except for its
+    // checkpoint.
     fleet.store().spoil_audit(2, None).await;
     let fault = fleet.verify_audit(None).await.unwrap().fault.unwrap();
     assert!(fault.id == 2 && fault.reason.contains("checkpoint"), "{fault}");
 }
 
-/// A limited number of refusals is kept, and every record of a change.
+/// The record of a change contains long names in full. Text from unauthenticated clients is cut off.
 #[tokio::test]
 async fn long_names_are_told_whole_and_what_strangers_type_is_cut() {
     let scene = scene().await;

@@ -1,4 +1,4 @@
-//! Authority that is no longer valid when a change gets its turn: the change is refused.
+//! Changes that are refused because their authority is no longer valid when they reach the writer.
 
 use wgctl::api::{NewApiToken, Role, User};
 
@@ -13,7 +13,7 @@ async fn add(scene: &Scene, email: &str) -> User {
     scene.fleet.create_user(&admin(), new, None).await.unwrap()
 }
 
-/// Returns a caller as the edge made them when the request arrived.
+/// Returns a caller as the HTTP layer creates it when the request arrives.
 async fn session(scene: &Scene, user: &User) -> Caller {
     let account = scene.fleet.account(&user.id).unwrap().unwrap();
     Caller {
@@ -41,7 +41,7 @@ async fn log(scene: &Scene) -> Vec<wgctl::api::AuditRecord> {
     all
 }
 
-/// The ways in which a session ends while its request is on its way.
+/// Tests each way in which a session can end while its request is in progress.
 #[tokio::test]
 async fn a_session_that_ended_meanwhile_changes_nothing() {
     let scene = scene().await;
@@ -92,15 +92,15 @@ async fn a_role_that_is_not_enough_is_refused_inside_the_transaction() {
         .update_user(&admin(), &user.id, role(Role::Viewer))
         .await
         .unwrap();
-    // A handler that admitted a viewer by mistake.
+    // Simulates a handler that has admitted a viewer by mistake.
     let caller = session(&scene, &user).await;
     let refused = scene.fleet.signing_key_rotated(&caller, "k").await.unwrap_err();
     assert_eq!(refused.code(), "forbidden");
     assert_eq!(scene.actions().await[0], "user_updated");
 }
 
-/// NetBird read a permission twice. Here, a change by a demoted user comes before their demotion in the
-/// log, or it was refused.
+/// NetBird read a permission twice. Here, a change by a demoted user either precedes the demotion in
+/// the log or is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn ghsa_rxmp_8h9v_56cx_nobody_acts_after_their_demotion() {
     let scene = scene().await;
@@ -230,7 +230,7 @@ async fn an_agents_token_is_good_for_its_own_server_alone() {
         agent_version: "test".to_owned(),
         public_key: PrivateKey::generate().unwrap().public_key(),
     };
-    // Whatever server the caller says to act for.
+    // The caller claims to act for another server.
     caller.authority = Authority::Agent {
         server: other.server.id.clone(),
         token_hash: token_hash(&scene.token),
@@ -276,7 +276,7 @@ async fn an_agent_whose_token_was_replaced_meanwhile_changes_nothing() {
     assert_eq!(refused.code(), "unauthorized");
 }
 
-/// Prekeys that wait for the writer while their token is rotated are not added to the stock.
+/// Prekeys that are waiting for the writer while their token is rotated are not added to the stock.
 #[tokio::test(flavor = "multi_thread")]
 async fn prekeys_on_their_way_under_a_replaced_token_are_refused() {
     let scene = scene().await;

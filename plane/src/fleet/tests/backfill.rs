@@ -8,7 +8,7 @@ use wgctl::name::Incarnation;
 
 use super::*;
 
-/// A plane whose clock the test sets, and an agent that counts one peer.
+/// A plane whose clock is set by the test, and an agent that counts one peer.
 struct Counting {
     scene: Scene,
     now: Arc<AtomicI64>,
@@ -50,7 +50,7 @@ impl Counting {
         self.now.fetch_add(seconds, Ordering::Relaxed);
     }
 
-    /// Returns the next batch: the peer's bytes since the last one, and samples.
+    /// Returns the next batch: the peer's bytes since the last batch, and samples.
     fn batch(&mut self, bytes: u64, samples: Vec<PastSample>) -> Counters {
         self.sequence += 1;
         self.total.rx += bytes;
@@ -130,7 +130,7 @@ async fn an_outage_of_three_days_leaves_no_hole() {
     while !samples.is_empty() {
         let some = samples.drain(..samples.len().min(SAMPLES_AT_ONCE)).collect();
         let batch = agent.batch(std::mem::take(&mut bytes), some);
-        // Each answer is lost once: the batch is sent again.
+        // Each response is lost once, so the batch is sent again.
         agent.report(Some(batch.clone())).await;
         agent.report(Some(batch)).await;
         batches += 1;
@@ -162,7 +162,7 @@ async fn late_samples_overwrite_nothing_and_do_not_make_a_server_seem_online() {
     agent.report(Some(batch)).await;
     let points = agent.history().await;
     let values: Vec<_> = points.iter().map(|point| (point.transfer_rx, point.ping_ms)).collect();
-    assert_eq!(points[0], first[0], "what was reported in time stays");
+    assert_eq!(points[0], first[0], "values reported in time stay");
     assert_eq!(
         values,
         [(500, None), (562, Some(3.0)), (600, None)],

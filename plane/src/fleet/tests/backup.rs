@@ -1,4 +1,4 @@
-//! Backup and restore of the database, apart from the transfer.
+//! Backup and restore of the database, without the transfer over HTTP.
 
 use std::io::{Read as _, Write as _};
 
@@ -20,7 +20,7 @@ async fn restore(scene: &Scene, bytes: &[u8]) -> Result<wgctl::backup::Summary, 
     scene.fleet.restore(&admin(), copy).await
 }
 
-/// The same backup with another schema, and with some rows' values changed.
+/// Returns the same backup with another schema, and with the values of some rows changed.
 fn rewritten(bytes: &[u8], schema: u64, change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut reader = Reader::begin(bytes).unwrap();
     let header = Header {
@@ -44,7 +44,7 @@ fn rewritten(bytes: &[u8], schema: u64, change: impl Fn(&str, &[u8]) -> Option<V
     writer.end().unwrap()
 }
 
-/// The schema of the backups that this release makes.
+/// The schema of backups that this release makes.
 const SCHEMA: u64 = crate::store::SCHEMA_VERSION;
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn what_was_confirmed_in_another_life_counts_no_more() {
         .applied(&scene.caller(), &scene.server, late(before))
         .await
         .unwrap();
-    assert_eq!(applied(), None, "an agent that speaks of the old life");
+    assert_eq!(applied(), None, "the confirmation is for the old incarnation");
     scene
         .fleet
         .applied(&scene.caller(), &scene.server, late(after))
@@ -81,7 +81,7 @@ async fn what_was_confirmed_in_another_life_counts_no_more() {
         .unwrap();
     assert_eq!(applied(), Some(2));
     let stock = scene.fleet.store().read(|tx| tx.prekey_stock(&scene.server));
-    assert_eq!(stock.unwrap(), 0, "no prekey comes back");
+    assert_eq!(stock.unwrap(), 0, "no prekey is restored");
     assert_eq!(scene.actions().await[..2], ["database_restored", "backup_created"]);
 }
 

@@ -1,4 +1,4 @@
-//! The requests behind a change reach the agent with it.
+//! A change is sent to the agent with the ids of the requests that caused it.
 
 use uuid::Uuid;
 use wgctl::api::{PeerPatch, ServerPatch};
@@ -19,13 +19,13 @@ async fn a_difference_names_the_requests_that_led_to_it_in_their_order() {
     let bob = scene.create(with_key("bob")).await.unwrap();
     let (fleet, server) = (&scene.fleet, &scene.server);
     let base = scene.poll(0).await;
-    assert!(base.caused_by.is_empty(), "everything has no single cause");
+    assert!(base.caused_by.is_empty(), "a snapshot has no causes");
 
     let [one, two, three] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     fleet.enable_peer(&by(one), server, &alice.id, false).await.unwrap();
-    // A part of the same request.
+    // Another change by the same request.
     fleet.enable_peer(&by(one), server, &bob.id, false).await.unwrap();
-    // A change that no agent is told of.
+    // A change that is not sent to the agent.
     let renamed = PeerPatch {
         name: Some("carol".parse().unwrap()),
         ..PeerPatch::default()

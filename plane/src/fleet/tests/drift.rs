@@ -105,7 +105,11 @@ async fn each_event_is_one_record_however_often_it_is_sent() {
     let cleared = message(report.incarnation, 2, Vec::new());
     scene.tell(cleared).await.unwrap();
     assert!(scene.fleet.server(&scene.server).unwrap().drift.is_empty());
-    assert_eq!(scene.of_drift().await.len(), 5, "what stands no more is no event");
+    assert_eq!(
+        scene.of_drift().await.len(),
+        5,
+        "drift that no longer stands is not an event"
+    );
 }
 
 #[tokio::test]
@@ -118,7 +122,7 @@ async fn an_agent_that_tells_without_end_does_not_fill_the_log() {
     }
     let records = scene.of_drift().await.len();
     assert!((128..=140).contains(&records), "{records}");
-    assert_eq!(scene.repaired().await, 6400, "all of it is counted");
+    assert_eq!(scene.repaired().await, 6400, "every event is counted");
     let too_many = message(life, 101, vec![drift(DriftKind::LinkDown, None); 65]);
     assert_eq!(scene.tell(too_many).await.unwrap_err().field(), Some("repaired"));
 }
@@ -138,7 +142,11 @@ async fn a_change_of_the_policy_reaches_the_agent() {
     assert_eq!(shown(DriftPolicy::Report).await, DriftPolicy::Report);
     assert_eq!(shown(DriftPolicy::Report).await, DriftPolicy::Report);
     let told = scene.poll(before).await;
-    assert_eq!(told.revision, before + 1, "what is so already is no change");
+    assert_eq!(
+        told.revision,
+        before + 1,
+        "setting the same policy again is not a change"
+    );
     assert!(
         matches!(&told.change, Change::Delta { interface: Some(i), .. } if i.drift == DriftPolicy::Report),
         "{:?}",

@@ -1,4 +1,4 @@
-//! The fleet's rules on a real store, with agents played by the tests.
+//! Tests of the fleet's rules on a real store. The tests play the agents.
 
 mod agents;
 mod audit;
@@ -50,7 +50,7 @@ pub(super) fn named(name: &str) -> NewPeer {
     }
 }
 
-/// A peer that brings its key and needs no agent.
+/// Returns a peer that brings its own key and needs no agent.
 pub(super) fn with_key(name: &str) -> NewPeer {
     NewPeer {
         public_key: Some(PrivateKey::generate().unwrap().public_key()),
@@ -76,7 +76,7 @@ pub(super) async fn scene_with(pool: &[&str], settings: Settings) -> Scene {
     }
 }
 
-/// Settings for tests with a running agent, which may be slow on a busy machine.
+/// Returns settings for tests with a running agent, which may be slow on a busy machine.
 pub(super) fn patient() -> Settings {
     Settings {
         apply_timeout: Duration::from_secs(60),
@@ -84,7 +84,8 @@ pub(super) fn patient() -> Settings {
     }
 }
 
-/// Settings for tests that play the agent themselves, and confirm nothing unless they do so explicitly.
+/// Returns a scene for tests that play the agent themselves: nothing is confirmed unless a test does
+/// so.
 pub(super) async fn scene() -> Scene {
     let settings = Settings {
         apply_timeout: Duration::from_millis(20),
@@ -109,7 +110,7 @@ pub(super) fn prekeys(count: usize) -> Prekeys {
 }
 
 impl Scene {
-    /// Returns the agent as a caller, whatever token it has.
+    /// Returns the agent as a caller whose token is not checked.
     fn standing(&self) -> Caller {
         Caller::standing(Actor::Agent(self.server.clone()), None)
     }
@@ -125,13 +126,13 @@ impl Scene {
         self.fleet.create_peer(&admin(), &self.server, new, None).await
     }
 
-    /// Returns the agent that has this token.
+    /// Returns the server whose agent has this token.
     pub(super) async fn whose(&self, token: &str) -> Option<ServerId> {
         let agent = self.fleet.agent_by_token(token, None, None).unwrap();
         agent.map(|(server, _)| server)
     }
 
-    /// Returns the agent as the caller of its own requests.
+    /// Returns the agent as a caller that has its token.
     pub(super) fn caller(&self) -> Caller {
         Caller {
             authority: Authority::Agent {
@@ -146,7 +147,7 @@ impl Scene {
         self.fleet.hello(&self.caller(), &self.server, hello).await.unwrap();
     }
 
-    /// Returns the answer of a poll that does not wait.
+    /// Returns the answer to a poll that does not wait.
     pub(super) async fn poll(&self, revision: u64) -> Desired {
         let query = DesiredQuery {
             revision,
@@ -166,7 +167,8 @@ impl Scene {
         self.fleet.applied(&self.caller(), &self.server, applied).await.unwrap();
     }
 
-    /// Runs an agent that applies every change and keeps the stock filled, until dropped.
+    /// Runs an agent that applies every change and keeps the stock filled, until the returned value is
+    /// dropped.
     pub(super) fn agent(&self) -> Agent {
         let (fleet, server, me) = (self.fleet.clone(), self.server.clone(), self.caller());
         let incarnation = fleet.store().incarnation().unwrap();
@@ -211,10 +213,10 @@ impl Drop for Agent {
     }
 }
 
-/// A vault whose content a test can read.
-pub(super) struct Glass(pub(super) AtomicU8);
+/// A vault whose contents a test can read.
+pub(super) struct TransparentVault(pub(super) AtomicU8);
 
-impl Vault for Glass {
+impl Vault for TransparentVault {
     fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, String> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(plain.iter().map(|byte| byte ^ 0x55).collect())
@@ -229,6 +231,6 @@ pub(super) fn once(body: u8) -> Idempotency {
     Idempotency {
         scope: [7; 32],
         body: [body; 32],
-        vault: Arc::new(Glass(AtomicU8::new(0))),
+        vault: Arc::new(TransparentVault(AtomicU8::new(0))),
     }
 }

@@ -1,9 +1,9 @@
-//! Addresses and allowed IPs, compared with a naive model: nothing leads to two peers, and no free
+//! Addresses and allowed IPs, compared with a naive model: no address belongs to two peers, and no free
 //! address or network is refused.
 //!
-//! The kernel silently moves an allowed IP from the peer that has it (wireguard.com/xplatform;
-//! boringtun#57, opnsense#7859). The model represents networks as ranges of numbers and compares every
-//! pair.
+//! If a second peer gets an allowed IP, the kernel silently removes it from the first peer
+//! (wireguard.com/xplatform; boringtun#57, opnsense#7859). The model represents networks as numeric
+//! ranges and compares every pair.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +28,8 @@ struct Range {
 }
 
 impl Range {
-    /// Returns the range of an address and a prefix length, as the kernel reads them: host bits do not
-    /// count, and an IPv4-mapped IPv6 network is IPv4.
+    /// Returns the range of an address and a prefix length, as the kernel interprets them: host bits
+    /// are ignored, and an IPv4-mapped IPv6 network is an IPv4 network.
     fn of(v6: bool, number: u128, fixed: u32) -> Self {
         let mapped = 0xffff_0000_0000;
         let (v6, number, fixed) = match v6 && fixed >= 96 && number >> 32 == mapped >> 32 {
@@ -91,7 +91,8 @@ impl Written {
         .unwrap()
     }
 
-    /// Returns whether it can lead to a peer: not too wide, and not of this host.
+    /// Returns whether the network can be behind a peer: it is not too wide, and not in a range that
+    /// means this host or no host.
     fn sensible(self) -> bool {
         let range = self.range();
         let most = if range.v6 { 1u128 << 112 } else { 1 << 24 };
@@ -129,7 +130,7 @@ fn written() -> impl Strategy<Value = Written> {
     );
     prop_oneof![
         5 => (v4(), fixed()).prop_map(|(number, fixed)| Written { v6: false, number, fixed }),
-        // All IPv4-mapped addresses are ::ffff:0:0/96; a wider network is not an IPv4 network.
+        // The IPv4-mapped addresses are ::ffff:0:0/96. A wider network is not an IPv4 network.
         1 => (v4(), fixed(), 0u32..4).prop_map(|(number, fixed, wider)| Written {
             v6: true,
             number: 0xffff_0000_0000 + number,
@@ -141,7 +142,7 @@ fn written() -> impl Strategy<Value = Written> {
 
 #[derive(Debug, Clone)]
 enum Act {
-    /// Creates a peer with a requested address, networks behind it, and one of few keys (the first is
+    /// Creates a peer with a requested address, networks behind it, and one of a few keys (the first is
     /// the host's own).
     Create(Option<Written>, Vec<Written>, usize),
     Move(usize, Vec<Written>),
@@ -149,7 +150,7 @@ enum Act {
     Remove(usize),
 }
 
-/// Addresses mostly in the pools, or close to their assignable ranges.
+/// Generates addresses that are mostly in the pools, at or near the assignable ranges.
 fn address() -> impl Strategy<Value = Written> {
     let v4 = (0u128..9).prop_map(|low| Written {
         v6: false,
@@ -195,7 +196,7 @@ impl Owner {
 #[derive(Default)]
 struct Model(Vec<Owner>);
 
-/// The server's own addresses, the first of each pool.
+/// Returns the server's own addresses: the first address of each pool.
 fn servers_own() -> [Range; 2] {
     [
         Range::of(false, 0x0a08_0001, 32),
@@ -203,7 +204,7 @@ fn servers_own() -> [Range; 2] {
     ]
 }
 
-/// Returns the assignable range of a pool: IPv4 has a broadcast address.
+/// Returns the assignable addresses of each pool. The IPv4 pool has a broadcast address.
 fn assignable() -> [Vec<Range>; 2] {
     let v4 = (2..7).map(|n| Range::of(false, 0x0a08_0000 + n, 32));
     let v6 = (2..8).map(|n| Range::of(true, (0xfd00_0008 << 96) + n, 128));
@@ -270,7 +271,7 @@ fn nets(written: &[Written]) -> Option<Vec<IpNet>> {
     Some(written.iter().map(|net| net.net()).collect())
 }
 
-/// The number of decisions by code; "taken" if nothing was refused.
+/// The number of decisions by refusal code. Accepted requests are counted as "taken".
 type Decisions = BTreeMap<&'static str, usize>;
 
 fn agrees<T>(
@@ -281,7 +282,7 @@ fn agrees<T>(
     let code = made.as_ref().err().map_or("taken", Refusal::code);
     *decisions.entry(code).or_default() += 1;
     match made {
-        Ok(_) => prop_assert!(objections.is_empty(), "it was taken despite {objections:?}"),
+        Ok(_) => prop_assert!(objections.is_empty(), "it was accepted despite {objections:?}"),
         Err(refusal) => prop_assert!(
             objections.contains(refusal.code()),
             "{refusal}, not one of {objections:?}"
@@ -314,7 +315,7 @@ async fn acts(acts: Vec<Act>, decisions: &mut Decisions) -> Result<(), TestCaseE
                 prop_assert_eq!(
                     &client.addresses,
                     &addresses,
-                    "the lowest free ones, or the one that was wanted"
+                    "the lowest free addresses, or the requested one"
                 );
                 model.0.push(Owner {
                     id: client.id,
@@ -353,7 +354,7 @@ async fn acts(acts: Vec<Act>, decisions: &mut Decisions) -> Result<(), TestCaseE
     as_the_host_hears_it(&scene, &model).await
 }
 
-/// Every peer is enabled, and the host gets exactly the model's networks.
+/// Enables every peer, and checks that the host gets exactly the model's networks.
 async fn as_the_host_hears_it(scene: &Scene, model: &Model) -> Result<(), TestCaseError> {
     for owner in &model.0 {
         scene
@@ -363,7 +364,7 @@ async fn as_the_host_hears_it(scene: &Scene, model: &Model) -> Result<(), TestCa
             .unwrap();
     }
     let Change::Snapshot { peers, .. } = scene.poll(0).await.change else {
-        return Err(TestCaseError::fail("no snapshot"));
+        return Err(TestCaseError::fail("not a snapshot"));
     };
     prop_assert_eq!(peers.len(), model.0.len());
     for peer in &peers {
@@ -375,7 +376,7 @@ async fn as_the_host_hears_it(scene: &Scene, model: &Model) -> Result<(), TestCa
     for (at, range) in all.iter().enumerate() {
         prop_assert!(
             !all.iter().skip(at + 1).any(|other| other.meets(*range)),
-            "{:?} leads to two",
+            "{:?} belongs to two owners",
             range.net()
         );
     }
@@ -392,7 +393,7 @@ fn what_leads_to_whom_agrees_with_a_naive_model() {
         failure_persistence: None,
         ..config
     };
-    // A fixed seed: the drawn cases do not depend on chance.
+    // The seed is fixed, so that every run draws the same cases.
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let decisions = RefCell::new(Decisions::new());
     let many = prop::collection::vec(act(), 1..24);
@@ -400,6 +401,6 @@ fn what_leads_to_whom_agrees_with_a_naive_model() {
     ran.unwrap();
     let decisions = decisions.into_inner();
     println!("allowed IPs against a naive model: 0 disagreements in {decisions:?}");
-    // A decision that was never drawn was not tested.
+    // A decision that was never drawn has not been tested.
     assert!(cases < 32 || decisions.len() == 6, "{decisions:?}");
 }

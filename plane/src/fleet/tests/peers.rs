@@ -1,4 +1,4 @@
-//! Peers: names, keys and addresses that are never assigned twice, and requests that are sent again.
+//! Peers: the uniqueness of names, keys and addresses, and requests that are repeated.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ async fn sixty_four_clients_made_at_once_have_different_addresses_and_keys() {
             let new = named(&format!("client-{n}"));
             tokio::spawn(async move {
                 // The agent may not have polled yet.
-                while !fleet.shared.relay.line(&server).connected() {
+                while !fleet.shared.relay.waiters(&server).connected() {
                     tokio::task::yield_now().await;
                 }
                 fleet.create_peer(&admin(), &server, new, None).await
@@ -34,7 +34,7 @@ async fn sixty_four_clients_made_at_once_have_different_addresses_and_keys() {
     assert_eq!(
         addresses.last().unwrap().to_string(),
         "10.8.0.65",
-        "the lowest are given"
+        "the lowest addresses are assigned"
     );
     assert!(clients.iter().all(|client| client.applied));
 }
@@ -131,7 +131,7 @@ async fn networks_behind_a_client_may_move_but_not_overlap() {
     update(&alice, &["192.168.0.0/24", "10.8.0.64/26"]).await.unwrap();
     let taken = update(&bob, &["192.168.0.0/25"]).await.unwrap_err();
     assert!(taken.to_string().contains("alice"), "{taken}");
-    // A network that overlaps only the peer's own old networks is free for it.
+    // A peer may get a network that overlaps only its own previous networks.
     let moved = update(&alice, &["192.168.0.0/23", "10.8.0.96/27"]).await.unwrap();
     assert_eq!(moved.server_allowed_ips.len(), 2);
     update(&bob, &["10.8.0.64/27"]).await.unwrap();
@@ -167,7 +167,7 @@ async fn clients_are_listed_in_the_order_they_were_made() {
     let (names, next) = list(page(first)).await;
     assert_eq!(names, ["Mia", "mia-phone"]);
     assert_eq!(list(page(next)).await, (vec!["bob".to_owned()], None));
-    // Removing peers while paging through them still reaches the end.
+    // Paging reaches the end even if peers are removed in the meantime.
     let all = scene.fleet.peers(&scene.server, page(None)).await.unwrap().peers;
     for client in all {
         scene
@@ -273,7 +273,7 @@ async fn a_patch_that_changes_nothing_is_no_change() {
         (renamed.name.as_str(), renamed.mtu, renamed.persistent_keepalive),
         ("alice-laptop", Some(1300), None)
     );
-    assert_eq!(scene.poll(0).await.revision, before, "the kernel is not concerned");
+    assert_eq!(scene.poll(0).await.revision, before, "the kernel is not affected");
     scene.create(with_key("alice")).await.unwrap();
     fleet.enable_peer(&admin(), server, &alice.id, false).await.unwrap();
     let expected = [

@@ -13,7 +13,7 @@ async fn add(scene: &Scene, email: &str, role: Role) -> Result<User, Refusal> {
     scene.fleet.create_user(&admin(), new, None).await
 }
 
-/// A login whose password was right.
+/// Records a login with the right password.
 async fn log_in(scene: &Scene, user: &User, rehashed: Option<&str>) -> Result<(), Refusal> {
     let account = scene.fleet.account(&user.id).unwrap().unwrap();
     let rehashed = rehashed.map(str::to_owned);
@@ -268,7 +268,7 @@ async fn a_weak_hash_is_replaced_at_login_unless_the_password_was_changed_meanwh
     let checked = scene.fleet.account(&user.id).unwrap().unwrap();
     log_in(&scene, &user, Some("stronger")).await.unwrap();
     assert_eq!(hash().await, "stronger");
-    // Another login checked the password against the hash of before.
+    // Another login has checked the password against the previous hash.
     scene
         .fleet
         .login_succeeded(&checked, Some("stronger, too".to_owned()), None, None)
@@ -304,8 +304,8 @@ async fn of_two_admins_who_keep_each_other_out_at_once_one_stays() {
     }
 }
 
-/// An attacker who guesses constantly from anywhere uses up the attempts, but not those of the address
-/// that the owner logs in from.
+/// An attacker who guesses constantly from many addresses uses up the attempts for unknown addresses,
+/// but not those for the address from which the owner logs in.
 #[tokio::test]
 async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
     let scene = scene().await;
@@ -323,7 +323,7 @@ async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
     assert!(!permitted(Some("192.0.2.99".parse().unwrap())).await);
     assert!(!permitted(None).await);
     assert!(permitted(home).await && permitted(same_home).await);
-    // Guesses from the owner's own address are slowed, too.
+    // Attempts from the owner's own address are limited, too.
     for _ in 0..8 {
         fleet.login_failed("ops@example.com", same_home, None).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! The stock of prekeys: each is used for one peer, once.
+//! The stock of prekeys: each prekey is used once, for one peer.
 
 use super::*;
 

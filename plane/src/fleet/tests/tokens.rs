@@ -1,4 +1,4 @@
-//! API tokens, and the rotation of agents' tokens with a grace period.
+//! API tokens, and the rotation of agent tokens with a grace period.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -19,7 +19,7 @@ fn grace(grace_seconds: u32) -> TokenRotation {
     TokenRotation { grace_seconds }
 }
 
-/// A scene whose clock the test moves.
+/// Returns a scene whose clock is set by the test.
 async fn scene_at(now: &'static AtomicI64) -> Scene {
     let settings = Settings {
         apply_timeout: Duration::from_millis(20),
@@ -131,7 +131,7 @@ async fn the_last_use_is_noted_once_a_minute() {
     use_at(59).await;
     use_at(60).await;
     noted(60).await;
-    // The clock was set back.
+    // The clock is set back.
     use_at(10).await;
     noted(10).await;
 }
@@ -145,13 +145,13 @@ async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
     for _ in 0..3 {
         assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
     }
-    fleet.took_token(&scene.caller(), server).await;
-    // A request other than a poll with the new token retires nothing.
+    fleet.note_token_used(&scene.caller(), server).await;
+    // A request with the new token that is not a poll retires nothing.
     let (_, caller) = fleet.agent_by_token(&rotated.agent_token, None, None).unwrap().unwrap();
     assert_eq!(scene.whose(&scene.token).await.as_ref(), Some(server));
     assert_eq!(scene.actions().await[0], "server_token_rotated");
     for _ in 0..2 {
-        fleet.took_token(&caller, server).await;
+        fleet.note_token_used(&caller, server).await;
     }
     assert_eq!(scene.whose(&scene.token).await, None);
     assert_eq!(scene.whose(&rotated.agent_token).await.as_ref(), Some(server));
@@ -161,8 +161,8 @@ async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
     );
 }
 
-/// A poll with a new token is on its way when the next rotation comes: the grace period of that
-/// rotation stays.
+/// A poll with a new token is in progress when the token is rotated again. The grace period of that
+/// rotation is not cut short.
 #[tokio::test]
 async fn a_token_that_was_replaced_meanwhile_retires_nobody() {
     let scene = scene().await;
@@ -209,7 +209,7 @@ async fn of_three_agent_tokens_the_oldest_is_dead() {
     }
 }
 
-/// A poll of the agent that has no answer yet.
+/// Starts a poll of the agent that does not get an answer yet.
 async fn held_poll(scene: &Scene) -> tokio::task::JoinHandle<Result<Desired, Refusal>> {
     let held = DesiredQuery {
         revision: scene.poll(0).await.revision,
@@ -220,7 +220,7 @@ async fn held_poll(scene: &Scene) -> tokio::task::JoinHandle<Result<Desired, Ref
     scene.stock(64).await;
     let (fleet, server, me) = (scene.fleet.clone(), scene.server.clone(), scene.caller());
     let poll = tokio::spawn(async move { fleet.desired(&me, &server, held).await });
-    while scene.fleet.connected_agents() == 0 {
+    while scene.fleet.open_polls() == 0 {
         tokio::task::yield_now().await;
     }
     poll
@@ -244,7 +244,7 @@ async fn a_poll_under_a_dead_token_learns_nothing_more() {
 #[tokio::test]
 async fn a_poll_whose_token_died_without_a_cut_learns_nothing_more() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
-    // The grace period ends, or another rotation follows.
+    // Either the grace period ends, or another rotation follows.
     for rotated_again in [false, true] {
         let scene = scene_at(&NOW).await;
         let poll = held_poll(&scene).await;
@@ -260,7 +260,7 @@ async fn a_poll_whose_token_died_without_a_cut_learns_nothing_more() {
         }
         scene.create(with_key("alice")).await.unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
-        let desired = ended.expect("the change wakes it").unwrap().unwrap();
+        let desired = ended.expect("the change wakes the poll").unwrap().unwrap();
         assert_eq!((desired.change, desired.prekeys_wanted), (Change::Unchanged, 0));
     }
 }
@@ -290,7 +290,7 @@ async fn a_rotation_ends_the_poll_though_the_caller_went_away() {
     assert!(rotation.now_or_never().is_none());
     let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
     assert_eq!(
-        ended.expect("it ends with its token").unwrap().unwrap().change,
+        ended.expect("the poll ends with its token").unwrap().unwrap().change,
         Change::Unchanged
     );
     assert_eq!(scene.whose(&scene.token).await, None);

@@ -1,4 +1,4 @@
-//! An agent that demands too much of the writer, the log, or the stock of prekeys.
+//! Agents that make excessive demands on the writer, the log or the stock of prekeys.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use wgctl::protocol::v1::Adoption;
 
 use super::*;
 
-/// Keeps the writer busy until dropped.
+/// Keeps the writer busy until the returned sender is dropped.
 async fn busy(fleet: &Fleet) -> mpsc::Sender<()> {
     let (end, ended) = mpsc::channel();
     let (begin, begun) = tokio::sync::oneshot::channel();
@@ -75,7 +75,7 @@ async fn an_agent_that_hangs_up_has_no_more_work_under_way_than_one_that_waits()
     }
     drop(end);
     fleet.report(&caller, server, report(100)).await.unwrap();
-    // Those that were handed to the writer, and the last.
+    // The two reports that were already at the writer, and the last one.
     assert_eq!(fleet.statuses().await.unwrap()[0].transfer_rx, 3);
 }
 
@@ -168,7 +168,7 @@ async fn a_host_shows_new_keys_only_so_often() {
             .count(),
         said
     );
-    // The key on record is not a new one.
+    // The recorded key does not count as a new key.
     fleet.hello(&caller, server, hello(last)).await.unwrap();
     assert_eq!(fleet.server(server).unwrap().public_key, Some(last));
 }

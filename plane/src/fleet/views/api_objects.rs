@@ -1,6 +1,6 @@
-//! The API's objects for recorded rows.
+//! Conversion of recorded rows to the API's objects.
 //!
-//! Owns the translation, which adds the values that agents reported. It must not show a secret.
+//! Owns the conversion, which adds the values that agents have reported. It must not reveal a secret.
 
 use crate::model::pool::Pool;
 use wgctl::Timestamp;
@@ -9,7 +9,7 @@ use wgctl::api::{Peer, Server, Status, User};
 use crate::fleet::Refusal;
 use crate::model::records::{Confirmation, Ledger, PeerState, ServerRecord, ServerState, UserRecord};
 
-/// The report interval in seconds if the agent does not send it.
+/// The report interval, in seconds, that is assumed if the agent does not send one.
 const REPORT_INTERVAL: u32 = 15;
 
 pub(crate) fn pools(server: &ServerRecord) -> Vec<Pool> {
@@ -69,7 +69,7 @@ pub(super) fn status(of: &ServerState, now: Timestamp) -> Status {
     }
 }
 
-/// Returns a peer with the values that its server's agent reported.
+/// Returns a peer with the values that its server's agent has reported.
 pub(crate) fn peer(of: PeerState, confirmation: &Confirmation, now: Timestamp) -> Result<Peer, Refusal> {
     let PeerState { peer, counters, failed } = of;
     let address = *peer
@@ -80,7 +80,7 @@ pub(crate) fn peer(of: PeerState, confirmation: &Confirmation, now: Timestamp) -
         .applied_revision
         .is_some_and(|applied| applied >= peer.revision);
     let applied = confirmed && failed.is_none();
-    // Without its interface a peer cannot be applied.
+    // A peer cannot be applied if its interface has failed.
     let failed = failed.or_else(|| confirmation.interface_failed.clone().filter(|_| !confirmed));
     Ok(Peer {
         id: peer.id,

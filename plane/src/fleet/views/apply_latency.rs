@@ -1,6 +1,7 @@
-//! The apply latency: the time from a change's commit to its agent's confirmation.
+//! The apply latency: the time from the commit of a change to the agent's confirmation.
 //!
-//! Owns the measurement while the plane runs. Metrics read from the store are in `metrics`.
+//! Owns the measurement, which lasts as long as the plane runs. It must not read the store: metrics
+//! from the store are in `metrics`.
 
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -27,14 +28,14 @@ impl Fleet {
         self.store().register(registry);
         registry.register(
             "sentrazone_apply_latency_seconds",
-            "From a change's commit to the confirmation that the kernel has it, of changes to servers whose agent was there",
+            "Time from a change's commit to its agent's confirmation that the kernel has it, for servers whose agent was connected",
             self.shared.apply_latency.applied.clone(),
         );
     }
 
-    /// Observes the latency of the changes that are confirmed by this revision.
+    /// Observes the latency of each change that the confirmation of this revision covers.
     pub(crate) fn was_applied(&self, server: &ServerId, revision: u64) {
-        for latency in self.shared.relay.line(server).confirm(revision) {
+        for latency in self.shared.relay.waiters(server).confirm(revision) {
             self.shared.apply_latency.applied.observe(latency.as_secs_f64());
         }
     }

@@ -1,8 +1,8 @@
 //! Metrics of the fleet, read from the store for each scrape.
 //!
-//! Owns the reading, in one read transaction on a thread of its own, and the names of the metrics.
-//! Labels are ids and names, never secrets. The cost grows with the number of servers, and with the
-//! number of peers only if series of peers are requested.
+//! Owns the read, in one read transaction on a thread of its own, and the names of the metrics. It must
+//! not use secrets as labels: labels are ids and names. The cost grows with the number of servers. It
+//! grows with the number of peers only if per-peer series are requested.
 
 use crate::store::Read;
 use std::fmt;
@@ -17,10 +17,10 @@ use wgctl::{PeerId, PeerName, ServerId};
 use super::api_objects;
 use crate::fleet::{Fleet, Refusal};
 
-/// The most peers with series of their own; more would overload Prometheus.
+/// The maximum number of peers with series of their own. More would overload Prometheus.
 const MOST_PEERS: usize = 100_000;
 
-/// The values of one moment.
+/// The values of the metrics at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     servers: Vec<ServerNumbers>,
@@ -49,12 +49,9 @@ struct PeerNumbers {
 type Column<T> = (&'static str, &'static str, Kind, fn(&T) -> Option<f64>);
 
 const OF_FLEET: &[Column<Numbers>] = &[
-    (
-        "sentrazone_servers",
-        "Servers that are registered",
-        Kind::Gauge,
-        |fleet| Some(number(fleet.servers.len() as u64)),
-    ),
+    ("sentrazone_servers", "Registered servers", Kind::Gauge, |fleet| {
+        Some(number(fleet.servers.len() as u64))
+    }),
     (
         "sentrazone_agents_online",
         "Servers whose agent reported within its last three intervals",
@@ -63,13 +60,13 @@ const OF_FLEET: &[Column<Numbers>] = &[
     ),
     (
         "sentrazone_agents_connected",
-        "Servers whose agent waits for news now",
+        "Servers whose agent is waiting for news now",
         Kind::Gauge,
         |fleet| Some(fleet.count(|server| server.connected)),
     ),
     (
         "sentrazone_audit_records",
-        "Records in the audit log, of all time",
+        "Records ever written to the audit log",
         Kind::Counter,
         |fleet| Some(number(fleet.audit_records)),
     ),
@@ -84,19 +81,19 @@ const OF_SERVER: &[Column<ServerNumbers>] = &[
     ),
     (
         "sentrazone_server_connected",
-        "Whether the server's agent waits for news now",
+        "Whether the server's agent is waiting for news now",
         Kind::Gauge,
         |server| Some(truth(server.connected)),
     ),
     (
         "sentrazone_server_last_report_timestamp_seconds",
-        "When the server's agent reported last, in seconds since 1970",
+        "Time of the agent's last report, in seconds since 1970",
         Kind::Gauge,
         |server| Some(server.status.reported_at?.unix() as f64),
     ),
     (
         "sentrazone_server_desired_revision",
-        "The revision that is recorded",
+        "The recorded revision",
         Kind::Gauge,
         |server| Some(number(server.status.desired_revision)),
     ),
@@ -108,19 +105,19 @@ const OF_SERVER: &[Column<ServerNumbers>] = &[
     ),
     (
         "sentrazone_server_interface_failed",
-        "Whether the agent could not set the interface up",
+        "Whether the agent could not set up the interface",
         Kind::Gauge,
         |server| Some(truth(server.status.failed.is_some())),
     ),
     (
         "sentrazone_server_clients",
-        "Clients that are recorded, enabled or not",
+        "Recorded clients, enabled or not",
         Kind::Gauge,
         |server| Some(number(server.clients)),
     ),
     (
         "sentrazone_server_peers",
-        "Clients that are on the interface, as the agent reported",
+        "Clients on the interface, as reported by the agent",
         Kind::Gauge,
         |server| Some(number(server.status.peers)),
     ),
@@ -138,25 +135,25 @@ const OF_SERVER: &[Column<ServerNumbers>] = &[
     ),
     (
         "sentrazone_server_ping_seconds",
-        "The smoothed round trip that the agent measured",
+        "The smoothed round-trip time that the agent measured",
         Kind::Gauge,
         |server| Some(server.status.ping_ms? / 1000.0),
     ),
     (
         "sentrazone_server_drift_repaired",
-        "Changes of others that the agent undid",
+        "Changes made by others that the agent has undone",
         Kind::Counter,
         |server| Some(number(server.status.drift_repaired)),
     ),
     (
         "sentrazone_server_drift_standing",
-        "Changes of others that are left as they are",
+        "Changes made by others that are left as they are",
         Kind::Gauge,
         |server| Some(number(server.status.drift.len() as u64)),
     ),
     (
         "sentrazone_server_prekeys",
-        "Keys in stock for clients to come",
+        "Keys in stock for future clients",
         Kind::Gauge,
         |server| Some(f64::from(server.prekeys)),
     ),
@@ -165,7 +162,7 @@ const OF_SERVER: &[Column<ServerNumbers>] = &[
 const OF_PEER: &[Column<PeerNumbers>] = &[
     (
         "sentrazone_peer_latest_handshake_timestamp_seconds",
-        "When the peer's latest handshake was, in seconds since 1970",
+        "Time of the peer's latest handshake, in seconds since 1970",
         Kind::Gauge,
         |peer| Some(peer.counters.latest_handshake_at?.unix() as f64),
     ),
@@ -200,7 +197,7 @@ impl Numbers {
     }
 }
 
-/// The values, and whether they include series of peers.
+/// The values, and whether they include per-peer series.
 #[derive(Debug)]
 pub(crate) struct FleetMetrics {
     numbers: Numbers,
@@ -247,8 +244,8 @@ fn write_each<T, const N: usize>(
 }
 
 impl Fleet {
-    /// Reads the metrics; with `per_peer`, those of each peer too.
-    pub(crate) async fn numbers(&self, per_peer: bool) -> Result<FleetMetrics, Refusal> {
+    /// Reads the metrics, including those of each peer if `per_peer` is true.
+    pub(crate) async fn metrics(&self, per_peer: bool) -> Result<FleetMetrics, Refusal> {
         let (fleet, now) = (self.clone(), self.now());
         let look = move |tx: &dyn Read| {
             let mut numbers = Numbers {

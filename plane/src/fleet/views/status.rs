@@ -1,6 +1,7 @@
 //! The current status of servers, and their history of the last 72 hours.
 //!
-//! Owns the reading of both. History is read hour by hour, each hour in a read transaction of its own.
+//! Owns the reading of both. History is read in pages, each in a read transaction of its own. It must
+//! not hold the whole history in memory.
 
 use crate::store::Read;
 use wgctl::api::{HistoryPoint, Status};
@@ -17,21 +18,22 @@ const STEP: u32 = 300;
 /// The longest step: a day.
 const LONGEST_STEP: u32 = 24 * 3600;
 
-/// A page is full with this many points, or a little more.
+/// The number of points at which a page ends. A page may contain more, because its last hour is read
+/// completely.
 const PAGE: usize = 2000;
 
 /// A query for history.
 #[derive(Debug, Clone, Default)]
 pub struct HistoryQuery {
-    /// Only this server.
+    /// Only the history of this server; `None` for all servers.
     pub server_id: Option<ServerId>,
-    /// The start; default and at most 72 hours ago.
+    /// The start. The default, which is also the earliest, is 72 hours ago.
     pub since: Option<Timestamp>,
-    /// The end, exclusive; default now.
+    /// The end, exclusive. The default is now.
     pub until: Option<Timestamp>,
-    /// Seconds a point; 60 to 259,200; default 300.
+    /// The number of seconds per point, from 60 to 86,400. The default is 300.
     pub step: Option<u32>,
-    /// Only servers of this scope.
+    /// Only servers in this scope.
     pub scope: Scope,
 }
 
@@ -43,7 +45,7 @@ pub struct HistoryPages {
     reading: Option<Reader>,
 }
 
-/// The progress of the reading.
+/// The progress of a read.
 struct Reader {
     hour: u64,
     last: u64,
@@ -51,7 +53,7 @@ struct Reader {
 }
 
 impl HistoryPages {
-    /// Returns the next points; none at the end. A page is never empty.
+    /// Returns the next points, or `None` at the end. A page is never empty.
     pub async fn next(&mut self) -> Result<Option<Vec<HistoryPoint>>, Refusal> {
         while let Some(reader) = self.reading.take() {
             let (server, scope) = (self.server.clone(), self.scope.clone());
@@ -99,7 +101,7 @@ fn page(
 }
 
 impl Fleet {
-    /// Returns the latest status of every server, by id.
+    /// Returns the latest status of every server, in order of their ids.
     pub async fn statuses(&self) -> Result<Vec<Status>, Refusal> {
         let now = self.now();
         self.store()
@@ -126,7 +128,7 @@ impl Fleet {
         let now = self.now();
         let oldest = now.before(history::RETENTION);
         let since = query.since.unwrap_or(oldest).max(oldest);
-        // The current minute counts.
+        // The current minute is included.
         let until = query
             .until
             .map_or(Timestamp::from_unix(now.unix() + 1), |until| until.min(now));

@@ -1,6 +1,6 @@
-//! `/api/agent/…` and `/api/report`: the agents' side, each under its own server's token.
+//! `/api/agent/…` and `/api/report`: the endpoints for agents, each authenticated by its own server's token.
 //!
-//! Owns nothing but the way in: which server an agent speaks for comes from its token alone.
+//! Owns only the entry points. It must not take the agent's server from anything but its token.
 
 use std::convert::Infallible;
 
@@ -21,7 +21,7 @@ use crate::http::principal::Agent;
 use crate::http::problem::{Failure, Kind};
 use crate::relay::WorkPermit;
 
-/// The longest a poll is held, seconds: proxies cut idle requests at 60 s.
+/// The longest time for which a poll is held, in seconds: proxies cut idle requests at 60 s.
 const LONGEST_WAIT: u32 = 60;
 
 pub(super) async fn hello(agent: Agent, Json(hello, ..): Json<Hello>) -> Result<Answer<Welcome>, Failure> {
@@ -29,7 +29,7 @@ pub(super) async fn hello(agent: Agent, Json(hello, ..): Json<Hello>) -> Result<
 }
 
 pub(super) async fn terms(agent: Agent) -> Result<DesiredAnswer<Terms>, Failure> {
-    let place = agent.fleet().poll_place(&agent.server).await;
+    let place = agent.fleet().poll_permit(&agent.server).await;
     Ok(DesiredAnswer(agent.fleet().terms(&agent.server).await?, place))
 }
 
@@ -39,10 +39,10 @@ pub(super) async fn adopt(
     Json(adoption, ..): Json<Adoption>,
 ) -> Result<DesiredAnswer<Adopted>, Failure> {
     let dry_run = parameters.take("dry_run")?.unwrap_or_default();
-    // To ignore what narrows it would be to do more than was asked.
+    // Ignoring an unknown parameter that restricts the adoption would do more than was requested.
     parameters.finish()?;
     let fleet = agent.fleet();
-    let place = fleet.poll_place(&agent.server).await;
+    let place = fleet.poll_permit(&agent.server).await;
     let adopted = match dry_run {
         true => fleet.plan_adoption(&agent.server, adoption).await?,
         false => fleet.adopt(&agent.caller, &agent.server, adoption).await?,
@@ -56,15 +56,15 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
         incarnation: parameters.take("incarnation")?,
         wait: parameters.take::<u32>("wait")?.unwrap_or_default().min(LONGEST_WAIT),
     };
-    // A newer agent may ask for more.
+    // Unknown parameters are ignored, because a newer agent may send more.
     drop(parameters);
     let at_once = DesiredQuery {
         wait: 0,
         ..query.clone()
     };
-    // Who takes up the desired state runs with this token.
-    agent.fleet().took_token(&agent.caller, &agent.server).await;
-    let place = agent.fleet().poll_place(&agent.server).await;
+    // An agent that requests the desired state is using this token.
+    agent.fleet().note_token_used(&agent.caller, &agent.server).await;
+    let place = agent.fleet().poll_permit(&agent.server).await;
     let desired = tokio::select! {
         desired = agent.fleet().desired(&agent.caller, &agent.server, query) => desired?,
         () = agent.app.draining() => agent.fleet().desired(&agent.caller, &agent.server, at_once).await?,
@@ -72,11 +72,11 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
     Ok(DesiredAnswer(desired, place))
 }
 
-/// All that a server should be, as JSON. Its place is taken until the last piece is with the connection, which
-/// takes no more than it can send soon.
+/// The desired state of a server, or another answer of that size, as JSON. It keeps its permit until the last piece has
+/// been passed to the connection, which takes no more than it can send soon.
 pub(crate) struct DesiredAnswer<T>(T, WorkPermit);
 
-/// Bytes handed to a connection at a time.
+/// The number of bytes that are passed to a connection at a time.
 const PIECE: usize = 32 << 10;
 
 impl<T: Serialize> IntoResponse for DesiredAnswer<T> {
@@ -132,7 +132,10 @@ pub(super) async fn report(agent: Agent, Json(report, ..): Json<Report>) -> Resu
             .fleet()
             .agent_refused(&agent.caller, report.server_id.as_str())
             .await?;
-        let detail = format!("this token is server {:?}'s: report for that one only", agent.server);
+        let detail = format!(
+            "this token belongs to server {:?}: report only for that one",
+            agent.server
+        );
         return Err(Kind::Forbidden.because(detail));
     }
     agent.fleet().report(&agent.caller, &agent.server, report).await?;
@@ -145,14 +148,14 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::relay::Line;
+    use crate::relay::Waiters;
 
     #[tokio::test]
     async fn an_answer_keeps_its_place_until_its_last_piece_is_taken() {
-        let line = Line::default();
-        let place = line.place().await;
+        let waiters = Waiters::default();
+        let place = waiters.poll_permit().await;
         let mut others = Vec::new();
-        while let Some(other) = line.place().now_or_never() {
+        while let Some(other) = waiters.poll_permit().now_or_never() {
             others.push(other);
         }
         let text = "x".repeat(5 * PIECE);
@@ -164,13 +167,17 @@ mod tests {
         let mut body = response.into_body();
         let mut came = Vec::new();
         while came.len() < text.len() + 2 {
-            assert!(line.place().now_or_never().is_none(), "after {} bytes", came.len());
+            assert!(
+                waiters.poll_permit().now_or_never().is_none(),
+                "after {} bytes",
+                came.len()
+            );
             let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert!(piece.len() <= PIECE);
             came.extend_from_slice(&piece);
         }
         assert_eq!(came, serde_json::to_vec(&text).unwrap());
         drop(body);
-        assert!(line.place().now_or_never().is_some());
+        assert!(waiters.poll_permit().now_or_never().is_some());
     }
 }

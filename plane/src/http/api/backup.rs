@@ -1,7 +1,7 @@
-//! `GET /api/backup` and `POST /api/restore`: everything that is recorded, out and in, streamed.
+//! `GET /api/backup` and `POST /api/restore`: all records, exported and imported as a stream.
 //!
-//! Owns the bodies' way from and to a file, so that memory holds one piece however much there is.
-//! It must not look into a backup.
+//! Owns the streaming of bodies from and to a file, so that memory holds only one piece, however long the backup is.
+//! It must not interpret a backup.
 
 use std::io;
 
@@ -15,16 +15,16 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wgctl::backup::{MEDIA_TYPE, Summary};
 
-use crate::fleet::{Copy, Refusal};
+use crate::fleet::{BackupCopy, Refusal};
 use crate::http::principal::{Admin, Keeper};
 use crate::http::problem::{Failure, Kind};
 use crate::http::serve::body_deadline::BodyDeadline;
 use crate::store::StoreError;
 
-/// Bytes read at once.
+/// The number of bytes that are read at once.
 const PIECE: usize = 64 << 10;
 
-/// The longest backup that is taken: far more than any fleet has, far less than a disk.
+/// The maximum size of an accepted backup, in bytes: far more than any fleet needs, far less than a disk holds.
 const LONGEST: u64 = 16 << 30;
 
 pub(super) async fn create(admin: Admin) -> Result<Response, Failure> {
@@ -49,12 +49,12 @@ pub(super) async fn create(admin: Admin) -> Result<Response, Failure> {
     let pieces = stream::try_unfold((file, copy), |reading| async {
         next_piece(reading)
             .await
-            .inspect_err(|error| tracing::error!("a backup was cut: {error}"))
+            .inspect_err(|error| tracing::error!("a backup was cut off: {error}"))
     });
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
-type Progress = (File, Copy);
+type Progress = (File, BackupCopy);
 
 async fn next_piece((mut file, copy): Progress) -> io::Result<Option<(Bytes, Progress)>> {
     let mut piece = Vec::with_capacity(PIECE);
@@ -65,7 +65,7 @@ async fn next_piece((mut file, copy): Progress) -> io::Result<Option<(Bytes, Pro
 pub(super) async fn restore(keeper: Keeper, request: Request) -> Result<Json<Summary>, Failure> {
     let media_type = request.headers().get(header::CONTENT_TYPE);
     if media_type.is_none_or(|value| value != MEDIA_TYPE) {
-        let detail = format!("send a backup as GET /api/backup gave it, with Content-Type: {MEDIA_TYPE}");
+        let detail = format!("send a backup as GET /api/backup returned it, with Content-Type: {MEDIA_TYPE}");
         return Err(Kind::UnsupportedMediaType.because(detail));
     }
     let copy = keeper.fleet().receive()?;
@@ -80,7 +80,7 @@ async fn fill(file: &mut File, mut body: Body, keeper: &Keeper) -> Result<(), Fa
     while let Some(bytes) = deadline.next(&mut body).await? {
         left = left
             .checked_sub(bytes.len() as u64)
-            .ok_or_else(|| Kind::BodyTooLarge.because(format!("a backup here has at most {LONGEST} bytes")))?;
+            .ok_or_else(|| Kind::BodyTooLarge.because(format!("a backup may have at most {LONGEST} bytes")))?;
         file.write_all(&bytes).await.map_err(unusable)?;
     }
     file.flush().await.map_err(unusable)

@@ -1,4 +1,4 @@
-//! `GET /healthz` and `GET /readyz`, for whoever restarts or balances us.
+//! `GET /healthz` and `GET /readyz`, for service managers and load balancers.
 
 use axum::Json as Answer;
 use wgctl::api::Health;
@@ -6,12 +6,12 @@ use wgctl::api::Health;
 use crate::http::principal::Anyone;
 use crate::http::problem::Failure;
 
-/// The process answers.
+/// Answers whenever the process runs.
 pub(super) async fn alive(_: Anyone) -> Answer<Health> {
     ok()
 }
 
-/// Changes can be made.
+/// Answers successfully if changes can be made.
 pub(super) async fn ready(anyone: Anyone) -> Result<Answer<Health>, Failure> {
     anyone.fleet().ready().await?;
     Ok(ok())

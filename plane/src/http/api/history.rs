@@ -1,6 +1,6 @@
 //! `GET /api/history`: a JSON array of points, streamed.
 //!
-//! Owns the array's punctuation: memory holds one page, however long the answer.
+//! Owns the brackets and commas of the array, so that memory holds only one page, however long the response is.
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
@@ -22,13 +22,13 @@ pub(super) async fn list(viewer: ScopedViewer, mut parameters: Parameters) -> Re
         scope: viewer.scope.clone(),
     };
     parameters.finish()?;
-    // What can be refused is refused before the status line.
+    // An invalid query is refused here, before the status line is sent.
     let pages = viewer.fleet().history(query)?;
     let chunks = stream::try_unfold(Progress::Opening(pages), |progress| async {
         progress
             .advance()
             .await
-            .inspect_err(|error| tracing::error!("a history answer was cut: {error}"))
+            .inspect_err(|error| tracing::error!("a history answer was cut off: {error}"))
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(chunks)).into_response())
 }

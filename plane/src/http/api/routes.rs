@@ -1,7 +1,7 @@
-//! The table of routes: everything that is served, each with its description.
+//! The table of routes: every endpoint with its description.
 //!
-//! Owns paths and words. Who may call, what is taken and what is answered the handlers' own types
-//! say (`openapi`); it must not say it again.
+//! Owns paths and descriptions. It must not repeat the permissions, parameters, bodies and responses that come from
+//! the handlers' own types (`openapi`).
 
 use schemars::json_schema;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn session_routes(table: Table) -> Table {
         .post(
             "/api/login",
             login::login,
-            op("login", "A token for an email and a password")
+            op("login", "Exchange an email and a password for a token")
                 .about("A wrong password, an unknown email and a disabled user look the same.")
                 .may(&[
                     Kind::InvalidCredentials,
@@ -41,13 +41,13 @@ fn session_routes(table: Table) -> Table {
         .post(
             "/api/logout",
             own_account::logout,
-            op("logout", "End all of one's own sessions"),
+            op("logout", "End all of the caller's sessions"),
         )
         .post(
             "/api/password",
             own_account::change_password,
-            op("changePassword", "Change one's own password")
-                .about("Ends all of one's sessions. The password that is valid now is asked again.")
+            op("changePassword", "Change the caller's password")
+                .about("Ends all of the caller's sessions. The current password is required.")
                 .may(&[Kind::TooManyRequests, Kind::Overloaded]),
         )
 }
@@ -55,11 +55,15 @@ fn session_routes(table: Table) -> Table {
 fn plane_routes(table: Table) -> Table {
     table
         .tag("plane")
-        .get("/healthz", health::alive, op("alive", "The process answers"))
+        .get(
+            "/healthz",
+            health::alive,
+            op("alive", "Report that the process is running"),
+        )
         .get(
             "/readyz",
             health::ready,
-            op("ready", "Changes can be made").may(&[Kind::StorageUnavailable]),
+            op("ready", "Report that changes can be made").may(&[Kind::StorageUnavailable]),
         )
         .get(
             "/api/openapi.json",
@@ -69,7 +73,7 @@ fn plane_routes(table: Table) -> Table {
         .get(
             "/metrics",
             metrics::show,
-            op("metrics", "What is measured, for Prometheus").file(
+            op("metrics", "The metrics, for Prometheus").file(
                 "text/plain; version=0.0.4; charset=utf-8",
                 Some("# TYPE sentrazone_plane_build_info gauge\n"),
             ),
@@ -78,7 +82,7 @@ fn plane_routes(table: Table) -> Table {
         .get(
             "/api/backup",
             backup::create,
-            op("backUp", "Everything that is recorded, as of one moment")
+            op("backUp", "A consistent backup of all records")
                 .file(BACKUP, None)
                 .with_header("Content-Disposition")
                 .may(&[Kind::Overloaded, Kind::TooManyRequests])
@@ -87,16 +91,19 @@ fn plane_routes(table: Table) -> Table {
         .post(
             "/api/restore",
             backup::restore,
-            op("restore", "All of a backup replaces what is recorded, or none")
-                .body(BACKUP)
-                .may(&[
-                    Kind::BadRequest,
-                    Kind::RequestTimeout,
-                    Kind::BodyTooLarge,
-                    Kind::UnsupportedMediaType,
-                    Kind::InvalidBackup,
-                    Kind::Overloaded,
-                ]),
+            op(
+                "restore",
+                "Replace all records with those of a backup, completely or not at all",
+            )
+            .body(BACKUP)
+            .may(&[
+                Kind::BadRequest,
+                Kind::RequestTimeout,
+                Kind::BodyTooLarge,
+                Kind::UnsupportedMediaType,
+                Kind::InvalidBackup,
+                Kind::Overloaded,
+            ]),
         )
 }
 
@@ -108,19 +115,23 @@ fn status_routes(table: Table) -> Table {
             statuses::list,
             op(
                 "listStatuses",
-                "The latest state of every server, also of those that never reported",
+                "The latest state of every server, including those that have never reported",
             )
-            .about("`online` ends when three report intervals pass in silence."),
+            .about("`online` becomes false after three report intervals without a report."),
         )
         .get(
             "/api/history",
             history::list,
-            op("listHistory", "What was measured, oldest first, streamed")
-                .about("What is older than 72 hours is not kept.")
+            op("listHistory", "The measurements, oldest first, streamed")
+                .about("They are kept for 72 hours.")
                 .query::<ServerId>("server_id", "Only this server.")
-                .query::<Timestamp>("since", "From this moment on.")
-                .query::<Timestamp>("until", "Before this moment.")
-                .query_of("step", integer(60, Some(86_400), Some(300)), "Seconds in a point.")
+                .query::<Timestamp>("since", "From this time on.")
+                .query::<Timestamp>("until", "Before this time.")
+                .query_of(
+                    "step",
+                    integer(60, Some(86_400), Some(300)),
+                    "The length of a step, in seconds.",
+                )
                 .gives::<Vec<HistoryPoint>>()
                 .may(&[Kind::NotFound]),
         )
@@ -136,18 +147,33 @@ fn peer_routes(table: Table) -> Table {
         .get(
             CLIENTS,
             peers::list,
-            op("listClients", "A server's clients, in the order of creation")
-                .query::<String>("q", "Only those whose name contains this, whatever the case; or with exactly this address, key or id.")
-                .query_of("limit", integer(1, None, None), "A page of at most this many; all when absent.")
-                .query_of("after", after(), "Only those made after this client, or after this place: as `Link` names it.")
+            op("listClients", "A server's clients, in order of creation")
+                .query::<String>(
+                    "q",
+                    "Only clients whose name contains this text, ignoring case, or with exactly this address, key or \
+                     id.",
+                )
+                .query_of(
+                    "limit",
+                    integer(1, None, None),
+                    "The maximum number of clients; all if absent.",
+                )
+                .query_of(
+                    "after",
+                    after(),
+                    "Only clients after this client or position, as named in `Link`.",
+                )
                 .gives::<Vec<Peer>>()
                 .with_header("Link"),
         )
         .post(
             CLIENTS,
             peers::create,
-            op("createClient", "Make a client")
-                .about("Only `name` is required. Waits up to three seconds for the agent: `applied` says whether the kernel has it.")
+            op("createClient", "Create a client")
+                .about(
+                    "Only `name` is required. Waits up to three seconds for the agent: `applied` says whether the \
+                     kernel has the client.",
+                )
                 .creates::<Peer>()
                 .may(&[
                     Kind::NameTaken,
@@ -162,32 +188,41 @@ fn peer_routes(table: Table) -> Table {
         .patch(
             CLIENT,
             peers::update,
-            op("updateClient", "Change a client: what is absent stays")
+            op("updateClient", "Change a client; absent fields stay as they are")
                 .may(&[Kind::NameTaken, Kind::OverlappingNetworks]),
         )
         .delete(CLIENT, peers::remove, op("removeClient", "Remove a client"))
         .get(
             QRCODE,
             qr_svg::show,
-            op("showClientQrcode", "A client's configuration as an SVG that a phone scans")
-                .file("image/svg+xml", Some("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg …/>\n"))
-                .may(&[
-                    Kind::PrivateKeyNotHeld,
-                    Kind::QrcodeTooLarge,
-                    Kind::AgentOffline,
-                    Kind::TooManyRequests,
-                ])
-                .audited(),
+            op(
+                "showClientQrcode",
+                "A client's configuration as a QR code in SVG, for a phone to scan",
+            )
+            .file(
+                "image/svg+xml",
+                Some("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg …/>\n"),
+            )
+            .may(&[
+                Kind::PrivateKeyNotHeld,
+                Kind::QrcodeTooLarge,
+                Kind::AgentOffline,
+                Kind::TooManyRequests,
+            ])
+            .audited(),
         )
         .post(QRCODE, peers::no_such_action, no_such_action("refuseQrcodeAsAction"))
         .get(
             CONFIGURATION,
             configuration::show,
-            op("showClientConfiguration", "A client's wg-quick configuration, as a file")
-                .file("text/plain; charset=utf-8", Some("[Interface]\nPrivateKey = …\n"))
-                .with_header("Content-Disposition")
-                .may(&[Kind::AgentOffline, Kind::TooManyRequests])
-                .audited(),
+            op(
+                "showClientConfiguration",
+                "A client's wg-quick configuration, as a file",
+            )
+            .file("text/plain; charset=utf-8", Some("[Interface]\nPrivateKey = …\n"))
+            .with_header("Content-Disposition")
+            .may(&[Kind::AgentOffline, Kind::TooManyRequests])
+            .audited(),
         )
         .post(
             CONFIGURATION,
@@ -198,17 +233,20 @@ fn peer_routes(table: Table) -> Table {
             "/api/wg-clients/{server}/{client}/{action}",
             peers::act,
             op("actOnClient", "Enable or disable a client")
-                .about("Idempotent, and recorded while the agent is offline. Every other action is refused.")
+                .about("Idempotent. Recorded even while the agent is offline. Every other action is refused.")
                 .id_of("server", Shape::Of(of::<ServerId>))
                 .id_of("client", Shape::Of(of::<PeerId>))
-                .id_of("action", Shape::Json(json!({ "type": "string", "enum": ["enable", "disable"] })))
+                .id_of(
+                    "action",
+                    Shape::Json(json!({ "type": "string", "enum": ["enable", "disable"] })),
+                )
                 .may(&[Kind::InvalidAction]),
         )
 }
 
-/// A name below a client that is no action on it.
+/// Describes a name below a client that is not an action on it.
 fn no_such_action(id: &'static str) -> Operation {
-    op(id, "Always refused: it is seen with GET, and no action")
+    op(id, "Always refused: this is read with GET, and is not an action")
         .id_of("server", Shape::Json(json!({ "type": "string" })))
         .id_of("client", Shape::Json(json!({ "type": "string" })))
         .may(&[Kind::InvalidAction, Kind::NotFound])
@@ -219,23 +257,20 @@ fn server_routes(table: Table) -> Table {
     const SERVER: &str = "/api/servers/{server}";
     table
         .tag("servers")
-        .get(SERVERS, servers::list, op("listServers", "All servers, by id"))
+        .get(SERVERS, servers::list, op("listServers", "All servers, ordered by id"))
         .post(
             SERVERS,
             servers::create,
-            op(
-                "createServer",
-                "Register a server; its agent's token is shown this once",
-            )
-            .creates::<ServerCreated>()
-            .may(&[Kind::ServerExists]),
+            op("createServer", "Register a server; its agent token is shown only once")
+                .creates::<ServerCreated>()
+                .may(&[Kind::ServerExists]),
         )
         .get(SERVER, servers::show, op("showServer", "One server"))
         .patch(
             SERVER,
             servers::update,
-            op("updateServer", "Change a server: what is absent stays")
-                .about("The pool is fixed. Clients that exist keep what they were given."),
+            op("updateServer", "Change a server; absent fields stay as they are")
+                .about("The pool cannot be changed. Existing clients keep the values that they were given."),
         )
         .delete(
             SERVER,
@@ -245,11 +280,10 @@ fn server_routes(table: Table) -> Table {
         .post(
             "/api/servers/{server}/token",
             servers::rotate_token,
-            op(
-                "rotateAgentToken",
-                "A new agent token, shown this once",
-            )
-            .about("The old one is dead at once; with `grace_seconds`, as soon as the agent runs with the new one, and at the latest after these."),
+            op("rotateAgentToken", "Create a new agent token, which is shown only once").about(
+                "The old token becomes invalid at once; with `grace_seconds`, as soon as the agent uses the new one, \
+                 and at the latest after that time.",
+            ),
         )
 }
 
@@ -259,87 +293,89 @@ fn people_and_audit_routes(table: Table) -> Table {
     const TOKENS: &str = "/api/tokens";
     table
         .tag("users")
-        .get(USERS, users::list, op("listUsers", "All people, by creation"))
+        .get(USERS, users::list, op("listUsers", "All users, in order of creation"))
         .post(
             USERS,
             users::create,
-            op("createUser", "Make a user")
+            op("createUser", "Create a user")
                 .creates::<User>()
                 .may(&[Kind::UserExists, Kind::Overloaded]),
         )
         .patch(
             USER,
             users::update,
-            op("updateUser", "Change a user: what is absent stays")
+            op("updateUser", "Change a user; absent fields stay as they are")
                 .about(
-                    "A new role, a new password and disabling end the user's sessions. The last enabled admin stays.",
+                    "A new role, a new password and disabling end the user's sessions. The last enabled admin cannot \
+                     be disabled or demoted.",
                 )
                 .may(&[Kind::LastAdmin, Kind::Overloaded]),
         )
         .delete(
             USER,
             users::remove,
-            op("removeUser", "Remove a user; the last enabled admin stays").may(&[Kind::LastAdmin]),
+            op("removeUser", "Remove a user; the last enabled admin cannot be removed").may(&[Kind::LastAdmin]),
         )
         .tag("tokens")
         .get(
             TOKENS,
             api_tokens::list,
-            op("listTokens", "The tokens of programs, by creation"),
+            op("listTokens", "The API tokens of programs, in order of creation"),
         )
         .post(
             TOKENS,
             api_tokens::create,
-            op("createToken", "Make an API token; its text is shown this once")
+            op("createToken", "Create an API token; its text is shown only once")
                 .creates::<ApiTokenCreated>()
                 .may(&[Kind::TokenExists]),
         )
         .delete(
             "/api/tokens/{token}",
             api_tokens::remove,
-            op("removeToken", "Revoke an API token; it is dead at once"),
+            op("removeToken", "Revoke an API token; it becomes invalid at once"),
         )
         .post(
             "/api/keys/rotate",
             session_keys::rotate,
             op("rotateKey", "Sign sessions with a new key from now on")
-                .about("Sessions that are signed with the old one go on to their end; then it is erased."),
+                .about("Sessions signed with the old key remain valid until they expire; then the key is erased."),
         )
         .tag("audit")
         .get(
             "/api/audit",
             audit::list,
             op("listAudit", "The audit log, newest first")
-                .query_of("limit", integer(1, Some(1000), Some(100)), "How many records.")
+                .query_of(
+                    "limit",
+                    integer(1, Some(1000), Some(100)),
+                    "The maximum number of records.",
+                )
                 .query_of(
                     "offset",
                     integer(0, None, Some(0)),
-                    "How many matching records to skip.",
+                    "The number of matching records to skip.",
                 )
                 .query::<String>("actor", "Exactly this actor.")
                 .query::<String>("action", "Exactly this action.")
                 .query::<String>("target", "Exactly this target, or everything below it.")
-                .query::<Timestamp>("since", "From this moment on.")
-                .query::<Timestamp>("until", "Before this moment."),
+                .query::<Timestamp>("since", "From this time on.")
+                .query::<Timestamp>("until", "Before this time."),
         )
         .get(
             "/api/audit/key",
             audit::key,
-            op(
-                "showAuditKey",
-                "The public key that the log's checkpoints are signed with",
-            ),
+            op("showAuditKey", "The public key that verifies the log's checkpoints"),
         )
         .get(
             "/api/audit/verify",
             audit::verify,
             op(
                 "verifyAudit",
-                "Whether the log is as it was written; else the first record that is not",
+                "Verify that the log is as it was written; otherwise, name the first record that is not",
             )
             .query::<Head>(
                 "head",
-                "A record that the log must have, as an earlier verification named it.",
+                "A record that the log must contain, as named by an earlier verification.",
             )
             .may(&[Kind::Overloaded]),
         )
@@ -370,64 +406,82 @@ fn agent_routes(table: Table) -> Table {
         .post(
             path::HELLO,
             agents::hello,
-            op("agentHello", "The agent introduces itself; the first call of a connection")
-                .may(&[Kind::PublicKeyTaken, Kind::NotFound, Kind::TooManyRequests]),
+            op("agentHello", "Introduce the agent; the first request after connecting").may(&[
+                Kind::PublicKeyTaken,
+                Kind::NotFound,
+                Kind::TooManyRequests,
+            ]),
         )
         .get(
             path::DESIRED,
             agents::desired,
-            op("agentDesired", "The long poll: answers when there is news, at the latest after `wait` seconds")
-                .about("Parameters that are not known are let through: newer agents may send more.")
-                .query_of("revision", integer(0, None, Some(0)), "The revision the agent has; 0 for none.")
-                .query::<wgctl::name::Incarnation>("incarnation", "The database's life that revision is of.")
-                .query_of("wait", integer(0, Some(u64::from(u32::MAX)), Some(0)), "Seconds; more than 60 are 60.")
+            op("agentDesired", "Wait for news, for at most `wait` seconds (long poll)")
+                .about("Unknown parameters are ignored, because newer agents may send more.")
+                .query_of(
+                    "revision",
+                    integer(0, None, Some(0)),
+                    "The revision that the agent has; 0 for none.",
+                )
+                .query::<wgctl::name::Incarnation>("incarnation", "The incarnation of that revision.")
+                .query_of(
+                    "wait",
+                    integer(0, Some(u64::from(u32::MAX)), Some(0)),
+                    "In seconds; more than 60 means 60.",
+                )
                 .may(&[Kind::NotFound]),
         )
         .get(
             path::ADOPTION,
             agents::terms,
-            op("agentTerms", "What the host is to become; asking changes nothing").may(&[Kind::NotFound]),
+            op("agentTerms", "The recorded state for the host; changes nothing").may(&[Kind::NotFound]),
         )
         .post(
             path::ADOPTION,
             agents::adopt,
             op("agentAdopt", "Record an interface as it is")
-                .query_of("dry_run", json!({ "type": "boolean", "default": false }), "Only say what would be recorded.")
+                .query_of(
+                    "dry_run",
+                    json!({ "type": "boolean", "default": false }),
+                    "Only plan the adoption.",
+                )
                 .may(&[Kind::NotFound, Kind::AdoptionNotAwaited, Kind::AdoptionRefused])
                 .audited(),
         )
         .post(
             path::APPLIED,
             agents::applied,
-            op("agentApplied", "The agent confirms a revision").may(&[Kind::NotFound]),
+            op("agentApplied", "Confirm a revision").may(&[Kind::NotFound]),
         )
         .post(
             path::DRIFT,
             agents::drift,
-            op("agentDrift", "What others did to the interface")
+            op("agentDrift", "Report changes that others have made to the interface")
                 .may(&[Kind::NotFound])
                 .audited(),
         )
         .post(
             path::PREKEYS,
             agents::prekeys,
-            op("agentPrekeys", "Fresh sealed keys for clients to come").may(&[Kind::NotFound]),
+            op("agentPrekeys", "Deliver fresh sealed keys for future clients").may(&[Kind::NotFound]),
         )
         .post(
             &format!("{}/{{request}}", path::REPLIES),
             agents::reply,
-            op("agentReply", "The answer to what only the agent can answer"),
+            op("agentReply", "Reply to a question that only the agent can answer"),
         )
         .post(
             path::REPORT,
             agents::report,
-            op("report", "What an agent measured")
-                .about("`server_id`, `ping_ms`, `peers`, `transfer_rx` and `transfer_tx` are enough. Fields that are not known are let through.")
+            op("report", "Report an agent's measurements")
+                .about(
+                    "`server_id`, `ping_ms`, `peers`, `transfer_rx` and `transfer_tx` are sufficient. Unknown fields \
+                     are ignored.",
+                )
                 .may(&[Kind::Forbidden, Kind::NotFound]),
         )
 }
 
-/// An integer in a query.
+/// Returns the schema of an integer in a query.
 fn integer(least: u64, most: Option<u64>, default: Option<u64>) -> Value {
     let mut schema = json!({ "type": "integer", "minimum": least, "maximum": most.unwrap_or(u64::MAX) });
     if let (Some(default), Some(object)) = (default, schema.as_object_mut()) {

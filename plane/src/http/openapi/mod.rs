@@ -1,9 +1,9 @@
-//! The API described by itself (OpenAPI 3.1).
+//! The API's description of itself (OpenAPI 3.1).
 //!
-//! Owns how the table of routes becomes a document. A handler's permission, parameters, body and
-//! answer come from its own types (`parts`), the schemas from the bodies' (`schemas`); only words,
-//! conflicts and limits are written beside the route (`operation`). It must not know a route:
-//! it is handed the table.
+//! Owns the conversion of the table of routes into a document. A handler's permission, parameters, body and
+//! response come from its own types (`parts`), and the schemas from the types of the bodies (`schemas`). Only
+//! descriptions, conflicts and limits are written next to the route (`operation`). It must not know any route:
+//! the table is a parameter.
 
 mod components;
 mod operation;
@@ -20,7 +20,7 @@ pub(super) use table::Table;
 
 use schemas::Schemas;
 
-/// The document of these operations.
+/// Returns the document of these operations.
 pub(super) fn document(operations: &[Operation]) -> Value {
     let mut schemas = Schemas::new();
     let mut paths: Map<String, Value> = Map::new();
@@ -39,7 +39,7 @@ pub(super) fn document(operations: &[Operation]) -> Value {
         "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
         "info": {
             "title": "Sentrazone",
-            "summary": "A WireGuard fleet: servers, clients, people, and what goes on.",
+            "summary": "A WireGuard fleet: its servers, clients, people and their status.",
             "description": components::DESCRIPTION,
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }

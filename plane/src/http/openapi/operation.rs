@@ -1,8 +1,8 @@
 //! One operation of the document: a method on a path.
 //!
-//! Owns what is known of it. What its handler's types say is filled in by `parts`; the words, the
-//! query, the limits and the conflicts that only the rules know are written at the route; how all
-//! of it looks in the document is `show`'s.
+//! Owns the data about an operation. `parts` fills in the data that comes from the handler's types. The
+//! descriptions, the query parameters, and the limits and conflicts that only the business rules know are written at
+//! the route. It must not define the form in the document: that belongs to `show`.
 
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use crate::http::problem::Kind;
 /// Examples by schema name.
 const EXAMPLES: &str = include_str!("examples.json");
 
-/// The refusals that any change can meet: too many requests at once, or authority that was lost while the change
+/// The refusals that any change can cause: too many changes at once, or authority that was lost while the change
 /// waited.
 const CHANGE: &[Kind] = &[Kind::TooManyRequests, Kind::Unauthorized, Kind::Forbidden];
 
@@ -57,7 +57,7 @@ pub(super) struct Content {
 pub(super) struct Success {
     pub(super) status: u16,
     pub(super) words: &'static str,
-    /// As one of these; nothing where there are none.
+    /// The alternative contents; empty if the response has no body.
     pub(super) content: Vec<Content>,
     pub(super) headers: Vec<&'static str>,
 }
@@ -80,7 +80,7 @@ pub(in crate::http) struct Operation {
     pub(super) audited: bool,
 }
 
-/// An operation: its id, and what it does in one sentence.
+/// Makes an operation from its id and a one-sentence summary.
 pub(in crate::http) fn op(id: &'static str, summary: &'static str) -> Operation {
     Operation {
         method: "",
@@ -95,7 +95,7 @@ pub(in crate::http) fn op(id: &'static str, summary: &'static str) -> Operation 
         body: None,
         needs_body: true,
         success: None,
-        // What the edge refuses before any handler is asked.
+        // The refusals that come before any handler is called.
         refusals: vec![
             Kind::BadRequest,
             Kind::UriTooLong,
@@ -107,39 +107,39 @@ pub(in crate::http) fn op(id: &'static str, summary: &'static str) -> Operation 
     }
 }
 
-/// Descriptions that the table writes beside a route.
+/// Descriptions that the table adds to a route.
 impl Operation {
-    /// More than one sentence.
+    /// Adds a longer description.
     pub(in crate::http) fn about(mut self, description: &'static str) -> Self {
         self.description = Some(description);
         self
     }
 
-    /// It may be refused so, too.
+    /// Adds refusals that the operation can cause.
     pub(in crate::http) fn may(mut self, kinds: &[Kind]) -> Self {
         self.refusals.extend_from_slice(kinds);
         self
     }
 
-    /// It takes a query parameter of this type.
+    /// Adds a query parameter of this type.
     pub(in crate::http) fn query<T: JsonSchema>(mut self, name: &'static str, words: &'static str) -> Self {
         self.takes(ParameterPlace::Query, name, Shape::Of(of::<T>), words);
         self
     }
 
-    /// It takes a query parameter with this schema.
+    /// Adds a query parameter with this schema.
     pub(in crate::http) fn query_of(mut self, name: &'static str, schema: Value, words: &'static str) -> Self {
         self.takes(ParameterPlace::Query, name, Shape::Json(schema), words);
         self
     }
 
-    /// The path's ids have these schemas, whatever the handler says.
+    /// Sets the schema of an id in the path, which takes precedence over the handler's types.
     pub(in crate::http) fn id_of(mut self, name: &'static str, shape: Shape) -> Self {
         self.takes(ParameterPlace::Path, name, shape, "");
         self
     }
 
-    /// It takes a body of this media type.
+    /// Adds a body of this media type.
     pub(in crate::http) fn body(mut self, media_type: &'static str) -> Self {
         let shape = Shape::Json(json!({ "type": "string", "format": "binary" }));
         let example = None;
@@ -151,41 +151,41 @@ impl Operation {
         self
     }
 
-    /// It answers 201 with this, and where it is.
+    /// Describes the response 201 with this body and its `Location`.
     pub(in crate::http) fn creates<T: JsonSchema>(mut self) -> Self {
-        self.answers_json(201, "Made.", of::<T>, &T::schema_name());
+        self.answers_json(201, "Created.", of::<T>, &T::schema_name());
         self.with_header("Location")
     }
 
-    /// It answers 200 with this as JSON.
+    /// Describes the response 200 with this JSON body.
     pub(in crate::http) fn gives<T: JsonSchema>(mut self) -> Self {
-        self.answers_json(200, "As asked.", of::<T>, &T::schema_name());
+        self.answers_json(200, "The result.", of::<T>, &T::schema_name());
         self
     }
 
-    /// It answers 200 with any JSON object.
+    /// Describes the response 200 with any JSON object.
     pub(in crate::http) fn gives_object(mut self) -> Self {
         let content = Content {
             media_type: "application/json",
             shape: Shape::Json(json!({ "type": "object" })),
             example: Some(json!({ "openapi": "3.1.0" })),
         };
-        self.succeeds(200, "As asked.", Some(content));
+        self.succeeds(200, "The result.", Some(content));
         self
     }
 
-    /// It answers 200 with text or bytes, of which this is the beginning of one.
+    /// Describes the response 200 with text or bytes. `example` is the beginning of one.
     pub(in crate::http) fn file(mut self, media_type: &'static str, example: Option<&str>) -> Self {
         let content = Content {
             media_type,
             shape: Shape::Json(json!({ "type": "string" })),
             example: example.map(Value::from),
         };
-        self.succeeds(200, "As asked.", Some(content));
+        self.succeeds(200, "The result.", Some(content));
         self
     }
 
-    /// Or with this, where that is asked for.
+    /// Adds an alternative media type, for requests that select it.
     pub(in crate::http) fn or_file(mut self, media_type: &'static str, example: &str) -> Self {
         if let Some(success) = &mut self.success {
             success.content.push(Content {
@@ -197,7 +197,7 @@ impl Operation {
         self
     }
 
-    /// Its answer has this header, of the shared ones.
+    /// Adds one of the shared headers to the response.
     pub(in crate::http) fn with_header(mut self, name: &'static str) -> Self {
         if let Some(success) = &mut self.success {
             success.headers.push(name);
@@ -205,7 +205,7 @@ impl Operation {
         self
     }
 
-    /// It is written down in the audit log, as every change by a person is.
+    /// Marks the operation as recorded in the audit log, as every change by a person is.
     pub(in crate::http) fn audited(mut self) -> Self {
         self.audited = true;
         self
@@ -246,7 +246,7 @@ impl Operation {
         });
     }
 
-    /// Ids in the order of the path's names; one that the table has described stays as it is.
+    /// Adds ids in the order of their names in the path. An id that the table has described stays as it is.
     pub(super) fn takes_ids(&mut self, ids: &[SchemaMaker]) {
         let names: Vec<String> = self.names_in_path().map(str::to_owned).collect();
         for (name, make) in names.iter().zip(ids) {
@@ -282,7 +282,7 @@ impl Operation {
         self.succeeds(status, words, Some(content));
     }
 
-    /// The first word counts: what the table says of an answer the types do not overrule.
+    /// Sets the response unless it has been set: the handler's types do not override the table.
     fn succeeds(&mut self, status: u16, words: &'static str, content: Option<Content>) {
         if self.success.is_none() {
             self.success = Some(Success {
@@ -301,7 +301,7 @@ impl Operation {
     }
 }
 
-/// The example for a schema of this name; a list has one of what is in it.
+/// Returns the example for a schema of this name. The example of a list has one item.
 fn example(name: &str) -> Option<Value> {
     let all: Map<String, Value> = serde_json::from_str(EXAMPLES).ok()?;
     match name.strip_prefix("Array_of_") {

@@ -1,6 +1,6 @@
-//! The description of a handler by its own types: permission, parameters, body and answer.
+//! The description of a handler by its own types: permission, parameters, body and response.
 //!
-//! Owns the description of every permission, extractor and answer. A handler whose types are not
+//! Owns the description of every permission, extractor and response. A handler whose types are not
 //! described here cannot be put into the table.
 
 use axum::Json as Answer;
@@ -52,11 +52,11 @@ endpoint!(A, B, C);
 
 /// The permission that a handler names first.
 pub(in crate::http) trait Permission {
-    /// As the document calls it (`x-permission`).
+    /// The name in the document (`x-permission`).
     const NAME: &'static str;
-    /// The kinds of token that can prove it; none where no proof is needed.
+    /// The kinds of token that can prove the permission; empty if no authentication is needed.
     const SECURITY: &'static [&'static str];
-    /// The refusals of other callers, and the failures of the check itself.
+    /// The refusals that other callers receive, and the failures of the check itself.
     const REFUSALS: &'static [Kind];
 }
 
@@ -85,7 +85,7 @@ pub(in crate::http) trait RequestPart {
     fn describe(operation: &mut Operation);
 }
 
-/// The refusals that every JSON body can meet.
+/// The refusals that any JSON body can cause.
 const BODY: &[Kind] = &[
     Kind::MalformedJson,
     Kind::BadRequest,
@@ -103,7 +103,7 @@ impl<T: JsonSchema> RequestPart for Json<T> {
     }
 }
 
-/// A body that may be left out.
+/// An optional body.
 impl<T: JsonSchema> RequestPart for MaybeJson<T> {
     fn describe(operation: &mut Operation) {
         <Json<T> as RequestPart>::describe(operation);
@@ -120,17 +120,17 @@ impl<T: JsonSchema> RequestPart for Creation<T> {
             ParameterPlace::Header,
             "Idempotency-Key",
             Shape::Json(shape.into()),
-            "The same key and body again within 24 hours gets the first answer; another body is refused.",
+            "The same key with the same body within 24 hours gets the first answer again. Another body is refused.",
         );
     }
 }
 
-/// A body that the handler reads itself; the table says which.
+/// A body that the handler reads itself. The table describes it.
 impl RequestPart for Request {
     fn describe(_: &mut Operation) {}
 }
 
-/// The table names them.
+/// The table names the parameters.
 impl RequestPart for Parameters {
     fn describe(operation: &mut Operation) {
         operation.refuses(&[Kind::InvalidField, Kind::UnknownField]);
@@ -144,7 +144,7 @@ impl<T: PathIds> RequestPart for Ids<T> {
     }
 }
 
-/// Ids in the order of the path's names.
+/// The ids in a path, in the order of their names.
 pub(in crate::http) trait PathIds {
     fn describe(operation: &mut Operation);
 }
@@ -174,13 +174,13 @@ impl<A: JsonSchema, B: JsonSchema, C: JsonSchema> PathIds for (A, B, C) {
 }
 
 impl ResponseType for StatusCode {
-    /// A handler that answers a status alone says 204: the tests hold it to that.
+    /// Describes 204: the tests check that a handler that returns only a status returns this one.
     fn describe(operation: &mut Operation) {
         operation.answers(204, "Done.");
     }
 }
 
-/// The answer of a handler.
+/// The type of a handler's response.
 pub(in crate::http) trait ResponseType {
     fn describe(operation: &mut Operation);
 }
@@ -193,7 +193,7 @@ impl<T: ResponseType> ResponseType for Result<T, Failure> {
 
 impl<T: JsonSchema> ResponseType for Answer<T> {
     fn describe(operation: &mut Operation) {
-        operation.answers_json(200, "As asked.", of::<T>, &T::schema_name());
+        operation.answers_json(200, "The result.", of::<T>, &T::schema_name());
     }
 }
 
@@ -203,12 +203,12 @@ impl<T: JsonSchema> ResponseType for DesiredAnswer<T> {
     }
 }
 
-/// The table says which.
+/// The table describes the response.
 impl ResponseType for Response {
     fn describe(_: &mut Operation) {}
 }
 
-/// Always refused; the table says how.
+/// The request is always refused. The table describes the refusals.
 impl ResponseType for Failure {
     fn describe(_: &mut Operation) {}
 }

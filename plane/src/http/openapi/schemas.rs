@@ -1,7 +1,7 @@
 //! The schemas of all bodies, each under one name.
 //!
-//! Owns that a type that is taken otherwise than it is given (a default may be left out, an answer
-//! always has it) has two: the one that is taken is then called `…Input`.
+//! Owns the two schemas of a type whose form differs between requests and responses (a request may omit a field with a
+//! default, a response always has it): the one for requests is then called `…Input`.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,15 @@ const DEFINITIONS: &str = "/components/schemas";
 const REFERENCE: &str = "#/components/schemas/";
 const SUFFIX: &str = "Input";
 
-/// Makes a type's schema.
+/// A function that makes a type's schema.
 pub(in crate::http) type SchemaMaker = fn(&mut SchemaGenerator) -> Schema;
 
-/// The schema of `T`, or a reference to it.
+/// Returns the schema of `T`, or a reference to it.
 pub(in crate::http) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// The schemas asked for so far, in both directions.
+/// The schemas that have been requested so far, in both directions.
 pub(super) struct Schemas {
     taken: SchemaGenerator,
     given: SchemaGenerator,
@@ -39,17 +39,17 @@ impl Schemas {
         }
     }
 
-    /// The schema of what is sent to the plane.
+    /// Returns the schema of a value that is sent to the plane.
     pub(super) fn taken(&mut self, make: SchemaMaker) -> Value {
         adjusted(make(&mut self.taken))
     }
 
-    /// The schema of what the plane answers.
+    /// Returns the schema of a value that the plane returns.
     pub(super) fn given(&mut self, make: SchemaMaker) -> Value {
         adjusted(make(&mut self.given))
     }
 
-    /// Puts the definitions into `document`, whose references to them are finished.
+    /// Puts the definitions into `document`, and corrects its references to renamed ones.
     pub(super) fn put_into(mut self, document: &mut Value) {
         let mut given = definitions(&mut self.given);
         let mut taken = definitions(&mut self.taken);
@@ -57,7 +57,7 @@ impl Schemas {
         for definition in taken.values_mut() {
             rename(definition, &renamed);
         }
-        // Only requests refer to what is taken.
+        // Only requests refer to the schemas for requests.
         for_each_operation(document, |operation| {
             for part in ["parameters", "requestBody"] {
                 if let Some(part) = operation.get_mut(part) {
@@ -98,7 +98,7 @@ fn definitions(generator: &mut SchemaGenerator) -> Map<String, Value> {
     found
 }
 
-/// The names whose two schemas differ, themselves or in what they refer to.
+/// Returns the names whose two schemas differ, either directly or in a schema that they refer to.
 fn differing(taken: &Map<String, Value>, given: &Map<String, Value>) -> BTreeSet<String> {
     let mut found: BTreeSet<String> = BTreeSet::new();
     loop {

@@ -1,6 +1,6 @@
 //! An operation as the document shows it.
 //!
-//! Owns the form (OpenAPI 3.1, section 4.8.10) of parameters, bodies, answers and refusals.
+//! Owns the form of parameters, bodies, responses and refusals (OpenAPI 3.1, section 4.8.10).
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The table of routes: a route and its description are one entry.
 //!
-//! Owns that nothing is served that is not described: there is no other way to add a route.
+//! Owns the rule that every served route is described: there is no other way to add one.
 
 use axum::Router;
 use axum::routing::{MethodFilter, on};
@@ -9,7 +9,7 @@ use super::operation::Operation;
 use super::parts::Endpoint;
 use crate::http::app::App;
 
-/// Routes so far, with their descriptions.
+/// The routes that have been added so far, with their descriptions.
 pub(in crate::http) struct Table {
     router: Router<App>,
     operations: Vec<Operation>,

@@ -2,7 +2,7 @@
 //!
 //! Owns the limit on their total and on each caller's share: the holder of one agent token with many
 //! connections must not exhaust the memory that other callers need. The first kilobytes of a body are
-//! not counted, because the number of connections bounds them; so small bodies are always accepted.
+//! not counted, because the number of connections limits them; so small bodies are always accepted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

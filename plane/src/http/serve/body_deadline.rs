@@ -1,8 +1,7 @@
 //! The deadline of a request body.
 //!
-//! Owns the deadline: a fixed time, and more of it for every byte that came, so that a long body over
-//! a slow line arrives and one that trickles does not hold its connection. It must not know what the
-//! bytes mean.
+//! Owns the deadline: a fixed time that every received byte extends, so that a long body can arrive over a
+//! slow line, but a trickling body cannot hold its connection. It must not interpret the bytes.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::Limits;
 use crate::http::problem::{Failure, Kind};
 
-/// A body on its way in.
+/// The deadline of one body that is being received.
 pub(crate) struct BodyDeadline {
     began: Instant,
     patience: Duration,
@@ -31,19 +30,19 @@ impl BodyDeadline {
         }
     }
 
-    /// The next bytes; none at the end.
+    /// Returns the next bytes, or `None` at the end of the body.
     pub(crate) async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
         loop {
             let earned = Duration::from_secs(self.received / self.rate as u64);
             let Ok(frame) = timeout_at(self.began + self.patience + earned, body.frame()).await else {
                 let (patience, rate) = (self.patience.as_secs(), self.rate);
                 return Err(Kind::RequestTimeout.because(format!(
-                    "a body comes within {patience} s here, a long one with {rate} bytes a second at least: send it again"
+                    "the body did not arrive within {patience} s or at {rate} bytes per second: send it again, faster"
                 )));
             };
             let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|_| Kind::BadRequest.because("the body broke off: send it again"))?;
-            // Trailers say nothing here.
+            let frame = frame.map_err(|_| Kind::BadRequest.because("the body was cut off: send it again"))?;
+            // Trailers are ignored.
             if let Ok(bytes) = frame.into_data() {
                 self.received += bytes.len() as u64;
                 return Ok(Some(bytes));
@@ -59,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns true when a body of `pieces` of `length` bytes, one a second, arrives.
+    /// Returns true if a body of this many pieces of `length` bytes, one per second, arrives in time.
     async fn arrives(pieces: usize, length: usize) -> bool {
         let pieces = stream::unfold(pieces, move |left| async move {
             let left = left.checked_sub(1)?;

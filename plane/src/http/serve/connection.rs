@@ -1,8 +1,8 @@
 //! One connection from its first byte to its last, driven by hyper.
 //!
-//! Owns the TLS handshake, the head's limits and timeouts, what a request is told of its connection,
-//! and how a connection ends: by itself, dropped for another, or with the plane. It must not know
-//! what is said over it: that is the router's.
+//! Owns the TLS handshake, the limits and timeouts of the head, the data about its connection that a request
+//! carries, and the ways in which a connection ends: by itself, dropped in favour of another, or with the plane.
+//! It must not interpret requests: that belongs to the router.
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -30,26 +30,26 @@ use crate::config::Limits;
 use crate::http::app::Phase;
 use crate::http::metrics::HttpMetrics;
 
-/// Bytes read or written at once at most. A request's head has a limit of its own.
+/// The maximum number of bytes read or written at once. The head of a request has a separate limit.
 const MOST_BUFFERED: usize = 64 << 10;
-/// Headers of a request.
+/// The maximum number of headers of a request.
 const MOST_HEADERS: usize = 100;
 
-/// Everything that a connection needs while it is driven.
+/// Everything that is needed to drive a connection.
 #[derive(Clone)]
 pub(super) struct Driver {
     pub(super) router: Router,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) limits: Limits,
-    /// True when answers over TCP say that the plane is reached over TLS.
+    /// True if responses over TCP tell the client that the plane is reached over TLS.
     pub(super) is_secure: bool,
     pub(super) metrics: HttpMetrics,
-    /// Nothing is ever sent: the channel closes when the last task drops its end.
+    /// A sender that never sends: the channel closes when the last task drops its sender.
     pub(super) guard: mpsc::Sender<Infallible>,
 }
 
 impl Driver {
-    /// Drives a connection over TCP, with the handshake first where there is TLS.
+    /// Drives a TCP connection, after a handshake if TLS is on.
     pub(super) async fn drive_tcp(
         self,
         stream: TcpStream,
@@ -73,7 +73,7 @@ impl Driver {
         }
     }
 
-    /// Drives a connection; without a place where its number is limited elsewhere.
+    /// Drives a connection. `permit` is `None` if the number of connections is limited elsewhere.
     pub(super) async fn drive<S>(self, stream: S, origin: Origin, permit: Option<ConnectionPermit>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -103,7 +103,7 @@ impl Driver {
                 .max_buf_size(MOST_BUFFERED)
                 .max_header_size(limits.max_head)
                 .max_headers(MOST_HEADERS)
-                // What hyper says by itself comes in one write then: see `unread`.
+                // Makes hyper send each of its own responses in one write: see `unreadable_requests`.
                 .writev(false)
                 .serve_connection(TokioIo::new(stream), service)
         );
@@ -129,7 +129,7 @@ impl Driver {
                     return;
                 }
                 () = &mut dropped => {
-                    tracing::debug!("a connection without a valid token made way for another");
+                    tracing::debug!("an unauthenticated connection was dropped in favour of another");
                     return;
                 }
                 changed = phase.changed() => if changed.is_err() { return },
@@ -138,7 +138,8 @@ impl Driver {
     }
 }
 
-/// Has the request answered; a refusal may come before the body has.
+/// Answers the request through the router. Sets `refused` if a request with a body is not successful, because the
+/// response may then precede the end of the body.
 async fn answer(
     router: Router,
     request: Request<Incoming>,

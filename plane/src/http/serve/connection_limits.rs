@@ -1,18 +1,20 @@
 //! The limits on the number of connections.
 //!
-//! Owns the count of connections and their trust: a connection is a *stranger's* until its first request with a
-//! valid token, then *proven*, until a request without one (or with one that is no longer valid). It must not read
-//! or write a connection.
+//! Owns the count of connections and their trust. A connection is *unauthenticated* (a "stranger" in the code) until
+//! its first request with a valid token. Then it is *proven*, until a request without a token or with one that is no
+//! longer valid. It must not read or write a connection.
 //!
-//! Agents' long polls are many connections that live long; a flood of logins or a slowloris is many connections of
-//! strangers. The limits keep the second from costing the first:
-//! - At most half of all connections are strangers'. One more drops the oldest stranger's. Honest clients finish
-//!   within milliseconds and are never the oldest for long; slow senders are. So no newcomer waits for strangers.
-//! - When all connections are taken and none is a stranger's, newcomers wait in the kernel's queue.
-//! - One address (an IPv6 /64) has a limit of its own. One more drops that address's oldest stranger; where it has
-//!   none, the newcomer is refused. The caller decides which addresses count.
+//! Agents' long polls are many long-lived connections. A flood of logins or a slowloris attack is many
+//! unauthenticated connections. The limits keep such attacks from displacing the agents:
+//! - At most half of all connections are unauthenticated. One more drops the oldest unauthenticated one. Honest
+//!   clients finish within milliseconds and are never the oldest for long; slow senders are. So no new connection
+//!   waits for unauthenticated ones.
+//! - If all connections are in use and none is unauthenticated, new connections wait in the kernel's queue.
+//! - Each address (in IPv6, each /64) has a separate limit. One more connection drops the oldest unauthenticated one
+//!   from that address; if there is none, the new connection is refused. The caller of this module decides which
+//!   addresses count.
 //!
-//! A TLS handshake counts as a stranger's connection.
+//! A connection is unauthenticated during its TLS handshake.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,10 +24,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// The log says at most this often that strangers are crowding.
+/// The minimum time between two warnings in the log.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// All connections over TCP.
+/// The limits on all TCP connections.
 pub(super) struct ConnectionLimits {
     free: Arc<Semaphore>,
     most_strangers: usize,
@@ -36,14 +38,14 @@ pub(super) struct ConnectionLimits {
 #[derive(Default)]
 struct Connections {
     next: u64,
-    /// By age.
+    /// The unauthenticated connections, oldest first.
     strangers: BTreeMap<u64, Connection>,
     proven: HashMap<u64, Connection>,
     addresses: HashMap<IpAddr, usize>,
     warned: Option<Instant>,
 }
 
-/// A connection that was let in.
+/// An admitted connection.
 struct Connection {
     address: Option<IpAddr>,
     dropped: Arc<Notify>,
@@ -63,8 +65,8 @@ impl ConnectionLimits {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A permit for a connection that was just accepted, as soon as there is one. `address` counts
-    /// where it is given; none is returned when it has too many already.
+    /// Waits for a permit for a connection that has just been accepted. If `address` is given, its limit applies
+    /// too. Returns `None` if that limit is reached and no connection from the address can be dropped.
     pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ConnectionPermit> {
         let address = address.map(network);
         self.make_way(address)?;
@@ -78,7 +80,8 @@ impl ConnectionLimits {
         Some(self.enter(address, slot))
     }
 
-    /// Keeps to the limits of the address and of strangers.
+    /// Drops connections until one more is within the limits on the address and on unauthenticated connections.
+    /// Returns `None` if the address has reached its limit with proven connections only.
     fn make_way(&self, address: Option<IpAddr>) -> Option<()> {
         let mut connections = self.connections();
         if let Some(address) = address
@@ -89,11 +92,11 @@ impl ConnectionLimits {
                 .iter()
                 .find(|(_, stranger)| stranger.address == Some(address))
                 .map(|(id, _)| *id);
-            connections.warn("one address has as many connections as it may (limits.max_connections_per_address)");
+            connections.warn("one address has reached its limit of connections (limits.max_connections_per_address)");
             connections.drop_stranger(oldest?);
         }
         while connections.strangers.len() >= self.most_strangers {
-            connections.warn("strangers have as many connections as they may (half of limits.max_connections)");
+            connections.warn("unauthenticated connections have reached their limit (half of limits.max_connections)");
             let Some((oldest, _)) = connections.strangers.first_key_value() else {
                 break;
             };
@@ -103,7 +106,7 @@ impl ConnectionLimits {
         Some(())
     }
 
-    /// Drops the oldest stranger's connection, if any.
+    /// Drops the oldest unauthenticated connection, if there is one.
     pub(super) fn drop_oldest(&self) {
         let mut connections = self.connections();
         if let Some(oldest) = connections.strangers.first_key_value().map(|(id, _)| *id) {
@@ -140,7 +143,7 @@ impl ConnectionLimits {
 impl Connections {
     fn drop_stranger(&mut self, id: u64) {
         if let Some(stranger) = self.strangers.remove(&id) {
-            // It counts no longer, though its end takes a moment: one newcomer costs one stranger.
+            // It no longer counts, although closing it takes a moment: a new connection drops only one.
             self.uncount(stranger.address);
             stranger.dropped.notify_one();
         }
@@ -164,12 +167,12 @@ impl Connections {
             .is_none_or(|then| now.duration_since(then) >= BETWEEN_WARNINGS)
         {
             self.warned = Some(now);
-            tracing::warn!("{what}: the oldest ones that sent no valid token are dropped");
+            tracing::warn!("{what}: the oldest ones that have sent no valid token are dropped");
         }
     }
 }
 
-/// A connection's permit; given back when dropped.
+/// A connection's permit, which is released on drop.
 pub(super) struct ConnectionPermit {
     trust: ConnectionTrust,
     address: Option<IpAddr>,
@@ -182,7 +185,7 @@ impl ConnectionPermit {
         self.trust.clone()
     }
 
-    /// Ends when the connection must go.
+    /// Completes when the connection must be closed.
     pub(super) async fn dropped(&self) {
         self.dropped.notified().await;
     }
@@ -192,37 +195,38 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut connections = self.trust.limits.connections();
         let id = self.trust.id();
-        // One that was dropped is in neither, and counted no longer.
+        // A connection that was dropped by a limit is in neither map and no longer counts.
         if connections.strangers.remove(&id).is_some() || connections.proven.remove(&id).is_some() {
             connections.uncount(self.address);
         }
     }
 }
 
-/// The trust in one connection, for the request that can change it.
+/// The trust in one connection, which its requests can change.
 #[derive(Clone)]
 pub(crate) struct ConnectionTrust {
     limits: Arc<ConnectionLimits>,
     /// The connection's position in the order of age.
     id: Arc<AtomicU64>,
-    /// True when the current request has proved its caller; requests of HTTP/1.1 come one after another.
+    /// True if the current request has authenticated its caller. HTTP/1.1 requests come one after another.
     proved: Arc<AtomicBool>,
 }
 
 impl ConnectionTrust {
-    /// A request begins, which may prove who it is from.
+    /// Notes that a request has begun, which may authenticate its caller.
     pub(crate) fn begin_request(&self) {
         self.proved.store(false, Ordering::Relaxed);
     }
 
-    /// The request ends. One that proved nothing, like a read that needs no token, leaves the connection a stranger's.
+    /// Notes that the request has ended. If it did not authenticate its caller, such as a read that needs no token,
+    /// the connection is unauthenticated again.
     pub(crate) fn end_request(&self) {
         if !self.proved.load(Ordering::Relaxed) {
             self.disprove();
         }
     }
 
-    /// The request carried a valid token.
+    /// Notes that the request carries a valid token.
     pub(crate) fn prove(&self) {
         self.proved.store(true, Ordering::Relaxed);
         let mut connections = self.limits.connections();
@@ -231,8 +235,8 @@ impl ConnectionTrust {
         }
     }
 
-    /// Makes the connection a stranger's again, and the newest: one that shows a token again soon, like a proxy's
-    /// between two callers, is not the first to be dropped.
+    /// Makes the connection unauthenticated again, as the newest one. A connection that soon carries a token again,
+    /// such as a proxy's between two callers, is then not the first to be dropped.
     fn disprove(&self) {
         let mut connections = self.limits.connections();
         if let Some(connection) = connections.proven.remove(&self.id()) {
@@ -243,13 +247,14 @@ impl ConnectionTrust {
         }
     }
 
-    /// Changes only under the lock of the connections.
+    /// Returns the connection's id. It changes only while the connections are locked.
     fn id(&self) -> u64 {
         self.id.load(Ordering::Relaxed)
     }
 }
 
-/// Whoever has one address of an IPv6 /64 has them all.
+/// Returns the network whose connections are counted together: one IPv4 address, or one IPv6 /64, all of whose
+/// addresses belong to the same caller.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -265,7 +270,7 @@ mod tests {
 
     fn admitted(limits: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPermit> {
         let address = address.parse().ok();
-        limits.admit(address).now_or_never().expect("nobody has to wait")
+        limits.admit(address).now_or_never().expect("a permit without waiting")
     }
 
     fn is_dropped(permit: &ConnectionPermit) -> bool {
@@ -298,7 +303,7 @@ mod tests {
         permits[1].trust().end_request();
         assert!(
             limits.admit(None).now_or_never().is_none(),
-            "its place is free when it has gone"
+            "the slot is free only after the dropped connection has ended"
         );
         assert_eq!(permits.iter().map(is_dropped).collect::<Vec<_>>(), [false, true]);
     }
@@ -326,14 +331,14 @@ mod tests {
         let other = admitted(&limits, "2001:db8:0:1::1").unwrap();
         let third = admitted(&limits, "2001:db8::3").unwrap();
         assert!(is_dropped(&first) && !is_dropped(&second) && !is_dropped(&other));
-        // Too late for the first, which may still be on its way out.
+        // Too late for the first one: it has been dropped, although it has not ended yet.
         for permit in [&first, &second, &third] {
             permit.trust().prove();
         }
         drop(first);
         assert!(
             admitted(&limits, "2001:db8::4").is_none(),
-            "none of theirs can make way"
+            "no connection from the address can be dropped"
         );
         drop(second);
         assert!(admitted(&limits, "2001:db8::4").is_some());

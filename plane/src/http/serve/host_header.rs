@@ -1,10 +1,10 @@
-//! The checks on a request's destination: its Host, and the length of its target.
+//! The checks on a request's destination: its Host header, and the length of its target.
 //!
-//! Owns refusing what is ambiguous (RFC 9112, section 3.2) and, on the local socket, what was meant
-//! for another host. The socket takes its caller's uid for proof: were a browser's or a proxy's
-//! request relayed to it under a name of somebody else's, DNS rebinding would act as that user
-//! (CVE-2022-41924). Over TCP nothing is done without a token, which no other site's page has, and
-//! proxies pass on any public name: there the name is not compared.
+//! Owns refusing ambiguous requests (RFC 9112, section 3.2) and, on the local socket, requests that are meant for
+//! another host. The local socket accepts the caller's uid as proof of identity. If a browser or a proxy relayed a
+//! request with another site's name to it, DNS rebinding would let that site act as the user (CVE-2022-41924). Over
+//! TCP the name is not compared: a request has no effect without a token, which no other site's page has, and proxies
+//! pass on any public name.
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
@@ -13,8 +13,8 @@ use axum::http::{Version, header};
 use super::origin::Origin;
 use crate::http::problem::{Failure, Kind};
 
-/// Refuses a target that is too long, a Host that is missing, doubled or no host, and on the local
-/// socket one that is not this machine.
+/// Refuses a target that is too long, a Host that is missing, repeated or malformed, and, on the local
+/// socket, a Host other than localhost.
 pub(crate) fn check(origin: Option<&Origin>, request: &Request, max_url: usize) -> Result<(), Failure> {
     let uri = request.uri();
     if uri
@@ -22,7 +22,7 @@ pub(crate) fn check(origin: Option<&Origin>, request: &Request, max_url: usize) 
         .is_some_and(|target| target.as_str().len() > max_url)
     {
         return Err(Kind::UriTooLong.because(format!(
-            "path and query have at most {max_url} bytes here (limits.max_url)"
+            "the path and query are too long: send at most {max_url} bytes (limits.max_url)"
         )));
     }
     let wrong = || Kind::BadRequest.because("send one Host header with the plane's name");
@@ -37,11 +37,11 @@ pub(crate) fn check(origin: Option<&Origin>, request: &Request, max_url: usize) 
         host if host.contains('@') => return Err(wrong()),
         host => Some(host.parse().map_err(|_| wrong())?),
     };
-    // A target in absolute form goes before the header.
+    // A target in absolute form takes precedence over the header.
     let name = uri.authority().or(named.as_ref()).map_or("", Authority::host);
     let is_here = name.is_empty() || name.eq_ignore_ascii_case("localhost");
     if matches!(origin, Some(Origin::Local(_))) && !is_here {
-        return Err(Kind::MisdirectedRequest.because("over the local socket the Host is localhost"));
+        return Err(Kind::MisdirectedRequest.because("over the local socket, the Host must be localhost"));
     }
     Ok(())
 }

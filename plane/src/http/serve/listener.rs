@@ -1,8 +1,8 @@
 //! Binding addresses and accepting connections.
 //!
-//! Owns the bound addresses, which of them speak TLS, that accepting goes on when file descriptors
-//! run out, and the end of it all. How many connections whose may be is `connection_limits`', how one is driven
-//! `connection`'s. It must not know what is said over them: that is the router's.
+//! Owns the bound addresses, their use of TLS, accepting connections even after file descriptors have run out, and
+//! the shutdown. It must not limit connections (`connection_limits`), drive them (`connection`) or interpret requests,
+//! which belongs to the router.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,44 +28,45 @@ use crate::config::Config;
 use crate::http::app::{App, Phase};
 use crate::http::router;
 
-/// Connections over the local socket, apart from the others: a flood must not keep the admin out.
+/// The maximum number of connections over the local socket. They are counted separately, so that a flood over TCP
+/// cannot keep the admin out.
 const LOCAL_CONNECTIONS: usize = 64;
-/// After an accept that failed for want of file descriptors, until some are free again.
+/// The pause after an accept that failed because file descriptors had run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Milliseconds that sent data may stay unacknowledged at the other end (TCP_USER_TIMEOUT, tcp(7)).
+/// The time for which sent data may stay unacknowledged, in milliseconds (TCP_USER_TIMEOUT, tcp(7)).
 const UNREAD_MILLISECONDS: u32 = 60_000;
 
-/// An error of listening on an address.
+/// An error while listening on an address or the local socket.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A TCP address.
+    /// A TCP address cannot be bound.
     #[error("cannot listen on {address}: {source}; another program may be using it (listen in the configuration)")]
     Tcp {
         /// The address.
         address: SocketAddr,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// The local socket.
+    /// The local socket cannot be bound.
     #[error("cannot listen on the socket {path}: {source} (socket in the configuration)")]
     Socket {
-        /// The file.
+        /// The file of the socket.
         path: PathBuf,
-        /// The system's reason.
+        /// The error from the operating system.
         source: io::Error,
     },
 }
 
 impl BindError {
-    /// True when another program has the address.
+    /// Returns true if another program is using the address.
     pub(crate) fn is_in_use(&self) -> bool {
         let (Self::Tcp { source, .. } | Self::Socket { source, .. }) = self;
         source.kind() == io::ErrorKind::AddrInUse
     }
 }
 
-/// The bound sockets, before anything is accepted.
+/// The bound sockets, before any connection is accepted.
 pub(crate) struct Listener {
     tcp: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
@@ -74,7 +75,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds everything the configuration names, and logs each address. With `tls`, all over TCP
+    /// Binds all addresses in the configuration, and logs each of them. With `tls`, every TCP connection
     /// begins with a handshake.
     pub(crate) async fn bind(config: &Config, tls: Option<TlsAcceptor>) -> Result<Self, BindError> {
         let (mut tcp, mut addresses) = (Vec::new(), Vec::new());
@@ -114,8 +115,8 @@ impl Listener {
         &self.addresses
     }
 
-    /// Serves until `shutdown` is over and the connections have ended, at most as long as the
-    /// limits allow; returns when every connection's task is gone.
+    /// Serves until `shutdown` completes, then lets the connections end within the time that the limits
+    /// allow. Returns when the task of every connection has ended.
     pub(crate) async fn serve(self, app: App, shutdown: impl Future<Output = ()>) {
         let shared = app.shared();
         let limits = shared.limits.clone();
@@ -146,7 +147,7 @@ impl Listener {
         app.shared().phase.send_replace(Phase::Draining);
         if timeout(limits.shutdown_timeout, all_gone.recv()).await.is_err() {
             tracing::warn!(
-                "cutting the connections that did not end in {:?}",
+                "closing the connections that did not end within {:?}",
                 limits.shutdown_timeout
             );
             app.shared().phase.send_replace(Phase::Over);
@@ -155,7 +156,7 @@ impl Listener {
     }
 }
 
-/// A TCP address that is listened on.
+/// The accept loop of one TCP address.
 struct TcpAcceptor {
     listener: TcpListener,
     limits: Arc<ConnectionLimits>,
@@ -174,7 +175,7 @@ impl TcpAcceptor {
             let (stream, remote) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // A descriptor for who is in the queue, should they all be taken.
+                    // If file descriptors have run out, this frees one for the next connection in the queue.
                     self.limits.drop_oldest();
                     pause_after(&error).await;
                     continue;
@@ -187,17 +188,17 @@ impl TcpAcceptor {
             let Some(permit) = admitted else {
                 continue;
             };
-            // Answers are small: waiting to fill a packet only adds latency.
+            // Responses are small: waiting to fill a packet only adds latency.
             let _ = stream.set_nodelay(true);
-            // A reader that stopped reading (or is gone) holds neither the slot nor what is streamed to it.
+            // A client that has stopped reading or has vanished must not keep its slot or the response being streamed.
             let _ = setsockopt(&stream, TcpUserTimeout, &UNREAD_MILLISECONDS);
             let origin = Origin::Tcp(remote.ip());
             tokio::spawn(driver.clone().drive_tcp(stream, origin, permit, self.tls.clone()));
         }
     }
 
-    /// The address that connections from `peer` count for. None for those who speak for many:
-    /// trusted proxies, and whoever speaks plain HTTP, which is a proxy or on this machine.
+    /// Returns the address to whose limit connections from `peer` count, or `None` if `peer` may stand for many
+    /// callers: a trusted proxy, or a peer that uses plain HTTP, which is a proxy or on this machine.
     fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();
         let speaks_for_many = self.tls.is_none() || self.trusted_proxies.iter().any(|net| net.contains(&peer));

@@ -1,7 +1,7 @@
-//! The local administration's unix socket.
+//! The unix socket for local administration.
 //!
-//! Owns the socket file (0660, group `sentrazone` where there is one) and who is at the other
-//! end: the kernel says it (`SO_PEERCRED`, unix(7)), nobody can claim it.
+//! Owns the socket file (mode 0660, group `sentrazone` if it exists) and identifying the user at the other end by
+//! the kernel's credentials (`SO_PEERCRED`, unix(7)). It must not accept an identity that the client claims.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -16,17 +16,17 @@ use tokio::net::{UnixListener, UnixStream};
 const GROUP: &str = "sentrazone";
 const MODE: u32 = 0o660;
 
-/// A bound socket; its file is removed when dropped.
+/// A bound socket. Its file is removed on drop.
 pub(super) struct LocalSocket {
     pub(super) listener: UnixListener,
     path: PathBuf,
 }
 
 impl LocalSocket {
-    /// Binds `path`. A file left by a plane that is gone is removed; one that answers is not.
+    /// Binds `path`. A socket file left behind by an earlier plane is removed, unless a plane still answers on it.
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
-            // Under systemd it is there (`RuntimeDirectory`); started by hand it may not be.
+            // systemd creates this directory (`RuntimeDirectory`). If the plane is started by hand, it may be missing.
             DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         }
         remove_stale(path).await?;
@@ -38,15 +38,19 @@ impl LocalSocket {
         if let Ok(Some(group)) = Group::from_name(GROUP)
             && let Err(error) = chown(path, None, Some(group.gid))
         {
-            tracing::warn!("the socket {} stays out of group {GROUP}: {error}", path.display());
+            tracing::warn!(
+                "cannot change the group of the socket {} to {GROUP}: {error}",
+                path.display()
+            );
         }
         fs::set_permissions(path, Permissions::from_mode(MODE))?;
         Ok(socket)
     }
 }
 
-/// Whoever connects administers: until the mode is right, nobody else may. The mode that a socket is made with
-/// is the umask's, which is the whole process's: what others make meanwhile is more private than they asked.
+/// Binds the socket so that only the plane's user can connect until the final mode is set: anyone who can connect is
+/// an admin. The initial mode comes from the umask, which applies to the whole process: files that other threads
+/// create meanwhile may be more private than intended.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +62,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 impl Drop for LocalSocket {
     fn drop(&mut self) {
-        // One that is left behind is removed at the next start.
+        // A file that is left behind is removed at the next start.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -69,20 +73,23 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(_) => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "a file that is no socket is there",
+                "there is a file that is not a socket",
             ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another plane answers there")),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another plane is listening on it",
+        )),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }
 }
 
-/// The name of the user at the other end, or the uid in digits for a user without one.
+/// Returns the name of the user at the other end, or the uid in digits if the user has no name.
 pub(super) fn user(stream: &UnixStream) -> io::Result<Arc<str>> {
     let uid = stream.peer_cred()?.uid();
     Ok(match User::from_uid(Uid::from_raw(uid)) {

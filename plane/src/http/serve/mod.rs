@@ -1,4 +1,4 @@
-//! The socket's side: listening, connections and their limits, and what is refused before it is a request.
+//! The connection side of HTTP: listening, TLS, limits, and refusing requests before they reach the router.
 
 pub(super) mod body_budget;
 pub(super) mod body_deadline;

@@ -1,7 +1,7 @@
-//! The origin of a request: the connection's other end, or the caller that a trusted proxy names.
+//! The origin of a request: the remote end of its connection, or the caller that a trusted proxy names.
 //!
-//! Owns reading `X-Forwarded-For`, believed only from configured proxies and only as far as their
-//! own entries reach. It must not decide what anybody may do.
+//! Owns reading `X-Forwarded-For`, of which only the entries that configured proxies added are trusted. It
+//! must not decide on permissions.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-/// A connection's other end.
+/// The remote end of a connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// Over TCP.
+    /// An address, over TCP.
     Tcp(IpAddr),
-    /// Over the local socket: a user of this host, by name or by uid in digits.
+    /// A local user, over the local socket: the user's name, or the uid in digits.
     Local(Arc<str>),
 }
 
-/// The caller's address; none over the local socket.
+/// The caller's address; `None` over the local socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallerAddress(pub(crate) Option<IpAddr>);
 
 impl Origin {
-    /// Returns the caller's address: the TCP peer's, or, when that is a trusted proxy, the right-most untrusted entry
+    /// Returns the caller's address: the TCP peer's or, if that is a trusted proxy, the rightmost untrusted entry
     /// of `X-Forwarded-For`. The caller may have written everything to the left of it.
     pub(crate) fn caller(&self, headers: &HeaderMap, trusted: &[IpNet]) -> CallerAddress {
         let Self::Tcp(peer) = self else {
@@ -31,7 +31,7 @@ impl Origin {
         };
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
         let mut caller = peer.to_canonical();
-        // Bytes, not text: one odd entry to the left must not take the proxy's own entry with it.
+        // Split as bytes, not as text: an invalid entry further left must not invalidate the proxy's own entry.
         let entries: Vec<&[u8]> = headers
             .get_all("x-forwarded-for")
             .iter()
@@ -50,7 +50,7 @@ impl Origin {
     }
 }
 
-/// An address, bare or with a port (`192.0.2.1:4711`, `[2001:db8::1]:4711`).
+/// Parses an address, with or without a port (`192.0.2.1:4711`, `[2001:db8::1]:4711`).
 fn forwarded_address(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry).ok()?.trim();
     let bare = entry.parse().ok();

@@ -1,10 +1,10 @@
-//! Answers to requests that hyper cannot read, and the end of their connections.
+//! Responses to requests that hyper cannot parse, and the end of their connections.
 //!
-//! Owns two things the HTTP library leaves out. It answers a head it cannot parse by itself, with a
-//! bare status line: here that becomes a problem report with the headers of every answer. And it
-//! closes at once, so that the kernel resets the connection and the answer is lost when the caller is
-//! still sending: here the end of what comes is awaited for a moment (RFC 9112, section 9.6).
-//! It must not touch any other answer.
+//! Owns two corrections to hyper. First, hyper itself answers a head that it cannot parse, with a bare status line.
+//! This module replaces it with a problem report that has the headers of every response. Second, hyper closes the
+//! connection at once. If the client is still sending, the kernel then resets the connection and the response is lost.
+//! This module therefore reads the rest of the request for a moment (RFC 9112, section 9.6).
+//! It must not change any other response.
 
 use std::io;
 use std::pin::Pin;
@@ -24,23 +24,23 @@ use crate::http::problem::Kind;
 use crate::http::request_id::RequestId;
 use crate::http::response::set_headers;
 
-/// Time that the rest of a refused request is read after the answer.
+/// The time for which the rest of a refused request is read after the response.
 const LINGER: Duration = Duration::from_secs(1);
-/// Bytes of it that are read at most.
+/// The maximum number of bytes of the rest that are read.
 const MOST_LINGERED: usize = 4 << 20;
 
-/// Set when a request was refused before its body was read to the end.
+/// Set when a request is refused before its body has been read to the end.
 pub(super) type RefusalFlag = Arc<AtomicBool>;
 
-/// A connection's stream under hyper.
+/// The stream of a connection, as hyper uses it.
 pub(super) struct ProblemStream<S> {
     stream: S,
     refused: RefusalFlag,
-    /// True when answers say that the plane is reached over TLS.
+    /// True if responses tell the client that the plane is reached over TLS.
     over_tls: bool,
-    /// Our words in the place of hyper's, as far as they are not sent.
+    /// The unsent rest of the response that replaces hyper's.
     left: Vec<u8>,
-    /// Until when the caller may end, and how much more it may send.
+    /// The time that is left for the client to finish, and the number of bytes that it may still send.
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ProblemStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads on until the caller ends, or has been given time enough.
+    /// Reads on until the client finishes, or exceeds its time or its number of bytes.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let (until, most) = self
             .linger
@@ -125,8 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ProblemStream<S> {
     }
 }
 
-/// The status of an answer that hyper made by itself: nothing but a head, whole in one write, without
-/// what every answer of ours has.
+/// Returns the status if `bytes` is a response that hyper made: only a head, complete in one write, without the headers
+/// that every response of the plane has.
 fn hypers_own(bytes: &[u8]) -> Option<StatusCode> {
     let head = std::str::from_utf8(bytes.get(..256.min(bytes.len()))?).ok()?;
     let fields = head.strip_suffix("\r\n\r\n")?.strip_prefix("HTTP/1.")?;
@@ -144,14 +144,14 @@ fn hypers_own(bytes: &[u8]) -> Option<StatusCode> {
     (is_refusal && bare).then_some(status)
 }
 
-/// The whole answer, head and body.
+/// Returns the complete response, head and body.
 fn answer(status: StatusCode, over_tls: bool) -> Vec<u8> {
     let detail = match status {
         StatusCode::URI_TOO_LONG => "the path and query are too long: shorten them",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             "the request's head is too large: send fewer and shorter headers (limits.max_head)"
         }
-        _ => "this is not a request in HTTP/1.1: check its first line, its headers and its lengths",
+        _ => "the request is not valid HTTP/1.1: check its first line, its headers and its lengths",
     };
     let mut response: Response = Kind::of_status(status).because(detail).into_response();
     set_headers(&mut response, RequestId::new(), over_tls);

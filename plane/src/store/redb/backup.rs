@@ -1,11 +1,11 @@
 //! Backups of the whole database: writing them, checking them and restoring them.
 //!
-//! Owns which tables a backup contains, and the check that it can be restored. It must not know what else a restore
-//! changes (sessions, agents): that is the fleet's.
+//! Owns the choice of the tables that a backup contains, and the check that a backup can be restored. It must not know
+//! what else a restore changes (sessions, agents): that belongs to the fleet.
 //!
-//! A backup contains the rows of all tables except [`LEFT_OUT`]. So it has password hashes, hashes of agents' tokens,
-//! and secrets sealed under keys that only the agents have. It never has a VPN key in clear, nor the key that signs
-//! sessions, which is not in the database.
+//! A backup contains the rows of all tables except [`LEFT_OUT`]. It therefore contains password hashes, hashes of agent
+//! tokens, and secrets that are sealed with keys that only the agents have. It never contains an unencrypted private or
+//! preshared VPN key, or the key that signs sessions, which is not in the database.
 
 use crate::store::transaction::{ReadEverything, WriteEverything};
 use std::fs::File;
@@ -33,14 +33,14 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 
-/// Tables that no backup contains and every restore empties. A restored stock of prekeys would contain those taken
-/// since, and two devices would share one key. Answers and penalties are short-lived.
+/// The tables that no backup contains and every restore empties. A restored stock of prekeys would include prekeys that
+/// have been taken since the backup, so that two devices would share one key. Answers and penalties are short-lived.
 const LEFT_OUT: [Table; 4] = [Table::Prekeys, Table::Answers, Table::AnswerTimes, Table::Penalties];
 
 impl<R: Rows> ReadEverything for R {
     fn incarnation(&self) -> Result<Incarnation, StoreError> {
         let bytes = self.bytes(Table::Meta, schema::INCARNATION)?;
-        let bytes = bytes.ok_or_else(|| StoreError::Corrupt("it has no incarnation".to_owned()))?;
+        let bytes = bytes.ok_or_else(|| StoreError::Corrupt("meta: no incarnation".to_owned()))?;
         Ok(Incarnation::from_bytes(fixed(&bytes)?))
     }
 
@@ -73,16 +73,17 @@ impl<R: WriteRows> WriteEverything for R {
 }
 
 impl Store {
-    /// Creates a private file without a name, beside the database. It vanishes when its last descriptor is closed, even
-    /// after a crash.
+    /// Creates a private, unnamed file in the directory of the database. The file disappears when its last descriptor
+    /// is closed, even after a crash.
     pub(crate) fn scratch(&self) -> Result<File, StoreError> {
         let folder = self.engine.handle.path.parent().unwrap_or(Path::new("."));
-        let unusable = |error| StoreError::Unavailable(format!("no file can be made in {}: {error}", folder.display()));
+        let unusable =
+            |error| StoreError::Unavailable(format!("cannot create a file in {}: {error}", folder.display()));
         tempfile::tempfile_in(folder).map_err(unusable)
     }
 
-    /// Writes a backup to a file of its own and returns the file, synced and rewound. A slow reader of it holds no
-    /// transaction open.
+    /// Writes a backup to a scratch file and returns the file, synced and rewound. A client that reads the file slowly
+    /// does not keep a transaction open.
     pub(crate) async fn back_up(&self, now: Timestamp) -> Result<File, StoreError> {
         let file = self.scratch()?;
         self.scan(move |tx| {
@@ -98,15 +99,15 @@ impl Store {
     }
 }
 
-/// Checks that this release can restore all of a backup. Returns a summary of its content, and the verification of the
-/// audit log in it, whichever key signed that.
+/// Checks that this release can restore the whole backup. Returns a summary of its content, and the verification of its
+/// audit log, regardless of the key that signed the log.
 pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError> {
     let mut log = Log::default();
     let summary = read(backup, |table, key, value| {
         check_record(table, value)?;
         log.note(table, key, value)
     })?;
-    // The verification begins with rows that come last in the file, so the file is read a second time.
+    // The verification begins with rows that follow the records in the file, so the file is read a second time.
     let mut proof = log.begin();
     let mut marks = log.marks.iter().peekable();
     read(backup, |table, key, value| {
@@ -122,13 +123,13 @@ pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError
         proof.ends_at(head);
     }
     for (_, mark) in marks {
-        // A checkpoint past the end of the log: the log was cut off.
+        // A checkpoint past the end of the log means that the log was cut off.
         proof.checkpoint(mark);
     }
     Ok((summary, proof.finish()))
 }
 
-/// Passes all rows of a backup to `row`, in the form of the present schema.
+/// Passes all rows of a backup to `row`, converted to the current schema.
 fn rows<R: io::Read>(
     reader: &mut Reader<R>,
     row: &mut impl FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError>,
@@ -164,12 +165,12 @@ fn read(
     reader.finish().map_err(refused)
 }
 
-/// The rows beside the records of an audit log: its head, the statement of removed records, and checkpoints.
+/// The rows of an audit log other than its records: the head, the statement of removed records, and the checkpoints.
 #[derive(Default)]
 struct Log {
     pruned: Option<Pruned>,
     head: Option<Head>,
-    /// Checkpoints with the keys of their records, in order.
+    /// The checkpoints with the keys of their records, in ascending order.
     marks: Vec<(Vec<u8>, Checkpoint)>,
 }
 
@@ -200,13 +201,14 @@ impl Log {
     }
 }
 
-/// Refuses a backup of a schema that this release does not know.
+/// Refuses a backup with a schema that this release does not know.
 fn check_schema(found: u64) -> Result<(), StoreError> {
     let known = schema::VERSION;
     match found {
         0 => Err(StoreError::BadBackup("no release made backups of schema 0".to_owned())),
         found if found > known => Err(StoreError::BadBackup(format!(
-            "the backup has schema {found}, this release knows up to {known}: install the release that made it, or a later one"
+            "the backup has schema {found}, but this release only supports schemas up to {known}: \
+             install the release that made it, or a later one"
         ))),
         _ => Ok(()),
     }
@@ -231,7 +233,8 @@ fn check_record(table: Table, value: &[u8]) -> Result<(), StoreError> {
         Table::AuditCheckpoints => is::<Checkpoint>(table, value),
         Table::Answers => is::<Answer>(table, value),
         Table::Penalties => is::<Penalty>(table, value),
-        // Bytes, texts and indexes: their readers report what they cannot read.
+        // Raw bytes, texts and indexes are not checked here: the code that reads them reports values that it cannot
+        // read.
         Table::Meta
         | Table::RetiredServers
         | Table::AgentTokens
@@ -265,7 +268,7 @@ fn bad_record(error: StoreError) -> StoreError {
     StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})"))
 }
 
-/// Returns the tables of a backup, in its order.
+/// Returns the tables of a backup, in the order in which the backup contains them.
 fn tables_of_backup() -> Vec<Table> {
     let left_out = |table: &Table| LEFT_OUT.contains(table);
     let mut tables: Vec<Table> = Table::ALL.iter().filter(|table| !left_out(table)).copied().collect();
@@ -282,7 +285,7 @@ fn table_named(wanted: &str) -> Result<Table, StoreError> {
     })
 }
 
-/// The error of a backup that cannot be restored, or cannot be read.
+/// Returns the error for a backup that cannot be read or restored.
 fn refused(error: Error) -> StoreError {
     match error {
         Error::Io(error) => failed(error.into()),
@@ -290,7 +293,7 @@ fn refused(error: Error) -> StoreError {
     }
 }
 
-/// The error of a backup that cannot be written or read.
+/// Returns the error for a failure to write or read a backup.
 fn failed(error: Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! The definitions of the tables for redb.
+//! The redb definitions of the tables.
 
 use redb::TableDefinition;
 

@@ -1,8 +1,8 @@
-//! The files of the database and its copies, and how they are opened.
+//! The database file and its copies: creating, opening and replacing them.
 //!
-//! Owns the files (private, replaced as a whole) and the verification of a database before its content is trusted. It
-//! must not know what is in a database. [`Medium`] abstracts the disk. Its second implementation is in the tests, which
-//! cannot make a real disk fail at each of its operations.
+//! Owns the files (private, and replaced as a whole) and the verification of a database before its content is trusted.
+//! It must not know what is in a database. [`Medium`] abstracts the disk. A second implementation is in the tests,
+//! because a real disk cannot be made to fail at each of its operations.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,24 +17,24 @@ use redb::{Builder, Database, DatabaseError, StorageError};
 
 use crate::store::error::StoreError;
 
-/// The number of bytes copied at once.
+/// The number of bytes that are copied at a time.
 const CHUNK: usize = 1 << 20;
 
 /// The file operations that the store needs.
 pub(in crate::store) trait Medium: Send + Sync {
     /// Returns whether the file exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Creates a file readable only by its owner, and a database in it. The file must not exist.
+    /// Creates a file that only its owner can read, and a database in it. The file must not exist yet.
     fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
     /// Opens the database in a file.
     fn open(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
-    /// Removes a file, which need not exist.
+    /// Removes a file if it exists.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Renames a file durably, replacing `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Returns the free space on the disk of a file, in bytes.
+    /// Returns the free space on the disk that holds a file, in bytes.
     fn room(&self, path: &Path) -> io::Result<u64>;
-    /// Writes the readable content of a file to the disk again.
+    /// Reads the content of a file and writes it to the disk again.
     fn rewrite(&self, path: &Path) -> io::Result<()>;
 }
 
@@ -47,7 +47,7 @@ impl Medium for Files {
     }
 
     fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
-        // The file contains password hashes.
+        // The file is private because it contains password hashes.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options
@@ -79,7 +79,7 @@ impl Medium for Files {
         Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
     }
 
-    /// Leaves holes as they are: filling them would need space that a full disk does not have.
+    /// Leaves holes as they are, because filling them would need space that a full disk does not have.
     fn rewrite(&self, path: &Path) -> io::Result<()> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut buffer = vec![0; CHUNK];
@@ -99,7 +99,7 @@ impl Medium for Files {
     }
 }
 
-/// Returns the next part of a file that is not a hole.
+/// Returns the beginning and the end of the next part of a file, at or after `from`, that is not a hole.
 fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     let offset = |at: u64| i64::try_from(at).map_err(io::Error::other);
     let begin = match lseek(file, offset(from)?, Whence::SeekData) {
@@ -111,12 +111,12 @@ fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((offset(begin)?, offset(end)?)))
 }
 
-/// Opens a database and verifies every page of it.
+/// Opens a database and verifies all its pages.
 pub(in crate::store) fn open(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     open_with(path, cache_bytes, |builder| medium.open(builder, path))
 }
 
-/// Creates an empty database, replacing what an interrupted attempt left.
+/// Creates an empty database, replacing any file that an interrupted attempt left behind.
 pub(super) fn create(medium: &dyn Medium, path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     open_with(path, cache_bytes, |builder| {
         medium
@@ -133,8 +133,8 @@ fn open_with(
 ) -> Result<Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);
-    // redb verifies checksums only here and trusts everything it reads later: a flipped bit would be served as if it
-    // had been written.
+    // redb verifies checksums only on opening and trusts everything that it reads later. Without this check, a flipped
+    // bit would be returned as if it had been written.
     builder.set_check_integrity_on_open(true);
     let (path_of_damaged, path_of_refused) = (path.to_owned(), path.to_owned());
     let damaged = |reason| StoreError::Damaged {
@@ -149,18 +149,18 @@ fn open_with(
         Ok(Ok(database)) => Ok(database),
         Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::Locked(path.to_owned())),
         Ok(Err(DatabaseError::UpgradeRequired(format))) => {
-            Err(damaged(format!("its file format is {format}, which no release wrote")))
+            Err(damaged(format!("its file format is {format}, which no release uses")))
         }
         Ok(Err(DatabaseError::Storage(StorageError::Corrupted(reason)))) => Err(damaged(reason)),
         Ok(Err(DatabaseError::Storage(StorageError::Io(error)))) if is_cut_short(&error) => {
             Err(damaged(error.to_string()))
         }
-        Ok(Err(other)) => Err(refused(format!("{other}: check the file, its folder and their owner"))),
+        Ok(Err(other)) => Err(refused(format!("{other}: check the file, its directory and owner"))),
         Err(_) => Err(damaged("it cannot be read".to_owned())),
     }
 }
 
-/// Returns whether redb's error means that the file is too short, or not a database.
+/// Returns whether redb's error means that the file is too short or is not a database.
 fn is_cut_short(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

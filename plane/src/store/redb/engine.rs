@@ -1,7 +1,7 @@
-//! The engine: the open database, its readers and its one writer.
+//! The engine: the open database, its readers and its single writer.
 //!
-//! Owns the writer's queue and its thread, and the wake-up of a writer whose database failed a reader. It must not hold
-//! business rules, nor know what a job reads or writes.
+//! Owns the writer's queue and thread, and the wake-up of the writer when a read shows that the database has failed. It
+//! must not contain business rules, or know what a job reads or writes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::store::error::StoreError;
 use crate::store::transaction::DurableWrite;
 use crate::store::write_set::WriteSet;
 
-/// The length of the writer's queue. Further callers wait for a place in it.
+/// The maximum length of the writer's queue. Further callers wait for a place in it.
 pub(crate) const QUEUE: usize = 4096;
 
 /// The durability of recorded metrics.
@@ -37,7 +37,7 @@ pub(crate) enum Durability {
     Durable,
 }
 
-/// The database with its writer, which ends when this is dropped.
+/// The database and its writer. The writer ends when the engine is dropped.
 pub(crate) struct Engine {
     pub(super) handle: Arc<Handle>,
     pub(crate) places: Arc<Semaphore>,
@@ -51,14 +51,14 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
-            // The writer handles its own panics, and no caller is left to report one to.
+            // The writer handles its own panics, and there is no caller left to receive an error.
             let _ = thread.join();
         }
     }
 }
 
 impl Engine {
-    /// Opens the database at `path`, or creates it, and starts its writer.
+    /// Opens the database at `path`, creating it if it does not exist, and starts its writer.
     pub(crate) fn open(medium: Arc<dyn Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let (database, _) = migration::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
         let handle = Arc::new(Handle::new(medium, path, cache_bytes, database));
@@ -71,7 +71,7 @@ impl Engine {
                 let (handle, metrics, followers) = (Arc::clone(&handle), metrics.clone(), Arc::clone(&followers));
                 move || writer::run(&handle, &queue, &metrics, &followers)
             })
-            .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
+            .map_err(|error| StoreError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         Ok(Self {
             handle,
             places: Arc::new(Semaphore::new(QUEUE)),
@@ -82,12 +82,13 @@ impl Engine {
         })
     }
 
-    /// Marks the writer busy with work whose duration depends on the amount of data, until the guard is dropped.
+    /// Marks the writer as busy until the guard is dropped. Intended for work whose duration depends on the amount of
+    /// data.
     pub(crate) fn mark_busy(&self) -> BusyGuard {
         self.handle.mark_busy()
     }
 
-    /// Returns whether the writer is marked busy.
+    /// Returns whether the writer is marked as busy.
     pub(crate) fn is_busy(&self) -> bool {
         self.handle.is_busy()
     }
@@ -97,7 +98,7 @@ impl Engine {
         self.followers.add(follower);
     }
 
-    /// Lists the rows in the write set of every later commit.
+    /// Makes the write set of every later commit list its rows.
     #[cfg(test)]
     pub(crate) fn list_rows(&self) {
         self.followers.list_rows();
@@ -120,18 +121,18 @@ impl Engine {
         outcome
     }
 
-    /// Asks the writer to reopen a database that failed a reader. A view of a database that was closed meanwhile fails
-    /// too, and is no reason to reopen the present one.
+    /// Asks the writer to reopen a database on which a read has failed. A view of a database that has been closed in
+    /// the meantime fails too, but that is no reason to reopen the current one.
     fn wake_writer(&self, generation: u64) {
         if let Some(jobs) = &self.jobs
             && self.handle.mark_suspect(generation)
         {
-            // If the writer has ended, the database is closed already.
+            // If the writer has ended, the database is already closed.
             let _ = jobs.send(Box::new(writer::Wake));
         }
     }
 
-    /// Makes a change with its audit records, on disk when this returns.
+    /// Makes a change and writes its audit records. Both are on disk when this returns.
     pub(crate) async fn change<T, E>(
         &self,
         author: Author,
@@ -166,7 +167,7 @@ impl Engine {
         &self,
         job: impl FnOnce(Reply<Result<T, E>>) -> Box<dyn Job>,
     ) -> Result<T, E> {
-        let gone = || StoreError::Unavailable("the writer has ended".to_owned());
+        let gone = || StoreError::Unavailable("the writer has stopped".to_owned());
         let places = Arc::clone(&self.places);
         let (reply, answer) = Reply::new(places.acquire_owned().await.map_err(|_| gone())?);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;

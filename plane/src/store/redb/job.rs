@@ -1,4 +1,4 @@
-//! The jobs of the writer: a change with its author, or a recording of metrics.
+//! The writer's jobs: a change with its author, or a recording of metrics.
 //!
 //! Owns two rules: nothing is changed without an audit record, and a refused change has written nothing. It must not
 //! know what is changed.
@@ -16,8 +16,8 @@ use crate::store::change::Change;
 use crate::store::error::StoreError;
 use crate::store::transaction::DurableWrite;
 
-/// The receiver of a job's answer, and the job's place in the queue. The place belongs to the job and not to its caller,
-/// who may hang up while the job still waits.
+/// The channel for a job's answer, together with the job's place in the queue. The place belongs to the job and not to
+/// the caller, because a caller may hang up while its job is still waiting.
 pub(in crate::store) struct Reply<R> {
     to: oneshot::Sender<R>,
     _place: OwnedSemaphorePermit,
@@ -29,13 +29,13 @@ impl<R> Reply<R> {
         (Self { to, _place: place }, answer)
     }
 
-    /// Sends the answer, unless the caller is gone.
+    /// Sends the answer, unless the caller has hung up.
     fn send(self, answer: R) {
         let _ = self.to.send(answer);
     }
 }
 
-/// A job whose answer goes to `reply`.
+/// A job whose answer is sent to `reply`.
 struct PendingJob<F, T, E> {
     run: Option<F>,
     outcome: Option<Result<T, E>>,
@@ -59,7 +59,7 @@ where
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
         let answer = match (committed, self.outcome) {
-            // A refusal stands whatever happens to the batch.
+            // A refusal is returned regardless of the outcome of the batch.
             (Ok(()), Some(outcome)) | (Err(_), Some(outcome @ Err(_))) => outcome,
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Broken("it never ran").into()),
@@ -68,7 +68,7 @@ where
     }
 }
 
-/// Makes a job of `run`.
+/// Creates a job that runs `run`.
 fn boxed<F, T, E>(run: F, reply: Reply<Result<T, E>>) -> Box<dyn Job>
 where
     F: FnOnce(&WriteTx) -> (Result<T, E>, Verdict) + Send + 'static,
@@ -82,7 +82,7 @@ where
     })
 }
 
-/// Makes a job of a change, whose audit entries it appends.
+/// Creates a job that makes a change and appends its audit entries.
 pub(in crate::store) fn change<T, E>(
     author: Author,
     signer: Option<Arc<Signer>>,
@@ -118,7 +118,7 @@ where
     boxed(run, reply)
 }
 
-/// Makes a job of a recording, which is committed with `durability`.
+/// Creates a job that records metrics. If it writes anything, it is committed with `durability`.
 pub(in crate::store) fn record<T, E>(
     durability: Verdict,
     record: impl FnOnce(&WriteTx) -> Result<T, E> + Send + 'static,

@@ -1,8 +1,9 @@
 //! Opening a database at a path, and migrating it to this release's schema.
 //!
-//! Owns the order at the start. A new database gets its name when it is complete. A newer schema is refused. A database
-//! of an older schema is copied to a file beside it, the copy is verified, and then the database is migrated step by
-//! step. It must not know the steps (`schema`). Wherever it is interrupted, the next start finishes it.
+//! Owns the order of operations at startup. It must not know the steps (`schema`). A new database gets its final name
+//! only when it is complete. A newer schema is refused. A database with an older schema is copied to a file next to it,
+//! the copy is verified, and then the database is migrated step by step. If any of this is interrupted, the next start
+//! completes it.
 
 use std::path::{Path, PathBuf};
 
@@ -23,10 +24,10 @@ use crate::store::table::Table;
 /// The table that every schema has.
 const META: Definition = Table::Meta.definition();
 
-/// The page cache of databases that are open only briefly, in bytes.
+/// The size of the page cache for databases that are open only briefly, in bytes.
 const CACHE: usize = 16 << 20;
 
-/// Opens the database at `path`, or creates it, and migrates it to `schema`.
+/// Opens the database at `path`, creating it if it does not exist, and migrates it to `schema`.
 pub(in crate::store) fn open(
     medium: &dyn Medium,
     path: &Path,
@@ -35,10 +36,11 @@ pub(in crate::store) fn open(
 ) -> Result<(Database, Incarnation), StoreError> {
     let unusable = |error: std::io::Error| StoreError::Open {
         path: path.to_owned(),
-        reason: format!("{error}: check its folder and the folder's owner"),
+        reason: format!("{error}: check its directory and the owner of the directory"),
     };
     if !medium.exists(path).map_err(unusable)? {
-        // Created under another name: an empty file at `path` can then only be one that lost its content.
+        // The database is created under another name, so that an empty file at `path` can only be one that has lost its
+        // content.
         let fresh = beside(path, "new");
         let database = disk::create(medium, &fresh, CACHE)?;
         create_tables(&database, schema)?;
@@ -61,7 +63,7 @@ pub(in crate::store) fn open(
     Ok((database, incarnation))
 }
 
-/// Returns the path of a file beside `path`, with `.end` appended to its name.
+/// Returns `path` with `.` and `end` appended to the file name.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{end}"));
@@ -103,7 +105,7 @@ fn version(database: &Database) -> Result<u64, StoreError> {
         Ok(meta) => meta,
         Err(TableError::TableDoesNotExist(_)) => {
             return Err(StoreError::Corrupt(
-                "it has no schema: it is not the plane's".to_owned(),
+                "it has no schema, so it is not a database of the plane".to_owned(),
             ));
         }
         Err(error) => return Err(storage(error)),
@@ -128,13 +130,13 @@ fn migrate(
     };
     let steps: Vec<&Step> = schema.steps.iter().filter(|step| step.to > found).collect();
     if steps.first().is_none_or(|step| step.to != found + 1) {
-        return Err(failed(found + 1, "no release wrote it: restore a backup".to_owned()));
+        return Err(failed(found + 1, "unknown schema: restore a backup".to_owned()));
     }
     let copied = beside(path, &format!("schema-{found}"));
     tracing::info!(copy = %copied.display(), "copying the database before its schema changes");
     copy(medium, database, &copied).map_err(|error| {
         let reason = format!(
-            "its copy {} could not be made ({error}): make room on the disk",
+            "its copy {} could not be created ({error}): make room on the disk",
             copied.display()
         );
         failed(found + 1, reason)
@@ -155,8 +157,8 @@ fn run_step(database: &Database, step: &Step) -> Result<(), StoreError> {
     tx.commit().map_err(storage)
 }
 
-/// Copies all rows and verifies them; a copy of the bytes of an open file would be inconsistent. The copy gets its name
-/// when it is complete.
+/// Copies all rows and verifies the copy. A byte-by-byte copy of an open file would be inconsistent. The copy gets its
+/// final name only when it is complete.
 fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), StoreError> {
     let partial = beside(to, "partial");
     let copied = copy_rows(medium, database, &partial).and_then(|()| {
@@ -165,7 +167,7 @@ fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), Store
             .map_err(|error| StoreError::Unavailable(error.to_string()))
     });
     if copied.is_err() {
-        // A partial copy must not use up the space of a full disk.
+        // A partial copy must not take up space on a full disk.
         let _ = medium.remove(&partial);
     }
     copied
@@ -185,7 +187,7 @@ fn copy_rows(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), 
     }
     tx.commit().map_err(storage)?;
     drop(target);
-    // Reopening verifies the pages as they are on the disk.
+    // Reopening the copy verifies its pages as they are on the disk.
     let target = disk::open(medium, to, CACHE)?;
     let copied = target.begin_read().map_err(storage)?;
     for name in names(&from)? {

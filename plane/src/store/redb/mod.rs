@@ -1,7 +1,7 @@
 //! The engine of the store: all code that depends on redb.
 //!
-//! Owns the open file, its schema and migrations, raw rows, the single writer and its jobs, and backups. The rows of
-//! each entity are in [`tables`]. It must not hold business rules.
+//! Owns the open file, its schema and migrations, raw rows, the single writer and its jobs, and backups. It must not
+//! contain business rules. The rows of each entity are in [`tables`].
 
 pub(super) mod backup;
 pub(super) mod database;

@@ -1,8 +1,8 @@
 //! The rows of older schemas, and their conversion to the next schema.
 //!
-//! Owns the frozen shapes of rows that no present release writes. A database goes through these steps once
-//! (`migration`); a backup of an older schema goes through them row by row when it is restored. It must not use the
-//! records of the present release: those change, but rows already written do not.
+//! Owns the frozen shapes of rows that the current release no longer writes. It must not use the records of the current
+//! release, because those records change, but rows that have already been written do not. A database goes through these
+//! steps once (`migration`); a backup with an older schema goes through them row by row when it is restored.
 
 use redb::{ReadableTable as _, WriteTransaction};
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use super::rows::storage;
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 
-/// The table of schema 1 that kept an agent's confirmation and measurement in one row: id → state.
+/// The table of schema 1 that held an agent's confirmation and measurement in one row: id → state.
 const AGENT_STATES: Definition = Definition::new("agent_states");
 
 /// The fields of a schema 1 state that belong to the confirmation; all others belong to the measurement.
@@ -25,17 +25,17 @@ const CONFIRMED: [&str; 6] = [
     "drift_left_out",
 ];
 
-/// A row of the present schema: its table, key and value.
-pub(super) type PresentRow = (Table, Vec<u8>, Vec<u8>);
+/// A row of the current schema: its table, key and value.
+pub(super) type CurrentRow = (Table, Vec<u8>, Vec<u8>);
 
-/// Converts a row of `table` in schema `found` to rows of the present schema. Returns none if the row needs no
+/// Converts a row of `table` in schema `found` to rows of the current schema. Returns `None` if the row needs no
 /// conversion.
 pub(super) fn forward(
     found: u64,
     table: &str,
     key: &[u8],
     value: &[u8],
-) -> Option<Result<Vec<PresentRow>, StoreError>> {
+) -> Option<Result<Vec<CurrentRow>, StoreError>> {
     (found < 2 && table == "agent_states").then(|| {
         let [confirmation, measurement] = split(value)?;
         Ok(vec![

@@ -1,13 +1,13 @@
-//! The keys of rows: bytes whose order is the order of reading.
+//! The keys of rows: byte strings that sort in the order in which the rows are read.
 //!
 //! Owns the encoding. Numbers are big-endian. A server's id is followed by a zero byte, which no id contains, so that
-//! the rows of one server are never between those of another.
+//! the rows of one server never lie between those of another.
 
 use wgctl::ServerId;
 
 use super::rows::Span;
 
-/// Returns the prefix of the keys of a server's rows.
+/// Returns the key prefix of a server's rows.
 pub(super) fn server(id: &ServerId) -> Vec<u8> {
     let mut key = Vec::with_capacity(id.as_str().len() + 18);
     key.extend_from_slice(id.as_str().as_bytes());
@@ -15,7 +15,7 @@ pub(super) fn server(id: &ServerId) -> Vec<u8> {
     key
 }
 
-/// Returns the key of a server's row.
+/// Returns the key of a server's row: the server's prefix, then `rest`.
 pub(super) fn of(id: &ServerId, rest: &[u8]) -> Vec<u8> {
     let mut key = server(id);
     key.extend_from_slice(rest);

@@ -1,7 +1,7 @@
-//! Rows of bytes in ordered tables: the only view that the rest of the store has of redb's transactions.
+//! Raw rows in ordered tables: the interface through which the rest of the store uses redb's transactions.
 //!
-//! Owns the two kinds of transaction, [`ReadTx`] and [`WriteTx`], and the mark that one has written. It must not know
-//! what is in a row.
+//! Owns the two kinds of transaction, [`ReadTx`] and [`WriteTx`], and the flag that shows whether a transaction has
+//! written anything. It must not know what is in a row.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::store::error::StoreError;
 use crate::store::table::Table;
 use crate::store::write_set::WriteSet;
 
-/// The answer of a visitor of rows: continue or break.
+/// The result of visiting a row: continue or break.
 pub(super) type Step = Result<ControlFlow<()>, StoreError>;
 
 /// A range of keys.
@@ -27,7 +27,7 @@ pub(in crate::store) struct Span {
 }
 
 impl Span {
-    /// Makes the span of all rows whose key begins with `prefix`, which must not end in 0xff.
+    /// Returns the span of all rows whose key begins with `prefix`, which must not end in 0xff.
     pub(in crate::store) fn under(prefix: &[u8]) -> Self {
         let mut end = prefix.to_vec();
         let to = match end.last_mut() {
@@ -43,25 +43,25 @@ impl Span {
         }
     }
 
-    /// Begins the span at `key` (included).
+    /// Makes the span begin at `key` (inclusive).
     pub(super) fn from(mut self, key: Vec<u8>) -> Self {
         self.from = Bound::Included(key);
         self
     }
 
-    /// Begins the span after `key`.
+    /// Makes the span begin after `key`.
     pub(super) fn after(mut self, key: Vec<u8>) -> Self {
         self.from = Bound::Excluded(key);
         self
     }
 
-    /// Ends the span at `key` (included).
+    /// Makes the span end at `key` (inclusive).
     pub(super) fn to(mut self, key: Vec<u8>) -> Self {
         self.to = Bound::Included(key);
         self
     }
 
-    /// Ends the span before `key`.
+    /// Makes the span end before `key`.
     pub(super) fn before(mut self, key: Vec<u8>) -> Self {
         self.to = Bound::Excluded(key);
         self
@@ -74,7 +74,7 @@ impl Span {
         )
     }
 
-    /// Returns whether the span contains no key. redb panics at a range that ends before it begins.
+    /// Returns whether the span cannot contain any key. redb panics if a range ends before it begins.
     fn is_empty(&self) -> bool {
         match (&self.from, &self.to) {
             (Bound::Included(a), Bound::Included(b)) => a > b,
@@ -84,7 +84,7 @@ impl Span {
     }
 }
 
-/// The direction of reading a [`Span`].
+/// The direction in which a [`Span`] is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Order {
     Up,
@@ -94,9 +94,9 @@ pub(in crate::store) enum Order {
 /// A row's key and value.
 pub(super) type Row = (Vec<u8>, Vec<u8>);
 
-/// Reads rows.
+/// Read access to rows.
 pub(in crate::store) trait Rows {
-    /// Passes one row to `see`, if it exists.
+    /// Passes the value of one row to `see`, if the row exists. Returns the result of `see`.
     fn look<T>(
         &self,
         table: Table,
@@ -104,7 +104,7 @@ pub(in crate::store) trait Rows {
         see: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError>;
 
-    /// Passes the rows of `span` to `see`, until it breaks.
+    /// Passes the rows of `span` to `see`, until `see` breaks.
     fn visit(
         &self,
         table: Table,
@@ -113,17 +113,17 @@ pub(in crate::store) trait Rows {
         see: impl FnMut(&[u8], &[u8]) -> Step,
     ) -> Result<(), StoreError>;
 
-    /// Returns the bytes of one row.
+    /// Returns the value of one row.
     fn bytes(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.look(table, key, |value| Ok(value.to_vec()))
     }
 
-    /// Returns one row of JSON.
+    /// Returns the value of one row, parsed from JSON.
     fn json<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.look(table, key, |value| parse(table, value))
     }
 
-    /// Returns at most `limit` keys and values of a span.
+    /// Returns at most `limit` rows of a span.
     fn some(&self, table: Table, span: Span, order: Order, limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         if limit == 0 {
@@ -141,9 +141,9 @@ pub(in crate::store) trait Rows {
     }
 }
 
-/// Writes rows.
+/// Write access to rows.
 pub(in crate::store) trait WriteRows: Rows {
-    /// Returns the id of the request that the change belongs to.
+    /// Returns the id of the request that makes the change, if it is known.
     fn request(&self) -> Option<Uuid>;
 
     /// Removes all rows of all tables. The caller then writes the rows that replace them.
@@ -152,13 +152,13 @@ pub(in crate::store) trait WriteRows: Rows {
     /// Writes a row.
     fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
-    /// Removes a row, which need not exist.
+    /// Removes a row if it exists.
     fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError>;
 
     /// Removes all rows of a span.
     fn erase_all(&self, table: Table, span: Span) -> Result<(), StoreError>;
 
-    /// Writes a row of JSON.
+    /// Writes a row, with `value` serialized as JSON.
     fn put_json<T: Serialize>(&self, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
         let bytes =
             serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", table.name())))?;
@@ -170,7 +170,7 @@ pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", table.name())))
 }
 
-/// Converts any error of redb.
+/// Converts any error from redb.
 pub(in crate::store) fn storage(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(reason) => StoreError::Corrupt(reason),
@@ -180,7 +180,7 @@ pub(in crate::store) fn storage(error: impl Into<redb::Error>) -> StoreError {
 
 type OpenTable = Rc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
 
-/// A mark that is set when the disk fails: redb refuses everything from then on.
+/// A flag that is set when the disk fails. From then on, redb refuses every operation.
 #[derive(Default)]
 struct Failure(Cell<bool>);
 
@@ -193,7 +193,7 @@ impl Failure {
     }
 }
 
-/// A read transaction: a view of one moment.
+/// A read transaction: a view of the database at one moment.
 pub(in crate::store) struct ReadTx {
     tx: ReadTransaction,
     open: RefCell<HashMap<Table, OpenTable>>,
@@ -249,7 +249,7 @@ impl Rows for ReadTx {
 
 #[cfg(test)]
 thread_local! {
-    /// The number of rows that this thread has read. Indexes exist to keep it small.
+    /// The number of rows that this thread has read. The indexes exist to keep this number small.
     pub(in crate::store) static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -319,17 +319,17 @@ impl WriteTx {
             .note(self.tx.open_table(table.definition()).map_err(storage))
     }
 
-    /// Begins a job: the following writes belong to this request.
+    /// Begins a job. The writes that follow belong to `request`.
     pub(super) fn begin(&self, request: Option<Uuid>) {
         self.request.set(request);
     }
 
-    /// Returns whether anything was written since the last call.
+    /// Returns whether anything has been written since the last call.
     pub(super) fn take_dirty(&self) -> bool {
         self.dirty.replace(false)
     }
 
-    /// Returns the transaction itself, and its write set.
+    /// Returns redb's transaction and the write set.
     pub(super) fn into_parts(self) -> (WriteTransaction, WriteSet) {
         (self.tx, self.writes.into_inner())
     }

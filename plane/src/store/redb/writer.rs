@@ -1,8 +1,8 @@
-//! The one writer: a thread that commits all waiting jobs together.
+//! The single writer: a thread that commits all waiting jobs together.
 //!
-//! Owns the batches, their durability, and when the database is reopened after an I/O error. It must not know what a job
-//! writes. Concurrent callers share one fsync, so that acknowledging only what is durable stays affordable. A batch of
-//! metrics alone is committed without fsync, and becomes durable [`LAZY`] later at the latest.
+//! Owns the batches, their durability, and the reopening of the database after an I/O error. It must not know what a
+//! job writes. Concurrent callers share one fsync, so that acknowledging only durable changes remains affordable. A
+//! batch that contains only metrics is committed without an fsync, and becomes durable within [`LAZY`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,10 +25,10 @@ const LAZY: Duration = Duration::from_secs(2);
 /// The pause between two attempts to reopen the database, if no job arrives.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The longest sleep of the writer, if it has nothing to do.
+/// The longest time that the writer sleeps if it has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The largest batch. It limits how long the first job of a batch waits for the last.
+/// The maximum number of jobs in a batch. It limits how long the first job of a batch waits for the last.
 const BATCH: usize = 256;
 
 /// The effect of a job on the transaction.
@@ -36,23 +36,23 @@ const BATCH: usize = 256;
 pub(in crate::store) enum Verdict {
     /// The job wrote nothing: it was refused, or had nothing to do.
     Nothing,
-    /// The job wrote what may be lost in a crash.
+    /// The job wrote data that may be lost in a crash.
     Lazy,
-    /// The job wrote what must be on disk before it is acknowledged.
+    /// The job wrote data that must be on disk before the job is acknowledged.
     Durable,
-    /// The job broke the store's rules; the transaction must be aborted.
+    /// The job violated the store's rules, so the transaction must be aborted.
     Broken(&'static str),
 }
 
 /// A job for the writer.
 pub(in crate::store) trait Job: Send {
-    /// Decides and writes, in the transaction of the batch.
+    /// Runs the job in the transaction of the batch.
     fn run(&mut self, tx: &WriteTx) -> Verdict;
-    /// Answers the caller, after the commit or its failure.
+    /// Answers the caller after the commit has succeeded or failed.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-/// A job that writes nothing, but makes the writer reopen a database that failed.
+/// A job that writes nothing, but makes the writer reopen a database that has failed.
 pub(in crate::store) struct Wake;
 
 impl Job for Wake {
@@ -66,28 +66,29 @@ impl Job for Wake {
 /// A function called with the write set of each commit.
 type Follower = Box<dyn Fn(&WriteSet) + Send + Sync>;
 
-/// All followers. They are called in the order of the commits.
+/// All followers. They are called in the order in which the commits are made.
 #[derive(Default)]
 pub(in crate::store) struct Followers {
     followers: RwLock<Vec<Follower>>,
-    /// Someone follows the rows, and not the effects alone.
+    /// True if a follower needs the rows, and not only the effects.
     rows: AtomicBool,
 }
 
 impl Followers {
-    /// Passes every later commit to `follower`, on the writer's thread: it must be quick and must not wait.
+    /// Passes the write set of every later commit to `follower`. `follower` runs on the writer's thread: it must return
+    /// quickly and must not block.
     pub(in crate::store) fn add(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
         let mut followers = self.followers.write().unwrap_or_else(PoisonError::into_inner);
         followers.push(Box::new(follower));
     }
 
-    /// Lists the rows in the write set of every later commit.
+    /// Makes the write set of every later commit list its rows.
     #[cfg(test)]
     pub(in crate::store) fn list_rows(&self) {
         self.rows.store(true, Ordering::Release);
     }
 
-    /// The write set of the next commit.
+    /// Returns an empty write set for the next commit.
     fn write_set(&self) -> WriteSet {
         match self.rows.load(Ordering::Acquire) {
             true => WriteSet::with_rows(),
@@ -99,13 +100,13 @@ impl Followers {
         for follower in self.followers.read().unwrap_or_else(PoisonError::into_inner).iter() {
             // A panic must not end the writer.
             if catch_unwind(AssertUnwindSafe(|| follower(writes))).is_err() {
-                tracing::error!("a follower of the commits panicked; it may have missed one");
+                tracing::error!("a commit follower panicked; it may have missed a commit");
             }
         }
     }
 }
 
-/// Runs until all senders are gone, then makes the last metrics durable.
+/// Runs the writer until all senders have been dropped, then makes the last metrics durable.
 pub(in crate::store) fn run(
     handle: &Handle,
     jobs: &Receiver<Box<dyn Job>>,
@@ -138,13 +139,14 @@ pub(in crate::store) fn run(
     }
 }
 
-/// Returns how long to wait for the next job. A closed database is retried soon, because readers need it too.
+/// Returns how long to wait for the next job. While the database is closed, the wait is short, because readers need the
+/// database too.
 fn patience(open: bool, lazy_since: Option<Instant>) -> Duration {
     let patience = lazy_since.map_or(IDLE, |since| LAZY.saturating_sub(since.elapsed()));
     if open { patience } else { patience.min(RETRY) }
 }
 
-/// Returns the time since which metrics wait for their fsync, after a commit.
+/// Returns the time since which metrics have been waiting for their fsync, after a commit with the result `committed`.
 fn lazy_after(committed: Verdict, since: Option<Instant>, now: Instant) -> Option<Instant> {
     match committed {
         Verdict::Nothing => since,
@@ -167,13 +169,14 @@ fn commit(
     let outcome = attempt(handle, &mut batch, overdue, followers);
     let (verdict, result) = match outcome {
         Ok((verdict, writes)) => {
-            // Before the callers are answered, so that an answered caller finds all waiters woken.
+            // The followers are notified before the callers are answered, so that all waiting requests have been woken
+            // by the time a caller receives its answer.
             followers.notify(&writes);
             (verdict, Ok(()))
         }
         Err(error) => {
             tracing::error!("a commit failed: {error}");
-            // After an I/O error redb refuses everything until the database is reopened.
+            // After an I/O error, redb refuses every operation until the database is reopened.
             if matches!(error, StoreError::Unavailable(_)) && handle.is_open() {
                 handle.reopen_or_log();
             }
@@ -205,15 +208,16 @@ fn attempt(
         handle.reopen()?;
     }
     handle.check_room()?;
-    // A file that was damaged while open may make redb panic. The callers of this batch and of the next must be answered
-    // all the same.
+    // A file that is damaged while open may make redb panic. The callers of this batch and of later ones must still be
+    // answered.
     catch_unwind(AssertUnwindSafe(|| {
         write(begin(handle, followers.write_set())?, batch, overdue)
     }))
     .unwrap_or_else(|_| Err(StoreError::Unavailable("a commit panicked".to_owned())))
 }
 
-/// Begins a transaction. A disk that failed after the last commit is noticed only here: reopen and try once more.
+/// Begins a transaction. A disk failure since the last commit is noticed only here. The database is then reopened, and
+/// the transaction is tried once more.
 fn begin(handle: &Handle, writes: WriteSet) -> Result<WriteTx, StoreError> {
     let begun = handle.begin_write();
     if matches!(begun, Err(StoreError::Unavailable(_))) {
@@ -229,7 +233,7 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verd
         if tx.has_failed() {
             return Err(failed());
         }
-        // A panic in a job must not end the writer, and must not leave half of its writes.
+        // A panic in a job must not end the writer, or leave only some of the job's writes in place.
         let ran = catch_unwind(AssertUnwindSafe(|| job.run(&tx))).unwrap_or(Verdict::Broken("it panicked"));
         match ran {
             Verdict::Nothing => {}
@@ -239,7 +243,7 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verd
                 if tx.has_failed() {
                     return Err(failed());
                 }
-                tracing::error!("a change broke the store's rules ({rule}); its batch was undone");
+                tracing::error!("a change violated the store's rules ({rule}); its batch was undone");
                 tx.into_parts().0.abort().map_err(storage)?;
                 return Err(StoreError::Broken(rule));
             }
@@ -253,7 +257,8 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verd
     Ok((verdict, writes))
 }
 
-/// The error for the rest of a batch whose transaction met a disk failure. The job that met it returns the details.
+/// Returns the error for the other jobs of a batch in whose transaction the disk failed. The job that encountered the
+/// failure returns the details.
 fn failed() -> StoreError {
     StoreError::Unavailable("the disk failed during a change".to_owned())
 }
@@ -267,8 +272,9 @@ fn finish(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> 
     };
     tx.set_durability(durability)
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    // Users choose the values: no crafted value may make a torn commit look complete. Saving the allocator's state with
-    // every commit (redb's quick repair) would be of no use, because every opening verifies all pages.
+    // Users choose the values, so two-phase commit ensures that no crafted value can make a torn commit look complete.
+    // Saving the allocator's state with every commit (redb's quick repair) would not help, because every opening
+    // verifies all pages.
     tx.set_two_phase_commit(true);
     tx.commit().map_err(storage)
 }

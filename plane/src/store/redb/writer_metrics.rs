@@ -1,6 +1,6 @@
 //! The metrics of the writer: its commits, their duration, and the number of jobs in each.
 //!
-//! Owns the metrics and their names. It must not decide anything.
+//! Owns the metrics and their names. It must not make any decisions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Default for WriterMetrics {
 }
 
 impl WriterMetrics {
-    /// Counts a transaction with this number of jobs.
+    /// Counts a transaction with this number of jobs and this duration.
     pub(super) fn observe(&self, kind: CommitKind, jobs: usize, duration: Duration) {
         self.0.commits.get_or_create(&kind.labels()).inc();
         self.0.duration.observe(duration.as_secs_f64());
@@ -88,7 +88,7 @@ impl WriterMetrics {
         );
         registry.register(
             "sentrazone_store_commit_duration_seconds",
-            "Duration of a transaction, from its first change to the disk",
+            "Duration of a transaction, from its start to the end of its commit",
             duration.clone(),
         );
         registry.register(

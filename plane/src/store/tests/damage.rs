@@ -1,6 +1,6 @@
-//! Tests of a database that was damaged while closed: it is refused, or its content is unchanged.
+//! Tests of a database that was damaged while closed: either it is refused, or its content is unchanged.
 //!
-//! Owns the damage and the comparison of everything in the database, row by row.
+//! Owns the damage and the row-by-row comparison of the whole database.
 
 use crate::fleet::servers::revisions;
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ async fn filled() -> (Vec<u8>, Content) {
     (disk.bytes(PATH.as_ref()).unwrap(), before)
 }
 
-/// The outcomes of damage.
+/// The number of runs, by outcome.
 #[derive(Default)]
 struct Tally {
     runs: u64,
@@ -69,7 +69,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Opens a damaged file, and asserts that it is refused with a helpful error, or that its content is unchanged.
+    /// Opens a damaged file, and asserts that either it is refused with a helpful error or its content is unchanged.
     fn open(&mut self, bytes: Vec<u8>, before: &Content, what: &str) {
         self.runs += 1;
         let disk = Disk::default();
@@ -108,7 +108,7 @@ async fn a_flipped_bit_is_refused_at_the_start_or_changes_nothing() {
     let (bytes, before) = filled().await;
     let mut tally = Tally::default();
     let mut dice = Dice(1);
-    // Most of a young file is unused: what is in use gets as many flips.
+    // Most of a new file is unused, so half of the flips are made in the bytes that are in use.
     let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     for n in 0..rounds(50) {
         let byte = match n % 2 {
@@ -171,7 +171,7 @@ async fn an_empty_file_is_not_taken_for_a_new_database() {
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
 }
 
-/// Reports the cost of the verification at the start.
+/// Reports the time that the verification at startup takes.
 #[tokio::test]
 async fn a_start_reads_the_whole_file_once() {
     let (bytes, _) = filled().await;

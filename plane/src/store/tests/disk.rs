@@ -1,8 +1,8 @@
-//! A simulated disk: files in memory that track what a power cut would leave of them.
+//! A simulated disk: files in memory, with a record of the content that would survive a power cut.
 //!
-//! Owns the faults. At a power cut, each write since a file's last sync is lost, kept or torn, independently. A sync
-//! that fails leaves the data readable but never writes it (as Linux does). Space runs out. It must not know what is in
-//! the files.
+//! Owns the faults. It must not know what is in the files. At a power cut, each write since a file's last sync is
+//! independently lost, kept or torn. After a sync that fails, all data is readable, but some of it is never written (as
+//! on Linux). The disk can run out of space.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,19 +20,19 @@ const SECTOR: usize = 512;
 /// A fault, and the operation at which it happens (counted from 1).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) enum Fault {
-    /// The power fails: this operation and all after it fail.
+    /// The power fails: this operation and all later ones fail.
     Cut { at: u64 },
     /// This operation fails.
     Once { at: u64 },
-    /// This operation and all after it fail, until the disk is repaired.
+    /// This operation and all later ones fail, until the disk is repaired.
     Lasting { at: u64 },
 }
 
 #[derive(Debug, Clone, Default)]
 struct File {
-    /// The content that survives a power cut for certain.
+    /// The content that is certain to survive a power cut.
     durable: Vec<u8>,
-    /// The content that is read.
+    /// The content that readers see.
     seen: Vec<u8>,
     /// The changes since the last sync.
     pending: Vec<Pending>,
@@ -68,7 +68,7 @@ struct State {
     fault: Option<Fault>,
     /// The capacity of the disk, in bytes.
     size: Option<u64>,
-    /// True if the disk does not report the limit of its free space, as with a quota.
+    /// True if the disk does not report the limit on its free space, as with a quota.
     hides_room: bool,
     openings: u64,
 }
@@ -81,7 +81,7 @@ impl State {
             Some(Fault::Cut { at } | Fault::Lasting { at }) => self.operations >= at,
             Some(Fault::Once { at }) => self.operations == at,
         };
-        // The effect of a failed sync on the data is the caller's.
+        // The caller applies the effect of a failed sync to the data.
         if fails {
             Err(io::Error::from_raw_os_error(5))
         } else {
@@ -128,7 +128,7 @@ impl Disk {
         self.0.lock().unwrap()
     }
 
-    /// Sets the fault, and resets the counters.
+    /// Sets the fault and resets the counters.
     pub(in crate::store) fn breaks(&self, fault: Fault) {
         let mut state = self.state();
         state.operations = 0;
@@ -150,18 +150,18 @@ impl Disk {
         state.size = Some(state.used() + room);
     }
 
-    /// Limits the disk likewise, but does not report the limit.
+    /// Limits the disk to `room` more bytes, but does not report the limit.
     pub(in crate::store) fn limit_to(&self, room: u64) {
         self.fill_up_to(room);
         self.state().hides_room = true;
     }
 
-    /// Returns how many of the operations were syncs.
+    /// Returns the number of syncs since the fault was set.
     pub(in crate::store) fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// Returns the disk after a power cut. `seed` decides which of the unsynced writes survive.
+    /// Returns the disk as it is after a power cut. `seed` decides which of the unsynced writes survive.
     pub(in crate::store) fn after_power_cut(&self, seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mut files = self.state().files.clone();
@@ -238,7 +238,7 @@ impl Medium for Disk {
         {
             let mut state = self.state();
             state.operate().map_err(failed)?;
-            assert!(!state.files.contains_key(path), "{} is there", path.display());
+            assert!(!state.files.contains_key(path), "{} already exists", path.display());
             state.files.insert(path.to_owned(), File::default());
         }
         builder.create_with_backend(self.opened(path))
@@ -264,7 +264,7 @@ impl Medium for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        // The number of the operation decides whether a power cut finds it done.
+        // The number of the operation decides whether a rename that fails has still been done.
         let done = state.operate();
         if done.is_err() && state.operations.is_multiple_of(2) {
             return done;
@@ -298,7 +298,7 @@ fn sync(file: &mut File) {
     }
 }
 
-/// One opening of a file.
+/// An open file.
 #[derive(Debug)]
 struct OpenFile {
     disk: Disk,
@@ -337,9 +337,9 @@ impl StorageBackend for OpenFile {
         let file = state.file(&self.path)?;
         match synced {
             Ok(()) => sync(file),
-            // The power cut decides which of the writes survive.
+            // The power cut decides which of the pending writes survive.
             Err(_) if cut => {}
-            // Half of the writes are on the disk; the rest is read as if it were.
+            // Half of the writes reach the disk; the others are only readable, as if they had.
             Err(_) => {
                 for change in file.pending.drain(..).step_by(2) {
                     change.apply(&mut file.durable);
@@ -353,7 +353,7 @@ impl StorageBackend for OpenFile {
         let mut state = self.disk.state();
         let done = state.operate();
         let at = usize::try_from(offset).map_err(io::Error::other)?;
-        // A write that fails has written half of its data.
+        // A write that fails still writes half of its data.
         let data = if done.is_err() { &data[..data.len() / 2] } else { data };
         state.change(&self.path, Pending::Write(at, data.to_vec()))?;
         done
@@ -385,7 +385,7 @@ impl StorageBackend for OpenFile {
     }
 }
 
-/// A deterministic random generator (SplitMix64).
+/// A deterministic random number generator (SplitMix64).
 pub(in crate::store) struct Dice(pub(in crate::store) u64);
 
 impl Dice {

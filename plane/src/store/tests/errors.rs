@@ -1,4 +1,4 @@
-//! Tests of a disk that fails at any operation: nothing is acknowledged and lost, and the store recovers.
+//! Tests of a disk that fails at any operation: nothing that was acknowledged is lost, and the store recovers.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::{CACHE, moments, say};
 use crate::fleet::Refusal;
 use crate::store::StoreError;
 
-/// The sizes of the cache: none, so that every read can fail too, and one that holds everything.
+/// The cache sizes: zero, so that every read can fail too, and one that holds everything.
 const CACHES: [usize; 2] = [0, CACHE];
 
-/// Runs the script over a disk that fails, repairs the disk and verifies the content; then verifies it again after a
+/// Runs the script on a disk that fails, repairs the disk and verifies the content. Then verifies it again after a
 /// power cut. Returns the number of operations.
 async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: Failure) -> u64 {
     let disk = image.after_power_cut(0);
@@ -20,11 +20,11 @@ async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: 
     disk.breaks(fault);
     workload::run(&fleet, SCRIPT, log, failure).await;
     let operations = disk.mend();
-    // The next write succeeds.
+    // The next write must succeed.
     let ready = fleet.ready().await;
     ready.unwrap_or_else(|error| panic!("{when}: {error}"));
     log.verify(&fleet, &when).await;
-    // Data that was read after a failed sync must be on the disk by now, or not exist.
+    // Data that was readable after a failed sync must either be on the disk by now or be gone.
     let left = disk.after_power_cut(operations);
     drop(fleet);
     let again = workload::open(&left).unwrap_or_else(|error| panic!("{when}, then a power cut: {error}"));
@@ -32,7 +32,7 @@ async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: 
     operations
 }
 
-/// Makes each operation of the script fail, one run an operation.
+/// Makes each operation of the script fail, one per run.
 async fn fail_each(name: &str, fault: impl Fn(u64) -> Fault, failure: Failure) {
     let (image, before) = workload::furnished().await;
     let (mut total, mut runs, mut failures, mut panics) = (0, 0, 0, 0);
@@ -68,7 +68,7 @@ async fn one_error_at_any_operation_is_over_with_the_next_attempt() {
 #[tokio::test]
 async fn a_disk_that_keeps_failing_loses_nothing_and_works_again_once_mended() {
     fail_each(
-        "I/O errors for good, then mended",
+        "permanent I/O errors, then fixed",
         |at| Fault::Lasting { at },
         Failure::GoOn,
     )
@@ -90,7 +90,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_not_made() {
             break;
         }
         fleet.ready().await.unwrap();
-        // Reads the users and the audit log, and compares them.
+        // Compares the users with the audit log.
         log.verify(&fleet, &format!("error at {at}")).await;
         refused += log.failures;
     }
@@ -115,7 +115,7 @@ async fn readers_get_the_database_back_though_nobody_writes() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let figure = format!("readers have it back after {} ms", began.elapsed().as_millis());
-    say("the disk is mended and nobody writes", 1, &figure);
+    say("the disk is fixed and nobody writes", 1, &figure);
 }
 
 #[tokio::test]
@@ -142,12 +142,12 @@ async fn a_view_that_is_held_does_not_prevent_the_database_from_being_reopened()
     image.mend();
     assert!(log.failures > 0 && log.unsure.is_empty(), "{log:?}");
     release.send(()).unwrap();
-    // It may have read everything before the fault; it must not see a later state.
+    // The view may have read everything before the fault, but it must not see a later state.
     match held.join().unwrap() {
         Ok(servers) => assert_eq!(servers, 1),
         Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
     }
-    log.verify(&fleet, "beside a view that was held").await;
+    log.verify(&fleet, "while a view was held").await;
 }
 
 #[tokio::test]
@@ -180,5 +180,5 @@ async fn a_disk_that_fills_up_within_a_commit_costs_nothing_that_was_acknowledge
         fleet.ready().await.unwrap();
         log.verify(&fleet, "room again").await;
     }
-    say("the disk fills up within a commit", 40, "reads never stop");
+    say("the disk fills up during a commit", 40, "reads never stop");
 }

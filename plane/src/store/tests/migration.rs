@@ -1,6 +1,6 @@
 //! Tests of migrations that are interrupted at every operation.
 //!
-//! Owns a schema of its own, two steps after the release's, so that the tests prove the frame in which steps run.
+//! Owns a test schema that is two steps newer than the release's, so that the tests cover the code that runs the steps.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,8 @@ use crate::store::table::Table;
 
 const NOTES: Definition = Definition::new("notes");
 
-/// Writes a note for every user, then doubles every note: the result shows if a step ran twice.
+/// A schema whose steps write a note for every user and then double every note. The notes therefore show whether a step
+/// ran twice.
 const NEWER: Schema = Schema {
     version: CURRENT.version + 2,
     tables: CURRENT.tables,
@@ -66,7 +67,7 @@ fn copy_of(version: u64) -> PathBuf {
     PathBuf::from(format!("{PATH}.schema-{version}"))
 }
 
-/// Returns a closed database of the release's schema with content.
+/// Returns a closed database that has the release's schema and some content.
 async fn older() -> (Disk, workload::Log) {
     let (disk, log) = workload::furnished().await;
     let fleet = workload::open(&disk).unwrap();
@@ -88,7 +89,7 @@ fn notes(disk: &Disk) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Asserts that the rows of the copy are those of the database before the migration.
+/// Asserts that the copy has the same rows as the database had before the migration.
 fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
     let all = |disk: &Disk, path: &Path| {
         let database = disk::open(disk, path, CACHE).unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -135,7 +136,7 @@ async fn a_migration_cut_off_at_any_operation_is_finished_by_the_next_start() {
     say(
         "power cut in a migration of two steps",
         runs,
-        &format!("{runs} of {total} operations; finished by the next start, the copy whole"),
+        &format!("{runs} of {total} operations; finished by the next start, with a complete copy"),
     );
 }
 
@@ -150,7 +151,7 @@ async fn an_error_in_a_migration_leaves_what_was_there() {
     for at in moments(total) {
         let disk = image.after_power_cut(0);
         disk.breaks(Fault::Once { at });
-        // An error after the last commit does not fail the migration.
+        // An error after the last commit does not make the migration fail.
         let _ = start(&disk, &NEWER);
         disk.mend();
         start(&disk, &NEWER).unwrap_or_else(|error| panic!("error at {at}: {error}"));

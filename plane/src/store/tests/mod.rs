@@ -1,4 +1,4 @@
-//! Tests of the store's guarantees, under any content and any fault of the disk.
+//! Tests of the store's guarantees, with any content and under any disk fault.
 
 mod audit;
 mod damage;
@@ -25,7 +25,7 @@ use super::*;
 
 const CACHE: usize = 8 << 20;
 
-/// Returns whether `SENTRAZONE_FAULTS=full` asks for all runs.
+/// Returns whether `SENTRAZONE_FAULTS=full` requests all runs.
 fn full() -> bool {
     std::env::var_os("SENTRAZONE_FAULTS").is_some_and(|value| value == "full")
 }
@@ -35,13 +35,13 @@ fn rounds(few: u64) -> u64 {
     if full() { few * 20 } else { few }
 }
 
-/// Returns the moments of `total` to try: about a hundred, or all in a full run.
+/// Returns the moments to try out of `total`: about a hundred, or all in a full run.
 fn moments(total: u64) -> impl Iterator<Item = u64> {
     let step = if full() { 1 } else { total.div_ceil(100) };
     (1..=total).step_by(usize::try_from(step.max(1)).unwrap())
 }
 
-/// Prints a line for the table of faults. A loss fails the test before this is reached.
+/// Prints a line for the table of faults. If anything is lost, the test fails before this is called.
 fn say(name: &str, runs: u64, figure: &str) {
     println!("fault: {name} | runs {runs} | lost 0 | {figure}");
 }

@@ -1,4 +1,4 @@
-//! Tests of power cuts at any moment: acknowledged changes survive, and others are complete or absent.
+//! Tests of power cuts at any moment: acknowledged changes survive, and all others are either complete or absent.
 
 use super::disk::{Dice, Disk, Fault};
 use super::workload::{self, Failure, Log, SCRIPT};
@@ -17,7 +17,7 @@ async fn cut(image: &Disk, before: &Log, at: u64) {
         let seed = dice.next();
         let left = disk.after_power_cut(seed);
         let when = format!("cut at operation {at}, seed {seed}");
-        // Cut again, during the start.
+        // The power is cut again, during the start.
         left.breaks(Fault::Cut { at: 1 + dice.throw(40) });
         drop(workload::open(&left));
         let left = left.after_power_cut(seed);
@@ -34,13 +34,13 @@ async fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged() {
         cut(&image, &before, at).await;
     }
     say(
-        "power cut in the database, unsynced writes lost, torn, reordered",
+        "power cut at every operation, unsynced writes lost, torn, reordered",
         total * rounds(2),
         &format!("{total} of {total} operations, {syncs} of them syncs; each cut again while starting"),
     );
 }
 
-/// Returns the number of operations of the script, and how many of them are syncs.
+/// Returns the number of operations of the script, and the number of syncs among them.
 async fn operations(image: &Disk, before: &Log) -> (u64, u64) {
     let disk = image.after_power_cut(0);
     let fleet = workload::open(&disk).unwrap();
@@ -65,10 +65,10 @@ async fn a_power_cut_while_the_database_is_created_leaves_none_or_a_complete_one
         let operations = disk.mend();
         let left = disk.after_power_cut(at);
         let fleet = workload::open(&left).unwrap_or_else(|error| panic!("cut at {at}: {error}"));
-        Log::default().verify(&fleet, "made again").await;
+        Log::default().verify(&fleet, "created again").await;
         if operations < at {
             break;
         }
     }
-    say("power cut while the database is made", at, "every operation");
+    say("power cut while the database is created", at, "every operation");
 }

@@ -1,4 +1,4 @@
-//! Tests of the writer's queue: how long a job keeps its place in it.
+//! Tests of the writer's queue: the time for which a job keeps its place.
 
 use std::sync::mpsc;
 use std::time::Duration;

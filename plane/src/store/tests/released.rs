@@ -1,6 +1,7 @@
-//! Tests with databases and backups that earlier releases wrote.
+//! Tests with databases and backups that were written by earlier releases.
 //!
-//! Owns the expected content: this release must read the same servers, states and peers from files of the old code.
+//! Owns the expected content: this release must read the same servers, states and peers from files that were written by
+//! the old code.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,7 +18,7 @@ fn expected() -> Value {
     serde_json::from_slice(&fs::read(Path::new(SCHEMA_1).join("expected.json")).unwrap()).unwrap()
 }
 
-/// Returns the lists that are in `expected.json`.
+/// Returns the content of the fleet, in the form of `expected.json`.
 async fn lists(fleet: &Fleet) -> Value {
     let servers = fleet.servers().await.unwrap();
     let mut peers = serde_json::Map::new();
@@ -64,7 +65,7 @@ async fn a_backup_of_schema_1_is_restored() {
     super::rows::verify(&store, "after the restore");
     let (mut wanted, mut found) = (timeless(expected()), timeless(lists(&fleet).await));
     for lists in [&mut wanted, &mut found] {
-        // A restore begins a new incarnation of the database: nothing is confirmed in it yet.
+        // A restore begins a new incarnation of the database, in which nothing has been confirmed yet.
         for server in lists["servers"].as_array_mut().unwrap() {
             server["applied_revision"].take();
         }

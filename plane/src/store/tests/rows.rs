@@ -1,6 +1,6 @@
 //! The invariants between the tables.
 //!
-//! Owns the comparison of every index with its rows. It must not know how the rows were written.
+//! Owns the comparison of every index with the rows that it indexes. It must not know how the rows were written.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ fn count(tx: &ReadTx, table: Table) -> usize {
     rows
 }
 
-/// Asserts that all tables agree.
+/// Asserts that all tables are consistent with each other.
 pub(super) fn verify(store: &Store, when: &str) {
     let verified = store.read_rows(|tx| {
         let servers = tx.servers()?;
@@ -59,7 +59,7 @@ pub(super) fn verify(store: &Store, when: &str) {
     verified.unwrap_or_else(|error| panic!("{when}: {error}"));
 }
 
-/// Asserts that the audit log's chain holds from its beginning to its head. Returns the records.
+/// Asserts that the audit log's chain is intact from its beginning to its head. Returns the records.
 pub(super) fn verify_log(tx: &ReadTx, when: &str) -> Result<Vec<AuditRecord>, StoreError> {
     let beginning = tx.audit_extent()?;
     let mut verifier = Verifier::new(Expected::default());
@@ -122,7 +122,7 @@ fn verify_server(tx: &ReadTx, server: &ServerRecord, when: &str) -> Result<usize
     Ok(peers.len())
 }
 
-/// Asserts that used and free addresses together are all addresses of the pools.
+/// Asserts that the used and the free addresses together are all addresses of the pools.
 fn verify_free(tx: &ReadTx, server: &ServerRecord, used: usize, when: &str) -> Result<(), StoreError> {
     let mut free = 0;
     for (key, last) in tx.some(Table::FreeRuns, row_key::all(&server.id), Order::Up, usize::MAX)? {
@@ -134,7 +134,7 @@ fn verify_free(tx: &ReadTx, server: &ServerRecord, used: usize, when: &str) -> R
         let Run { first, last } = crate::model::pool::Pool::new(*pool).assignable().expect("room");
         all += last - first + 1;
     }
-    // The servers' own addresses are spans, but were never free.
+    // The server's own addresses are recorded as spans, but were never free.
     let own = server.address_pool.len() as u128;
     assert_eq!(free + used as u128 - own, all, "{when}: {}'s free addresses", server.id);
     Ok(())

@@ -1,6 +1,7 @@
-//! A scripted workload of a fleet, and the comparison of the database with it afterwards.
+//! A scripted workload for a fleet, and the comparison of the database with its outcomes afterwards.
 //!
-//! Owns the script, the list of acknowledged steps, and the comparison. It must not cause faults: `disk` does.
+//! Owns the script, the list of acknowledged steps, and the comparison. It must not cause faults: they belong to
+//! `disk`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::store::{Store, StoreError};
 
 pub(super) const PATH: &str = "/plane.redb";
 
-/// One step. Each name is used once.
+/// One step of the workload. Each name is used only once.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Server(&'static str),
@@ -32,7 +33,7 @@ pub(super) enum Step {
 
 use Step::{Delete, Disable, Peer, Remove, Report as Metrics, Server, User};
 
-/// The steps before any fault.
+/// The steps that run before any fault.
 pub(super) const BEFORE: &[&[Step]] = &[
     &[Server("oslo")],
     &[Peer("oslo", "ann"), Peer("oslo", "bob"), Peer("oslo", "cid")],
@@ -40,7 +41,7 @@ pub(super) const BEFORE: &[&[Step]] = &[
     &[User("first@example.com")],
 ];
 
-/// The steps during which faults happen. Steps of one line are sent together.
+/// The steps during which faults happen. The steps of one inner list are sent at the same time.
 pub(super) const SCRIPT: &[&[Step]] = &[
     &[Peer("oslo", "dan")],
     &[Metrics("oslo")],
@@ -59,7 +60,7 @@ pub(super) const SCRIPT: &[&[Step]] = &[
     &[Peer("oslo", "hal")],
 ];
 
-/// The steps by outcome, each as `(action, target)`.
+/// The steps, grouped by outcome, each as `(action, target)`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Log {
     pub(super) acknowledged: BTreeSet<(String, String)>,
@@ -68,7 +69,7 @@ pub(super) struct Log {
     pub(super) failures: usize,
     /// The number of commits that panicked inside the database.
     pub(super) panics: usize,
-    /// Servers and peers with an unknown outcome: their later steps are skipped.
+    /// The targets of steps with an unknown outcome. Later steps on these targets are skipped.
     given_up: BTreeSet<String>,
 }
 
@@ -98,7 +99,7 @@ pub(super) fn open(disk: &Disk) -> Result<Fleet, StoreError> {
     open_with(disk, CACHE)
 }
 
-/// Opens the database with a cache of `cache_bytes`. Without a cache every read goes to the disk.
+/// Opens the database with a cache of `cache_bytes`. Without a cache, every read goes to the disk.
 pub(super) fn open_with(disk: &Disk, cache_bytes: usize) -> Result<Fleet, StoreError> {
     let medium: Arc<dyn disk::Medium> = Arc::new(disk.clone());
     let store = Store::open_on(medium, PATH.as_ref(), cache_bytes)?;
@@ -110,7 +111,7 @@ pub(super) fn open_with(disk: &Disk, cache_bytes: usize) -> Result<Fleet, StoreE
     Ok(Fleet::new(store, settings))
 }
 
-/// Returns a closed database with content.
+/// Returns the disk of a closed database with content, and the log of the steps that wrote it.
 pub(super) async fn furnished() -> (Disk, Log) {
     let disk = Disk::default();
     let fleet = open(&disk).unwrap();
@@ -161,7 +162,7 @@ async fn attempt(fleet: &Fleet, step: Step, failure: Failure) -> Outcome {
     };
     for again in 0..tries {
         if again > 0 {
-            // If a reader met the error, the writer reopens the database with its next batch.
+            // If a reader got the error, the writer reopens the database with its next batch.
             let _ = fleet.ready().await;
         }
         match perform(fleet, step).await {
@@ -244,7 +245,7 @@ async fn find(fleet: &Fleet, server: &str, name: &str) -> Result<wgctl::PeerId, 
         .ok_or_else(|| Refusal::NotFound { what: name.to_owned() })
 }
 
-/// Returns a step as the audit log records it, or none for metrics.
+/// Returns a step in the form in which the audit log records it, or `None` for metrics.
 fn audited(step: Step) -> Option<(String, String)> {
     let (action, target) = match step {
         Server(id) => ("server_created", id.to_owned()),
@@ -304,7 +305,7 @@ impl Log {
         assert!(lost.is_empty(), "{when}: acknowledged and lost: {lost:?}");
         for entry in &recorded {
             let known = self.acknowledged.contains(entry) || self.unsure.contains(entry);
-            assert!(known, "{when}: nobody asked for {entry:?}");
+            assert!(known, "{when}: {entry:?} was never requested");
         }
         assert_eq!(
             found(fleet, when).await,
@@ -314,7 +315,7 @@ impl Log {
     }
 }
 
-/// The peers of each server, by name, with whether they are enabled; and the users.
+/// The peers of each server by name, each with its enabled flag, and the users.
 type Shape = (BTreeMap<String, BTreeMap<String, bool>>, BTreeSet<String>);
 
 /// Returns the content that follows from the audit records.

@@ -1,6 +1,6 @@
-//! Tests of write sets: each lists all that its commit wrote.
+//! Tests of write sets: each one lists everything that its commit wrote.
 //!
-//! Owns the replay: a second database that only applies the write sets has the same bytes as the first.
+//! Owns the replay: a second database to which only the write sets are applied has the same bytes as the first.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -66,7 +66,7 @@ async fn replay(onto: &Store, writes: Vec<WriteSet>, source: &Rows) {
     }
 }
 
-/// Makes an empty database of the same incarnation as `of`.
+/// Creates an empty database with the same incarnation as `of`.
 async fn empty_like(of: &Store) -> Store {
     let disk: Arc<dyn crate::store::redb::disk::Medium> = Arc::new(Disk::default());
     let store = Store::open_on(disk, workload::PATH.as_ref(), CACHE).unwrap();
@@ -126,13 +126,13 @@ proptest! {
                 super::add(&store, user(7)).await.unwrap();
                 replay(&replica, taken(&seen), &Rows::new()).await;
                 fleet.restore(&caller(), copy).await.unwrap();
-                // A follower reads everything again after a replacement, and so sees later commits too.
+                // After a replacement, a follower reads everything again, and so it also sees later commits.
                 replay(&replica, taken(&seen), &rows(&store)).await;
                 super::add(&store, user(8)).await.unwrap();
             }
             replay(&replica, taken(&seen), &Rows::new()).await;
             let (expected, found) = (rows(&store), rows(&replica));
-            assert!(expected.len() > 100, "{} rows are no workload", expected.len());
+            assert!(expected.len() > 100, "only {} rows", expected.len());
             assert!(expected == found, "the replica differs");
         });
     }

@@ -1,6 +1,6 @@
 //! A compromised host: attacks on other hosts and on the plane with the token of one agent.
 //!
-//! Owns the requests, and the answers that are promised.
+//! Owns the requests and the promised answers.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use crate::floods::judged;
 use crate::stage::{Aim, Outcome, Stage};
 use crate::wire::{Answers, ask, connect, head, source};
 
-/// The duration of the flood, and the number of connections at once.
+/// The duration of the flood, and the number of simultaneous connections.
 const FLOOD: Duration = Duration::from_secs(15);
 const AT_ONCE: usize = 8;
-/// The largest number of clients that fits into one body.
+/// The largest number of entries that fit into one body.
 const NAMED: usize = 200_000;
 
-/// Long confirmations of clients that exist. The connection is closed when the last byte is sent, while
-/// the plane still has the work to do.
+/// Sends long confirmations that name an existing client many times. Each connection is closed after the last byte,
+/// while the plane still has the work to do.
 pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let new = NewPeer {
@@ -43,7 +43,7 @@ pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
         wait: 0,
     };
     let desired = agent.desired(&query).await.expect("the desired state");
-    // Half of the entries name one existing client again and again, half name clients that do not exist.
+    // Half of the entries repeat one existing client; the other half name clients that do not exist.
     let named: String = (0..NAMED / 2)
         .map(|number| {
             format!(
@@ -80,7 +80,7 @@ pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
     )
 }
 
-/// An agent on a compromised host sends too much, too often, and impossible values.
+/// Sends too much data, too many requests and impossible values, as an agent on a compromised host may do.
 pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let before = others(stage).await;
@@ -93,7 +93,7 @@ pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
             .collect();
         answers.note(say(aim, "POST /api/report", &report(1, &peers.join(","))).await);
     }
-    // Batches that go back, are repeated, or have the largest number possible.
+    // Sequence numbers that go backwards, are repeated, or are the largest possible.
     for sequence in [9, 3, 1, 9, u64::MAX, 0, 1] {
         answers.note(say(aim, "POST /api/report", &report(sequence, "")).await);
     }
@@ -123,7 +123,7 @@ pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
             .await,
         );
     }
-    // Each new key of the host is stored permanently.
+    // The plane stores every new host key permanently.
     let keys = (0..200).map(|_| PrivateKey::generate().expect("a key").public_key());
     let mut said = Answers::default();
     for key in keys {
@@ -142,12 +142,12 @@ pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
     if refused != "403" {
         outcome
             .broken
-            .push(format!("a report for another server was answered {refused}"));
+            .push(format!("a report for another server was answered with {refused}"));
     }
     if shown > 20 {
         outcome
             .broken
-            .push(format!("{shown} new keys of one host were taken at once"));
+            .push(format!("{shown} new keys of one host were accepted at once"));
     }
     if others(stage).await != before {
         outcome.broken.push("another server's counters changed".to_owned());
@@ -167,7 +167,7 @@ async fn say(aim: &Aim, line: &str, body: &str) -> String {
     ask(aim.address, source(5), request.as_bytes()).await.0
 }
 
-/// The counters of every server except the hostile one.
+/// Returns the counters of every server except the hostile one.
 async fn others(stage: &Stage) -> Vec<(String, u64, u64)> {
     let statuses = stage.plane.admin().statuses().await.expect("statuses");
     let others = statuses

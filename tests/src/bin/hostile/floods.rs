@@ -1,6 +1,6 @@
-//! Floods: logins, huge and deep bodies, and HTTP/2 frames where only HTTP/1.1 is spoken.
+//! Floods: logins, huge and deeply nested bodies, and HTTP/2 frames, although the plane speaks only HTTP/1.1.
 //!
-//! Owns the requests, and the answers that are promised.
+//! Owns the requests and the promised answers.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const DEPTH: usize = 100_000;
 const KEYS: usize = 1_000_000;
 const FRAMED: usize = 200;
 const UNFINISHED: usize = 64;
-/// The time for which an unfinished body waits.
+/// The time for which an unfinished body is kept open.
 const WAITED: Duration = Duration::from_secs(10);
 
 /// Compares the answers with the promised ones. Any other answer breaks the promise.
@@ -30,8 +30,8 @@ pub(crate) fn judged(answers: Answers, promised: &[&str], note: String) -> Outco
     }
 }
 
-/// Each login costs 46 MiB and tens of milliseconds, unless it is refused first. The logins come from
-/// 250 addresses, so that the limit of one address does not stop them.
+/// Sends many logins at once. Each costs 46 MiB and tens of milliseconds, unless it is refused first. They come from
+/// 250 addresses, so that the limit per address does not stop them.
 pub(crate) async fn logins(stage: &Stage) -> Outcome {
     let tries = (0..LOGINS).map(|number| {
         let body = format!(r#"{{"email":"flood-{number}@example.com","password":"not the right one"}}"#);
@@ -43,7 +43,7 @@ pub(crate) async fn logins(stage: &Stage) -> Outcome {
     judged(answers, &["401", "429", "503"], String::new())
 }
 
-/// Many logins from one address. It must wait, whatever address it claims in a header.
+/// Sends many logins from one address. The address must be throttled, whatever address the headers claim.
 pub(crate) async fn logins_of_one_address(stage: &Stage) -> Outcome {
     let mut answers = Answers::default();
     for number in 0..200 {
@@ -57,12 +57,12 @@ pub(crate) async fn logins_of_one_address(stage: &Stage) -> Outcome {
     let tried = outcome.answers.to_string();
     let limited = tried.contains("429");
     if !limited {
-        outcome.broken.push(format!("no try was refused: {tried}"));
+        outcome.broken.push(format!("no login was throttled: {tried}"));
     }
     outcome
 }
 
-/// A body of one gigabyte, with its length or chunked, sent by strangers, an admin and an agent.
+/// Sends bodies of one gigabyte, with a content length or chunked, as an unauthenticated caller, an admin and an agent.
 pub(crate) async fn gigabytes(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let body = vec![b' '; 64 << 20];
@@ -85,14 +85,10 @@ pub(crate) async fn gigabytes(stage: &Stage) -> Outcome {
     let (announced, chunked) = tokio::join!(join_all(announced), join_all(chunked));
     let sent: usize = announced.iter().chain(&chunked).map(|(_, sent)| sent).sum();
     let answers = announced.into_iter().chain(chunked).map(|(answer, _)| answer).collect();
-    judged(
-        answers,
-        &["413", "reset"],
-        format!("{} MB got out of 8,192", sent >> 20),
-    )
+    judged(answers, &["413", "reset"], format!("{} of 8,192 MB sent", sent >> 20))
 }
 
-/// JSON bodies that are nested deeply, or have a million keys.
+/// Sends JSON bodies that are deeply nested or have a million keys.
 pub(crate) async fn shapes(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let keys: String = (0..KEYS).map(|number| format!(r#""k{number}":1,"#)).collect();
@@ -122,7 +118,7 @@ pub(crate) async fn shapes(stage: &Stage) -> Outcome {
     judged(answers, &["204", "400", "413", "422", "503"], String::new())
 }
 
-/// A body that is small on the wire and 256 MB when decompressed.
+/// Sends bodies that are small on the wire and 256 MB when decompressed.
 pub(crate) async fn bombs(stage: &Stage) -> Outcome {
     let packed = Command::new("sh")
         .args(["-c", "head -c 268435456 /dev/zero | gzip -9"])
@@ -144,21 +140,21 @@ pub(crate) async fn bombs(stage: &Stage) -> Outcome {
     judged(
         answers,
         &["415", "413"],
-        format!("{} kB that are 256 MB", packed.len() >> 10),
+        format!("{} kB that decompress to 256 MB", packed.len() >> 10),
     )
 }
 
-/// An HTTP/2 frame (RFC 9113, section 4.1).
+/// Encodes an HTTP/2 frame (RFC 9113, section 4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// CVE-2023-44487, CVE-2024-27316, RUSTSEC-2024-0332: the preface, then rapid resets, an endless
-/// header, or empty frames; and a request to upgrade, which the plane does not grant.
+/// Sends the HTTP/2 preface followed by rapid resets, an endless header or empty frames. Also sends a request to
+/// upgrade, which the plane does not grant (CVE-2023-44487, CVE-2024-27316, RUSTSEC-2024-0332).
 pub(crate) async fn http2(stage: &Stage) -> Outcome {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    // `GET /` by the static table, without END_HEADERS: literal fields follow in CONTINUATION frames.
+    // `GET /` from the static table, without END_HEADERS: literal fields follow in CONTINUATION frames.
     let (headers, rest) = (frame(1, 0, 1, &[0x82, 0x84, 0x86]), frame(9, 0, 1, &[0; 1024]));
     let settings = frame(4, 0, 0, &[]);
     let resets = (0..1000u32).flat_map(|n| {
@@ -176,11 +172,11 @@ pub(crate) async fn http2(stage: &Stage) -> Outcome {
     let tries = floods.iter().cycle().take(floods.len() * FRAMED).enumerate();
     let tries = tries.map(|(number, flood)| async move { ask(to, source(number), flood).await.0 });
     let answers = join_all(tries).await.into_iter().collect();
-    // 200 is the answer in HTTP/1.1 to the request to upgrade.
+    // The request to upgrade is answered with 200 over HTTP/1.1.
     judged(answers, &["400", "200", "closed", "reset"], String::new())
 }
 
-/// A head that never ends, as one line and as many.
+/// Sends oversized heads, as one long line and as many lines, and malformed ones.
 pub(crate) async fn heads(stage: &Stage) -> Outcome {
     let to = stage.aim.address;
     let many: String = (0..100_000).map(|number| format!("X-{number}: y\r\n")).collect();
@@ -202,7 +198,7 @@ pub(crate) async fn heads(stage: &Stage) -> Outcome {
     judged(answers, &["400", "414", "431", "reset", "closed"], String::new())
 }
 
-/// One agent begins many long bodies, sends most of each, and waits. Bodies past its limit are refused.
+/// Begins many long bodies as one agent, sends most of each, and waits. Bodies beyond the agent's limit are refused.
 pub(crate) async fn unfinished_bodies(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let opened = head("POST /api/report", Some(&aim.agent), Some(15 << 20)).into_bytes();
@@ -217,7 +213,7 @@ pub(crate) async fn unfinished_bodies(stage: &Stage) -> Outcome {
     let mut outcome = judged(
         answers.into_iter().collect(),
         &["503", "reset", "unfinished"],
-        format!("{} MB meant to be held", (UNFINISHED * request.len()) >> 20),
+        format!("{} MB attempted", (UNFINISHED * request.len()) >> 20),
     );
     if waiting > 3 {
         outcome.broken.push(format!("{waiting} bodies of one agent were kept"));

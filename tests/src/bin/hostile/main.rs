@@ -1,5 +1,5 @@
-//! Attacks on the plane of a release build, on this machine's loopback, while a client and agents
-//! work. Prints a row for each, and fails if a promise is broken: `make hostile`.
+//! `make hostile`: attacks on a release build of the plane, over this machine's loopback interface, while a client and
+//! agents work. It prints one row for each attack, and fails if a promise is broken.
 //!
 //! Owns the order of the attacks and their selection (arguments are parts of their names).
 
@@ -17,7 +17,8 @@ use sentrazone_tests::netns::run;
 
 use stage::{Bounds, Row, Stage};
 
-/// The limit of descriptors, for this process with its attackers and agents as for the plane's unit.
+/// The limit on open descriptors of this process, which runs the attackers and the agents. It equals the limit of the
+/// plane's unit.
 const DESCRIPTORS: &str = "--nofile=8192:8192";
 
 fn wanted(attack: &str) -> bool {
@@ -38,12 +39,12 @@ async fn main() -> ExitCode {
         println!("{}", row.text);
         broken.extend(row.broken.iter().map(|what| format!("{}: {what}", row.attack)));
     };
-    // A login takes 46 MiB. At most half of the processors, but at least two, hash at once.
+    // A login takes 46 MiB. At most half of the processors (but at least two) hash at the same time.
     let hashing = Bounds {
         growth: 256,
         patience: Duration::from_secs(4),
     };
-    // Four bodies of 16 MB, and the values parsed from them.
+    // Room for four bodies of 16 MB, and for the values parsed from them.
     let reports = || Bounds {
         growth: 256,
         ..Bounds::default()
@@ -68,7 +69,7 @@ async fn main() -> ExitCode {
     attack!("bodies of 1 GB", Bounds::default(), floods::gigabytes);
     attack!("100,000 levels, 1,000,000 keys", reports(), floods::shapes);
     attack!("gzip bombs", Bounds::default(), floods::bombs);
-    attack!("heads without end", Bounds::default(), floods::heads);
+    attack!("oversized and malformed heads", Bounds::default(), floods::heads);
     attack!("HTTP/2 floods", Bounds::default(), floods::http2);
     attack!("unfinished bodies", Bounds::default(), floods::unfinished_bodies);
     attack!("hostile agent", reports(), agent::hostile_agent);

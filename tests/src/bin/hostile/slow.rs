@@ -1,7 +1,7 @@
 //! The modes of slowhttptest: heads and bodies that trickle in, and answers that are never read. Also
-//! an export of the whole audit log while people work.
+//! exports of the whole audit log while a client works.
 //!
-//! Owns the pace, and measuring how long the plane keeps such a connection.
+//! Owns the pace and the measurement of how long the plane keeps such a connection.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,17 +16,18 @@ use crate::stage::{Outcome, Stage};
 use crate::wire::{Answers, PATIENCE, connect, head, source, status};
 
 const CONNECTIONS: usize = 1000;
-/// The number of source addresses, so that the limit of one address does not end the attack at once.
+/// The number of source addresses. It is large, so that the limit per address does not end the attack at once.
 const ADDRESSES: usize = 100;
 /// The pause between two bytes.
 const PACE: Duration = Duration::from_secs(3);
 const READERS: usize = 200;
-/// The number of requests whose answers a slow reader does not read.
+/// The number of requests that a slow reader sends without reading the answers.
 const ASKED: usize = 4000;
-/// The time after which a slow reader gives up.
+/// The time after which the attack of the slow readers ends.
 const ENDLESS: Duration = Duration::from_secs(100);
 
-/// Opens a request and trickles `piece` after it until the plane ends the connection.
+/// Sends the beginning of a request, then `piece` again and again at the slow pace, until the plane ends the
+/// connection. Returns the answer and the lifetime of the connection.
 async fn trickle(to: SocketAddr, number: usize, opening: &str, piece: &[u8]) -> (String, Duration) {
     let begin = Instant::now();
     let Ok(stream) = connect(to, source(number % ADDRESSES)).await else {
@@ -60,28 +61,28 @@ async fn trickles(stage: &Stage, opening: &str, piece: &[u8], promised: &[&str])
         broken.push(format!("answers are {answers}, promised are {promised:?}"));
     }
     if longest > Duration::from_secs(45) {
-        broken.push(format!("one was held for {longest:?}"));
+        broken.push(format!("one connection was held for {longest:?}"));
     }
     Outcome {
         answers,
-        note: format!("the last let go after {:.0} s", longest.as_secs_f64()),
+        note: format!("the last connection ended after {:.0} s", longest.as_secs_f64()),
         broken,
     }
 }
 
-/// slowhttptest -H (slowloris).
+/// Sends slow headers (slowhttptest -H, slowloris).
 pub(crate) async fn headers(stage: &Stage) -> Outcome {
     let opening = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
     trickles(stage, opening, b"X-a: b\r\n", &["408", "closed", "reset", "503", "429"]).await
 }
 
-/// slowhttptest -B.
+/// Sends slow bodies (slowhttptest -B).
 pub(crate) async fn bodies(stage: &Stage) -> Outcome {
     let opening = head("POST /api/login", None, Some(8192));
     trickles(stage, &opening, b" ", &["408", "closed", "reset", "503", "429"]).await
 }
 
-/// slowhttptest -X: many small answers are requested at once and none is read.
+/// Requests many small answers at once and reads none of them (slowhttptest -X).
 pub(crate) async fn readers(stage: &Stage) -> Outcome {
     let before = Resources::of(stage.aim.process).descriptors;
     let begin = Instant::now();
@@ -95,26 +96,26 @@ pub(crate) async fn readers(stage: &Stage) -> Outcome {
         sleep(Duration::from_millis(500)).await;
     }
     let took = begin.elapsed();
-    let broken = (took >= ENDLESS).then(|| "slow readers were held to the end".to_owned());
+    let broken = (took >= ENDLESS).then(|| "slow readers were still connected at the end".to_owned());
     Outcome {
         answers,
-        note: format!("95 % let go after {:.0} s", took.as_secs_f64()),
+        note: format!("95 % of connections ended after {:.0} s", took.as_secs_f64()),
         broken: broken.into_iter().collect(),
     }
 }
 
-/// A connection whose answers are never read.
+/// Opens a connection and sends `requests`. The answers are never read.
 async fn unread(to: SocketAddr, number: usize, requests: &str) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.set_recv_buffer_size(4096).ok()?;
     socket.bind(SocketAddr::from((source(number % ADDRESSES), 0))).ok()?;
     let mut stream = socket.connect(to).await.ok()?;
-    // The plane stops reading when it cannot write, so the last requests are not sent.
+    // The plane stops reading when it cannot write, so the last requests cannot be sent.
     let _ = tokio::time::timeout(Duration::from_secs(2), stream.write_all(requests.as_bytes())).await;
     Some(stream)
 }
 
-/// Several exports at once of the audit log of a busy day.
+/// Exports a long audit log several times at once.
 pub(crate) async fn exports(stage: &Stage) -> Outcome {
     let rows = fill(stage, Duration::from_secs(20)).await;
     let begin = Instant::now();
@@ -140,17 +141,17 @@ pub(crate) async fn exports(stage: &Stage) -> Outcome {
     ended
         .iter()
         .for_each(|end| answers.note(if end.is_ok() { "200" } else { "cut" }.to_owned()));
-    let broken = (count != ended.len()).then(|| format!("of {rows} rows came {ended:?}"));
+    let broken = (count != ended.len()).then(|| format!("exports of at least {rows} rows gave {ended:?}"));
     #[expect(clippy::cast_precision_loss, reason = "a rate, in thousands")]
     let rate = lines as f64 / seconds / 1000.0;
     Outcome {
         answers,
-        note: format!("{rows} rows and more, {rate:.0} thousand rows a second"),
+        note: format!("at least {rows} rows, {rate:.0} thousand rows a second"),
         broken: broken.into_iter().collect(),
     }
 }
 
-/// Makes audit records for a while. Returns a lower bound of their number.
+/// Creates audit records for the given time. Returns a lower bound on their number.
 async fn fill(stage: &Stage, time: Duration) -> usize {
     let begin = Instant::now();
     let server = stage.servers[1].clone();

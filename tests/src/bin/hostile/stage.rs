@@ -1,6 +1,7 @@
-//! The plane of a release build under attack, while a client and agents work.
+//! A release build of the plane under attack, while a client and agents work.
 //!
-//! Owns the work, its durations, and the plane's resources meanwhile. It must not know the attacks.
+//! Owns that work, the durations of its requests, and the readings of the plane's resources meanwhile. It must not know
+//! the attacks.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const AGENTS: usize = 5;
 const QUIET: Duration = Duration::from_secs(3);
 /// The pause between two rounds of the client, and between two readings of the plane's resources.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The longest time that the plane may take to release whatever an attack held.
+/// The longest time that the plane may take to release everything that an attack occupied.
 const CLEARED: Duration = Duration::from_secs(90);
 
 /// The target of an attack.
@@ -58,7 +59,7 @@ pub(crate) struct Row {
 
 /// The limits of an attack's effect on other callers.
 pub(crate) struct Bounds {
-    /// The permitted growth of the plane's memory, MB.
+    /// The permitted growth of the plane's memory, in MB.
     pub(crate) growth: u64,
     /// The longest permitted 99th percentile of the client's requests.
     pub(crate) patience: Duration,
@@ -89,7 +90,7 @@ struct Work {
 }
 
 impl Stage {
-    /// A plane, agents that work, an admin who has logged in, and a server whose agent is hostile.
+    /// Starts a plane with working agents, an admin who has logged in, and a server whose agent is hostile.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut plane = LoopbackPlane::start().await;
@@ -123,7 +124,7 @@ impl Stage {
             .expect("a login");
         let begin = herd.log.first();
         let confirmed = || std::future::ready(herd.log.agents(What::Confirmed, 1, begin));
-        wait::until("the agents are there", confirmed, |count| *count == AGENTS).await;
+        wait::until("every agent has confirmed", confirmed, |count| *count == AGENTS).await;
         let aim = Aim {
             address,
             admin: session.token,
@@ -139,14 +140,14 @@ impl Stage {
         }
     }
 
-    /// The real client, over TCP with a token.
+    /// Returns a client that connects over TCP with the admin's token.
     pub(crate) fn client(&self) -> PlaneClient {
         let url = format!("http://{}", self.aim.address).parse().expect("a URL");
         let client = PlaneClient::new(Target::Url(url), None).expect("a client");
         client.with_token(self.aim.admin.clone().into())
     }
 
-    /// Runs an attack while the others work, and measures its effect on them.
+    /// Runs an attack while the client and the agents work, and measures its effect on them.
     pub(crate) async fn under(
         &self,
         attack: &'static str,
@@ -177,10 +178,13 @@ impl Stage {
             work.failed.is_empty(),
             format!("the client was refused: {:?}", work.failed.first()),
         );
-        promise(missed == 0, format!("{missed} polls of agents were missed"));
+        promise(missed == 0, format!("agents missed {missed} polls"));
         promise(
             growth <= bounds.growth,
-            format!("the plane grew by {growth} MB, {} are allowed", bounds.growth),
+            format!(
+                "the plane grew by {growth} MB, more than the {} MB allowed",
+                bounds.growth
+            ),
         );
         promise(late <= bounds.patience, format!("the client waited {late:?}"));
         promise(self.cleared(before).await, "connections are still held".to_owned());
@@ -203,7 +207,7 @@ impl Stage {
         Row { attack, text, broken }
     }
 
-    /// Waits until the plane has released whatever the attack held. Returns false if it does not.
+    /// Waits until the plane has released everything that the attack occupied. Returns false if it does not.
     async fn cleared(&self, before: Resources) -> bool {
         let begin = Instant::now();
         while Resources::of(self.aim.process).descriptors > before.descriptors + 8 {
@@ -234,7 +238,7 @@ impl Working {
     }
 }
 
-/// Creates, lists, reads and removes peers, as people do, and times each request.
+/// Creates peers, reads the statuses and removes the peers, as people do, and times each request.
 async fn work(client: PlaneClient, server: ServerId, stopped: watch::Receiver<bool>) -> Work {
     let mut work = Work::default();
     for number in 0.. {

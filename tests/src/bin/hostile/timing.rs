@@ -1,8 +1,8 @@
-//! Compares the time of a refused login for emails that exist with the time for emails that do not
+//! Compares the time that a refused login takes for emails that exist with the time for emails that do not
 //! (CVE-2020-25200 and similar).
 //!
-//! Owns the samples and their comparison. No limit is weakened for it: each account is tried only as
-//! often as has no penalty, from as many addresses as that takes.
+//! Owns the samples and their comparison. No limit is relaxed for it: each account is tried only as often as incurs no
+//! penalty, from as many addresses as that requires.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -17,15 +17,15 @@ use crate::wire::{connect, head, source, status};
 
 /// The number of samples of each kind.
 const SAMPLES: usize = 1000;
-/// The tries of each account. Five failures have no penalty.
+/// The number of attempts for each account. Five failures incur no penalty.
 const EACH: usize = 4;
-/// Logins from one address and connection. 30 at once are permitted.
+/// The number of logins from one address, over one connection. 30 at once are permitted.
 const FROM_ONE: usize = 20;
-/// The largest expected difference of two equal medians on a busy machine, as a share of the whole.
+/// The largest relative difference to expect between two equal medians on a busy machine.
 const APART: f64 = 0.02;
 
-/// One line with the two medians, their difference, and the similarity of the distributions; and the
-/// broken promises.
+/// Returns one line with the two medians, their difference and the similarity of the distributions, and the broken
+/// promises.
 pub(crate) async fn compare(stage: &Stage) -> (String, Vec<String>) {
     let accounts = SAMPLES / EACH;
     for number in 0..accounts {
@@ -40,7 +40,7 @@ pub(crate) async fn compare(stage: &Stage) -> (String, Vec<String>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     let mut other = Vec::new();
     for number in 0..SAMPLES {
-        // In alternation, and neither is always first.
+        // The two kinds alternate, and neither always comes first.
         let first = number % 2 == 0;
         for exists in [first, !first] {
             let (answer, took) = line.login(&email(exists, number % accounts)).await;
@@ -60,7 +60,7 @@ fn judge(known: &[Duration], unknown: &[Duration], other: &[String]) -> (String,
     let apart = (one - two) / two;
     let alike = likeness(known, unknown);
     let text = format!(
-        "login refused, {} known and {} unknown emails in turns: medians {:.3} and {:.3} ms, difference {:+.2} %, \
+        "login refused, {} known and {} unknown emails, alternating: medians {:.3} and {:.3} ms, difference {:+.2} %, \
          Kolmogorov-Smirnov distance {:.4} (p = {:.3})",
         known.len(),
         unknown.len(),
@@ -75,12 +75,12 @@ fn judge(known: &[Duration], unknown: &[Duration], other: &[String]) -> (String,
         broken.push(format!("the medians differ by {:.2} %", apart * 100.0));
     }
     if !other.is_empty() {
-        broken.push(format!("{} answers are no 401: {:?}", other.len(), other.first()));
+        broken.push(format!("{} answers are not 401: {:?}", other.len(), other.first()));
     }
     (text, broken)
 }
 
-/// Emails of the same length, for existing accounts and others.
+/// Returns an email of an account that exists or of one that does not. All emails have the same length.
 fn email(exists: bool, number: usize) -> String {
     format!("{}-{number:04}@example.com", if exists { "known" } else { "never" })
 }
@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
         stream.write_all(request.as_bytes()).await.expect("the plane reads");
         let answer = status(stream).await;
         let took = begin.elapsed();
-        // Discards the rest of this answer, or the next read would take it for the next answer.
+        // Discards the rest of this answer. Otherwise the next read would take it for the next answer.
         self.drain();
         (answer, took)
     }

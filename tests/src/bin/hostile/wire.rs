@@ -1,6 +1,6 @@
 //! HTTP/1.1 as an attacker writes it: raw bytes, from any loopback address.
 //!
-//! Owns connecting, and reading the status of an answer. The requests are written elsewhere.
+//! Owns the connections, and reading the status of an answer. Other modules write the requests.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// The longest time that an answer may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Counts of answers by status, or by a word where there was no answer.
+/// The number of answers by status, or by a word if there was no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answers(BTreeMap<String, usize>);
 
@@ -23,7 +23,7 @@ impl Answers {
         *self.0.entry(answer).or_default() += 1;
     }
 
-    /// The number of answers of this kind.
+    /// Returns the number of answers of this kind.
     pub(crate) fn of(&self, answer: &str) -> usize {
         self.0.get(answer).copied().unwrap_or_default()
     }
@@ -63,13 +63,13 @@ impl FromIterator<String> for Answers {
     }
 }
 
-/// The `number`th address of an attacker with many addresses.
+/// Returns the `number`th address of an attacker with many addresses.
 pub(crate) fn source(number: usize) -> Ipv4Addr {
     let number = u32::try_from(number).expect("a small number");
     Ipv4Addr::from(0x7f01_0002 + number % 0xff_0000)
 }
 
-/// A connection from `from`.
+/// Opens a connection whose source address is `from`.
 pub(crate) async fn connect(to: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((from, 0)))?;
@@ -77,7 +77,7 @@ pub(crate) async fn connect(to: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStr
     connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// A request's head. `length`, if any, is its content length.
+/// Returns the head of a request. `length`, if any, is its content length.
 pub(crate) fn head(line: &str, token: Option<&str>, length: Option<usize>) -> String {
     let mut head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
     if let Some(token) = token {
@@ -89,7 +89,7 @@ pub(crate) fn head(line: &str, token: Option<&str>, length: Option<usize>) -> St
     head + "\r\n"
 }
 
-/// The status of the next answer, or a word where there is none.
+/// Reads the status of the next answer. Returns a word instead if there is no answer.
 pub(crate) async fn status(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -106,8 +106,7 @@ pub(crate) async fn status(stream: &mut (impl AsyncRead + Unpin)) -> String {
     }
 }
 
-/// Sends `bytes` over a new connection, and reads at the same time. Returns the status, and the number
-/// of bytes sent.
+/// Sends `bytes` over a new connection, and reads at the same time. Returns the status and the number of bytes sent.
 pub(crate) async fn ask(to: SocketAddr, from: Ipv4Addr, bytes: &[u8]) -> (String, usize) {
     let Ok(stream) = connect(to, from).await else {
         return ("not connected".to_owned(), 0);

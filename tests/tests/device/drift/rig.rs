@@ -1,5 +1,5 @@
-//! A host in a namespace: the agent's reconciler on the real kernel, and its state as independent
-//! tools show it. It needs no plane: the desired state is made here.
+//! A host in a namespace: the agent's reconciler on the real kernel, and the host's state as independent
+//! tools show it. It needs no plane, because this module creates the desired state.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use wgctl::name::{Incarnation, InterfaceName};
 use wgctl::protocol::v1::{Change, Desired, DriftReport, Interface, Peer};
 use wgctl::{PeerId, PrivateKey, Timestamp};
 
-/// Counts the writes that go through it.
+/// A wrapper that counts the writes made through it.
 pub(super) struct Counting<T> {
     inner: T,
     writes: Arc<AtomicU32>,
@@ -74,7 +74,7 @@ impl Host for Counting<Netlink> {
     }
 }
 
-/// A new key that is not recorded.
+/// Returns a new public key that is not recorded.
 pub(super) fn stranger() -> String {
     PrivateKey::generate().unwrap().public_key().to_string()
 }
@@ -92,7 +92,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// An interface with everything that can drift, in its desired state.
+    /// Creates an interface that has everything that can drift, in its desired state.
     pub(super) fn new(policy: DriftPolicy) -> Self {
         let namespace = Netns::new();
         namespace.enter();
@@ -194,7 +194,7 @@ impl Rig {
         self.peers[at].public_key.to_string()
     }
 
-    /// A file with a new key, for `wg set`.
+    /// Writes a new key to a file for `wg set`. Returns its path.
     pub(super) fn secret_file(&self, name: &str) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, PrivateKey::generate().unwrap().to_base64().as_str()).unwrap();
@@ -213,7 +213,7 @@ impl Rig {
         self.namespace.exec(&[&["nft"], words].concat());
     }
 
-    /// A device at the other end of a veth pair, with its tunnel up.
+    /// Creates a device at the other end of a veth pair, with its tunnel up.
     pub(super) fn connected_device(&self) -> Device {
         let elsewhere = Netns::named("device");
         let name = elsewhere.name();
@@ -238,7 +238,7 @@ impl Rig {
         )
     }
 
-    /// The device's endpoint and latest handshake, which are lost with its session.
+    /// Returns the device's endpoint and latest handshake, which are lost together with its session.
     pub(super) fn session(&self) -> (String, String) {
         let dump = self.namespace.exec(&["wg", "show", "wg0", "dump"]);
         let key = self.key(2);

@@ -1,6 +1,6 @@
-//! A host with WireGuard set up by hand, with `wg` and `ip`, and readings of its state.
+//! A host whose WireGuard was set up by hand with `wg` and `ip`, and readings of its state.
 //!
-//! Uses none of the product's code: the interface, the peers and the pings are an administrator's.
+//! The interface, the peers and the pings are made as an administrator would make them, without the product.
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
@@ -14,7 +14,7 @@ use wgctl::api::{AuditRecord, NewServer, Peer};
 use wgctl::client::AuditQuery;
 use wgctl::{PresharedKey, PrivateKey, PublicKey};
 
-/// The port of interfaces set up by hand. It differs from the record's.
+/// The port of interfaces that were set up by hand. It differs from the port in the record.
 pub(super) const PORT: &str = "51999";
 
 /// A peer that was added by hand before the adoption.
@@ -52,7 +52,7 @@ impl Old {
         host.namespace.exec(&[&words, more].concat());
     }
 
-    /// The device's configuration, written by hand.
+    /// Returns the device's configuration, as if written by hand.
     pub(super) fn configuration(&self, address: &str, server: &PublicKey, endpoint: &str) -> String {
         format!(
             "[Interface]\nPrivateKey = {}\nAddress = {address}/32\n[Peer]\nPublicKey = {server}\nPresharedKey = {}\n\
@@ -63,14 +63,14 @@ impl Old {
     }
 }
 
-/// A file with a secret, for `wg`.
+/// Writes a secret to a file for `wg`. Returns its path.
 pub(super) fn secret(lab: &Lab, text: &str) -> String {
     let path = lab.folder().join("secret");
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
 }
 
-/// A host with an interface set up by hand.
+/// A host with an interface that was set up by hand.
 pub(super) struct Scene {
     pub(super) lab: Lab,
     pub(super) host: Host,
@@ -116,7 +116,7 @@ impl Scene {
         }
     }
 
-    /// Alice's device, with its tunnel up.
+    /// Returns Alice's device, with its tunnel up.
     pub(super) async fn connected(&self) -> Device {
         let endpoint = self.lab.admin().server(&self.host.id).await.unwrap().endpoint;
         let device = self.lab.device("alice");
@@ -132,13 +132,13 @@ impl Scene {
         agent(&self.host, words)
     }
 
-    /// The output of `wg` for the interface, without the values that traffic changes.
+    /// Returns the output of `wg` for the interface, without the values that traffic changes.
     pub(super) fn still(&self) -> Vec<Vec<String>> {
         still(&self.host)
     }
 }
 
-/// Runs the agent's program as root would on the host; the token comes on its standard input.
+/// Runs the agent's program on the host, as root would, with the token on standard input.
 pub(super) fn agent(host: &Host, words: &[&str]) -> Output {
     let plane = format!("http://{PLANE_ADDRESS}:{PLANE_PORT}");
     let mut command = host
@@ -174,7 +174,7 @@ pub(super) fn refused(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Key, preshared key, endpoint, allowed IPs and keepalive of each peer, after the interface's own row.
+/// Returns the interface's own row, then the key, preshared key, endpoint, allowed IPs and keepalive of each peer.
 pub(super) fn still(host: &Host) -> Vec<Vec<String>> {
     let mut rows = host.dump();
     for row in rows.iter_mut().skip(1) {
@@ -218,7 +218,7 @@ pub(super) async fn clients(scene: &Scene) -> Vec<Peer> {
     scene.lab.admin().peers(&scene.host.id).await.unwrap()
 }
 
-/// The API's whole view of the server.
+/// Returns everything that the API shows of the server.
 pub(super) async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Peer>, Vec<AuditRecord>) {
     let admin = scene.lab.admin();
     let server = admin.server(&scene.host.id).await.unwrap();
@@ -226,20 +226,20 @@ pub(super) async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Peer>, Vec<A
     (server, clients(scene).await, audit)
 }
 
-/// The kernel's latest handshake with a peer (seconds since 1970) and the bytes received from it.
+/// Returns the kernel's latest handshake with a peer (seconds since 1970) and the number of bytes received from it.
 pub(super) fn counted(host: &Host, key: &PublicKey) -> (u64, u64) {
     let rows = host.dump();
     let row = rows.iter().find(|row| row[0] == key.to_string()).unwrap();
     (row[4].parse().unwrap(), row[5].parse().unwrap())
 }
 
-/// Returns true if the session is the same, or one that followed after its regular lifetime
+/// Returns true if the session is the same, or if it was replaced after its regular lifetime
 /// (`REKEY_AFTER_TIME` is 120 s).
 pub(super) fn goes_on(before: u64, now: u64) -> bool {
     now == before || now >= before + 115
 }
 
-/// Sets the report interval to a second, as for the lab's other hosts.
+/// Sets the report interval to one second, as on the lab's other hosts.
 pub(super) fn quicker(host: &Host) {
     let text = std::fs::read_to_string(host.config()).unwrap();
     std::fs::write(

@@ -1,7 +1,7 @@
-//! The types of arguments that are more than one word of the library.
+//! The types of arguments that need more than one of the library's types.
 //!
-//! Owns their spelling: lists, values that can be switched off, moments. Pure: the current time is
-//! a parameter.
+//! Owns their spelling: lists, values that can be turned off, and times. It must not read the clock: the
+//! current time is a parameter.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use wgctl::Timestamp;
 
-/// `a,b`, or `none` for an empty list.
+/// A list argument: `a,b`, or `none` for an empty list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(Vec<T>);
 
@@ -22,12 +22,12 @@ pub(crate) trait Entry: Sized + Clone {
 impl Entry for IpAddr {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
-            .map_err(|_| format!("{text:?} is no IP address: write an address, like 10.8.0.2"))
+            .map_err(|_| format!("{text:?} is not an IP address: write an address, like 10.8.0.2"))
     }
 }
 
 impl Entry for IpNet {
-    /// A network, or an address for the network of it alone.
+    /// Parses a network, or an address as the network that contains only this address.
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
             .or_else(|_| text.parse::<IpAddr>().map(Self::from))
@@ -35,13 +35,13 @@ impl Entry for IpNet {
     }
 }
 
-/// A network with its prefix.
+/// Parses a network with its prefix length.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     text.parse().map_err(|_| no_network(text))
 }
 
 fn no_network(text: &str) -> String {
-    format!("{text:?} is no network: write NETWORK/PREFIX, like 10.8.0.0/24")
+    format!("{text:?} is not a network: write NETWORK/PREFIX, like 10.8.0.0/24")
 }
 
 impl<T: Entry> FromStr for List<T> {
@@ -59,12 +59,12 @@ impl<T: Entry> FromStr for List<T> {
     }
 }
 
-/// The entries of a repeatable list argument; none when it was not given.
+/// Returns the entries of a repeatable list argument, or `None` if it was not given.
 pub(crate) fn entries<T: Clone>(lists: &[List<T>]) -> Option<Vec<T>> {
     (!lists.is_empty()).then(|| lists.iter().flat_map(|list| list.0.iter().cloned()).collect())
 }
 
-/// A value, or `none`, `off`, `default`, `never` for its absence.
+/// A value, or `none`, `off`, `default` or `never` for its absence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nullable<T>(pub(crate) Option<T>);
 
@@ -82,7 +82,7 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for Nullable<T> {
     }
 }
 
-/// A moment (`2026-05-06T12:00:00Z`), or a distance from now (`90d`, `12h`, `30m`, `2w`, `45s`).
+/// A time (`2026-05-06T12:00:00Z`), or a distance from now (`90d`, `12h`, `30m`, `2w`, `45s`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     At(Timestamp),
@@ -90,7 +90,7 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    /// The moment as an end to come.
+    /// Returns the time; a distance is added to `now`.
     pub(crate) fn ahead_of(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(moment) => moment,
@@ -98,7 +98,7 @@ impl Moment {
         }
     }
 
-    /// The moment as a beginning gone by.
+    /// Returns the time; a distance is subtracted from `now`.
     pub(crate) fn back_from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(moment) => moment,
@@ -114,7 +114,7 @@ impl FromStr for Moment {
         if let Ok(moment) = text.parse() {
             return Ok(Self::At(moment));
         }
-        let error = || format!("{text:?} is no time: write 90d, 12h, 30m or 2026-05-06T12:00:00Z");
+        let error = || format!("{text:?} is not a time: write 90d, 12h, 30m or 2026-05-06T12:00:00Z");
         let unit = text.chars().next_back().ok_or_else(error)?;
         let seconds: u64 = match unit {
             's' => 1,
@@ -135,11 +135,11 @@ impl FromStr for Moment {
     }
 }
 
-/// A length of time (`1h`, `7d`).
+/// Parses a length of time (`1h`, `7d`).
 pub(crate) fn length(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(Moment::Distance(length)) => Ok(length),
-        Ok(Moment::At(_)) | Err(_) => Err(format!("{text:?} is no length of time: write 1h, 30m or 7d")),
+        Ok(Moment::At(_)) | Err(_) => Err(format!("{text:?} is not a length of time: write 1h, 30m or 7d")),
     }
 }
 

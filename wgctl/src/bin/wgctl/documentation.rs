@@ -1,6 +1,6 @@
-//! `docs/wgctl.md` says what there is.
+//! Tests of the completeness of `docs/wgctl.md`.
 //!
-//! Owns the check: every command has an example there, and every example is a command.
+//! Owns the check that every command has an example there, and that every example is a valid command.
 
 use clap::{Command, CommandFactory as _, Parser as _};
 
@@ -8,10 +8,11 @@ use crate::{Cli, completion};
 
 const DOCUMENT: &str = include_str!("../../../../docs/wgctl.md");
 
-/// The words of each call of wgctl in the document's code, without what the shell does with it.
+/// Returns the words of each call of wgctl in the document's code blocks, without the shell's redirections
+/// and pipes.
 fn examples() -> Vec<Vec<String>> {
     let blocks = DOCUMENT.split("```").skip(1).step_by(2);
-    // In a console, the other lines are what it prints.
+    // In a console block, all lines without a prompt are output.
     let typed = blocks.flat_map(|block| match block.strip_prefix("console\n") {
         Some(console) => console
             .lines()
@@ -36,7 +37,7 @@ fn examples() -> Vec<Vec<String>> {
     calls.collect()
 }
 
-/// The paths of all commands that do something by themselves.
+/// Collects the paths of all commands that can be run by themselves.
 fn commands(command: &Command, path: &[&str], found: &mut Vec<String>) {
     if !command.is_subcommand_required_set() && !command.is_arg_required_else_help_set() {
         found.push(path.join(" "));
@@ -58,7 +59,7 @@ fn every_code_of_a_failure_here_is_in_the_document() {
     for code in codes.into_iter().chain(["not_found"]) {
         assert!(
             DOCUMENT.contains(&format!("| `{code}` |")),
-            "docs/wgctl.md does not tell of {code}"
+            "docs/wgctl.md does not list {code}"
         );
     }
 }

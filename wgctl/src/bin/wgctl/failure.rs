@@ -1,7 +1,7 @@
 //! The failures of a command.
 //!
-//! Owns the exit code of each kind of failure and the next step a person can take. It must not
-//! hold a secret: a failure is printed.
+//! Owns the exit code of each kind of failure and the next step that the user can take. It must not contain a
+//! secret, because failures are printed.
 
 use std::io::Write as _;
 
@@ -14,28 +14,28 @@ use crate::terminal::text::plain;
 /// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The arguments contradict each other in a way the argument parser does not see.
+    /// The arguments contradict each other in a way that the argument parser does not detect.
     #[error("{0}")]
     Usage(String),
-    /// The plane refused, or could not be reached.
+    /// The plane refused the request or could not be reached.
     #[error("{}", describe(.0))]
     Call(#[from] client::Error),
-    /// The plane has nothing of the name that was given.
+    /// The plane has nothing with the given name.
     #[error("{0} (not_found)")]
     NotFound(String),
-    /// A file that was named is of another kind.
+    /// A file on the command line is of another kind.
     #[error("{0}")]
     WrongFile(String),
     /// Something on this machine failed: a file, the terminal, the kernel.
     #[error("{0}")]
     Local(String),
-    /// Whoever read our output has seen enough.
+    /// The reader of the output has closed it.
     #[error("the reader of the output is gone")]
     ReaderGone,
 }
 
 impl Failure {
-    /// The failure of a file operation.
+    /// Creates the failure of a file operation.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::Local(format!("cannot {what} {}: {error}", path.display()))
     }
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// True if the same call may well succeed later: the plane is away, overburdened, or in trouble.
+    /// Returns true if the same call may succeed later, because the plane is away, overloaded, or in trouble.
     pub(crate) fn may_pass(&self) -> bool {
         let Self::Call(error) = self else { return false };
         match error {
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr. Nothing is left to tell when stderr is gone too.
+    /// Prints the failure on stderr. A write error is ignored, because there is nowhere left to report it.
     pub(crate) fn tell(&self, json: bool, prefix: &str) {
         let mut stderr = std::io::stderr().lock();
         if json {
@@ -69,7 +69,7 @@ impl Failure {
         }
     }
 
-    /// The plane's problem as it came; of what failed here, the same `detail` and `code`.
+    /// Returns the plane's problem report unchanged, or the `detail` and `code` of a failure of the command itself.
     pub(crate) fn to_json(&self) -> Value {
         let code = match self {
             Self::Call(client::Error::Refused(problem)) => return json!(problem),
@@ -85,7 +85,7 @@ impl Failure {
         json!({ "detail": self.to_string(), "code": code })
     }
 
-    /// The next step, where the message does not name it already.
+    /// Returns the next step, if the message does not already name it.
     pub(crate) fn next_step(&self) -> Option<String> {
         let Self::Call(error) = self else { return None };
         match error {
@@ -98,7 +98,7 @@ impl Failure {
                     .to_owned(),
             ),
             client::Error::Unreachable { .. } => {
-                Some("is the URL right, and sentrazone-plane running there?".to_owned())
+                Some("is the URL right, and is sentrazone-plane running there?".to_owned())
             }
             client::Error::Refused(problem) if problem.code == "unauthorized" && problem.hint.is_none() => {
                 Some("log in with `wgctl login URL`, or give a token with --token-file".to_owned())

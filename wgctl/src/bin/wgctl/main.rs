@@ -1,8 +1,9 @@
-//! `wgctl`: the command people type.
+//! `wgctl`, the command-line program of Sentrazone.
 //!
-//! Owns the command tree, the exit codes (0 done, 1 refused or failed, 2 wrong usage or wrong file) and the one place
-//! where a failure is printed. Each command group is a file or folder of `commands`; they share
-//! `connection` (the plane to talk to), `terminal` (output and questions) and `argument_types`.
+//! Owns the command tree, the exit codes (0 done, 1 refused or failed, 2 wrong usage or wrong file) and the
+//! one place where a failure is printed. It must not implement commands: each command group is a file or
+//! directory in `commands`. The groups share `connection` (the plane to talk to), `terminal` (output and
+//! prompts) and `argument_types`.
 
 mod argument_types;
 mod commands;
@@ -28,7 +29,7 @@ use crate::terminal::output::{Output, Style};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a file of another kind.
-Every command answers in JSON with --json, and then tells a failure in JSON on stderr.";
+With --json, every command prints its answer as JSON, and a failure as JSON on stderr.";
 
 /// Administers Sentrazone: servers, peers, people, and the WireGuard interfaces of this machine.
 #[derive(Parser)]
@@ -61,7 +62,7 @@ enum Command {
     Peer(peer::Command),
     /// Show which servers are online, and their traffic
     Status(status::Show),
-    /// Show a server's round trips and traffic of the last 72 hours
+    /// Show the round-trip times and traffic of a server over the last 72 hours
     History(status::History),
     /// Show the audit log, export it or verify it
     Audit(audit::Audit),
@@ -69,7 +70,7 @@ enum Command {
     Backup(backup::Backup),
     /// Replace everything that a plane has recorded with a backup
     Restore(backup::Restore),
-    /// Log in to a plane and keep the token in ~/.config/wgctl
+    /// Log in to a plane and store the token in ~/.config/wgctl
     Login(login::Login),
     /// End the login, here and on the plane
     Logout,
@@ -81,15 +82,15 @@ enum Command {
     Genpsk,
     /// Show the WireGuard interfaces of this machine
     Show(show_interfaces::Show),
-    /// Print the completion script of a shell, which completes names too
+    /// Print the completion script for a shell, which also completes names
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages into a folder
+    /// Write the manual pages to a directory
     #[command(hide = true)]
     Manual {
-        /// The folder
+        /// The directory
         folder: PathBuf,
     },
 }
@@ -151,7 +152,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// The commands that talk to a plane.
+/// Runs a command that talks to a plane.
 async fn call(command: Command, options: &Options, out: &Output) -> Result<(), Failure> {
     match command {
         Command::Login(login) => login.run(options, out).await,
@@ -166,7 +167,7 @@ async fn call(command: Command, options: &Options, out: &Output) -> Result<(), F
         Command::Audit(audit) => audit.run(options, out).await,
         Command::Backup(backup) => backup.run(&options.connect_for_copies(out.now())?, out).await,
         Command::Restore(restore) => restore.run(options, out).await,
-        // Answered without a plane, by `run`.
+        // These commands need no plane, and `run` executes them.
         Command::Genkey
         | Command::Pubkey
         | Command::Genpsk

@@ -1,7 +1,7 @@
-//! Files that hold what is not for everybody.
+//! Files with private content.
 //!
-//! Owns their creation: readable by their owner alone from the moment they exist, and under their
-//! name only once they are whole.
+//! Owns their creation: only the owner can read them from the moment they exist, and they get their name only
+//! once they are complete. It must not know what they contain.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// Writes `content` to `path` with mode 0600, replacing what was there in one step.
+/// Writes `content` to `path` with mode 0600, replacing an existing file atomically.
 pub(crate) fn write_secret(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let mut draft = Draft::create(path)?;
     draft.write(content)?;
     draft.finish()
 }
 
-/// A file that takes its name when it is finished; dropped before, it leaves nothing.
+/// A file that gets its name when it is finished. If it is dropped earlier, it leaves nothing behind.
 pub(crate) struct Draft {
     file: File,
     path: PathBuf,
-    /// None for what is written in place (a pipe, a terminal): a rename would replace it.
+    /// `None` for a target that is written in place (a pipe, a terminal), because a rename would replace it.
     draft: Option<PathBuf>,
 }
 
@@ -58,17 +58,17 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(draft) = &self.draft {
-            // What failed before is what is reported.
+            // The earlier failure is the one that is reported.
             let _ = std::fs::remove_file(draft);
         }
     }
 }
 
-/// A new file in the same folder, under a name nobody uses.
+/// Creates a new file in the same directory, under an unused name.
 fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
     let name = path
         .file_name()
-        .ok_or_else(|| io::Error::other("this is no file name"))?;
+        .ok_or_else(|| io::Error::other("this is not a file name"))?;
     let draft = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), uuid::Uuid::new_v4().simple()));
     let file = OpenOptions::new()
         .write(true)

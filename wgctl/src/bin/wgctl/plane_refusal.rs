@@ -1,12 +1,12 @@
-//! A refusal of the plane in the terms of the command.
+//! The plane's refusals in the terms of the command line.
 //!
-//! Owns the options that fill the API's fields, and the commands that are its next steps. The plane speaks
-//! to callers of the API; people who typed a command need options and commands. It must not
-//! change what `--json` prints.
+//! Owns the mapping from the API's fields to options, and from its next steps to commands. The plane
+//! addresses callers of the API, but users of the command need options and commands. It must not change the
+//! output of `--json`.
 
 use wgctl::api::{Hint, NextStep, Problem};
 
-/// Fields, and the options that fill them; those of one name for both are not here.
+/// The API's fields and the options that set them. A field that is not listed is shown under its own name.
 const OPTIONS: [(&str, &str); 30] = [
     ("address", "--address"),
     ("addresses", "--address"),
@@ -40,9 +40,10 @@ const OPTIONS: [(&str, &str); 30] = [
     ("until", "--until"),
 ];
 
-/// A refusal for a person who typed a command: what it is about, and the stable code for searches.
+/// Returns the text of a refusal for a user of the command: the option that it concerns, and the stable code
+/// for searches.
 ///
-/// A plane older than hints words the next step as a call of the API, which is shown as it came.
+/// A plane that does not send hints yet phrases the next step as an API call, which is shown unchanged.
 pub(crate) fn text(problem: &Problem) -> String {
     let Problem {
         detail,
@@ -64,7 +65,7 @@ pub(crate) fn text(problem: &Problem) -> String {
     format!("{}: {} ({code})", option(field), rest.unwrap_or(&text))
 }
 
-/// The next step as a command; none of a step that this release does not know.
+/// Returns the next step as a command, or `None` for a step that this release does not know.
 const fn command(step: NextStep) -> Option<&'static str> {
     match step {
         NextStep::LogIn => Some("log in with `wgctl login URL`, or give a token with --token-file"),
@@ -73,7 +74,7 @@ const fn command(step: NextStep) -> Option<&'static str> {
     }
 }
 
-/// The option of a field, of which one entry may be meant (`address_pool[0]`).
+/// Returns the option of a field. The field may name a single entry (`address_pool[0]`).
 fn option(field: &str) -> &str {
     let name = field.split(['[', '.']).next().unwrap_or(field);
     let found = OPTIONS.iter().find(|(theirs, _)| *theirs == name);

@@ -1,8 +1,8 @@
-//! Network links over route netlink: is there one, of what kind; create, delete, set up.
+//! Network links over route netlink: finding, creating and deleting them, and bringing them up.
 //!
-//! Owns the blocking face of `rtnetlink`, which is asynchronous: its own small runtime, a bound on
-//! every wait, and what its errors mean. The agent's addresses and routes use the same
-//! [`Route::wait`]. It must not know WireGuard's peers.
+//! Owns the blocking interface to `rtnetlink`, which is asynchronous: its own small runtime, a time limit for
+//! every wait, and the meaning of its errors. The agent's addresses and routes use the same [`Route::wait`].
+//! It must not know WireGuard's peers.
 
 use std::future::Future;
 use std::io;
@@ -20,14 +20,15 @@ use super::wireguard::Kernel;
 use crate::device::backend::Error;
 use crate::name::InterfaceName;
 
-/// The time that one request may take. Deleting a link waits for the kernel's grace periods.
+/// The time limit for one request. Deleting a link waits for the kernel's grace periods.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// `sizeof(struct nlmsghdr)`: what an error repeats of the request when the socket asked for no more.
+/// `sizeof(struct nlmsghdr)`: the part of the request that an error repeats if the socket has capped
+/// acknowledgements.
 const HEADER_LEN: usize = 16;
 
-/// Route netlink, blocking. Used from one thread that runs no asynchronous code of its own.
+/// A blocking route netlink client. It is used from one thread that runs no asynchronous code of its own.
 pub struct Route {
-    /// None only while it is dropped.
+    /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
     handle: Handle,
 }
@@ -35,9 +36,9 @@ pub struct Route {
 /// A link as the kernel reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Its index, by which addresses and routes name it.
+    /// Its index, by which addresses and routes refer to it.
     pub index: u32,
-    /// Its kind, in the kernel's word (`wireguard`, `dummy`, …); none for hardware and loopback.
+    /// Its kind, as the kernel calls it (`wireguard`, `dummy`, …); `None` for hardware and loopback.
     pub kind: Option<String>,
     /// Its MTU in bytes.
     pub mtu: u32,
@@ -46,7 +47,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// True for the kernel's WireGuard.
+    /// Returns true for a link of the kernel's WireGuard.
     #[must_use]
     pub fn is_wireguard(&self) -> bool {
         self.kind.as_deref() == Some("wireguard")
@@ -76,13 +77,13 @@ impl Route {
         })
     }
 
-    /// The asynchronous handle, for requests that [`Route::wait`] then waits for.
+    /// Returns the asynchronous handle, for requests that are then passed to [`Route::wait`].
     #[must_use]
     pub const fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Waits for a request, within a bound. `what` says what was asked, for the error.
+    /// Waits for a request, within a time limit. `what` describes the request for the error.
     pub fn wait<T>(
         &self,
         what: impl FnOnce() -> String,
@@ -99,7 +100,7 @@ impl Route {
         }
     }
 
-    /// The link of that name; none when there is none.
+    /// Returns the link with this name, or `None` if there is none.
     pub fn link(&self, name: &InterfaceName) -> Result<Option<Link>, Error> {
         let request = self.handle.link().get().match_name(name.to_string()).execute();
         let found = self.wait(|| format!("looking for interface {name}"), async move {
@@ -112,8 +113,9 @@ impl Route {
         }
     }
 
-    /// Makes a WireGuard link, down and empty; the kernel loads its module for it where it can.
-    /// True when it was made now, false when one was there; another kind is `NotWireguard`.
+    /// Creates a WireGuard link that is down and empty. The kernel loads its module for this if it can.
+    /// Returns true if the link has been created and false if it already existed. A link of another kind is a
+    /// `NotWireguard` error.
     pub fn create_wireguard(&self, name: &InterfaceName) -> Result<bool, Error> {
         if let Some(link) = self.link(name)? {
             return match link.is_wireguard() {
@@ -130,7 +132,8 @@ impl Route {
         }
     }
 
-    /// Deletes a WireGuard link, its peers first (see [`Kernel::flush`]). None of that name is done.
+    /// Deletes a WireGuard link, its peers first (see [`Kernel::flush`]). Succeeds if there is no link with
+    /// this name.
     pub fn delete_wireguard(&self, kernel: &mut Kernel, name: &InterfaceName) -> Result<(), Error> {
         let Some(link) = self.link(name)? else {
             return Ok(());
@@ -143,14 +146,14 @@ impl Route {
         self.wait(|| format!("deleting interface {name}"), request)
     }
 
-    /// Sets the MTU.
+    /// Sets the MTU in bytes.
     pub fn set_mtu(&self, name: &InterfaceName, index: u32, mtu: u32) -> Result<(), Error> {
         let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
         let request = self.handle.link().set(message).execute();
         self.wait(|| format!("setting MTU {mtu} on {name}"), request)
     }
 
-    /// Sets the link up. WireGuard opens its UDP port now.
+    /// Brings the link up. WireGuard opens its UDP port at this point.
     pub fn set_up(&self, name: &InterfaceName, index: u32) -> Result<(), Error> {
         let message = LinkUnspec::new_with_index(index).up().build();
         let request = self.handle.link().set(message).execute();
@@ -160,7 +163,7 @@ impl Route {
 
 impl Drop for Route {
     fn drop(&mut self) {
-        // The plain drop of a runtime panics inside another one, and there is nothing to wait for.
+        // The normal drop of a runtime panics inside another runtime, and there is nothing to wait for.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -205,10 +208,10 @@ fn refused(error: rtnetlink::Error, what: impl FnOnce() -> String) -> Error {
             let message = words.unwrap_or_else(|| io::Error::from_raw_os_error(errno).to_string());
             super::refusal::refused(conversation::Failure::Refused { errno, message }, what)
         }
-        // Its text would print a whole message.
+        // The error's own text would contain a whole message.
         rtnetlink::Error::UnexpectedMessage(_) => Error::Protocol {
             what: what(),
-            message: "a message of another kind".to_owned(),
+            message: "a message of an unexpected kind".to_owned(),
         },
         error => Error::Protocol {
             what: what(),

@@ -1,13 +1,13 @@
-//! A conversation with the kernel that failed, as an error of the device.
+//! The conversion of a failed conversation with the kernel into an error of the device.
 //!
-//! Owns the meaning of errnos that every netlink family shares.
+//! Owns the meaning of the errnos that all netlink families share. It must not know the errnos of a single family.
 
 use nix::errno::Errno;
 
 use super::conversation::Failure;
 use crate::device::backend::Error;
 
-/// A failed conversation as an error of the device.
+/// Converts a failed conversation into an error of the device.
 #[must_use]
 pub fn refused(failure: Failure, what: impl FnOnce() -> String) -> Error {
     match failure {

@@ -1,7 +1,7 @@
-//! One blocking netlink socket of any protocol: send, wait for the answer that belongs to it, within a bound.
+//! A blocking netlink socket for any protocol: sends a request and waits for its response, within a time limit.
 //!
-//! Owns the socket's options, sequence numbers, timeouts and the wiping of its buffer, which has
-//! held keys. It must not know what the messages mean; what an answer is says `conversation`.
+//! Owns the socket's options, sequence numbers, timeouts and the wiping of its buffer, which has contained
+//! keys. It must not know the meaning of the messages; `conversation` recognizes the end of a response.
 
 use std::io;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::conversation::{Conversation, Failure, Progress};
 
-/// The time that the kernel may take for one answer. Half a minute is far more than the slowest
-/// message measured (thousands of peers on an emulated CPU) and still ends.
+/// The time limit for one response of the kernel, in seconds. Half a minute is far longer than the slowest
+/// measured message needs (thousands of peers on an emulated CPU), but it still ends the wait.
 const TIMEOUT_SECONDS: i64 = 30;
-/// Number of times a conversation is repeated after the kernel ran out of buffer (`ENOBUFS`).
+/// The number of attempts at a conversation for which the kernel runs out of buffer space (`ENOBUFS`).
 const ATTEMPTS: u32 = 4;
-/// Bytes of one receive: the kernel fills at most 32 KiB (`netlink_dump`, `net/netlink/af_netlink.c`),
-/// an error may echo a request of at most 64 KiB.
+/// The size of the receive buffer in bytes. The kernel fills at most 32 KiB (`netlink_dump`,
+/// `net/netlink/af_netlink.c`), but an error may echo a request of up to 64 KiB.
 const RECEIVE_BYTES: usize = 128 * 1024;
-/// The number of bytes that the kernel may queue for us.
+/// The number of bytes that the kernel may queue for the socket.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// `sizeof(struct nlmsghdr)` (`linux/netlink.h`).
 const HEADER_LEN: usize = 16;
 
-/// A netlink socket whose calls block. Used from one thread.
+/// A netlink socket whose calls block. It is used from a single thread.
 pub struct Socket {
     inner: netlink_sys::Socket,
     protocol: isize,
@@ -36,18 +36,18 @@ pub struct Socket {
     buffer: Zeroizing<Vec<u8>>,
 }
 
-/// A message to send: its type, flags in addition to `NLM_F_REQUEST`, and what follows the netlink header.
+/// A message to send: its type, the flags in addition to `NLM_F_REQUEST`, and the payload after the netlink header.
 pub struct Request {
     /// `nlmsg_type`.
     pub kind: u16,
-    /// `nlmsg_flags`; `NLM_F_REQUEST` and those of the call are added.
+    /// `nlmsg_flags`. `NLM_F_REQUEST` and the flags of the call are added.
     pub flags: u16,
-    /// The payload. Wiped when dropped.
+    /// The payload. It is wiped when dropped.
     pub payload: Zeroizing<Vec<u8>>,
 }
 
 impl Request {
-    /// A request without flags of its own.
+    /// Creates a request without flags of its own.
     #[must_use]
     pub fn new(kind: u16, payload: Vec<u8>) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Socket {
         })
     }
 
-    /// Sends one request and waits for its acknowledgement; `on_part` gets what comes before it.
+    /// Sends one request and waits for its acknowledgement. `on_part` receives the messages before it.
     pub fn request(
         &mut self,
         request: &Request,
@@ -85,10 +85,10 @@ impl Socket {
         })
     }
 
-    /// Sends one dump request; `on_part` gets the parts. Gives whether the dump is coherent: the
-    /// kernel says when the state changed under it (`NLM_F_DUMP_INTR`).
+    /// Sends one dump request; `on_part` receives the parts. Returns whether the dump is coherent: the kernel
+    /// reports if its state has changed during the dump (`NLM_F_DUMP_INTR`).
     ///
-    /// After `ENOBUFS` the dump is repeated: `on_part` must take the same part twice.
+    /// After `ENOBUFS`, the dump is repeated, so `on_part` must accept the same part twice.
     pub fn dump(
         &mut self,
         request: &Request,
@@ -102,7 +102,7 @@ impl Socket {
         })
     }
 
-    /// Sends several messages as one, between the two that open and close a batch
+    /// Sends several messages as one batch, between the two messages that open and close it
     /// (`NFNL_MSG_BATCH_BEGIN`), and waits until each is acknowledged.
     pub fn batch(&mut self, open: &Request, messages: &[Request], close: &Request) -> Result<(), Failure> {
         let count = u32::try_from(messages.len()).map_err(|_| Failure::Malformed("a batch too large".to_owned()))?;
@@ -120,7 +120,7 @@ impl Socket {
         })
     }
 
-    /// Reserves `count` sequence numbers and gives the first.
+    /// Reserves `count` sequence numbers and returns the first.
     fn next_sequence(&mut self, count: u32) -> u32 {
         let first = self.sequence.wrapping_add(1);
         self.sequence = self.sequence.wrapping_add(count);
@@ -145,8 +145,8 @@ impl Socket {
         outcome
     }
 
-    /// A conversation that broke off may still be going on at the kernel's end, which then refuses
-    /// the next dump (`EBUSY`): it begins on a new socket.
+    /// Replaces the socket. The kernel may still be busy with a conversation that has been broken off, and
+    /// would then refuse the next dump (`EBUSY`) on the same socket.
     fn renew(&mut self) -> io::Result<()> {
         self.inner = connect(self.protocol)?;
         Ok(())
@@ -180,7 +180,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Receives one datagram into the buffer and gives its true length.
+    /// Receives one datagram into the buffer and returns its true length.
     fn receive(&mut self) -> Result<usize, Failure> {
         let Self { inner, buffer, .. } = self;
         uninterrupted(|| {
@@ -190,7 +190,7 @@ impl Socket {
     }
 }
 
-/// A socket with its options, bound and connected to the kernel.
+/// Opens a socket with its options, bound and connected to the kernel.
 fn connect(protocol: isize) -> io::Result<netlink_sys::Socket> {
     let mut inner = netlink_sys::Socket::new(protocol)?;
     inner.bind_auto()?;
@@ -199,14 +199,14 @@ fn connect(protocol: isize) -> io::Result<netlink_sys::Socket> {
     inner.set_cap_ack(true)?;
     setsockopt(&inner, sockopt::ReceiveTimeout, &TimeVal::new(TIMEOUT_SECONDS, 0))?;
     setsockopt(&inner, sockopt::SendTimeout, &TimeVal::new(TIMEOUT_SECONDS, 0))?;
-    // Beyond `net.core.rmem_max` only with CAP_NET_ADMIN; a smaller queue is slower, not wrong.
+    // Exceeding `net.core.rmem_max` requires CAP_NET_ADMIN. A smaller queue is slower but still correct.
     if setsockopt(&inner, sockopt::RcvBufForce, &QUEUE_BYTES).is_err() {
         setsockopt(&inner, sockopt::RcvBuf, &QUEUE_BYTES)?;
     }
     Ok(inner)
 }
 
-/// Repeats a system call that a signal interrupted, and tells a lost message and a timeout apart.
+/// Repeats a system call that was interrupted by a signal, and distinguishes a lost message from a timeout.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Result<T, Failure> {
     loop {
         match call() {
@@ -223,12 +223,12 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Result<T, Failur
     }
 }
 
-/// A request as the kernel reads it: header, payload, padding to four bytes.
+/// Encodes a request as the kernel reads it: header, payload, and padding to four bytes.
 fn frame(request: &Request, flags: u16, sequence: u32) -> Zeroizing<Vec<u8>> {
     let length = HEADER_LEN + request.payload.len();
     let padded = length.next_multiple_of(4);
     let mut bytes = Zeroizing::new(Vec::with_capacity(padded));
-    // A payload is at most some 64 KiB: its length fits.
+    // A payload has at most about 64 KiB, so its length fits.
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
     bytes.extend_from_slice(&request.kind.to_ne_bytes());
     bytes.extend_from_slice(&(request.flags | flags | NLM_F_REQUEST).to_ne_bytes());

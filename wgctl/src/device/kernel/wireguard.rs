@@ -1,7 +1,7 @@
 //! The conversation with the kernel's WireGuard module.
 //!
-//! Owns one long-lived socket, bounded retries, and the meaning of the module's errors. The bytes are
-//! `codec`'s. It must not decide what to change: it carries plans out.
+//! Owns one long-lived socket, a limited number of retries, and the meaning of the module's errors. The
+//! encoding belongs to `codec`. It must not decide what to change: it only applies plans.
 
 use netlink_packet_core::{Emitable as _, ParseableParametrized as _};
 use netlink_packet_generic::GenlMessage;
@@ -21,20 +21,20 @@ use crate::name::InterfaceName;
 
 /// `GENL_ID_CTRL` (`linux/genetlink.h`).
 const CONTROLLER: u16 = 16;
-/// The number of attempts at a dump during which the interface changes. A busy writer may
-/// interrupt every one; then the last is taken: peers are keyed, so none is there twice, one that
-/// was passed over is created again, which changes nothing, and the next round sees the rest.
+/// The number of attempts to read an interface that changes during the dump. A busy writer may interrupt all
+/// of them; then the last dump is used. Peers are keyed, so none appears twice. A peer that the dump has
+/// missed is created again, which changes nothing, and the next round sees the rest.
 const READ_ATTEMPTS: u32 = 5;
 
 /// The kernel's WireGuard interfaces in the network namespace of the thread that opened it.
 pub struct Kernel {
     socket: Socket,
-    /// The family's number, asked for once the module is there.
+    /// The number of the family, which is looked up once the module is loaded.
     family: Option<u16>,
 }
 
 impl Kernel {
-    /// Opens the conversation. The kernel need not know WireGuard yet.
+    /// Opens the conversation. The kernel does not need to support WireGuard at this point.
     pub fn open() -> Result<Self, Error> {
         let socket = Socket::open(NETLINK_GENERIC).map_err(|source| Error::Io {
             what: "opening a generic netlink socket".to_owned(),
@@ -43,8 +43,8 @@ impl Kernel {
         Ok(Self { socket, family: None })
     }
 
-    /// Removes all peers of an interface at once. A link that is deleted with its peers on it waits
-    /// a grace period for each; this way 1,000 take milliseconds instead of seconds.
+    /// Removes all peers of an interface at once. Deleting a link with its peers waits for a grace period per
+    /// peer. With this call first, 1,000 peers take milliseconds instead of seconds.
     pub fn flush(&mut self, interface: &InterfaceName) -> Result<(), Error> {
         self.send(interface, codec::flush(interface), "removing all peers")
     }
@@ -59,8 +59,8 @@ impl Kernel {
         sent.map_err(|failure| error(failure, interface, || format!("{what} on {interface}")))
     }
 
-    /// True if the module was unloaded since its family was asked for: it comes back under another
-    /// number, which is asked for again.
+    /// Returns true if the module has been unloaded since its family was looked up. It comes back under
+    /// another number, which is then looked up again.
     fn family_is_stale(&mut self, failure: Option<&Failure>) -> bool {
         let stale = matches!(failure, Some(Failure::Refused { errno, .. }) if *errno == Errno::ENOENT as i32);
         if stale {
@@ -69,7 +69,7 @@ impl Kernel {
         stale
     }
 
-    /// The number of the family `wireguard`. Asking makes the kernel load the module where it can.
+    /// Returns the number of the family `wireguard`. The lookup makes the kernel load the module if it can.
     fn family(&mut self) -> Result<u16, Error> {
         if let Some(family) = self.family {
             return Ok(family);
@@ -87,7 +87,7 @@ impl Kernel {
         });
         match asked {
             Err(Failure::Refused { errno, .. }) if errno == Errno::ENOENT as i32 => return Err(Error::NoWireguard),
-            asked => asked.map_err(|failure| refused(failure, || "asking for WireGuard".to_owned()))?,
+            asked => asked.map_err(|failure| refused(failure, || "looking for WireGuard".to_owned()))?,
         }
         self.family = family;
         family.ok_or(Error::NoWireguard)
@@ -138,7 +138,7 @@ fn family_number(part: &[u8]) -> Option<u16> {
     })
 }
 
-/// The meaning of the WireGuard module's errno (`lookup_interface`, `drivers/net/wireguard/netlink.c`).
+/// Interprets the errno of the WireGuard module (`lookup_interface`, `drivers/net/wireguard/netlink.c`).
 fn error(failure: Failure, interface: &InterfaceName, what: impl FnOnce() -> String) -> Error {
     match failure {
         Failure::Refused { errno, .. } if errno == Errno::ENODEV as i32 => Error::NoInterface(interface.clone()),

@@ -1,6 +1,6 @@
-//! The pure diff: from what an interface is and should be to the least that must be said to it.
+//! The pure diff: computes the smallest change from an interface's actual to its desired state.
 //!
-//! Owns the plan's types and the order of its steps. It must not do I/O.
+//! Owns the types of a plan and the order of its steps. It must not do I/O.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,16 +9,16 @@ use ipnet::IpNet;
 use super::model::{DesiredDevice, DesiredPeer, Device, Peer};
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 
-/// Which peers a plan is about.
+/// The peers that a plan may change.
 #[derive(Debug, Clone)]
 pub enum Scope<'a> {
-    /// The whole interface: peers that are not desired go.
+    /// All peers of the interface. Peers that are not desired are removed.
     All,
-    /// These peers alone, others stay unmentioned; the device's own settings too.
+    /// Only these peers and the device's own settings. Other peers are not mentioned.
     Peers(&'a [PublicKey]),
 }
 
-/// The changes of an interface, in this order.
+/// The changes of an interface, in the order of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// A private key to set.
@@ -27,42 +27,43 @@ pub struct Plan {
     pub listen_port: Option<u16>,
     /// A mark to set.
     pub fwmark: Option<u32>,
-    /// Peers to change: removals first, then losses of addresses, then gains, then new peers.
+    /// Peers to change: removals come first, then losses of addresses, then gains, then new peers.
     pub peers: Vec<PeerChange>,
 }
 
-/// The changes of one peer. Absent parts stay as they are.
+/// The changes of one peer. Absent parts are not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerChange {
     /// The peer.
     pub public_key: PublicKey,
-    /// Made, changed or removed.
+    /// The kind of the change.
     pub kind: ChangeKind,
-    /// A preshared key to set; the inner none clears it.
+    /// A preshared key to set; the inner `None` clears it.
     pub preshared_key: Option<Option<PresharedKey>>,
-    /// Seconds; 0 turns it off.
+    /// The interval between keepalives in seconds; 0 turns them off.
     pub persistent_keepalive: Option<u16>,
-    /// Where to reach it.
+    /// The address at which to reach it.
     pub endpoint: Option<std::net::SocketAddr>,
-    /// True if `allowed_ips` replaces the peer's list (and opens a short loss window), false if it adds to it.
+    /// True if `allowed_ips` replaces the peer's list, which opens a short window of packet loss; false if it
+    /// adds to the list.
     pub replace_allowed_ips: bool,
-    /// Networks to add.
+    /// The networks to add.
     pub allowed_ips: Vec<IpNet>,
 }
 
 /// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It is created.
+    /// The peer is created.
     Create,
-    /// It is there and changes (`WGPEER_F_UPDATE_ONLY`).
+    /// The peer exists and is changed (`WGPEER_F_UPDATE_ONLY`).
     Update,
-    /// It is removed (`WGPEER_F_REMOVE_ME`).
+    /// The peer is removed (`WGPEER_F_REMOVE_ME`).
     Remove,
 }
 
 impl Plan {
-    /// True if there is nothing to change.
+    /// Returns true if there is nothing to change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self {
@@ -75,17 +76,17 @@ impl Plan {
     }
 }
 
-/// The least that turns `actual` into `desired` within `scope`.
+/// Computes the smallest plan that turns `actual` into `desired` within `scope`.
 ///
-/// Assumes what the plane guarantees: no network is desired for two peers. The order of the steps
-/// follows from how the kernel keeps allowed IPs (`drivers/net/wireguard/allowedips.c`): a network
-/// belongs to at most one peer, and giving it to one takes it from the other without a word. So an
-/// address that another peer is granted leaves by that grant, and only the rest needs a
-/// replacement of the list. A peer with the interface's own key is never mentioned: the kernel
+/// This relies on a guarantee of the plane: no network is desired for two peers. The order of the steps
+/// follows from how the kernel stores allowed IPs (`drivers/net/wireguard/allowedips.c`): a network belongs
+/// to at most one peer, and granting it to one peer silently takes it from another. An address that is
+/// granted to another peer is therefore removed by that grant, and only the remaining ones require a
+/// replacement of the list. A peer with the interface's own key is never mentioned, because the kernel
 /// ignores it.
 #[must_use]
 pub fn plan(desired: &DesiredDevice, actual: &Device, scope: &Scope<'_>) -> Plan {
-    // Named one by one, here and below, so that a new setting is not forgotten.
+    // All fields are listed, here and below, so that a new setting cannot be forgotten.
     let DesiredDevice {
         private_key,
         listen_port,
@@ -115,7 +116,7 @@ pub fn plan(desired: &DesiredDevice, actual: &Device, scope: &Scope<'_>) -> Plan
     }
 }
 
-/// The steps by kind, until it is known which addresses are granted.
+/// The steps by kind, until all granted addresses are known.
 #[derive(Default)]
 struct Steps<'a> {
     removals: Vec<PeerChange>,
@@ -123,7 +124,7 @@ struct Steps<'a> {
     creations: Vec<PeerChange>,
 }
 
-/// A change of a peer that is there, with what is still undecided: how its surplus addresses go.
+/// A change of an existing peer. It is still undecided how its surplus addresses are removed.
 struct Update<'a> {
     change: PeerChange,
     surplus: Vec<&'a IpNet>,

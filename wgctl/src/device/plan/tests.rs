@@ -1,4 +1,4 @@
-//! Properties of the diff, checked against the kernel's model in memory.
+//! Property tests of the diff, checked against the kernel's model in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,8 @@ fn wg0() -> InterfaceName {
     "wg0".parse().unwrap()
 }
 
-/// A peer's settings without its addresses: they are dealt out so that each belongs to one peer.
+/// Generates a peer's settings without addresses, which are distributed separately so that each belongs to
+/// one peer.
 fn peer() -> impl Strategy<Value = DesiredPeer> {
     let preshared = proptest::option::of((1u8..3).prop_map(|n| PresharedKey::from_bytes([n; 32]).unwrap()));
     let endpoint = proptest::option::of((1u16..3).prop_map(|port| ([192, 0, 2, 1], port).into()));
@@ -38,8 +39,8 @@ fn peer() -> impl Strategy<Value = DesiredPeer> {
     })
 }
 
-/// Up to eight peers and up to 24 addresses, each of one of them: small, so that swaps, chains
-/// and cycles of addresses are frequent.
+/// Generates up to eight peers and up to 24 addresses, each owned by one of them. The numbers are small, so
+/// that swaps, chains and cycles of addresses are frequent.
 fn peers() -> impl Strategy<Value = BTreeMap<PublicKey, DesiredPeer>> {
     let settings = proptest::collection::btree_map(0u8..8, peer(), 0..8);
     let owners = proptest::collection::btree_map(0u8..24, 0u8..8, 0..24);
@@ -64,7 +65,7 @@ fn device() -> impl Strategy<Value = DesiredDevice> {
     })
 }
 
-/// An interface that is as `desired` says.
+/// Returns an interface in the state that `desired` describes.
 fn memory_with(desired: &DesiredDevice) -> Memory {
     let mut memory = Memory::new();
     memory.create(&wg0());
@@ -86,7 +87,8 @@ fn assert_same(desired: &DesiredDevice, actual: &Device) {
     }
 }
 
-/// Applies step by step; after each one no peer has an address that it neither had nor shall have.
+/// Applies the plan step by step. After each step, no peer has an address that it neither had before nor
+/// should have.
 fn apply_watching(memory: &mut Memory, plan: &Plan, desired: &DesiredDevice) {
     for change in &plan.peers {
         let before = memory.device(&wg0()).unwrap();

@@ -1,7 +1,8 @@
-//! An address of its own for the page: plain HTTP, without a token.
+//! A separate address for the metrics page: plain HTTP, without a token.
 //!
-//! Owns who may be let in (this machine, unless declared otherwise, and no web page that has its name
-//! point here), how many at once, and that there is nothing but the page. It must not know what is on it.
+//! Owns access control (only this machine unless declared otherwise, and no web page whose host name points
+//! here), the limit on connections, and the restriction to the one page. It must not know what is on the
+//! page.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,29 +23,29 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::page::{CONTENT_TYPE, PATH};
 
-/// Connections at once; more wait.
+/// The maximum number of simultaneous connections. Further ones wait.
 const CONNECTIONS: usize = 16;
-/// The time that a request's head may take, and a kept-alive connection may idle: longer than between two
-/// scrapes would serve nobody.
+/// The time limit for a request's head and for an idle kept-alive connection. A connection need not stay open
+/// until the next scrape.
 const HEAD: Duration = Duration::from_secs(10);
-/// The time that a connection may last, answers that nobody reads included.
+/// The time limit for a connection, including responses that the client does not read.
 const CONNECTION: Duration = Duration::from_secs(60);
-/// A request's head, bytes.
-const MOST_HEAD: usize = 16 << 10;
-/// After an accept that failed.
+/// The maximum size of a request's head, in bytes.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// The pause after an accept that failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// True if the page may be shown there. `declared` says that others are meant to reach it.
+/// Checks that the page may be served at `address`. `declared` states that other machines are meant to reach it.
 pub fn check_listen(address: SocketAddr, declared: bool) -> Result<(), String> {
     if declared || address.ip().is_loopback() {
         return Ok(());
     }
     Err(format!(
-        "{address} is not a loopback address, and whoever reaches it would read the metrics without a token"
+        "{address} is not a loopback address: anyone who can reach it could read the metrics without a token"
     ))
 }
 
-/// The bound address, before anybody is let in.
+/// A bound address that does not accept connections yet.
 #[derive(Debug)]
 pub struct Listening {
     listener: TcpListener,
@@ -52,20 +53,21 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Binds it.
+    /// Binds the address.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
 
-    /// Where, with its real port.
+    /// Returns the bound address with its actual port.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Shows what `page` gives, to one reader after another, until dropped. None is an error.
+    /// Serves the text that `page` returns, to one client at a time, until dropped. If `page` returns `None`,
+    /// the response is an error (503).
     pub async fn serve<P, F>(self, page: P)
     where
         P: Fn() -> F + Send + Sync + 'static,
@@ -74,7 +76,7 @@ impl Listening {
         let page = Arc::new(Mutex::new(page));
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let local = self.address.ip().is_loopback();
-        // With this task everything ends that was begun for it.
+        // When this task ends, all its connections end too.
         let mut connections = tokio::task::JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
@@ -99,9 +101,9 @@ impl Listening {
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD)
-                    .max_buf_size(MOST_HEAD)
+                    .max_buf_size(MAX_HEAD_BYTES)
                     .serve_connection(TokioIo::new(stream), service);
-                // A reader comes again; one that does not read must not keep others out.
+                // A scraper connects again. A client that does not read must not block others.
                 if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, connection).await {
                     tracing::debug!("a connection to the metrics broke: {error}");
                 }
@@ -118,14 +120,14 @@ where
     if local && !is_local(request) {
         return refusal(
             StatusCode::FORBIDDEN,
-            "this is for programs on this machine: call it by its address, or localhost\n",
+            "only programs on this machine may read this: use an IP address or localhost as the host\n",
         );
     }
     if request.uri().path() != PATH {
         return refusal(StatusCode::NOT_FOUND, "there is nothing here but /metrics\n");
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "this is only read\n");
+        let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
         let allowed = HeaderValue::from_static("GET, HEAD");
         refused.headers_mut().insert(header::ALLOW, allowed);
         return refused;
@@ -135,13 +137,13 @@ where
         Some(text) => response(StatusCode::OK, CONTENT_TYPE, text.into()),
         None => refusal(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the metrics cannot be read now: the log says why\n",
+            "the metrics cannot be read now: see the log\n",
         ),
     }
 }
 
-/// True if the caller called us by an address or `localhost`. By another name a web page can make a
-/// browser on this machine read us for it (DNS rebinding).
+/// Returns true if the request names the host by an IP address or as `localhost`. With any other name, a web
+/// page could make a browser on this machine read the metrics for it (DNS rebinding).
 fn is_local(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let Some(authority) = host.and_then(|host| host.parse::<Authority>().ok()) else {

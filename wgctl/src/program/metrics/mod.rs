@@ -1,7 +1,7 @@
-//! The metrics of our programs, as Prometheus reads them.
+//! The metrics of Sentrazone programs, in the format of Prometheus.
 //!
-//! Owns the page (text format 0.0.4), what every program tells of its build and its process, and an
-//! address of its own for it. It must not know what else is measured.
+//! Owns the page (text format 0.0.4), the metrics of a program's build and process, and a separate address
+//! for the page. It must not know what else is measured.
 
 mod address;
 mod number;

@@ -1,6 +1,6 @@
-//! Numbers as Prometheus holds them.
+//! Numbers in the form that Prometheus uses.
 //!
-//! Owns the two kinds, counters and gauges.
+//! Owns the two kinds of numbers, counters and gauges.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use prometheus_client::encoding::{EncodeMetric as _, MetricEncoder};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// A number as Prometheus holds it: exact up to 2^53.
+/// Converts a number to the type that Prometheus uses; exact up to 2^53.
 #[must_use]
 pub const fn number(number: u64) -> f64 {
     number as f64
@@ -17,14 +17,14 @@ pub const fn number(number: u64) -> f64 {
 /// The kind of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows; its name gets `_total`.
+    /// A number that only grows; its name gets the suffix `_total`.
     Counter,
-    /// It goes up and down.
+    /// A number that can grow and shrink.
     Gauge,
 }
 
 impl Kind {
-    /// As the library calls it.
+    /// Returns the library's type for this kind.
     #[must_use]
     pub const fn metric_type(self) -> prometheus_client::metrics::MetricType {
         match self {
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// Writes one number of it.
+    /// Writes one number of this kind.
     pub fn write(self, encoder: MetricEncoder<'_>, value: f64) -> fmt::Result {
         match self {
             Self::Counter => ConstCounter::new(value).encode(encoder),

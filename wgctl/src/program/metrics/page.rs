@@ -1,6 +1,6 @@
-//! The page of metrics, in the text format 0.0.4.
+//! The metrics page, in the text format 0.0.4.
 //!
-//! Owns how it is written, and its first lines: build and process.
+//! Owns the encoding of the page, and its first lines: build and process.
 
 use std::fmt;
 
@@ -11,56 +11,56 @@ use prometheus_client::registry::Registry;
 
 use super::process;
 
-/// Where it is read.
+/// The path of the page.
 pub const PATH: &str = "/metrics";
 
-/// Its `Content-Type`.
+/// The `Content-Type` of the page.
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
-/// All that a program shows.
+/// All metrics that a program exposes.
 #[derive(Debug)]
 pub struct Page {
     registry: Registry,
 }
 
 impl Page {
-    /// The page of a program, with its build and its process on it.
+    /// Creates the page of a program, with the metrics of its build and its process.
     #[must_use]
     pub fn new(component: &'static str, version: &'static str) -> Self {
         let mut registry = Registry::default();
         let build = Info::new([("component", component), ("version", version)]);
-        let help = "What runs here: always 1, with the component and its version as labels";
+        let help = "The running component: always 1, with the component and its version as labels";
         registry.register("sentrazone_build", help, build);
         registry.register_collector(Box::new(process::Process::begun_now()));
         Self { registry }
     }
 
-    /// Where more is registered.
+    /// Returns the registry for further metrics.
     pub const fn registry(&mut self) -> &mut Registry {
         &mut self.registry
     }
 
-    /// The text.
+    /// Returns the text of the page.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         self.write(&mut text)?;
         Ok(text)
     }
 
-    /// Writes the text behind what is there.
+    /// Appends the text of the page to `text`.
     pub fn write(&self, text: &mut String) -> fmt::Result {
         prometheus_text::encode(text, &self.registry)
     }
 }
 
-/// Writes what exists only while it is read.
+/// Appends metrics that are collected only for this page.
 pub fn write_once(text: &mut String, collector: impl prometheus_client::collector::Collector) -> fmt::Result {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(collector));
     prometheus_text::encode(text, &registry)
 }
 
-/// Seconds, from a millisecond to half a minute.
+/// Creates a histogram for seconds, from a millisecond to half a minute.
 #[must_use]
 pub fn seconds() -> Histogram {
     Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0])

@@ -1,7 +1,7 @@
-//! Metrics of this process, under the names that all of Prometheus' clients use.
+//! Metrics of this process, under the names that all Prometheus clients use.
 //!
-//! Owns the reading of `/proc/self`, which the sandbox of the units leaves visible. What cannot be
-//! read is left out.
+//! Owns the reading of `/proc/self`, which is visible in the units' sandbox. Values that cannot be read are
+//! omitted.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::number::{Kind, number};
 
-/// This process.
+/// The metrics of this process.
 #[derive(Debug)]
 pub(super) struct Process {
     begun: f64,
@@ -37,31 +37,31 @@ impl Collector for Process {
         let numbers = [
             (
                 "process_start_time_seconds",
-                "When the process started, in seconds since 1970",
+                "Start time of the process, in seconds since 1970",
                 Kind::Gauge,
                 Some(self.begun),
             ),
             (
                 "process_cpu_seconds",
-                "Time that the processors spent on it, in seconds",
+                "CPU time that the process has used, in seconds",
                 Kind::Counter,
                 cpu_seconds(),
             ),
             (
                 "process_resident_memory_bytes",
-                "Memory that it holds, in bytes",
+                "Resident memory of the process, in bytes",
                 Kind::Gauge,
                 resident_bytes(),
             ),
             (
                 "process_open_fds",
-                "File descriptors that are open",
+                "Number of open file descriptors",
                 Kind::Gauge,
                 open_files(),
             ),
             (
                 "process_max_fds",
-                "File descriptors that may be open",
+                "Maximum number of open file descriptors",
                 Kind::Gauge,
                 getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| number(soft)),
             ),
@@ -83,7 +83,7 @@ fn cpu_seconds() -> Option<f64> {
         .map(|microseconds| number(microseconds) / 1e6)
 }
 
-/// `VmRSS` of proc_pid_status(5), which is in KiB.
+/// Returns `VmRSS` (proc_pid_status(5)) in bytes. The file states it in KiB.
 fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -93,7 +93,7 @@ fn resident_bytes() -> Option<f64> {
 
 fn open_files() -> Option<f64> {
     let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
-    // One of them is the folder that is read.
+    // One of the descriptors belongs to the directory that is being read.
     Some(number(u64::try_from(open).ok()?.saturating_sub(1)))
 }
 

@@ -1,6 +1,6 @@
-//! The messages of an enrolment: what the host is to become, and the interface that it has already.
+//! The messages of an enrolment: the state that the host should have, and the interface that it already has.
 //!
-//! Owns these messages of version 1, frozen like the others.
+//! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 
 use std::net::IpAddr;
 
@@ -13,30 +13,30 @@ use crate::address::Endpoint;
 use crate::key::PublicKey;
 use crate::name::{Incarnation, PeerId, PeerName, ServerId};
 
-/// The role that a host is enrolled for; the first question of an enrolment. Asking changes nothing.
+/// The terms of an enrolment, which the agent requests first. The request changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Terms {
-    /// The server of the token.
+    /// The server that the token belongs to.
     pub server_id: ServerId,
-    /// True if the record awaits the adoption of the interface as it is on the host.
+    /// True if the plane expects the host's existing interface to be adopted.
     pub adopt: bool,
-    /// The host's public key as it is recorded; absent before there is one.
+    /// The recorded public key of the host; absent if none is recorded yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
-    /// Where devices dial.
+    /// The endpoint that devices connect to.
     pub endpoint: Endpoint,
     /// The recorded state.
     pub recorded: Recorded,
 }
 
-/// All that is recorded of a server's interface, at a revision.
+/// The recorded state of a server's interface at one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Recorded {
-    /// The database's life that `revision` is of.
+    /// The incarnation of the database that `revision` belongs to.
     pub incarnation: Incarnation,
-    /// Its revision.
+    /// The revision of this state.
     pub revision: u64,
     /// The interface.
     pub interface: Interface,
@@ -47,18 +47,18 @@ pub struct Recorded {
 /// The query of `POST /api/agent/adoption`.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct AdoptionQuery {
-    /// Only say what would become of it.
+    /// True to report the outcome without changing anything.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// An interface that is to be taken over as it is.
+/// An existing interface that is to be adopted unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Adoption {
     /// Its public key.
     pub public_key: PublicKey,
-    /// Its UDP port; absent where none is set.
+    /// Its UDP port; absent if none is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1)))]
     pub listen_port: Option<u16>,
@@ -66,37 +66,37 @@ pub struct Adoption {
     pub peers: Vec<FoundPeer>,
 }
 
-/// A peer of an interface that is to be taken over.
+/// A peer of an interface that is to be adopted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "AdoptedPeer"))]
 pub struct FoundPeer {
-    /// The id it gets if it is not recorded yet: its preshared key is sealed to it.
+    /// The id that the peer gets if it is not recorded yet. Its preshared key is sealed to this id.
     pub id: PeerId,
-    /// Its key.
+    /// Its public key.
     pub public_key: PublicKey,
-    /// Its name on the host; absent where nothing says so.
+    /// Its name on the host; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<PeerName>,
-    /// Its preshared key, sealed; absent for none.
+    /// Its preshared key, sealed; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preshared_key: Option<Sealed>,
-    /// Networks it may send from.
+    /// The networks that it may send from.
     pub allowed_ips: Vec<IpNet>,
-    /// Seconds between the host's own keepalives to it; absent for off.
+    /// The interval in seconds between the host's keepalives to it; absent if they are off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_keepalive: Option<u16>,
 }
 
-/// The outcome, real or in a dry run, of an [`Adoption`].
+/// The outcome of an [`Adoption`] or of its dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Adopted {
     /// The record afterwards.
     pub recorded: Recorded,
-    /// The interface's peers as clients, in the adoption's order.
+    /// The interface's peers as clients, in the order of the adoption.
     #[serde(default)]
     pub clients: Vec<AdoptedPeer>,
-    /// The obstacles; while there are any, nothing is changed.
+    /// The obstacles to the adoption. If there are any, nothing is changed.
     #[serde(default)]
     pub obstacles: Vec<Obstacle>,
 }
@@ -111,11 +111,11 @@ pub struct Adopted {
 pub struct AdoptedPeer {
     /// Its id.
     pub id: PeerId,
-    /// Its key.
+    /// Its public key.
     pub public_key: PublicKey,
     /// Its name.
     pub name: PeerName,
-    /// Its addresses of the pool.
+    /// Its addresses from the pool.
     pub addresses: Vec<IpAddr>,
     /// The networks behind it.
     #[serde(default)]
@@ -126,9 +126,9 @@ pub struct AdoptedPeer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Obstacle {
-    /// The peer it is about; absent for the interface itself.
+    /// The peer that the obstacle concerns; absent if it concerns the interface itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
-    /// The problem, and what to do about it.
+    /// A description of the problem and of how to solve it.
     pub reason: String,
 }

@@ -1,6 +1,6 @@
-//! The long poll: the desired state as changes or as a whole, and its confirmation.
+//! The long poll: the desired state as a change or a snapshot, and its confirmation.
 //!
-//! Owns these messages of version 1, frozen like the others.
+//! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,65 +13,65 @@ use crate::name::{Incarnation, PeerId};
 /// The query of the long poll: `GET /api/agent/desired`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DesiredQuery {
-    /// The revision the agent has; 0 for none.
+    /// The revision that the agent has; 0 for none.
     #[serde(default)]
     pub revision: u64,
-    /// The incarnation that revision is of; absent for none.
+    /// The incarnation that `revision` belongs to; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<Incarnation>,
-    /// The longest time to wait for news, in seconds; at most 60.
+    /// The longest time to wait for a change, in seconds; at most 60.
     #[serde(default)]
     pub wait: u32,
 }
 
-/// The long poll's answer.
+/// The response to the long poll.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Desired {
     /// The protocol version.
     pub version: u32,
-    /// The database's life that `revision` is of.
+    /// The incarnation of the database that `revision` belongs to.
     pub incarnation: Incarnation,
     /// The revision that `change` leads to.
     pub revision: u64,
-    /// The desired state, as a change.
+    /// The change that leads to the desired state.
     pub change: Change,
-    /// The REST requests that led to `change`, by their `X-Request-Id`: for the agent's log, so that its
-    /// lines join the plane's. The latest of them, at most 64.
+    /// The `X-Request-Id`s of the REST requests that led to `change`; at most 64, the latest ones. The agent
+    /// logs them, so that its log can be correlated with the plane's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caused_by: Vec<Uuid>,
-    /// Requests that only the agent can answer; each is repeated in every poll until it is answered.
+    /// Requests that only the agent can answer. Each one is repeated in every poll until it is answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// The number of prekeys that the stock lacks.
+    /// The number of prekeys that the stock is short of.
     #[serde(default)]
     pub prekeys_wanted: u32,
-    /// The host's public key on record. An agent whose host has another key introduces itself again.
-    /// Absent when no key is recorded, and from planes that do not send it yet.
+    /// The recorded public key of the host. An agent whose host has a different key introduces itself again.
+    /// Absent if no key is recorded, and from planes that do not send this field yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
 }
 
-/// From what the agent has to what is recorded.
+/// The change from the agent's state to the recorded state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Change {
-    /// Nothing is new.
+    /// Nothing has changed.
     Unchanged,
-    /// The changes since the revision the agent named.
+    /// The changes since the revision that the agent named.
     Delta {
-        /// The interface, where it changed.
+        /// The interface, if it has changed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         interface: Option<Interface>,
-        /// Peers that are new or changed.
+        /// Peers that are new or have changed.
         #[serde(default)]
         upsert: Vec<Peer>,
-        /// Peers that must not be on the interface (any more).
+        /// Peers that must not be on the interface.
         #[serde(default)]
         remove: Vec<PeerId>,
     },
-    /// Everything: what is not in it must not be on the interface.
+    /// The whole state. Anything that is not in it must not be on the interface.
     Snapshot {
         /// The interface.
         interface: Interface,
@@ -80,28 +80,28 @@ pub enum Change {
     },
 }
 
-/// The agent confirms a revision.
+/// The agent's confirmation of a revision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Applied {
-    /// The database's life that `revision` is of.
+    /// The incarnation of the database that `revision` belongs to.
     pub incarnation: Incarnation,
-    /// The revision that the kernel has now, except for `failed`.
+    /// The revision that the kernel now has, except for the peers in `failed`.
     pub revision: u64,
-    /// Peers the kernel refused.
+    /// The peers that could not be applied.
     #[serde(default)]
     pub failed: Vec<Failure>,
-    /// The reason why the interface itself could not be set up; absent when it is up.
+    /// The reason why the interface itself could not be set up; absent if it is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_failed: Option<String>,
 }
 
-/// A peer that is not as it should be.
+/// A peer that is not in its desired state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// The peer.
     pub client: PeerId,
-    /// The kernel's or the agent's reason.
+    /// The reason, from the kernel or from the agent.
     pub reason: String,
 }

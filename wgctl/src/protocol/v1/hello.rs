@@ -1,33 +1,33 @@
-//! The first call of an agent.
+//! The first request of an agent.
 //!
-//! Owns these messages of version 1, frozen like the others.
+//! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 
 use serde::{Deserialize, Serialize};
 
 use crate::key::PublicKey;
 use crate::name::{Incarnation, ServerId};
 
-/// The agent introduces itself.
+/// The introduction of an agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Hello {
-    /// The highest protocol version the agent speaks.
+    /// The highest protocol version that the agent supports.
     #[cfg_attr(feature = "openapi", schemars(range(min = 1)))]
     pub version: u32,
-    /// The agent's software version, for people.
+    /// The agent's software version, for display.
     pub agent_version: String,
     /// The host's public key.
     pub public_key: PublicKey,
 }
 
-/// The plane's answer to a [`Hello`].
+/// The plane's response to a [`Hello`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Welcome {
-    /// The version both will speak.
+    /// The protocol version that both sides will use.
     pub version: u32,
-    /// The server of the token.
+    /// The server that the token belongs to.
     pub server_id: ServerId,
-    /// The database's life.
+    /// The incarnation of the plane's database.
     pub incarnation: Incarnation,
 }

@@ -1,6 +1,6 @@
-//! An interface and its peers as they should be.
+//! The desired state of an interface and its peers.
 //!
-//! Owns these messages of version 1, frozen like the others.
+//! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::key::PublicKey;
 use crate::name::{InterfaceName, PeerId};
 use crate::time::Timestamp;
 
-/// The interface as it should be.
+/// The desired state of the interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Interface {
@@ -22,16 +22,16 @@ pub struct Interface {
     pub listen_port: u16,
     /// The server's addresses, with the pool's prefix length.
     pub addresses: Vec<IpNet>,
-    /// MTU in bytes; absent for the kernel's choice.
+    /// The MTU in bytes; absent to leave the choice to the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
-    /// True to masquerade packets that come from the networks of `addresses` and leave by another interface.
+    /// True to masquerade packets that come from the networks of `addresses` and leave through another interface.
     #[serde(default)]
     pub masquerade: bool,
-    /// `host:port` whose TCP connect time to report; absent for the plane.
+    /// The `host:port` to which the agent measures and reports the TCP connect time; absent for the plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_target: Option<Endpoint>,
-    /// The policy for changes that others make; absent to repair them.
+    /// The policy for drift; absent to repair it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: DriftPolicy,
 }
@@ -40,23 +40,23 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A peer as it should be on the interface.
+/// The desired state of a peer on the interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Peer {
     /// Its id.
     pub id: PeerId,
-    /// Its key.
+    /// Its public key.
     pub public_key: PublicKey,
-    /// Its preshared key, sealed; absent for none.
+    /// Its preshared key, sealed; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preshared_key: Option<Sealed>,
     /// Its addresses and the networks behind it.
     pub allowed_ips: Vec<IpNet>,
-    /// Seconds between the host's own keepalives to it, where an adopted interface had them.
+    /// The interval in seconds between the host's keepalives to it, if an adopted interface had them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_keepalive: Option<u16>,
-    /// When the agent takes it off by its own clock.
+    /// The time at which the agent removes the peer, by the agent's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! Version 1 of the agent protocol. Frozen: see the parent module.
+//! Version 1 of the agent protocol. It is frozen: see the parent module.
 
 mod adoption;
 mod desired;
@@ -18,5 +18,5 @@ pub use prekeys::{Prekey, Prekeys};
 pub use request::{Ask, PeerConfiguration, Reply, Request};
 pub use sealed::Sealed;
 
-/// This version's number.
+/// The number of this version.
 pub const VERSION: u32 = 1;

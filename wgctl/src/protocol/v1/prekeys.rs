@@ -1,6 +1,6 @@
-//! The stock of sealed keys.
+//! The stock of sealed keys for future peers.
 //!
-//! Owns these messages of version 1, frozen like the others.
+//! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,24 +8,24 @@ use super::sealed::Sealed;
 use crate::key::PublicKey;
 use crate::name::PeerId;
 
-/// Fresh sealed keys for peers to come.
+/// New sealed keys for future peers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Prekeys {
-    /// At most 256 at a time.
+    /// The new keys; at most 256 at a time.
     #[cfg_attr(feature = "openapi", schemars(length(max = 256)))]
     pub prekeys: Vec<Prekey>,
 }
 
-/// One peer's keys, made and sealed by the agent.
+/// The keys of one peer, generated and sealed by the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Prekey {
-    /// The id of the peer that will use it: the keys are sealed to it.
+    /// The id of the peer that will use the keys. The keys are sealed to it.
     pub id: PeerId,
-    /// The public half.
+    /// The public key.
     pub public_key: PublicKey,
-    /// The private half, sealed.
+    /// The private key, sealed.
     pub private_key: Sealed,
     /// A preshared key, sealed.
     pub preshared_key: Sealed,

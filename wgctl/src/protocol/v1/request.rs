@@ -1,6 +1,6 @@
 //! Requests that only the agent can answer, and its replies.
 //!
-//! Owns these messages of version 1, frozen like the others.
+//! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,11 +13,11 @@ use crate::address::Endpoint;
 use crate::key::PublicKey;
 use crate::name::{PeerId, PeerName, RequestId};
 
-/// Something only the agent can answer.
+/// A request that only the agent can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Request {
-    /// Its id, named in the reply's path.
+    /// Its id, which is part of the path of the reply.
     pub id: RequestId,
     /// The request itself.
     pub ask: Ask,
@@ -28,11 +28,11 @@ pub struct Request {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ask {
-    /// Open the peer's sealed keys and write its wg-quick configuration.
+    /// A request to open the peer's sealed keys and to write its wg-quick configuration.
     Configuration(PeerConfiguration),
 }
 
-/// All that goes into a client's configuration but the secrets and the host's public key.
+/// Everything that a client's configuration contains, except for the host's public key; the secrets are sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "openapi",
@@ -42,29 +42,29 @@ pub enum Ask {
 pub struct PeerConfiguration {
     /// The peer.
     pub id: PeerId,
-    /// Its name, for the comment.
+    /// Its name, which becomes a comment.
     pub name: PeerName,
     /// Its public key, which the opened private key must match.
     pub public_key: PublicKey,
-    /// Its private key, sealed; absent for a peer that brought its own.
+    /// Its private key, sealed; absent if the peer has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<Sealed>,
-    /// Its preshared key, sealed; absent for none.
+    /// Its preshared key, sealed; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preshared_key: Option<Sealed>,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
-    /// DNS servers.
+    /// Its DNS servers.
     #[serde(default)]
     pub dns: Vec<IpAddr>,
-    /// MTU in bytes.
+    /// Its MTU in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
-    /// Destinations that it sends into the tunnel.
+    /// The destinations that it routes into the tunnel.
     pub allowed_ips: Vec<IpNet>,
-    /// Where it dials.
+    /// The endpoint that it connects to.
     pub endpoint: Endpoint,
-    /// Seconds.
+    /// The interval between its keepalives, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_keepalive: Option<u16>,
 }
@@ -74,14 +74,14 @@ pub struct PeerConfiguration {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reply {
-    /// wg-quick text. Secret: the plane passes it on and forgets it.
+    /// The wg-quick text. It is secret: the plane passes it on and does not store it.
     Configuration {
-        /// The text.
+        /// The text itself.
         text: String,
     },
-    /// It could not be answered.
+    /// The request could not be answered.
     Failed {
-        /// The reason, for the person who asked.
+        /// The reason, for the person who made the request.
         reason: String,
     },
 }

@@ -1,6 +1,6 @@
 //! A secret that only the agent can open.
 //!
-//! Owns its form on the wire. It must not seal or open anything.
+//! Owns its wire format. It must not seal or open anything.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-/// A secret under the agent's sealing key: nonce and ciphertext, bound to server and peer. The
-/// plane keeps it and cannot open it. Base64 in JSON.
+/// A secret that is encrypted with the agent's sealing key: nonce and ciphertext, bound to the server and the
+/// peer. The plane stores it and cannot open it. It is base64 in JSON.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(pub Vec<u8>);
 

@@ -1,4 +1,5 @@
-//! Drift: distinguished from changes that are not applied yet, and repaired or left by the policy.
+//! Tests of drift: distinguished from changes that have not been applied yet, and repaired or left according to
+//! the policy.
 
 mod standing;
 
@@ -10,22 +11,22 @@ use wgctl::drift::{Drift, DriftPolicy};
 use super::*;
 use crate::host::{HostState, Masquerade};
 
-/// Something others do, and what it is to be called.
-struct Meddling {
+/// A change made by others, and the kinds of drift as which it must be reported.
+struct ExternalChange {
     kinds: &'static [DriftKind],
     act: fn(&mut Rig, &[v1::Peer]),
 }
 
-const MEDDLINGS: &[Meddling] = &[
-    Meddling {
+const MEDDLINGS: &[ExternalChange] = &[
+    ExternalChange {
         kinds: &[PeerRemoved],
         act: |rig, peers| rig.meddle(vec![meddling(Remove, peers[0].public_key, &[])]),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[PeerAdded],
         act: |rig, _| rig.meddle(vec![meddling(Create, key(), &["10.77.0.0/16"])]),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[PeerChanged],
         act: |rig, peers| {
             rig.meddle(vec![PeerChange {
@@ -34,7 +35,7 @@ const MEDDLINGS: &[Meddling] = &[
             }]);
         },
     },
-    Meddling {
+    ExternalChange {
         kinds: &[PeerChanged],
         act: |rig, peers| {
             rig.meddle(vec![PeerChange {
@@ -43,19 +44,19 @@ const MEDDLINGS: &[Meddling] = &[
             }]);
         },
     },
-    Meddling {
+    ExternalChange {
         kinds: &[AllowedIpsChanged],
         act: |rig, peers| rig.meddle(vec![meddling(Update, peers[0].public_key, &["10.9.9.9/32"])]),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[AllowedIpsChanged, AllowedIpsChanged],
         act: |rig, peers| rig.meddle(vec![meddling(Update, peers[1].public_key, &["10.8.0.2/32"])]),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[PeerAdded, AllowedIpsChanged],
         act: |rig, _| rig.meddle(vec![meddling(Create, key(), &["10.8.0.2/32"])]),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[PrivateKeyChanged],
         act: |rig, _| {
             rig.set(Plan {
@@ -64,7 +65,7 @@ const MEDDLINGS: &[Meddling] = &[
             });
         },
     },
-    Meddling {
+    ExternalChange {
         kinds: &[ListenPortChanged],
         act: |rig, _| {
             rig.set(Plan {
@@ -73,23 +74,23 @@ const MEDDLINGS: &[Meddling] = &[
             });
         },
     },
-    Meddling {
+    ExternalChange {
         kinds: &[LinkDeleted],
         act: |rig, _| assert!(rig.devices.delete(&name())),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[LinkDown],
         act: |rig, _| rig.host.meddle(&name(), |shown| shown.up = false),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[MtuChanged],
         act: |rig, _| rig.host.meddle(&name(), |shown| shown.mtu = 1300),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[AddressRemoved],
         act: |rig, _| rig.host.meddle(&name(), |shown| shown.addresses.clear()),
     },
-    Meddling {
+    ExternalChange {
         kinds: &[AddressAdded],
         act: |rig, _| {
             rig.host.meddle(&name(), |shown| {
@@ -97,7 +98,7 @@ const MEDDLINGS: &[Meddling] = &[
             });
         },
     },
-    Meddling {
+    ExternalChange {
         kinds: &[RouteRemoved],
         act: |rig, _| {
             rig.host.meddle(&name(), |shown| {
@@ -106,15 +107,15 @@ const MEDDLINGS: &[Meddling] = &[
             });
         },
     },
-    Meddling {
+    ExternalChange {
         kinds: &[MasqueradeChanged],
         act: |rig, _| rig.host.meddle(&name(), |shown| shown.masquerade = Masquerade::None),
     },
 ];
 
-/// The reports for the plane.
+/// The kinds of drift in the reports to the plane.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct ToldOf {
+struct Reported {
     repaired: Vec<DriftKind>,
     seen: Vec<DriftKind>,
     standing: Vec<DriftKind>,
@@ -127,7 +128,7 @@ fn kinds(drifts: &[Drift]) -> Vec<DriftKind> {
 }
 
 impl Rig {
-    /// An interface with everything that can drift.
+    /// Creates a rig whose interface has everything that can drift.
     fn desired_host(policy: DriftPolicy) -> (Self, Vec<v1::Peer>) {
         let mut rig = Self::new();
         let mut peers = vec![rig.sealed(2), peer(3), peer(4)];
@@ -137,7 +138,7 @@ impl Rig {
             peers: peers.clone(),
         };
         rig.take(change).unwrap();
-        assert_eq!(rig.told(), None, "to make an interface is no drift");
+        assert_eq!(rig.told(), None, "creating an interface is not drift");
         (rig, peers)
     }
 
@@ -145,13 +146,13 @@ impl Rig {
         self.devices.apply(&name(), &plan).unwrap();
     }
 
-    /// The reports so far, all accepted by the plane.
-    fn told(&mut self) -> Option<ToldOf> {
+    /// Returns the kinds of drift in all reports so far, and acknowledges the reports.
+    fn told(&mut self) -> Option<Reported> {
         let mut all = None;
         while let Some(report) = self.report() {
             self.reconciler
                 .take_drift_receipt(DriftReceipt::Acknowledged(report.sequence));
-            let told: &mut ToldOf = all.get_or_insert_default();
+            let told: &mut Reported = all.get_or_insert_default();
             told.repaired.extend(kinds(&report.repaired));
             told.seen.extend(kinds(&report.seen));
             told.standing = kinds(&report.standing);
@@ -162,7 +163,7 @@ impl Rig {
         all
     }
 
-    /// The report that is to be sent now.
+    /// Returns the report that is to be sent now.
     pub(super) fn report(&self) -> Option<v1::DriftReport> {
         self.reconciler.reports().borrow().clone()
     }
@@ -193,7 +194,7 @@ fn sorted(kinds: &[DriftKind]) -> Vec<DriftKind> {
 
 #[test]
 fn what_others_change_is_repaired_at_once_and_told_once() {
-    for Meddling { kinds, act } in MEDDLINGS {
+    for ExternalChange { kinds, act } in MEDDLINGS {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let bystander = &peers[2];
         rig.devices.set_counters(&name(), &bystander.public_key, 7, 8);
@@ -201,9 +202,9 @@ fn what_others_change_is_repaired_at_once_and_told_once() {
         let (device, shown) = (rig.device(), rig.shown().unwrap());
         act(&mut rig, &peers);
         rig.round();
-        let repaired = ToldOf {
+        let repaired = Reported {
             repaired: sorted(kinds),
-            ..ToldOf::default()
+            ..Reported::default()
         };
         assert_eq!(rig.told(), Some(repaired));
         assert!(rig.reconciler.verdict().is_clean(), "{kinds:?}");
@@ -218,7 +219,11 @@ fn what_others_change_is_repaired_at_once_and_told_once() {
                 shown
             );
         } else {
-            assert_eq!((rig.device(), now), (device, shown), "{kinds:?}: the others untouched");
+            assert_eq!(
+                (rig.device(), now),
+                (device, shown),
+                "{kinds:?}: everything else is unchanged"
+            );
         }
         let writes = rig.writes();
         rig.round();
@@ -236,7 +241,7 @@ fn a_report_is_news_once() {
     let report = reports.borrow_and_update().clone();
     assert!(report.is_some());
     rig.round();
-    assert!(!reports.has_changed().unwrap(), "it is under way");
+    assert!(!reports.has_changed().unwrap(), "the report has already been published");
     rig.reconciler
         .take_drift_receipt(DriftReceipt::Acknowledged(report.unwrap().sequence));
     assert!(reports.has_changed().unwrap() && reports.borrow().is_none());
@@ -253,9 +258,9 @@ fn a_link_in_the_place_of_ours_is_one_drift_and_after_a_boot_none() {
         }
         rig.round();
         assert_eq!(rig.keys().len(), peers.len());
-        let replaced = ToldOf {
+        let replaced = Reported {
             repaired: vec![LinkDeleted],
-            ..ToldOf::default()
+            ..Reported::default()
         };
         assert_eq!(rig.told(), (!restarted).then_some(replaced), "restarted: {restarted}");
     }
@@ -265,7 +270,11 @@ fn a_link_in_the_place_of_ours_is_one_drift_and_after_a_boot_none() {
 fn it_is_said_which_of_a_peers_settings_others_changed() {
     let psk = || Some(Some(PresharedKey::generate().unwrap()));
     for (preshared_key, persistent_keepalive, said) in [
-        (psk(), None, "the preshared key of the peer KEY is another"),
+        (
+            psk(),
+            None,
+            "the preshared key of the peer KEY differs from the recorded one",
+        ),
         (
             None,
             Some(9),
@@ -274,7 +283,7 @@ fn it_is_said_which_of_a_peers_settings_others_changed() {
         (
             psk(),
             Some(9),
-            "preshared key and persistent keepalive (9) of the peer KEY are others",
+            "the preshared key and persistent keepalive (9) of the peer KEY differ",
         ),
     ] {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
@@ -349,7 +358,7 @@ fn an_expired_peer_that_others_put_back_is_taken_away_and_is_no_drift() {
 
 #[test]
 fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced() {
-    for Meddling { kinds, act } in MEDDLINGS {
+    for ExternalChange { kinds, act } in MEDDLINGS {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
         act(&mut rig, &peers);
         let meddled = (rig.devices.device(&name()), rig.shown(), rig.writes());
@@ -358,12 +367,12 @@ fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced(
         }
         let now = (rig.devices.device(&name()), rig.shown(), rig.writes());
         assert_eq!(now, meddled, "{kinds:?}");
-        let left = ToldOf {
+        let left = Reported {
             seen: sorted(kinds),
             standing: sorted(kinds),
-            ..ToldOf::default()
+            ..Reported::default()
         };
-        assert_eq!(rig.told(), Some(left), "each once");
+        assert_eq!(rig.told(), Some(left), "each is reported once");
 
         let newcomer = peer(9);
         rig.delta(std::slice::from_ref(&newcomer), &[]);
@@ -378,9 +387,9 @@ fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced(
         }
 
         rig.set_interface(with_policy(DriftPolicy::Enforce));
-        let repaired = ToldOf {
+        let repaired = Reported {
             repaired: sorted(kinds),
-            ..ToldOf::default()
+            ..Reported::default()
         };
         assert_eq!(rig.told(), Some(repaired));
         let all: Vec<&v1::Peer> = peers.iter().chain([&newcomer]).collect();
@@ -398,7 +407,7 @@ fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced(
 
 #[test]
 fn a_restarted_agent_leaves_what_stood_and_counts_it_once() {
-    for Meddling { kinds, act } in MEDDLINGS.iter().filter(|meddling| meddling.kinds != [LinkDeleted]) {
+    for ExternalChange { kinds, act } in MEDDLINGS.iter().filter(|meddling| meddling.kinds != [LinkDeleted]) {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
         act(&mut rig, &peers);
         rig.round();
@@ -411,17 +420,21 @@ fn a_restarted_agent_leaves_what_stood_and_counts_it_once() {
         rig.reconciler.take(&server(), unchanged, Base::Here, now).unwrap();
         assert_eq!((rig.device(), rig.shown(), rig.told()), (meddled.0, meddled.1, None));
         rig.reconciler.take_drift_receipt(DriftReceipt::PlaneConnected);
-        let standing = ToldOf {
+        let standing = Reported {
             standing: sorted(kinds),
-            ..ToldOf::default()
+            ..Reported::default()
         };
-        assert_eq!(rig.told(), Some(standing), "a plane that comes is told what stands");
+        assert_eq!(
+            rig.told(),
+            Some(standing),
+            "a newly connected plane receives the standing drift"
+        );
     }
 }
 
 #[test]
 fn what_was_done_while_the_agent_was_away_is_drift_but_on_a_link_it_makes() {
-    for Meddling { kinds, act } in MEDDLINGS {
+    for ExternalChange { kinds, act } in MEDDLINGS {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let device = rig.device();
         act(&mut rig, &peers);
@@ -433,7 +446,7 @@ fn what_was_done_while_the_agent_was_away_is_drift_but_on_a_link_it_makes() {
         assert_eq!(rig.device(), device);
         let told = rig.told().map(|told| told.repaired);
         if *kinds == [LinkDeleted] {
-            assert_eq!(told, None, "a boot looks the same");
+            assert_eq!(told, None, "a boot cannot be distinguished from a deletion");
         } else {
             assert_eq!(told, Some(sorted(kinds)));
         }

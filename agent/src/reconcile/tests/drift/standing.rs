@@ -1,4 +1,5 @@
-//! Standing drift: it stands until its record changes, and never includes what is simply not applied yet.
+//! Tests of standing drift: it remains until its record changes, and never includes changes that have not been
+//! applied yet.
 
 use wgctl::PresharedKey;
 use wgctl::device::plan::ChangeKind::{Create, Remove, Update};
@@ -38,10 +39,10 @@ fn a_peer_that_stands_says_so_until_its_record_changes() {
         rig.round();
         assert_eq!(rig.keys(), keys(&[&peers[0], &peers[2]]));
         assert_eq!(rig.failed(&peers[0]), None);
-        assert!(rig.failed(&peers[1]).is_some(), "its record is as it was");
-        let left = ToldOf {
+        assert!(rig.failed(&peers[1]).is_some(), "its record has not changed");
+        let left = Reported {
             standing: vec![PeerRemoved],
-            ..ToldOf::default()
+            ..Reported::default()
         };
         assert_eq!(rig.told(), Some(left));
     }
@@ -80,7 +81,10 @@ fn a_route_that_stands_is_set_when_its_peers_record_changes() {
     rig.round();
     rig.delta(std::slice::from_ref(&peers[0]), &[]);
     rig.round();
-    assert!(rig.shown().unwrap().routes.is_empty(), "it is another peer's");
+    assert!(
+        rig.shown().unwrap().routes.is_empty(),
+        "the route belongs to another peer"
+    );
     let changed = v1::Peer {
         persistent_keepalive: Some(25),
         ..peers[2].clone()
@@ -152,10 +156,10 @@ fn what_cannot_be_repaired_stands_where_it_was_certainly_otherwise_before() {
         }
         rig.round();
         assert!(rig.failed(&peers[1]).is_some());
-        let stands = ToldOf {
+        let stands = Reported {
             seen: vec![PeerRemoved],
             standing: vec![PeerRemoved],
-            ..ToldOf::default()
+            ..Reported::default()
         };
         assert_eq!(rig.told(), (!restarted).then_some(stands), "restarted: {restarted}");
     }
@@ -183,8 +187,8 @@ fn another_interface_in_the_record_is_made_and_nothing_of_it_is_drift() {
             interface().addresses.len()
         );
         assert!(
-            rig.told().is_none_or(|told| told == ToldOf::default()),
-            "nothing stands any more"
+            rig.told().is_none_or(|told| told == Reported::default()),
+            "no drift is standing any more"
         );
         assert!(rig.reconciler.verdict().is_clean(), "{:?}", rig.reconciler.verdict());
     }
@@ -198,7 +202,7 @@ fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
     rig.round();
     assert_eq!(rig.told().unwrap().standing, [PeerAdded]);
     rig.delta(std::slice::from_ref(&newcomer), &[]);
-    assert_eq!(rig.told(), Some(ToldOf::default()), "it stands no more");
+    assert_eq!(rig.told(), Some(Reported::default()), "the drift is no longer standing");
     rig.round();
     let networks = rig.device().peers[&newcomer.public_key].allowed_ips.clone();
     assert_eq!(networks, newcomer.allowed_ips.iter().copied().collect());
@@ -219,8 +223,8 @@ fn what_is_taken_back_by_others_stops_standing() {
     rig.round();
     assert_eq!(
         rig.told(),
-        Some(ToldOf::default()),
-        "nothing stands, nothing was repaired"
+        Some(Reported::default()),
+        "no drift is standing, and none was repaired"
     );
     assert!(rig.reconciler.verdict().is_clean());
 }
@@ -287,17 +291,17 @@ fn what_cannot_be_repaired_stands_until_it_is() {
     rig.host.meddle(&name(), |shown| shown.up = false);
     rig.host.fail_repairs(1);
     rig.round();
-    let left = ToldOf {
+    let left = Reported {
         seen: vec![LinkDown],
         standing: vec![LinkDown],
-        ..ToldOf::default()
+        ..Reported::default()
     };
     assert_eq!(rig.told(), Some(left));
     assert!(rig.reconciler.verdict().interface_failed.is_some());
     rig.round();
-    let repaired = ToldOf {
+    let repaired = Reported {
         repaired: vec![LinkDown],
-        ..ToldOf::default()
+        ..Reported::default()
     };
     assert_eq!(rig.told(), Some(repaired));
 }
@@ -347,7 +351,11 @@ fn an_mtu_that_was_set_is_taken_back_and_any_other_stays() {
     let mut rig = Rig::with(&[]);
     rig.host.meddle(&name(), |shown| shown.mtu = 1300);
     rig.round();
-    assert_eq!((rig.shown().unwrap().mtu, rig.told()), (1300, None), "none is recorded");
+    assert_eq!(
+        (rig.shown().unwrap().mtu, rig.told()),
+        (1300, None),
+        "no MTU is recorded"
+    );
     rig.set_interface(with_policy(DriftPolicy::Enforce));
     assert_eq!(rig.shown().unwrap().mtu, 1380);
     rig.set_interface(interface());

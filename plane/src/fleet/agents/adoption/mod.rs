@@ -1,9 +1,9 @@
-//! Adoption: the record of a server takes over an existing interface of its host, with its key and its
-//! peers.
+//! Adoption: a host's existing interface, with its key and its peers, becomes the interface of a
+//! recorded server.
 //!
-//! Owns the questions an agent may ask before its host is enrolled, and the single transaction that
-//! records the interface. The decision is made in `decision`. It must not change a record that does not
-//! await an adoption.
+//! Owns the requests that an agent may make before its host is enrolled, and the single transaction
+//! that records the interface. It must not change a record that does not await an adoption. The
+//! decision itself is made in `decision`.
 
 mod decision;
 
@@ -26,14 +26,14 @@ use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 use decision::{Decision, adopted_peer, decide};
 
-/// The most peers of one interface.
+/// The maximum number of peers of one interface.
 const MOST_PEERS: usize = 40_000;
 
-/// The most obstacles in a refusal; a dry run shows all.
+/// The maximum number of obstacles in a refusal. A dry run lists all of them.
 const SHOWN_OBSTACLES: usize = 20;
 
 impl Fleet {
-    /// Returns the recorded state that this server's host is to get.
+    /// Returns the terms of the enrolment: the recorded state that this server's host will receive.
     pub async fn terms(&self, server: &ServerId) -> Result<Terms, Refusal> {
         let id = server.clone();
         let life = self.store().incarnation()?;
@@ -55,7 +55,7 @@ impl Fleet {
         .await
     }
 
-    /// Returns the outcome that an adoption would have, and changes nothing.
+    /// Returns the outcome that an adoption would have, without changing anything.
     pub async fn plan_adoption(&self, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
         Ok(match self.plan(server, adoption).await? {
             Planned::Done(adopted) | Planned::Awaited(adopted) => adopted,
@@ -79,11 +79,12 @@ impl Fleet {
         .await
     }
 
-    /// Records an interface as it is, completely or not at all. If an agent that lost the answer sends
-    /// the same adoption again, nothing changes and it gets the same answer.
+    /// Records an existing interface unchanged, either completely or not at all. An agent that lost the
+    /// response can send the same adoption again: nothing changes, and the agent gets the recorded
+    /// state again.
     pub async fn adopt(&self, caller: &Caller, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
-        // An adoption that changes nothing is answered by a reader, however often it is sent, and does
-        // not block the writer.
+        // An adoption that changes nothing is answered in a read transaction. Repeating it does not
+        // block the writer.
         match self.plan(server, adoption.clone()).await? {
             Planned::Done(adopted) => return Ok(adopted),
             Planned::Awaited(planned) if !planned.obstacles.is_empty() => return Err(refused(&planned.obstacles)),
@@ -91,7 +92,7 @@ impl Fleet {
         }
         let (id, now) = (server.clone(), self.now());
         let life = self.store().incarnation()?;
-        let turn = self.shared.relay.line(server).turn().await;
+        let turn = self.shared.relay.waiters(server).write_permit().await;
         self.change(caller, move |tx: &dyn DurableWrite| {
             let _turn = turn;
             let scene = Scene::read(tx, &id)?;
@@ -117,7 +118,7 @@ fn check(adoption: &Adoption) -> Result<(), Refusal> {
     }
     if adoption.peers.len() > MOST_PEERS {
         let detail = format!(
-            "{} peers: {MOST_PEERS} are the most that one interface may bring",
+            "{} peers: an adopted interface can have at most {MOST_PEERS}",
             adoption.peers.len()
         );
         return Err(Refusal::field_value("peers", detail));
@@ -148,11 +149,11 @@ fn wanted(peers: &[PeerRecord]) -> Vec<Peer> {
     wanted.cloned().map(wire).collect()
 }
 
-/// The outcome of a plan.
+/// The outcome of planning an adoption.
 enum Planned {
-    /// The adoption was made before; its answer.
+    /// The adoption has already been made. This is the response to it.
     Done(Adopted),
-    /// The adoption is still to be made; its answer then.
+    /// The adoption is still to be made. This is the response that it would get.
     Awaited(Adopted),
 }
 
@@ -163,10 +164,10 @@ struct Scene {
     peers: Vec<PeerRecord>,
 }
 
-/// The state of an adoption.
+/// The state of an adoption before the request.
 enum Before {
     Awaited,
-    /// It was made, and the peers became these clients.
+    /// The adoption has already been made, and the peers have become these clients.
     Done(Vec<AdoptedPeer>),
 }
 
@@ -213,7 +214,7 @@ impl Scene {
         }
     }
 
-    /// Returns the record as it is once the decision is carried out.
+    /// Returns the record as it will be once the decision has been carried out.
     fn after(self, decision: Decision) -> After {
         let Decision {
             server,
@@ -241,7 +242,7 @@ impl Scene {
     }
 }
 
-/// A decision with the record that it leads to.
+/// A decision, with the record before and after it.
 struct After {
     before: Ledger,
     replaced: ServerRecord,
@@ -275,8 +276,8 @@ fn write(tx: &dyn DurableWrite, after: After) -> Result<After, Refusal> {
     let server = &after.scene.server;
     let (id, pools) = (&server.id, api_objects::pools(server));
     tx.put_server(server, None)?;
-    // Keys sealed on a host before it had this key cannot be trusted, and a prekey must not have the
-    // id of a peer. The stock is filled again.
+    // Keys that were sealed before the host had this key cannot be trusted, and a prekey must not have
+    // the id of a peer. The agent fills the stock again.
     tx.erase_prekeys(id)?;
     let mut ledger = after.before;
     for peer in &after.imports {

@@ -1,6 +1,7 @@
 //! `GET /api/audit/export`: the whole audit log as CSV (RFC 4180) or JSON Lines, streamed.
 //!
-//! Owns the choice and the headers. What the two look like is the shared library's (`wgctl::audit`).
+//! Owns the choice of the format, and the headers. It must not define the formats: those belong to the shared library
+//! (`wgctl::audit`).
 
 use std::str::FromStr;
 
@@ -71,7 +72,7 @@ pub(crate) async fn whole(admin: Admin, mut parameters: Parameters) -> Result<Re
     let text = stream::try_unfold((pages, true), move |progress| async move {
         next(progress, format)
             .await
-            .inspect_err(|error| tracing::error!("an audit export was cut: {error}"))
+            .inspect_err(|error| tracing::error!("an audit export was cut off: {error}"))
     });
     let headers = [
         (header::CONTENT_TYPE, format.media_type()),

@@ -1,4 +1,4 @@
-//! `GET /api/audit…`: the audit log, newest first; its verification, and the key for it.
+//! `GET /api/audit…`: the audit log, newest record first, its verification, and the public key for it.
 
 pub(super) mod export;
 

@@ -1,6 +1,6 @@
 //! `GET …/configuration`: a client's wg-quick configuration, as a file to save.
 //!
-//! Owns the file's name. The text comes from the host's agent and is not kept.
+//! Owns the file's name. It must not store the text, which comes from the host's agent.
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
@@ -28,7 +28,8 @@ pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerI
     Ok((headers, configuration.text.to_string()).into_response())
 }
 
-/// RFC 6266: a plain name for every reader, and the whole name for those who know `filename*`.
+/// Returns the `Content-Disposition` (RFC 6266): a plain name for every client, and the full name for clients that
+/// support `filename*`.
 fn content_disposition(name: &PeerName) -> String {
     let whole = name.as_str().replace(['/', '\\'], "-");
     format!(
@@ -38,8 +39,8 @@ fn content_disposition(name: &PeerName) -> String {
     )
 }
 
-/// wg-quick names the interface after the file: at most 15 characters of `[a-zA-Z0-9_=+.-]`
-/// (wg-quick(8)), of which those are used that no shell or file system minds.
+/// Converts the name of a client to the name of an interface. wg-quick names the interface after the file: at most 15
+/// characters of `[a-zA-Z0-9_=+.-]` (wg-quick(8)). Only those that are safe in shells and file systems are used.
 fn interface_name(name: &str) -> String {
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') {

@@ -64,7 +64,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn remove(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerId)>) -> Result<StatusCode, Failure> {
-    // Gone from the record either way; whether the host has confirmed it shows in the statuses.
+    // The record is removed in any case. The statuses show if the host has confirmed the removal.
     admin.fleet().remove_peer(&admin.caller, &server, &peer).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -89,11 +89,11 @@ pub(crate) async fn act(
     ))
 }
 
-/// For the names under a client that are seen and not done.
+/// Refuses the names below a client that can be read but are not actions.
 pub(crate) async fn no_such_action(_: Admin) -> Failure {
     invalid_action("this")
 }
 
 fn invalid_action(action: &str) -> Failure {
-    Kind::InvalidAction.because(format!("{action:?} is no action: it is enable or disable"))
+    Kind::InvalidAction.because(format!("{action:?} is not an action: use enable or disable"))
 }

@@ -1,7 +1,7 @@
-//! `GET …/qrcode`: a client's configuration as an SVG that a phone scans.
+//! `GET …/qrcode`: a client's configuration as a QR code in SVG, for a phone to scan.
 //!
-//! Owns the drawing: dark on light whatever the viewer's theme, with the quiet zone the standard
-//! asks for, and nothing in it that could run or be fetched.
+//! Owns the drawing: dark on light in every theme, with the quiet zone that the standard requires. It must not
+//! contain anything that could be executed or fetched.
 
 use std::fmt::Write as _;
 
@@ -16,9 +16,9 @@ use crate::http::extractors::Ids;
 use crate::http::principal::Admin;
 use crate::http::problem::{Failure, Kind};
 
-/// Modules of light around the code (ISO/IEC 18004, section 6.3.8).
+/// The number of light modules around the code (ISO/IEC 18004, section 6.3.8).
 const QUIET_ZONE: usize = 4;
-/// Pixels a module, where the viewer does not scale.
+/// The number of pixels per module, if the viewer does not scale the image.
 const SCALE: usize = 6;
 
 pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerId)>) -> Result<Response, Failure> {
@@ -34,7 +34,7 @@ pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerI
     Ok(([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
 }
 
-/// The drawing; none where no QR code holds the text.
+/// Draws the text as a QR code. `None` if the text is too long for one.
 fn draw(text: &[u8]) -> Option<String> {
     let code = encode(text)?;
     let side = code.width() + 2 * QUIET_ZONE;
@@ -48,7 +48,7 @@ fn draw(text: &[u8]) -> Option<String> {
     ))
 }
 
-/// The dark modules as one path, a rectangle for each horizontal run.
+/// Returns the dark modules as one path, with a rectangle for each horizontal run.
 fn runs(colors: &[Color], width: usize) -> String {
     let mut path = String::new();
     for (y, row) in colors.chunks(width).enumerate() {

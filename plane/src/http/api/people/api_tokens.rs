@@ -1,4 +1,4 @@
-//! `/api/tokens…`: the tokens of programs. A token's text is in the answer that makes it, and nowhere else.
+//! `/api/tokens…`: the tokens of programs. The text of a token appears only in the response to its creation.
 
 use axum::Json as Answer;
 use axum::http::StatusCode;

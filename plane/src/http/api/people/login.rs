@@ -1,7 +1,7 @@
-//! `POST /api/login`: a password for a token.
+//! `POST /api/login`: exchanges a password for a token.
 //!
-//! Owns the order of the checks, which is the same for an unknown email, a wrong password and a
-//! disabled user, so that neither answer nor time tells them apart.
+//! Owns the order of the checks. It is the same for an unknown email, a wrong password and a disabled user,
+//! so that neither the response nor its timing distinguishes them.
 
 use axum::Json as Answer;
 use wgctl::api::{Login, Session};
@@ -25,7 +25,7 @@ pub(crate) async fn login(anyone: Anyone, Json(body, ..): Json<Login>) -> Result
     let matches = shared.passwords.verify(password.clone(), stored).await?;
     let Some(account) = account.filter(|account| matches && account.enabled) else {
         fleet.login_failed(&email, ip, anyone.request).await?;
-        return Err(Kind::InvalidCredentials.because("check email and password; an admin can set a new password"));
+        return Err(Kind::InvalidCredentials.because("check the email and password; an admin can set a new password"));
     };
     let rehashed = match is_weak(&account.password_hash) {
         true => Some(shared.passwords.hash(password).await?),

@@ -14,8 +14,8 @@ pub(crate) async fn logout(person: Person) -> Result<StatusCode, Failure> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A stolen token alone must not be enough to take over the account: the current password is required,
-/// and wrong passwords count as failed logins.
+/// Changes the caller's password. A stolen token alone must not be enough to take over the account: the current
+/// password is required, and wrong passwords count as failed logins.
 pub(crate) async fn change_password(
     person: Person,
     Json(body, ..): Json<PasswordChange>,

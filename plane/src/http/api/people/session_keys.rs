@@ -7,7 +7,8 @@ use crate::fleet::Refusal;
 use crate::http::principal::Keeper;
 use crate::http::problem::Failure;
 
-/// First the log, then the key. It goes on to its end even if the caller goes away between the two.
+/// Records the rotation in the audit log, then changes the key. The rotation continues even if the caller disconnects
+/// in between.
 pub(crate) async fn rotate(keeper: Keeper) -> Result<Answer<KeyRotated>, Failure> {
     let rotated = tokio::spawn(async move {
         let (shared, fleet) = (keeper.app.shared(), keeper.fleet());

@@ -1,6 +1,6 @@
 //! The addresses of a server: their owners, and the free addresses of its pools.
 //!
-//! Owns two tables: the spans in use, by their first address, each with its owner (they never overlap), and the free
+//! Owns two tables: the spans in use, ordered by first address, each with its owner (spans never overlap), and the free
 //! runs of the pools. Lookups in both take logarithmic time.
 
 use crate::model::pool::{self, Pool, Run, Runs};
@@ -22,7 +22,7 @@ const fn family(net: &IpNet) -> u8 {
     }
 }
 
-/// Returns the prefix of the keys of one family of a server.
+/// Returns the key prefix of one address family of a server.
 fn family_key(server: &ServerId, family: u8) -> Vec<u8> {
     row_key::of(server, &[family])
 }
@@ -50,7 +50,7 @@ fn at_or_below(
     Ok(found.into_iter().next().map(|(key, value)| (first_of(&key), value)))
 }
 
-/// The free runs of one family of a server, for [`crate::model::pool`].
+/// The free runs of one address family of a server, for [`crate::model::pool`].
 struct FreeRuns<'a, R> {
     rows: &'a R,
     server: &'a ServerId,
@@ -98,8 +98,8 @@ impl<R: Rows> ReadSpans for R {
         let wanted = Run::of(net);
         let family = family(net);
         let mut from = wanted.last;
-        // Read downwards from the end of the network. Spans never overlap, so the search ends at the first span that
-        // ends before the network begins. Only spans of `except` are passed over.
+        // The search goes downwards from the end of the network. Spans never overlap, so it ends at the first span that
+        // ends before the network begins. Only the spans of `except` are skipped.
         while let Some((first, value)) = at_or_below(self, Table::Spans, server, family, from)? {
             let (last, owner) = value.split_at_checked(16).unwrap_or_default();
             let owner = PeerId::from_bytes(fixed(owner)?);
@@ -147,7 +147,7 @@ impl<R: WriteRows> WriteSpans for R {
                 family: family(net),
             };
             if !pool::take(&mut free, common)? {
-                return Err(StoreError::Broken("an address was assigned that is not free"));
+                return Err(StoreError::Broken("an address that is not free was assigned"));
             }
         }
         put_span(self, server, net, owner)
@@ -166,7 +166,7 @@ impl<R: WriteRows> WriteSpans for R {
     }
 }
 
-/// Returns the parts of `net` that lie in the assignable addresses of the pools.
+/// Returns the parts of `net` that lie within the assignable addresses of the pools.
 fn in_pools(pools: &[Pool], net: &IpNet) -> impl Iterator<Item = Run> {
     let wanted = Run::of(net);
     pools

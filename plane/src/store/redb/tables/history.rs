@@ -1,4 +1,5 @@
-//! History: one packed hour a row. Keys begin with the time, so that the fleet is read in order of time.
+//! History: each row holds one packed hour of one server. Keys begin with the time, so that the history of the fleet is
+//! read in chronological order.
 
 use crate::store::transaction::{LossyWriteHistory, ReadHistory};
 use wgctl::ServerId;

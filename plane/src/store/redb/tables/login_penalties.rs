@@ -1,5 +1,5 @@
-//! Penalties of accounts for failed logins. The key is the hash of the typed email, so that unauthenticated input of
-//! any length cannot fill the disk.
+//! Penalties of accounts for failed logins. The key is a hash of the email that was entered (and of a known address),
+//! so that unauthenticated input of any length cannot fill the disk.
 
 use crate::store::transaction::{LossyWritePenalties, ReadPenalties, WritePenalties};
 use std::ops::ControlFlow;

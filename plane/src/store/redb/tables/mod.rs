@@ -1,4 +1,4 @@
-//! The rows of each entity: one file an entity, which implements the traits to read and to write it.
+//! The rows of each entity. Each file implements the traits that read and write one entity.
 
 mod addresses;
 mod agents;

@@ -15,13 +15,13 @@ use crate::store::redb::rows::{Order, Rows, WriteRows, parse};
 use crate::store::redb::schema::fixed;
 use crate::store::table::Table;
 
-/// A look-up costs about as much as walking past this many rows.
-const ROWS_A_LOOK_UP: u64 = 8;
+/// The number of rows that can be scanned at about the cost of one lookup.
+const ROWS_PER_LOOKUP: u64 = 8;
 
-/// Counters, and why the kernel refused the peer.
+/// A peer's counters, and the kernel's reason for refusing the peer.
 type State = (PeerCounters, Option<String>);
 
-/// Returns the states of the named peers.
+/// Returns the states of the given peers.
 fn states(
     rows: &impl Rows,
     server: &ServerId,
@@ -30,7 +30,7 @@ fn states(
     let mut states: HashMap<PeerId, State> = peers.map(|peer| (peer, State::default())).collect();
     let all = rows.ledger(server)?.map_or(0, |ledger| ledger.peers);
     let named = u64::try_from(states.len()).unwrap_or(u64::MAX);
-    if named.saturating_mul(ROWS_A_LOOK_UP) < all {
+    if named.saturating_mul(ROWS_PER_LOOKUP) < all {
         for (id, (counters, failed)) in &mut states {
             *counters = rows.counters(server, id)?;
             *failed = rows.failure(server, id)?;

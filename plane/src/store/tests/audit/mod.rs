@@ -76,7 +76,7 @@ async fn all(store: &Store) -> Vec<AuditRecord> {
     records.collect()
 }
 
-/// Changes rows without the store's rules, as anybody with write access to the file could.
+/// Changes rows without applying the store's rules, as anyone with write access to the file could.
 async fn tamper(store: &Store, rows: BTreeMap<u64, Option<AuditRecord>>) {
     store
         .record_rows(move |tx| {
@@ -127,10 +127,10 @@ async fn the_first_row_that_was_tampered_with_in_the_file_is_named() {
             tamper(&store, restore).await;
         }
     }
-    // The newest record is removed, and only the head is left of it.
+    // The newest record is removed, but the head still refers to it.
     tamper(&store, BTreeMap::from([(1000, None)])).await;
     assert_eq!(first(verified(&store, ours())), Some(1000));
-    // All hashes are computed again: only the signature reveals it.
+    // All hashes are recomputed, so only the signature reveals the forgery.
     let mut previous = Default::default();
     let forged = all.iter().map(|record| {
         let mut record = AuditRecord {
@@ -170,7 +170,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
             .unwrap()
     };
     assert_eq!(prune(86_400 * 2, 1000).await, Some((1000, 1000, 1000)));
-    // A record that is not as it was written stays, and is not signed for.
+    // An altered record is neither removed nor covered by the signed statement.
     let honest = all(&store).await[0].clone();
     let other = AuditRecord {
         actor: "local:nobody".to_owned(),
@@ -189,7 +189,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
         }
     };
     assert_eq!(faulty().await, 1001);
-    // So does a record that cannot be read; the records before it are removed.
+    // The same applies to a record that cannot be read; the records before it are removed.
     let spoil = async |id: u64| {
         let spoilt = store.record_rows(move |tx| {
             tx.put(Table::Audit, &id.to_be_bytes(), b"no record")?;
@@ -219,7 +219,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
         ..AuditFilter::default()
     };
     assert_eq!(ids(&store, &old, 0, 10), Vec::<u64>::new());
-    // Somebody removes one more record, or forges the statement of removed records.
+    // One more record is removed, or the statement of removed records is forged.
     tamper(&store, BTreeMap::from([(1401, None)])).await;
     assert_eq!(verified(&store, ours()).fault.unwrap().id, 1401);
     let thief = Signer::from_seed(&[8; 32]).unwrap();
@@ -261,7 +261,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
         })
         .unwrap();
     assert_eq!(marks, [1000, 1500]);
-    // Without its checkpoint a log is incomplete.
+    // Without its checkpoint, the log is incomplete.
     store
         .record_rows(|tx| tx.erase(Table::AuditCheckpoints, &1000u64.to_be_bytes()))
         .await
@@ -274,7 +274,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     add(&store, user(1)).await.unwrap();
-    // The chain's head becomes unreadable: no record can follow it.
+    // The chain's head becomes unreadable, so no record can follow it.
     store
         .record_rows(|tx| tx.put(Table::AuditChain, b"head", b"garbage"))
         .await
@@ -295,15 +295,15 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
         })
         .await
         .unwrap();
-    // A lost head is taken from the newest record: no number is used twice.
+    // If the head is missing, it is computed from the newest record, so that no number is used twice.
     add(&store, user(3)).await.unwrap();
     assert_eq!((users(&store), audit_rows(&store)), (2, 3));
     super::rows::verify(&store, "after the head was lost");
 }
 
 impl Store {
-    /// Replaces or removes a row of the log, as anybody with write access to the file could. A removed row takes the
-    /// head with it.
+    /// Replaces or removes a row of the log, as anyone with write access to the file could. If a row is removed, the
+    /// head is removed with it.
     pub(crate) async fn spoil_audit(&self, id: u64, row: Option<&'static [u8]>) {
         self.record_rows(move |tx| {
             let key = id.to_be_bytes();

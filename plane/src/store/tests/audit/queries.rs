@@ -1,4 +1,4 @@
-//! Tests of queries of the audit log: their results, and the number of rows that they read.
+//! Tests of audit log queries: their results, and the number of rows that they read.
 
 use super::*;
 use crate::store::redb::rows::SEEN;
@@ -27,7 +27,8 @@ async fn filters_find_what_looking_at_everything_finds_whatever_the_clock_did() 
     let targets = [
         "la", "la/a", "la/a/b", "la/a/b/c", "la/a/b/d", "lab", "la//x", "", "/", "tokyo/a",
     ];
-    // The clock goes forward, back a second as within one commit, back a day, forward past all, and back again.
+    // The clock goes forward, back by a second (as within one commit), back by a day, forward past all earlier times,
+    // and back again.
     let times = [0, 10, 9, 500, 499, -86_400, -86_000, 90_000, 89_990, 1000, 1001, 800];
     for (n, offset) in times.into_iter().enumerate() {
         for (m, target) in targets.into_iter().enumerate() {
@@ -85,7 +86,7 @@ async fn filters_find_what_looking_at_everything_finds_whatever_the_clock_did() 
             }
         }
     }
-    assert!(tried > 1000, "the filters find something");
+    assert!(tried > 1000, "the filters found almost nothing");
 }
 
 #[tokio::test]
@@ -164,7 +165,7 @@ async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
             0,
             5,
         ),
-        // One minute of a hundred, found by bisection; records within the disorder are read.
+        // One minute out of a hundred, found by bisection. Records within the tolerated disorder are read too.
         (
             AuditFilter {
                 since: Some(at(1_003_000)),
@@ -186,7 +187,7 @@ async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
         ),
     ] {
         let looked = looked(filter.clone(), expected);
-        assert!(looked <= most, "{filter:?} looked at {looked} rows");
+        assert!(looked <= most, "{filter:?} read {looked} rows");
     }
     let outcome = verified(&store, ours());
     assert!(outcome.ok, "{outcome:?}");

@@ -1,7 +1,7 @@
-//! `backup` and `restore`: everything a plane has recorded.
+//! `backup` and `restore`: everything that a plane has recorded.
 //!
-//! Owns that no backup gets its name, and none is sent, before every byte of it was checked. It must
-//! not know what rows mean.
+//! Owns the rule that every byte of a backup is verified before it gets its name or is sent. It must not know
+//! the meaning of the rows.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal as _, Read, Seek as _};
@@ -22,9 +22,9 @@ use crate::terminal::progress::Progress;
 use crate::terminal::prompt::{self, interrupt};
 use crate::terminal::text::bytes;
 
-/// The number of pieces that may wait to be checked.
+/// The maximum number of pieces that wait for verification.
 const PIECES: usize = 16;
-/// The interval at which progress is shown.
+/// The interval at which the progress is updated.
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
@@ -46,7 +46,7 @@ pub(crate) struct Restore {
 }
 
 impl Backup {
-    /// Ctrl-C leaves no half of a file behind.
+    /// Saves a backup. Ctrl-C leaves no incomplete file behind.
     pub(crate) async fn run(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let mut stopped = interrupt()?;
         tokio::select! {
@@ -58,7 +58,7 @@ impl Backup {
     async fn save(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let to_stdout = self.file == Path::new("-");
         if to_stdout && (out.json() || io::stdout().is_terminal()) {
-            let detail = "a backup is no text: name a file, or send stdout to a program (without --json)";
+            let detail = "a backup is not text: name a file, or send stdout to a program (without --json)";
             return Err(Failure::Usage(detail.to_owned()));
         }
         let mut draft = (!to_stdout).then(|| Draft::create(&self.file)).transpose()?;
@@ -68,7 +68,7 @@ impl Backup {
         let broken = |error| {
             Failure::Call(client::Error::Unreachable {
                 target: plane.target().to_string(),
-                reason: format!("the backup broke off: {error}"),
+                reason: format!("the backup was interrupted: {error}"),
             })
         };
         while let Some(piece) = response.chunk().await.map_err(broken)? {
@@ -80,7 +80,9 @@ impl Backup {
             check.feed(piece.to_vec());
         }
         drop(progress);
-        let summary = check.end().map_err(|error| unusable(Path::new("what came"), &error))?;
+        let summary = check
+            .end()
+            .map_err(|error| unusable(Path::new("received data"), &error))?;
         match draft {
             Some(draft) => draft.finish()?,
             None => return Ok(()),
@@ -88,7 +90,7 @@ impl Backup {
         out.changed(&summary, || {
             let rows = summary.rows;
             format!(
-                "{}: {} with {}, {rows} rows in all. Keep it private: it holds password hashes.\n",
+                "{}: {} with {}, {rows} rows in total. Keep it private: it contains password hashes.\n",
                 self.file.display(),
                 bytes(summary.bytes),
                 contents(&summary)
@@ -102,22 +104,24 @@ impl Restore {
         let file = File::open(&self.file).map_err(|error| Failure::file("read", &self.file, &error))?;
         let found = summary(BufReader::new(&file)).map_err(|error| unusable(&self.file, &error))?;
         if self.check {
-            return out.answer(&found, || format!("{}: whole. {}\n", self.file.display(), told(&found)));
+            return out.answer(&found, || {
+                format!("{}: intact. {}\n", self.file.display(), told(&found))
+            });
         }
         let plane = options.connect_for_copies(out.now())?;
         let question = format!(
-            "{}. Everything recorded on {} is replaced by it, and everybody logs in again. Go on?",
+            "{}. It replaces everything recorded on {}, and everyone must log in again. Continue?",
             told(&found),
             plane.target()
         );
         prompt::confirm(&question, self.yes)?;
-        // Opened again: the handle that was read is at its end.
+        // The file is opened again, because the first handle is at its end.
         let file = File::open(&self.file).map_err(|error| Failure::file("read", &self.file, &error))?;
         let progress = Progress::of_bytes(out, Some(found.bytes));
         let sent = file.try_clone().ok();
         let restore = plane.restore(tokio::fs::File::from_std(file));
         let restored = watched(restore, || {
-            // Both are one open file: where the sender has come to is where this one is.
+            // Both handles share one file position, which is the position of the sender.
             if let Some(Ok(position)) = sent.as_ref().map(|mut file| file.stream_position()) {
                 progress.so_far(position);
             }
@@ -126,21 +130,24 @@ impl Restore {
         drop(progress);
         out.changed(&restored, || {
             let login = match plane.target() {
-                Target::Url(_) => format!("; people log in again, you with `wgctl login {}`", plane.target()),
-                Target::Socket(_) => "; people log in again".to_owned(),
+                Target::Url(_) => format!(
+                    "; everyone must log in again, you with `wgctl login {}`",
+                    plane.target()
+                ),
+                Target::Socket(_) => "; everyone must log in again".to_owned(),
             };
             let fault = restored.audit_fault.as_ref().map_or_else(String::new, |fault| {
                 format!("Its audit log is not as it was written: {fault}\n")
             });
             format!(
-                "Restored: {}. Agents take it up by themselves{login}.\n{fault}",
+                "Restored: {}. Agents adopt it by themselves{login}.\n{fault}",
                 told(&restored)
             )
         })
     }
 }
 
-/// Does the work and looks now and then how far it is.
+/// Runs `work` to its end and calls `look` at regular intervals.
 async fn watched<T>(work: impl Future<Output = T>, look: impl Fn()) -> T {
     let mut work = std::pin::pin!(work);
     loop {
@@ -166,7 +173,7 @@ fn unusable(file: &Path, error: &backup::Error) -> Failure {
     Failure::Local(format!("{}: {error}", file.display()))
 }
 
-/// Checks a backup while it comes, on a thread of its own.
+/// The verification of a backup as it arrives, in a separate thread.
 struct Check {
     pieces: SyncSender<Vec<u8>>,
     checked: JoinHandle<Result<Summary, backup::Error>>,
@@ -185,7 +192,7 @@ impl Check {
         }
     }
 
-    /// One that has found a fault already takes no more; the end tells.
+    /// A thread that has already found a fault accepts no more pieces; `end` returns the fault.
     fn feed(&mut self, piece: Vec<u8>) {
         let _ = self.pieces.send(piece);
     }
@@ -197,7 +204,7 @@ impl Check {
     }
 }
 
-/// The pieces as a stream.
+/// A stream of the received pieces.
 struct Incoming {
     pieces: Receiver<Vec<u8>>,
     piece: io::Cursor<Vec<u8>>,

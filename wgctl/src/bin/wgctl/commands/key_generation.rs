@@ -1,6 +1,6 @@
-//! `genkey`, `pubkey`, `genpsk`: keys on this machine, as wg(8) prints them.
+//! `genkey`, `pubkey`, `genpsk`: keys on this machine, in the form that wg(8) prints.
 //!
-//! Owns reading and printing them. Nothing leaves the machine.
+//! Owns reading and printing them. It must not send anything to another machine.
 
 use std::io::Read as _;
 
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::terminal::output::Output;
 
-/// More than any key and its surrounding blanks.
+/// An input limit in bytes, longer than any key with surrounding blanks.
 const LONGEST_INPUT: u64 = 4096;
 
 pub(crate) fn genkey(out: &Output) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(crate) fn pubkey(out: &Output) -> Result<(), Failure> {
 }
 
 fn print_secret(out: &Output, name: &str, key: &str) -> Result<(), Failure> {
-    out.warn_of_open_file();
+    out.warn_if_world_readable();
     if out.json() {
         return out.answer(&json!({ name: key }), String::new);
     }

@@ -1,7 +1,7 @@
 //! `login` and `logout`.
 //!
-//! Owns the exchange of a password for a token. The password is asked for or read from stdin, and
-//! wiped; the token from the answer is written to its file.
+//! Owns the exchange of a password for a token. It must not store the password, which is read from the
+//! terminal or stdin and then wiped. The token is stored as part of the login.
 
 use clap::Args;
 use serde_json::json;
@@ -32,7 +32,7 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
         let path = credentials::path()?;
-        // A repeated login keeps the trust anchor of the previous one. A saved login that is unreadable is replaced.
+        // A repeated login keeps the previous trust anchor. A stored login that is unreadable is replaced.
         let before = credentials::load(&path)
             .ok()
             .flatten()
@@ -80,13 +80,13 @@ pub(crate) async fn logout(out: &Output) -> Result<(), Failure> {
     };
     credentials::remove(&path)?;
     match end(&login).await {
-        // The plane no longer takes the token: that is the desired result.
+        // A plane that rejects the token has already ended the login, which is the desired result.
         Ok(()) => out.done(&format!("Logged out of {}.\n", login.url)),
         Err(Failure::Call(error)) if error.status() == Some(401) => {
             out.done(&format!("Logged out of {}.\n", login.url))
         }
         Err(failure) => Err(Failure::Local(format!(
-            "the login was removed here, but not on the plane ({failure}): its token stays valid until {}",
+            "the login was removed here, but not on the plane ({failure}): its token remains valid until {}",
             login.expires_at
         ))),
     }

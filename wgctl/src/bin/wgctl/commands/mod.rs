@@ -1,7 +1,7 @@
-//! The commands, one file or folder a command or group.
+//! The commands, with one file or directory per command or group.
 //!
-//! Owns their arguments, the calls they make and the text they answer with. They must not draw or ask
-//! anything themselves: `terminal` does.
+//! Owns their arguments, the calls that they make, and the text of their answers. They must not draw or
+//! prompt by themselves: `terminal` does so.
 
 pub(crate) mod audit;
 pub(crate) mod backup;

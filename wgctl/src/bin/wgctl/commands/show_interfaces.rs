@@ -1,7 +1,7 @@
-//! `show`: the WireGuard interfaces of this machine, as wg(8) shows them.
+//! `show`: the WireGuard interfaces of this machine, in the form of wg(8).
 //!
-//! Owns the wording. Asks the kernel over netlink and userspace processes over their sockets, no plane.
-//! Secret keys are never shown, only whether there are any.
+//! Owns the wording. It asks the kernel over netlink and userspace processes over their sockets, and needs no
+//! plane. It must not show secret keys, only whether they exist.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::terminal::output::Output;
 use crate::terminal::text::{bytes, duration, join};
 
-/// Where the kernel lists the interfaces of our network namespace.
+/// The directory in which the kernel lists the interfaces of the current network namespace.
 pub(crate) const INTERFACES: &str = "/sys/class/net";
 
 #[derive(Args)]
@@ -39,13 +39,13 @@ impl Show {
             None => all(&mut kernel)?,
         };
         if devices.is_empty() {
-            // Any name will do to learn whether the kernel knows WireGuard at all.
+            // Any name shows whether the kernel supports WireGuard at all.
             if let Ok(any) = "wg0".parse()
                 && let Err(error @ Error::NoWireguard) = kernel.read(&any)
             {
                 return Err(local(&error));
             }
-            // A note that cannot be written is no reason to fail.
+            // A failure to write this note is ignored.
             let _ = writeln!(std::io::stderr(), "no WireGuard interfaces");
         }
         let now = out.now();
@@ -62,8 +62,8 @@ impl Show {
     }
 }
 
-/// The kernel's interface of a name, or else a userspace process's; a socket that nobody answers is worth
-/// a word then.
+/// Reads the interface with this name from the kernel, or else from a userspace process. If nothing answers
+/// on the process's socket, that is the error.
 fn one(kernel: &mut Kernel, name: &InterfaceName) -> Result<Device, Error> {
     let why = match kernel.read(name) {
         Ok(Some(device)) => return Ok(device),
@@ -74,8 +74,8 @@ fn one(kernel: &mut Kernel, name: &InterfaceName) -> Result<Device, Error> {
     Userspace::new().read(name)?.ok_or(why)
 }
 
-/// The interfaces that are there now: one may have gone since it was listed, and a userspace process left its
-/// socket behind.
+/// Reads all interfaces that exist now. An interface may have disappeared since it was listed, and a
+/// userspace process may have left its socket behind.
 fn all(kernel: &mut Kernel) -> Result<BTreeMap<InterfaceName, Device>, Failure> {
     let mut devices = BTreeMap::new();
     for name in wireguard_interfaces(Path::new(INTERFACES))? {
@@ -96,7 +96,7 @@ fn local(error: &Error) -> Failure {
     Failure::Local(error.to_string())
 }
 
-/// The names of the kernel's WireGuard links, sorted.
+/// Returns the names of the kernel's WireGuard links, sorted.
 pub(crate) fn wireguard_interfaces(root: &Path) -> Result<Vec<InterfaceName>, Failure> {
     let failed = |error: &std::io::Error| Failure::file("list the interfaces in", root, error);
     let mut names = Vec::new();
@@ -116,7 +116,7 @@ pub(crate) fn wireguard_interfaces(root: &Path) -> Result<Vec<InterfaceName>, Fa
     Ok(names)
 }
 
-/// The peers, the one heard last first.
+/// Returns the peers, those with the latest handshakes first.
 fn by_handshake(device: &Device) -> Vec<(&PublicKey, &Peer)> {
     let mut peers: Vec<_> = device.peers.iter().collect();
     peers.sort_by_key(|(_, peer)| std::cmp::Reverse(peer.latest_handshake));

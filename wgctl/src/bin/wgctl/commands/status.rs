@@ -1,6 +1,6 @@
-//! `status` and `history`: how servers are doing.
+//! `status` and `history`: the state of servers, now and in the past.
 //!
-//! Owns the words of these commands.
+//! Owns the messages of these commands.
 
 use clap::Args;
 use wgctl::api::Status;
@@ -89,7 +89,7 @@ fn view(statuses: &[Status], now: Timestamp) -> View {
     }
 }
 
-/// The failures of servers and the drift on them, one line each.
+/// Returns the failures of servers and the drift on them, one per line.
 fn reasons(statuses: &[Status]) -> String {
     let of = |status: &Status| {
         let drifted = status.drift.iter().map(drifted);
@@ -105,10 +105,10 @@ fn reasons(statuses: &[Status]) -> String {
 pub(crate) struct History {
     /// The server
     server: ServerId,
-    /// Show points since: 24h, or a time like 2026-05-06T12:00:00Z [default: 72h]
+    /// Show points since WHEN: 24h, or a time like 2026-05-06T12:00:00Z [default: 72h]
     #[arg(long, value_name = "WHEN")]
     since: Option<Moment>,
-    /// Show points before
+    /// Show points before WHEN
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
     /// Seconds per point, at most a day [default: 300]

@@ -1,6 +1,6 @@
-//! `token` and `key`: the tokens of programs, and the key that signs logins.
+//! `token` and `key`: the tokens for programs, and the key that signs logins.
 //!
-//! Owns the words of these commands. A token is printed once and kept nowhere.
+//! Owns the messages of these commands. It must not store a token, which is printed only once.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -29,12 +29,12 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct Add {
-    /// The name of the token, which the audit log shows too
+    /// The name of the token, which also appears in the audit log
     name: TokenName,
     /// The role of the token
     #[arg(long, value_enum)]
     role: RoleName,
-    /// A server that the token is for; may be repeated [default: all servers]
+    /// A server for which the token is valid; may be repeated [default: all servers]
     #[arg(long = "server", value_name = "SERVER")]
     servers: Vec<ServerId>,
     /// The time at which it expires: 90d, 12h, or 2026-05-06T12:00:00Z [default: never]
@@ -61,7 +61,7 @@ impl Command {
             Self::List => list(plane, out).await,
             Self::Remove(which) => {
                 plane.remove_api_token(find(plane, &which.name).await?.id).await?;
-                out.done(&format!("{} is removed: whoever has it is refused now.\n", which.name))
+                out.done(&format!("{} is removed and is no longer accepted.\n", which.name))
             }
         }
     }
@@ -73,8 +73,8 @@ impl KeyCommand {
         let rotated = plane.rotate_signing_key().await?;
         out.answer(&rotated, || {
             format!(
-                "Logins are signed with the key {} now. Those of the key before it are good until they end, at the latest \
-                 at {}; then it is erased.\n",
+                "Logins are now signed with the key {}. Those of the previous key remain valid until they expire, at {} \
+                 at the latest; then that key is erased.\n",
                 rotated.kid, rotated.previous_valid_until
             )
         })

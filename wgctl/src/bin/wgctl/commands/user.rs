@@ -1,6 +1,6 @@
 //! `user`: the people who may log in.
 //!
-//! Owns the words of these commands. Passwords come by `prompt` alone.
+//! Owns the messages of these commands. It must not read passwords except through `prompt`.
 
 use clap::{Args, Subcommand, ValueEnum};
 use wgctl::api::{NewUser, PasswordChange, Role, User, UserPatch};
@@ -60,7 +60,7 @@ pub(crate) struct Set {
 pub(crate) struct Passwd {
     /// The person [default: yourself]
     email: Option<Email>,
-    /// Read the password from stdin; for your own, the present one on the first line and the new one on the second
+    /// Read the password from stdin; for your own, the current one on the first line and the new one on the second
     #[arg(long)]
     password_stdin: bool,
 }
@@ -73,9 +73,9 @@ pub(crate) struct Who {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum RoleName {
-    /// Does everything
+    /// May do everything
     Admin,
-    /// Sees servers, statuses and history
+    /// May view servers, statuses and history
     Viewer,
 }
 
@@ -133,7 +133,7 @@ impl Set {
         let user = plane.update_user(id, &patch).await?;
         out.answer(&user, || {
             format!(
-                "{} is {} now; older logins have ended.\n",
+                "{} is now {}; older logins have ended.\n",
                 user.email,
                 role_name(user.role)
             )
@@ -162,7 +162,7 @@ impl Passwd {
 }
 
 async fn own_password(plane: &PlaneClient, out: &Output, from_stdin: bool) -> Result<(), Failure> {
-    let current = prompt::password("Present password: ", from_stdin)?;
+    let current = prompt::password("Current password: ", from_stdin)?;
     let new = prompt::new_password(from_stdin)?;
     let mut change = PasswordChange {
         current_password: current.to_string(),
@@ -172,7 +172,7 @@ async fn own_password(plane: &PlaneClient, out: &Output, from_stdin: bool) -> Re
     change.current_password.zeroize();
     change.new_password.zeroize();
     answer?;
-    out.done("Your password is changed; older logins have ended.\n")
+    out.done("Your password has been changed; older logins have ended.\n")
 }
 
 async fn switch(plane: &PlaneClient, out: &Output, email: &Email, enabled: bool) -> Result<(), Failure> {
@@ -189,7 +189,7 @@ async fn switch(plane: &PlaneClient, out: &Output, email: &Email, enabled: bool)
     let words = if user.enabled {
         "may log in"
     } else {
-        "is kept out, and their logins have ended"
+        "may no longer log in, and their logins have ended"
     };
     out.answer(&user, || format!("{} {words}.\n", user.email))
 }

@@ -1,8 +1,8 @@
 //! Completion in bash.
 //!
-//! Owns what bash leaves to others: it hands over words broken at `:`, `=` and `@` (readline's
-//! `COMP_WORDBREAKS`), and writes what it is given into the line unquoted. So the line itself is read
-//! here, and a name comes back as one word that means itself: a peer called `$(reboot)` is only a name.
+//! Owns the work that bash leaves to completers. Bash passes words that it has split at `:`, `=` and `@`
+//! (readline's `COMP_WORDBREAKS`), and inserts candidates into the line unquoted. Therefore the line itself
+//! is parsed here, and every name is returned as one literal word: a peer called `$(reboot)` is only a name.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ use clap_complete::engine::complete;
 
 use super::candidates::with_names;
 
-/// The script that bash reads.
+/// Returns the script that bash loads.
 pub(super) fn script(variable: &str) -> String {
     format!(
         r#"_wgctl() {{
@@ -26,8 +26,8 @@ complete -o bashdefault -o nosort -F _wgctl wgctl
     )
 }
 
-/// Answers with a candidate a line. What is asked is the line up to the cursor, and as much of its last
-/// word as bash will replace.
+/// Writes one candidate per line. `asked` contains the line up to the cursor, and the part of its last word
+/// that bash will replace.
 pub(super) fn answer(cli: fn() -> Command, asked: Vec<OsString>, answer: &mut Vec<u8>) -> io::Result<()> {
     let mut asked = asked.into_iter().map(|text| text.to_string_lossy().into_owned());
     let (line, replaced) = (asked.next().unwrap_or_default(), asked.next().unwrap_or_default());
@@ -45,14 +45,14 @@ pub(super) fn answer(cli: fn() -> Command, asked: Vec<OsString>, answer: &mut Ve
     Ok(())
 }
 
-/// A line as the shell reads it.
+/// A line, parsed in the same way as by the shell.
 #[derive(Debug, PartialEq)]
 pub(super) struct Line<'l> {
-    /// Its words; the last is the one at the cursor, if it is empty too.
+    /// Its words. The last one is the word at the cursor, even if it is empty.
     pub(super) words: Vec<String>,
     /// The quote that is open at the cursor.
     quote: Option<char>,
-    /// The last word as it is typed, from its open quote on.
+    /// The last word as typed, beginning after its open quote if there is one.
     typed: &'l str,
 }
 
@@ -90,14 +90,14 @@ impl<'l> Line<'l> {
         }
     }
 
-    /// The value as it has to be typed here; none where that cannot be.
+    /// Returns the value as it has to be typed here, or `None` if that is impossible.
     fn written(&self, value: &str) -> Option<String> {
         let special: fn(char) -> bool = match self.quote {
             Some('\'') => return Some(value.to_owned()).filter(|value| !value.contains('\'')),
             Some(_) => |c| "$`\"\\!".contains(c),
             None => |c| !c.is_alphanumeric() && !"-_.,/@+:=%".contains(c),
         };
-        // History is expanded in double quotes even after a backslash, which then stays.
+        // In double quotes, `!` starts a history expansion. A backslash prevents it but is not removed.
         if self.quote.is_some() && value.contains('!') {
             return None;
         }

@@ -1,7 +1,7 @@
-//! The names that exist, as candidates of a completion.
+//! Existing names as completion candidates.
 //!
-//! Owns which argument names what, and asking the plane for it within a second. Whatever goes wrong,
-//! there are no candidates.
+//! Owns the kind of name that each argument takes, and the request to the plane, which may take one second.
+//! It must not report errors: after any error, there are no candidates.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -19,12 +19,12 @@ use crate::commands::user::role_name;
 use crate::connection::Options;
 use crate::terminal::text::{join, plain};
 
-/// The time that a person who pressed Tab waits for a plane.
+/// The time for which a user who has pressed Tab waits for a plane.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The largest number of names that are offered.
-const MOST: u32 = 200;
+/// The maximum number of names that are offered.
+const MAX_NAMES: u32 = 200;
 
-/// The kind of thing that an argument names.
+/// The kind of object that an argument names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Server,
@@ -34,7 +34,7 @@ enum Kind {
     Interface,
 }
 
-/// The kind of thing that this argument of this command names, if it must exist already.
+/// Returns the kind of object that this argument of this command names, if the object must already exist.
 fn kind(path: &str, argument: &str) -> Option<Kind> {
     match (path, argument) {
         ("server add" | "user add", _) => None,
@@ -48,7 +48,8 @@ fn kind(path: &str, argument: &str) -> Option<Kind> {
     }
 }
 
-/// The commands, with what exists as candidates. `quotes` says whether the shell makes a word of any text.
+/// Returns the commands with existing names as candidates. `quotes` states whether the shell quotes a
+/// candidate if necessary.
 pub(super) fn with_names(cli: fn() -> Command, words: &[OsString], quotes: bool) -> Command {
     let line = Arc::new(Line {
         cli,
@@ -111,12 +112,12 @@ impl Line {
             .ok()?;
         let asked = async { tokio::time::timeout(PATIENCE, names(&plane, kind, &matches, current)).await };
         let answer = runtime.block_on(asked);
-        // A name server that does not answer is not waited for.
+        // A name server that does not respond must not delay the shell.
         runtime.shutdown_background();
         answer.ok().flatten()
     }
 
-    /// The plane that the words so far choose, and what else they say.
+    /// Returns the plane that the words so far select, and the arguments in them.
     fn plane(&self) -> Option<(PlaneClient, ArgMatches)> {
         let said = self.words.split_last().map(|(_, said)| said)?;
         let matches = (self.cli)().ignore_errors(true).try_get_matches_from(said).ok()?;
@@ -128,7 +129,7 @@ impl Line {
     }
 }
 
-/// The names there are, each with a word about it.
+/// Returns the existing names, each with a short description.
 async fn names(plane: &PlaneClient, kind: Kind, said: &ArgMatches, current: &OsStr) -> Option<Vec<(String, String)>> {
     match kind {
         Kind::Server => {
@@ -143,7 +144,11 @@ async fn names(plane: &PlaneClient, kind: Kind, said: &ArgMatches, current: &OsS
             }
             let server = said.try_get_one::<ServerId>("server").ok()??;
             let beginning = current.to_string_lossy();
-            let peers = plane.peers_like(server, &beginning, Some(MOST)).await.ok()?.into_iter();
+            let peers = plane
+                .peers_like(server, &beginning, Some(MAX_NAMES))
+                .await
+                .ok()?
+                .into_iter();
             let about = |peer: wgctl::api::Peer| (peer.name.to_string(), join(&peer.addresses));
             Some(peers.map(about).collect())
         }
@@ -160,7 +165,7 @@ async fn names(plane: &PlaneClient, kind: Kind, said: &ArgMatches, current: &OsS
     }
 }
 
-/// True if every shell takes the text for one word that means itself.
+/// Returns true if every shell treats the text as one literal word.
 fn is_word(text: &str) -> bool {
     !text.starts_with('-') && text.chars().all(|c| c.is_alphanumeric() || "-_.@+".contains(c))
 }

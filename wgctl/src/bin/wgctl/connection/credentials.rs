@@ -1,7 +1,7 @@
-//! The login that is kept between commands.
+//! The login that is stored between commands.
 //!
-//! Owns `~/.config/wgctl/login.json`: its place, form and mode (0600 in a 0700 folder). It must not
-//! decide when it is used; `connection` does.
+//! Owns `~/.config/wgctl/login.json`: its path, format and mode (0600 in a 0700 directory). It must not
+//! decide when the login is used; `connection` does so.
 
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -23,18 +23,18 @@ pub(crate) struct Credentials {
     pub(crate) token: String,
     #[zeroize(skip)]
     pub(crate) expires_at: Timestamp,
-    /// Certificates to trust in addition to the system's.
+    /// A file of certificates to trust in addition to the system's.
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// The plane's key.
+    /// The pin of the plane's key.
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pin: Option<Pin>,
 }
 
 impl Credentials {
-    /// The trust anchor with which the login was made.
+    /// Returns the trust anchor with which the login was made.
     pub(crate) fn anchor(&self) -> TrustAnchor {
         TrustAnchor {
             ca_file: self.ca_file.clone(),
@@ -43,14 +43,14 @@ impl Credentials {
     }
 }
 
-/// Where the login is kept.
+/// Returns the path of the stored login.
 pub(crate) fn path() -> Result<PathBuf, Failure> {
     let folder = dirs::config_dir()
-        .ok_or_else(|| Failure::Local("no home folder to keep the login in: set HOME or XDG_CONFIG_HOME".to_owned()))?;
+        .ok_or_else(|| Failure::Local("no home directory for the login: set HOME or XDG_CONFIG_HOME".to_owned()))?;
     Ok(folder.join("wgctl").join("login.json"))
 }
 
-/// The login that is kept; none when there is none.
+/// Loads the stored login; returns `None` if there is none.
 pub(crate) fn load(path: &Path) -> Result<Option<Credentials>, Failure> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
@@ -77,11 +77,11 @@ pub(crate) fn load(path: &Path) -> Result<Option<Credentials>, Failure> {
     serde_json::from_str(&text).map(Some).map_err(unreadable)
 }
 
-/// Keeps the login.
+/// Stores the login.
 pub(crate) fn store(path: &Path, credentials: &Credentials) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| Failure::file("make", folder, &error))?;
+        made.map_err(|error| Failure::file("create", folder, &error))?;
     }
     let text = serde_json::to_string_pretty(credentials)
         .map(Zeroizing::new)
@@ -89,7 +89,7 @@ pub(crate) fn store(path: &Path, credentials: &Credentials) -> Result<(), Failur
     write_secret(path, text.as_bytes())
 }
 
-/// Forgets the login.
+/// Removes the stored login.
 pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
     std::fs::remove_file(path).map_err(|error| Failure::file("remove", path, &error))
 }

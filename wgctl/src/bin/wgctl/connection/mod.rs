@@ -1,7 +1,8 @@
-//! The plane that a command talks to, and the identity it uses.
+//! The plane that a command talks to, and the identity that it uses.
 //!
-//! Owns the order of choice: `--socket`, `--plane`, `SENTRAZONE_URL`, the login, the local socket.
-//! A token goes only to the plane it belongs to, and not in clear over a network unless told to.
+//! Owns the order of precedence: `--socket`, `--plane`, `SENTRAZONE_URL`, the login, the local socket. It
+//! must not send a token to any plane other than the one it belongs to, or unencrypted over a network unless
+//! that is allowed explicitly.
 
 pub(crate) mod credentials;
 pub(crate) mod trust_anchor;
@@ -20,10 +21,11 @@ use self::trust_anchor::TrustAnchor;
 use crate::failure::Failure;
 use crate::terminal::prompt;
 
-/// Where a plane listens for its own machine.
+/// The socket on which a plane listens for callers on its own machine.
 const LOCAL_SOCKET: &str = "/run/sentrazone/plane.sock";
 
-/// The options that say which plane. Without any: the login's plane, else the one on this machine.
+/// The options that select the plane. Without any of them, it is the login's plane, or else the one on this
+/// machine.
 #[derive(Args, Default)]
 pub(crate) struct Options {
     /// The plane to talk to
@@ -44,7 +46,8 @@ pub(crate) struct Options {
     /// Certificates (PEM) to trust in addition to the system's
     #[arg(long, global = true, help_heading = "Connection", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// The pin of the plane's key, as `sentrazone-plane fingerprint` prints it; no authority is consulted then
+    /// The pin of the plane's key, as `sentrazone-plane fingerprint` prints it; certificate authorities are
+    /// then ignored
     #[arg(
         long,
         global = true,
@@ -58,7 +61,7 @@ pub(crate) struct Options {
     pub(crate) allow_plaintext: bool,
 }
 
-/// A maker of clients.
+/// A constructor of clients.
 type Make = fn(Target, &Trust) -> Result<PlaneClient, wgctl::client::Error>;
 
 /// The settings from the environment.
@@ -68,7 +71,7 @@ struct Environment {
     token: Option<Zeroizing<String>>,
 }
 
-/// The choice.
+/// The plane that was chosen, with its token and trust anchor.
 struct Choice {
     target: Target,
     token: Option<Zeroizing<String>>,
@@ -76,12 +79,12 @@ struct Choice {
 }
 
 impl Options {
-    /// The client of the plane that was chosen.
+    /// Creates the client for the chosen plane.
     pub(crate) fn connect(&self, now: Timestamp) -> Result<PlaneClient, Failure> {
         self.connect_as(PlaneClient::trusting, now)
     }
 
-    /// The same, for copies of everything.
+    /// Creates the client for backups and restores of the chosen plane.
     pub(crate) fn connect_for_copies(&self, now: Timestamp) -> Result<PlaneClient, Failure> {
         self.connect_as(PlaneClient::for_copies, now)
     }
@@ -104,12 +107,13 @@ impl Options {
         })
     }
 
-    /// A client of `target`, recognized by `anchor`; `secrets` tells whether secrets will be sent there.
+    /// Creates a client for `target`, which `anchor` authenticates. `secrets` states whether secrets will be
+    /// sent there.
     pub(crate) fn client(&self, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<PlaneClient, Failure> {
         self.make(PlaneClient::trusting, target, anchor, secrets)
     }
 
-    /// The trust anchor that the options name.
+    /// Returns the trust anchor from the options.
     pub(crate) fn anchor(&self) -> TrustAnchor {
         TrustAnchor {
             ca_file: self.ca_file.clone(),
@@ -124,7 +128,7 @@ impl Options {
             && readable_on_the_way(url)
         {
             return Err(Failure::Usage(format!(
-                "{url} is plain http, so that anyone on the way could read the token: use https, or --allow-plaintext"
+                "{url} is plain http, so anyone on the way could read the token: use https, or --allow-plaintext"
             )));
         }
         if let Target::Url(url) = &target
@@ -132,7 +136,7 @@ impl Options {
             && url.scheme() == "http"
         {
             return Err(Failure::Usage(format!(
-                "{url} is plain http and shows no key that --pin could be: use https"
+                "{url} is plain http and has no key for --pin to check: use https"
             )));
         }
         Ok(make(target, &anchor.trust()?)?)
@@ -157,7 +161,7 @@ impl Options {
         let Some(url) = named.or_else(|| login.as_ref().map(|login| login.url.clone())) else {
             if given.is_some() || environment.token.is_some() {
                 return Err(Failure::Usage(
-                    "a token, but no plane to use it on: add --plane URL".to_owned(),
+                    "there is a token, but no plane to use it with: add --plane URL".to_owned(),
                 ));
             }
             return Ok(Choice {
@@ -166,7 +170,7 @@ impl Options {
                 anchor,
             });
         };
-        // The environment's token belongs to the environment's plane, the login's to the login's.
+        // The environment's token belongs to the environment's plane, and the login's token to the login's plane.
         let from_environment = environment
             .token
             .filter(|_| environment.url.as_ref().is_none_or(|of| *of == url));
@@ -190,7 +194,7 @@ impl Options {
         };
         if login.expires_at <= now {
             return Err(Failure::Local(format!(
-                "the login ended at {}: wgctl login {url}",
+                "the login expired at {}: wgctl login {url}",
                 login.expires_at
             )));
         }
@@ -220,12 +224,15 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, Failure> {
         .map_err(|error| Failure::file("read", path, &error))?;
     let token = Zeroizing::new(text.trim().to_owned());
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(Failure::Local(format!("{} does not hold one token", path.display())));
+        return Err(Failure::Local(format!(
+            "{} does not contain exactly one token",
+            path.display()
+        )));
     }
     Ok(token)
 }
 
-/// True if the traffic to this URL passes a network unencrypted.
+/// Returns true if the traffic to this URL crosses a network unencrypted.
 fn readable_on_the_way(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

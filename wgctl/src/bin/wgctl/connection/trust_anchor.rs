@@ -1,6 +1,6 @@
-//! The means to recognize a plane: certificates to trust, or the pin of its key.
+//! The means to authenticate a plane: certificates to trust, or the pin of its key.
 //!
-//! Owns reading them into the library's `Trust`. It must not decide which one is used.
+//! Owns their conversion into the library's `Trust`. It must not decide which one is used.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use wgctl::client::Trust;
 
 use crate::failure::Failure;
 
-/// The means to recognize the plane: one of them or neither.
+/// The means to authenticate the plane: one of the two, or neither.
 #[derive(Clone, Default)]
 pub(crate) struct TrustAnchor {
     pub(crate) ca_file: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub(crate) struct TrustAnchor {
 }
 
 impl TrustAnchor {
-    /// This one, or where none was given, the one that the login of the same plane was made with.
+    /// Returns this anchor, or if it is empty, the one with which the login of the same plane was made.
     pub(crate) fn or(self, other: Self) -> Self {
         match self {
             Self {
@@ -28,7 +28,7 @@ impl TrustAnchor {
         }
     }
 
-    /// Reads the certificates.
+    /// Reads the certificates and returns the library's `Trust`.
     pub(crate) fn trust(&self) -> Result<Trust, Failure> {
         if let Some(pin) = self.pin {
             return Ok(Trust::Pins(vec![pin]));

@@ -1,7 +1,6 @@
-//! Everything a person sees on the terminal or types there.
+//! Everything that is shown or typed on the terminal.
 //!
-//! Owns output, tables, screens that are redrawn, progress, questions and QR codes. It must not talk to a
-//! plane.
+//! Owns output, tables, redrawn screens, progress bars, prompts and QR codes. It must not talk to a plane.
 
 pub(crate) mod output;
 pub(crate) mod progress;

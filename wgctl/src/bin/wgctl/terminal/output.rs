@@ -1,9 +1,8 @@
-//! The output on stdout: the plane's JSON, or text and tables for people.
+//! The output on stdout: the plane's JSON, or text and tables for humans.
 //!
-//! Owns the writing (one locked write, a reader that went away is no error) and what is printed where.
-//! Colours only on a terminal or with
-//! `CLICOLOR_FORCE`, and never with `NO_COLOR` (no-color.org, bixense.com/clicolors). It must not talk
-//! to a plane.
+//! Owns the writing (one locked write, and a closed pipe is not an error) and the choice between the forms of
+//! output. Colours are used only on a terminal or with `CLICOLOR_FORCE`, and never with `NO_COLOR`
+//! (no-color.org, bixense.com/clicolors). It must not talk to a plane.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -22,7 +21,7 @@ pub(crate) struct Style {
     /// Print the answer as JSON
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
-    /// Print no confirmations and no progress; answers and failures are still printed
+    /// Suppress confirmations and progress; answers and failures are still printed
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
     /// Print tables without headings
@@ -30,7 +29,7 @@ pub(crate) struct Style {
     no_header: bool,
 }
 
-/// Where and how answers are printed.
+/// The destination and the form of answers.
 pub(crate) struct Output {
     style: Style,
     colour: bool,
@@ -60,27 +59,27 @@ impl Output {
         }
     }
 
-    /// True if JSON was asked for.
+    /// Returns true if JSON was requested.
     pub(crate) const fn json(&self) -> bool {
         self.style.json
     }
 
-    /// True if colours are used.
+    /// Returns true if colours are used.
     pub(crate) const fn colour(&self) -> bool {
         self.colour
     }
 
-    /// True if stdout is a terminal that can be drawn on.
+    /// Returns true if stdout is a terminal that can be drawn on.
     pub(crate) const fn terminal(&self) -> bool {
         self.terminal
     }
 
-    /// True if progress is shown.
+    /// Returns true if progress is shown.
     pub(crate) const fn progress(&self) -> bool {
         self.progress
     }
 
-    /// Prints the answer as JSON where asked for, else as `human` words it.
+    /// Prints the answer as JSON if requested, or else the text of `human`.
     pub(crate) fn answer<T: Serialize>(&self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
         if !self.json() {
             return self.text(&human());
@@ -90,14 +89,14 @@ impl Output {
         self.text(&text)
     }
 
-    /// Prints the answer as JSON on one line.
+    /// Prints the answer as one line of JSON.
     pub(crate) fn line_of_json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         let mut text = serde_json::to_string(value).map_err(|error| no_json(&error))?;
         text.push('\n');
         self.text(&text)
     }
 
-    /// Prints what a change led to, like [`answer`](Self::answer); nothing where quiet was asked for.
+    /// Prints the result of a change, like [`answer`](Self::answer). With `--quiet`, only JSON is printed.
     pub(crate) fn changed<T: Serialize>(&self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.style.quiet && !self.json() {
             return Ok(());
@@ -105,22 +104,22 @@ impl Output {
         self.answer(value, human)
     }
 
-    /// Confirms something that the API answers with no body.
+    /// Confirms a change to which the API responds without a body.
     pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
         self.changed(&serde_json::json!({ "message": text.trim_end() }), || text.to_owned())
     }
 
-    /// The current time, which ages and distances are counted from.
+    /// Returns the current time, to which ages and distances refer.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Draws a table.
+    /// Renders a table.
     pub(crate) fn table(&self, table: Table) -> String {
         table.render(self.surface(), None)
     }
 
-    /// The surface that tables are drawn on.
+    /// Returns the surface on which tables are drawn.
     pub(crate) fn surface(&self) -> Surface {
         Surface {
             colour: self.colour,
@@ -129,19 +128,19 @@ impl Output {
         }
     }
 
-    /// Rows and columns of the terminal.
+    /// Returns the number of rows and columns of the terminal.
     pub(crate) fn size(&self) -> Option<(usize, usize)> {
         let size = Some(console::Term::stdout()).filter(|_| self.terminal)?.size_checked();
         size.map(|(rows, columns)| (rows.into(), columns.into()))
             .filter(|&(rows, columns)| rows > 0 && columns > 0)
     }
 
-    /// Prints text as it is.
+    /// Prints text unchanged.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         self.bytes(text.as_bytes())
     }
 
-    /// Prints bytes as they are.
+    /// Prints bytes unchanged.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
         stdout
@@ -156,13 +155,13 @@ impl Output {
     /// Prints a note on stderr.
     pub(crate) fn note(&self, text: &str) {
         if !self.json() {
-            // Nothing is left to tell when stderr is gone too.
+            // If stderr is closed too, the note is lost.
             let _ = writeln!(std::io::stderr().lock(), "{}", plain(text));
         }
     }
 
-    /// As wg(8) does: a secret redirected into a file that everybody may read is worth a word.
-    pub(crate) fn warn_of_open_file(&self) {
+    /// Warns, as wg(8) does, if a secret is redirected into a file that everybody may read.
+    pub(crate) fn warn_if_world_readable(&self) {
         let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else {
             return;
         };

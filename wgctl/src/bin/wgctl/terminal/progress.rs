@@ -1,7 +1,7 @@
-//! Progress bars of long work.
+//! Progress bars for long operations.
 //!
-//! Owns the bars on stderr: there only on a terminal, and neither with `--json` nor with `--quiet`.
-//! They are gone when the work is.
+//! Owns the bars on stderr, which disappear when the operation ends. They must appear only on a terminal, and
+//! never with `--json` or `--quiet`.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::terminal::output::Output;
 
-/// The interval at which a bar without news is drawn.
+/// The interval at which an idle bar is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A bar that goes when it is dropped.
+/// A bar that disappears when it is dropped.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Of bytes; of how many, where that is known.
+    /// Creates a bar that counts bytes; `total` is their number, if it is known.
     pub(crate) fn of_bytes(out: &Output, total: Option<u64>) -> Self {
         let known = "{bar:30}  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
         Self::new(out, total, known, "{spinner}  {binary_bytes}, {binary_bytes_per_sec}")
     }
 
-    /// Of things.
+    /// Creates a bar that counts items.
     pub(crate) fn of(out: &Output, total: usize) -> Self {
         let known = "{bar:30}  {pos} of {len}, {per_sec}, {eta} left";
         Self::new(out, u64::try_from(total).ok(), known, "{spinner}  {pos}")
@@ -41,12 +41,12 @@ impl Progress {
         Self(bar)
     }
 
-    /// So much more is done.
+    /// Advances the bar by `count`.
     pub(crate) fn more(&self, count: usize) {
         self.0.inc(count as u64);
     }
 
-    /// So much is done in all.
+    /// Moves the bar to `count`.
     pub(crate) fn so_far(&self, count: u64) {
         self.0.set_position(count);
     }

@@ -1,7 +1,7 @@
-//! Questions to the person at the terminal, their Ctrl-C, and secrets on stdin.
+//! Prompts on the terminal, Ctrl-C during a command, and secrets on stdin.
 //!
-//! Owns how passwords come in: from the terminal without echo, or from stdin when asked for; never
-//! from an argument or the environment.
+//! Owns the input of passwords: from the terminal without echo, or from stdin if requested. It must not take
+//! a password from an argument or the environment.
 
 use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _};
 
@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
-/// Ctrl-C, caught from now on.
+/// Starts catching Ctrl-C.
 pub(crate) fn interrupt() -> Result<Signal, Failure> {
     signal(SignalKind::interrupt()).map_err(|error| Failure::Local(format!("cannot wait for Ctrl-C: {error}")))
 }
 
-/// The first line of stdin, without its end.
+/// Reads the first line of stdin, without its line break.
 pub(crate) fn line_of_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::with_capacity(4096));
     let read = std::io::stdin().lock().read_line(&mut line);
@@ -29,13 +29,13 @@ pub(crate) fn line_of_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
     Ok(line)
 }
 
-/// A password that exists.
+/// Reads an existing password.
 pub(crate) fn password(question: &str, from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
     if from_stdin {
         return line_of_stdin("password");
     }
     ask_hidden(question).map_err(|error| match error.kind() {
-        // Where the signal is ignored, it does not end us.
+        // If the signal is ignored, the program is still running here.
         ErrorKind::Interrupted => Failure::Local("stopped by Ctrl-C: nothing was done".to_owned()),
         _ => Failure::Usage(format!(
             "no terminal to ask for the password on ({error}): use --password-stdin"
@@ -43,10 +43,10 @@ pub(crate) fn password(question: &str, from_stdin: bool) -> Result<Zeroizing<Str
     })
 }
 
-/// A password to be, asked for twice so that a slip of the finger locks nobody out.
+/// Reads a new password twice, so that a typing error locks nobody out.
 pub(crate) fn new_password(from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
     let first = password("New password (at least 12 characters): ", from_stdin)?;
-    if !from_stdin && *password("The same again: ", false)? != *first {
+    if !from_stdin && *password("Repeat the new password: ", false)? != *first {
         return Err(Failure::Usage(
             "the two passwords differ: nothing was changed".to_owned(),
         ));
@@ -54,7 +54,7 @@ pub(crate) fn new_password(from_stdin: bool) -> Result<Zeroizing<String>, Failur
     Ok(first)
 }
 
-/// An answer that is no secret.
+/// Reads an answer that is not secret.
 pub(crate) fn line(question: &str, instead: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("no terminal to ask on: use {instead}")));
@@ -68,7 +68,7 @@ pub(crate) fn line(question: &str, instead: &str) -> Result<String, Failure> {
     Ok(answer.trim().to_owned())
 }
 
-/// Asks before something that cannot be undone; where there is nobody to ask, only `--yes` will do.
+/// Asks for confirmation of something that cannot be undone. Without a terminal, only `--yes` confirms it.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());

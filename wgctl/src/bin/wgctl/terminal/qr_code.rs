@@ -1,23 +1,23 @@
 //! A QR code drawn with characters.
 //!
-//! Owns the drawing: two modules a character, a quiet zone of four modules (ISO/IEC 18004), light
-//! modules as blocks. In colour the blocks are white on black, so that the code is dark on light
-//! whatever the terminal's own colours are.
+//! Owns the drawing: two modules per character, a quiet zone of four modules (ISO/IEC 18004), and light
+//! modules as blocks. In colour, the blocks are white on black, so that the code is dark on light whatever
+//! colours the terminal uses.
 
 use qrcode::Color;
 use wgctl::config::qr_encoding::encode;
 use zeroize::Zeroizing;
 
-/// Light modules around the code.
+/// The width of the light border around the code, in modules.
 const QUIET_ZONE: usize = 4;
 
-/// An error of drawing a QR code.
+/// The error for content that is too long for a QR code.
 #[derive(Debug, thiserror::Error)]
 #[error("a configuration of {0} bytes is too long for a QR code (at most 2953)")]
 pub(crate) struct TooLong(usize);
 
-/// The code of `content`, at error correction level M, or L where M does not hold it. As secret as
-/// the content.
+/// Draws `content` at error correction level M, or at level L if M has no room for it. The drawing is as
+/// secret as the content.
 pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, TooLong> {
     let code = encode(content).ok_or(TooLong(content.len()))?;
     let width = code.width();
@@ -36,7 +36,7 @@ pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, To
             drawing.push_str("\u{1b}[97;40m");
         }
         for x in 0..side {
-            // Below the last row of an odd height there is nothing.
+            // There is nothing below the last row of an odd height.
             drawing.push(match (light(x, y), y + 1 < side && light(x, y + 1)) {
                 (true, true) => '█',
                 (true, false) => '▀',
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// The drawing as a picture (PGM, the netpbm formats), `scale` dots a module.
+    /// Converts the drawing to a picture (PGM, one of the netpbm formats), with `scale` dots per module.
     fn graymap(drawing: &str, scale: usize) -> Vec<u8> {
         let mut rows: Vec<Vec<u8>> = Vec::new();
         for line in drawing.lines() {

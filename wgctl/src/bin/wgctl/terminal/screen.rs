@@ -1,7 +1,8 @@
-//! The terminal while something is watched on it.
+//! The terminal while a command is watched on it.
 //!
-//! Owns the alternate screen (xterm's control sequences, `ctlseqs`), that it is left however the
-//! command ends (Ctrl-C, an error, a stop by Ctrl-Z), and that what is drawn fits into the window.
+//! Owns the alternate screen (xterm's control sequences, `ctlseqs`), its restoration however the command ends
+//! (Ctrl-C, an error, a stop by Ctrl-Z), and the fitting of the content into the window. It must not know
+//! what is drawn.
 
 use std::io::{IsTerminal as _, stdin};
 
@@ -13,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::failure::Failure;
 use crate::terminal::output::Output;
 
-/// The alternate screen, without a cursor.
+/// Enters the alternate screen and hides the cursor.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[H";
 const LEAVE: &str = "\u{1b}[?25h\u{1b}[?1049l";
 const HOME: &str = "\u{1b}[H";
@@ -22,19 +23,19 @@ const CLEAR_REST: &str = "\u{1b}[J";
 
 /// An event while the screen is open.
 pub(crate) enum Event {
-    /// It must be drawn again.
+    /// The screen must be drawn again.
     Resized,
-    /// The person has seen enough.
+    /// The user has ended the command.
     Ended,
 }
 
-/// A terminal in use; it is given back when this is dropped.
+/// A terminal in use. Its state is restored on drop.
 pub(crate) struct Screen<'o> {
     out: &'o Output,
     resized: Signal,
     stopped: Signal,
     ended: [Signal; 3],
-    /// The settings of the keyboard before.
+    /// The previous settings of the terminal.
     before: Option<Termios>,
 }
 
@@ -58,7 +59,7 @@ impl<'o> Screen<'o> {
         Ok(screen)
     }
 
-    /// Draws these lines, as many as there is room for.
+    /// Draws these lines, or as many of them as fit.
     pub(crate) fn draw(&self, lines: &str) -> Result<(), Failure> {
         let (rows, columns) = self.out.size().unwrap_or((24, 80));
         let mut drawing = HOME.to_owned();
@@ -67,7 +68,8 @@ impl<'o> Screen<'o> {
                 drawing.push('\n');
             }
             drawing.push_str(line);
-            // At the margin the cursor is still on the last character, which would be cleared with the rest.
+            // At the margin, the cursor is still on the last character, so clearing the rest of the line
+            // would erase it.
             let width = measure_text_width(line);
             if width == 0 || !width.is_multiple_of(columns) {
                 drawing.push_str(CLEAR_LINE);
@@ -77,14 +79,14 @@ impl<'o> Screen<'o> {
         self.out.text(&drawing)
     }
 
-    /// Waits for what asks for attention.
+    /// Waits for the next event.
     pub(crate) async fn event(&mut self) -> Result<Event, Failure> {
         let [interrupt, terminate, hangup] = &mut self.ended;
         tokio::select! {
             _ = self.resized.recv() => Ok(Event::Resized),
             _ = self.stopped.recv() => {
                 self.leave();
-                // It comes back here when the shell lets it go on.
+                // The process continues here when the shell resumes it.
                 raise(Number::SIGSTOP).map_err(|error| Failure::Local(format!("cannot stop: {error}")))?;
                 self.enter()?;
                 Ok(Event::Resized)
@@ -97,16 +99,16 @@ impl<'o> Screen<'o> {
 
     fn enter(&self) -> Result<(), Failure> {
         if let Some(before) = &self.before {
-            // What is typed would be written over the table; Ctrl-C goes on to be a signal.
+            // Echoed characters would overwrite the table. Ctrl-C still raises its signal.
             let mut silent = before.clone();
             silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON);
-            // A keyboard that cannot be silenced is no reason to show nothing.
+            // The screen is shown even if the keyboard cannot be silenced.
             let _ = tcsetattr(stdin(), SetArg::TCSANOW, &silent);
         }
         self.out.text(ENTER)
     }
 
-    /// Gives the terminal back. What cannot be written to is gone, and needs nothing back.
+    /// Restores the terminal. If it cannot be written to, it is gone, so errors are ignored.
     fn leave(&self) {
         let _ = self.out.text(LEAVE);
         if let Some(before) = &self.before {
@@ -126,7 +128,7 @@ fn stdin_is_terminal(stdin: &std::io::Stdin) -> bool {
     stdin.is_terminal()
 }
 
-/// The lines that fit into the window, where long ones wrap; what does not fit is counted.
+/// Returns the lines that fit into the window, long ones wrapped. The others are counted.
 fn fitting(lines: &str, rows: usize, columns: usize) -> Vec<String> {
     let height = |line: &str| measure_text_width(line).div_ceil(columns).max(1);
     let all: Vec<&str> = lines.lines().collect();
@@ -158,7 +160,7 @@ mod tests {
         assert_eq!(
             fitting("head\nsixteen letters.\nb\n", 3, 8),
             ["head", "… 2 more lines"],
-            "a long line takes the rows it wraps into, and what colours it takes none"
+            "a long line takes the rows it wraps into, and colour codes take none"
         );
         assert_eq!(
             fitting("head\n\u{1b}[31mred\u{1b}[0m\n", 2, 8),

@@ -1,8 +1,8 @@
-//! Tables for people: columns two blanks apart, no borders.
+//! Tables for humans: columns two blanks apart, without borders.
 //!
-//! Owns the layout: widths in terminal columns (a Japanese name lines up too), what is cut where the
-//! terminal is narrow, how a row's tone and a changed cell look. Pure: where it is printed, and
-//! whether in colour, is `output`'s to say.
+//! Owns the layout: widths in terminal columns (so that a Japanese name lines up too), truncation on narrow
+//! terminals, and the look of a row's tone and of a changed cell. It must not print anything or choose
+//! colours; `output` does so.
 
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
@@ -12,11 +12,11 @@ use crate::terminal::text::plain;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Plain,
-    /// All is well.
+    /// Everything is as it should be.
     Good,
-    /// Needs attention.
+    /// Something needs attention.
     Bad,
-    /// Switched off.
+    /// Something is switched off.
     Quiet,
 }
 
@@ -35,13 +35,13 @@ impl Tone {
 #[derive(Clone, Copy)]
 pub(crate) struct Surface {
     pub(crate) colour: bool,
-    /// True if the headings are wanted.
+    /// True if the headings are printed.
     pub(crate) header: bool,
-    /// The terminal's columns; none where lines may be as long as they like.
+    /// The number of columns of the terminal; `None` if lines may have any length.
     pub(crate) width: Option<usize>,
 }
 
-/// The least that is left of a cell that is cut.
+/// The minimum width of a truncated cell, in columns.
 const LEAST: usize = 8;
 const GAP: &str = "  ";
 
@@ -50,7 +50,7 @@ struct Column {
     heading: String,
     right: bool,
     may_be_cut: bool,
-    restless: bool,
+    volatile: bool,
 }
 
 struct Row {
@@ -66,8 +66,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table with these headings. What a heading begins with says what its column is: `>`
-    /// right-aligned, `…` a text that may be cut, `~` one that changes by itself as time goes by.
+    /// Creates a table with these headings. The marks before a heading describe its column: `>` is
+    /// right-aligned, `…` is a text that may be truncated, and `~` changes by itself as time passes.
     pub(crate) fn new(headings: &[&str]) -> Self {
         let column = |heading: &&str| {
             let text = heading.trim_start_matches(['>', '…', '~']);
@@ -76,7 +76,7 @@ impl Table {
                 heading: text.to_owned(),
                 right: marks.contains('>'),
                 may_be_cut: marks.contains('…'),
-                restless: marks.contains('~'),
+                volatile: marks.contains('~'),
             }
         };
         Self {
@@ -85,7 +85,7 @@ impl Table {
         }
     }
 
-    /// A list of `name  value` lines.
+    /// Creates a list of `name  value` lines.
     pub(crate) fn without_header() -> Self {
         Self::default()
     }
@@ -95,12 +95,12 @@ impl Table {
         self.rows.push(Row { tone, cells });
     }
 
-    /// One line of a list.
+    /// Adds one line of a list.
     pub(crate) fn field(&mut self, name: &str, value: impl AsRef<str>) {
         self.row(Tone::Plain, [name, value.as_ref()]);
     }
 
-    /// The table as text, a line a row. What is not as in `before` is shown in reverse.
+    /// Renders the table as text, one line per row. Cells that differ from `before` are shown in reverse video.
     pub(crate) fn render(&self, surface: Surface, before: Option<&Self>) -> String {
         let widths = self.widths(surface);
         let headings: Vec<_> = self.columns.iter().map(|column| column.heading.clone()).collect();
@@ -117,8 +117,8 @@ impl Table {
         text
     }
 
-    /// The columns' widths. Cells are cut only where that makes the rows fit; else lines wrap, so that
-    /// nothing is lost.
+    /// Returns the widths of the columns. Cells are truncated only if that makes the rows fit. Otherwise
+    /// lines wrap, so that nothing is lost.
     fn widths(&self, surface: Surface) -> Vec<usize> {
         let headings = self.columns.iter().map(|column| column.heading.as_str());
         let mut widths: Vec<usize> = if surface.header {
@@ -167,12 +167,13 @@ impl Table {
         line
     }
 
-    /// Which cells are not as they were in the row that begins alike; all of a new row.
+    /// Returns true for each cell that differs from the row with the same first cell in `before`, and for all
+    /// cells of a new row.
     fn changes(&self, row: &Row, before: &Self) -> Vec<bool> {
         let was = before.rows.iter().find(|was| was.cells.first() == row.cells.first());
-        let restless = |index: usize| self.columns.get(index).is_some_and(|column| column.restless);
+        let volatile = |index: usize| self.columns.get(index).is_some_and(|column| column.volatile);
         let changed = |(index, cell): (usize, &String)| match was {
-            Some(was) => !restless(index) && was.cells.get(index) != Some(cell),
+            Some(was) => !volatile(index) && was.cells.get(index) != Some(cell),
             None => true,
         };
         row.cells.iter().enumerate().map(changed).collect()
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(
             narrow(20),
             narrow(100),
-            "where cutting does not help, nothing is cut: the terminal wraps"
+            "if truncation does not help, nothing is truncated: the terminal wraps"
         );
     }
 

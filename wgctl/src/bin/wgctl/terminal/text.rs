@@ -1,12 +1,12 @@
-//! Values as text for people: quantities, times, lists, and text that came from elsewhere.
+//! Values as text for humans: quantities, times, lists, and external text.
 //!
-//! Owns their spelling and the escaping of what a terminal would obey. Pure.
+//! Owns their spelling, and the escaping of characters that a terminal would interpret. It must not print anything.
 
 use std::time::Duration;
 
 use wgctl::Timestamp;
 
-/// Text from elsewhere on one line, without anything a terminal would obey.
+/// Returns external text on one line, with all characters escaped that a terminal would interpret.
 pub(crate) fn plain(text: &str) -> String {
     let obeyed = |c: char| {
         c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -21,7 +21,7 @@ pub(crate) fn plain(text: &str) -> String {
     })
 }
 
-/// `a, b`, or a dash for none.
+/// Returns `a, b`, or a dash for an empty list.
 pub(crate) fn join<T: ToString>(values: &[T]) -> String {
     if values.is_empty() {
         return "-".to_owned();
@@ -29,12 +29,12 @@ pub(crate) fn join<T: ToString>(values: &[T]) -> String {
     values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The value, or a dash for none.
+/// Returns the value as text, or a dash for `None`.
 pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// A number of bytes in binary units, as wg(8) writes them.
+/// Formats a number of bytes in binary units, as wg(8) does.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
@@ -52,7 +52,7 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.2} {unit}")
 }
 
-/// The age, in its two largest units.
+/// Formats the age of a time in its two largest units.
 pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
     then.map_or_else(
         || "never".to_owned(),
@@ -60,7 +60,7 @@ pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
     )
 }
 
-/// A duration in its two largest units.
+/// Formats a duration in its two largest units.
 pub(crate) fn duration(length: Duration) -> String {
     let seconds = length.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);

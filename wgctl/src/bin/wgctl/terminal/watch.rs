@@ -1,8 +1,8 @@
-//! `--watch`: an answer again and again.
+//! `--watch`: a command that is repeated at an interval.
 //!
-//! Owns the rounds: when to ask, what to do about a plane that is away for a moment, what is printed
-//! each time. On a terminal the `screen` is redrawn in place and what changed is shown in reverse;
-//! elsewhere each round is printed, and with `--json` it is one line.
+//! Owns the rounds: their timing, the handling of a plane that is away for a moment, and the output of each
+//! round. On a terminal, the `screen` is redrawn in place, and changes are shown in reverse video. Elsewhere,
+//! each round is printed, and with `--json` it is one line. It must not know which request is repeated.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::terminal::text::plain;
 
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Watch {
-    /// Repeat every so many seconds (default 2) until Ctrl-C
+    /// Repeat at this interval in seconds (default 2) until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
     watch: Option<Duration>,
 }
@@ -31,10 +31,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write 1 to 86400 seconds, or --watch at the end of the line".to_owned())
 }
 
-/// An answer as people see it.
+/// An answer in its form for humans.
 pub(crate) struct View {
     pub(crate) table: Table,
-    /// Lines below it.
+    /// The lines below the table.
     pub(crate) notes: String,
 }
 
@@ -45,7 +45,7 @@ impl View {
 }
 
 impl Watch {
-    /// Prints what `ask` answers, once, or again and again. `what` is the heading of the screen.
+    /// Prints the answers of `ask`, once or repeatedly. `what` is the heading of the screen.
     pub(crate) async fn show<T: Serialize>(
         self,
         out: &Output,
@@ -64,7 +64,7 @@ impl Watch {
     }
 }
 
-/// Each round below the last.
+/// Prints each round below the previous one.
 async fn in_lines<T: Serialize>(
     out: &Output,
     every: Duration,
@@ -88,7 +88,7 @@ async fn in_lines<T: Serialize>(
             Err(failure) => {
                 let why = failure.to_string();
                 if away.as_ref() != Some(&why) {
-                    failure.tell(out.json(), "wgctl: going on: ");
+                    failure.tell(out.json(), "wgctl: continuing: ");
                 }
                 away = Some(why);
             }
@@ -98,7 +98,7 @@ async fn in_lines<T: Serialize>(
     }
 }
 
-/// In place of the last.
+/// Draws each round in place of the previous one.
 async fn on_screen<T>(
     out: &Output,
     what: &str,
@@ -151,7 +151,7 @@ struct Round {
     view: View,
     at: Timestamp,
     before: Option<View>,
-    /// The reason why there is nothing newer.
+    /// The reason why there is no newer answer.
     away: Option<String>,
 }
 

@@ -1,7 +1,8 @@
-//! Plans and devices as the messages of the kernel's WireGuard family (`linux/wireguard.h`).
+//! The encoding of plans and the decoding of devices as messages of the kernel's WireGuard family
+//! (`linux/wireguard.h`).
 //!
-//! Owns the splitting of plans into messages the kernel takes, and the joining of the parts of a
-//! dump. It must not do I/O, and nothing here may be printed with `Debug`: the messages hold keys.
+//! Owns the splitting of plans into messages that the kernel accepts, and the joining of the parts of a dump.
+//! It must not do I/O, and nothing here may be printed with `Debug`, because the messages contain keys.
 
 use std::collections::BTreeMap;
 
@@ -21,21 +22,22 @@ use crate::key::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::name::InterfaceName;
 use crate::time::Timestamp;
 
-/// Bytes of peers in one message. An attribute's length is 16 bits, and the codec does not check.
+/// The maximum size of the peers in one message, in bytes. An attribute's length has 16 bits, which the codec
+/// does not check.
 const MAX_PEERS_BYTES: usize = 60_000;
-/// Removals in one message: more hold the interface's lock too long.
+/// The maximum number of removals in one message. More would hold the interface's lock for too long.
 const MAX_REMOVALS: usize = 200;
-/// Allowed IPs of one peer in one fragment: at most 40 bytes each.
+/// The maximum number of allowed IPs of one peer in one fragment, at most 40 bytes each.
 const MAX_ALLOWED_IPS: usize = 1_000;
 
-/// Bytes before the first attribute (`struct genlmsghdr`).
+/// The number of bytes before the first attribute (`struct genlmsghdr`).
 const GENL_HEADER: usize = 4;
-/// Where a message has the prefix length of an allowed IP, from the outermost list inwards; the
-/// members of a list have no kind of their own (`WGDEVICE_A_PEERS`, `WGPEER_A_ALLOWEDIPS`,
+/// The path to the prefix length of an allowed IP in a message, from the outermost list inwards. The members
+/// of a list have no kind of their own (`WGDEVICE_A_PEERS`, `WGPEER_A_ALLOWEDIPS`,
 /// `WGALLOWEDIP_A_CIDR_MASK`).
 const PREFIX_LENGTH: [Option<u16>; 5] = [Some(8), None, Some(9), None, Some(3)];
 
-/// A message to the family, with what it is about in words. Its keys are wiped when it is dropped.
+/// A message to the WireGuard family. Its keys are wiped when it is dropped.
 pub struct Message {
     attributes: Vec<WireguardAttribute>,
     command: WireguardCmd,
@@ -43,7 +45,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The request, for the text of an error.
+    /// Describes the request for an error message.
     #[must_use]
     pub fn what(&self) -> String {
         let settings = self.attributes.iter().filter_map(|attribute| match attribute {
@@ -69,7 +71,7 @@ impl Message {
         public_key(peers).map(|key| format!("peer {key}"))
     }
 
-    /// The bytes after the netlink header.
+    /// Returns the bytes that follow the netlink header.
     #[must_use]
     pub fn into_bytes(mut self) -> Vec<u8> {
         let mut message = GenlMessage::from_payload(WireguardMessage {
@@ -107,13 +109,13 @@ fn wipe_peer(peer: &mut WireguardPeer) {
     }
 }
 
-/// Asks for everything about an interface.
+/// Returns the request for everything about an interface.
 #[must_use]
 pub fn query(interface: &InterfaceName) -> Message {
     message(WireguardCmd::GetDevice, interface)
 }
 
-/// Removes every peer of an interface.
+/// Returns the request to remove all peers of an interface.
 #[must_use]
 pub fn flush(interface: &InterfaceName) -> Message {
     let mut message = message(WireguardCmd::SetDevice, interface);
@@ -130,7 +132,7 @@ fn message(command: WireguardCmd, interface: &InterfaceName) -> Message {
     }
 }
 
-/// The messages that carry a plan out, in its order; none for an empty plan.
+/// Returns the messages that apply a plan, in its order. There are none for an empty plan.
 #[must_use]
 pub fn messages(interface: &InterfaceName, plan: &Plan) -> Vec<Message> {
     let mut batches = Batches {
@@ -149,7 +151,7 @@ pub fn messages(interface: &InterfaceName, plan: &Plan) -> Vec<Message> {
             messages.push(message(WireguardCmd::SetDevice, interface));
         }
         if let Some(first) = messages.first_mut() {
-            // Behind the name and before the peers, where the kernel applies them anyway.
+            // After the name and before the peers, which is the order in which the kernel applies them.
             first.attributes.splice(1..1, settings);
         }
     }
@@ -171,7 +173,7 @@ fn settings(plan: &Plan) -> Vec<WireguardAttribute> {
     key.into_iter().chain(port).chain(mark).collect()
 }
 
-/// Peers on their way into messages.
+/// A collector of peers for messages.
 struct Batches<'a> {
     interface: &'a InterfaceName,
     done: Vec<Message>,
@@ -208,9 +210,9 @@ impl Batches<'_> {
     }
 }
 
-/// One change as peers of messages, each with whether it removes: more than one where the allowed
-/// IPs are many. Only the first replaces the list, and the later ones update only, so that they
-/// do not bring a peer back that somebody removed in between.
+/// Returns one change as peers for messages, each with a flag that is true if the change is a removal. There
+/// are several peers if there are many allowed IPs. Only the first one replaces the list. The later ones only
+/// update, so that they do not restore a peer that somebody has removed in the meantime.
 fn fragments(change: &PeerChange) -> impl Iterator<Item = (WireguardPeer, bool)> {
     let removes = change.kind == ChangeKind::Remove;
     let (head, tail) = change
@@ -276,8 +278,8 @@ fn allowed_ips(nets: &[IpNet]) -> WireguardPeerAttribute {
     WireguardPeerAttribute::AllowedIps(nets.iter().map(allowed_ip).collect())
 }
 
-/// The parts of a dump, joined as they come. The kernel splits a peer whose allowed IPs do not fit
-/// one message; the later parts have its key and the rest of them alone.
+/// The parts of a dump, joined as they arrive. The kernel splits a peer whose allowed IPs do not fit into one
+/// message. The later parts contain only the peer's key and the remaining allowed IPs.
 #[derive(Default)]
 pub struct Dump {
     private_key: Option<PrivateKey>,
@@ -287,7 +289,7 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Takes the payload of one message of the dump.
+    /// Adds the payload of one message of the dump.
     pub fn take(&mut self, part: &[u8]) -> Result<(), Failure> {
         let unreadable = || Failure::Malformed("a WireGuard message that cannot be read".to_owned());
         if !part.get(GENL_HEADER..).is_some_and(|list| holds(list, &PREFIX_LENGTH)) {
@@ -307,13 +309,14 @@ impl Dump {
         Ok(())
     }
 
-    /// An all-zero key, which the kernel accepts, names no peer of ours: it is passed over.
+    /// Adds a part of a peer. The kernel accepts an all-zero key, which no peer of Sentrazone has, so such a
+    /// peer is skipped.
     fn take_peer(&mut self, part: &WireguardPeer) {
         let Some(key) = public_key(part) else { return };
         let peer = self.peers.entry(key).or_default();
         for attribute in &part.0 {
             match attribute {
-                // All zero means none.
+                // An all-zero key means none.
                 WireguardPeerAttribute::PresharedKey(key) => peer.preshared_key = PresharedKey::from_bytes(*key).ok(),
                 WireguardPeerAttribute::PersistentKeepalive(seconds) => peer.persistent_keepalive = *seconds,
                 WireguardPeerAttribute::Endpoint(endpoint) => peer.endpoint = Some(*endpoint),
@@ -328,7 +331,7 @@ impl Dump {
         }
     }
 
-    /// The device that was dumped.
+    /// Returns the dumped device.
     #[must_use]
     pub fn into_device(self) -> Device {
         Device {
@@ -340,8 +343,9 @@ impl Dump {
     }
 }
 
-/// True if every attribute at the end of a path has a byte: the crate that parses them takes the first
-/// one unasked. A list that cannot be walked is left to it; it says so.
+/// Returns true if every attribute at the end of the path has a value, because the crate that parses them
+/// reads the first byte without checking. A list that cannot be walked is accepted here: the crate reports
+/// the error.
 fn holds(list: &[u8], path: &[Option<u16>]) -> bool {
     let [kind, inner @ ..] = path else {
         return !list.is_empty();

@@ -1,4 +1,4 @@
-//! Messages without a kernel: nothing is lost in the splitting, nothing grows past its bounds.
+//! Tests of messages without a kernel: nothing is lost when plans are split, and no message exceeds its limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -39,7 +39,7 @@ fn desired(peers: impl IntoIterator<Item = (u32, BTreeSet<IpNet>)>) -> DesiredDe
     }
 }
 
-/// What the kernel would read: the message's own attributes, from its bytes.
+/// Parses the attributes from a message's bytes, as the kernel would.
 fn decode(bytes: &[u8]) -> WireguardMessage {
     GenlMessage::<WireguardMessage>::parse_with_param(bytes, 0)
         .unwrap()
@@ -73,7 +73,7 @@ fn encoded(plan: &Plan) -> Vec<WireguardMessage> {
         .collect()
 }
 
-/// Reads messages of settings as if they were the parts of a dump: both say the same things.
+/// Reads setting messages as if they were the parts of a dump: both have the same attributes.
 fn read_back(messages: &[WireguardMessage]) -> Device {
     let mut dump = Dump::default();
     for message in messages {
@@ -186,7 +186,11 @@ fn a_cleared_preshared_key_is_thirty_two_zeros() {
     let sent = encoded(&plan);
     let cleared = WireguardPeerAttribute::PresharedKey([0; KEY_LEN]);
     assert!(peers(&sent[0])[0].0.contains(&cleared));
-    assert_eq!(peers(&sent[0])[0].0.len(), 3, "key, flags and the cleared key alone");
+    assert_eq!(
+        peers(&sent[0])[0].0.len(),
+        3,
+        "only the key, the flags and the cleared key"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! A netlink answer as a pure state machine, which is fed datagrams and tells when the answer has ended.
+//! A netlink response as a pure state machine, which is fed datagrams and reports when the response has ended.
 //!
-//! Owns sequence matching, acknowledgements, errors with the kernel's words (extended ACK),
-//! the end of a dump and whether it was interrupted. It must not do I/O.
+//! Owns the matching of sequence numbers, acknowledgements, errors with the kernel's own message (extended
+//! ACK), the end of a dump, and the detection of an interrupted dump. It must not do I/O.
 
 use std::io;
 
@@ -18,46 +18,46 @@ const ERROR_MESSAGE: u16 = 1;
 /// An error of a conversation with the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The kernel said no.
+    /// The kernel refused the request.
     #[error("{message}")]
     Refused {
-        /// Its errno, positive.
+        /// The errno, positive.
         errno: i32,
-        /// Its own words where it has some, else the errno's.
+        /// The kernel's own message if there is one, otherwise that of the errno.
         message: String,
     },
     /// Messages were lost because a buffer was full: repeat the request.
     #[error("the kernel ran out of buffer space for its answer")]
     Overrun,
-    /// The socket failed, or the answer took too long.
+    /// The socket failed, or the response took too long.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The answer makes no sense.
+    /// The response is malformed.
     #[error("{0}")]
     Malformed(String),
 }
 
-/// The state of the conversation.
+/// The progress of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// More is to come.
+    /// More messages are expected.
     More,
-    /// The last message was there.
+    /// The last message has been received.
     Ended,
 }
 
-/// The answer to one request, one dump or one batch.
+/// The response to one request, one dump or one batch.
 #[derive(Debug, Clone)]
 pub struct Conversation {
     first: u32,
     count: u32,
-    /// Acknowledgements still to come; none for a dump, which ends with `NLMSG_DONE`.
+    /// The number of outstanding acknowledgements; `None` for a dump, which ends with `NLMSG_DONE`.
     acknowledgements: Option<u32>,
     interrupted: bool,
 }
 
 impl Conversation {
-    /// The answer to a dump sent with this sequence number.
+    /// Creates the state for a dump whose request has this sequence number.
     #[must_use]
     pub const fn dump(sequence: u32) -> Self {
         Self {
@@ -68,8 +68,8 @@ impl Conversation {
         }
     }
 
-    /// `count` acknowledgements of messages numbered from `first`. A batch has a message before
-    /// and one after them, to which an error may belong too.
+    /// Creates the state for `count` acknowledgements of messages numbered from `first`. A batch has one
+    /// message before and one after them, and an error may belong to one of those two as well.
     #[must_use]
     pub const fn acknowledged(first: u32, count: u32) -> Self {
         Self {
@@ -80,14 +80,14 @@ impl Conversation {
         }
     }
 
-    /// True if the kernel's state changed while it was dumped.
+    /// Returns true if the kernel's state changed during the dump.
     #[must_use]
     pub const fn interrupted(&self) -> bool {
         self.interrupted
     }
 
-    /// Takes one datagram, of one or more messages. Messages of earlier conversations, whose
-    /// answers came too late, are passed over.
+    /// Processes one datagram, which contains one or more messages. Late responses to earlier conversations
+    /// are ignored.
     pub fn feed(
         &mut self,
         mut datagram: &[u8],
@@ -122,7 +122,7 @@ impl Conversation {
             }
             NLMSG_DONE => {
                 outcome(message, false)?;
-                // A request that is answered by a dump is acknowledged after it.
+                // A dump may be followed by the acknowledgement of its request.
                 Ok(match self.acknowledgements {
                     None => Progress::Ended,
                     Some(_) => Progress::More,
@@ -133,8 +133,8 @@ impl Conversation {
     }
 }
 
-/// The outcome in an `NLMSG_ERROR` or `NLMSG_DONE`: an errno, the request's header or the whole
-/// request (errors alone), then attributes with the kernel's words.
+/// Returns the outcome in an `NLMSG_ERROR` or `NLMSG_DONE`. Its payload is an errno, then (for errors only)
+/// the request's header or the whole request, and then attributes with the kernel's own message.
 fn outcome(message: &NetlinkBuffer<&[u8]>, is_error: bool) -> Result<(), Failure> {
     let payload = message.payload();
     // Old kernels end a dump without a code.
@@ -157,13 +157,13 @@ fn outcome(message: &NetlinkBuffer<&[u8]>, is_error: bool) -> Result<(), Failure
     Err(Failure::Refused { errno, message })
 }
 
-/// The length of the request that an error repeats.
+/// Returns the length of the request that an error repeats.
 fn echoed_length(rest: &[u8]) -> usize {
     let length = rest.first_chunk::<4>().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
     usize::try_from(length).map_or(usize::MAX, |length| length.next_multiple_of(4))
 }
 
-/// The kernel's words among the attributes of an extended ACK.
+/// Finds the kernel's own message among the attributes of an extended ACK.
 #[must_use]
 pub fn words(attributes: &[u8]) -> Option<String> {
     NlasIterator::new(attributes)

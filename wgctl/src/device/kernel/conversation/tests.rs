@@ -1,10 +1,10 @@
-//! Answers as the kernel sends them, and as it should not.
+//! Tests with responses that the kernel sends, and with responses that it should not send.
 
 use netlink_packet_core::NLM_F_MULTIPART;
 
 use super::*;
 
-/// A message of some family: `NLMSG_MIN_TYPE` (`linux/netlink.h`) is 16.
+/// The type of a message of some family: `NLMSG_MIN_TYPE` (`linux/netlink.h`) is 16.
 const PART: u16 = 17;
 
 fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
@@ -20,7 +20,7 @@ fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Feeds the datagrams until the end; gives the parts, or why it failed.
+/// Feeds the datagrams until the end. Returns the parts, or the reason for a failure.
 fn feed(conversation: &mut Conversation, datagrams: &[Vec<u8>]) -> Result<(Vec<Vec<u8>>, Progress), Failure> {
     let mut parts = Vec::new();
     let mut progress = Progress::More;

@@ -1,7 +1,7 @@
-//! The decision on an adoption: the peers to record, or the obstacles to it.
+//! The decision on an adoption: the peers to record, or the obstacles that prevent it.
 //!
-//! Owns the names, addresses and networks of imported peers. Pure: it must not read or write the store.
-//! A peer that is already recorded keeps its record, whatever the host has.
+//! Owns the names, addresses and networks of imported peers. It must not read or write the store. A
+//! peer that is already recorded keeps its record, even if its settings on the host differ.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,19 +20,19 @@ use crate::fleet::views::api_objects;
 use crate::model::records::SERVER_ITSELF;
 use crate::model::records::{Ledger, PeerRecord, ServerRecord};
 
-/// The fewest characters of the public key in the name of a peer that has no name on the host.
-const SHORT: usize = 8;
+/// The minimum number of characters of the public key in a generated peer name.
+const SHORTEST_KEY_PREFIX: usize = 8;
 
-/// The outcome of an adoption.
+/// The decision on an adoption.
 #[derive(Debug)]
 pub(super) struct Decision {
-    /// The server as it will be recorded.
+    /// The server's record after the adoption.
     pub(super) server: ServerRecord,
-    /// The peers to record.
+    /// The peers to record, excluding those that are already recorded.
     pub(super) imports: Vec<PeerRecord>,
-    /// All peers of the interface as clients.
+    /// The interface's peers as clients, in the order of the adoption.
     pub(super) clients: Vec<AdoptedPeer>,
-    /// The obstacles; if there is any, nothing may be written.
+    /// The obstacles to the adoption. If there are any, nothing may be written.
     pub(super) obstacles: Vec<Obstacle>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn decide(
         }
     }
     if draft.by_key.contains_key(&adoption.public_key) {
-        let reason = "the interface's own key is recorded as a client's: remove that client first";
+        let reason = "the interface's own key is the key of a recorded client: remove that client first";
         draft.refuse(None, reason.to_owned());
     }
     draft.refuse_overlaps(recorded);
@@ -114,7 +114,7 @@ impl<'a> Draft<'a> {
 
     fn take(&mut self, peer: &FoundPeer) -> Result<(), String> {
         if !self.seen.insert(peer.public_key) {
-            return Err("it is named twice: leave one of the two".to_owned());
+            return Err("it is listed twice: remove one of the two entries".to_owned());
         }
         if let Some(known) = self.by_key.get(&peer.public_key) {
             self.clients.push(adopted_peer(known));
@@ -145,7 +145,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Splits allowed IPs into the addresses of the client and the networks behind it.
+    /// Splits allowed IPs into the client's addresses and the networks behind the client.
     fn split(&self, allowed_ips: &[IpNet]) -> Result<(Vec<IpAddr>, Vec<IpNet>), String> {
         let (mut addresses, mut networks): (Vec<IpAddr>, Vec<IpNet>) = (Vec::new(), Vec::new());
         for net in allowed_ips.iter().copied().map(normal) {
@@ -153,7 +153,7 @@ impl<'a> Draft<'a> {
             let single = net.prefix_len() == net.max_prefix_len();
             let pool = self.pools.iter().find(|pool| single && pool.net().contains(&address));
             match pool {
-                Some(pool) if !pool.may_give(address) => return Err(reserved(pool, address)),
+                Some(pool) if !pool.is_assignable(address) => return Err(reserved(pool, address)),
                 Some(_) if !addresses.iter().any(|other| other.is_ipv4() == address.is_ipv4()) => {
                     addresses.push(address);
                 }
@@ -174,19 +174,20 @@ impl<'a> Draft<'a> {
         Ok((addresses, networks))
     }
 
-    /// Returns the peer's name on the host if it is free, otherwise a name made of its key.
+    /// Returns the peer's name on the host if that name is free; otherwise a name generated from its
+    /// public key.
     fn name(&self, peer: &FoundPeer) -> Result<PeerName, String> {
         let free = |name: &PeerName| !self.names.contains(name);
         if let Some(name) = peer.name.clone().filter(free) {
             return Ok(name);
         }
-        // The characters of base64 other than letters and digits are awkward in paths and shells.
+        // The base64 characters `+` and `/` are awkward in paths and shells.
         let key = peer.public_key.to_string().replace('+', "-").replace('/', "_");
-        let made = (SHORT..key.len()).find_map(|length| {
+        let made = (SHORTEST_KEY_PREFIX..key.len()).find_map(|length| {
             let name: PeerName = format!("peer-{}", key.get(..length)?).parse().ok()?;
             free(&name).then_some(name)
         });
-        made.ok_or_else(|| "all names that could be made of its key are taken".to_owned())
+        made.ok_or_else(|| "all names that can be made from its key are taken".to_owned())
     }
 
     fn record(
@@ -220,7 +221,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Refuses overlaps: one address can lead to one peer only.
+    /// Refuses overlapping networks, because an address can belong to only one peer.
     fn refuse_overlaps(&mut self, recorded: &[PeerRecord]) {
         let mut spans = Vec::new();
         for pool in &self.pools {
@@ -246,11 +247,11 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// A network and the owner it leads to.
+/// A network and its owner.
 struct Span<'a> {
     net: IpNet,
     run: Run,
-    /// The key of the peer, if it is to be imported.
+    /// The public key of the owner, if it is a peer to be imported.
     new: Option<PublicKey>,
     owner: &'a str,
 }
@@ -266,10 +267,11 @@ impl<'a> Span<'a> {
     }
 }
 
-/// Returns the overlaps of peers to be imported. Each network that contains others is reported once,
-/// with the first of them.
+/// Returns the overlaps that involve a peer to be imported. A network that contains several others is
+/// reported once, with the first of them.
 fn overlaps(mut spans: Vec<Span<'_>>) -> Vec<Obstacle> {
-    // A containing network comes before the contained ones: CIDR networks overlap in no other way.
+    // A network sorts before the networks that it contains. CIDR networks cannot overlap in any other
+    // way.
     spans.sort_by_key(|span| (span.net.addr().is_ipv6(), span.run.first, Reverse(span.run.last)));
     let mut obstacles = Vec::new();
     let mut reported: Option<&Span<'_>> = None;
@@ -285,7 +287,7 @@ fn overlaps(mut spans: Vec<Span<'_>>) -> Vec<Obstacle> {
         if let Some(key) = ours.new.filter(|_| !is_reported) {
             reported = Some(ours);
             let reason = format!(
-                "{} overlaps {}, which leads to {}: one address can lead to one client only",
+                "{} overlaps {}, which belongs to {}: an address can belong to only one client",
                 ours.net, theirs.net, theirs.owner
             );
             obstacles.push(Obstacle {
@@ -299,9 +301,9 @@ fn overlaps(mut spans: Vec<Span<'_>>) -> Vec<Obstacle> {
 
 fn reserved(pool: &Pool, address: IpAddr) -> String {
     let whose = if pool.server_address() == address {
-        "the server's own"
+        "the server's own address"
     } else {
-        "the network's own or its broadcast address"
+        "the network or broadcast address"
     };
     format!("{address} is {whose} in {}: give the peer another address", pool.net())
 }

@@ -1,4 +1,4 @@
-//! The decision on the peers of an interface, case by case.
+//! Tests of the decision on the peers of an interface, case by case.
 
 use wgctl::PrivateKey;
 use wgctl::protocol::v1::Sealed;
@@ -56,7 +56,7 @@ fn decided(recorded: &[PeerRecord], adoption: &Adoption) -> Decision {
     decide(&server(), &LEDGER, recorded, adoption, Timestamp::from_unix(100))
 }
 
-/// The reasons why these peers cannot be imported, each with the number of its peer.
+/// Returns the reasons why these peers cannot be imported, each with the index of its peer.
 fn reasons(recorded: &[PeerRecord], peers: Vec<FoundPeer>) -> Vec<(Option<usize>, String)> {
     let adoption = adoption(peers);
     let at = |key| adoption.peers.iter().position(|peer| Some(peer.public_key) == key);
@@ -85,7 +85,9 @@ fn a_peer_keeps_its_addresses_networks_keys_and_keepalive() {
         obstacles,
     } = decided(&[], &wanted);
     assert_eq!(obstacles, []);
-    let [record] = &imports[..] else { panic!("one import") };
+    let [record] = &imports[..] else {
+        panic!("expected one import")
+    };
     let texts = |nets: Vec<String>| nets.join(" ");
     assert_eq!(
         texts(record.addresses.iter().map(ToString::to_string).collect()),
@@ -101,7 +103,7 @@ fn a_peer_keeps_its_addresses_networks_keys_and_keepalive() {
     assert_eq!(
         (record.persistent_keepalive, record.mtu),
         (Some(25), Some(1380)),
-        "the device's, by the server's defaults"
+        "the device's settings are the server's defaults"
     );
     assert_eq!((record.place, record.revision), (4, 8));
     assert_eq!(clients, [adopted_peer(record)]);
@@ -165,7 +167,7 @@ fn each_peer_that_cannot_be_recorded_is_told_with_its_reason() {
         );
     }
     let twice = peer(&["10.8.0.9/32"]);
-    assert!(reasons(&[], vec![twice.clone(), twice])[0].1.contains("named twice"));
+    assert!(reasons(&[], vec![twice.clone(), twice])[0].1.contains("listed twice"));
     let mut wanted = adoption(vec![peer(&["10.8.0.9/32"])]);
     wanted.public_key = wanted.peers[0].public_key;
     assert!(decided(&[], &wanted).obstacles[0].reason.contains("own key"));

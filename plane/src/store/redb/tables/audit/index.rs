@@ -1,7 +1,7 @@
 //! The indexes of the audit log by actor, by action and by target.
 //!
-//! Owns the indexes' keys: a text, a zero byte, the record's number. A target is indexed under itself and under its
-//! ancestors, to a limited depth, so that untrusted text cannot cause many rows.
+//! Owns the keys of the indexes: a text, a zero byte, and the record's number. A target is indexed under itself and
+//! under its ancestors, to a limited depth, so that untrusted text cannot create many rows.
 
 use wgctl::api::AuditRecord;
 
@@ -10,10 +10,10 @@ use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::table::Table;
 
-/// The number of parts of a target that are indexed. A deeper target is found by its indexed ancestor.
+/// The maximum number of parts of a target that are indexed. A deeper target is found through its indexed ancestor.
 const DEPTH: usize = 3;
 
-/// The numbers of the records that one index has under one text.
+/// The numbers of the records that are indexed under one text.
 pub(super) struct Index {
     table: Table,
     prefix: Vec<u8>,
@@ -27,7 +27,7 @@ impl Index {
         }
     }
 
-    /// Makes the index that contains all records below `target`. It may contain others too.
+    /// Returns the index that contains all records at or below `target`. It may also contain other records.
     pub(super) fn of_target(target: &str) -> Self {
         Self::of(Table::AuditTargets, ancestors(target).last().unwrap_or(target))
     }
@@ -42,7 +42,7 @@ impl Index {
 
 fn prefix(text: &str) -> Vec<u8> {
     let mut prefix = text.as_bytes().to_vec();
-    // Texts in the log have no control characters, but the text of a query may.
+    // Texts in the log contain no control characters, but the text of a query may.
     prefix.retain(|byte| *byte != 0);
     prefix.push(0);
     prefix
@@ -73,12 +73,12 @@ fn keys(record: &AuditRecord) -> impl Iterator<Item = (Table, Vec<u8>)> {
         .map(move |(table, text)| (table, key(&prefix(text), id)))
 }
 
-/// Writes the rows of a record in the indexes.
+/// Adds a record to the indexes.
 pub(super) fn put(tx: &impl WriteRows, record: &AuditRecord) -> Result<(), StoreError> {
     keys(record).try_for_each(|(table, key)| tx.put(table, &key, &[]))
 }
 
-/// Removes the rows of a record from the indexes.
+/// Removes a record from the indexes.
 pub(super) fn erase(tx: &impl WriteRows, record: &AuditRecord) -> Result<(), StoreError> {
     keys(record).try_for_each(|(table, key)| tx.erase(table, &key))
 }

@@ -1,7 +1,7 @@
 //! The audit log. The store appends the records itself, in the transaction of the change that they describe.
 //!
 //! Owns the rows of the log: the chain's head, checkpoints and the statement of removed records (`chain`), the indexes
-//! (`index`), and queries that use them (`query`). It must not decide the content of a record, nor when one is written.
+//! (`index`), and queries that use them (`query`). It must not decide the content of a record, or when one is written.
 
 pub(in crate::store::redb) mod chain;
 mod index;
@@ -33,7 +33,7 @@ impl<R: Rows> ReadAudit for R {
                 .from(from.to_be_bytes().to_vec())
                 .to(to.to_be_bytes().to_vec())
         };
-        // The number in the record itself is not verified here, so its key counts.
+        // The number inside the record is not verified here, so the number in the key is used.
         let records = self.some(Table::Audit, span(to), Order::Up, limit)?;
         let Some(last) = records.last().map(|(key, _)| number(key)) else {
             return Ok((Vec::new(), None));
@@ -106,7 +106,7 @@ impl<R: WriteRows> WriteAudit for R {
             let Some((here, record)) = following else {
                 return match old.is_empty() {
                     true => Err(StoreError::AuditFault(head.id + 1)),
-                    // Remove the records before it first; the next call reports it.
+                    // The records before it are removed first; the next call reports the fault.
                     false => Ok(ControlFlow::Break(())),
                 };
             };
@@ -165,8 +165,8 @@ pub(in crate::store::redb) fn append(
     tx.put_json(Table::AuditChain, chain::HEAD, &chain)
 }
 
-/// Returns the chain's head after `record`, which is stored at `place`, or none if the record is not as it was written.
-/// Such a record is never signed for, and never removed.
+/// Returns the chain's head after `record`, which is stored at `place`, or `None` if the record has been altered. An
+/// altered record is never removed, and never covered by the statement of removed records.
 fn next(head: &Head, place: u64, record: &AuditRecord) -> Option<Head> {
     let (due, hash) = (head.id + 1, record.hash);
     let as_written = (place, record.id) == (due, due) && follow(&head.hash, record) == hash;

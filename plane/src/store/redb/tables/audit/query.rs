@@ -2,7 +2,7 @@
 //!
 //! Owns the search. Each filter is a sorted set of record numbers. All sets are read together, from the highest number
 //! down, and each skips to the position of the others, so that the smallest set determines the cost. Times are found by
-//! bisection within a run; a clock that was set back begins a new run.
+//! bisection within a run. A new run begins whenever the clock was set back.
 
 use std::ops::ControlFlow;
 
@@ -23,7 +23,7 @@ use crate::store::transaction::AuditFilter;
 enum Numbers {
     /// The records of an index.
     Indexed(Index),
-    /// Ranges of first and last number, both included; the highest range first.
+    /// Ranges, each with its first and last number (inclusive), in descending order.
     Between(Vec<(u64, u64)>),
 }
 
@@ -111,7 +111,7 @@ fn sets(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result
     Ok(sets)
 }
 
-/// Returns the ranges that contain all records of the filter's time. They may contain others too.
+/// Returns ranges that contain all records within the filter's time range. They may also contain other records.
 fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Result<Vec<(u64, u64)>, StoreError> {
     let mut begins = vec![first];
     let later = Span::under(&[]).after(first.to_be_bytes().to_vec());
@@ -122,7 +122,7 @@ fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Res
     let mut ranges = Vec::new();
     let mut end = last + 1;
     for begin in begins.into_iter().rev() {
-        // Within a run, no record is older than a record before it by more than the disorder.
+        // Within a run, no record is older than an earlier record by more than `DISORDER`.
         let from = match filter.since {
             Some(since) => bisect(begin, end, |id| {
                 Ok(time(rows, id)?.is_some_and(|at| at.after(DISORDER) < since))
@@ -143,8 +143,8 @@ fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Res
     Ok(ranges)
 }
 
-/// Bisects the numbers from `low` to `high` (excluded). Returns the first number that is not `passed`, given that all
-/// numbers before it are.
+/// Bisects the numbers from `low` to `high` (exclusive). Returns the first number for which `passed` is false. All
+/// numbers before it must have passed.
 fn bisect(mut low: u64, mut high: u64, passed: impl Fn(u64) -> Result<bool, StoreError>) -> Result<u64, StoreError> {
     while low < high {
         let middle = low + (high - low) / 2;

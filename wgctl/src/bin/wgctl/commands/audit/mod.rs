@@ -1,6 +1,7 @@
-//! `audit`: who did what, and whether the log of it is as it was written.
+//! `audit`: the audit log, and the verification that it is as it was written.
 //!
-//! Owns the words of these commands. The export is passed on as it comes, however long it is.
+//! Owns the messages of these commands. It must not hold an export in memory: the export is passed on as it
+//! arrives.
 
 mod table;
 mod verify;
@@ -20,13 +21,13 @@ use crate::output_file::Draft;
 use crate::terminal::output::Output;
 use crate::terminal::progress::Progress;
 
-/// The most that one query gives.
+/// The maximum number of records that one query returns.
 const PAGE: u32 = 1000;
 
-/// The number of records that `--follow` begins with.
+/// The number of records with which `--follow` begins.
 const BEGIN_WITH: u32 = 10;
 
-/// The interval at which `--follow` asks.
+/// The interval at which `--follow` asks for new records.
 const EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
@@ -49,7 +50,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Csv)]
         format: Format,
     },
-    /// Check that no record was changed, removed or moved
+    /// Check that no record has been changed, removed or moved
     Verify(verify::Verify),
 }
 
@@ -61,7 +62,7 @@ enum Format {
 
 #[derive(Args)]
 struct Filter {
-    /// Keep running and show new records as they come
+    /// Keep running and show new records as they arrive
     #[arg(long, short, conflicts_with_all = ["offset", "until"])]
     follow: bool,
     /// Show at most this many records, newest first [default: 100]
@@ -79,10 +80,10 @@ struct Filter {
     /// Show only actions on this target, like los-angeles/alice-iphone, or below it
     #[arg(long)]
     target: Option<String>,
-    /// Show only records since: 24h, or a time like 2026-05-06T12:00:00Z
+    /// Show only records since WHEN: 24h, or a time like 2026-05-06T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<Moment>,
-    /// Show only records before
+    /// Show only records before WHEN
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
 }
@@ -119,7 +120,7 @@ async fn list(plane: &PlaneClient, out: &Output, filter: Filter) -> Result<(), F
     out.answer(&records, || out.table(table::table(&records)))
 }
 
-/// Shows the newest records, then those that come, oldest first, until it is stopped.
+/// Shows the newest records and then new ones as they arrive, oldest first, until the command is stopped.
 async fn follow(plane: &PlaneClient, out: &Output, filter: Filter) -> Result<(), Failure> {
     let query = filter.query(out.now());
     let begin = AuditQuery {
@@ -138,7 +139,7 @@ async fn follow(plane: &PlaneClient, out: &Output, filter: Filter) -> Result<(),
     }
 }
 
-/// Matching records after number `last`, newest first.
+/// Returns the matching records after number `last`, newest first.
 async fn newer(plane: &PlaneClient, query: &AuditQuery, last: u64) -> Result<Vec<AuditRecord>, Failure> {
     let mut news: Vec<AuditRecord> = Vec::new();
     loop {
@@ -150,7 +151,7 @@ async fn newer(plane: &PlaneClient, query: &AuditQuery, last: u64) -> Result<Vec
         let page = plane.audit(&page).await?;
         let lowest = news.last().map_or(u64::MAX, |record| record.id);
         let (found, count) = (page.len(), news.len());
-        // What came between two pages moved the second: it has some of the first again.
+        // Records that arrived between two pages shifted the second page, so it repeats some records of the first.
         news.extend(page.into_iter().filter(|record| record.id > last && record.id < lowest));
         if found < PAGE as usize || news.len() == count || news.last().is_some_and(|record| record.id == last + 1) {
             return Ok(news);
@@ -176,7 +177,7 @@ async fn export(plane: &PlaneClient, out: &Output, path: Option<&Path>, format: 
     let broken = |error| {
         Failure::Call(client::Error::Unreachable {
             target: plane.target().to_string(),
-            reason: format!("the export broke off: {error}"),
+            reason: format!("the export was interrupted: {error}"),
         })
     };
     let progress = Progress::of_bytes(out, response.content_length());

@@ -1,6 +1,6 @@
-//! A record of the audit log, for people.
+//! Records of the audit log in their form for humans.
 //!
-//! Owns the short form of a change. Pure.
+//! Owns the short form of a change. It must not ask the plane.
 
 use serde_json::Value;
 use wgctl::api::{AuditRecord, FieldChange};
@@ -9,10 +9,10 @@ use crate::failure::Failure;
 use crate::terminal::table::{Table, Tone};
 use crate::terminal::text::plain;
 
-/// The number of characters of the changes that are shown; `--json` shows all.
+/// The maximum number of characters of the changes that are shown; `--json` shows all of them.
 const LONGEST: usize = 100;
 
-/// Records as a table.
+/// Returns the records as a table.
 pub(super) fn table(records: &[AuditRecord]) -> Table {
     let mut table = Table::new(&[">ID", "TIME", "ACTOR", "ACTION", "TARGET", "IP", "DETAIL"]);
     for record in records {
@@ -25,7 +25,7 @@ pub(super) fn table(records: &[AuditRecord]) -> Table {
     table
 }
 
-/// A record on a line of its own.
+/// Returns a record as a single line.
 pub(super) fn line(record: &AuditRecord, json: bool) -> Result<String, Failure> {
     if json {
         let text = serde_json::to_string(record)

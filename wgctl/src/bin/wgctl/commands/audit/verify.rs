@@ -1,6 +1,6 @@
 //! `audit verify`: verification of the log, by the plane or in a file.
 //!
-//! Owns the words. What is checked is the library's (`wgctl::audit`).
+//! Owns the messages. It must not define what is verified: that belongs to the library (`wgctl::audit`).
 
 use std::fs::File;
 use std::io::BufReader;
@@ -27,16 +27,16 @@ pub(super) struct Verify {
     expect_head: Option<Head>,
 }
 
-/// The basis of a good outcome.
+/// The basis of a successful verification.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// The plane, which knows its own key.
     Plane,
-    /// A file, and what was known of it.
+    /// A file, and the facts that were known about it in advance.
     File {
-        /// True if the key that must have signed it was given.
+        /// True if the key that must have signed the file was given.
         pinned: bool,
-        /// The record that was known from before.
+        /// The record that was known in advance.
         head: Option<Head>,
     },
 }
@@ -63,7 +63,7 @@ impl Verify {
         let wrong = if pinned && require_signature(&mut outcome) {
             format!("the audit log in {shown} cannot be shown to be as it was written")
         } else if is_none {
-            format!("{shown} is no export of the audit log, or its beginning was changed")
+            format!("{shown} is not an export of the audit log, or its beginning was changed")
         } else {
             format!("the audit log in {shown} is not as it was written")
         };
@@ -71,7 +71,7 @@ impl Verify {
     }
 }
 
-/// Verifies a file; one of another kind is refused.
+/// Verifies a file. A file of another kind is refused.
 fn verify(path: &Path, expected: Expected) -> Result<Verification, Failure> {
     let failed = |error| Failure::file("read", path, &error);
     let file = File::open(path).map_err(failed)?;
@@ -101,7 +101,7 @@ fn conclude(outcome: Verification, source: Source, wrong: &str, out: &Output) ->
 fn told(outcome: &Verification, source: Source) -> String {
     let last = outcome.head.id;
     let signed = outcome.public_key.map_or(0, |_| outcome.signed_until);
-    // The last record that whoever has the file cannot have rewritten.
+    // The last record that the holder of the file cannot have rewritten.
     let vouched = match source {
         Source::Plane => last,
         Source::File { pinned, head } => head.map_or(0, |head| head.id).max(if pinned { signed } else { 0 }),
@@ -109,11 +109,11 @@ fn told(outcome: &Verification, source: Source) -> String {
     let mut text = match outcome.first {
         None => "The audit log has no record.\n".to_owned(),
         Some(first) if vouched < first => format!(
-            "The {} records, {first} to {last}, follow each other. {}: whoever has the file could have written them.\n",
+            "The {} records, {first} to {last}, follow each other. {}: anyone who has the file could have written them.\n",
             outcome.records,
             match outcome.public_key {
                 None => "No signature covers them",
-                Some(_) => "Who signed them is not known",
+                Some(_) => "Their signer is not known",
             }
         ),
         Some(first) => format!(
@@ -123,7 +123,7 @@ fn told(outcome: &Verification, source: Source) -> String {
     };
     if let Some(pruned) = outcome.pruned {
         text.push_str(&format!(
-            "Removed for their age: {} records, up to {}.\n",
+            "Removed because of their age: {} records, up to {}.\n",
             pruned.count, pruned.id
         ));
     }
@@ -133,11 +133,11 @@ fn told(outcome: &Verification, source: Source) -> String {
         (None, Source::File { .. }) => {}
     }
     if let (Some(_), Source::File { pinned: false, .. }) = (outcome.public_key, source) {
-        text.push_str("Whose key that is was not checked: give the plane's with --public-key.\n");
+        text.push_str("The owner of that key was not checked: give the plane's key with --public-key.\n");
     }
     if outcome.first.is_some_and(|first| (first..last).contains(&vouched)) {
         text.push_str(&format!(
-            "Whoever has the file could have written what comes after record {vouched}.\n"
+            "Anyone who has the file could have written the records after record {vouched}.\n"
         ));
     }
     text.push_str(&format!(
@@ -194,7 +194,7 @@ mod tests {
             assert!(doubted.is_none_or(|words| text.contains(words)), "{text}");
         }
         let unknown = told(&outcome(Some(10)), file(false, None));
-        assert!(unknown.contains("give the plane's with --public-key"), "{unknown}");
+        assert!(unknown.contains("give the plane's key with --public-key"), "{unknown}");
         assert!(!unknown.contains(as_written) && unknown.contains(anybody), "{unknown}");
     }
 }

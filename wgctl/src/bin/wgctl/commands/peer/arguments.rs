@@ -1,6 +1,6 @@
 //! The arguments of `peer add` and `peer set`.
 //!
-//! Owns the arguments and what they become in the API. It must not talk to a plane or ask the clock.
+//! Owns the arguments and their conversion into API requests. It must not talk to a plane or read the clock.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(crate) struct Add {
     /// are left as they are, so that an interrupted run can be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "public_key", "address"])]
     from_file: Option<PathBuf>,
-    /// Write the configuration of each device into this folder, readable only by you
+    /// Write the configuration of each device to this directory, readable only by you
     #[arg(long, value_name = "FOLDER", requires = "from_file", conflicts_with = "name")]
     output_dir: Option<PathBuf>,
     /// The public key of a device that keeps its private key
@@ -35,7 +35,7 @@ pub(crate) struct Add {
     /// The time at which it expires: 90d, 12h, or a time like 2026-05-06T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     expires: Option<Moment>,
-    /// Destinations that the device sends into the tunnel [default: the server's]
+    /// Destinations that the device routes into the tunnel [default: the server's]
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
     /// Networks behind the device that the server accepts and routes
@@ -55,16 +55,16 @@ pub(crate) struct Add {
     no_psk: bool,
 }
 
-/// NameFile devices at once.
+/// A file that names the devices to add.
 pub(crate) struct NameFile<'a> {
-    /// Their names, and where they have them their keys.
+    /// The file with the names of the devices, and the public keys of those that have their own.
     pub(crate) file: &'a Path,
-    /// Where their configurations are to be.
+    /// The directory for their configurations.
     pub(crate) folder: Option<&'a Path>,
 }
 
 impl Add {
-    /// The devices to add, where there are many.
+    /// Returns the file of devices to add, if one was given.
     pub(crate) fn many(&self) -> Option<NameFile<'_>> {
         self.from_file.as_deref().map(|file| NameFile {
             file,
@@ -72,7 +72,7 @@ impl Add {
         })
     }
 
-    /// The request, with distances in time counted from `now`.
+    /// Returns the request; distances in time are added to `now`.
     pub(crate) fn request(&self, now: Timestamp) -> NewPeer {
         NewPeer {
             name: self.name.clone(),
@@ -96,7 +96,7 @@ pub(crate) struct Changes {
     /// The time at which it expires: 90d, a time like 2026-05-06T12:00:00Z, or "never"
     #[arg(long, value_name = "WHEN")]
     expires: Option<Nullable<Moment>>,
-    /// Destinations that the device sends into the tunnel
+    /// Destinations that the device routes into the tunnel
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
     /// Networks behind the device that the server accepts and routes, or "none"
@@ -114,7 +114,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// The request, with distances in time counted from `now`.
+    /// Returns the request; distances in time are added to `now`.
     pub(crate) fn request(&self, now: Timestamp) -> PeerPatch {
         PeerPatch {
             name: None,

@@ -1,6 +1,6 @@
-//! Peers as text: the table, one peer, and the confirmation of a change.
+//! Peers as text: the table, a single peer, and the confirmation of a change.
 //!
-//! Owns their wording. Pure: it must not ask the plane.
+//! Owns the wording. It must not ask the plane.
 
 use wgctl::api::Peer;
 use wgctl::{ServerId, Timestamp};
@@ -56,7 +56,7 @@ fn state(peer: &Peer, now: Timestamp) -> String {
     }
 }
 
-/// The reasons for which hosts refuse peers, one line each.
+/// Returns the reasons why hosts have refused peers, one per line.
 fn reasons(peers: &[Peer]) -> String {
     let failed = |peer: &Peer| {
         let reason = peer.failed.as_ref()?;
@@ -91,10 +91,10 @@ pub(super) fn added(server: &ServerId, peer: &Peer) -> String {
     } else {
         ""
     };
-    format!("{head}Next: wgctl peer config {server} {quoted} -o FILE{needed}, and put the device's own PrivateKey in\n")
+    format!("{head}Next: wgctl peer config {server} {quoted} -o FILE{needed}, and insert the device's own PrivateKey\n")
 }
 
-/// A word as a shell reads it back.
+/// Quotes a word for a shell, if necessary.
 pub(super) fn shell_word(text: &str) -> String {
     if text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c)) && !text.starts_with('-') {
         return text.to_owned();

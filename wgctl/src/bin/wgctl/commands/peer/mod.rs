@@ -1,7 +1,7 @@
 //! `peer`: the devices of a server.
 //!
-//! Owns the words of these commands, and finding a peer by its name or id. A configuration or QR
-//! code goes to the terminal or into a file only its owner can read; it is kept nowhere else.
+//! Owns the messages of these commands, and the search for a peer by its name or id. A configuration or QR
+//! code is printed, or written to a file that only its owner can read. It must not be stored anywhere else.
 
 mod arguments;
 mod bulk;
@@ -104,7 +104,7 @@ enum Order {
     State,
     /// By the latest handshake, newest first
     Handshake,
-    /// By traffic, the most first
+    /// By traffic, most first
     Traffic,
 }
 
@@ -145,7 +145,7 @@ impl Command {
 }
 
 impl PeerSelector {
-    /// The peer with this id or this name.
+    /// Finds the peer with this id or this name.
     async fn find(&self, plane: &PlaneClient) -> Result<Peer, Failure> {
         let Self { server, peer: word } = self;
         let id = word.parse::<PeerId>().ok();
@@ -174,7 +174,7 @@ async fn switch(plane: &PlaneClient, out: &Output, which: &PeerSelector, enabled
     let words = if peer.enabled { "enabled" } else { "disabled" };
     out.changed(&peer, || match peer.expires_at.filter(|_| peer.enabled && peer.expired) {
         Some(end) => format!(
-            "{name} is enabled, but expired at {end}: `wgctl peer set {server} {name} --expires never` lets it in.\n",
+            "{name} is enabled, but expired at {end}: `wgctl peer set {server} {name} --expires never` readmits it.\n",
             name = peer.name,
             server = which.server
         ),
@@ -200,14 +200,14 @@ async fn configuration(
         Some(path) => {
             write_secret(path, text.as_bytes())?;
             out.done(&format!(
-                "{}'s configuration is in {}: readable by you alone.\n",
+                "{}'s configuration is in {}: readable only by you.\n",
                 peer.name,
                 path.display()
             ))
         }
         None if out.json() => out.answer(&json!({ "configuration": text.as_str() }), String::new),
         None => {
-            out.warn_of_open_file();
+            out.warn_if_world_readable();
             out.text(&text)
         }
     }
@@ -218,12 +218,12 @@ async fn qr_code(plane: &PlaneClient, out: &Output, which: &PeerSelector, svg: b
     if !peer.private_key_held {
         let (server, name) = (&which.server, shell_word(peer.name.as_str()));
         return Err(Failure::Local(format!(
-            "no QR code without the private key: use `wgctl peer config {server} {name}` and put the device's own \
-             PrivateKey in"
+            "there is no QR code without the private key: use `wgctl peer config {server} {name}` and insert the \
+             device's own PrivateKey"
         )));
     }
     if svg || out.json() {
-        out.warn_of_open_file();
+        out.warn_if_world_readable();
         let svg = Zeroizing::new(plane.peer_qrcode(&which.server, peer.id).await?);
         return if out.json() {
             out.answer(&json!({ "svg": svg.as_str() }), String::new)
@@ -252,7 +252,7 @@ impl List {
             .await
     }
 
-    /// They come in the order in which they were made.
+    /// Sorts the peers, which the plane returns in the order of their creation.
     fn arrange(&self, peers: &mut [Peer]) {
         match self.sort {
             Order::Created => {}

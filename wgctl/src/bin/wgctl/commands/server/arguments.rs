@@ -1,6 +1,6 @@
 //! The arguments of `server add` and `server set`.
 //!
-//! Owns the arguments and what they become in the API. It must not talk to a plane.
+//! Owns the arguments and their conversion into API requests. It must not talk to a plane.
 
 use std::net::IpAddr;
 
@@ -33,7 +33,7 @@ pub(crate) struct Add {
     /// DNS resolvers of the devices
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// Destinations that devices send into the tunnel [default: everything]
+    /// Destinations that devices route into the tunnel [default: everything]
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
     /// MTU of the interface and the devices, in bytes
@@ -45,13 +45,13 @@ pub(crate) struct Add {
     /// Masquerade the pool behind the host's own address (NAT)
     #[arg(long)]
     masquerade: bool,
-    /// HOST:PORT whose TCP connect time is reported as ping [default: the plane]
+    /// Report the TCP connect time to this HOST:PORT as the ping [default: the plane]
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Endpoint>,
     /// Repair changes that others make to the interface, or only show them
     #[arg(long, value_name = "enforce|report", default_value_t)]
     drift_policy: DriftPolicy,
-    /// Adopt the interface that the host has, with its key and its peers
+    /// Adopt the host's existing interface, with its key and its peers
     #[arg(long)]
     adopt: bool,
 }
@@ -85,7 +85,7 @@ pub(crate) struct Changes {
     /// DNS resolvers of the devices, or "none"
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// Destinations that devices send into the tunnel
+    /// Destinations that devices route into the tunnel
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
     /// MTU of the interface and the devices, in bytes, or "default"
@@ -100,13 +100,13 @@ pub(crate) struct Changes {
     /// Masquerade the pool behind the host's own address (NAT)
     #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
     masquerade: Option<bool>,
-    /// HOST:PORT whose TCP connect time is reported as ping, or "default" for the plane
+    /// Report the TCP connect time to this HOST:PORT as the ping, or "default" for the plane
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Nullable<Endpoint>>,
     /// Repair changes that others make to the interface, or only show them
     #[arg(long, value_name = "enforce|report")]
     drift_policy: Option<DriftPolicy>,
-    /// Adopt the host's interface as it is when the host is next enrolled, or not (--adopt=false)
+    /// Adopt the host's existing interface when the host is next enrolled, or do not (--adopt=false)
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     adopt: Option<bool>,
 }

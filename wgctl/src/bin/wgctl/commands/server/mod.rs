@@ -1,6 +1,6 @@
 //! `server`: the VPN hosts.
 //!
-//! Owns the words of these commands. An agent token is printed once and kept nowhere.
+//! Owns the messages of these commands. It must not store an agent token, which is printed only once.
 
 mod arguments;
 
@@ -109,10 +109,10 @@ impl NewToken {
         let answer = with_pin(answer, rotated.pin);
         out.answer(&answer, || {
             let old = match until {
-                None => "the old one is dead".to_owned(),
+                None => "the old one is no longer valid".to_owned(),
                 Some(until) => {
                     format!(
-                        "the old one stops working as soon as the agent runs with the new one, at the latest at {until}"
+                        "the old one stops working as soon as the agent uses the new one, and at {until} at the latest"
                     )
                 }
             };
@@ -145,7 +145,7 @@ async fn create(plane: &PlaneClient, out: &Output, new: &NewServer) -> Result<()
             String::new()
         };
         format!(
-            "{} is registered: {} on {}, devices dial {}.\n\n{}{adopt}",
+            "{} is registered: {} on {}; devices connect to {}.\n\n{}{adopt}",
             server.id,
             join(&server.address_pool),
             server.interface,
@@ -155,7 +155,7 @@ async fn create(plane: &PlaneClient, out: &Output, new: &NewServer) -> Result<()
     })
 }
 
-/// The answer with the plane's key, where it has one to be pinned.
+/// Adds the pin of the plane's key to the answer, if there is one.
 fn with_pin(mut answer: Value, pin: Option<Pin>) -> Value {
     if let (Some(pin), Some(fields)) = (pin, answer.as_object_mut()) {
         fields.insert("pin".to_owned(), json!(pin));
@@ -163,18 +163,18 @@ fn with_pin(mut answer: Value, pin: Option<Pin>) -> Value {
     answer
 }
 
-/// The command to type on the host. The token is given on stdin, so that no process list shows it.
+/// Returns the command to run on the host. The token is passed on stdin, so that no process list shows it.
 fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String> {
     let (url, hint) = match target {
         Target::Url(url) => (url.as_str().trim_end_matches('/').to_owned(), ""),
         Target::Socket(_) => (
             "https://THE-PLANE".to_owned(),
-            "\nTHE-PLANE is how that host reaches this plane, with the port of its `listen` or of the proxy in front of it: plane.example.com:8443, say.\n",
+            "\nTHE-PLANE is how that host reaches this plane, with the port of its `listen` or of the proxy in front of it, for example plane.example.com:8443.\n",
         ),
     };
     let pin = pin.map(|pin| format!(" --pin {pin}")).unwrap_or_default();
     Zeroizing::new(format!(
-        "Agent token (shown this once):\n\n  {token}\n\nOn the host, where this asks for the token:\n\n  \
+        "Agent token (shown this once):\n\n  {token}\n\nRun this on the host, and enter the token when asked:\n\n  \
          sudo sentrazone-agent enroll --plane {url}{pin} --token-file -\n{hint}"
     ))
 }
@@ -224,7 +224,7 @@ fn view(servers: &[Server]) -> View {
     }
 }
 
-/// The drift, on one line.
+/// Describes one finding of drift on a single line.
 pub(crate) fn drifted(drift: &Drift) -> String {
     let whose = match (&drift.peer, &drift.public_key) {
         (Some(peer), _) => format!(" of {peer}"),

@@ -1,7 +1,7 @@
 //! `peer add --from-file`: many devices at once.
 //!
-//! Owns how many requests are in flight, what is tried again, and what became of each name. A run that
-//! broke off is repeated: names that are there already stay as they are.
+//! Owns the number of requests in flight, the retries, and the outcome of each name. An interrupted run can
+//! be repeated, so it must not change peers that already exist.
 
 mod name_list;
 mod outcome;
@@ -28,15 +28,15 @@ use crate::terminal::prompt::interrupt;
 use name_list::{NameEntry, read};
 use outcome::{NameResult, Outcome, table};
 
-/// Requests in flight.
+/// The maximum number of requests in flight.
 const AT_ONCE: usize = 64;
-/// The number of tries, and the first pause; each is twice as long as the one before.
+/// The number of attempts, and the first pause. Each pause is twice as long as the previous one.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
-/// The number of tries while there are too many requests: a minute of them.
+/// The maximum number of retries while the plane receives too many requests; they take a minute.
 const TOO_MANY: u32 = 120;
 
-/// The names whose turn is over, and why the others had none.
+/// The names that have been processed, and the reason why the others have not.
 #[derive(Default)]
 struct Tally {
     done: BTreeMap<usize, NameResult>,
@@ -46,18 +46,18 @@ struct Tally {
 /// The reason why a run ended before its last name.
 enum End {
     Interrupted,
-    /// This would be said of every other name too.
+    /// The failure that every other name would have too.
     Refused(Failure),
 }
 
-/// Adds what the file names.
+/// Adds the devices that the file names.
 pub(crate) async fn add(plane: &PlaneClient, out: &Output, add: &Add, many: NameFile<'_>) -> Result<(), Failure> {
     let wanted = read(many.file)?;
-    // From here on, and not only once it is waited for: the first name may be done by then. To read, which
-    // nothing follows yet, ends with the program.
+    // Ctrl-C is caught from here on, because the first name may be done before it is first waited for. Before
+    // this point, Ctrl-C simply ends the program: nothing has been sent yet.
     let mut stopped = interrupt()?;
     let asked = async {
-        // An unknown server, or somebody who may not, is said once and not for every name.
+        // An unknown server or a missing permission is reported once, not for every name.
         plane.server(&add.server).await?;
         patiently(async || plane.peers(&add.server).await).await
     };
@@ -94,7 +94,7 @@ impl Tally {
         matches!(&self.end, Some(End::Refused(Failure::Call(error))) if error.code() == Some("pool_exhausted"))
     }
 
-    /// Prints what became of the names. Fails where not all of them are there now.
+    /// Prints the outcome of each name. Fails unless all of them exist now.
     fn report(self, count: usize, out: &Output) -> Result<(), Failure> {
         let Self { done, end } = self;
         let done: Vec<NameResult> = done.into_values().collect();
@@ -105,25 +105,25 @@ impl Tally {
         out.changed(&done.iter().map(NameResult::json).collect::<Vec<_>>(), || {
             table(&done, out)
         })?;
-        let again = "run it again: names that are there already stay as they are";
+        let again = "run it again: existing names are left as they are";
         let why = match end {
             Some(End::Interrupted) => "stopped by Ctrl-C".to_owned(),
             Some(End::Refused(failure)) => failure.to_string(),
             None if failed > 0 => {
                 return Err(Failure::Local(format!(
-                    "{failed} of {count} names failed: mend what is said of them, and {again}"
+                    "{failed} of {count} names failed: fix the reported errors, and {again}"
                 )));
             }
             None => return Ok(()),
         };
         Err(Failure::Local(format!(
-            "{} of {count} names were not done ({why}): {again}",
+            "{} of {count} names were not processed ({why}): {again}",
             count - done.len()
         )))
     }
 }
 
-/// True if the other names would fail in the same way.
+/// Returns true if the other names would fail in the same way.
 fn ends_all(failure: &Failure) -> bool {
     use wgctl::client::Error;
     let Failure::Call(error) = failure else { return false };
@@ -136,25 +136,25 @@ struct Run<'a> {
     server: &'a ServerId,
     common: NewPeer,
     folder: Option<&'a Path>,
-    /// The peers that were there when that was last asked.
+    /// The peers that existed when the list was last fetched.
     present: BTreeMap<PeerName, Peer>,
 }
 
 impl Run<'_> {
-    /// Does all names that are not done yet, until one failure would be that of all the others too.
+    /// Processes all names that are not done yet, until a failure occurs that all other names would have too.
     async fn all(&self, wanted: &[NameEntry], tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
         let mut left: Vec<_> = wanted
             .iter()
             .enumerate()
             .filter(|(place, _)| !tally.done.contains_key(place))
             .collect();
-        // What is there comes first: a full pool ends only what is to be made.
+        // Existing names come first: a full pool affects only names that are still to be created.
         left.sort_by_key(|(_, wanted)| !self.present.contains_key(&wanted.name));
         self.each(left, tally, stopped, progress).await;
     }
 
-    /// Asks again who is there, and does those names. Somebody else may have made them since this run began, and
-    /// filled the pool: they are not among what is left to make.
+    /// Fetches the list of peers again and processes the names that now exist. Somebody else may have created
+    /// them since this run began, and so filled the pool.
     async fn find_present(
         &mut self,
         wanted: &[NameEntry],
@@ -164,7 +164,7 @@ impl Run<'_> {
     ) {
         let asked = patiently(async || self.plane.peers(self.server).await);
         let peers = tokio::select! {
-            // What is not known now is left for the next run.
+            // Names whose state is unknown are left for the next run.
             peers = asked => peers.unwrap_or_default(),
             _ = stopped.recv() => return,
         };
@@ -199,7 +199,8 @@ impl Run<'_> {
             };
             let Some((place, one)) = next else { return };
             match one.outcome {
-                // Said once, at the end. What is in flight is waited for: some of it may be done.
+                // The failure is reported once, at the end. Requests in flight are waited for, because some
+                // may succeed.
                 Outcome::Failed(failure) if ends_all(&failure) => {
                     ended.set(true);
                     tally.end.get_or_insert(End::Refused(failure));
@@ -229,7 +230,7 @@ impl Run<'_> {
             Ok(file) => NameResult { name, outcome, file },
             Err(failure) => NameResult {
                 name,
-                outcome: Outcome::Failed(Failure::Local(format!("it is there, without a file: {failure}"))),
+                outcome: Outcome::Failed(Failure::Local(format!("it exists, but without a file: {failure}"))),
                 file: None,
             },
         }
@@ -244,23 +245,23 @@ impl Run<'_> {
             public_key: *key,
             ..self.common.clone()
         };
-        // The key is of this run: an answer that was lost is asked for again, and a device that somebody
-        // removed since the run before is created again.
+        // The idempotency key belongs to this run. If a response is lost, the request is repeated; a device
+        // that somebody has removed since the previous run is created again.
         let once = RequestId::random().to_string();
         match patiently(async || self.plane.create_peer(self.server, &new, Some(&once)).await).await {
             Ok(peer) => Ok(Outcome::Made(Box::new(peer))),
-            // It was made since.
+            // The name has been taken since the list was fetched.
             Err(error) if error.code() == Some("name_taken") => {
                 let found = patiently(async || self.plane.peers_like(self.server, name.as_str(), None).await).await?;
                 let peer = found.into_iter().find(|peer| peer.name == *name);
-                let gone = || Failure::Local("the name was taken, and is free now: run it again".to_owned());
+                let gone = || Failure::Local("the name was taken, but is free now: run it again".to_owned());
                 existing(peer.ok_or_else(gone)?, *key)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Writes the configuration, unless it is there.
+    /// Writes the configuration, unless the file exists.
     async fn save(&self, peer: &Peer) -> Result<Option<PathBuf>, Failure> {
         let Some(folder) = self.folder else { return Ok(None) };
         let path = folder.join(file_name(peer));
@@ -272,7 +273,7 @@ impl Run<'_> {
     }
 }
 
-/// The peer that has the name already.
+/// Returns the outcome for a name that an existing peer has.
 fn existing(peer: Peer, key: Option<PublicKey>) -> Result<Outcome, Failure> {
     if key.is_some_and(|key| key != peer.public_key) {
         return Err(Failure::Local(
@@ -282,12 +283,12 @@ fn existing(peer: Peer, key: Option<PublicKey>) -> Result<Outcome, Failure> {
     Ok(Outcome::Exists(Box::new(peer)))
 }
 
-/// Tries again what may pass, with the same key.
+/// Repeats a call that may succeed later. All attempts use the same idempotency key, if there is one.
 async fn patiently<T>(call: impl AsyncFn() -> Result<T, wgctl::client::Error>) -> Result<T, wgctl::client::Error> {
     let (mut pause, mut tries, mut refused) = (PAUSE, 1, 0);
     loop {
         match call().await {
-            // The plane counts what we do, and is well: 64 at once are more than it lets one principal do.
+            // The plane is not overloaded. It limits the requests per principal, and 64 at once exceed that limit.
             Err(error) if error.status() == Some(429) && refused < TOO_MANY => {
                 refused += 1;
                 tokio::time::sleep(PAUSE).await;
@@ -302,14 +303,16 @@ async fn patiently<T>(call: impl AsyncFn() -> Result<T, wgctl::client::Error>) -
     }
 }
 
-/// An agent that is away comes back when it does: nobody waits for that here.
+/// Returns true if the failure may pass. An agent that is offline is not waited for, because it may be away
+/// for long.
 fn passing(error: &wgctl::client::Error) -> bool {
     let away = matches!(error, wgctl::client::Error::Unreachable { .. });
     let busy = error.status().is_some_and(|status| status >= 500);
     (away || busy) && error.code() != Some("agent_offline")
 }
 
-/// A name as a file's: no part of it can lead elsewhere or hide the file, and no two are one.
+/// Returns a file name for a peer. It cannot lead to another directory or be hidden, and different names have
+/// different file names.
 fn file_name(peer: &Peer) -> String {
     let mut name = String::new();
     for (index, c) in peer.name.as_str().chars().enumerate() {
@@ -319,7 +322,7 @@ fn file_name(peer: &Peer) -> String {
             c => name.push(c),
         }
     }
-    // Longer than any file system takes (NAME_MAX is 255) with what a draft of it is called.
+    // A name that might exceed NAME_MAX (255) together with the prefix and suffix of its draft is replaced.
     if name.len() > 200 {
         name = peer.id.to_string();
     }

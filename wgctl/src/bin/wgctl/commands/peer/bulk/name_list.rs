@@ -1,6 +1,6 @@
-//! The file with the names of many devices: CSV (RFC 4180), a name and perhaps a public key a line.
+//! The file with the names of many devices: CSV (RFC 4180), with a name and optionally a public key per line.
 //!
-//! Owns the form and naming the line that is wrong. It must not ask the plane.
+//! Owns the format, and error messages that name the invalid line. It must not ask the plane.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -17,7 +17,7 @@ pub(super) struct NameEntry {
     pub(super) key: Option<PublicKey>,
 }
 
-/// The names of a file, all of them right.
+/// Reads the names from a file. All of them must be valid.
 pub(super) fn read(path: &Path) -> Result<Vec<NameEntry>, Failure> {
     let shown = path.display().to_string();
     if path == Path::new("-") {
@@ -27,8 +27,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<NameEntry>, Failure> {
     parse(file, &shown)
 }
 
-/// RFC 4180, a record a line: a name with a comma in it is quoted. Empty lines and lines that begin with `#` are
-/// skipped, and so is a first line `name,public_key`. The whole file is read before there is any result.
+/// Parses RFC 4180 with one record per line; a name that contains a comma is quoted. Empty lines and lines
+/// that begin with `#` are skipped, and so is a first line `name,public_key`. Nothing is returned unless the
+/// whole file is valid.
 fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
     let mut bytes = Vec::new();
     let failed = |error| Failure::Local(format!("{file}: {error}"));
@@ -42,17 +43,17 @@ fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
             continue;
         };
         if let Some(first) = seen.insert(one.name.clone(), number) {
-            return Err(wrong(format!("{} is in line {first} already", one.name)));
+            return Err(wrong(format!("{} is already in line {first}", one.name)));
         }
         wanted.push(one);
     }
     if wanted.is_empty() {
-        return Err(Failure::Local(format!("{file} holds no name")));
+        return Err(Failure::Local(format!("{file} contains no name")));
     }
     Ok(wanted)
 }
 
-/// One line; none of an empty line, a comment or the header.
+/// Parses one line. Returns `None` for an empty line, a comment or the header.
 fn line_of(line: &[u8], is_first: bool) -> Result<Option<NameEntry>, String> {
     let line = std::str::from_utf8(line).map_err(|_| "this is not UTF-8 text".to_owned())?;
     let line = line.strip_suffix('\r').unwrap_or(line);
@@ -64,13 +65,13 @@ fn line_of(line: &[u8], is_first: bool) -> Result<Option<NameEntry>, String> {
             "a comment begins with # at the beginning of its line; put a name like this in double quotes".to_owned(),
         );
     }
-    // A line break or a tab within a line would become part of a name, or be passed over.
+    // A line break or a tab within a line would become part of a name or be ignored.
     if line.contains(char::is_control) {
-        return Err("there is a control character in it (tabs are no separator: write NAME,PUBLIC-KEY)".to_owned());
+        return Err("there is a control character in it (tabs are not separators: write NAME,PUBLIC-KEY)".to_owned());
     }
     if !is_quoted_right(line) {
         return Err(
-            "a double quote is not in its place: one opens a field and one ends it (\"Roe, Jane\"), and within it two \
+            "a double quote is out of place: quotes enclose a whole field (\"Roe, Jane\"), and within it two quotes \
              stand for one"
                 .to_owned(),
         );
@@ -107,14 +108,14 @@ fn fields(line: &str) -> Result<csv::StringRecord, String> {
     record.map_err(|error| format!("{error}"))
 }
 
-/// True where another separator than a comma stands before a key, or the name is missing.
+/// Returns true if a separator other than a comma precedes a key, or if the name is missing.
 fn holds_key(name: &str) -> bool {
     let is_key = |word: &str| word.parse::<PublicKey>().is_ok();
     name.split([' ', ';', '|', ':']).any(is_key)
 }
 
-/// True if quotes stand where RFC 4180 has them, in a line that is a whole record: no name has a line
-/// break.
+/// Returns true if all quotes are where RFC 4180 allows them. The line is a whole record, because no name
+/// contains a line break.
 fn is_quoted_right(line: &str) -> bool {
     let mut rest = line;
     loop {
@@ -175,10 +176,10 @@ mod tests {
             ("alice\nbob,short\n", "names:2: "),
             (
                 "alice\nbob\nalice\n",
-                "names:3: alice is in line 1 already; nothing was added",
+                "names:3: alice is already in line 1; nothing was added",
             ),
             ("a,b,c\n", "names:1: write NAME"),
-            ("# nobody\n", "names holds no name"),
+            ("# nobody\n", "names contains no name"),
             ("x\u{202e}y\n", "names:1: a peer name is"),
             ("alice\n\"bob\ncarol\n", "names:2: a double quote"),
             ("alice\nbob\"\n", "names:2: a double quote"),

@@ -1,6 +1,6 @@
 //! The outcome for each name of a list, as JSON and as a table.
 //!
-//! Owns their wording. It must not ask the plane.
+//! Owns the wording. It must not ask the plane.
 
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ pub(super) fn table(done: &[NameResult], out: &Output) -> String {
         table.row(tone, [one.name.as_str(), outcome, &address, &id]);
     }
     format!(
-        "{}{reasons}{made} made, {exist} there already, {failed} failed.\n",
+        "{}{reasons}{made} made, {exist} already existed, {failed} failed.\n",
         out.table(table)
     )
 }

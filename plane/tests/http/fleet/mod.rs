@@ -1,0 +1,8 @@
+//! Servers and their peers, reports of their agents, adoption, backups and the audit log.
+
+mod adoption;
+mod audit_log;
+mod backup;
+mod peers;
+mod reports;
+mod servers;
