@@ -1,4 +1,4 @@
-# The commands for developers. Every target installs the Debian packages that it needs, once, and announces it.
+# Commands for developers. Every target installs the Debian packages that it needs if they are missing, and says so.
 
 CARGO ?= cargo
 GUEST := tests/guest/run
@@ -16,8 +16,8 @@ demo: tools ## Show Sentrazone at work: plane, two agents, a device, a tunnel (K
 	@tests/together "emulated host: tests/guest/prepare" "programs: $(CARGO) build --workspace --quiet $(DEMO)"
 	@$(GUEST) $(if $(KEEP),--forward 8080:8080 --timeout 86400) -- target/debug/demo $(if $(KEEP),--keep)
 
-# Tests wait more than they compute. Therefore two parts run at a time, and on this machine twice as many tests as there
-# are processors. The tests with whole machines that reboot count every ping, so they run alone.
+# Tests wait more than they compute. Therefore two parts run at a time, and the part on this machine runs twice as many
+# tests at a time as there are processors. The tests that reboot whole machines count every ping, so they run alone.
 test: tools ## Run every test
 	@echo "Building (the first time takes some minutes)"
 	@tests/together \
@@ -44,7 +44,7 @@ hostile: build ## Attack a release build while clients work (several minutes): m
 fuzz: tools ## Fuzz every parser: make fuzz [SECONDS=60] [T=target]
 	@tests/fuzz/run $(or $(SECONDS),60) $(T)
 
-mutants: tools ## Count changes to the code that no test notices (hours): make mutants [T=pool]
+mutants: tools ## Count changes to the code that no test catches (hours): make mutants [T=pool]
 	@tests/mutants $(T)
 
 kernel: build guest ## Run kernel tests by name: make kernel T=end_to_end [NAME=part_of_a_name]
@@ -60,7 +60,7 @@ check: tools ## Check formatting, lints, documentation, licences
 	$(CARGO) deny --log-level error check bans licenses sources
 	@if $(CARGO) deny --log-level error fetch db 2>/dev/null; \
 	  then $(CARGO) deny --log-level error check advisories; \
-	  else echo "advisories: not checked, because their database cannot be reached"; fi
+	  else echo "advisories: not checked, because the advisory database cannot be reached"; fi
 
 docs: build ## Regenerate the generated documents
 	$(CARGO) run --quiet -p sentrazone-tests --bin api-reference
@@ -77,7 +77,7 @@ deb: tools ## Build the Debian packages, in target/packages
 	@tests/tools --for-packages
 	@SENTRAZONE_CARGO="$(CARGO)" packaging/build
 
-deb-test: deb guest ## Test the packages: lintian, and their whole life in a bare system and in emulated machines
+deb-test: deb guest ## Test the packages: lintian, and their whole life cycle on a bare system and emulated machines
 	@packaging/test
 	SENTRAZONE_PACKAGES=$(CURDIR)/target/packages $(CARGO) machine-test --quiet --test packages
 

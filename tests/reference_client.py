@@ -2,7 +2,7 @@
 """A client of the control plane, written from the API reference alone.
 
 It knows only the published reference: endpoints, fields, types and permissions.
-It calls every endpoint, prints one line for each that answers as documented
+It calls every endpoint, prints one line for each that responds as documented
 (`ok METHOD PATH`), and stops with exit code 1 at the first that does not. Fields that the reference
 does not name are ignored. It uses only the Python standard library.
 """
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 30
 
 
 class Mismatch(Exception):
-    """The plane did not answer as the reference says."""
+    """The plane did not respond as documented."""
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -53,7 +53,7 @@ def require(condition, message):
         raise Mismatch(message)
 
 
-# The types in the examples of the reference. In Python a bool is also an int, but here it is never accepted as one.
+# The types in the reference's examples. In Python, a bool is also an int, but here it is never accepted as one.
 
 
 def is_text(value):
@@ -136,7 +136,7 @@ def check_object(value, fields, what):
 
 
 def check_list(value, fields, what):
-    require(isinstance(value, list), f"the answer is not a list of {what}s: {value!r}")
+    require(isinstance(value, list), f"the response is not a list with items of type {what}: {value!r}")
     for index, item in enumerate(value):
         check_object(item, fields, f"{what} {index}")
 
@@ -164,11 +164,11 @@ class Plane:
             with error:
                 return Answer(error.code, error.headers.get_content_type(), error.read())
         except OSError as error:
-            raise Mismatch(f"no answer from {self.url}: {error}") from error
+            raise Mismatch(f"no response from {self.url}: {error}") from error
 
     def success(self, method, path, token=None, body=None):
         answer = self.call(method, path, token, body)
-        require(200 <= answer.status < 300, f"answered {answer.status}: {answer.body[:500]!r}")
+        require(200 <= answer.status < 300, f"the response is {answer.status}: {answer.body[:500]!r}")
         return answer
 
 
@@ -207,23 +207,23 @@ class Run:
         print(f"ok {method} {path}", flush=True)
 
     def protected(self, method, path, body=None):
-        """Checks the documented rule that the answer is 401 without a token or with a wrong one."""
+        """Checks the documented rule that the response is 401 without a token or with a wrong one."""
         for token, what in ((None, "no token"), ("not-a-token", "a wrong token")):
             answer = self.plane.call(method, path, token, body)
-            require(answer.status == 401, f"with {what} the answer is {answer.status}, not 401")
+            require(answer.status == 401, f"with {what}, the response is {answer.status}, not 401")
 
     def person_only(self, method, path, body=None):
         self.protected(method, path, body)
         answer = self.plane.call(method, path, self.agent_token, body)
-        require(answer.status in (401, 403), f"an agent's token is answered with {answer.status}")
+        require(answer.status in (401, 403), f"with an agent's token, the response is {answer.status}")
 
     def login(self):
         wrong = {"email": self.email, "password": self.password + "x"}
         answer = self.plane.call("POST", "/api/login", body=wrong)
-        require(answer.status == 401, f"a wrong password is answered with {answer.status}, not 401")
+        require(answer.status == 401, f"with a wrong password, the response is {answer.status}, not 401")
         right = {"email": self.email, "password": self.password}
         answer = self.plane.success("POST", "/api/login", body=right).json()
-        check_object(answer, {"token": is_filled_text}, "the answer")
+        check_object(answer, {"token": is_filled_text}, "the response")
         require(len(answer["token"].split(".")) == 3, "the token is not a JWT")
         self.token = answer["token"]
 
@@ -231,7 +231,7 @@ class Run:
         body = {"server_id": self.server, "ping_ms": 12.4, "peers": 5, "transfer_rx": 1048576, "transfer_tx": 524288}
         self.protected("POST", "/api/report", body)
         answer = self.plane.call("POST", "/api/report", self.token, body)
-        require(answer.status in (401, 403), f"a person's token is answered with {answer.status}")
+        require(answer.status in (401, 403), f"with a person's token, the response is {answer.status}")
         self.plane.success("POST", "/api/report", self.agent_token, body)
 
     def statuses(self):
@@ -239,7 +239,7 @@ class Run:
         statuses = self.plane.success("GET", "/api/statuses", self.token).json()
         check_list(statuses, STATUS, "status")
         own = [status for status in statuses if status["server_id"] == self.server]
-        require(len(own) == 1, f"{len(own)} statuses of {self.server}, not 1")
+        require(len(own) == 1, f"{len(own)} statuses for {self.server}, not 1")
         require(own[0]["online"], f"{self.server} has just reported but is not online")
         require(own[0]["reported_at"] is not None, f"{self.server} has just reported but has no reported_at")
 
@@ -296,9 +296,9 @@ class Run:
         require(records, "the audit log is empty after a peer was created")
         created = [record for record in records if record["action"] == "wg_client_created"]
         target = f"{self.server}/{self.name}"
-        require(any(record["target"] == target for record in created), f"no wg_client_created of {target}")
+        require(any(record["target"] == target for record in created), f"no wg_client_created for {target}")
         record = next(record for record in created if record["target"] == target)
-        require(record["actor"] == self.email.lower(), f"its actor is {record['actor']!r}, not {self.email!r}")
+        require(record["actor"] == self.email.lower(), f"the actor is {record['actor']!r}, not {self.email!r}")
         # The log is read newest first, so pages of one record follow each other.
         first = self.audit_page("?limit=1")
         second = self.audit_page("?limit=1&offset=1")
@@ -329,7 +329,7 @@ def first_line(path):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="Calls every endpoint of the API reference and checks the answers.")
+    parser = argparse.ArgumentParser(description="Calls every endpoint in the API reference and checks the responses.")
     parser.add_argument("--url", required=True, help="the control plane's base URL")
     parser.add_argument("--email", required=True, help="an admin")
     parser.add_argument("--password-file", required=True, help="a file with the admin's password")

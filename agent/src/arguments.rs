@@ -37,7 +37,7 @@ pub enum Verb {
     Release,
 }
 
-/// The arguments of `enroll`.
+/// The arguments for `enroll`.
 #[derive(Debug, Args)]
 pub struct EnrollArguments {
     /// URL of a plane; repeat the option to name several planes, which are tried in turn.
@@ -46,11 +46,11 @@ pub struct EnrollArguments {
     /// File with the token that `wgctl server add` printed; `-` for standard input.
     #[arg(long)]
     pub token_file: PathBuf,
-    /// File of PEM certificates to trust in addition to the system's.
+    /// File with PEM certificates to trust in addition to the system's.
     #[arg(long)]
     pub ca_file: Option<PathBuf>,
-    /// Key of the plane, as printed by `wgctl server add` or `sentrazone-plane fingerprint`. No certificate
-    /// authority is needed then. Repeat the option to give one key per plane.
+    /// Key of the plane, as printed by `wgctl server add` or `sentrazone-plane fingerprint`. A pinned key needs no
+    /// certificate authority. Repeat the option to give one key per plane.
     #[arg(long, value_name = "sha256:…", conflicts_with = "ca_file")]
     pub pin: Vec<Pin>,
     /// Allow connections without TLS to planes on other machines.

@@ -1,6 +1,6 @@
-//! The log messages of the current test's thread.
+//! The log messages from the current test's thread.
 //!
-//! Owns the subscriber of the whole test program. It must not be installed for one thread only: `tracing` asks
+//! Owns the subscriber for the whole test program. It must not be installed for one thread only: `tracing` asks
 //! once per call site, on whichever thread arrives first, whether any subscriber is interested, so a per-thread
 //! subscriber would miss messages.
 
@@ -16,8 +16,8 @@ thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Starts capturing the messages of this thread. Every test that logs a message for which another test checks
-/// must call this first: a call site reached without a subscriber stays disabled.
+/// Starts capturing this thread's messages. Every test that logs a message that another test checks for must call
+/// this first: a call site that is reached without a subscriber stays disabled.
 pub(crate) fn begin() {
     SUBSCRIBED.call_once(|| tracing::subscriber::set_global_default(Lines).unwrap());
     LINES.take();

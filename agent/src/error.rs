@@ -30,7 +30,7 @@ pub enum Error {
     /// The system refused to provide a thread, a signal handler or a lock.
     #[error("{0}")]
     System(#[from] io::Error),
-    /// Another agent uses the state directory.
+    /// Another agent is using the state directory.
     #[error("another agent is running with {}: stop it first, or give this one another state_dir", .0.display())]
     Locked(PathBuf),
     /// The agent must be stopped first.
@@ -48,8 +48,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the exit code. If a restart does not help, it is a code from sysexits.h, or 79 for a released
-    /// host, so that systemd does not restart the unit.
+    /// Returns the exit code. If a restart would not help, this is a code from sysexits.h, or 79 for a released host,
+    /// so that systemd does not restart the unit.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         const DATA: u8 = 65;

@@ -46,8 +46,8 @@ use metrics::Metrics;
 use reconcile::{Handle, Input, LinkBy, Reconciler};
 use secrets::Secrets;
 
-/// Runs the agent until `shutdown`. The cached state is applied to the interface before a plane is dialled. The
-/// interface is left as it is when this function returns.
+/// Runs the agent until `shutdown` completes. The cached state is applied to the interface before any plane is
+/// dialled. The interface is left as it is when this function returns.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     if state_dir::is_released(&config.state_dir) {
         return Err(Error::Released);
@@ -57,7 +57,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (ready, carried_out) = oneshot::channel();
     let (reconcile, thread) = start(&config, &secrets, ready).await?;
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
-    // After the cached state has been applied: an unreadable token must not keep the tunnels down at boot.
+    // The token is read after the cached state has been applied: a bad token must not keep the tunnels down at boot.
     let planes = Planes::configured(&config)?;
     let (inbox, metrics) = (reconcile.inbox.clone(), reconcile.metrics.clone());
     let mut tasks = conversation::start(
@@ -75,7 +75,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tracing::info!("running");
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
-        // Each task runs until the thread ends.
+        // A task ends only after the thread has ended.
         _ = tasks.join_next() => Err(Error::ThreadEnded),
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -130,7 +130,7 @@ async fn start(
         let watched = watch.and_then(|watch| watch.spawn(handle.target.clone(), handle.inbox.clone()));
         if let Err(error) = watched {
             tracing::warn!(
-                "the kernel's notifications are not available ({error}): drift is noticed later, by the regular checks"
+                "the kernel's notifications are unavailable ({error}): only the regular checks will detect drift"
             );
         }
         Ok((handle, thread))

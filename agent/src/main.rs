@@ -19,7 +19,7 @@ use wgctl::program::log::{self, Log};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Errors in the configuration are reported where it is used.
+    // Errors in the configuration are reported by the command that uses it.
     let configured = Config::read(&arguments.config, std::env::vars()).map(|config| config.log);
     let log = log::start(configured.unwrap_or_default());
     let outcome = tokio::runtime::Builder::new_multi_thread()
@@ -60,8 +60,8 @@ async fn carry_out(command: Arguments, log: Log) -> Result<String, Error> {
     }
 }
 
-/// Reads the files that the configuration names, but connects to no plane. A warning is written to standard error
-/// whatever the log filter is.
+/// Reads the files that the configuration names, but does not connect to a plane. A warning is written to standard
+/// error regardless of the log filter.
 fn check(path: &Path, config: &Config) -> Result<String, Error> {
     let path = path.display();
     Ok(match check_files(config)? {
@@ -99,18 +99,19 @@ fn enrollment(arguments: EnrollArguments, config: PathBuf) -> Enrollment {
     }
 }
 
-/// Reads the configuration again on each SIGHUP (`systemctl reload`), for the one setting that may change at run
-/// time: the log filter.
+/// Reloads the configuration on each SIGHUP (`systemctl reload`) and applies the log filter, the only setting that
+/// can change while the agent runs.
 async fn reload_at_hangups(mut hangups: Signal, log: Log, file: PathBuf) {
     while hangups.recv().await.is_some() {
         match Config::load(&file, std::env::vars()) {
             Ok(config) => log.configure(config.log),
-            Err(error) => tracing::error!("the configuration is not read again; the present one is kept: {error}"),
+            Err(error) => tracing::error!("the configuration cannot be reloaded; the current one is kept: {error}"),
         }
     }
 }
 
-/// Waits for SIGTERM or SIGINT. The handlers are installed when this function returns.
+/// Returns a future that waits for SIGTERM or SIGINT. The handlers are already installed when this function
+/// returns.
 fn wait_for_termination() -> Result<impl Future<Output = ()>, Error> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

@@ -1,7 +1,7 @@
 //! The metrics of the agent, served on `metrics_listen`.
 //!
-//! Owns the metrics and their names. Labels are kinds and outcomes, never keys or peers. It must not decide
-//! anything.
+//! Owns the metrics and their names. Labels contain scopes, kinds and outcomes, never keys or peers. It must not
+//! decide anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use wgctl::program::metrics::{Page, seconds};
 pub enum ComparisonScope {
     /// The whole interface.
     All,
-    /// The peers that are named by a change.
+    /// The peers that a change names.
     Peers,
 }
 
@@ -122,8 +122,8 @@ impl Default for Metrics {
 }
 
 impl Series {
-    /// Creates all series at the start, because the first value of an absent series cannot be compared with later
-    /// ones.
+    /// Creates all series at startup, because Prometheus cannot compute the first increase of a series that was
+    /// absent before.
     fn begin(&self) {
         for scope in [ComparisonScope::All, ComparisonScope::Peers] {
             let scope = scope.as_str();
@@ -151,26 +151,26 @@ impl Series {
             };
         }
         show! {
-            rounds "reconciles" "Comparisons of the actual with the desired state: whole interface or changed peers";
+            rounds "reconciles" "Comparisons of the actual state with the desired state, by scope";
             took "reconcile_duration_seconds" "The duration of a comparison, including the changes sent to the kernel";
             writes "kernel_writes" "Changes sent to the kernel: peers, settings, addresses, routes and rules";
             errors "kernel_errors" "Comparisons after which a difference remained";
-            drift_found "drift_found" "Changes made by others that were detected, by kind";
-            drift_repaired "drift_repaired" "Changes made by others that were undone, by kind";
-            drift_standing "drift_standing" "Changes made by others that are left as they are";
-            desired "desired_revision" "The revision that the plane sent last";
-            applied "applied_revision" "The revision that is in the kernel; 0 for none";
+            drift_found "drift_found" "External changes that were detected, by kind";
+            drift_repaired "drift_repaired" "External changes that were repaired, by kind";
+            drift_standing "drift_standing" "External changes that are left in place";
+            desired "desired_revision" "The revision last received from the plane";
+            applied "applied_revision" "The revision that is in the kernel; 0 if none";
             failing "failing_peers" "Peers that differ from their desired state";
             peers "peers" "Desired peers that are on the interface";
             received "received_bytes" "Bytes received from peers";
             sent "sent_bytes" "Bytes sent to peers";
             handshake "latest_handshake_timestamp_seconds"
-                "The latest handshake of any peer, in seconds since 1970; 0 if none";
+                "The time of the latest handshake with any peer, in seconds since 1970; 0 if none";
             connected "plane_connected" "1 if the agent is connected to a plane, else 0";
             dials "plane_dials" "Introductions to a plane, by outcome";
             backoff "plane_backoff_seconds" "Time spent waiting before planes were dialled again, in seconds";
             reports "reports" "Reports to the plane, by outcome";
-            cache_writes "cache_writes" "Writes of the cached state for a boot without a plane, by outcome";
+            cache_writes "cache_writes" "Writes to the cache that is needed to boot without a plane, by outcome";
             buffered "buffered_samples" "Samples waiting to be sent to a plane";
             prekeys "prekeys_made" "Prekeys generated for future peers";
         }
@@ -202,24 +202,24 @@ impl Metrics {
         self.0.writes.inc_by(count as u64);
     }
 
-    /// Records a detected change made by others.
+    /// Records a detected external change.
     pub fn drift_found(&self, kind: DriftKind) {
         let kind = kind.as_str();
         self.0.drift_found.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// Records that a change made by others was undone.
+    /// Records that an external change was repaired.
     pub fn drift_repaired(&self, kind: DriftKind) {
         let kind = kind.as_str();
         self.0.drift_repaired.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// Records the number of standing changes made by others.
+    /// Records the number of external changes that are left in place.
     pub fn drift_stands(&self, count: usize) {
         self.0.drift_standing.set(count as i64);
     }
 
-    /// Records the desired and the applied revision, and the number of failing peers.
+    /// Records the desired and applied revisions, and the number of failing peers.
     pub fn revisions(&self, desired: u64, applied: u64, failing: usize) {
         self.0.desired.set(desired as i64);
         self.0.applied.set(applied as i64);
@@ -250,7 +250,7 @@ impl Metrics {
         self.0.connected.set(0);
     }
 
-    /// Records the wait before a plane is dialled.
+    /// Records the wait before a plane is dialled again.
     pub fn waits(&self, wait: Duration) {
         self.0.backoff.inc_by(wait.as_secs_f64());
     }

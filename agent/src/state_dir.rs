@@ -26,7 +26,7 @@ pub(crate) fn lock(folder: &Path) -> io::Result<Option<File>> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // Root opens this file too, in a directory of the agent's user, who may have placed a link there.
+        // Root opens this file too, in a directory that belongs to the agent's user, who may have placed a link there.
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(folder.join("lock"))?;
     match file.try_lock() {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mark_of_a_release_stays_until_it_is_taken_away() {
+    fn the_release_mark_remains_until_it_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         unmark_released(folder.path()).unwrap();
         assert!(!is_released(folder.path()));
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_one_processs_at_a_time() {
+    fn a_directory_is_locked_by_one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let held = lock(folder.path()).unwrap().unwrap();
         assert!(lock(folder.path()).unwrap().is_none());

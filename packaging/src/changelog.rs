@@ -9,7 +9,7 @@ use jiff::Timestamp;
 const MAINTAINER: &str = "Sentrazone maintainers <maintainers@sentrazone.example>";
 const WIDTH: usize = 79;
 
-/// Returns the changelog of `package` for this version, which was committed at `date`.
+/// Returns the changelog of `package`. `date` is the commit date of this version.
 pub(crate) fn of(package: &str, version: &str, date: Timestamp, markdown: &str) -> String {
     let mut text = String::new();
     let mut open = None;
@@ -105,7 +105,7 @@ All of it.
 ";
 
     #[test]
-    fn the_changelog_is_told_in_debians_form() {
+    fn the_changelog_is_converted_to_debians_format() {
         let date = Timestamp::from_second(1_800_000_000).unwrap();
         let expected = "\
 sentrazone-plane (0.2.0) unstable; urgency=medium

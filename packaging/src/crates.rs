@@ -50,8 +50,8 @@ impl Crates {
         })
     }
 
-    /// Returns the third-party crates in the program of this package, sorted. Procedural macros are omitted, because
-    /// they run in the compiler and are not linked.
+    /// Returns the third-party crates that are linked into this package's program, sorted. Procedural macros are
+    /// omitted, because they run in the compiler and are not linked.
     pub(crate) fn linked_into(&self, package: &str) -> Result<Vec<Crate>, Failure> {
         let edges = "--edges=normal,no-proc-macro";
         let tree = cargo(&[

@@ -1,9 +1,9 @@
-//! Errors of this program.
+//! The errors of this program.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An error while generating the files of the packages.
+/// An error while generating the packages' files.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A file cannot be read or written.

@@ -1,6 +1,6 @@
 //! The file `copyright` in machine-readable form (DEP-5, copyright-format 1.0).
 //!
-//! Owns the form of that file. `notices` collects the texts of the licences.
+//! Owns the form of that file. `notices` collects the licence texts.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,8 +14,8 @@ const COMMON: [(&str, &str); 3] = [
     ("MPL-2.0", "MPL-2.0"),
 ];
 
-/// Returns the copyright holders and the licence of every part. `taken_over` lists the third-party files in our
-/// own source, with their licence (MIT).
+/// Returns the content of the file: the copyright holders and the licence of every part. `taken_over` lists the
+/// third-party files in our own source, with their licence (MIT).
 pub(crate) fn copyright(package: &str, linked: &[Crate], taken_over: &[(&str, &str)]) -> String {
     let mut text = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_taken_over_has_its_owners() {
+    fn third_party_files_are_listed_with_their_copyright_holders() {
         let files = "plane/src/auth/common_passwords.txt";
         let licence = include_str!("../../plane/src/auth/common_passwords.LICENSE");
         let text = copyright("sentrazone-plane", &[], &[(files, licence)]);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_is_told_in_debians_words() {
+    fn an_spdx_expression_is_converted_to_debians_syntax() {
         let spdx = "(MIT OR Apache-2.0 WITH LLVM-exception) AND Unicode-3.0";
         assert_eq!(
             expression(spdx),

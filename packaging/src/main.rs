@@ -1,8 +1,8 @@
 //! Generates the packages' files other than the programs, from the code and from cargo's metadata.
 //!
 //! Owns the output directory: one directory per package, with manual pages, completions, changelog,
-//! copyright, the notices of linked crates, and the list of these crates (CycloneDX). The same commit gives the
-//! same bytes. It must not build or pack anything: `packaging/build` does that, and runs this program.
+//! copyright, the notices of linked crates, and the list of these crates (CycloneDX). The same commit always
+//! produces the same bytes. It must not build or pack anything: `packaging/build` does that, and runs this program.
 
 mod changelog;
 mod crates;
@@ -44,7 +44,7 @@ struct Arguments {
     /// The target triple, as rustc writes it.
     #[arg(long)]
     target: String,
-    /// The directory with the lists of cargo-cyclonedx, one subdirectory per package.
+    /// The directory with the lists that cargo-cyclonedx has written, in one subdirectory per package.
     #[arg(long)]
     sboms: PathBuf,
     /// The output directory.

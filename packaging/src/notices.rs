@@ -1,6 +1,6 @@
 //! The licence notices of linked crates, which the licences require us to pass on.
 //!
-//! Owns finding them in the crates. A text that several crates share is included once.
+//! Owns the search for the notices in the crates. A text that several crates share is included only once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use std::fs;
 use crate::crates::Crate;
 use crate::failure::Failure;
 
-/// The beginnings of the names of notice files, in upper case.
+/// The prefixes of the names of notice files, in upper case.
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
 /// Returns all notices, each under the names of the crates, or of the files in our own source, that it covers.
@@ -31,7 +31,7 @@ pub(crate) fn of(linked: &[Crate], taken_over: &[(&str, &str)]) -> Result<String
             owners.entry(text).or_default().push(told.clone());
         }
     }
-    let mut all = "The programs of this package are linked with these crates, all unmodified. Their source\n\
+    let mut all = "The programs in this package are linked with these crates, all unmodified. Their source\n\
                    is available on https://crates.io.\n"
         .to_owned();
     let rule = "-".repeat(80);

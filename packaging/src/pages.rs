@@ -1,4 +1,4 @@
-//! The manual pages and completions of the two daemons. wgctl generates its own.
+//! The manual pages and completions for the two daemons. wgctl generates its own.
 //!
 //! Owns combining the arguments that are defined in the code with the hand-written text in `packaging/man`:
 //! files, exit codes and related pages.

@@ -1,7 +1,7 @@
 //! The list of linked crates (CycloneDX), for tools that look for known vulnerabilities.
 //!
-//! Owns reducing the list of cargo-cyclonedx to the crates that are linked into the program,
-//! and removing the paths of the build machine.
+//! Owns reducing cargo-cyclonedx's list to the crates that are linked into the program,
+//! and removing the build machine's paths.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::crates::Crate;
 use crate::failure::Failure;
 
-/// Returns the list reduced to the linked crates. Paths of the build machine become `/build`.
+/// Returns the list, reduced to the linked crates. The path of the build machine's checkout becomes `/build`.
 pub(crate) fn of_what_is_linked(listed: &str, linked: &[Crate]) -> Result<String, Failure> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let root = std::fs::canonicalize(root).map_err(Failure::at(root.as_ref()))?;

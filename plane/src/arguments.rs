@@ -1,6 +1,6 @@
 //! The command line of `sentrazone-plane`.
 //!
-//! Owns the arguments, from which the manual page is generated too. It must not act on them.
+//! Owns the arguments. The manual page is generated from them. It must not act on them.
 
 use std::path::PathBuf;
 
@@ -21,8 +21,8 @@ pub struct Arguments {
 /// The tasks other than running the plane.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
-    /// Validate the configuration and report the first error and its place
+    /// Validate the configuration and report the first error with its location
     Check,
-    /// Print the fingerprint of the plane's certificate, for the option --pin
+    /// Print the fingerprint of the plane's certificate, for use with --pin
     Fingerprint,
 }

@@ -1,9 +1,9 @@
-//! The plane: the central REST server, and the record of the desired state of all servers.
+//! The plane: the central REST server, which records the desired state of all VPN servers.
 //!
 //! Owns the composition of its parts: `http` (the REST API), [`tls`] (the plane's certificate), `auth`
 //! (authentication), [`fleet`] (the business rules), [`relay`] (waiting agents and requests), [`history`]
 //! (the encoding of samples) and [`store`] (the database).
-//! It must not link netlink: interfaces belong to the agents.
+//! It must not link netlink: network interfaces belong to the agents.
 
 pub mod arguments;
 mod auth;

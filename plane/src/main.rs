@@ -1,4 +1,4 @@
-//! The program `sentrazone-plane`: configuration, logging, signals and exit codes.
+//! The `sentrazone-plane` program: configuration, logging, signals and exit codes.
 //!
 //! Owns everything between the operating system and `sentrazone_plane::Plane`. It must not contain anything else.
 
@@ -14,7 +14,7 @@ use sentrazone_plane::{Config, Error, Plane, TlsError, tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wgctl::program::log::{self, Log};
 
-/// `EX_CONFIG` from sysexits.h. [`Error::exit_code`] defines the codes of other errors.
+/// `EX_CONFIG` from sysexits.h. [`Error::exit_code`] defines the codes for other errors.
 const EXIT_CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
@@ -55,14 +55,14 @@ async fn serve(config: &Config, log: Log, file: Option<PathBuf>) -> Result<(), E
         .await
 }
 
-/// Reads the configuration again on each SIGHUP (`systemctl reload`) and applies the log filter, the only
-/// setting that can change while the plane runs.
+/// Reloads the configuration on each SIGHUP (`systemctl reload`) and applies the log filter, the only setting that
+/// can change while the plane runs.
 async fn follow(hangups: io::Result<Signal>, log: Log, file: Option<PathBuf>) {
     let Ok(mut hangups) = hangups else { return };
     while hangups.recv().await.is_some() {
         match Config::load(file.as_deref(), environment()) {
             Ok(config) => log.configure(config.log),
-            Err(error) => tracing::error!("the configuration is not read again: {error}"),
+            Err(error) => tracing::error!("the configuration cannot be reloaded; the current one is kept: {error}"),
         }
     }
 }

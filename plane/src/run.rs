@@ -1,7 +1,7 @@
 //! Startup and shutdown of a plane.
 //!
-//! Owns the order: state directory, database (whose lock keeps out a second plane), keys,
-//! sockets, then serving. It must not read the configuration file or the command line.
+//! Owns the startup order: state directory, database (whose lock keeps out a second plane), keys,
+//! sockets, and then serving. It must not read the configuration file or the command line.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -24,7 +24,7 @@ use crate::watchdog;
 
 const DATABASE: &str = "plane.redb";
 
-/// An error that keeps the plane from running.
+/// An error that prevents the plane from running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The state directory cannot be created or read.
@@ -95,7 +95,7 @@ impl Error {
     }
 }
 
-/// A plane that has opened its database and bound its addresses, but does not serve yet.
+/// A plane that has opened its database and bound its addresses, but is not serving yet.
 pub struct Plane {
     app: App,
     listener: Listener,
@@ -122,8 +122,8 @@ impl Plane {
         };
         let fleet = Fleet::new(store, settings);
         if let Err(error) = fleet.begin_audit().await {
-            // A full disk must not keep the plane from answering reads.
-            tracing::warn!("the audit log has no fresh checkpoint ({error}); the next attempt is in a minute");
+            // A full disk must not prevent the plane from serving reads.
+            tracing::warn!("no checkpoint was added to the audit log ({error}); the next attempt is in a minute");
         }
         let tls = Tls::open(config)?;
         let listener = Listener::bind(config, tls.as_ref().map(Tls::acceptor)).await?;
@@ -161,7 +161,7 @@ impl Plane {
     }
 
     /// Serves until `shutdown` completes, then waits for running requests for as long as the
-    /// configuration allows. Pending long polls are answered at once.
+    /// configuration allows. Pending long polls are answered immediately.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let fleet = self.app.fleet();
         let mut beside = JoinSet::new();
@@ -180,7 +180,7 @@ impl Plane {
         // The tasks hold handles to the database, which are released only when the tasks have ended.
         beside.shutdown().await;
         if let Err(error) = fleet.end_audit().await {
-            tracing::warn!("the audit log ends without a checkpoint ({error}); the next start writes one");
+            tracing::warn!("the audit log ends without a checkpoint ({error}); one is added at the next start");
         }
         Ok(())
     }

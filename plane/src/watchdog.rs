@@ -1,6 +1,6 @@
 //! Watchdog notifications for the service manager (`WatchdogSec=`, sd_watchdog_enabled(3)).
 //!
-//! Owns the condition for sending one: the runtime runs, and the store's writer either replies, even with an
+//! Owns the condition for sending one: the runtime is running, and the store's writer either replies, even with an
 //! error, or is busy with work whose duration depends on the amount of data (a restore, reopening the
 //! database). It must not judge the disk: a full or missing disk is not a hang, and a restart does not help.
 
@@ -26,7 +26,7 @@ pub(crate) async fn watch(store: Store) {
 async fn tell(store: Store, every: Duration, alive: impl Fn()) {
     loop {
         let mut asked = pin!(store.record(|_: &dyn LossyWrite| Ok::<(), StoreError>(())));
-        // An error is a reply too.
+        // An error counts as a reply too.
         while tokio::time::timeout(every, &mut asked).await.is_err() {
             if store.is_busy() {
                 alive();
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_writer_that_hangs_ends_the_signs_of_life() {
+    async fn watchdog_notifications_stop_while_the_writer_hangs() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("plane.redb"), 1 << 20).unwrap();
         let (told, mut alive) = unbounded_channel();

@@ -27,7 +27,7 @@ write_settings() { # write_settings PROGRAM ARG...
     done >"$work/job/settings"
 }
 
-# Starts a child that is killed when this shell ends, however it ends.
+# Starts a child process that is killed when this shell ends, however it ends.
 child() {
     setpriv --pdeathsig KILL "$@" </dev/null &
     children+=("$!")
@@ -50,7 +50,7 @@ share() { # share NAME DIRECTORY CACHE: starts a virtiofs daemon that listens on
     child "$daemon" "${options[@]}" >"$work/$1.log" 2>&1
 }
 
-listening() { # waits for the sockets of the daemons
+listening() { # waits for the daemons' sockets
     local name
     for _ in {1..500}; do
         for name in "$@"; do
@@ -131,7 +131,7 @@ emulate() { # emulate PROGRAM ARG...: leaves the program's exit code in `result`
     explain "$ended" "$qemu" "$reader"
 }
 
-# The time that the machine may take until its files are available. Under emulation, a kernel occasionally
+# The time within which the machine's files must be available. Under emulation, a kernel occasionally
 # locks up before that (both processors spin, and the console stays empty).
 boot_seconds=${SENTRAZONE_GUEST_BOOT_SECONDS:-90}
 
@@ -173,7 +173,7 @@ explain() { # prints the cause of the failure, the last console lines, and the p
     if [[ $result == timeout ]]; then
         say "the program did not end within $seconds s (--timeout)"
     elif [[ $1 == "$3" ]]; then
-        exit 141 # nobody reads the output any more
+        exit 141 # the output is no longer being read
     else
         say "the emulated machine stopped before the program ended"
     fi

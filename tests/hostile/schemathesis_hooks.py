@@ -1,4 +1,4 @@
-"""Facts that schemathesis cannot know: the format of a backup, existing objects, and the caller's own account."""
+"""Facts that schemathesis cannot know: the backup format, existing objects, and the caller's own account."""
 
 import os
 import random
@@ -24,8 +24,8 @@ def before_call(ctx, case, kwargs):
     if ONESELF and str(named.get("user")).lower() == ONESELF:
         named["user"] = "11111111-2222-4333-8444-555555555555"
     is_meant = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
-    # A repeated key is answered with the first answer again, even if its object has been removed since. Requests that
-    # follow from that answer would then fail, so each request gets a new key.
+    # A request with a repeated key gets the first response again, even if the object has been removed in the meantime.
+    # Requests that depend on that response would then fail, so each request gets a new key.
     if is_meant and case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"{CHANCE.getrandbits(128):032x}"
     if case.method.upper() == "DELETE":

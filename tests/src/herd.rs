@@ -34,7 +34,7 @@ pub enum What {
     Confirmed,
 }
 
-/// One event of one agent.
+/// An event at one agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Event {
     /// The agent's number.
@@ -88,7 +88,7 @@ impl Log {
     }
 }
 
-/// A connection to a plane that logs its use.
+/// A connection to a plane. Its use is logged.
 #[derive(Clone)]
 struct Noted {
     client: PlaneClient,
@@ -154,14 +154,14 @@ impl Plane for Noted {
 /// The running agents. They stop when this is dropped.
 #[derive(Default)]
 pub struct Herd {
-    /// The log of their events.
+    /// The log of the agents' events.
     pub log: Log,
     tasks: Vec<JoinSet<()>>,
 }
 
 impl Herd {
-    /// Starts one more agent. It belongs to the server of `token`, tries these planes in turn, and keeps
-    /// its state in `folder`.
+    /// Starts one more agent. The agent belongs to the server that `token` was issued for, tries these planes in turn,
+    /// and keeps its state in `folder`.
     pub fn join(&mut self, planes: &[String], token: &str, folder: &Path) {
         let agent = self.tasks.len();
         std::fs::create_dir_all(folder).expect("a folder");

@@ -2,7 +2,7 @@
 //!
 //! Owns starting and stopping the real programs, and querying independent tools (`wg`, `ip`, `ping`)
 //! for the result. It must not assert anything about the product: the tests do that. The exception
-//! is `crash`, whose tests differ only in the kernel that they use.
+//! is `crash`, because its tests differ only in the kernel that they use.
 
 mod documents;
 mod faults;

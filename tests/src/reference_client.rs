@@ -11,7 +11,7 @@ const EMAIL: &str = "ops@example.com";
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Creates the admin whose account the client uses. Returns the client's command line for the plane at
-/// `url`, the server `server` and the token of its agent. Secrets are written to files in `folder`.
+/// `url`, the server `server` and its agent's token. Secrets are written to files in `folder`.
 pub async fn command(admin: &PlaneClient, url: &str, server: &str, agent_token: &str, folder: &Path) -> Vec<String> {
     let new = NewUser {
         email: EMAIL.parse().expect("an email"),

@@ -1,4 +1,5 @@
-//! An agent that is killed at any of its writes, on the in-memory model of the kernel, with many pairs of records.
+//! An agent that is killed between any two of its writes, on the in-memory model of the kernel, for many pairs of old
+//! and new records.
 
 use std::cell::Cell;
 
@@ -15,7 +16,7 @@ const PAIRS: u32 = 128;
 const PEERS: usize = 6;
 const NETS: usize = 9;
 
-/// The in-memory model of the kernel as a stage.
+/// The in-memory model of the kernel, used as a stage.
 struct Modelled(Memory);
 
 impl Stage for Modelled {
@@ -36,8 +37,8 @@ impl Stage for Modelled {
     }
 }
 
-/// A random record: the owner of each network, the peers that exist or have a new key, and the port. The ranges are
-/// small, so that swaps, rings and networks that change owner are frequent.
+/// A random record: the owner of each network, the peers that exist, the peers that have a new key, and the port. The
+/// ranges are small, so that swaps, rings and changes of owner are frequent.
 #[derive(Debug, Clone)]
 struct Drawn {
     owners: Vec<Option<usize>>,
@@ -103,7 +104,7 @@ fn record(peers: &[[Peer; 2]], drawn: &Drawn) -> Record {
 }
 
 #[test]
-fn an_agent_killed_after_any_write_is_followed_by_one_that_completes_it() {
+fn the_next_agent_completes_a_change_after_a_kill_at_any_write() {
     let identity = Identity::default();
     let peers = peers(&identity);
     let kills = Cell::new(0);

@@ -1,5 +1,5 @@
-//! The rules of the architecture: permitted dependencies, libraries that the plane and the agent must not link, the
-//! first lines of source files, and the entries at the top level. `documents` checks the documents.
+//! The architecture rules: permitted dependencies, libraries that the plane and the agent must not link, the first
+//! lines of source files, and the top-level entries. The test `documents` checks the documents.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn linked(package: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn plane_and_agent_meet_only_in_the_shared_library() {
+fn plane_and_agent_share_code_only_through_the_library() {
     let (plane, agent, shared) = (linked("sentrazone-plane"), linked("sentrazone-agent"), linked("wgctl"));
     assert!(plane.contains("wgctl") && agent.contains("wgctl"));
     assert!(!plane.contains("sentrazone-agent"), "the plane links the agent");
@@ -77,7 +77,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn the_parts_of_the_plane_import_one_way() {
+fn the_parts_of_the_plane_import_each_other_in_one_direction_only() {
     let source = root().join("plane/src");
     let folders = std::fs::read_dir(&source)
         .unwrap()
@@ -95,7 +95,7 @@ fn the_parts_of_the_plane_import_one_way() {
             for other in parts.filter(|other| folders.contains(*other)) {
                 assert!(
                     other == *part || allowed.contains(&other),
-                    "{} imports {other}, which {part} may not",
+                    "{} imports {other}, which {part} must not import",
                     file.display()
                 );
             }
@@ -104,7 +104,7 @@ fn the_parts_of_the_plane_import_one_way() {
 }
 
 #[test]
-fn only_the_engine_knows_redb_and_its_transactions() {
+fn only_the_engine_uses_redb_and_its_transactions() {
     let source = root().join("plane/src");
     for file in rust_files(&source).into_iter().filter(|file| !is_test(file)) {
         if file.starts_with(source.join("store/redb")) {
@@ -145,7 +145,7 @@ fn the_model_does_no_io() {
 }
 
 #[test]
-fn a_module_with_files_of_its_own_is_a_mod_rs_and_no_folder_is_crowded() {
+fn modules_with_submodules_use_mod_rs_and_no_directory_is_crowded() {
     for source in ["plane/src", "agent/src", "wgctl/src", "packaging/src", "tests/src"] {
         let files = rust_files(&root().join(source));
         for file in &files {
@@ -156,7 +156,7 @@ fn a_module_with_files_of_its_own_is_a_mod_rs_and_no_folder_is_crowded() {
             );
             let folder = file.parent().unwrap();
             let neighbours = files.iter().filter(|other| other.parent() == Some(folder)).count();
-            assert!(neighbours <= 16, "{} holds {neighbours} files", folder.display());
+            assert!(neighbours <= 16, "{} contains {neighbours} files", folder.display());
         }
     }
 }
@@ -183,13 +183,13 @@ fn plane_and_agent_execute_no_program() {
             let text = code_of(&file);
             let starts = ["process::Command", "Command::new(", "libc::exec", "posix_spawn"];
             let found: Vec<_> = starts.iter().filter(|start| text.contains(**start)).collect();
-            assert!(found.is_empty(), "{} has {found:?}", file.display());
+            assert!(found.is_empty(), "{} contains {found:?}", file.display());
         }
     }
 }
 
 #[test]
-fn every_source_file_says_first_what_it_owns() {
+fn every_source_file_starts_with_a_module_comment() {
     for folder in ["wgctl", "plane", "agent", "packaging", "tests"] {
         for file in rust_files(&root().join(folder)) {
             let text = std::fs::read_to_string(&file).unwrap();
@@ -199,7 +199,7 @@ fn every_source_file_says_first_what_it_owns() {
 }
 
 #[test]
-fn the_top_level_is_what_the_architecture_says() {
+fn the_top_level_has_only_the_expected_entries() {
     let expected: BTreeSet<&str> = [
         "Cargo.toml",
         "Cargo.lock",
@@ -236,7 +236,7 @@ fn the_top_level_is_what_the_architecture_says() {
 }
 
 #[test]
-fn the_api_reference_is_what_the_openapi_document_says() {
+fn the_api_reference_matches_the_openapi_document() {
     let page = std::fs::read_to_string(root().join("docs/api.md")).unwrap();
     let document = serde_json::from_str(sentrazone_plane::openapi()).unwrap();
     let renewed = sentrazone_tests::reference::renewed(&page, &document).unwrap();

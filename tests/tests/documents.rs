@@ -1,6 +1,6 @@
 //! References in the documents: every command, option, target, test and link that they name must exist.
 //!
-//! Owns reading Markdown, as far as this needs it. It must not check the behaviour of a command: other tests do.
+//! Owns as much Markdown parsing as that requires. It must not check the behaviour of a command: other tests do that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Returns every Markdown file of the project, with its text.
+/// Returns every Markdown file in the project, with its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let tracked = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.md"])
@@ -32,7 +32,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Returns the lines of `sh` blocks, with continued lines joined, and the text between backticks in prose.
+/// Returns the lines of `sh` blocks, with continuation lines joined, and the text between backticks in prose.
 fn commands(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<String> = None;
@@ -53,7 +53,7 @@ fn commands(text: &str) -> Vec<String> {
                 }
             }
             Some(_) => {}
-            // Text that is not ASCII, like two names with an arrow between them, is not a command.
+            // Text that is not ASCII, such as two names with an arrow between them, is not a command.
             None => found.extend(
                 line.split('`')
                     .skip(1)
@@ -66,7 +66,7 @@ fn commands(text: &str) -> Vec<String> {
     found
 }
 
-/// Splits a line into simple commands, without comments, pipes, `sudo` and variables.
+/// Splits a line into simple commands and removes comments, pipes, `sudo` and variables.
 fn simple(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" #").next().unwrap();
     let line = line.trim_start().trim_start_matches("$ ");
@@ -113,7 +113,7 @@ fn is_a_word(word: &str) -> bool {
 }
 
 #[test]
-fn every_command_and_option_of_our_programs_is_there() {
+fn every_documented_command_and_option_exists() {
     let mut help = Help(BTreeMap::new());
     let mut checked = 0;
     for (document, text) in documents() {
@@ -167,7 +167,7 @@ fn every_command_and_option_of_our_programs_is_there() {
 }
 
 #[test]
-fn every_make_target_and_test_is_there() {
+fn every_documented_make_target_and_test_exists() {
     let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
     let targets: BTreeSet<&str> = makefile
         .lines()
@@ -206,7 +206,7 @@ fn every_make_target_and_test_is_there() {
     }
 }
 
-/// Returns the anchor that GitHub gives to a heading.
+/// Returns the anchor that GitHub generates for a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text
@@ -216,7 +216,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_an_existing_target() {
     for (document, text) in documents() {
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if target.contains("://") || target.starts_with("mailto:") {
@@ -246,7 +246,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_configuration_reference_is_made_from_the_examples() {
+fn the_configuration_reference_is_generated_from_the_examples() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let (plane, agent) = (read("packaging/plane.toml"), read("packaging/agent.toml"));
     let made = configuration(&[

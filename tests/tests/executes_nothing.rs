@@ -1,5 +1,5 @@
-//! CVE-2026-15733 and similar: no request makes the plane execute a program, as strace shows. The agent is tested in
-//! `end_to_end`, because it needs WireGuard.
+//! CVE-2026-15733 and similar: according to strace, no request makes the plane execute a program. The agent is tested
+//! in `end_to_end`, because it needs WireGuard.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use sentrazone_tests::{reference_client, wait};
 use serde_json::json;
 use wgctl::api::{NewPeer, TokenRotation};
 
-/// Returns true if strace works, and prints a line if it does not. Panics if it does not work in CI (`$CI`).
+/// Returns true if strace works. If it does not, prints a line, or panics in CI (if `$CI` is set).
 fn allowed() -> bool {
     let allowed = is_allowed();
     if !allowed {
@@ -58,7 +58,7 @@ async fn cve_2026_15733_the_plane_executes_nothing_while_the_whole_api_is_used()
     assert_eq!(
         executed.len(),
         1,
-        "something other than the plane itself: {executed:#?}"
+        "something other than the plane itself was executed: {executed:#?}"
     );
     assert!(executed[0].contains("sentrazone-plane"), "{executed:?}");
 }
@@ -104,9 +104,9 @@ async fn everything_else(plane: &LoopbackPlane) {
         .unwrap();
 }
 
-/// Checks that strace detects an execution. Otherwise the test above could not fail.
+/// Checks that strace detects executed programs. If it did not, the test above could not fail.
 #[test]
-fn strace_sees_a_program_that_is_executed() {
+fn strace_detects_a_program_that_is_executed() {
     if !allowed() {
         return;
     }

@@ -26,9 +26,9 @@ struct Scene {
 }
 
 impl Scene {
-    /// Starts agents that try the planes in `before` ahead of the real one.
+    /// Starts a plane and its agents, which try the planes in `before` first.
     async fn new(agents: usize, before: &[String]) -> Self {
-        // For the sockets of the agents, and those of the plane, which inherits the limit.
+        // The agents need many sockets, and so does the plane, which inherits the limit.
         run(&["prlimit", "--pid", &std::process::id().to_string(), "--nofile=16384:"]);
         let folder = tempfile::tempdir().unwrap();
         let plane = LoopbackPlane::start().await;
@@ -53,8 +53,8 @@ impl Scene {
         scene
     }
 
-    /// Makes a change for every agent and waits until all have confirmed it. After that, each agent has had a
-    /// successful poll, so that its next failure counts as the first one.
+    /// Makes a change for every agent and waits until all agents have confirmed it. After that, each agent has had a
+    /// successful poll, so that its next failure counts as its first.
     async fn news(&self) {
         let begin = Instant::now();
         for some in self.servers.chunks(32) {
@@ -77,7 +77,8 @@ impl Scene {
         .await;
     }
 
-    /// Returns the memory of the plane's process in MB (`VmRSS` of proc(5)) and its number of open descriptors.
+    /// Returns the resident memory (`VmRSS` in proc(5), in MB) and the number of open descriptors of the plane's
+    /// process.
     fn resources(&mut self) -> (f64, usize) {
         let id = self.plane.process().id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
@@ -99,7 +100,7 @@ fn most_together(events: &[Event], wanted: impl Fn(What) -> bool) -> usize {
     buckets.values().copied().max().unwrap_or_default()
 }
 
-/// Returns the request for a peer with its own key.
+/// Returns a request to create a peer with its own key.
 fn stranger(name: &str) -> NewPeer {
     NewPeer {
         name: Some(name.parse().unwrap()),
@@ -109,7 +110,7 @@ fn stranger(name: &str) -> NewPeer {
     }
 }
 
-/// Makes changes and reads as an admin until `stop` is set. Returns their durations, sorted.
+/// Sends changes and reads as an admin until `stop` is set. Returns the durations of the requests, sorted.
 async fn administrate(admin: PlaneClient, server: ServerId, stop: tokio::sync::watch::Receiver<bool>) -> Vec<Duration> {
     let mut took = Vec::new();
     for number in 0.. {
@@ -132,13 +133,13 @@ async fn administrate(admin: PlaneClient, server: ServerId, stop: tokio::sync::w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
+async fn agents_that_lose_their_plane_at_the_same_time_return_without_a_stampede() {
     let agents = runs(200, 1000);
     let mut scene = Scene::new(agents, &[]).await;
     let before = scene.resources();
     for (fault, tries) in [
         ("restarted at once", 0),
-        ("away until each has tried 5 times in vain", 5),
+        ("down until each has tried 5 times in vain", 5),
     ] {
         let lost = Instant::now();
         scene.plane.take_away();
@@ -172,7 +173,7 @@ async fn agents_that_lose_their_plane_at_once_come_back_without_a_stampede() {
             ),
         );
         // Without jitter, nearly all agents would connect at once; the first wait spreads them over half a second.
-        // When they connect depends only on the agents. When they are answered also depends on the load.
+        // The times at which they connect depend only on the agents. The response times also depend on the load.
         let dialled = most_together(&events, |what| what == What::Dialled);
         assert!(dialled * 2 < agents, "{dialled} of {agents} within 100 ms");
         assert!(files < before.1 * 2, "{} files before, {files} after", before.1);
@@ -203,7 +204,7 @@ async fn a_dead_plane_costs_one_wait() {
         "the first of two planes is gone",
         agents,
         0,
-        &format!("the other one reached within {longest:.2} s"),
+        &format!("the other one is reached within {longest:.2} s"),
     );
 }
 
@@ -221,7 +222,7 @@ fn blackhole() -> (TcpListener, Vec<std::net::TcpStream>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
+async fn an_unresponsive_plane_costs_its_timeout_only_once() {
     let (listener, _queue) = blackhole();
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let agents = 10;
@@ -245,13 +246,13 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
         "the first of two planes accepts connections but never responds",
         3,
         0,
-        &format!("connected after {first:.1} s, and after a restart of the other within {longest:.2} s"),
+        &format!("connected after {first:.1} s; after a restart of the other plane, within {longest:.2} s"),
     );
-    assert_eq!(silent, agents, "an agent tried the silent plane more or less than once");
+    assert_eq!(silent, agents, "an agent did not try the silent plane exactly once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_agent_takes_its_server_back_from_a_second_host_with_its_token() {
+async fn a_running_agent_reclaims_its_server_from_a_second_host_with_the_same_token() {
     let folder = tempfile::tempdir().unwrap();
     let plane = LoopbackPlane::start().await;
     let planes = [format!("http://127.0.0.1:{}", plane.port())];
@@ -275,7 +276,7 @@ async fn a_running_agent_takes_its_server_back_from_a_second_host_with_its_token
     })
     .await;
     drop(second);
-    // A change, so that the first host's poll returns.
+    // A change makes the first host's poll return.
     plane
         .admin()
         .create_peer(&server, &stranger("news"), None)

@@ -14,7 +14,7 @@ const PASSWORD: &str = "correct horse battery canary";
 /// Text that would forge a record if it began a line, with terminal control sequences.
 const FORGED: &str = "\r\n2026-01-01T00:00:00Z  INFO FORGED\n\u{1b}]0;FORGED\u{7}\u{1b}[2J\u{85}\u{2028}\u{202e}\0";
 
-/// Sends one request over a new connection. Returns the whole answer.
+/// Sends one request over a new connection. Returns the whole response.
 fn ask(port: u16, head: &[u8], body: &[u8]) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     let length = format!("\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -34,7 +34,7 @@ fn post(port: u16, path: &str, token: &str, body: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_of_the_journal_stays_one_line_and_holds_no_secret() {
+async fn a_log_record_stays_on_one_line_and_contains_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let talkative = folder.path().join("talkative-plane");
     let plane = binary("sentrazone-plane").display().to_string();

@@ -1,4 +1,4 @@
-//! The installed files must match the programs: configurations, units, scripts and manual pages.
+//! The installed files must match the programs: configuration examples, units, scripts and manual pages.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-/// Returns the file with every setting in force: `#key = value` loses its `#`.
+/// Returns the file with every setting enabled: the `#` of `#key = value` is removed.
 fn uncommented(text: &str) -> String {
     let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| is_name(key));
     let lines = text
@@ -44,7 +44,7 @@ fn the_agents_example_shows_every_setting_with_its_default() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.toml");
     std::fs::write(&path, uncommented(&text)).unwrap();
-    // `ca_file` and `pin` may not be set together.
+    // `ca_file` and `pin` must not be set together.
     let mut config = AgentConfig::read(&path, std::iter::empty()).unwrap();
     assert!(
         config.ca_file.take().is_some(),
@@ -63,7 +63,7 @@ fn the_agents_example_shows_every_setting_with_its_default() {
 
 #[test]
 fn the_units_are_valid_and_confined() {
-    // The exposure level of systemd-analyze, in tenths.
+    // The highest permitted exposure level according to systemd-analyze, in tenths.
     for (name, most) in [("sentrazone-plane", "11"), ("sentrazone-agent", "15")] {
         let (_, text) = packaged(&format!("systemd/{name}.service"));
         let folder = tempfile::tempdir().unwrap();
@@ -90,16 +90,16 @@ fn the_units_are_valid_and_confined() {
     }
 }
 
-/// The crates that become packages.
+/// The crates that are packaged.
 const PACKAGED: [&str; 3] = ["plane", "agent", "wgctl"];
 
-/// Returns the packaging metadata in a crate's manifest.
+/// Returns the packaging metadata from a crate's manifest.
 fn metadata(folder: &str) -> toml::Table {
     let manifest: toml::Table = packaged(&format!("{folder}/Cargo.toml")).1.parse().unwrap();
     manifest["package"]["metadata"]["deb"].as_table().unwrap().clone()
 }
 
-/// Returns the source and the destination of each file of a package.
+/// Returns the source and the destination of each file in a package.
 fn files(folder: &str) -> Vec<(String, String)> {
     let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
     let rows = metadata(folder)["assets"].as_array().unwrap().clone();
@@ -107,7 +107,7 @@ fn files(folder: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_file_of_a_package_is_here_or_is_made_when_it_is_built() {
+fn every_packaged_file_exists_or_is_generated_by_the_build() {
     for folder in PACKAGED {
         for (source, _) in files(folder) {
             let made = ["target/", "../target/packages/documents/"];
@@ -122,7 +122,7 @@ fn every_file_of_a_package_is_here_or_is_made_when_it_is_built() {
 }
 
 #[test]
-fn every_file_for_the_packages_is_in_one() {
+fn every_packaging_file_is_part_of_a_package() {
     let (root, _) = packaged("Makefile");
     let root = root.parent().unwrap();
     let shipped: BTreeSet<PathBuf> = PACKAGED
@@ -148,10 +148,10 @@ fn every_file_for_the_packages_is_in_one() {
     }
 }
 
-/// Checks that `plane.toml`, which no program writes, is the only conffile: if a conffile has changed on both sides,
-/// dpkg asks a question.
+/// Checks that `plane.toml`, which no program writes, is the only conffile. If a conffile has changed both locally and
+/// in the package, dpkg asks the user.
 #[test]
-fn the_one_conffile_is_the_planes_which_no_program_writes() {
+fn the_only_conffile_is_plane_toml_which_no_program_writes() {
     let below_etc = |folder| files(folder).into_iter().filter(|(_, to)| to.starts_with("etc/"));
     let all: Vec<(String, String)> = PACKAGED.into_iter().flat_map(below_etc).collect();
     assert_eq!(
@@ -166,7 +166,7 @@ fn the_one_conffile_is_the_planes_which_no_program_writes() {
 }
 
 #[test]
-fn the_maintainer_scripts_are_plain_shell_and_take_what_debhelper_makes() {
+fn the_maintainer_scripts_are_plain_shell_and_include_debhelpers_part() {
     let mut count = 0;
     for folder in ["plane", "agent"] {
         let (scripts, _) = packaged("Makefile");
@@ -202,7 +202,7 @@ fn fields(shown: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_manual_pages_name_every_setting_there_is() {
+fn the_manual_pages_describe_every_setting() {
     let plane = format!("{:#?}", PlaneConfig::default());
     let agent = format!("{:#?}", AgentConfig::new(Vec::new()));
     for (name, shown) in [("plane.toml", plane), ("agent.toml", agent)] {
@@ -240,7 +240,7 @@ fn the_manual_pages_name_every_setting_there_is() {
 }
 
 #[test]
-fn the_manual_pages_explain_every_exit_code_after_which_the_unit_does_not_try_again() {
+fn the_manual_pages_explain_every_exit_code_that_prevents_a_restart() {
     for name in ["sentrazone-plane", "sentrazone-agent"] {
         let (_, page) = packaged(&format!("packaging/man/{name}.8"));
         let (_, unit) = packaged(&format!("systemd/{name}.service"));
@@ -258,7 +258,7 @@ fn the_manual_pages_explain_every_exit_code_after_which_the_unit_does_not_try_ag
     }
 }
 
-/// Runs the agent, with its configuration and state in the test's own directory, until it ends by itself.
+/// Runs the agent, with its configuration and state in the test's own directory, until it exits on its own.
 fn agent(folder: &Path) -> std::process::Output {
     let config = folder.join("agent.toml");
     let text = format!(
@@ -276,7 +276,7 @@ fn agent(folder: &Path) -> std::process::Output {
 }
 
 #[test]
-fn an_agent_that_no_restart_helps_says_why_in_one_line_and_has_a_code_for_it() {
+fn an_agent_that_a_restart_cannot_help_prints_one_line_and_exits_with_its_own_code() {
     let ends = |prepare: &dyn Fn(&Path), code: i32, words: &str| {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();

@@ -1,5 +1,5 @@
-//! A plane without a certificate from an authority, and programs that know it by its pin or connect to it
-//! in a wrong way. Programs and sockets are real.
+//! A plane without a certificate from a certificate authority, and programs that identify it by its pin or connect to
+//! it with wrong settings. Programs and sockets are real.
 
 // clippy.toml permits these in tests, but clippy treats only functions marked `#[test]` as tests.
 #![allow(
@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use wgctl::Pin;
 use wgctl::client::{Error, PlaneClient, Target, Trust};
 
-/// A plane, usually with its own certificate, and a home directory for the programs that call it.
+/// A plane, usually with a self-signed certificate, and a home directory for the programs that connect to it.
 struct Plane {
     process: Option<Process>,
     folder: TempDir,
@@ -144,7 +144,7 @@ fn refused(output: &Output) -> String {
 const ANOTHER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
+async fn a_host_is_enrolled_with_the_pin_that_server_add_prints() {
     let plane = Plane::start().await;
     let pin = plane.pin().to_string();
     let add = [
@@ -170,14 +170,17 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
     let made: Value = serde_json::from_str(&plane.local(&add, "")).unwrap();
     assert_eq!(made["pin"], pin.as_str());
     let token = made["agent_token"].as_str().unwrap();
-    // Without a pin nothing is trusted. The error shows the key to compare, and how to look it up.
+    // Without a pin, nothing is trusted. The error shows the pin to compare, and the command that prints the right one.
     let said = refused(&plane.enroll(token, &[]));
     assert!(
         said.contains(&pin) && said.contains("sentrazone-plane fingerprint"),
         "{said}"
     );
     let said = refused(&plane.enroll(token, &["--pin", ANOTHER]));
-    assert!(said.contains(&pin) && said.contains("somebody is in between"), "{said}");
+    assert!(
+        said.contains(&pin) && said.contains("somebody may be intercepting"),
+        "{said}"
+    );
     assert!(
         !plane.path("agent.toml").exists(),
         "a configuration was written although enrolling was refused"
@@ -185,7 +188,7 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
     succeeded(&plane.enroll(token, &["--pin", &pin]));
     let written = std::fs::read_to_string(plane.path("agent.toml")).unwrap();
     assert!(written.contains(&format!("pin = \"{pin}\"")), "{written}");
-    // After enrolling again, the previous pin is still in force. A certificate file may replace it.
+    // Enrolling again keeps the previous pin. A certificate file may replace it.
     succeeded(&plane.enroll(token, &[]));
     let cert = plane.path("state/tls.pem").display().to_string();
     succeeded(&plane.enroll(token, &["--ca-file", &cert]));
@@ -194,7 +197,7 @@ async fn a_host_is_enrolled_by_the_pin_that_server_add_prints() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plane_that_is_dialled_with_the_wrong_scheme_is_told_with_the_right_one() {
+async fn the_error_for_the_wrong_url_scheme_names_the_right_one() {
     for (mode, wrong, missing) in [("self-signed", "http", "plain http"), ("off", "https", "TLS")] {
         let plane = Plane::with_tls(mode).await;
         let (_, place) = plane.url.split_once("://").unwrap();
@@ -223,7 +226,7 @@ async fn a_plane_that_is_dialled_with_the_wrong_scheme_is_told_with_the_right_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_not_valid_is_told_with_what_makes_a_new_one() {
+async fn the_error_for_an_invalid_token_names_the_command_that_creates_a_new_one() {
     let plane = Plane::with_tls("off").await;
     plane.add_server();
     for token in ["nonsense", "eyJ.a.b", "szagent_x"] {
@@ -237,7 +240,7 @@ async fn a_token_that_is_not_valid_is_told_with_what_makes_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_refusal_of_the_plane_advises_a_call_of_its_api_to_who_typed_a_command() {
+async fn errors_shown_to_command_line_users_never_suggest_api_calls() {
     let plane = Plane::with_tls("off").await;
     let agents = plane.add_server();
     for (name, token) in [("agents", agents.as_str()), ("ended", "eyJ.a.b")] {
@@ -267,10 +270,10 @@ async fn no_refusal_of_the_plane_advises_a_call_of_its_api_to_who_typed_a_comman
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
+async fn relative_paths_given_to_enroll_work_wherever_the_agent_is_started() {
     let plane = Plane::with_tls("off").await;
     let token = plane.add_server();
-    // Settings made by hand are kept.
+    // Settings that were made by hand are kept.
     std::fs::write(plane.path("agent.toml"), "backend = \"userspace\"\n").unwrap();
     let words = ["enroll", "--plane", &plane.url, "--token-file", "-"];
     let more = ["--config", "agent.toml", "--state-dir", "kept"];
@@ -306,18 +309,18 @@ async fn what_enroll_is_told_relatively_holds_wherever_the_agent_is_started() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_the_socket_it_is_said_what_stands_for_the_planes_address() {
+async fn server_add_over_the_socket_explains_the_placeholder_for_the_planes_address() {
     let plane = Plane::start().await;
     let words = "server add berlin --endpoint l:51820 --pool 10.9.0.0/24";
     let said = plane.local(&words.split(' ').collect::<Vec<_>>(), "");
     assert!(
-        said.contains("enroll --plane https://THE-PLANE --pin sha256:") && said.contains("THE-PLANE is how that host"),
+        said.contains("enroll --plane https://THE-PLANE --pin sha256:") && said.contains("Replace THE-PLANE with"),
         "{said}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
+async fn a_login_is_stored_with_the_pin_and_a_new_key_is_not_trusted() {
     let mut plane = Plane::start().await;
     let (url, pin) = (plane.url.clone(), plane.pin().to_string());
     let (email, password) = ("ops@example.com", "correct horse battery\n");
@@ -329,7 +332,7 @@ async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
         "{said}"
     );
     let said = refused(&plane.typed("wgctl", &[&login[..], &["--pin", ANOTHER]].concat(), password));
-    assert!(said.contains("somebody is in between"), "{said}");
+    assert!(said.contains("somebody may be intercepting"), "{said}");
     succeeded(&plane.typed("wgctl", &[&login[..], &["--pin", &pin]].concat(), password));
     // A second login does not need the pin again.
     succeeded(&plane.typed("wgctl", &login, password));
@@ -352,7 +355,7 @@ async fn a_login_is_kept_with_the_pin_and_a_new_key_is_not_taken() {
 
 /// Checks that a certificate without its private key proves nothing, because a certificate is public.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_certificate_without_its_key_is_not_taken() {
+async fn a_stolen_certificate_without_its_key_is_not_trusted() {
     let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let (owner, thief) = (key(), key());
     let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])

@@ -14,7 +14,7 @@ fn sources(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns the tests of a source file that are not ignored.
+/// Returns the names of the tests in a source file that are not ignored.
 fn tests(text: &str) -> Vec<String> {
     let (mut found, mut is_test) = (Vec::new(), false);
     for line in text.lines().map(str::trim) {
@@ -34,21 +34,21 @@ fn tests(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn only_what_runs_counts() {
+fn ignored_and_commented_out_tests_do_not_count() {
     let text = "#[test]\nfn one() {}\n#[test]\n#[ignore]\nfn two() {}\nfn three() {}\n\
                 //#[test]\n//fn four() {}\n#[tokio::test(start_paused = true)]\nasync fn five() {}\n";
     assert_eq!(tests(text), ["one", "five"]);
 }
 
 #[test]
-fn every_test_that_the_security_document_names_is_there() {
+fn every_test_that_the_security_document_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut there = BTreeSet::new();
     for folder in ["wgctl", "plane", "agent", "tests"] {
         sources(&root.join(folder), &mut there);
     }
     let document = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
-    // The names of tests are sentences. No other text between backticks in the document is one.
+    // Test names are sentences. No other text between backticks in the document is a sentence.
     let is_a_sentence = |word: &&str| {
         word.matches('_').count() >= 3
             && word

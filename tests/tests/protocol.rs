@@ -1,4 +1,4 @@
-//! Messages of released protocol versions, which are stored as text, must keep their meaning.
+//! Messages from released protocol versions, which are stored as text, must keep their meaning.
 //!
 //! The files in `protocol/v1/` are frozen together with that version. A change that fails these tests breaks
 //! hosts that have not been upgraded.
@@ -26,7 +26,7 @@ fn same<T: Serialize + DeserializeOwned>(name: &str) -> T {
 }
 
 #[test]
-fn every_message_of_version_1_is_read_and_written_as_it_was() {
+fn every_version_1_message_is_read_and_written_unchanged() {
     same::<Hello>("hello");
     same::<Welcome>("welcome");
     same::<DesiredQuery>("desired-query");
@@ -59,7 +59,7 @@ fn every_message_of_version_1_is_read_and_written_as_it_was() {
 }
 
 #[test]
-fn fields_of_a_newer_side_are_let_through() {
+fn fields_from_a_newer_version_are_accepted() {
     for name in [
         "hello",
         "welcome",
@@ -82,7 +82,7 @@ fn fields_of_a_newer_side_are_let_through() {
 }
 
 #[test]
-fn a_report_of_the_originals_five_fields_is_complete() {
+fn a_report_with_only_the_five_original_fields_is_complete() {
     let report: Report = serde_json::from_value(stored("report-original")).unwrap();
     assert_eq!(
         (report.peers, report.transfer_rx, report.transfer_tx),

@@ -1,4 +1,4 @@
-//! Backup and restore of a real plane with the real command: the state after a kill, and the duration
+//! Backup and restore with a real plane and the real command: the state after a kill, and the duration
 //! for a large fleet.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use wgctl::PrivateKey;
 use wgctl::api::{NewPeer, NewServer};
 use wgctl::client::{PlaneClient, Target};
 
-/// The number of times that the plane is killed in the middle of a restore.
+/// The number of times that the plane is killed during a restore.
 const KILLS: u32 = 24;
 
 /// A plane in its own directory.
@@ -116,7 +116,7 @@ fn succeeded(output: &Output) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plane_killed_in_a_restore_has_the_old_state_or_the_new_one() {
+async fn a_plane_killed_during_a_restore_has_the_old_state_or_the_new_one() {
     let mut plane = Plane::start().await;
     plane.fill("old", "10.8.0.0/16", 300).await;
     let old = (plane.save("old.backup"), plane.content().await);
@@ -144,7 +144,7 @@ async fn a_plane_killed_in_a_restore_has_the_old_state_or_the_new_one() {
     for kill in 0..KILLS {
         assert_eq!(plane.content().await, old.1);
         let mut running = restore(&plane, &new.0);
-        // The kills are spread over the whole duration of a restore and past its end.
+        // The kills are spread over a period twice as long as a restore takes.
         std::thread::sleep(whole.mul_f64(2.0 * f64::from(kill) / f64::from(KILLS)));
         let acknowledged = running.ended().is_some_and(|status| status.success());
         plane.process.take().unwrap().kill();
@@ -168,13 +168,13 @@ async fn a_plane_killed_in_a_restore_has_the_old_state_or_the_new_one() {
     }
     assert!(plane.process.take().unwrap().stop().success());
     println!(
-        "fault: kill -9 in a restore | runs {KILLS} | lost 0 | old state {kept}, new state {}, a mix 0",
+        "fault: kill -9 during a restore | runs {KILLS} | lost 0 | old state {kept}, new state {}, a mix 0",
         KILLS - kept
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_database_is_replaced_by_the_backup_of_10_000_peers() {
+async fn a_damaged_database_is_replaced_by_a_backup_with_10_000_peers() {
     let mut plane = Plane::start().await;
     plane.fill("large", "10.0.0.0/16", 10_000).await;
     let began = Instant::now();
@@ -186,7 +186,7 @@ async fn a_damaged_database_is_replaced_by_the_backup_of_10_000_peers() {
     let database = plane.path("state/plane.redb");
     let on_disk = database.metadata().unwrap().len();
 
-    // These are the steps of docs/backup.md for a damaged database.
+    // These are the steps for a damaged database from docs/backup.md.
     assert!(plane.process.take().unwrap().stop().success());
     std::fs::rename(&database, plane.path("state/plane.redb.damaged")).unwrap();
     plane.run().await;
@@ -216,7 +216,7 @@ async fn a_damaged_database_is_replaced_by_the_backup_of_10_000_peers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_asks_first_and_keeps_what_was_there_when_it_fails() {
+async fn restore_asks_first_and_leaves_the_existing_data_alone_if_it_fails() {
     let plane = Plane::start().await;
     plane.fill("los-angeles", "10.8.0.0/24", 3).await;
     let backup = plane.save("all.backup");

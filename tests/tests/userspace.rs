@@ -100,7 +100,7 @@ fn peers_are_created_changed_and_removed() {
 }
 
 #[test]
-fn wgctl_shows_it_as_wg_does_and_passes_over_a_socket_that_nobody_answers() {
+fn wgctl_shows_the_interface_as_wg_does_and_skips_a_socket_without_a_listener() {
     let running = Held::start("szs");
     let desired = DesiredDevice {
         private_key: PrivateKey::generate().unwrap(),
@@ -135,7 +135,7 @@ fn wgctl_shows_it_as_wg_does_and_passes_over_a_socket_that_nobody_answers() {
 }
 
 #[test]
-fn an_interface_without_a_process_is_none_and_nothing_is_started() {
+fn an_interface_without_a_process_reads_as_none_and_nothing_is_started() {
     let name: InterfaceName = format!("szn{}", std::process::id()).parse().unwrap();
     let mut backend = Userspace::new();
     assert_eq!(backend.read(&name).unwrap(), None);
@@ -151,13 +151,13 @@ fn an_interface_without_a_process_is_none_and_nothing_is_started() {
 }
 
 #[test]
-fn a_socket_that_nobody_answers_says_what_to_start() {
+fn the_error_for_a_socket_without_a_listener_says_what_to_start() {
     let name: InterfaceName = format!("szd{}", std::process::id()).parse().unwrap();
     std::fs::create_dir_all("/var/run/wireguard").unwrap();
     let path = PathBuf::from(format!("/var/run/wireguard/{name}.sock"));
     // The listener is closed but its file remains, as after a process has been killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    // Another test may have forked meanwhile. Its child keeps the listener open until it calls exec.
+    // Another test may have forked in the meantime. The child keeps the listener open until it calls exec.
     let connect = || std::os::unix::net::UnixStream::connect(&path).is_ok();
     until_blocking("no process listens", connect, |answered| !answered);
     let error = Userspace::new().read(&name).unwrap_err().to_string();
@@ -167,12 +167,12 @@ fn a_socket_that_nobody_answers_says_what_to_start() {
 }
 
 #[test]
-fn a_kernel_without_wireguard_says_what_to_do() {
+fn the_error_on_a_kernel_without_wireguard_says_what_to_do() {
     if std::env::var("SENTRAZONE_GUEST_KIND").as_deref() == Ok("straight") {
         eprintln!("not run: this machine's own kernel has WireGuard, which the test must not disable");
         return;
     }
-    // From here on, nothing can load the module until the guest ends.
+    // From here on, the module cannot be loaded until the guest ends.
     std::fs::write("/proc/sys/kernel/modprobe", "/bin/false").unwrap();
     let _ = Command::new("rmmod").arg("wireguard").output().unwrap();
     assert!(!PathBuf::from("/sys/module/wireguard").exists(), "the module is in use");

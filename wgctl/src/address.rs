@@ -14,7 +14,8 @@ use ipnet::IpNet;
 #[error("not an endpoint: write HOST:PORT, like vpn.example.com:51820 or [2001:db8::1]:51820")]
 pub struct EndpointError;
 
-/// `host:port` as a client dials it: a DNS name or an address, which Sentrazone never resolves.
+/// A host and a port, as a client dials them. The host is an IP address or a DNS name, which Sentrazone never
+/// resolves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     host: String,
@@ -126,9 +127,9 @@ pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// Returns true if the address, by its form, belongs to another host: it is not loopback, link-local (where
-/// clouds run their metadata services), multicast, broadcast or unspecified. One of the host's own interfaces
-/// may still have the address.
+/// Returns true if the address can belong to another host: it is not loopback, link-local (where clouds run their
+/// metadata services), multicast, broadcast or unspecified. It may still be assigned to one of the host's own
+/// interfaces.
 #[must_use]
 pub fn leads_off_host(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_this_hosts_own_by_its_form_leads_nowhere() {
+    fn addresses_that_cannot_belong_to_another_host_are_recognized() {
         for (text, may) in [
             ("192.0.2.1", true),
             ("10.8.0.1", true),
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_take_the_kernels_form() {
+    fn networks_are_normalized_as_in_the_kernel() {
         let normal = |text: &str| super::normal(text.parse().unwrap()).to_string();
         assert_eq!(normal("10.8.0.7/24"), "10.8.0.0/24");
         assert_eq!(normal("::ffff:10.8.0.7/128"), "10.8.0.7/32");

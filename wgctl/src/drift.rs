@@ -1,6 +1,6 @@
-//! Drift: changes that others have made to a managed interface.
+//! Drift: changes to a managed interface that were made by something other than its agent.
 //!
-//! Owns the vocabulary for drift that agent, plane and users share. It must not do more than hold data: the
+//! Owns the vocabulary for drift that the agent, the plane and users share. It must not do more than hold data: the
 //! agent detects drift, and the plane stores it.
 
 use std::fmt;
@@ -83,7 +83,7 @@ pub enum DriftKind {
     AddressAdded,
     /// A route to a network behind a peer has been removed.
     RouteRemoved,
-    /// The masquerading rules of Sentrazone have been removed or changed.
+    /// Sentrazone's masquerading rules have been removed or changed.
     MasqueradeChanged,
 }
 
@@ -132,11 +132,11 @@ impl fmt::Display for DriftKind {
     }
 }
 
-/// A single finding of drift.
+/// A single instance of drift.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Drift {
-    /// The kind.
+    /// The kind of drift.
     pub kind: DriftKind,
     /// The recorded peer that has drifted. Absent if the drift concerns the interface or several peers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,13 +144,13 @@ pub struct Drift {
     /// The public key of a peer that is not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
-    /// The number of changes of this kind that this entry stands for; 1 if `peer` or `public_key` identifies
-    /// the peer.
+    /// The number of changes of this kind that this entry represents; 1 if `peer` or `public_key` identifies the
+    /// peer.
     #[serde(default = "one")]
     pub count: u64,
     /// A human-readable description of at most 300 characters. It never contains a secret.
     pub detail: String,
-    /// The time at which the agent first saw the drift, by the agent's clock.
+    /// The time at which the agent first saw the drift, according to the agent's clock.
     pub seen_at: Timestamp,
 }
 
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_and_policy_is_written_as_json_writes_it() {
+    fn the_names_of_kinds_and_policies_match_their_json() {
         for kind in DriftKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }

@@ -26,7 +26,7 @@ pub enum KeyError {
     #[error("the all-zero key is not a usable key")]
     Zero,
     /// The operating system returned no random bytes.
-    #[error("the operating system gave no randomness: {0}")]
+    #[error("cannot get random bytes from the operating system: {0}")]
     Random(String),
 }
 
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_public_key_is_that_of_rfc_7748() {
+    fn the_public_key_matches_rfc_7748() {
         // RFC 7748, section 6.1, Alice's key pair.
         let private = [
             0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2, 0x66, 0x45, 0xdf, 0x4c,
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_key_are_refused() {
+    fn text_that_is_not_a_key_is_refused() {
         for text in [
             "",
             "abc",
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_agree_with_everybody_are_known() {
+    fn public_keys_of_low_order_are_recognized() {
         // The points of order 1, 2, 4 and 8 on the curve and on its twist, including their unreduced
         // encodings: https://cr.yp.to/ecdh.html#validate. The first point in that list is the all-zero key,
         // which is not a value of the type.

@@ -1,9 +1,9 @@
-//! The Sentrazone library that plane, agent, command and tests share.
+//! The Sentrazone library that the plane, the agent, `wgctl` and the tests share.
 //!
 //! Owns the value types (keys, addresses, names), the REST and agent protocol types, the typed HTTP client,
 //! client configurations, the backup format, the WireGuard device (model, diff, backends), and the
-//! process-level parts of all programs: logging, metrics and prompts for secrets. It must not know the
-//! plane's storage or the agent's loop. The netlink and userspace backends are behind the features `kernel`
+//! process-level parts of all programs: logging, metrics and prompts for secrets. It must not know about
+//! the plane's storage or the agent's loop. The netlink and userspace backends are behind the features `kernel`
 //! and `userspace`, so that the plane links neither.
 
 pub mod address;

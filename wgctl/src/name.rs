@@ -93,7 +93,7 @@ text_type!(
         if length == 0 || length > 64 || text.chars().any(unsafe_character) || text.trim() != text {
             return Err(NameError(
                 "a peer name is 1 to 64 characters, without control characters, line separators, direction \
-                 marks or invisible characters, and without blanks at its ends",
+                 marks or invisible characters, and without leading or trailing whitespace",
             ));
         }
         Ok(text.to_owned())
@@ -152,9 +152,9 @@ text_type!(
 #[must_use]
 pub const fn is_deceptive(c: char) -> bool {
     let ends_a_line = matches!(c, '\u{2028}' | '\u{2029}');
-    // The characters with Unicode's property Bidi_Control.
+    // The characters with the Unicode property Bidi_Control.
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    // The characters with the property Default_Ignorable_Code_Point that no word needs, and annotation characters.
+    // The characters with the property Default_Ignorable_Code_Point that no word requires, and annotation characters.
     let unseen = matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}' |
@@ -247,8 +247,8 @@ id_type!(
     "request"
 );
 id_type!(
-    /// An incarnation of something that counts, such as a plane's database or an agent's counters. The
-    /// numbers of different incarnations cannot be compared.
+    /// The id of one lifetime of a series of numbers, such as the revisions in a plane's database or an agent's
+    /// counters. Numbers from different incarnations cannot be compared.
     Incarnation,
     "incarnation"
 );
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn interface_names_fit_the_kernel() {
+    fn interface_names_are_valid_for_the_kernel() {
         for bad in ["", ".", "..", "a/b", "a b", "-a", "sixteen-letters-"] {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?}");
         }

@@ -1,6 +1,6 @@
 //! The pin of a plane's public key, which authenticates the plane if no certificate authority does.
 //!
-//! Owns the text form, `sha256:` and 64 hexadecimal digits, and the definition of the hashed bytes: the
+//! Owns the text form (`sha256:` followed by 64 hexadecimal digits) and the definition of the hashed bytes: the
 //! public key as it is encoded in the certificate (SubjectPublicKeyInfo, DER; RFC 7469). A renewed
 //! certificate for the same key therefore has the same pin. It must not know about connections.
 
@@ -19,7 +19,7 @@ pub struct Pin([u8; LENGTH]);
 
 /// An error while parsing a pin.
 #[derive(Debug, thiserror::Error)]
-#[error("a pin is \"sha256:\" and 64 hexadecimal digits, as `sentrazone-plane fingerprint` prints it")]
+#[error("a pin is \"sha256:\" followed by 64 hexadecimal digits, as `sentrazone-plane fingerprint` prints it")]
 pub struct PinError;
 
 impl Pin {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_read_as_it_is_written() {
+    fn a_pin_survives_a_round_trip_through_text() {
         let pin = Pin::of_public_key(b"a key");
         assert_eq!(pin.to_string().parse::<Pin>().unwrap(), pin);
         let upper = pin.to_string().to_uppercase().replace("SHA", "sha");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pin_is_refused() {
+    fn text_that_is_not_a_pin_is_refused() {
         let digits = "0".repeat(64);
         for bad in [
             "",

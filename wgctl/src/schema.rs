@@ -1,8 +1,7 @@
 //! The JSON Schemas of the value types, for the OpenAPI document.
 //!
-//! Owns one pattern for each text type with a fixed form. A pattern must not accept other texts than the
-//! type's parser, and the tests compare the two. The request and response types derive their schemas from
-//! these, where they are declared.
+//! Owns one pattern for each text type with a fixed form. A pattern must not accept any text that the type's parser
+//! refuses, or the reverse; the tests compare the two. The request and response types derive their schemas from these.
 
 use std::borrow::Cow;
 
@@ -67,7 +66,7 @@ macro_rules! ipv4 {
     };
 }
 
-/// An IPv4 address as a network may contain it: leading zeros are accepted and do not mean octal.
+/// An IPv4 address in the form that a network may contain: leading zeros are accepted and do not mean octal.
 macro_rules! lax_ipv4 {
     () => {
         r"(?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]{1,2})"
@@ -187,7 +186,7 @@ schemas! {
         "type": "string", "pattern": SERVER_ID
     };
     PeerName, "PeerName": {
-        "description": "A client's name: 1 to 64 characters, without control characters, line separators, direction marks or invisible characters, and without blanks at either end.",
+        "description": "A client's name: 1 to 64 characters, without control characters, line separators, direction marks or invisible characters, and without leading or trailing whitespace.",
         "type": "string", "minLength": 1, "maxLength": 64, "pattern": PEER_NAME
     };
     Email, "Email": {
@@ -215,7 +214,7 @@ schemas! {
     AuditKey, "AuditKey": { "description": "The public key that verifies the audit log's checkpoints.", "type": "string", "pattern": AUDIT_KEY };
     Signature, "Signature": { "description": "An Ed25519 signature in base64.", "type": "string", "pattern": SIGNATURE };
     Pin, "Pin": {
-        "description": "The SHA-256 of the plane's public key (SubjectPublicKeyInfo).",
+        "description": "The SHA-256 hash of the plane's public key (SubjectPublicKeyInfo).",
         "type": "string", "pattern": PIN
     };
     PeerId, "ClientId": { "description": "A client's id.", "type": "string", "format": "uuid", "pattern": UUID };
@@ -227,7 +226,7 @@ schemas! {
     UserId, "UserId": { "description": "A user's id.", "type": "string", "format": "uuid", "pattern": UUID };
     RequestId, "RequestId": { "description": "The id of a request to an agent.", "type": "string", "format": "uuid", "pattern": UUID };
     Incarnation, "Incarnation": {
-        "description": "An incarnation of something that counts. The counters of different incarnations cannot be compared.",
+        "description": "The id of one lifetime of a series of numbers, such as revisions or counters. Numbers from different incarnations cannot be compared.",
         "type": "string", "format": "uuid", "pattern": UUID
     };
     Timestamp, "Timestamp": {
@@ -236,8 +235,8 @@ schemas! {
     };
 }
 
-/// Corrects the schemas that the library generates for foreign types: its `format: ip` is not a format of
-/// JSON Schema, and a `u64` has a maximum. The descriptions come from doc comments, so their intra-doc links
+/// Corrects the schemas that the library generates for foreign types: its `format: ip` is not a JSON
+/// Schema format, and a `u64` has a maximum. The descriptions come from doc comments, so their intra-doc links
 /// are removed.
 pub fn adjust(schema: &mut Schema) {
     transform_subschemas(&mut adjust, schema);
@@ -330,22 +329,22 @@ mod tests {
     }
 
     agreement! {
-        the_pattern_takes_the_server_ids_that_the_parser_takes: ServerId, SERVER_ID, 63;
-        the_pattern_takes_the_emails_that_the_parser_takes: Email, EMAIL, 254;
-        the_pattern_takes_the_interface_names_that_the_parser_takes: InterfaceName, INTERFACE_NAME, 15;
-        the_pattern_takes_the_endpoints_that_the_parser_takes: Endpoint, ENDPOINT, 253;
-        the_pattern_takes_the_keys_that_the_parser_takes: PublicKey, KEY, 44;
-        the_pattern_takes_the_token_names_that_the_parser_takes: TokenName, TOKEN_NAME, 64;
-        the_pattern_takes_the_pins_that_the_parser_takes: Pin, PIN, 71;
-        the_pattern_takes_the_ids_that_the_parser_takes: PeerId, UUID, 36;
-        the_pattern_takes_the_networks_that_the_parser_takes: IpNet, NETWORK, 43;
-        the_pattern_takes_the_peer_names_that_the_parser_takes: PeerName, PEER_NAME, 64;
-        the_pattern_takes_the_sealed_secrets_that_the_parser_takes: Sealed, BASE64, usize::MAX;
+        the_server_id_pattern_agrees_with_the_parser: ServerId, SERVER_ID, 63;
+        the_email_pattern_agrees_with_the_parser: Email, EMAIL, 254;
+        the_interface_name_pattern_agrees_with_the_parser: InterfaceName, INTERFACE_NAME, 15;
+        the_endpoint_pattern_agrees_with_the_parser: Endpoint, ENDPOINT, 253;
+        the_key_pattern_agrees_with_the_parser: PublicKey, KEY, 44;
+        the_token_name_pattern_agrees_with_the_parser: TokenName, TOKEN_NAME, 64;
+        the_pin_pattern_agrees_with_the_parser: Pin, PIN, 71;
+        the_id_pattern_agrees_with_the_parser: PeerId, UUID, 36;
+        the_network_pattern_agrees_with_the_parser: IpNet, NETWORK, 43;
+        the_peer_name_pattern_agrees_with_the_parser: PeerName, PEER_NAME, 64;
+        the_sealed_secret_pattern_agrees_with_the_parser: Sealed, BASE64, usize::MAX;
     }
 
     /// Tests every number of groups before and after the gap, with and without an IPv4 tail.
     #[test]
-    fn networks_and_endpoints_of_any_number_of_groups_agree() {
+    fn patterns_and_parsers_agree_for_any_number_of_groups() {
         for (before, after) in (0..=9).flat_map(|before| (0..=9).map(move |after| (before, after))) {
             let groups = |count: usize| vec!["a0"; count].join(":");
             for tail in ["", "1.2.3.4"] {

@@ -12,13 +12,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
-/// The error for a text that is not an RFC 3339 time.
+/// The error for text that is not an RFC 3339 time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an RFC 3339 time: write it like 2026-05-06T12:00:00Z")]
 pub struct TimestampError;
 
 impl Timestamp {
-    /// Creates the time that is `seconds` after the Unix epoch, limited to the years that RFC 3339 can
+    /// Creates the time that is `seconds` after the Unix epoch, clamped to the years that RFC 3339 can
     /// express (0 to 9999).
     #[must_use]
     pub fn from_unix(seconds: i64) -> Self {
@@ -31,9 +31,9 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns the system clock's time, truncated to seconds.
+    /// Returns the time of the system clock, truncated to seconds.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the system's clock")]
+    #[expect(clippy::disallowed_methods, reason = "this reads the system clock")]
     pub fn now() -> Self {
         SystemTime::now().into()
     }
@@ -82,7 +82,7 @@ impl Clock {
 
 /// The system clock.
 impl Default for Clock {
-    #[expect(clippy::disallowed_methods, reason = "a clock is made here")]
+    #[expect(clippy::disallowed_methods, reason = "this creates the system clock")]
     fn default() -> Self {
         Self::new(Timestamp::now)
     }
@@ -123,7 +123,7 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        // The library accepts more than RFC 3339: a blank instead of the `T`, zones in brackets, and offsets
+        // The library accepts more than RFC 3339: a space instead of the `T`, zones in brackets, and offsets
         // of whole hours.
         if !is_rfc_3339(text.as_bytes()) {
             return Err(TimestampError);
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_written_as_the_api_shows_it() {
+    fn a_time_is_formatted_as_in_the_api() {
         let time: Timestamp = "2026-05-06T12:00:00Z".parse().unwrap();
         assert_eq!(time.to_string(), "2026-05-06T12:00:00Z");
         assert_eq!("2026-05-06T14:00:00.75+02:00".parse::<Timestamp>().unwrap(), time);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_rfc_3339_is_taken() {
+    fn only_rfc_3339_is_accepted() {
         for bad in [
             "",
             "2026-05-06",
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_clocks_neither_panic_nor_overflow() {
+    fn extreme_times_neither_panic_nor_overflow() {
         for seconds in [i64::MIN, -1, 0, i64::MAX] {
             let time = Timestamp::from_unix(seconds);
             assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);

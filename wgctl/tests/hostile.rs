@@ -1,9 +1,9 @@
-//! Malicious text. Every value that the API's types accept is one line of plain text, and a configuration
+//! Tests with malicious text. Every value that the API's types accept is one line of plain text, and a configuration
 //! built from it contains the intended settings and nothing else.
 //!
 //! Owns a reader of configurations that follows wg-quick(8), independent of the product's own parser.
 
-// clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
+// clippy.toml permits these in tests, but clippy recognizes only functions marked `#[test]` as tests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::fmt::{Debug, Display};
@@ -92,7 +92,7 @@ fn hostile() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// Generates a valid value of the field in half of the cases, otherwise malicious text.
+/// Generates a valid value for the field in half of the cases, otherwise malicious text.
 fn field(right: &'static str) -> impl Strategy<Value = String> {
     prop_oneof![
         2 => Just(right.to_owned()),
@@ -215,7 +215,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, max_global_rejects: u32::MAX, ..ProptestConfig::default() })]
 
     #[test]
-    fn cve_2026_72603_no_text_of_a_request_becomes_a_line_of_a_configuration((server, client) in requests()) {
+    fn cve_2026_72603_no_text_in_a_request_becomes_a_line_of_a_configuration((server, client) in requests()) {
         let (Ok(server), Ok(client)) = (serde_json::from_value(server), serde_json::from_value(client)) else {
             return Ok(());
         };
@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn cve_2026_72603_a_text_is_no_value_or_one_plain_line(text in hostile()) {
+    fn cve_2026_72603_text_is_refused_or_is_one_plain_line(text in hostile()) {
         plain_or_refused::<PeerName>(&text)?;
         plain_or_refused::<ServerId>(&text)?;
         plain_or_refused::<InterfaceName>(&text)?;
@@ -244,10 +244,10 @@ proptest! {
         plain_or_refused::<PeerId>(&text)?;
     }
 
-    /// The product passes endpoints to no shell or resolver of its own (openwrt/luci #7452). Still, no
-    /// character of an accepted endpoint is special to either.
+    /// Sentrazone itself passes endpoints to neither a shell nor a resolver (openwrt/luci #7452). Even so, no
+    /// character of an accepted endpoint has a special meaning to either.
     #[test]
-    fn an_endpoint_is_letters_digits_and_little_else(text in field("vpn.example.com:51820")) {
+    fn an_endpoint_contains_only_letters_digits_and_harmless_punctuation(text in field("vpn.example.com:51820")) {
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             let known = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
             prop_assert!(endpoint.to_string().chars().all(known), "{endpoint}");
@@ -256,7 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_what_was_typed_or_it_is_refused(name in hostile()) {
+    fn a_name_is_stored_exactly_as_typed_or_is_refused(name in hostile()) {
         let body = json!({"name": name});
         if let Ok(NewPeer { name: Some(taken), .. }) = serde_json::from_value(body) {
             prop_assert_eq!(taken.as_str(), &name);
@@ -265,7 +265,7 @@ proptest! {
 }
 
 #[test]
-fn a_name_that_looks_like_settings_is_a_comment_and_stays_one() {
+fn a_name_that_looks_like_a_setting_remains_a_comment() {
     for name in [
         "[Peer]",
         "PostUp = touch /tmp/owned",
@@ -287,7 +287,7 @@ fn a_name_that_looks_like_settings_is_a_comment_and_stays_one() {
 
 /// Mass assignment (CVE-2026-29195, CVE-2026-27899): fields that a request does not have cannot be set.
 #[test]
-fn fields_that_a_request_does_not_have_are_refused() {
+fn unknown_fields_in_requests_are_refused() {
     let with = |mut body: Value, field: &str| {
         body[field] = json!("x");
         body
@@ -320,7 +320,7 @@ fn fields_that_a_request_does_not_have_are_refused() {
         let user = json!({"email": "ops@example.com", "password": "correct horse", "role": "viewer"});
         assert!(serde_json::from_value::<NewUser>(with(user, field)).is_err(), "{field}");
     }
-    // Reports of newer agents may have more fields. Counters must be unsigned integers.
+    // Reports from newer agents may have more fields. Counters must be unsigned integers.
     let report = json!({"server_id": "a", "peers": 1, "transfer_rx": 1, "transfer_tx": 1});
     assert!(serde_json::from_value::<Report>(with(report.clone(), "later")).is_ok());
     for huge in [json!(-1), json!(1.5), json!("1"), json!(18_446_744_073_709_551_616.0)] {

@@ -22,7 +22,7 @@ pub(super) fn first_line(changes: u32) -> String {
     format!("{FIRST} {changes:010} {changes:010}\n")
 }
 
-/// Parses the first line: the minimum number of changes that must follow.
+/// Parses the first line. Returns the minimum number of changes that must follow it.
 fn promised(line: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(line).ok()?.strip_prefix(FIRST)?.get(1..11)?;
     let promised = digits.parse().ok()?;
@@ -59,7 +59,7 @@ pub(super) struct Content {
     pub(super) changes: usize,
     /// The number of changes.
     pub(super) count: u32,
-    /// True if the last entry was cut off during a write.
+    /// True if the last entry was truncated during a write.
     pub(super) torn: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn snapshot(state: &State) -> serde_json::Result<(Vec<u8>, Chain)> {
     Ok((content, chain))
 }
 
-/// Returns one change as the next line.
+/// Returns the line for one change, which follows the entry with the checksum `chain`.
 pub(super) fn change(chain: Chain, delta: &Delta) -> serde_json::Result<(Vec<u8>, Chain)> {
     line('D', chain, delta)
 }
@@ -132,7 +132,7 @@ fn entry(kind: u8, chain: Chain, line: &[u8]) -> Result<(&[u8], Chain), &'static
     };
     let chain = chain.after(body);
     if *found != kind || sum != chain.text().as_bytes() {
-        return Err("its checksum does not match");
+        return Err("the checksum of an entry does not match");
     }
     Ok((body, chain))
 }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_and_its_changes_give_the_state_they_led_to() {
+    fn a_snapshot_and_its_changes_restore_the_latest_state() {
         let (content, states, _) = written();
         let read = parse(&content).unwrap();
         assert_eq!(Some(&read.state), states.last());
@@ -190,35 +190,35 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_was_cut_below_what_it_promises_is_refused() {
+    fn a_cache_with_fewer_changes_than_its_first_line_states_is_refused() {
         let (mut content, states, ends) = written();
         content[..first_line(0).len()].copy_from_slice(first_line(1).as_bytes());
         for length in 0..content.len() {
             let read = parse(&content[..length]);
-            assert_eq!(read.is_ok(), length >= ends[1], "cut to {length} bytes");
+            assert_eq!(read.is_ok(), length >= ends[1], "truncated to {length} bytes");
             assert!(read.is_err() || read.is_ok_and(|read| read.state == states[1]));
         }
         assert_eq!(parse(&content).unwrap().count, 2);
     }
 
     #[test]
-    fn a_cache_cut_anywhere_is_refused_or_gives_what_was_whole_by_then() {
+    fn a_cache_truncated_anywhere_is_refused_or_yields_its_last_complete_entry() {
         let (content, states, ends) = written();
         for length in 0..content.len() {
             let whole = ends.iter().rposition(|end| *end <= length);
             match (parse(&content[..length]), whole) {
                 (Err(_), None) => {}
                 (Ok(read), Some(at)) => {
-                    assert_eq!(read.state, states[at], "cut to {length} bytes");
-                    assert_eq!(read.torn, ends[at] != length, "cut to {length} bytes");
+                    assert_eq!(read.state, states[at], "truncated to {length} bytes");
+                    assert_eq!(read.torn, ends[at] != length, "truncated to {length} bytes");
                 }
-                (read, whole) => panic!("cut to {length} bytes, {whole:?} whole: {read:?}"),
+                (read, whole) => panic!("truncated to {length} bytes, last complete entry {whole:?}: {read:?}"),
             }
         }
     }
 
     #[test]
-    fn every_flipped_bit_is_refused_or_takes_no_more_than_the_last_line_with_it() {
+    fn every_flipped_bit_is_detected_or_costs_at_most_the_last_change() {
         let (content, states, _) = written();
         for index in 0..content.len() {
             for bit in 0..8 {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_that_were_swapped_or_left_out_are_refused() {
+    fn swapped_missing_or_duplicate_changes_are_refused() {
         let (content, _, ends) = written();
         let (head, first, second) = (
             &content[..ends[0]],

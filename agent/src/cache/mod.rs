@@ -1,8 +1,8 @@
 //! The last desired state, cached on disk for a boot during which no plane is reachable.
 //!
-//! Owns the file and the checks that reject it: a cache that cannot be trusted is an error, and is never read as
+//! Owns the file and the checks that reject it: a cache that cannot be trusted is an error, and is never treated as
 //! "no peers". A change is appended and synced before it is sent to the kernel, so that every confirmed change
-//! survives a power failure. From time to time the whole state is written again. It must not decide how the state
+//! survives a power failure. From time to time, the whole state is written again. It must not decide how the state
 //! is used.
 
 mod format;
@@ -19,7 +19,7 @@ use crate::desired::{Delta, State};
 use format::Chain;
 
 const NAME: &str = "desired.cache";
-/// The total size of changes, in bytes, that may always accumulate, however small the snapshot is.
+/// The total size of changes, in bytes, that may accumulate even if the snapshot is smaller than that.
 const SMALL: usize = 64 * 1024;
 
 /// An error that makes the cached state unavailable.
@@ -33,20 +33,20 @@ pub enum Error {
         /// The error from the operating system.
         source: io::Error,
     },
-    /// The content differs from what was written.
+    /// The content of the file is damaged.
     #[error(
-        "{} is damaged ({reason}): it is not used, and the interface is left as it is until the plane answers",
+        "{} is damaged ({reason}): it is not used, and the interface is left as it is until the plane responds",
         path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The sign of the damage.
+        /// The fault that shows the damage.
         reason: &'static str,
     },
 }
 
-/// Returns whether a cache file exists, whatever its content.
+/// Returns whether a cache file exists, regardless of its content.
 #[must_use]
 pub fn exists(folder: &Path) -> bool {
     folder.join(NAME).exists()
@@ -57,7 +57,7 @@ pub fn load(folder: &Path) -> Result<Option<State>, Error> {
     Ok(read(&folder.join(NAME))?.map(|content| content.state))
 }
 
-/// Returns the server whose state is cached; `None` without a readable cache.
+/// Returns the server whose state is cached; `None` if there is no readable cache.
 #[must_use]
 pub fn server_of(folder: &Path) -> Option<ServerId> {
     load(folder).ok().flatten().map(|state| state.server_id)
@@ -80,7 +80,7 @@ fn read(path: &Path) -> Result<Option<format::Content>, Error> {
     })
 }
 
-/// The cache, open for writing. A directory must have only one.
+/// The cache, open for writing. Only one may be open per directory.
 #[derive(Debug)]
 pub struct Cache {
     path: PathBuf,
@@ -107,8 +107,8 @@ impl Tail {
 }
 
 impl Cache {
-    /// Opens the cache of a directory and returns it with its state, if any. A file that cannot be trusted
-    /// remains until it is replaced.
+    /// Opens the cache in a directory and returns it with its state, if any. A file that cannot be trusted remains
+    /// until it is replaced.
     pub fn open(folder: &Path) -> (Self, Result<Option<State>, Error>) {
         let mut cache = Self {
             path: folder.join(NAME),
@@ -122,7 +122,9 @@ impl Cache {
         };
         if content.torn {
             let path = cache.path.display();
-            tracing::warn!("{path}: its last change was truncated by a crash and is ignored; the plane sends it again");
+            tracing::warn!(
+                "{path}: the last change was truncated by a crash and is ignored; the plane will send it again"
+            );
         } else if let Ok(file) = OpenOptions::new().write(true).open(&cache.path) {
             cache.end = Some(Tail {
                 file,
@@ -141,11 +143,11 @@ impl Cache {
         self.behind
     }
 
-    /// Writes the change that led to `state`, or the whole state if there is no change. The data is on disk when
-    /// this function returns.
+    /// Writes the change that led to `state`, or the whole state if `delta` is `None`. The data is on disk when this
+    /// function returns.
     pub fn write(&mut self, state: &State, delta: Option<&Delta>) -> Result<(), Error> {
-        // A failed write may have left a partial line, after which no line could be appended; the whole state is
-        // written then.
+        // A failed write may have left a partial line, after which no line can be appended. The whole state is then
+        // written instead.
         let end = self.end.take();
         let written = match (end, delta) {
             (Some(end), Some(delta)) if !self.behind && end.changes < end.snapshot.max(SMALL) => append(end, delta),

@@ -27,7 +27,7 @@ fn adding(state: &mut State, number: u8) -> Delta {
 }
 
 #[test]
-fn what_was_written_is_there_after_a_restart_however_often() {
+fn the_written_state_survives_any_number_of_restarts() {
     let folder = tempfile::tempdir().unwrap();
     assert!(load(folder.path()).unwrap().is_none());
     let mut state = state(3);
@@ -47,7 +47,7 @@ fn what_was_written_is_there_after_a_restart_however_often() {
 }
 
 #[test]
-fn a_change_costs_what_changed_and_the_file_does_not_grow_for_ever() {
+fn a_change_writes_only_the_difference_and_the_file_does_not_grow_forever() {
     let folder = tempfile::tempdir().unwrap();
     let length = || std::fs::metadata(folder.path().join(NAME)).unwrap().len();
     let mut state = state(200);
@@ -66,7 +66,7 @@ fn a_change_costs_what_changed_and_the_file_does_not_grow_for_ever() {
 }
 
 #[test]
-fn a_line_that_a_crash_cut_off_is_left_out_and_written_over() {
+fn a_line_truncated_by_a_crash_is_ignored_and_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(NAME);
     let mut state = state(3);
@@ -87,7 +87,7 @@ fn a_line_that_a_crash_cut_off_is_left_out_and_written_over() {
 }
 
 #[test]
-fn a_cache_that_lost_any_of_its_end_later_is_refused() {
+fn a_cache_truncated_after_it_was_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(NAME);
     let mut state = state(3);
@@ -105,7 +105,7 @@ fn a_cache_that_lost_any_of_its_end_later_is_refused() {
 }
 
 #[test]
-fn after_a_write_that_failed_the_next_says_everything() {
+fn the_first_write_after_a_failed_one_contains_the_whole_state() {
     let folder = tempfile::tempdir().unwrap();
     let mut state = state(3);
     let (mut cache, _) = Cache::open(folder.path());
@@ -122,7 +122,7 @@ fn after_a_write_that_failed_the_next_says_everything() {
 }
 
 #[test]
-fn a_damaged_cache_is_refused_with_its_name_and_what_happens_now() {
+fn the_error_for_a_damaged_cache_names_the_file_and_the_consequence() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(NAME), "").unwrap();
     let message = load(folder.path()).unwrap_err().to_string();

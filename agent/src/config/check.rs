@@ -1,4 +1,4 @@
-//! The check that the settings of `agent.toml` are consistent.
+//! The check that the settings in `agent.toml` are consistent.
 //!
 //! Owns the value ranges and the rules that involve several settings. It must not parse single values: that
 //! belongs to `settings`.

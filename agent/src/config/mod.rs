@@ -1,7 +1,7 @@
 //! `agent.toml`: the configuration of the agent.
 //!
 //! Owns the settings, their defaults, and the precedence of environment variables (`SENTRAZONE_AGENT_<SETTING>`)
-//! over the file. It must not bind any address, or open any file that no setting names.
+//! over the file. It must not bind any address, or open any file except `agent.toml` itself and `ca_file`.
 
 mod check;
 mod settings;
@@ -21,7 +21,7 @@ use settings::Settings;
 /// The default path of the configuration file.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
 const ENVIRONMENT: &str = "SENTRAZONE_AGENT_";
-/// The variable that names the directory of the credentials set by `LoadCredential=` (systemd.exec(5)).
+/// The variable that names the directory with the credentials from `LoadCredential=` (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that holds the token. It takes precedence over `token_file`, from which the unit loads it.
 const TOKEN_CREDENTIAL: &str = "agent.token";
@@ -35,7 +35,7 @@ pub enum Error {
         match source.kind() {
             ErrorKind::NotFound => "enroll this host first (`sentrazone-agent enroll --help`)",
             ErrorKind::InvalidData => "write it as text in UTF-8",
-            _ => "make it readable for the agent's user, or run the command as root",
+            _ => "make it readable by the agent's user, or run the command as root",
         }
     )]
     File {
@@ -103,15 +103,15 @@ pub struct Config {
     pub plane: Vec<Url>,
     /// The file that holds the agent's token.
     pub token_file: PathBuf,
-    /// A file of PEM certificates to trust in addition to the system's.
+    /// A file with PEM certificates to trust in addition to the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// The planes' public keys. A plane must present one of these; no certificate authority is needed then.
+    /// The planes' public keys, one of which a plane must present. If empty, certificate authorities are used.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "write_pins")]
     pub pin: Vec<Pin>,
     /// The directory for secrets and the cache.
     pub state_dir: PathBuf,
-    /// The interval between reports in seconds, 1 to 3600. The interface is also checked with each report.
+    /// The interval between reports in seconds, 1 to 3600. The interface is also checked before each report.
     pub report_interval: u32,
     /// The WireGuard implementation that provides the interface.
     pub backend: Backend,
@@ -188,8 +188,8 @@ impl Config {
             source,
         })?;
         let mut settings = Settings::of_file(path, &text)?;
-        // Convert the file's settings alone first: a wrong value in the file is an error even if a variable
-        // replaces it.
+        // Convert the file's settings alone first: a bad value in the file is an error even if a variable overrides
+        // it.
         settings.clone().into_config()?;
         let environment: Vec<(String, String)> = environment.collect();
         let credentials = environment.iter().find(|(name, _)| name == CREDENTIALS);

@@ -1,6 +1,6 @@
-//! The settings of `agent.toml` and the parsing of their values.
+//! The settings in `agent.toml` and the parsing of their values.
 //!
-//! Owns the form of each value and the error messages, which give the place, the setting, the fault and a valid
+//! Owns the form of each value and the error messages, which give the location, the setting, the fault and a valid
 //! example, without text from the parsing libraries. It must not check that values are consistent: that belongs
 //! to `check`.
 
@@ -17,7 +17,7 @@ use wgctl::program::log::Filter;
 
 use super::{Backend, Config, Error};
 
-/// The settings of a file, some of which may have been replaced by variables.
+/// The settings from a file, some of which may have been overridden by variables.
 #[derive(Clone)]
 pub(super) struct Settings(BTreeMap<String, Setting>);
 
@@ -113,14 +113,14 @@ impl Settings {
     }
 }
 
-/// Returns the line and column of a byte offset, both counted from 1.
+/// Returns the line and column at a byte offset, both counted from 1.
 fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.rsplit_once('\n').map_or(before, |(_, line)| line);
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// Parses a variable's value as TOML, or takes it as a string if it is not TOML.
+/// Parses a variable's value as TOML, or treats it as a string if it is not TOML.
 fn environment_value(text: &str) -> Value {
     let parsed = toml::from_str::<toml::Table>(&format!("value = {text}")).ok();
     let value = parsed.and_then(|mut table| table.remove("value"));
@@ -208,7 +208,7 @@ fn filter(value: &Value) -> Result<Filter, String> {
     })
 }
 
-/// Returns a message with the fault and a valid example.
+/// Returns an error message that states the fault and gives a valid example.
 fn not(value: &Value, kind: &str, wanted: &str) -> String {
     let shown = match value {
         Value::String(text) => format!("{text:?}"),

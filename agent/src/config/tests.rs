@@ -1,4 +1,4 @@
-//! Tests of the configuration: good and bad values of each setting, the file and the environment.
+//! Tests of the configuration: good and bad values for each setting, the file and the environment.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 #[test]
-fn only_the_plane_must_be_named() {
+fn only_the_plane_setting_is_required() {
     let config = load("plane = [\"https://plane.example.com\"]", &[]).unwrap();
     assert_eq!((config.report_interval, config.backend), (15, Backend::Kernel));
     assert!(load("", &[]).unwrap_err().contains("name at least one plane"));
@@ -22,7 +22,7 @@ fn only_the_plane_must_be_named() {
 }
 
 #[test]
-fn a_pin_is_one_or_several_and_goes_without_authorities() {
+fn one_or_several_pins_are_accepted_but_not_together_with_a_ca_file() {
     let pin = Pin::of_public_key(b"x");
     let plane = "plane = [\"https://plane.example.com\"]\n";
     let one = load(&format!("{plane}pin = \"{pin}\""), &[]).unwrap();
@@ -43,7 +43,7 @@ fn a_pin_is_one_or_several_and_goes_without_authorities() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_its_line() {
+fn an_unknown_key_is_reported_with_its_line() {
     let error = load("plane = [\"https://plane.example.com\"]\nreport_intervall = 3\n", &[]).unwrap_err();
     assert!(
         error.contains("line 2") && error.contains("report_intervall"),
@@ -52,7 +52,7 @@ fn an_unknown_key_is_told_with_its_line() {
 }
 
 #[test]
-fn the_environment_goes_before_the_file() {
+fn environment_variables_take_precedence_over_the_file() {
     let text = "plane = [\"https://plane.example.com\"]";
     let environment = [
         ("SENTRAZONE_AGENT_REPORT_INTERVAL", "3"),
@@ -65,7 +65,7 @@ fn the_environment_goes_before_the_file() {
 }
 
 #[test]
-fn a_token_that_systemd_passes_on_goes_before_its_file() {
+fn a_token_passed_on_by_systemd_takes_precedence_over_the_token_file() {
     let folder = tempfile::tempdir().unwrap();
     let text = "plane = [\"https://plane.example.com\"]\ntoken_file = \"/etc/token\"";
     let credentials = [("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap())];
@@ -101,7 +101,7 @@ fn a_token_is_not_sent_unencrypted_over_a_network() {
 }
 
 #[test]
-fn a_bad_value_is_refused_with_its_line_its_setting_and_a_good_one() {
+fn a_bad_value_is_refused_with_its_line_its_setting_and_a_valid_example() {
     let cases = [
         ("plane", "\"https://x\"", "list of URLs"),
         ("plane", "[7]", "https://plane.example.com"),
@@ -144,7 +144,7 @@ fn a_bad_value_is_refused_with_its_line_its_setting_and_a_good_one() {
     }
 }
 
-/// Checks that no words of the parsing libraries appear in the message.
+/// Checks that the message contains no wording from the parsing libraries.
 fn assert_in_our_words(error: &str) {
     let theirs = [
         "TOML parse",
@@ -159,7 +159,7 @@ fn assert_in_our_words(error: &str) {
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_refused_with_line_and_column() {
+fn a_file_that_is_not_toml_is_refused_with_the_line_and_column() {
     for bad in [
         "\nplane = \"https://x",
         "\nplane https://x",
@@ -176,7 +176,7 @@ fn a_file_that_is_not_toml_is_refused_with_line_and_column() {
 }
 
 #[test]
-fn a_variable_does_not_hide_a_bad_value_of_the_file() {
+fn a_variable_does_not_hide_a_bad_value_in_the_file() {
     let error = load(
         "report_interval = \"soon\"",
         &[("SENTRAZONE_AGENT_REPORT_INTERVAL", "3")],

@@ -30,8 +30,8 @@ impl Default for Jitter {
     }
 }
 
-/// Exponential backoff in which each wait is shortened at random ("full jitter"), so that a thousand agents that
-/// lost their plane at the same time do not reconnect at the same time.
+/// Exponential backoff in which each wait is shortened by a random amount ("full jitter"), so that a thousand
+/// agents that lost their plane at the same time do not reconnect at the same time.
 pub struct Backoff {
     failures: u32,
     jitter: Jitter,
@@ -65,8 +65,8 @@ impl Backoff {
         tokio::time::sleep(self.wait()).await;
     }
 
-    /// Sleeps for the next wait, or until a plane connects, so that a plane that has come back is not held up by
-    /// the failures of another. Returns false if no further connection is possible.
+    /// Sleeps for the next wait, or until the agent has connected to a plane, so that messages to a plane that has
+    /// come back are not delayed by the failures of another. Returns false if no further connection is possible.
     pub async fn sleep_unless(&mut self, connected: &mut watch::Receiver<u64>) -> bool {
         tokio::select! {
             biased;
@@ -83,14 +83,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_bound_and_begin_anew_after_success() {
+    fn waits_double_up_to_a_limit_and_start_over_after_a_reset() {
         let number = Arc::new(AtomicU64::new(0));
         let jitter = {
             let number = Arc::clone(&number);
             Jitter::new(move || number.load(Ordering::Relaxed))
         };
         let mut backoff = Backoff::new(jitter);
-        // The largest of all results is the limit less 1 ms.
+        // The longest possible wait is the limit minus 1 ms.
         let mut longest = || {
             let before = backoff.failures;
             let cuts = (0..=30_000).map(|cut| {

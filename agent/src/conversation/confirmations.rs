@@ -1,6 +1,6 @@
 //! Confirmations: the verdict on the latest revision, sent to the plane.
 //!
-//! Owns the times at which a confirmation is sent: after each change of the verdict, after each connection, and
+//! Owns the times at which a confirmation is sent: whenever the verdict changes, after each connection, and
 //! periodically. It must not decide the verdict: that belongs to the reconciler.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) async fn deliver_confirmations<P: Plane>(
     let mut backoff = planes.backoff();
     loop {
         let message = verdict.borrow_and_update().message();
-        // A plane that has not accepted the introduction may hold the record of another server.
+        // A plane that has not accepted the introduction may have a different server's record.
         let is_ours = *connected.borrow_and_update() > 0;
         if let (true, Some(message), Some(plane)) = (is_ours, message, planes.current()) {
             if let Err(error) = plane.applied(&message).await {

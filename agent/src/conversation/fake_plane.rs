@@ -1,7 +1,7 @@
 //! An in-memory plane for tests of the conversation.
 //!
 //! Owns one server's record, the received messages with their times, and the plane's behaviour. It must not
-//! answer a poll in any other way than a real plane: at once if there is news, otherwise when the wait is over.
+//! respond to a poll differently from a real plane: immediately if there is news, otherwise when the wait is over.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -24,13 +24,13 @@ use crate::desired::tests::{answer, server, snapshot};
 /// The way in which the plane responds to callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// The plane answers.
+    /// The plane responds.
     Answers,
     /// The plane refuses every request with this status.
     Refuses(u16),
     /// The connection is refused.
     Gone,
-    /// The plane accepts connections but never answers, so that the client times out.
+    /// The plane accepts connections but never responds, so that the client times out.
     Silent,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct FakeState {
     pub(crate) life: Incarnation,
     pub(crate) revision: u64,
     pub(crate) peers: Vec<Peer>,
-    /// Wrong answers, each returned once and in order, in place of the correct one.
+    /// Wrong responses, each returned once, in order, in place of the correct one.
     pub(crate) lies: VecDeque<Desired>,
     pub(crate) prekeys_wanted: u32,
     pub(crate) requests: Vec<Request>,
@@ -50,7 +50,7 @@ pub(crate) struct FakeState {
     pub(crate) hellos: Vec<Instant>,
     /// The public key of the host that introduced itself last.
     pub(crate) public_key: Option<PublicKey>,
-    /// The status with which introductions are refused; other requests are not refused.
+    /// The status with which introductions are refused; all other requests are accepted.
     pub(crate) refuses_hello: Option<u16>,
     /// The polls and their times.
     pub(crate) polls: Vec<(Instant, DesiredQuery)>,

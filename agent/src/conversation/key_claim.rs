@@ -1,4 +1,4 @@
-//! The repeated claim of this host to be the server, made when the plane has recorded another host's key.
+//! This host's repeated claim to be the server, made when the plane has recorded another host's key.
 //!
 //! Owns the decision on when the agent introduces itself again within one connection. It must not repeat claims
 //! at a fixed rate: two hosts with the same token would overwrite each other's key forever, so each claim waits
@@ -14,7 +14,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// The maximum wait. If no claim is needed for this long after the last wait, the wait is reset to the shortest.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// The parts of the claim history on which the next claim depends.
+/// The part of the claim history on which the next claim depends.
 #[derive(Debug)]
 pub(super) struct KeyClaim {
     not_before: Option<Instant>,
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_on_record_is_claimed_at_once_and_ones_own_or_none_is_not() {
+    fn a_claim_is_made_at_once_only_if_another_hosts_key_is_recorded() {
         let ([ours, theirs], now) = (keys(), Instant::now());
         let mut claim = KeyClaim::default();
         assert!(
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_with_one_token_claim_ever_more_rarely() {
+    fn two_hosts_with_the_same_token_make_claims_less_and_less_often() {
         let (keys, start) = (keys(), Instant::now());
         let mut claims = [KeyClaim::default(), KeyClaim::default()];
         let (mut recorded, mut made) = (keys[0], [0; 25]);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_quiet_time_a_claim_is_made_at_once_again() {
+    fn after_a_quiet_period_claims_are_made_at_once_again() {
         let ([ours, theirs], start) = (keys(), Instant::now());
         let mut claim = KeyClaim::default();
         let mut now = start;

@@ -1,7 +1,7 @@
 //! The requests that an agent sends to one plane, as a trait, and their implementation over HTTP.
 //!
-//! Owns the list of requests and the rule for which failures are temporary. It must not decide what is sent or
-//! when.
+//! Owns the list of requests and the rule that decides which failures are temporary. It must not decide what is
+//! sent or when.
 
 use wgctl::api::Report;
 use wgctl::client::{Error, PlaneClient, Target};
@@ -10,18 +10,18 @@ use wgctl::protocol::v1::{Applied, Desired, DesiredQuery, DriftReport, Hello, Pr
 
 /// The requests from an agent to a plane, one method per request.
 pub trait Plane: Clone + Send + Sync + 'static {
-    /// Introduces the agent; the first request of a connection.
+    /// Introduces the agent. This is the first request on each connection.
     fn hello(&self, hello: &Hello) -> impl Future<Output = Result<Welcome, Error>> + Send;
     /// Polls for the desired state (long poll): returns as soon as there is news, at the latest after
     /// `query.wait` seconds.
     fn desired(&self, query: &DesiredQuery) -> impl Future<Output = Result<Desired, Error>> + Send;
-    /// Confirms the state that the kernel has.
+    /// Confirms the state that has been applied to the kernel.
     fn applied(&self, applied: &Applied) -> impl Future<Output = Result<(), Error>> + Send;
     /// Reports drift.
     fn drift(&self, report: &DriftReport) -> impl Future<Output = Result<(), Error>> + Send;
     /// Adds to the plane's stock of prekeys.
     fn prekeys(&self, prekeys: &Prekeys) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Replies to a request from the plane. Secret: the reply may hold a private key.
+    /// Replies to a request from the plane. The reply is secret, because it may contain a private key.
     fn reply(&self, request: RequestId, reply: &Reply) -> impl Future<Output = Result<(), Error>> + Send;
     /// Reports the state of the host.
     fn report(&self, report: &Report) -> impl Future<Output = Result<(), Error>> + Send;
@@ -69,7 +69,7 @@ impl Plane for PlaneClient {
     }
 }
 
-/// Returns whether the same message may succeed later. If not, the caller waits for the next message or
+/// Returns whether the same message may succeed later. If it cannot, the caller waits for the next message or
 /// connection.
 pub(crate) fn is_temporary(error: &Error) -> bool {
     error
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_confirmation_is_repeated_unless_it_was_refused_for_good() {
+    fn a_confirmation_is_retried_unless_it_was_refused_permanently() {
         let answered = |status| Error::Unexpected {
             target: String::new(),
             status,

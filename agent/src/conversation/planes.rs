@@ -16,9 +16,10 @@ use zeroize::Zeroizing;
 use super::backoff::{Backoff, Jitter};
 use crate::config::{self, Config};
 
-/// The time without an answer after which a plane is assumed to drop packets. A refused connection fails at once.
+/// The time without a response after which a plane counts as silent, because packets are probably being dropped. A
+/// refused connection, in contrast, fails at once.
 const SILENCE: Duration = Duration::from_secs(4);
-/// The time for which such a plane is skipped if there are others.
+/// The time for which a silent plane is skipped if there are other planes.
 const SKIP_TIME: Duration = Duration::from_secs(300);
 
 /// An error that prevents the planes from being dialled.
@@ -29,7 +30,7 @@ pub enum SetupError {
         "token_file: {}: {source}: {}", path.display(),
         match source.kind() {
             ErrorKind::NotFound => "enroll this host (`sentrazone-agent enroll --help`)",
-            _ => "make it readable for the agent's user, or run the command as root",
+            _ => "make it readable by the agent's user, or run the command as root",
         }
     )]
     File {
@@ -111,7 +112,7 @@ fn clients(config: &Config, token: &Zeroizing<String>) -> Result<Vec<PlaneClient
     config.plane.iter().map(client).collect()
 }
 
-/// Reads the files that the configuration names, as the agent does when it starts, but connects to no plane.
+/// Reads the files that the configuration names, as the agent does when it starts, but does not connect to a plane.
 /// Returns the warning that the agent would log.
 pub fn check_files(config: &Config) -> Result<Option<String>, SetupError> {
     let AgentToken { token, warning } = AgentToken::read(&config.token_file)?;
@@ -141,9 +142,9 @@ impl<P: Clone> Planes<P> {
         self.clients.get(self.turn().of).cloned()
     }
 
-    /// Switches to the next plane after the current one, dialled at `since`, has not answered. If this took
-    /// several seconds, every further attempt would too, so the plane is skipped for a while unless all planes
-    /// are silent.
+    /// Switches to the next plane because the current one, dialled at `since`, has not responded. If it was silent
+    /// for several seconds, every further attempt would take as long, so the plane is skipped for a while unless all
+    /// planes are silent.
     pub fn next_after_silence(&self, since: Instant) {
         if since.elapsed() >= SILENCE {
             let mut turn = self.turn();
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_that_everybody_can_read_is_warned_of() {
+    fn a_token_file_that_is_accessible_to_everyone_causes_a_warning() {
         let folder = tempfile::tempdir().unwrap();
         for mode in [0o600, 0o640, 0o440] {
             assert_eq!(check_files(&config(folder.path(), mode)).unwrap(), None, "{mode:o}");
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_that_is_empty_or_absent_is_refused() {
+    fn an_empty_or_missing_token_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path(), 0o600);
         std::fs::write(&config.token_file, " \n").unwrap();

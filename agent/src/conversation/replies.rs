@@ -9,7 +9,7 @@ use wgctl::protocol::v1::{Ask, PeerConfiguration, Reply};
 
 use crate::secrets::{Error, Secrets};
 
-/// Answers one request.
+/// Returns the reply to one request.
 #[must_use]
 pub(super) fn answer(secrets: &Secrets, server: &ServerId, ask: Ask) -> Reply {
     match ask {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_holds_the_opened_keys_and_the_hosts_own() {
+    fn a_configuration_contains_the_decrypted_keys_and_the_hosts_public_key() {
         let folder = tempfile::tempdir().unwrap();
         let secrets = Secrets::open(folder.path()).unwrap();
         let server: ServerId = "los-angeles".parse().unwrap();

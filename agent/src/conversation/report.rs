@@ -22,7 +22,7 @@ use crate::reconcile::{Input, Reading};
 
 /// The longest round trip that is measured.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// The minimum time limit of a report.
+/// The minimum time limit for a report.
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
 /// The weight of the newest measurement in the smoothed round trip.
 const SMOOTHING: f64 = 0.2;
@@ -36,7 +36,7 @@ pub(super) struct Reporter<P> {
     pub every: u32,
     /// The number of connections so far. A report is sent immediately after each connection.
     pub connected: watch::Receiver<u64>,
-    /// The server that this host is, once it is known.
+    /// The server that this host is enrolled as, once it is known.
     pub server: watch::Receiver<Option<ServerId>>,
     /// The agent's metrics.
     pub metrics: Metrics,
@@ -59,7 +59,7 @@ impl<P: Plane> Reporter<P> {
             };
             let begin = Instant::now();
             smoothed = smooth(smoothed, self.measure(reading.ping_target.as_ref()).await);
-            // Samples that accumulated while no plane was reachable are sent immediately afterwards.
+            // Samples that accumulated while no plane was reachable are sent in further reports, without waiting.
             loop {
                 let (at, backlog) = (reading.at, reading.backlog);
                 if !self.deliver(reading, smoothed).await {
@@ -88,9 +88,9 @@ impl<P: Plane> Reporter<P> {
         self.planes.current().filter(|_| known).map(|plane| (plane, server))
     }
 
-    /// Sends a report, and returns whether it was delivered. A stalled report is abandoned in favour of the next
-    /// one on a new connection: after many lost packets TCP's retransmission interval keeps growing, and the
-    /// plane would consider the host offline. A report with a backlog has no time limit.
+    /// Sends a report, and returns whether it was delivered. A stalled report is abandoned in favour of the next one
+    /// on a new connection: with each lost packet, TCP's retransmission interval grows, until the plane would
+    /// consider the host offline. A report with a backlog has no time limit.
     async fn deliver(&self, reading: Reading, ping_ms: Option<f64>) -> bool {
         let Some((plane, server)) = self.dialled() else {
             return false;
@@ -103,7 +103,7 @@ impl<P: Plane> Reporter<P> {
         let told = told.unwrap_or_else(|_| {
             Err(Error::Unreachable {
                 target: plane.target().to_string(),
-                reason: format!("no answer for {} s", patience.as_secs()),
+                reason: format!("no response for {} s", patience.as_secs()),
             })
         });
         self.metrics.reported(told.is_ok());
@@ -193,14 +193,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_round_trip_is_smoothed_and_a_lost_one_is_not_invented() {
+    fn round_trip_times_are_smoothed_and_a_lost_one_is_not_replaced_by_a_guess() {
         assert_eq!(smooth(None, Some(10.0)), Some(10.0));
         assert_eq!(smooth(Some(10.0), Some(20.0)), Some(12.0));
         assert_eq!(smooth(Some(10.0), None), None);
     }
 
     #[tokio::test]
-    async fn a_target_that_leads_to_this_host_is_not_called() {
+    async fn a_ping_target_on_this_host_is_not_contacted() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let target = listener.local_addr().unwrap().to_string();

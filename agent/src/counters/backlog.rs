@@ -1,6 +1,7 @@
 //! Samples from the time during which no report reached a plane.
 //!
-//! Owns the rate at which samples are kept, and their number. It must not perform I/O; time is a parameter.
+//! Owns the rate at which samples are kept, and the limit on their number. It must not perform I/O; time is a
+//! parameter.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use wgctl::Timestamp;
 use wgctl::api::{PastSample, SAMPLES_AT_ONCE};
 
 /// The maximum gap between two times known to the plane: one minute, less the possible delay of a tick. Each
-/// minute of the plane's clock therefore has a sample, whatever the clock's offset.
+/// minute on the plane's clock therefore has a sample, whatever the offset between the two clocks.
 const MAX_GAP: Duration = Duration::from_secs(55);
 /// The age up to which samples are kept, which equals the time for which the plane keeps history.
 const MAX_AGE: Duration = Duration::from_secs(72 * 3600);
@@ -57,8 +58,8 @@ impl Backlog {
         self.last = Some(at);
     }
 
-    /// Records that no report was delivered. Keeps the sample if the next one, which follows after `next`, would
-    /// come too late. Returns whether the sample was kept.
+    /// Records that no report was delivered. Keeps the sample if the next one, which is due after `next`, would come
+    /// too late. Returns whether the sample was kept.
     pub(super) fn missed(&mut self, sample: PastSample, next: Duration) -> bool {
         // If the clock has been set back, start again.
         let known = self.last.filter(|last| *last <= sample.at);
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_lie_less_than_a_minute_apart_however_often_somebody_looks() {
+    fn samples_are_less_than_a_minute_apart_whatever_the_report_interval() {
         for every in [1, 5, 10, 15, 20, 27, 28, 30, 45, 55] {
             let mut past = Backlog::default();
             past.reported(sample(0).at);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn seventy_two_hours_are_kept_and_no_more() {
+    fn samples_are_kept_for_72_hours_and_no_longer() {
         let mut past = Backlog::default();
         for tick in 0..100 * 240 {
             past.missed(sample(tick * 15), Duration::from_secs(15));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_makes_no_more_than_there_is_room_for() {
+    fn a_jumping_clock_does_not_cause_more_than_the_maximum_number_of_samples() {
         let mut past = Backlog::default();
         for tick in 0..50_000 {
             let jump = if tick % 2 == 0 { 0 } else { 100 };
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_back() {
+    fn a_stored_backlog_is_read_back_unchanged() {
         let mut past = Backlog::default();
         for minute in 0..5 {
             past.missed(sample(minute * 60), Duration::from_secs(15));

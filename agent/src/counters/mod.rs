@@ -1,10 +1,10 @@
 //! The peers' transfers, as increments for the plane.
 //!
 //! Owns the baseline (the part of the kernel's counters that has already been counted), the increments, the one
-//! batch in flight, and the samples that no report has carried yet. The kernel counts from zero whenever a peer
-//! is added again or the host boots, but the plane expects the bytes since its last acknowledgement. All data is
-//! in one file, so that a crash neither loses nor repeats a byte that has been read. It must not perform I/O
-//! except on this file.
+//! batch in flight, and the samples that have not been sent in a report yet. The kernel counts from zero whenever a
+//! peer is added again or the host boots, but the plane expects the bytes since its last acknowledgement. All data
+//! is in one file, so that a crash neither loses a byte that has been read nor counts it twice. It must not perform
+//! I/O except on this file.
 
 mod backlog;
 
@@ -48,7 +48,7 @@ pub struct Counters {
     unsaved: bool,
 }
 
-/// A public key in the form in which it is a key of a JSON object.
+/// A public key as text, because keys in a JSON object must be strings.
 type PublicKeyText = String;
 
 /// The part of a peer's kernel counters that has already been counted.
@@ -79,9 +79,8 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Loads the counters from the file in `folder`; returns `None` without a file. If the host's `uptime` is
-    /// less than when the file was written, the kernel has restarted from zero, however large its counters are by
-    /// now.
+    /// Loads the counters from the file in `folder`; returns `None` if there is no file. If the host's `uptime` is
+    /// less than when the file was written, the kernel has restarted from zero, however large its counters are now.
     pub fn load(folder: &Path, uptime: Duration) -> io::Result<Option<Self>> {
         let content = match std::fs::read(folder.join(NAME)) {
             Ok(content) => content,
@@ -95,8 +94,8 @@ impl Counters {
         Ok(Some(counters))
     }
 
-    /// Creates counters for a host whose earlier counters are lost. The plane may already have everything that
-    /// the kernel shows first, and counting twice is worse than not counting.
+    /// Creates counters for a host whose earlier counters are lost. The plane may already have counted the values
+    /// that the kernel shows first, and counting twice is worse than not counting.
     pub fn resumed() -> Self {
         Self {
             resumed: true,
@@ -118,7 +117,7 @@ impl Counters {
         self.unsaved
     }
 
-    /// Records that the interface was created again: its counters start at zero.
+    /// Records that the interface has been created again: its counters start at zero.
     pub fn interface_is_new(&mut self) {
         self.unsaved |= !self.baseline.is_empty();
         self.baseline.clear();
@@ -157,7 +156,7 @@ impl Counters {
     }
 
     /// Counts the transfers in a dump. `owner` returns the peer that has a key; the transfers of a key without an
-    /// owner are counted for its last one. `known` returns whether a peer still exists.
+    /// owner are counted for its last owner. `known` returns whether a peer still exists.
     pub fn observe(
         &mut self,
         device: &Device,
@@ -171,7 +170,7 @@ impl Counters {
             let Some(id) = owner(key).or(counted.map(|counted| counted.id)) else {
                 continue;
             };
-            // The counters belong to the key: a peer that takes over a key gets only later transfers.
+            // The counters belong to the key: a peer that takes over a key is credited only with later transfers.
             let unknown = if self.resumed {
                 (peer.rx_bytes, peer.tx_bytes)
             } else {
@@ -221,7 +220,7 @@ impl Counters {
         self.total
     }
 
-    /// Returns the number of samples that wait for a plane, without those in flight.
+    /// Returns the number of samples waiting for a plane, excluding those in flight.
     pub fn waiting(&self) -> usize {
         self.past.len()
     }
@@ -232,7 +231,7 @@ impl Counters {
     }
 
     /// Returns the batch to send: the one in flight until it is acknowledged, otherwise a new one with everything
-    /// that has accumulated; `None` if there is nothing.
+    /// that has accumulated; `None` if there is nothing to send.
     pub fn batch(&mut self) -> Option<Batch> {
         if self.sent.is_none() && !(self.increments.is_empty() && self.past.is_empty()) {
             self.sequence += 1;

@@ -35,7 +35,7 @@ fn total(counters: &mut Counters, id: PeerId) -> (u64, u64) {
 }
 
 #[test]
-fn increments_add_up_to_what_the_kernel_counted_however_often_it_began_anew() {
+fn increments_add_up_to_the_kernels_totals_even_if_its_counters_restart() {
     let (key, id) = (key(), PeerId::random());
     let mut counters = Counters::default();
     let mut observe = |rx, tx| {
@@ -53,7 +53,7 @@ fn increments_add_up_to_what_the_kernel_counted_however_often_it_began_anew() {
 }
 
 #[test]
-fn a_peer_that_was_removed_and_added_counts_from_zero_again() {
+fn a_peer_that_was_removed_and_added_again_is_counted_from_zero() {
     let (key, id) = (key(), PeerId::random());
     let mut counters = Counters::default();
     counters.observe(&dump(&[(key, 100, 100)]), |_| Some(id), |_| true);
@@ -63,7 +63,7 @@ fn a_peer_that_was_removed_and_added_counts_from_zero_again() {
 }
 
 #[test]
-fn a_peer_that_a_dump_passed_over_is_not_counted_twice() {
+fn a_peer_that_is_missing_from_one_dump_is_not_counted_twice() {
     let (key, id) = (key(), PeerId::random());
     let mut counters = Counters::default();
     counters.observe(&dump(&[(key, 100, 100)]), |_| Some(id), |_| true);
@@ -73,7 +73,7 @@ fn a_peer_that_a_dump_passed_over_is_not_counted_twice() {
 }
 
 #[test]
-fn the_last_dump_before_a_removal_still_counts() {
+fn the_last_dump_before_a_removal_is_still_counted() {
     let (key, id) = (key(), PeerId::random());
     let mut counters = Counters::default();
     counters.observe(&dump(&[(key, 100, 100)]), |_| Some(id), |_| true);
@@ -82,7 +82,7 @@ fn the_last_dump_before_a_removal_still_counts() {
 }
 
 #[test]
-fn a_batch_is_the_same_until_it_is_acknowledged_and_survives_a_restart() {
+fn a_batch_stays_the_same_until_it_is_acknowledged_even_after_a_restart() {
     let (key, id) = (key(), PeerId::random());
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(Counters::load(folder.path(), UP).unwrap(), None);
@@ -102,7 +102,7 @@ fn a_batch_is_the_same_until_it_is_acknowledged_and_survives_a_restart() {
 }
 
 #[test]
-fn a_key_that_went_from_one_peer_to_another_is_counted_once() {
+fn a_key_that_moves_from_one_peer_to_another_is_counted_once() {
     let (key, one, two) = (key(), PeerId::random(), PeerId::random());
     let mut counters = Counters::default();
     counters.observe(&dump(&[(key, 100, 100)]), |_| Some(one), |_| true);
@@ -112,7 +112,7 @@ fn a_key_that_went_from_one_peer_to_another_is_counted_once() {
 }
 
 #[test]
-fn a_reboot_is_noticed_though_the_kernel_has_counted_past_what_it_had_before() {
+fn a_reboot_is_detected_even_if_the_new_counters_exceed_the_old_ones() {
     let (key, id) = (key(), PeerId::random());
     let folder = tempfile::tempdir().unwrap();
     let mut counters = Counters::default();
@@ -127,11 +127,11 @@ fn a_reboot_is_noticed_though_the_kernel_has_counted_past_what_it_had_before() {
 }
 
 #[test]
-fn a_life_whose_file_was_lost_counts_only_what_comes_from_then_on() {
+fn after_the_file_is_lost_only_later_transfers_are_counted() {
     let (known, new, id) = (key(), key(), PeerId::random());
     let mut counters = Counters::resumed();
     counters.observe(&dump(&[(known, 1_000, 900)]), |_| Some(id), |_| true);
-    assert_eq!(total(&mut counters, id), (0, 0), "the plane may have these");
+    assert_eq!(total(&mut counters, id), (0, 0), "the plane may already have these");
     counters.observe(&dump(&[(known, 1_010, 910), (new, 5, 6)]), |_| Some(id), |_| true);
     assert_eq!(total(&mut counters, id), (15, 16));
     let mut rebooted = Counters::resumed();
@@ -145,7 +145,7 @@ fn a_life_whose_file_was_lost_counts_only_what_comes_from_then_on() {
 }
 
 #[test]
-fn an_old_file_is_read() {
+fn a_file_in_the_older_format_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let old = serde_json::json!({
         "incarnation": Incarnation::random(), "sequence": 4, "baseline": {}, "increments": {}, "sent": null
@@ -160,7 +160,7 @@ fn an_old_file_is_read() {
 
 /// The plane is unreachable for 72 h, and the agent is killed every hour.
 #[test]
-fn what_was_seen_in_three_days_without_a_plane_waits_in_order_and_in_bounds() {
+fn three_days_of_samples_without_a_plane_are_kept_in_order_and_within_limits() {
     let (key, id) = (key(), PeerId::random());
     let folder = tempfile::tempdir().unwrap();
     let begin = Timestamp::from_unix(1_800_000_000);
@@ -184,7 +184,7 @@ fn what_was_seen_in_three_days_without_a_plane_waits_in_order_and_in_bounds() {
             counters = Counters::load(folder.path(), UP).unwrap().unwrap();
         }
     }
-    println!("72 h without a plane: {writes} writes, the file at most {largest} bytes");
+    println!("72 h without a plane: {writes} writes, a file of at most {largest} bytes");
     assert!(largest < 400_000, "{largest}");
     assert!(
         writes <= 72 * 3600 / 45 + 1,
@@ -207,7 +207,7 @@ fn what_was_seen_in_three_days_without_a_plane_waits_in_order_and_in_bounds() {
     assert!(samples.is_sorted_by(|a, b| a.at < b.at && a.rx < b.rx));
     let minutes: std::collections::BTreeSet<i64> = samples.iter().map(|sample| sample.at.unix() / 60).collect();
     println!(
-        "{} samples of {} minutes in {batches} batches",
+        "{} samples from {} minutes in {batches} batches",
         samples.len(),
         minutes.len()
     );
@@ -221,7 +221,7 @@ fn what_was_seen_in_three_days_without_a_plane_waits_in_order_and_in_bounds() {
 }
 
 #[test]
-fn a_peer_that_was_taken_over_counts_from_then_on_and_keeps_its_handshake() {
+fn an_adopted_peer_is_counted_from_its_adoption_and_keeps_its_handshake() {
     let (key, id) = (key(), PeerId::random());
     let mut counters = Counters::default();
     counters.peer_is_adopted(&key, id, (1000, 100));

@@ -13,7 +13,7 @@ use wgctl::{PeerId, PublicKey, ServerId};
 /// The desired state at a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The server that this host is.
+    /// The server that this host is enrolled as.
     pub server_id: ServerId,
     /// The incarnation of the database to which `revision` belongs.
     pub incarnation: Incarnation,
@@ -76,7 +76,7 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Returns the change in an answer from the plane, if the answer contains one.
+    /// Returns the change in a response from the plane, if the response contains one.
     #[must_use]
     pub fn of(desired: &Desired) -> Option<Self> {
         match &desired.change {
@@ -95,13 +95,13 @@ impl Delta {
     }
 }
 
-/// The state on which an answer from the plane builds.
+/// The state on which a response from the plane builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     /// The agent's current state.
     Here,
-    /// No state: the full state was requested, and the answer replaces any state. This also follows a server that
-    /// has been removed and created again, whose revisions start at one.
+    /// No state: the full state was requested, and the response replaces any state. This also covers a server that
+    /// has been removed and created again, and whose revisions therefore start at one.
     Nothing,
 }
 
@@ -121,23 +121,23 @@ pub enum ChangeScope {
     All,
 }
 
-/// An answer that does not fit the state.
+/// A response that does not fit the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
     /// A delta to a state that the agent does not have.
     #[error("the plane sent changes to a state that this agent does not have: requesting the full state")]
     NoBase,
-    /// An answer with an older revision.
+    /// A response with an older revision.
     #[error("the plane sent revision {theirs}, older than this agent's revision {ours}: requesting the full state")]
     Older {
-        /// The revision of the answer.
+        /// The revision of the response.
         theirs: u64,
         /// The revision of the state.
         ours: u64,
     },
 }
 
-/// Applies one answer from the plane.
+/// Applies one response from the plane.
 pub fn step(
     state: &mut Option<State>,
     server_id: &ServerId,
@@ -194,7 +194,7 @@ pub fn step(
     }
 }
 
-/// Returns the networks of a peer that lie outside the interface's own networks and therefore need a route.
+/// Returns a peer's networks that lie outside the interface's own networks and therefore need a route.
 pub fn routed<'a>(interface: &'a Interface, peer: &'a Peer) -> impl Iterator<Item = IpNet> + 'a {
     let own = |net: &IpNet| interface.addresses.iter().any(|address| address.trunc().contains(net));
     peer.allowed_ips

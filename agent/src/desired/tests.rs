@@ -1,10 +1,10 @@
-//! Tests of the step from one revision to the next, and the states on which other tests build.
+//! Tests of the step from one revision to the next, and example states that other tests use.
 
 use wgctl::PrivateKey;
 
 use super::*;
 
-/// Returns a peer with the address of this number and a new key.
+/// Returns a peer with the address 10.8.0.`number` and a new key.
 pub(crate) fn peer(number: u8) -> Peer {
     Peer {
         id: PeerId::random(),
@@ -65,7 +65,7 @@ fn change(upsert: &[Peer], remove: &[PeerId]) -> Change {
 }
 
 #[test]
-fn a_snapshot_replaces_and_a_delta_names_what_it_touches() {
+fn a_snapshot_replaces_the_state_and_a_delta_returns_the_peers_it_changes() {
     let (life, mut state) = (Incarnation::random(), None);
     let (one, two) = (peer(2), peer(3));
     let all = snapshot(&[one.clone(), two.clone()]);
@@ -93,7 +93,7 @@ fn a_snapshot_replaces_and_a_delta_names_what_it_touches() {
 }
 
 #[test]
-fn a_delta_without_its_base_asks_for_everything() {
+fn a_delta_without_its_base_state_is_refused() {
     let (life, mut state) = (Incarnation::random(), None);
     assert_eq!(
         step(&mut state, &server(), answer(life, 4, change(&[], &[]))),
@@ -130,7 +130,7 @@ fn an_older_revision_never_replaces_a_newer_one() {
 }
 
 #[test]
-fn an_older_snapshot_replaces_a_newer_state_when_everything_was_asked_for() {
+fn an_older_snapshot_replaces_a_newer_state_if_the_full_state_was_requested() {
     let (life, mut state) = (Incarnation::random(), None);
     step(&mut state, &server(), answer(life, 4, snapshot(&[peer(2)]))).unwrap();
     let taken = super::step(&mut state, &server(), answer(life, 1, snapshot(&[])), Base::Nothing);

@@ -65,8 +65,8 @@ impl EventBuffer {
         self.0.is_empty()
     }
 
-    /// Converts the buffer into at most [`AT_MOST`] events. If there are more, the kinds with the most events are
-    /// merged into one event each.
+    /// Converts the buffer into at most [`AT_MOST`] events. If there are more, the events of the most frequent kinds
+    /// are merged into one event per kind.
     pub(super) fn into_events(mut self) -> Vec<Drift> {
         while self.0.values().map(KindBuffer::entries).sum::<usize>() > AT_MOST {
             let Some(largest) = self.0.values_mut().max_by_key(|buffer| buffer.entries()) else {
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn few_events_are_told_each_by_itself() {
+    fn a_few_events_are_reported_individually() {
         let events = gathered(&[(DriftKind::PeerRemoved, 60), (DriftKind::LinkDown, 4)]);
         assert_eq!(events.len(), 64);
         assert!(events.iter().all(|event| event.count == 1 && event.peer.is_some()));
     }
 
     #[test]
-    fn many_events_are_folded_by_kind_and_none_is_lost() {
+    fn many_events_are_merged_by_kind_and_none_is_lost() {
         let cases: [&[(DriftKind, u64)]; 3] = [
             &[(DriftKind::PeerRemoved, 65)],
             &[(DriftKind::PeerRemoved, 50_000), (DriftKind::LinkDown, 3)],
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_kind_with_many_is_folded() {
+    fn only_the_kind_with_many_events_is_merged() {
         let events = gathered(&[(DriftKind::PeerRemoved, 1000), (DriftKind::LinkDown, 3)]);
         assert_eq!(events.len(), 4);
     }

@@ -1,5 +1,4 @@
-//! The ledger of drift: changes to the interface that others made, in the form in which they are reported to the
-//! plane.
+//! The drift ledger: external changes to the interface, in the form in which they are reported to the plane.
 //!
 //! Owns the standing drift (which is left as it is) and the numbered reports, all in one file, so that nothing is
 //! counted twice after a restart. A crash may lose events that were not yet in a report. It must not decide what
@@ -23,12 +22,12 @@ use event_buffer::{AT_MOST, EventBuffer};
 
 const NAME: &str = "drift.json";
 
-/// The identity of a drift: its kind and its subject.
+/// The identity of an instance of drift: its kind and its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Id {
     /// The kind of change.
     pub kind: DriftKind,
-    /// The changed part.
+    /// The part of the interface that has changed.
     pub subject: Subject,
 }
 
@@ -53,8 +52,8 @@ pub struct Finding {
     pub peer: Option<PeerId>,
     /// A human-readable description.
     pub detail: String,
-    /// True if others caused the deviation after the agent last configured the interface, as far as the agent's
-    /// record shows.
+    /// True if an external change caused the deviation after the agent last configured the interface, as far as the
+    /// agent's record shows.
     pub drifted: bool,
 }
 
@@ -100,7 +99,7 @@ pub enum DriftReceipt {
     Acknowledged(u64),
 }
 
-/// The standing drift, and the reports of drift.
+/// The standing drift and the drift reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     incarnation: Incarnation,
@@ -166,7 +165,7 @@ impl Ledger {
     pub fn add_repaired(&mut self, found: Finding, now: Timestamp) {
         let before = self.standing.remove(&found.id);
         let drift = before.unwrap_or_else(|| drift(found, now));
-        tracing::warn!(kind = %drift.kind, "repaired a change that others made: {}", drift.detail);
+        tracing::warn!(kind = %drift.kind, "repaired an external change: {}", drift.detail);
         self.repaired.add(drift);
         self.changed = true;
     }
@@ -178,14 +177,14 @@ impl Ledger {
         }
         let id = found.id;
         let drift = drift(found, now);
-        tracing::warn!(kind = %drift.kind, "left a change that others made: {}", drift.detail);
+        tracing::warn!(kind = %drift.kind, "left an external change in place: {}", drift.detail);
         self.seen.add(drift.clone());
         self.standing.insert(id, drift);
         self.changed = true;
     }
 
-    /// Removes standing drift of this side that is not in `found`: it has been reverted by others, or is desired
-    /// now.
+    /// Removes standing drift on this side that is not in `found`: it has been reverted externally, or the changed
+    /// state is now desired.
     pub fn retain_only(&mut self, side: Side, found: &BTreeSet<Id>) {
         self.forget(|id, _| Side::of(id.kind) == side && !found.contains(id));
     }

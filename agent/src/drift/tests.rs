@@ -30,7 +30,11 @@ fn a_report_is_sent_again_unchanged_until_it_is_acknowledged() {
     ledger.add_repaired(found(DriftKind::PeerAdded), now());
     assert_eq!(ledger.report().as_ref(), Some(&first));
     ledger.acknowledge(7);
-    assert_eq!(ledger.report().as_ref(), Some(&first), "the number of another report");
+    assert_eq!(
+        ledger.report().as_ref(),
+        Some(&first),
+        "the number belongs to another report"
+    );
     ledger.acknowledge(1);
     let second = ledger.report().unwrap();
     assert_eq!((second.sequence, second.repaired.len()), (2, 1));
@@ -40,7 +44,7 @@ fn a_report_is_sent_again_unchanged_until_it_is_acknowledged() {
 }
 
 #[test]
-fn what_stands_is_seen_once_and_told_when_it_changes_and_to_every_plane_that_comes() {
+fn standing_drift_is_counted_once_and_reported_on_changes_and_to_every_new_plane() {
     let mut ledger = Ledger::default();
     let (one, two) = (found(DriftKind::PeerRemoved), found(DriftKind::PeerChanged));
     ledger.add_standing(one.clone(), now());
@@ -81,7 +85,7 @@ fn what_stands_is_seen_once_and_told_when_it_changes_and_to_every_plane_that_com
 }
 
 #[test]
-fn a_restart_repeats_what_is_under_way_and_counts_nothing_twice() {
+fn a_restart_repeats_the_report_in_flight_and_counts_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::load(folder.path()).unwrap();
     let one = found(DriftKind::PeerRemoved);
@@ -103,7 +107,7 @@ fn a_restart_repeats_what_is_under_way_and_counts_nothing_twice() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_an_error() {
+fn a_file_that_cannot_be_parsed_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(NAME), "{\"incarnation\"").unwrap();
     assert!(Ledger::load(folder.path()).is_err());

@@ -28,7 +28,7 @@ pub(super) fn repair(
     differences: &BTreeSet<Difference>,
 ) -> Result<u32, Error> {
     let mut outcomes = Vec::new();
-    // In the order of the spec: the first address is the source address of the host's own traffic.
+    // Keep the order in the spec: the first address is the source address for the host's own traffic.
     let wanted = spec.addresses.iter();
     for address in wanted.filter(|address| differences.contains(&Difference::AddressMissing(**address))) {
         outcomes.push(add(route, link, spec, address));
@@ -61,8 +61,8 @@ fn add(route: &Route, link: &Link, spec: &Spec, address: &IpNet) -> Result<u32, 
     route.wait(what, request.execute()).map(|()| 1)
 }
 
-/// Removes one address. An address that the kernel has already deleted together with another does not count as a
-/// write.
+/// Removes one address. An address that the kernel has already deleted together with another one does not count as
+/// a write.
 fn remove(route: &Route, spec: &Spec, address: &IpNet, message: AddressMessage) -> Result<u32, Error> {
     let request = route.handle().address().del(message).execute();
     let what = || format!("removing address {address} from {}", spec.name);

@@ -1,7 +1,7 @@
 //! The host side in memory: a stateful test double for the reconciler.
 //!
-//! Owns the configured host state. It creates and deletes interfaces in the device's double, so that both agree
-//! as they do in a kernel. It must not be more lenient than `Netlink`.
+//! Owns the configured host state. It creates and deletes interfaces in the double for the device, so that the two
+//! agree, as they do in a real kernel. It must not be more lenient than `Netlink`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ struct State {
 }
 
 impl Memory {
-    /// Creates a host whose WireGuard interfaces are those of `devices`.
+    /// Creates a host whose WireGuard interfaces are the ones in `devices`.
     #[must_use]
     pub fn new(devices: Devices) -> Self {
         Self {

@@ -81,7 +81,7 @@ pub struct RepairOutcome {
     pub trouble: Option<Error>,
 }
 
-/// The host, as the reconciler uses it. Calls block.
+/// The host as the reconciler sees it. All calls block.
 pub trait Host: Send {
     /// Returns the index of the link, whatever its kind; `None` if there is no such link.
     fn index(&mut self, name: &InterfaceName) -> Result<Option<u32>, Error>;
@@ -93,7 +93,7 @@ pub trait Host: Send {
     /// Deletes the WireGuard link and everything on it; does nothing if there is none.
     fn delete_link(&mut self, name: &InterfaceName) -> Result<(), Error>;
 
-    /// Returns the present state of everything in `spec`; an error if there is no link.
+    /// Returns the current state of everything in `spec`, or an error if there is no link.
     fn read(&mut self, spec: &Spec) -> Result<HostState, Error>;
 
     /// Repairs these differences, and continues if one of the repairs fails. Returns the number of writes.
@@ -143,7 +143,7 @@ pub trait Host: Send {
     }
 }
 
-/// The kernel's host side, in the network namespace of the thread that opened it.
+/// The host side in the kernel, in the network namespace of the thread that opened it.
 pub struct Netlink {
     kernel: Kernel,
     route: Route,
@@ -162,7 +162,7 @@ impl Netlink {
         self.route.link(name)?.ok_or_else(|| Error::NoInterface(name.clone()))
     }
 
-    /// Returns the present state of this link.
+    /// Returns the current state of this link.
     fn look(&self, link: &Link, spec: &Spec) -> Result<HostState, Error> {
         let routes = routes::read(&self.route, link, &spec.name)?;
         let ours = routes.iter().filter(|(_, message)| routes::is_ours(message));

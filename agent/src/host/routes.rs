@@ -29,7 +29,7 @@ pub(super) fn repair(
     spec: &Spec,
     differences: &BTreeSet<Difference>,
 ) -> Result<u32, Error> {
-    // A network that cannot be routed (because the host itself is in it) must not prevent the other routes.
+    // A network that cannot be routed (because the host itself is in it) must not block the other routes.
     let mut outcomes = Vec::new();
     if differences
         .iter()
@@ -61,8 +61,8 @@ pub(super) fn is_ours(message: &RouteMessage) -> bool {
     message.header.protocol == PROTOCOL
 }
 
-/// Returns the networks that need a route, excluding those of the interface's own addresses, for which the kernel
-/// creates routes. A default route is also excluded: in the main table it would cut the host off from everything
+/// Returns the networks that need a route, excluding the networks of the interface's own addresses, for which the
+/// kernel creates routes. A default route is also excluded: in the main table it would cut the host off from everything
 /// else, including the plane.
 pub(super) fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
     let connected = |network: &IpNet| spec.addresses.iter().any(|address| address.trunc().contains(network));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_of_the_interface_itself_need_no_route() {
+    fn the_interfaces_own_networks_need_no_route() {
         let routes = ["10.8.0.7/32", "192.168.7.0/24", "fd00::9/128"];
         assert_eq!(wanted(&["10.8.0.1/24", "fd00::1/64"], &routes), ["192.168.7.0/24"]);
     }

@@ -1,7 +1,7 @@
 //! The host side of an interface as read, and its differences from the desired one.
 //!
-//! Owns the pure comparison: the individual differences, and whether the subject of one has changed between two
-//! readings. It must not perform I/O.
+//! Owns the pure comparison: the individual differences, and whether the subject of a difference has changed between
+//! two readings. It must not perform I/O.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub struct HostState {
     pub addresses: BTreeSet<IpNet>,
     /// The networks with a route over the link in the main table, whoever created the route.
     pub routes: BTreeSet<IpNet>,
-    /// Those of the networks whose route belongs to the agent.
+    /// The subset of `routes` that belongs to the agent.
     pub our_routes: BTreeSet<IpNet>,
     /// The masquerading in the agent's table.
     pub masquerade: Masquerade,
@@ -48,7 +48,7 @@ pub enum Difference {
     AddressMissing(IpNet),
     /// The interface has an address that is not desired.
     AddressSurplus(IpNet),
-    /// The MTU differs; this is the present one.
+    /// The MTU differs; this is its current value.
     Mtu(u32),
     /// The masquerading differs.
     Masquerade,
@@ -61,8 +61,8 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// Returns the kind of drift if others caused the difference; `None` for a difference that others do not
-    /// cause.
+    /// Returns the kind of drift that the difference represents if an external change caused it; `None` for a
+    /// difference that no external change causes.
     #[must_use]
     pub const fn kind(&self) -> Option<DriftKind> {
         match self {
@@ -134,7 +134,7 @@ impl HostState {
         all
     }
 
-    /// Returns whether the subject of `difference` was different in an earlier reading.
+    /// Returns whether the subject of `difference` was different in the `earlier` reading.
     #[must_use]
     pub fn moved_since(&self, earlier: &Self, difference: &Difference) -> bool {
         match difference {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_differs_is_said_by_itself_and_was_moved() {
+    fn each_difference_is_found_separately_and_recognized_as_a_change() {
         let good = as_it_should_be();
         assert!(good.differences(&spec()).is_empty());
         let address: IpNet = "10.8.0.1/24".parse().unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_somebody_else_made_serves_and_is_not_ours_to_remove() {
+    fn a_route_created_by_another_program_is_accepted_and_never_removed() {
         let mut shown = as_it_should_be();
         shown.our_routes.clear();
         shown.routes.insert("172.16.0.0/12".parse().unwrap());
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn masquerading_that_cannot_be_read_is_tried_and_blamed_on_nobody() {
+    fn unreadable_masquerading_is_a_difference_but_not_an_external_change() {
         let (good, mut now) = (as_it_should_be(), as_it_should_be());
         now.masquerade = Masquerade::Unreadable;
         assert_eq!(now.differences(&spec()), BTreeSet::from([Difference::Masquerade]));

@@ -1,8 +1,8 @@
-//! The kernel's notifications about the interface, through which drift is noticed immediately.
+//! The kernel's notifications about the interface, through which drift is detected immediately.
 //!
-//! Owns a thread that listens for changes of links, addresses, routes and nftables, selects those that concern
+//! Owns a thread that listens for changes to links, addresses, routes and nftables, selects those that concern
 //! the agent's interface, and wakes the reconciler at most once per second. The reconciler's round determines
-//! what happened, so a lost or extra notification does no harm. The kernel sends no notifications for peers;
+//! what happened, so a lost or extra notification does no harm. The kernel sends no notifications about peers;
 //! their drift is detected in the regular rounds. It must not change anything.
 
 use std::io;
@@ -31,7 +31,7 @@ const NFTABLES_GROUP: u32 = 7;
 /// `RTM_NEWLINK`, `RTM_DELLINK`, `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_DELROUTE`. The many other messages on a
 /// router are not even parsed.
 const KINDS: [u16; 5] = [16, 17, 20, 21, 25];
-/// The size of the receive buffer in bytes. A longer message does not concern the interface.
+/// The size of the receive buffer in bytes. No message that concerns the interface is longer.
 const RECEIVE_BYTES: usize = 32 * 1024;
 /// `sizeof(struct nlmsghdr)`.
 const HEADER_LEN: usize = 16;
@@ -43,7 +43,7 @@ const OUTLIVE: Duration = Duration::from_secs(60);
 /// A function that returns whether a datagram concerns the target.
 type About = fn(&Target, &[u8]) -> bool;
 
-/// The open sockets. No event after their opening is missed.
+/// The open sockets. No event that occurs after they are opened is missed.
 pub struct Watch {
     route: Socket,
     nftables: Option<Socket>,
@@ -65,7 +65,7 @@ impl Watch {
         thread.spawn(move || {
             if let Err(error) = self.run(&target, &inbox) {
                 tracing::warn!(
-                    "the kernel's notifications have stopped ({error}): drift is noticed later, by the regular checks"
+                    "the kernel's notifications have stopped ({error}): only the regular checks will detect drift"
                 );
             }
         })?;
@@ -102,7 +102,7 @@ impl Watch {
             .sockets()
             .map(|(socket, _)| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
             .collect();
-        // Add a millisecond, because the timeout is rounded down and too short a wait would spin.
+        // Add a millisecond: the timeout is rounded down, and a wait that is too short would make the loop spin.
         let patience = patience.saturating_add(Duration::from_millis(1));
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         match poll(&mut sockets, timeout) {
@@ -122,7 +122,7 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Reads all pending datagrams. Returns whether one concerned the target, or some were lost.
+/// Reads all pending datagrams. Returns true if one of them concerned the target, or if some were lost.
 fn drain(socket: &Socket, buffer: &mut [u8], mut about: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut stirred = false;
     loop {
@@ -166,7 +166,7 @@ impl Pace {
     }
 }
 
-/// Returns whether a route netlink datagram concerns the target.
+/// Returns whether an rtnetlink datagram concerns the target.
 fn is_about(target: &Target, mut datagram: &[u8]) -> bool {
     while let Some(length) = message_length(datagram) {
         let Some(message) = datagram.get(..length) else {

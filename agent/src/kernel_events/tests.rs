@@ -42,7 +42,7 @@ fn address(index: u32) -> AddressMessage {
 }
 
 #[test]
-fn only_what_happens_to_our_interface_stirs() {
+fn only_events_on_the_agents_interface_are_relevant() {
     use RouteNetlinkMessage::{DelAddress, DelLink, DelRoute, NewAddress, NewLink, NewRoute};
     for (message, about) in [
         (DelLink(link(7, "wg0")), true),
@@ -65,7 +65,7 @@ fn only_what_happens_to_our_interface_stirs() {
 }
 
 #[test]
-fn a_datagram_that_makes_no_sense_is_passed_over() {
+fn a_malformed_datagram_is_ignored() {
     let whole = bytes(RouteNetlinkMessage::DelLink(link(8, "eth0")));
     for length in 0..whole.len() {
         assert!(!is_about(&target(), &whole[..length]));
@@ -74,19 +74,19 @@ fn a_datagram_that_makes_no_sense_is_passed_over() {
 }
 
 #[test]
-fn only_our_own_table_stirs() {
+fn only_the_agents_own_table_is_relevant() {
     assert!(names_our_table(&target(), b"..\0sentrazone-wg0\0.."));
     assert!(!names_our_table(&target(), b"..\0sentrazone-wg01\0.."));
     assert!(!names_our_table(&target(), b""));
 }
 
 #[test]
-fn the_first_word_wakes_at_once_and_many_wake_once_a_second() {
+fn the_first_event_wakes_the_reconciler_at_once_and_later_ones_once_per_second() {
     let (mut pace, start) = (Pace::default(), Instant::now());
     assert_eq!(pace.patience(start), None);
     assert!(!pace.take(start));
     pace.stirred = true;
-    assert!(pace.take(start), "immediately");
+    assert!(pace.take(start), "the first event wakes the reconciler immediately");
     let mut woken = 0;
     for tenth in 1..=30 {
         pace.stirred = true;

@@ -1,4 +1,4 @@
-//! The desired interface and host, derived from the plane's state.
+//! The desired interface and host, derived from the state that the plane sent.
 //!
 //! Owns the conversion into the device's types. The goal of a single peer belongs to `peers::goal`. It must not
 //! communicate with the kernel.
@@ -18,7 +18,7 @@ use crate::host::{Host, Spec};
 use crate::secrets::Secrets;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Returns the desired settings of these peers, and the reasons for those that cannot be set up.
+    /// Returns the desired settings of these peers, and the reasons why some of them cannot be set up.
     pub(super) fn desired_peers<'a>(
         &mut self,
         state: &State,
@@ -61,7 +61,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 pub(crate) struct DesiredHost {
     pub(crate) device: DesiredDevice,
     pub(crate) spec: Spec,
-    /// The peers with an unknown goal and the reason. Such a peer is left on the interface as it is.
+    /// The peers whose goal is unknown, with the reasons. Such a peer is left on the interface as it is.
     pub(crate) unknown: BTreeMap<PublicKey, String>,
 }
 

@@ -17,8 +17,8 @@ use crate::host::Host;
 
 /// The wait before a failed write of the cache is retried.
 const SAVE_RETRY: Duration = Duration::from_secs(30);
-/// The maximum interval between comparisons of the interface, however rare the reports are. A jump of the clock
-/// is noticed within this time.
+/// The maximum interval between comparisons of the interface, however rare the reports are. A clock jump is detected
+/// within this time.
 const ROUND_INTERVAL: Duration = Duration::from_secs(30);
 /// The same interval while the interface differs from the desired state.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ fn position_of<B: Backend, H: Host>(reconciler: &Reconciler<B, H>) -> Position {
     reconciler.state().map(|state| (state.incarnation, state.revision))
 }
 
-/// The event loop around a reconciler.
+/// The event loop that drives a reconciler.
 pub struct EventLoop<B, H> {
     reconciler: Reconciler<B, H>,
     clock: Clock,

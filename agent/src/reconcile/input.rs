@@ -18,15 +18,15 @@ use crate::metrics::Metrics;
 
 /// A message to the event loop.
 pub enum Input {
-    /// An answer from the plane.
+    /// A response from the plane.
     Desired {
-        /// The server that the answer concerns.
+        /// The server that the response concerns.
         server: ServerId,
-        /// The answer.
+        /// The response.
         desired: Box<Desired>,
-        /// The state on which the answer builds.
+        /// The state on which the response builds.
         base: Base,
-        /// Receives the outcome once the answer has been applied.
+        /// Receives the outcome once the response has been applied.
         done: oneshot::Sender<Result<(), StepError>>,
     },
     /// A request to compare everything and return a reading.

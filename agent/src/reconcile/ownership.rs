@@ -1,6 +1,6 @@
 //! The ownership of the interface, and the reading of its state.
 //!
-//! Owns the decision whether an interface may be used, and the counting of the transfers in every reading. It
+//! Owns the decision on whether an interface may be used, and the counting of the transfers in every reading. It
 //! must not change peers.
 
 use wgctl::device::{Backend, Device, Error};
@@ -17,21 +17,21 @@ use crate::drift::Side;
 use crate::host::Host;
 
 /// The maximum number of peers for which the interface is read before a change removes some of them, to count
-/// their last transfers. With more peers, the cost of the change would depend on all peers instead of the changed
-/// ones; the transfers since the last reading are not counted then.
+/// their last transfers. With more peers, the transfers since the last reading are not counted: otherwise the cost
+/// of the change would depend on all peers instead of the changed ones.
 const COUNTED_FIRST: usize = 4096;
 
 /// An interface that may be used.
 pub(super) struct UsableInterface {
-    /// The present state of the interface.
+    /// The current state of the interface.
     pub(super) device: Device,
     /// True if the agent has not configured the interface before.
     pub(super) new: bool,
 }
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Returns the interface, which is created if there is none. Returns an error if the interface belongs to
-    /// others, or has been deleted under the drift policy `report`.
+    /// Returns the interface, and creates it if there is none. Returns an error if the interface belongs to another
+    /// program, or if it has been deleted and the drift policy is `report`.
     pub(super) fn ours(
         &mut self,
         state: &State,
@@ -56,8 +56,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             self.counters.interface_is_new();
         }
         let device = self.present(state)?;
-        // An interface without a key carries no traffic. If it has peers and none of them is recorded, others use
-        // it.
+        // An interface without a key carries no traffic. If it has peers and none of them is recorded, another
+        // program uses it.
         let peers_of_ours = device.peers.keys().any(|key| self.index.owner(key).is_some());
         let unused = device.private_key.is_none() && device.peers.is_empty();
         if !(unused || same || peers_of_ours || self.has_our_key(&device)) {
@@ -82,7 +82,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         device.private_key.as_ref() == Some(self.secrets.private_key())
     }
 
-    /// Returns the present state of the interface; an error if there is none.
+    /// Returns the current state of the interface, or an error if there is none.
     pub(super) fn present(&mut self, state: &State) -> Result<Device, Error> {
         let missing = match self.link_by {
             LinkBy::Us => Error::NoInterface,
@@ -112,9 +112,9 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
         let Some(state) = self.state.take() else { return };
         if takes_away(&state, desired, now) {
-            // The next round reports an interface that is unreadable, deleted, or has a different key. Nothing
-            // else of this reading is stored: changes made by others would be mistaken for the state in which the
-            // agent left the interface.
+            // The next round reports an interface that is unreadable or deleted, or that has a different key. Nothing
+            // else from this reading is stored: external changes would be mistaken for the state in which the agent
+            // left the interface.
             let read = self.read(&state).unwrap_or_default();
             if !read.is_some_and(|device| self.has_our_key(&device))
                 && let Some(left) = self.actual.take()
@@ -130,8 +130,8 @@ fn somebody_elses(name: &InterfaceName) -> Error {
     Error::Refused {
         what: format!("using {name}"),
         message:
-            "it is a WireGuard interface that others created (its private key is different), and is left as it is: \
-                  remove it, or set another interface in the server's record"
+            "it is a WireGuard interface with a different private key, which this agent did not create, and is left as \
+                  it is: remove it, or set another interface in the server's record"
                 .to_owned(),
         errno: 0,
     }
@@ -141,7 +141,7 @@ fn only_reported(name: &InterfaceName) -> Error {
     Error::Refused {
         what: format!("using {name}"),
         message:
-            "it has been deleted by others, whose changes are only reported: create it again, or set the server's \
+            "it has been deleted externally, and such changes are only reported: create it again, or set the server's \
                   drift policy to enforce"
                 .to_owned(),
         errno: 0,

@@ -1,7 +1,7 @@
-//! The reconciler of one interface: its state, and the step from one answer of the plane to the next.
+//! The reconciler for one interface: its state, and the step from one plane response to the next.
 //!
-//! Owns the desired state, the last known actual state, and the order in which an answer is stored and applied.
-//! It must not wait or dial: the event loop supplies its input.
+//! Owns the desired state, the last known actual state, and the order in which a response is stored and applied. It
+//! must not wait or dial a plane: the event loop supplies its input.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,11 +29,11 @@ use crate::secrets::Secrets;
 pub enum LinkBy {
     /// The agent creates the link.
     Us,
-    /// A userspace process that is started by others creates the link.
+    /// A userspace process that is started separately creates the link.
     Others,
 }
 
-/// The reconciler of one interface.
+/// The reconciler for one interface.
 pub struct Reconciler<B, H> {
     pub(super) backend: B,
     pub(super) host: H,
@@ -51,7 +51,7 @@ pub struct Reconciler<B, H> {
     pub(super) remembered: Baseline<Device>,
     /// The state in which the agent left the host side.
     pub(super) host_left: Baseline<HostState>,
-    /// The index of the link that the agent has used in this run.
+    /// The index of the link that the agent has used since it started.
     pub(super) link: Option<u32>,
     /// True if the record had an MTU and has none now.
     pub(super) mtu_was_set: bool,
@@ -191,7 +191,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let mut report = self.ledger.report();
         if let Err(error) = self.ledger.save(&self.folder) {
             tracing::error!("{}: drift.json cannot be saved: {error}", self.folder.display());
-            // After a crash, another report would be sent with the same number.
+            // After a crash, a different report might be sent with the same number.
             report = None;
         }
         self.reports.send_if_modified(|published| {
@@ -208,8 +208,8 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }));
     }
 
-    /// Takes one answer from the plane and applies it. It is written to the cache first: everything that is
-    /// confirmed must survive a power failure, even without a plane.
+    /// Takes one response from the plane and applies it. The response is written to the cache first: everything that
+    /// is confirmed must survive a power failure, even without a plane.
     pub fn take(
         &mut self,
         server: &ServerId,
@@ -262,7 +262,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let written = self.cache.write(state, delta);
         self.metrics.cached(written.is_ok());
         if let Err(error) = written {
-            tracing::error!("the state cannot be cached and would be missing at a boot without a plane: {error}");
+            tracing::error!("the state cannot be cached and would be missing after a boot without a plane: {error}");
         }
     }
 
@@ -290,7 +290,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 fn counters(folder: &Path, is_known: bool) -> Counters {
     let lost = |why: String| {
         tracing::error!(
-            "{}: counters.json {why}: counting starts again, from the kernel's present values",
+            "{}: counters.json {why}: counting starts again, from the kernel's current values",
             folder.display()
         );
         Counters::resumed()

@@ -23,7 +23,7 @@ use crate::host::{Host, Spec};
 use crate::metrics::ComparisonScope;
 
 /// The MTU that the kernel assigns to a WireGuard link (`wg_setup`, `drivers/net/wireguard/device.c`): the
-/// payload of an Ethernet frame less the overhead of the tunnel over IPv6.
+/// payload of an Ethernet frame minus the overhead of a tunnel over IPv6.
 const DEFAULT_MTU: u16 = 1420;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
@@ -50,11 +50,11 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
                 self.verdict.interface_failed = trouble;
             }
             Err((before, error)) => {
-                // The changes that were sent match the record and are therefore not drift; the rest is as it was
-                // left before.
+                // The changes that were sent match the record and are therefore not drift; everything else is as the
+                // agent left it earlier.
                 self.remembered = before;
-                // Either the interface does not exist or must not be used, so no revision is applied. A failed
-                // exchange with the kernel, however, says nothing about the state of the interface.
+                // The interface either does not exist or must not be used, so no revision is applied. A failed
+                // exchange with the kernel, however, does not reveal the state of the interface.
                 if !matches!(error, Error::Io { .. } | Error::Protocol { .. }) {
                     self.verdict.revision = 0;
                 }
@@ -143,7 +143,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         failures
     }
 
-    /// Sends the changes of the peers. Returns the refusals.
+    /// Sends the peer changes. Returns the refused peers with the reasons.
     fn send_peers(
         &mut self,
         state: &State,

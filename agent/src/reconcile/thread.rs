@@ -31,7 +31,7 @@ where
             let mut watchdog = Watchdog::new();
             turns.begin(ready);
             watchdog.alive();
-            // Wake-ups are handled outside the runtime: they block, and some of them block on another runtime.
+            // Wake-ups are handled outside the runtime: the handling blocks, in some cases on another runtime.
             loop {
                 match timer.block_on(async { timeout(watchdog.interval(), turns.wait_for_wakeup()).await }) {
                     Ok(Some(next)) => turns.take(next),

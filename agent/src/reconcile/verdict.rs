@@ -52,7 +52,7 @@ impl Verdict {
         self.failed.is_empty() && self.interface_failed.is_none()
     }
 
-    /// Returns whether the failures are equal, whatever the revisions are.
+    /// Returns whether the failures are equal, regardless of the revisions.
     pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
         let Self {
             incarnation: _,
@@ -66,18 +66,21 @@ impl Verdict {
     /// Writes the verdict to the log. Called when the verdict has changed.
     pub(super) fn log(&self) {
         if let Some(reason) = &self.interface_failed {
-            tracing::error!("the interface is not as it should be: {reason}");
+            tracing::error!("the interface is not in the desired state: {reason}");
         }
         if let Some((peer, reason)) = self.failed.first_key_value() {
             let failed = self.failed.len();
-            tracing::warn!(failed, "peers are not as they should be, for example {peer}: {reason}");
+            tracing::warn!(
+                failed,
+                "peers are not in the desired state, for example {peer}: {reason}"
+            );
         }
         if self.is_clean() {
-            tracing::debug!(revision = self.revision, "all is as it should be");
+            tracing::debug!(revision = self.revision, "everything is in the desired state");
         }
     }
 
-    /// Returns the message to the plane; `None` before there is a state.
+    /// Returns the message for the plane; `None` before there is a state.
     #[must_use]
     pub fn message(&self) -> Option<Applied> {
         let failure = |(peer, reason): (&PeerId, &String)| Failure {
@@ -99,20 +102,20 @@ impl Verdict {
     }
 }
 
-/// Returns the peers that are left as others changed them, with reasons.
+/// Returns the peers with external changes that are left in place, with reasons.
 pub(super) fn only_reported<'a>(
     standing: impl Iterator<Item = (&'a Id, &'a Drift)>,
 ) -> impl Iterator<Item = (PeerId, String)> {
     standing.filter_map(|(_, drift)| {
         let reason = format!(
-            "changed by others, and only reported: {}. Change the peer, or set the server's drift policy to enforce",
+            "changed externally, and only reported: {}. Change the peer, or set the server's drift policy to enforce",
             drift.detail
         );
         Some((drift.peer?, reason))
     })
 }
 
-/// Returns the peers that differ from the desired state, with reasons; `refused` contains the kernel's reasons.
+/// Returns the peers that differ from the desired state, with reasons. `refused` contains the kernel's reasons.
 pub(super) fn reasons(
     desired: &DesiredDevice,
     actual: &Device,
@@ -125,7 +128,8 @@ pub(super) fn reasons(
         (None, _) => false,
     };
     let reason = |key: &PublicKey| {
-        let unsaid = || "the kernel accepted the peer but reports other settings: it will be tried again".to_owned();
+        let unsaid =
+            || "the kernel accepted the peer but reports different settings: this will be tried again".to_owned();
         refused.get(key).cloned().unwrap_or_else(unsaid)
     };
     let wrong = desired.peers.keys().filter(|key| differs(key));
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_is_shown_otherwise_in_any_way_is_said_not_to_be_as_it_should() {
+    fn any_difference_between_a_peer_and_its_desired_settings_is_reported() {
         let (key, id) = (PublicKey::from_bytes([1; 32]).unwrap(), PeerId::random());
         let networks = || ["10.8.0.2/32".parse().unwrap()].into();
         let mut desired = DesiredDevice {

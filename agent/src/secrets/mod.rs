@@ -28,7 +28,7 @@ const SEAL_KEY: &str = "seal.key";
 /// The length of an XChaCha20 nonce in bytes. A sealed secret starts with its nonce (draft-irtf-cfrg-xchacha-03).
 const NONCE_LEN: usize = 24;
 
-/// Returns the paths of a directory's secrets.
+/// Returns the paths of the secrets in a directory.
 #[must_use]
 pub fn files(folder: &Path) -> [PathBuf; 2] {
     [WIREGUARD_KEY, SEAL_KEY].map(|name| folder.join(name))

@@ -83,7 +83,7 @@ impl Takeover {
         write(&path, &self.secrets.private_key)
     }
 
-    /// Returns the file for a key that is set aside: one that contains it already, or the first that does not exist.
+    /// Returns the file for a key that is set aside: one that already contains it, or the first that does not exist.
     fn place_aside(&self, key: &PrivateKey) -> Result<PathBuf, Error> {
         let mut number = 1_u32;
         loop {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_taken_over_in_two_steps_and_none_is_thrown_away() {
+    fn a_key_is_taken_over_in_two_steps_and_no_key_is_discarded() {
         let folder = tempfile::tempdir().unwrap();
         let (key, peer) = (PrivateKey::generate().unwrap(), PeerId::random());
         let preshared = PresharedKey::generate().unwrap();
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(own_key(folder.path()).unwrap(), Some(other.public_key()));
         let aside = read(&folder.path().join(SET_ASIDE)).unwrap().unwrap();
         assert_eq!(PrivateKey::from_bytes(*aside), key);
-        // A third takeover keeps both keys that were set aside before it.
+        // A third takeover sets another key aside without overwriting the first one.
         Takeover::new(folder.path(), key.clone()).unwrap().keep_key().unwrap();
         let aside = [SET_ASIDE.to_owned(), format!("{SET_ASIDE}-2")].map(|name| {
             let aside = read(&folder.path().join(name)).unwrap().unwrap();

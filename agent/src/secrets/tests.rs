@@ -7,7 +7,7 @@ fn server() -> ServerId {
 }
 
 #[test]
-fn secrets_are_made_once_and_kept() {
+fn secrets_are_created_once_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let first = Secrets::open(folder.path()).unwrap();
     let prekey = first.prekey(&server()).unwrap();
@@ -61,7 +61,7 @@ fn a_sealed_key_opens_only_for_its_server_peer_and_purpose() {
 }
 
 #[test]
-fn a_lost_or_spoilt_secret_is_never_made_anew() {
+fn a_lost_or_damaged_secret_is_never_replaced() {
     for name in [WIREGUARD_KEY, SEAL_KEY] {
         let folder = tempfile::tempdir().unwrap();
         Secrets::open(folder.path()).unwrap();

@@ -50,7 +50,7 @@ fn change_of(change: &PeerChange, names: &BTreeMap<PublicKey, PeerName>) -> Stri
     }
 }
 
-/// Returns the plan of an adoption. `first_run` lists the changes that the agent will make.
+/// Returns the plan for an adoption. `first_run` lists the changes that the agent will make.
 pub(crate) fn adoption(terms: &Terms, found: &ExistingInterface, adopted: &Adopted, first_run: &[String]) -> String {
     let interface = &adopted.recorded.interface;
     let mut words = format!(
@@ -113,11 +113,7 @@ pub(crate) fn dry_run(mut words: String, adopted: Option<&Adopted>, notes: &[Str
     section(&mut words, "Notes", notes, "");
     let in_the_way = adopted.map(|adopted| adopted.obstacles.as_slice()).unwrap_or_default();
     if !in_the_way.is_empty() {
-        let _ = writeln!(
-            words,
-            "Obstacles, because of which nothing would be adopted:\n{}",
-            obstacles(in_the_way)
-        );
+        let _ = writeln!(words, "Obstacles that prevent the adoption:\n{}", obstacles(in_the_way));
     }
     words.push_str("This was a dry run: nothing was changed, here or on the plane.");
     words

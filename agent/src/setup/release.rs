@@ -1,4 +1,4 @@
-//! `sentrazone-agent release`: the interface keeps running without the agent.
+//! `sentrazone-agent release`: leaves the interface running without the agent.
 //!
 //! Owns the removal of the agent's masquerading, and the mark that keeps the agent from managing the interface
 //! again, for example after a reboot. It must not change the link, key, peers, addresses or routes.
@@ -38,7 +38,7 @@ fn words(state: &State, there: bool) -> String {
     let mut words = if there {
         format!(
             "{name} keeps running without the agent, with its {} peers, addresses and routes, until the host reboots \
-             or somebody changes it.",
+             or someone changes it.",
             state.peers.len()
         )
     } else {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_says_how_to_keep_what_it_takes_away() {
+    fn a_release_shows_how_to_restore_the_masquerading_that_it_removes() {
         let told = words(&state(true), true);
         assert!(told.contains("its 1 peers") && told.contains("enroll"), "{told}");
         assert!(
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_that_runs_is_to_be_stopped_first() {
+    async fn a_release_is_refused_while_the_agent_is_running() {
         let folder = tempfile::tempdir().unwrap();
         cache::Cache::open(folder.path()).0.write(&state(false), None).unwrap();
         let held = state_dir::lock(folder.path()).unwrap().unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_released_host_is_not_taken_up() {
+    async fn the_agent_does_not_start_on_a_released_host() {
         let folder = tempfile::tempdir().unwrap();
         state_dir::mark_released(folder.path()).unwrap();
         let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);

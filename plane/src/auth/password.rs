@@ -1,7 +1,7 @@
-//! The hashing of passwords, and the check of a password against its hash.
+//! Password hashing and verification.
 //!
-//! Owns argon2id and the limit on simultaneous hashes: each takes 46 MiB and a processor for some tens
-//! of milliseconds, which a flood of logins must not multiply. It must not know accounts.
+//! Owns argon2id and the limit on simultaneous hashes: each hash takes 46 MiB of memory and tens of milliseconds of
+//! processor time, which a flood of logins must not multiply. It must not know accounts.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct Busy;
 pub(crate) struct Passwords {
     running: Arc<Semaphore>,
     admitted: Semaphore,
-    /// A hash of a random password, with the usual cost. The password for an unknown email is checked against it.
+    /// A hash of a random password, with the usual cost. A password for an unknown email is checked against it.
     decoy: String,
 }
 
@@ -65,7 +65,8 @@ impl Passwords {
         self.run(move || hash(password.as_bytes())).await?
     }
 
-    /// Returns true if `password` matches `stored`. Without a stored hash, it returns false after the same time.
+    /// Returns true if `password` matches `stored`. Without a stored hash, it returns false
+    /// after the same amount of time.
     pub(crate) async fn verify(&self, password: Password, stored: Option<&str>) -> Result<bool, PasswordError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.decoy).to_owned();
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_is_turned_away_and_not_queued_without_end() {
+    async fn a_flood_is_refused_and_not_queued_without_limit() {
         let passwords = Passwords::new().unwrap();
         let flood =
             futures_util::future::join_all((0..200).map(|_| passwords.verify(secret("x"), Some("no hash")))).await;
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_way_to_type_an_accent_is_as_good_as_another() {
+    async fn composed_and_decomposed_accents_are_the_same_password() {
         let passwords = Passwords::new().unwrap();
         let stored = passwords
             .hash(secret("caf\u{e9} au lait s'il vous pla\u{ee}t"))
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_less_cost_than_todays_is_weak() {
+    fn a_hash_that_costs_less_than_a_new_one_is_weak() {
         let salted =
             |params: &str| format!("${params}$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g");
         for weak in [

@@ -1,8 +1,8 @@
 //! Passwords as people type them, and the policy for new ones.
 //!
-//! Owns their normal form (NFC: the same characters, however a keyboard composes them), and the policy of
-//! OWASP ASVS 5.0, section 6.2: a password has a minimum length, is not a common one, and is not the email. It must
-//! not have composition rules.
+//! Owns their normal form (NFC: the same characters, however a keyboard composes them), and the policy from OWASP ASVS
+//! 5.0, section 6.2: a password has a minimum length, is not a common one, and is not the email. It must not impose
+//! composition rules.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_common_ones_are_those_that_could_be_chosen() {
+    fn every_listed_common_password_is_long_enough_to_be_chosen() {
         assert!(COMMON.len() >= 3000, "{}", COMMON.len());
         for password in COMMON.iter() {
             assert!(password.chars().count() >= LEAST_CHARACTERS && *password == password.to_lowercase());

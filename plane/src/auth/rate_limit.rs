@@ -1,7 +1,7 @@
-//! The throttles of logins from one address and of changes by one principal.
+//! The throttles on logins from one address and on changes by one principal.
 //!
-//! Owns both counts, in memory: they protect this process. The count that protects an account is in the
-//! store (`Fleet::login_permitted`).
+//! Owns both counts, which protect this process and are kept only in memory. The count that protects an account is
+//! in the store (`Fleet::login_permitted`).
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -42,14 +42,14 @@ impl<K: Clone + Eq + Hash, C: Clock> Buckets<K, C> {
         }
     }
 
-    /// Takes one token from the bucket of `key`. The error is the number of seconds until there is one.
+    /// Takes one token from the bucket for `key`. The error is the number of seconds until there is one.
     fn take(&self, key: &K) -> Result<(), u64> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
         }
         self.limiter.check_key(key).map_err(|until| {
             let wait = until.wait_time_from(self.limiter.clock().now());
-            // The token may have become available meanwhile: the error is still at least one second.
+            // The token may have become available in the meantime: the error is still at least one second.
             (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
         })
     }
@@ -61,7 +61,7 @@ fn login_quota() -> Quota {
         .allow_burst(BURST)
 }
 
-/// Counts the logins from each address; in IPv6 from each /64, which belongs to one client.
+/// Counts the logins from each address or, in IPv6, from each /64, which belongs to one client.
 pub(crate) struct LoginThrottle(Buckets<IpAddr>);
 
 impl LoginThrottle {
@@ -75,7 +75,7 @@ impl LoginThrottle {
     }
 }
 
-/// The author of a change. The changes of each author are counted.
+/// The author of a change. Changes are counted separately for each author.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Principal {
     /// A person.
@@ -86,7 +86,7 @@ pub(crate) enum Principal {
     Local(Arc<str>),
 }
 
-/// Counts the changes of each principal.
+/// Counts the changes by each principal.
 pub(crate) struct WriteThrottle(Buckets<Principal>);
 
 impl WriteThrottle {
@@ -109,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_let_through_and_one_more_after_each_refill() {
+    fn a_burst_is_allowed_and_then_one_login_per_refill() {
         let clock = FakeRelativeClock::default();
         let buckets = Buckets::new(login_quota(), clock.clone());
         assert!((0..30).all(|_| buckets.take(&1).is_ok()));
         assert_eq!(buckets.take(&1), Err(2));
         clock.advance(Duration::from_millis(500));
-        assert_eq!(buckets.take(&1), Err(2), "whole seconds, and never too early");
+        assert_eq!(buckets.take(&1), Err(2), "the wait is rounded up to whole seconds");
         clock.advance(Duration::from_millis(500));
         assert_eq!(buckets.take(&1), Err(1));
         clock.advance(Duration::from_secs(1));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_ever_new_keys_does_not_fill_the_memory() {
+    fn a_flood_from_new_keys_does_not_exhaust_the_memory() {
         let clock = FakeRelativeClock::default();
         let buckets = Buckets::new(login_quota(), clock.clone());
         assert!((0..30).all(|_| buckets.take(&0).is_ok()));
@@ -136,13 +136,13 @@ mod tests {
             })
             .max()
         };
-        // Removing keys means looking at all of them, so it is not done at every check.
+        // Removing keys requires a scan of all of them, so it is not done at every check.
         assert_eq!(newcomers(1..500), Some(500));
         assert!(newcomers(500..10 * SWEEP_EVERY).is_some_and(|most| most < 2 * SWEEP_EVERY as usize));
     }
 
     #[test]
-    fn who_is_slowed_is_not_forgotten() {
+    fn a_throttled_key_is_not_swept() {
         let clock = FakeRelativeClock::default();
         let buckets = Buckets::new(login_quota(), clock.clone());
         assert!((0..30).all(|_| buckets.take(&0).is_ok()));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_is_slowed_and_others_are_not() {
+    fn one_address_is_throttled_and_others_are_not() {
         let throttle = LoginThrottle::new();
         let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let refused = (0..100).find_map(|_| throttle.check(one).err());
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn one_principal_is_slowed_and_others_are_not() {
+    fn one_principal_is_throttled_and_others_are_not() {
         let (five, ten) = (NonZeroU32::new(5).unwrap(), NonZeroU32::new(10).unwrap());
         let throttle = WriteThrottle::new(five, ten);
         let (one, other) = (Principal::User(UserId::random()), Principal::Local("ops".into()));

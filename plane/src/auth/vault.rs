@@ -1,6 +1,6 @@
-//! The encryption of answers that are stored for repeated requests and may contain secrets.
+//! The encryption of responses that are stored for repeated requests and may contain secrets.
 //!
-//! Owns sealing such an answer under a key that is derived from both `jwt.key` and the request's own
+//! Owns sealing such a response under a key that is derived from both `jwt.key` and the request's own
 //! Idempotency-Key, so that the database alone reveals nothing.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _};
@@ -14,13 +14,13 @@ use crate::keys::root::RootKey;
 
 const NONCE: usize = 24;
 
-/// Seals and opens the answer to one request.
+/// Seals and opens the stored response to one request.
 pub(crate) struct AnswerVault {
     cipher: XChaCha20Poly1305,
 }
 
 impl AnswerVault {
-    /// Makes the vault for the request with this `idempotency_key`.
+    /// Creates the vault for the request with this `idempotency_key`.
     pub(crate) fn new(key: &RootKey, idempotency_key: &[u8]) -> Result<Self, String> {
         let mut derived = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::new(Some(idempotency_key), key.as_bytes())
@@ -38,22 +38,22 @@ impl Vault for AnswerVault {
         let sealed = self
             .cipher
             .encrypt(&XNonce::from(nonce), plain)
-            .map_err(|_| "the answer could not be sealed".to_owned())?;
+            .map_err(|_| "the response could not be sealed".to_owned())?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, String> {
         let (nonce, text) = sealed
             .split_first_chunk::<NONCE>()
-            .ok_or("the stored answer is cut off")?;
+            .ok_or("the stored response is truncated")?;
         self.cipher
             .decrypt(&XNonce::from(*nonce), text)
-            .map_err(|_| "the stored answer cannot be opened: jwt.key has been replaced since".to_owned())
+            .map_err(|_| "the stored response cannot be opened: jwt.key has been replaced since then".to_owned())
     }
 }
 
-/// Returns a keyed hash of `parts`: HMAC-SHA-256 under `jwt.key`, with a prefix for this purpose. With an unkeyed hash
-/// of a body that contains a password, a thief of the database could try passwords.
+/// Returns a keyed hash of `parts`: HMAC-SHA-256 under `jwt.key`, with a prefix for this purpose. An unkeyed hash
+/// of a body that contains a password would allow anyone who steals the database to guess the password.
 pub(crate) fn fingerprint(key: &RootKey, parts: &[&[u8]]) -> [u8; 32] {
     let mut message = Zeroizing::new(b"sentrazone/v1/fingerprint".to_vec());
     for part in parts {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_request_opens_the_answer() {
+    fn only_the_same_request_opens_the_stored_response() {
         let dir = tempfile::tempdir().unwrap();
         let key = RootKey::load_or_create(dir.path()).unwrap();
         let vault = AnswerVault::new(&key, b"once").unwrap();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_told_apart() {
+    fn the_boundaries_between_parts_affect_the_fingerprint() {
         let dir = tempfile::tempdir().unwrap();
         let key = RootKey::load_or_create(dir.path()).unwrap();
         assert_ne!(fingerprint(&key, &[b"ab", b"c"]), fingerprint(&key, &[b"a", b"bc"]));

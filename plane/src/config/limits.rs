@@ -25,9 +25,9 @@ pub struct Limits {
     /// The maximum number of simultaneous connections from one address or one IPv6 /64. Trusted proxies and plain
     /// HTTP are exempt, because there one address stands for many callers.
     pub max_connections_per_address: usize,
-    /// The time that a TLS handshake and a request's head may take, and for which a kept-alive connection may be idle.
+    /// The time limit for a TLS handshake, for a request's head, and for an idle kept-alive connection.
     pub header_timeout: Duration,
-    /// The time that a request's body may take, in addition to the time that `min_body_rate` allows for its length.
+    /// The time allowed for a request's body, in addition to the time that `min_body_rate` allows for its length.
     pub body_timeout: Duration,
     /// The minimum rate of a request's body, in bytes per second. A body that arrives at this rate or faster is not
     /// cut off, however long it is.
@@ -35,7 +35,7 @@ pub struct Limits {
     /// The number of changes per second that one person, API token or local user may make after a burst. Reads of
     /// secrets have the same limit and are counted separately.
     pub writes_per_second: NonZeroU32,
-    /// The number of changes that the same caller may make at once, as a burst.
+    /// The number of changes that the same caller may make in one burst.
     pub write_burst: NonZeroU32,
     /// The time for which running requests may continue after the plane has been told to stop.
     pub shutdown_timeout: Duration,
@@ -83,7 +83,7 @@ impl Limits {
             header_timeout: settings.take_with("limits.header_timeout", default.header_timeout, patience)?,
             body_timeout: settings.take_with("limits.body_timeout", default.body_timeout, patience)?,
             min_body_rate: settings.take_with("limits.min_body_rate", default.min_body_rate, |text| {
-                bounded(text, "bytes a second", 1, 1 << 30)
+                bounded(text, "bytes per second", 1, 1 << 30)
             })?,
             writes_per_second: settings.take_with("limits.writes_per_second", default.writes_per_second, changes)?,
             write_burst: settings.take_with("limits.write_burst", default.write_burst, changes)?,

@@ -1,6 +1,6 @@
-//! The settings of the metrics: `[metrics]`.
+//! The metrics settings: `[metrics]`.
 //!
-//! Owns the settings and their validation. It must not open the address.
+//! Owns the settings and their validation. It must not bind the address.
 
 use std::net::SocketAddr;
 
@@ -12,11 +12,11 @@ use super::settings::{SettingError, Settings};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// A separate address that serves the metrics over plain HTTP without a token; `None` disables it. With a
-    /// token, the metrics can be read on every address.
+    /// token, the metrics can be read on every address of the REST API.
     pub listen: Option<SocketAddr>,
     /// True if `listen` may be a non-loopback address.
     pub expose: bool,
-    /// True if each peer has its own series.
+    /// True if each peer has its own metric series.
     pub per_peer: bool,
 }
 

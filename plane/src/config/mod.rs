@@ -3,7 +3,7 @@
 //! Owns the list of settings, their defaults and their validation. It must not open anything
 //! but the configuration file: the state directory, sockets and keys belong to other modules.
 //!
-//! A setting `key` of table `table` is overridden by the variable `SENTRAZONE_PLANE_TABLE_KEY`
+//! The setting `key` in table `table` is overridden by the environment variable `SENTRAZONE_PLANE_TABLE_KEY`
 //! (`SENTRAZONE_PLANE_LISTEN`, `SENTRAZONE_PLANE_TLS_BEHIND_PROXY`); list items are separated by commas.
 
 mod limits;
@@ -40,27 +40,27 @@ pub enum ConfigError {
         /// The error from the operating system.
         source: io::Error,
     },
-    /// A setting is wrong.
+    /// A setting is invalid.
     #[error(transparent)]
     Setting(#[from] SettingError),
 }
 
-/// The configuration of the plane.
+/// The plane's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The addresses that the REST API listens on; port 0 picks any free port.
     pub listen: Vec<SocketAddr>,
-    /// The directory of the database and the keys; created with mode 0700 if missing.
+    /// The directory for the database and the keys; created with mode 0700 if missing.
     pub state_dir: PathBuf,
     /// The unix socket for local administration; `None` disables it.
     pub socket: Option<PathBuf>,
-    /// The networks whose `X-Forwarded-For` is trusted.
+    /// The networks of the proxies whose `X-Forwarded-For` headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// The TLS settings of the TCP addresses.
+    /// The TLS settings for the TCP addresses.
     pub tls: Tls,
     /// True if a TLS proxy is in front, so that plain HTTP is allowed on non-loopback addresses.
     pub behind_proxy: bool,
-    /// The time for which a change waits for the agent's confirmation before it is answered with `applied: false`.
+    /// The time that a change waits for the agent's confirmation before the response says `applied: false`.
     pub apply_timeout: Duration,
     /// The size of the database's page cache, in bytes.
     pub cache_size: usize,
@@ -234,12 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_means_the_defaults() {
+    fn an_empty_file_yields_the_defaults() {
         assert_eq!(parse("", &[]).unwrap(), Config::default());
     }
 
     #[test]
-    fn every_setting_of_the_documentation_is_understood() {
+    fn every_documented_setting_is_understood() {
         let text = r#"
             listen = "127.0.0.1:0"
             state_dir = "/tmp/state"
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins_over_the_file() {
+    fn the_environment_overrides_the_file() {
         let config = parse(
             "listen = \"127.0.0.1:1\"",
             &[
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn an_error_names_the_setting_and_its_line() {
         for (text, place, word) in [
             ("\nlisten = \"nowhere\"", "plane.toml:2: listen", "nowhere"),
             (
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_refuses_a_bad_value_in_our_words() {
+    fn every_setting_refuses_a_bad_value_in_the_planes_own_words() {
         for (table, key, value, words) in [
             ("", "listen", "\"host\"", "write one like 127.0.0.1:8080"),
             ("", "state_dir", "[\"/x\"]", "write one value"),
@@ -398,7 +398,7 @@ mod tests {
             ),
             ("limits", "header_timeout", "\"30s\"", "whole number of seconds"),
             ("limits", "body_timeout", "0", "write one from 1 to 600"),
-            ("limits", "min_body_rate", "true", "bytes a second"),
+            ("limits", "min_body_rate", "true", "bytes per second"),
             ("limits", "writes_per_second", "0", "whole number of changes"),
             ("limits", "write_burst", "0", "whole number of changes"),
             ("limits", "shutdown_timeout", "601", "write one from 0 to 600"),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_of_tls_takes_its_own_settings_only() {
+    fn each_tls_mode_accepts_only_its_own_settings() {
         let public = |tls: &str| parse(&format!("listen = \"0.0.0.0:8443\"\n[tls]\n{tls}"), &[]);
         let named = public("mode = \"self-signed\"\nnames = [\"plane.example.com\"]").unwrap();
         let names = vec!["plane.example.com".to_owned()];
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_leaves_the_loopback_only_behind_a_proxy() {
+    fn plain_http_is_allowed_beyond_loopback_only_behind_a_proxy() {
         assert!(parse("listen = \"0.0.0.0:80\"\n[tls]\nbehind_proxy = true", &[]).is_ok());
         assert!(parse("", &[("SENTRAZONE_PLANE_LISTEN", "[::]:80")]).is_err());
     }

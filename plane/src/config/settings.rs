@@ -1,7 +1,7 @@
 //! Settings as text with their origin, read from a TOML file and the environment, with one entry per key.
 //!
-//! Owns reading both sources, their precedence, and naming the place of an error. It must not know
-//! which keys exist or what they mean: see the parent module.
+//! Owns the reading of both sources, their precedence, and the places that errors name. It must not know which keys
+//! exist or what they mean: see the parent module.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 /// The prefix of environment variables that override settings.
 pub(super) const PREFIX: &str = "SENTRAZONE_PLANE_";
 
-/// An error in a setting and its place: a line of the file or an environment variable.
+/// An error in a setting, with its place: a line in the file or an environment variable.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct SettingError {
@@ -115,7 +115,7 @@ impl Settings {
         self.take_with(path, default, |text| Ok(PathBuf::from(text)))
     }
 
-    /// Takes one value: text in quotes, or a bare number or boolean. In the environment, every value is bare.
+    /// Takes one value: quoted text, or an unquoted number or boolean. In the environment, all values are unquoted.
     /// `parse` converts the text, or returns the reason why it is invalid.
     pub(super) fn take_with<T>(
         &mut self,

@@ -1,4 +1,4 @@
-//! The TLS settings of the plane's TCP addresses: `[tls]`.
+//! The TLS settings for the plane's TCP addresses: `[tls]`.
 //!
 //! Owns the modes and the settings that belong to each. It must not read a certificate or a key.
 
@@ -8,13 +8,13 @@ use rustls::pki_types::ServerName;
 
 use super::settings::{SettingError, Settings};
 
-/// The TLS mode of the plane's TCP addresses.
+/// The TLS mode for the plane's TCP addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Tls {
     /// Plain HTTP.
     #[default]
     Off,
-    /// TLS with a certificate that the plane creates at its first start. Clients pin its key.
+    /// TLS with a certificate that the plane creates on its first start. Clients pin its key.
     SelfSigned {
         /// The names and addresses in the certificate, in addition to localhost and the listen addresses.
         names: Vec<String>,
@@ -23,7 +23,7 @@ pub enum Tls {
     Files {
         /// The certificate, followed by the intermediate certificates.
         cert: File,
-        /// Its private key.
+        /// The certificate's private key.
         key: File,
     },
 }

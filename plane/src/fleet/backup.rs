@@ -1,8 +1,8 @@
 //! Backup and restore of the whole database.
 //!
 //! Owns the effects of a restore beyond the restored rows: all sessions end, every agent gets a
-//! snapshot and confirms it again, and waiting requests are woken. It must not depend on the format of
-//! a backup, which belongs to the store.
+//! snapshot and confirms it again, and waiting requests are woken. It must not depend on the backup
+//! format, which belongs to the store.
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
@@ -18,7 +18,7 @@ use crate::model::caller::{Action, Entry};
 use crate::store::DurableWrite;
 use crate::store::{Change, StoreError, check};
 
-/// The maximum number of copies of the database on the disk at once, for backups and restores together.
+/// The maximum number of database copies on disk at any time, for backups and restores combined.
 pub(super) const COPIES: usize = 2;
 
 /// A copy of the database for a backup or a restore. The file is removed when the copy is dropped.
@@ -31,8 +31,8 @@ pub struct BackupCopy {
 }
 
 impl Fleet {
-    /// Makes a backup of the database as of a single moment. The returned file is positioned at its
-    /// beginning. The backup contains its own audit record.
+    /// Makes a backup of the database as it is at a single point in time. The returned file is
+    /// positioned at its beginning. The backup contains its own audit record.
     pub async fn back_up(&self, caller: &Caller) -> Result<BackupCopy, Refusal> {
         let (place, at) = (self.place()?, self.now());
         let entry = Entry::new(Action::BackupCreated, "everything");
@@ -46,7 +46,7 @@ impl Fleet {
         })
     }
 
-    /// Returns an empty copy, to be filled with the backup that is to be restored.
+    /// Returns an empty copy, to be filled with the backup to restore.
     pub fn receive(&self) -> Result<BackupCopy, Refusal> {
         Ok(BackupCopy {
             _place: self.place()?,
@@ -92,16 +92,15 @@ impl Fleet {
             if let Err(error) = fleet.checkpoint_audit().await {
                 tracing::warn!(%error, "the restored audit log could not be signed; retrying within a minute");
             }
-            // The audit log from before the restore has been replaced, too. This line stays in the
-            // system log.
-            tracing::warn!(by = %caller.actor, "everything was replaced with the backup of {}", summary.created_at);
+            // The previous audit log has been replaced as well, but this line remains in the system log.
+            tracing::warn!(by = %caller.actor, "all data was replaced with the backup made at {}", summary.created_at);
             Ok(Summary { audit_fault, ..summary })
         })
         .await
     }
 }
 
-/// Returns the audit entry of a restore. The entry names the end of the replaced log, for readers who
+/// Returns the audit entry for a restore. The entry names the end of the replaced log, for readers who
 /// know that log, and the key that signed the restored log. A fault in the restored log does not
 /// prevent the restore: the entry records it permanently.
 fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry {
@@ -132,7 +131,7 @@ fn replace(tx: &dyn DurableWrite, mut copy: BackupCopy, epoch: u64) -> Result<()
     }
     for server in tx.servers()? {
         let mut confirmation = tx.confirmation(&server.id)?;
-        // The restored confirmations refer to the incarnation of the backup.
+        // The restored confirmations belong to the incarnation from which the backup was made.
         confirmation.applied_revision = None;
         confirmation.interface_failed = None;
         tx.put_confirmation(&server.id, &confirmation)?;
@@ -141,12 +140,12 @@ fn replace(tx: &dyn DurableWrite, mut copy: BackupCopy, epoch: u64) -> Result<()
     Ok(())
 }
 
-/// Returns a random session epoch, which no session has ever had. Counting on from the epoch in the
-/// backup could make sessions valid again that have ended since the backup. The epoch has 52 bits,
-/// because every JSON reader represents numbers up to 2^53 exactly.
+/// Returns a random session epoch, which no session has ever had. Incrementing the epoch in the backup
+/// could revalidate sessions that have ended since the backup was made. The epoch has 52 bits, because
+/// every JSON reader represents integers up to 2^53 exactly.
 fn unused_epoch() -> Result<u64, Refusal> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Refusal::Internal(format!("the operating system gave no randomness: {error}")))?;
+        .map_err(|error| Refusal::Internal(format!("could not get random bytes from the operating system: {error}")))?;
     Ok(u64::from_be_bytes(bytes) >> 12)
 }

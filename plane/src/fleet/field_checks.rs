@@ -1,6 +1,6 @@
-//! Checks of individual values of a request, before anything is looked up.
+//! Checks of the individual values in a request, made before anything is looked up.
 //!
-//! Owns pure functions. It must not read the store. Each refusal names its field.
+//! Owns only pure functions. It must not read the store. Each refusal names its field.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use wgctl::{PublicKey, Timestamp};
 use super::Refusal;
 
 /// The maximum number of networks in one list. The kernel accepts more, but no reasonable configuration
-/// has more.
+/// needs them.
 const LIST: usize = 1024;
 
 /// Checks that an MTU is at least the minimum for IPv6 (RFC 8200, section 5) and at most what common
@@ -62,7 +62,7 @@ pub(super) fn dns(field: &str, servers: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refu
     Ok(servers)
 }
 
-/// Checks the length of a list of networks. Returns them in the kernel's form, without duplicates.
+/// Checks the length of a list of networks. Returns the networks in the kernel's form, without duplicates.
 pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     bounded(field, networks.len(), LIST)?;
     let mut seen = BTreeSet::new();
@@ -70,21 +70,21 @@ pub(super) fn networks(field: &str, networks: &[IpNet]) -> Result<Vec<IpNet>, Re
     Ok(networks.filter(|net| seen.insert(*net)).collect())
 }
 
-/// Checks the networks behind a device: they must be disjoint, and none may be so wide that it takes
-/// all traffic or be in a range that leads to no device.
+/// Checks the networks behind a device. They must be disjoint, and none may be too wide or in a range
+/// that cannot be behind a device.
 pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     let nets = networks(field, wanted)?;
     for (at, net) in nets.iter().enumerate() {
         let widest = if net.addr().is_ipv4() { 8 } else { 16 };
         if net.prefix_len() < widest {
             let detail = format!(
-                "{net} cannot be behind one client, because the host would send everything there: name the networks that are \
-                 (/{widest} is the largest)"
+                "{net} is too wide to be behind one client: name the networks that actually are \
+                 (/{widest} is the largest allowed)"
             );
             return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
         }
         if is_unroutable(net) {
-            let detail = format!("{net} leads to no device behind a client: name the networks that do");
+            let detail = format!("{net} cannot be behind a client: name the networks that actually are");
             return Err(Refusal::field_value(format!("{field}[{at}]"), detail));
         }
     }
@@ -97,7 +97,7 @@ pub(super) fn networks_behind(field: &str, wanted: &[IpNet]) -> Result<Vec<IpNet
     Ok(nets)
 }
 
-/// Returns two networks of a list that overlap. CIDR networks overlap only if one contains the other.
+/// Returns two networks in a list that overlap. CIDR networks overlap only if one contains the other.
 /// In sorted order, a network that contains others comes directly before one of them.
 fn nested(nets: &[IpNet]) -> Option<(IpNet, IpNet)> {
     let mut ordered = nets.to_vec();
@@ -106,7 +106,7 @@ fn nested(nets: &[IpNet]) -> Option<(IpNet, IpNet)> {
     pair.map(|[wide, narrow]| (*narrow, *wide))
 }
 
-/// Returns whether a network is in a range that means this host or no host: 0.0.0.0/8, 127.0.0.0/8
+/// Returns whether a network is in a range that refers to this host or to no host: 0.0.0.0/8, 127.0.0.0/8
 /// (loopback), 255.0.0.0/8 (which includes the broadcast address) and `::/16`. Multicast and link-local
 /// networks are allowed, because routing protocols over WireGuard need them.
 fn is_unroutable(net: &IpNet) -> bool {
@@ -168,7 +168,7 @@ pub(super) fn address_pool(nets: &[IpNet]) -> Result<Vec<IpNet>, Refusal> {
     Ok(pool)
 }
 
-/// Checks the requested addresses of a peer: at most one from each pool, and only addresses that the
+/// Checks the addresses requested for a peer: at most one from each pool, and only addresses that the
 /// pool may assign.
 pub(super) fn wanted_addresses(
     address: Option<IpAddr>,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_are_private_networks_one_a_family() {
+    fn a_pool_has_at_most_one_usable_network_of_each_family() {
         for good in [
             &["10.8.0.0/24"][..],
             &["fd00::/64"],
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_behind_a_client_are_disjoint_and_not_everything() {
+    fn networks_behind_a_client_must_be_disjoint_and_not_too_wide() {
         assert_eq!(
             networks_behind(
                 "serverAllowedIPs",
@@ -283,7 +283,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn networks_that_overlap_are_found_like_by_comparing_all_pairs(
+        fn an_overlap_is_found_exactly_when_comparing_all_pairs_finds_one(
             nets in proptest::collection::vec((0u32..256, 20u8..=32), 0..12),
         ) {
             let nets: Vec<IpNet> = nets
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_not_told_to_call_itself() {
+    fn a_ping_target_on_the_host_itself_is_refused() {
         let target = |text: &str| ping_target(Some(text.parse().unwrap()));
         for bad in ["127.0.0.1:80", "[::1]:80", "169.254.169.254:80", "[fe80::1]:80"] {
             assert_eq!(target(bad).unwrap_err().field(), Some("ping_target"), "{bad}");

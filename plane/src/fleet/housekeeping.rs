@@ -1,7 +1,7 @@
 //! Housekeeping: removal of expired rows once a minute, and maintenance of the audit log.
 //!
-//! Owns the schedule and the size of one transaction. It must not define how long rows are kept: the
-//! modules that own the rows do.
+//! Owns the schedule and the maximum size of one transaction. It must not define how long rows are
+//! kept: the modules that own the rows do.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{Fleet, Refusal, idempotency, limits};
 use crate::history;
 use crate::store::LossyWrite;
 
-/// The maximum number of expired rows of a table that one transaction removes.
+/// The maximum number of expired rows that one transaction removes from a table.
 const SWEEP: usize = 1000;
 
 impl Fleet {

@@ -1,6 +1,6 @@
-//! Idempotency keys: a repeated request to create something gets the answer to the first request.
+//! Idempotency keys: a repeated request to create something gets the response to the first request.
 //!
-//! Owns the stored answers and their retention. It must not depend on the HTTP header.
+//! Owns the stored responses and their retention. It must not depend on the HTTP header.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::Refusal;
 use crate::model::records::Answer;
 use crate::store::{DurableWrite, Read};
 
-/// The time for which an answer is kept.
+/// The time for which a response is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// Encrypts stored answers, which may hold a token, so that a stolen database does not reveal them.
+/// Encrypts stored responses, which may contain a token, so that a stolen database does not reveal them.
 pub trait Vault: Send + Sync {
     /// Encrypts `plain`.
     fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, String>;
@@ -28,29 +28,29 @@ pub trait Vault: Send + Sync {
 /// The identity of a request. Requests with equal hashes are the same request.
 #[derive(Clone)]
 pub struct Idempotency {
-    /// SHA-256 over the caller, the method, the path and the Idempotency-Key.
+    /// SHA-256 of the caller, the method, the path and the Idempotency-Key.
     pub scope: [u8; 32],
     /// SHA-256 of the body.
     pub body: [u8; 32],
-    /// The vault that seals the stored answer.
+    /// The vault that seals the stored response.
     pub vault: Arc<dyn Vault>,
 }
 
-/// The result of looking up an earlier answer.
+/// The result of looking up an earlier response.
 pub(super) enum Before<T> {
-    /// The earlier answer.
+    /// The earlier response.
     Answered(T),
-    /// There is no earlier answer. Seal the new answer with [`First::seal`], then write it.
+    /// There is no earlier response. Seal the new response with [`First::seal`], then write it.
     New(First),
 }
 
-/// A request that has not been answered before.
+/// A request to which there is no stored response yet.
 pub(super) struct First {
     once: Option<(Idempotency, Option<Answer>)>,
     now: Timestamp,
 }
 
-/// Looks up the earlier answer to a request. A request without an idempotency key has none.
+/// Looks up the earlier response to a request. A request without an idempotency key has none.
 pub(super) fn before<T: DeserializeOwned>(
     tx: &dyn Read,
     once: Option<Idempotency>,
@@ -77,15 +77,15 @@ pub(super) fn before<T: DeserializeOwned>(
 
 fn lost(reason: impl std::fmt::Display) -> Refusal {
     Refusal::Internal(format!(
-        "the first answer to this Idempotency-Key cannot be read ({reason}): use a new key"
+        "the first response to this Idempotency-Key cannot be read ({reason}): use a new key"
     ))
 }
 
-/// A sealed answer, to be written in the same transaction as the change.
+/// A sealed response, to be written in the same transaction as the change.
 pub(super) struct FirstAnswer(Option<(Idempotency, Option<Answer>, Answer)>);
 
 impl First {
-    /// Seals the answer. Call this before the first write, because sealing can fail.
+    /// Seals the response. Call this before the first write, because sealing can fail.
     pub(super) fn seal<T: Serialize>(self, value: &T) -> Result<FirstAnswer, Refusal> {
         let Some((once, old)) = self.once else {
             return Ok(FirstAnswer(None));
@@ -102,7 +102,7 @@ impl First {
 }
 
 impl FirstAnswer {
-    /// Writes the answer in the transaction of the change.
+    /// Writes the response in the transaction of the change.
     pub(super) fn write(&self, tx: &dyn DurableWrite) -> Result<(), Refusal> {
         if let Some((once, old, answer)) = &self.0 {
             tx.put_answer(&once.scope, answer, old.as_ref())?;

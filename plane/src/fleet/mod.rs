@@ -1,8 +1,8 @@
-//! Business rules of the fleet: permissions, changes, waits for agents, and audit entries.
+//! The fleet's business rules: permissions, changes, waits for agents, and audit entries.
 //!
 //! Owns the rules for servers, peers, users and agents. It must not depend on HTTP (it returns
-//! [`Refusal`]s, not status codes) or on how the store keeps its rows. Everything that a change depends
-//! on is checked inside the transaction of the change, before the first write.
+//! [`Refusal`]s, not status codes) or on how the store represents its rows. Everything that a change
+//! depends on is checked inside the change's transaction, before the first write.
 
 mod agents;
 mod audit;
@@ -49,7 +49,7 @@ use crate::store::{DurableWrite, LossyWrite, Read};
 pub struct Settings {
     /// The longest time for which a change waits for the agent's confirmation.
     pub apply_timeout: Duration,
-    /// The longest time for which a request, such as for a configuration, waits for an agent's reply.
+    /// The longest time for which a request, such as one for a configuration, waits for the agent's reply.
     pub request_timeout: Duration,
     /// The number of prekeys to keep in stock for each server.
     pub prekey_stock: u32,
@@ -71,7 +71,7 @@ impl Default for Settings {
     }
 }
 
-/// A handle to the fleet. Clones share one fleet.
+/// A handle to the fleet. Clones share the same fleet.
 #[derive(Clone)]
 pub struct Fleet {
     shared: Arc<Shared>,
@@ -116,7 +116,7 @@ impl Fleet {
         }
     }
 
-    /// Returns the number of polls that agents hold now.
+    /// Returns the number of polls that agents currently hold open.
     #[must_use]
     pub fn open_polls(&self) -> usize {
         self.shared.relay.polls()
@@ -130,7 +130,7 @@ impl Fleet {
         &self.shared.settings
     }
 
-    /// Returns the current time of the fleet's clock.
+    /// Returns the current time according to the fleet's clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.shared.settings.clock.now()
     }
@@ -149,8 +149,8 @@ impl Fleet {
         self.store().change(caller, now, permitted).await
     }
 
-    /// Records a message from an agent, once one of the agent's turns at the writer is free. The
-    /// agent's token is checked again inside the transaction.
+    /// Records a message from an agent, once one of the agent's write permits is available. The agent's
+    /// token is checked again inside the transaction.
     async fn record_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -171,7 +171,7 @@ impl Fleet {
         }
     }
 
-    /// Makes a change that an agent requests, once one of the agent's turns at the writer is free.
+    /// Makes a change that an agent requests, once one of the agent's write permits is available.
     async fn change_of_agent<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -186,7 +186,7 @@ impl Fleet {
         self.change(caller, in_turn).await
     }
 
-    /// Reads a large amount of data for an agent, once one of the agent's turns at the readers is free.
+    /// Reads a large amount of data for an agent, once one of its read permits is available.
     async fn scan_for_agent<T: Send + 'static>(
         &self,
         server: &ServerId,
@@ -205,7 +205,7 @@ impl Fleet {
 async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
-    // The work's log lines keep the request's span.
+    // Log lines from the work stay in the request's span.
     let done = tokio::spawn(work.in_current_span());
     done.await
         .unwrap_or_else(|error| Err(Refusal::Internal(format!("the work was interrupted: {error}"))))

@@ -1,7 +1,7 @@
 //! The reasons why the fleet refuses a request.
 //!
-//! Owns [`Refusal`], including the field that it names and its text for people. It must not depend on
-//! HTTP: the HTTP layer gives each refusal its code and status.
+//! Owns [`Refusal`], including the field that it names and its human-readable text. It must not depend
+//! on HTTP: the HTTP layer assigns each refusal its code and status.
 
 use wgctl::api::{Hint, NextStep};
 
@@ -59,7 +59,7 @@ pub enum Refusal {
     /// `public_key_taken`: the public key is in use on the server.
     #[error("the public key {0} is in use on this server: make a new key pair for this client")]
     PublicKeyTaken(String),
-    /// `pool_exhausted`: all addresses of the pool are in use.
+    /// `pool_exhausted`: all addresses in the pool are in use.
     #[error(
         "the pool {0} has no free address left: remove clients that are not needed, or register a server with a larger pool"
     )]
@@ -93,7 +93,7 @@ pub enum Refusal {
         "this Idempotency-Key was used with another body within the last 24 hours: send the first body again, or use a new key"
     )]
     IdempotencyConflict,
-    /// `idempotency_conflict`: the secret in the stored answer is no longer valid.
+    /// `idempotency_conflict`: the secret in the stored response is no longer valid.
     #[error(
         "this Idempotency-Key created {0}, which has since been removed or given another token: use a new key to create another"
     )]
@@ -196,7 +196,7 @@ impl Refusal {
         }
     }
 
-    /// Returns a refusal of the value of a field.
+    /// Returns the refusal for an invalid field value.
     pub(crate) fn field_value(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::InvalidField {
             field: field.into(),

@@ -1,19 +1,20 @@
-//! The samples of one hour as bytes: a version, then each sample as differences in LEB128.
+//! The encoding of one hour's samples: a version byte, then each sample as LEB128 integers. Minutes and transfer
+//! totals are stored as differences from the previous sample.
 //!
-//! Owns the format. The first byte is the version. A released format must stay readable.
+//! Owns the format. A released format must stay readable.
 
 use super::Sample;
 
-/// The version of the format that this release writes.
+/// The format version that this release writes.
 const VERSION: u8 = 1;
 
 /// An error while reading a packed hour.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// The version of the format is not known to this release.
-    #[error("a packed hour in version {0} of the format, which this release does not know")]
+    /// This release does not know the format version.
+    #[error("a packed hour in format version {0}, which this release does not know")]
     Version(u8),
-    /// The bytes are cut off, too long, or contain impossible values.
+    /// The bytes are truncated, too long, or contain impossible values.
     #[error("not a packed hour: {0}")]
     Damaged(&'static str),
 }
@@ -62,7 +63,7 @@ fn sample(rest: &mut &[u8], before: Option<Sample>) -> Result<Sample, CodecError
         .checked_add(step)
         .and_then(|minute| u8::try_from(minute).ok())
         .filter(|minute| *minute < 60)
-        .ok_or(CodecError::Damaged("a minute past the hour"))?;
+        .ok_or(CodecError::Damaged("a minute is out of range"))?;
     let pings = u32::try_from(take(rest)?).map_err(|_| CodecError::Damaged("too many pings"))?;
     let ping_sum = if pings > 0 { take(rest)? } else { 0 };
     Ok(Sample {
@@ -74,7 +75,7 @@ fn sample(rest: &mut &[u8], before: Option<Sample>) -> Result<Sample, CodecError
     })
 }
 
-/// Returns the difference of two counters, encoded so that it is small in both directions.
+/// Returns the difference between two counters, encoded so that a small change in either direction is a small number.
 const fn zigzag(before: u64, now: u64) -> u64 {
     let difference = now.wrapping_sub(before).cast_signed();
     ((difference << 1) ^ (difference >> 63)).cast_unsigned()
@@ -98,7 +99,7 @@ fn put(bytes: &mut Vec<u8>, mut value: u64) {
 fn take(rest: &mut &[u8]) -> Result<u64, CodecError> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first().ok_or(CodecError::Damaged("it is cut off"))?;
+        let (byte, after) = rest.split_first().ok_or(CodecError::Damaged("it is truncated"))?;
         *rest = after;
         let bits = u64::from(byte & 0x7f);
         if shift == 63 && bits > 1 {
@@ -109,7 +110,7 @@ fn take(rest: &mut &[u8]) -> Result<u64, CodecError> {
             return Ok(value);
         }
     }
-    Err(CodecError::Damaged("a number does not end"))
+    Err(CodecError::Damaged("a number is too long"))
 }
 
 #[cfg(test)]
@@ -134,19 +135,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_read_back(samples in samples()) {
+        fn packed_samples_are_unpacked_unchanged(samples in samples()) {
             prop_assert_eq!(unpack(&pack(&samples)).unwrap(), samples);
         }
 
         #[test]
-        fn garbage_is_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        fn garbage_causes_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             if let Ok(samples) = unpack(&bytes) {
                 prop_assert!(samples.len() <= 60);
             }
         }
 
         #[test]
-        fn what_was_cut_off_is_an_error_or_shorter(samples in samples(), cut in any::<prop::sample::Index>()) {
+        fn truncated_bytes_cause_an_error_or_fewer_samples(samples in samples(), cut in any::<prop::sample::Index>()) {
             let packed = pack(&samples);
             let cut = cut.index(packed.len());
             if let Ok(shorter) = unpack(&packed[..cut]) {
@@ -156,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_form_is_named() {
+    fn an_unknown_version_is_named_in_the_error() {
         assert_eq!(unpack(&[9, 1, 2]), Err(CodecError::Version(9)));
         assert_eq!(unpack(&[]), Err(CodecError::Damaged("it is empty")));
     }
 
     /// A busy server: 12 ms, four reports a minute, 20 Mbit/s in and 5 out, with some noise.
     #[test]
-    fn a_busy_hour_takes_less_than_sixteen_bytes_a_sample() {
+    fn a_busy_hour_takes_less_than_sixteen_bytes_per_sample() {
         let mut noise = 1u64;
         let mut now = Sample {
             transfer_rx: 3 << 40,
@@ -181,7 +182,7 @@ mod tests {
             hour.push(now);
         }
         let bytes = pack(&hour).len();
-        println!("{bytes} bytes an hour, {:.1} a sample", bytes as f64 / 60.0);
+        println!("{bytes} bytes per hour, {:.1} per sample", bytes as f64 / 60.0);
         assert!(bytes < 60 * 16, "{bytes}");
     }
 }

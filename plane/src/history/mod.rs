@@ -1,4 +1,4 @@
-//! History: samples of one minute, packed by the hour, and their sums over longer steps.
+//! History: one-minute samples, packed by the hour, and their aggregation over longer steps.
 //!
 //! Owns the packed format, the folding of reports into minutes, and the aggregation. It is pure and must not store
 //! anything: that belongs to the store. Bytes that are not a packed hour cause an error, never a panic.
@@ -19,7 +19,7 @@ pub const RETENTION: Duration = Duration::from_secs(72 * 3600);
 /// The number of seconds that are packed together: one hour.
 pub const HOUR: u64 = 3600;
 
-/// The combined reports of one minute.
+/// The combined reports from one minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
     /// The minute within the hour, 0 to 59.
@@ -28,9 +28,9 @@ pub struct Sample {
     pub pings: u32,
     /// The sum of the round-trip times, in microseconds.
     pub ping_sum: u64,
-    /// The last total of received bytes.
+    /// The most recent total of received bytes.
     pub transfer_rx: u64,
-    /// The last total of sent bytes.
+    /// The most recent total of sent bytes.
     pub transfer_tx: u64,
 }
 
@@ -52,7 +52,7 @@ pub fn place(at: Timestamp) -> (u64, u8) {
     (seconds / HOUR, u8::try_from(seconds % HOUR / 60).unwrap_or(0))
 }
 
-/// Folds a report into its minute. `samples` are the samples of one hour, in the order of their minutes.
+/// Folds a report into its minute. `samples` are the samples of one hour, ordered by minute.
 pub fn fold(samples: &mut Vec<Sample>, minute: u8, measure: &Measure) {
     let at = match samples.binary_search_by_key(&minute, |sample| sample.minute) {
         Ok(at) => at,
@@ -74,8 +74,8 @@ pub fn fold(samples: &mut Vec<Sample>, minute: u8, measure: &Measure) {
     sample.transfer_tx = measure.transfer_tx;
 }
 
-/// Converts a round-trip time to whole microseconds. `None` if it is impossible: negative, not finite, or longer than
-/// ten minutes.
+/// Converts a round-trip time to whole microseconds. Returns `None` if the time is impossible: negative, not finite, or
+/// longer than ten minutes.
 fn micros(ping_ms: f64) -> Option<u64> {
     let possible = ping_ms.is_finite() && (0.0..=600_000.0).contains(&ping_ms);
     #[expect(
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_of_one_minute_become_one_sample() {
+    fn reports_from_one_minute_become_one_sample() {
         let mut samples = Vec::new();
         fold(&mut samples, 7, &measure(Some(10.0), 100));
         fold(&mut samples, 7, &measure(None, 200));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_has_its_place() {
+    fn a_time_maps_to_its_hour_and_minute() {
         let at = Timestamp::from_unix(3600 * 500 + 61);
         assert_eq!(place(at), (500, 1));
         assert_eq!(place(Timestamp::from_unix(-5)), (0, 0));

@@ -27,8 +27,8 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Aggregates points of `step` seconds (at least 60) from the minutes that are partly or wholly between `since`
-    /// and `until`. Steps begin at multiples of their length.
+    /// Creates an aggregation into points of `step` seconds (at least 60), from the minutes that lie partly or wholly
+    /// between `since` and `until`. Steps begin at multiples of their length.
     #[must_use]
     pub fn new(since: Timestamp, until: Timestamp, step: u32) -> Self {
         let seconds = |at: Timestamp| u64::try_from(at.unix()).unwrap_or(0);
@@ -40,11 +40,11 @@ impl Steps {
         }
     }
 
-    /// Adds one hour of a server. Hours must be added in chronological order.
+    /// Adds a server's samples for one hour. Hours must be added in chronological order.
     pub fn add(&mut self, hour: u64, server: &ServerId, samples: &[Sample]) {
         for sample in samples {
             let at = hour.saturating_mul(HOUR) + u64::from(sample.minute) * 60;
-            // A minute counts if any part of it is between the two.
+            // A minute counts if any part of it lies between `since` and `until`.
             if at + 60 <= self.since || at >= self.until {
                 continue;
             }
@@ -56,8 +56,8 @@ impl Steps {
         }
     }
 
-    /// Removes and returns the points of the steps that are over when `hour` begins, ordered by time, then by server.
-    /// No sample from before `hour` may be added afterwards.
+    /// Removes and returns the points of the steps that are complete when `hour` begins, ordered by time, then by
+    /// server. No sample from before `hour` may be added afterwards.
     pub fn before(&mut self, hour: u64) -> Vec<HistoryPoint> {
         let end = hour.saturating_mul(HOUR);
         let mut points = Vec::new();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn points_come_by_time_then_server_and_have_the_steps_mean_and_last_values() {
+    fn points_are_ordered_by_time_then_server_and_have_mean_pings_and_last_totals() {
         let mut steps = Steps::new(at(10 * HOUR), at(12 * HOUR), 300);
         let points = points(&mut steps, 10..12);
         assert_eq!(points.len(), 2 * 2 * 12);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_lie_across_hours_are_whole() {
+    fn steps_that_span_hours_are_complete() {
         let mut steps = Steps::new(at(0), at(20 * HOUR), 7 * 60);
         let points = points(&mut steps, 0..20);
         // 1,200 minutes make 171 steps of seven minutes and one shorter step, for each of two servers.
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn minutes_outside_are_left_out() {
+    fn minutes_outside_the_range_are_left_out() {
         let mut steps = Steps::new(at(10 * HOUR + 120), at(10 * HOUR + 240), 60);
         let points = points(&mut steps, 9..12);
         let times: Vec<_> = points.iter().map(|p| p.recorded_at).collect();

@@ -1,7 +1,7 @@
-//! The state that every request of one plane shares.
+//! The state that all requests to one plane share.
 //!
-//! Owns the handle. Handlers must not take it as a parameter: they name a permission (`principal`),
-//! which gives them access to the fleet.
+//! Owns the handle to this state. Endpoint handlers must not take it as a parameter: they name a permission
+//! (`principal`), which gives them access to the fleet.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::keys::root::RootKey;
 pub(super) enum Phase {
     /// The plane accepts connections.
     Serving,
-    /// Running requests end; no request may wait any longer.
+    /// Running requests may finish, but no request may wait any longer.
     Draining,
     /// Connections that are still open are closed.
     Over,
@@ -87,12 +87,12 @@ impl App {
         self.0.fleet.clone()
     }
 
-    /// Erases outlived signing keys until the future is dropped.
+    /// Erases the retired signing keys whose tokens have all expired, until the future is dropped.
     pub(crate) async fn keep_keys(self) {
         self.0.tokens.housekeep(|| self.0.fleet.now()).await;
     }
 
-    /// Returns the metrics, for the separate address, or `None` if they cannot be read.
+    /// Returns the metrics page for the separate address, or `None` if the metrics cannot be read.
     pub(crate) async fn metrics(&self) -> Option<String> {
         let page = self.0.metrics.page(&self.0.fleet).await;
         page.inspect_err(|error| tracing::error!("the metrics cannot be read: {error}"))

@@ -19,10 +19,10 @@ use super::problem::{Failure, Kind};
 use super::serve::body_budget::BufferedBody;
 use super::serve::body_deadline::BodyDeadline;
 
-/// The maximum size of an unauthenticated request's body, in bytes. Such a body only contains an email and a
+/// The maximum size of an unauthenticated request's body, in bytes. Such a body contains only an email and a
 /// password, and thousands of connections may each send one.
 const MAX_UNAUTHENTICATED_BODY: usize = 16 << 10;
-/// The time after which to retry a request whose body found no room, in seconds.
+/// The time after which to retry a request whose body exceeded the memory budget, in seconds.
 const RETRY_BODY: u64 = 5;
 
 /// A JSON body, and its share of the memory budget. The parsed value may have to wait for the writer, so it counts
@@ -62,7 +62,10 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
 pub(super) async fn json_body(request: Request, app: &App) -> Result<(PermissionMark, BufferedBody), Failure> {
     let (parts, body) = request.into_parts();
     let Some(authorized) = parts.extensions.get::<PermissionMark>().cloned() else {
-        tracing::error!("{} reads a body before it names a permission", parts.uri.path());
+        tracing::error!(
+            "the handler of {} reads a body before it checks a permission",
+            parts.uri.path()
+        );
         return Err(Kind::Internal.because("this endpoint does not check permissions: report this as a bug"));
     };
     require_json(&parts.headers)?;
@@ -106,13 +109,13 @@ async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    // Room is reserved as bytes arrive: an announced length alone reserves nothing.
+    // Memory is reserved as bytes arrive: a declared length alone reserves nothing.
     while let Some(bytes) = deadline.next(&mut body).await? {
         if incoming.len() + bytes.len() > limit {
             return Err(too_large());
         }
         if !incoming.take(&bytes) {
-            let detail = "too many long bodies are being received: try again in a few seconds";
+            let detail = "too many large bodies are being received: try again in a few seconds";
             return Err(Kind::Overloaded.because(detail).retry_after(RETRY_BODY));
         }
     }
@@ -156,10 +159,13 @@ fn data_error(path: &str, error: serde_json::Error) -> Failure {
         return Kind::UnknownField.field(below(named), message);
     }
     if message.starts_with("missing field") {
-        return Kind::InvalidField.field(below(named), format!("{message}: it is required, add it to the body"));
+        return Kind::InvalidField.field(
+            below(named),
+            format!("{message}: add it to the body, because it is required"),
+        );
     }
     if message.starts_with("duplicate field") {
-        return Kind::InvalidField.field(below(named), format!("{message}: give it once"));
+        return Kind::InvalidField.field(below(named), format!("{message}: send it only once"));
     }
     let field = if parent.is_empty() { "body" } else { parent };
     Kind::InvalidField.field(field, format!("{field}: {}", in_words(message)))
@@ -168,9 +174,7 @@ fn data_error(path: &str, error: serde_json::Error) -> Failure {
 /// Replaces the terse message of the address types with one that describes the required form.
 fn in_words(message: &str) -> &str {
     match message {
-        "invalid IP address syntax" => {
-            "not an address or network: write an address like 10.8.0.2, a network like 10.8.0.0/24"
-        }
+        "invalid IP address syntax" => "not an address or a network: write one like 10.8.0.2 or 10.8.0.0/24",
         message => message,
     }
 }
@@ -185,7 +189,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Ids<T> {
         let path = Path::<T>::from_request_parts(parts, app).await;
         path.map(|Path(ids)| Self(ids)).map_err(|_| {
             Kind::NotFound.because(
-                "there is nothing at this path: a server's id is a slug like los-angeles, \
+                "there is nothing at this path: a server's id is a name like los-angeles; \
                  other ids are UUIDs, which the lists show",
             )
         })
@@ -206,7 +210,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    /// Takes the parameter `name`, which may be given once at most.
+    /// Takes the parameter `name`, which may be given at most once.
     pub(super) fn take<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Failure> {
         let mut values = self.0.extract_if(.., |(key, _)| key == name);
         let Some((_, text)) = values.next() else {
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_ends_early() {
+    fn deep_nesting_is_refused_early() {
         let nested = |open: &str| problem::<serde_json::Value>(&open.repeat(100_000));
         assert!(nested("[").contains("MalformedJson"));
         assert!(nested("{\"a\":").contains("MalformedJson"));

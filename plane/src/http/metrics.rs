@@ -1,8 +1,7 @@
-//! The metrics of the HTTP side, and the page of all metrics.
+//! The HTTP metrics, and the page with the metrics from all modules.
 //!
-//! Owns the metrics of requests and connections, and the page that shows the metrics of all modules. The number
-//! of series is limited: their labels are routes as written in the table. It must not use the path of a request
-//! as a label.
+//! Owns the metrics for requests and connections, and the metrics page. The number of series is limited, because the
+//! labels are routes as written in the table. It must not use a request's path as a label.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use wgctl::protocol::path;
 use super::serve::origin::Origin;
 use crate::fleet::{Fleet, Refusal};
 
-/// The label of requests that match no route.
+/// The route label for requests that match no route.
 const NO_ROUTE: &str = "none";
 const LOGIN: &str = "/api/login";
 
@@ -52,7 +51,7 @@ struct ConnectionLabels {
     listener: &'static str,
 }
 
-/// The metrics of the HTTP side. Clones share them.
+/// The HTTP metrics. Clones share them.
 #[derive(Clone)]
 pub(crate) struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -96,7 +95,7 @@ impl HttpMetrics {
         );
         registry.register(
             "sentrazone_http_request_duration_seconds",
-            "Time from a request's head to its response's head, by route; agents' polls are held up to a minute",
+            "Time from a request's head to its response's head, by route; agents' polls are held for up to a minute",
             Family::clone(&took),
         );
         registry.register(
@@ -193,7 +192,7 @@ impl HttpMetrics {
     }
 }
 
-/// The messages of agents, by route and method.
+/// The messages from agents, by route and method.
 const MESSAGES: &[(&str, Method, &str)] = &[
     (path::HELLO, Method::POST, "hello"),
     (path::DESIRED, Method::GET, "poll"),
@@ -236,7 +235,7 @@ impl RequestSummary {
     }
 }
 
-/// Returns the label of a method. Unknown methods share one label, because callers can invent methods.
+/// Returns the label for a method. Unknown methods share one label, because callers can invent methods.
 fn name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

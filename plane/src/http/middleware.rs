@@ -31,7 +31,7 @@ pub(super) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
         .layer(from_fn_with_state(app.clone(), receive))
 }
 
-/// Answers requests for paths that do not exist, for any caller.
+/// Refuses requests for paths that do not exist, from any caller.
 pub(super) async fn no_such_path() -> Failure {
     Kind::NotFound.because("there is nothing at this path: check its spelling against the API reference")
 }
@@ -64,7 +64,7 @@ async fn receive(State(app): State<App>, mut request: Request, next: Next) -> Re
     app.shared().metrics.answered(&summary, code, took);
     let (status, milliseconds) = (code.as_u16(), took.as_millis());
     let is_worth_it = code.is_server_error() || (code.is_success() && summary.is_change());
-    // Logged inside the span, because not every log format shows a parent that is only named.
+    // Logged inside the span, because not every log format shows a parent span that is only referenced.
     span.in_scope(|| match is_worth_it {
         true => tracing::info!(status, milliseconds, "answered with {status}"),
         false => tracing::debug!(status, milliseconds, "answered with {status}"),
@@ -98,7 +98,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .unwrap_or("no message");
     tracing::error!("a handler panicked: {message}");
     Kind::Internal
-        .because("the plane failed to handle this request: its log says where, under this answer's X-Request-Id")
+        .because("the plane failed to handle this request: search its log for this response's X-Request-Id")
         .into_response()
 }
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_problem_report_without_its_message() {
+    async fn a_panic_becomes_a_problem_report_without_the_panic_message() {
         let response = answer(Router::new().route("/", get(async || -> () { panic!("row 7 of table x") }))).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_that_is_no_problem_report_becomes_one() {
+    async fn an_error_that_is_not_a_problem_report_becomes_one() {
         let response = answer(Router::new().route("/", get(async || (StatusCode::NOT_FOUND, "plain text")))).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);

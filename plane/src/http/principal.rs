@@ -4,9 +4,9 @@
 //! for the caller's own account, and [`Agent`]. Handlers reach the fleet only through them. It must not
 //! contain business rules.
 //!
-//! An API token may be limited to some servers. This module enforces the limit on all routes alike: a route
-//! under `{server}` answers for every other server as if it did not exist, and a route that does not concern
-//! a single server refuses such a token, unless its handler names [`ScopedViewer`] and filters.
+//! An API token may be limited to some servers. This module enforces the limit on all routes alike. A route under
+//! `{server}` responds for every other server as if that server did not exist. A route that does not concern a single
+//! server refuses such a token, unless its handler names [`ScopedViewer`] and filters its results.
 
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ async fn admin(parts: &mut Parts, app: &App) -> Result<Admin, Failure> {
 }
 
 impl Admin {
-    /// Counts a read of a secret, which leaves an audit record like a change.
+    /// Counts a read of a secret, which leaves an audit record just as a change does.
     pub(super) fn looks(&self) -> Result<(), Failure> {
         count(&self.app.shared().looks, &self.caller, "reads of secrets")
     }
@@ -229,7 +229,7 @@ struct Human {
 
 impl Human {
     /// Checks that the request stays within the caller's servers. Returns the requested server if the caller is
-    /// limited to some.
+    /// limited to some servers.
     async fn stays_in_scope(&self, parts: &mut Parts, app: &App) -> Result<Option<ServerId>, Failure> {
         if self.scope.is_everything() {
             return Ok(None);
@@ -240,7 +240,7 @@ impl Human {
         match server.map(|(_, text)| text.parse::<ServerId>()) {
             Some(Ok(server)) if self.scope.admits(&server) => Ok(Some(server)),
             Some(Ok(server)) => Err(fleet::no_server(&server).into()),
-            // The extractor of the path refuses a malformed server id.
+            // The path extractor refuses a malformed server id.
             Some(Err(_)) => Ok(None),
             None => Err(Kind::Forbidden.because("this API token is limited to some servers: use one for all servers")),
         }
@@ -362,7 +362,7 @@ fn prove(parts: &Parts, shared: &AppState) -> Result<Identity, Failure> {
             .agent_by_token(token, address(parts).0, request_id(&parts.extensions))?;
         let Some((server, caller)) = agent else {
             return Err(Kind::Unauthorized
-                .because("this agent token is invalid or no longer valid: `wgctl server token SERVER` creates one"));
+                .because("this agent token is invalid or no longer valid: get one from `wgctl server token SERVER`"));
         };
         return Ok(Identity::Agent(server, Box::new(caller)));
     }
@@ -405,7 +405,7 @@ fn bearer(parts: &Parts) -> Result<Option<&str>, Failure> {
         .filter(|_| values.next().is_none());
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
-        _ => Err(Kind::Unauthorized.because("send one Authorization header: Bearer and a token")),
+        _ => Err(Kind::Unauthorized.because("send one Authorization header: Bearer, a space and the token")),
     }
 }
 

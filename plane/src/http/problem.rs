@@ -57,7 +57,7 @@ kinds! {
     PublicKeyTaken = CONFLICT, "public_key_taken", "The public key is taken";
     PoolExhausted = CONFLICT, "pool_exhausted", "The address pool is exhausted";
     PrivateKeyNotHeld = CONFLICT, "private_key_not_held", "The private key is not held";
-    QrcodeTooLarge = CONFLICT, "qrcode_too_large", "The configuration does not fit a QR code";
+    QrcodeTooLarge = CONFLICT, "qrcode_too_large", "The configuration does not fit in a QR code";
     AdoptionNotAwaited = CONFLICT, "adoption_not_awaited", "The server does not await an adoption";
     AdoptionRefused = CONFLICT, "adoption_refused", "The interface cannot be adopted";
     IdempotencyConflict = CONFLICT, "idempotency_conflict", "The Idempotency-Key was used for another request";
@@ -134,7 +134,7 @@ impl Kind {
         }
     }
 
-    /// Returns the kind for an error response that axum or hyper made.
+    /// Returns the kind for an error response that axum or hyper generated.
     pub(super) fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
@@ -150,7 +150,7 @@ impl Kind {
         }
     }
 
-    /// Returns a problem of this kind. `detail` says what to do next.
+    /// Returns a problem of this kind. `detail` describes the problem and the next step.
     pub(super) fn because(self, detail: impl Into<String>) -> Failure {
         Failure(Box::new(Inner {
             kind: self,
@@ -212,7 +212,7 @@ impl From<Refusal> for Failure {
         let kind = Kind::of(&refusal);
         if kind.status() == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!("{refusal}");
-            return kind.because("the plane could not do this: its log says why, under this answer's X-Request-Id");
+            return kind.because("the plane could not do this: search its log for this response's X-Request-Id");
         }
         if kind == Kind::StorageUnavailable {
             tracing::error!("{refusal}");
@@ -288,13 +288,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_belongs_to_one_kind() {
+    fn each_code_belongs_to_one_kind() {
         let codes: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.code()).collect();
         assert_eq!(codes.len(), Kind::ALL.len());
     }
 
     #[test]
-    fn the_inside_of_a_failure_stays_inside() {
+    fn the_details_of_an_internal_failure_are_not_revealed() {
         let failure = Failure::from(Refusal::Internal("row 7 of table x".to_owned()));
         assert!(!failure.0.detail.contains("row 7"));
     }

@@ -1,4 +1,4 @@
-//! Parts that responses share.
+//! The shared parts of responses.
 //!
 //! Owns the headers of every response, the `Location` of created objects, the path of a peer, and percent-encoding. It
 //! must not know the form of errors: see `problem`.

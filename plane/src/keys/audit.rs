@@ -1,7 +1,7 @@
 //! The key that signs the audit log's checkpoints: 32 random bytes in `audit.key`.
 //!
 //! Owns creating the key file (once, atomically, and readable only by its owner) and reading it. The secret key must
-//! not leave the process; its public half may be known to everyone.
+//! not leave the process; the public key is not secret.
 
 use std::fs;
 use std::io;
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_made_once_and_is_ours_alone() {
+    fn the_key_is_created_once_and_is_accessible_only_to_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let first = load_or_create(dir.path()).unwrap();
         let second = load_or_create(dir.path()).unwrap();

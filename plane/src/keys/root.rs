@@ -1,8 +1,8 @@
 //! The plane's root secret on disk: 32 random bytes in `jwt.key`.
 //!
 //! Owns creating the key file (once, atomically, and readable only by its owner) and reading it. The root secret must
-//! not leave the process. The keys that seal and compare stored answers are derived from it. The root secret never
-//! changes; the keys that sign sessions, which are rotated, are in `sessions`.
+//! not leave the process. The keys for sealing stored responses and for recognizing repeated requests are derived from
+//! it. The root secret never changes; the keys that sign sessions, which are rotated, are in `sessions`.
 
 use std::fs;
 use std::io;
@@ -38,7 +38,7 @@ pub enum KeyError {
     /// The root key's file has the wrong length.
     #[error(
         "the root key {path} has {length} bytes instead of 32: \
-         restore it, or remove it (stored answers to repeated requests are then lost)"
+         restore it, or remove it (stored responses to repeated requests are then lost)"
     )]
     Length {
         /// The path of the file.
@@ -60,7 +60,7 @@ pub enum KeyError {
     /// The session keys have been rotated too often: too many old keys have not expired yet.
     #[error("too many old signing keys are still valid: try again in {retry_after} s")]
     TooMany {
-        /// The time until one of them expires, in seconds.
+        /// The time until the first of them expires, in seconds.
         retry_after: u64,
     },
     /// The operating system provided no random bytes.
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_made_once_and_is_ours_alone() {
+    fn the_key_is_created_once_and_is_accessible_only_to_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let first = RootKey::load_or_create(dir.path()).unwrap();
         let second = RootKey::load_or_create(dir.path()).unwrap();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_read_or_that_is_cut_is_refused() {
+    fn a_key_that_is_accessible_to_other_users_or_truncated_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         RootKey::load_or_create(dir.path()).unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_looked_for_is_not_made_anew() {
+    fn no_new_key_is_created_if_checking_for_the_existing_one_fails() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, b"").unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_that_somebody_must_mend_is_said_to_be_one() {
+    fn only_errors_that_a_retry_cannot_fix_are_reported_as_needing_repair() {
         let path = PathBuf::from(FILE);
         let (open, short) = (path.clone(), path.clone());
         assert!(

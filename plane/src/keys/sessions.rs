@@ -3,9 +3,9 @@
 //!
 //! Owns the file `session.keys` (JSON, readable only by its owner, replaced atomically), and the addition and removal
 //! of keys. It must not know what the keys sign. These keys are independent of `jwt.key`, from which the keys that seal
-//! stored answers are derived: `jwt.key` does not change in a rotation, so the stored answers remain readable. If the
-//! file `session.keys` is missing, a new key is created and everyone must log in again. Removing the file is therefore
-//! also the way to end all sessions at once if a key has leaked.
+//! stored responses are derived: `jwt.key` does not change in a rotation, so the stored responses remain readable. If
+//! the file `session.keys` is missing, a new key is created and everyone must log in again. Removing the file is
+//! therefore also the way to end all sessions at once if a key has leaked.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// The maximum by which the clock may have been set back since a session was created.
 pub(crate) const SKEW: Duration = Duration::from_secs(60);
 
-/// The maximum number of keys. It is reached only if the keys are rotated over and over again.
+/// The maximum number of keys. It is reached only if the keys are rotated very often.
 const MAX_KEYS: usize = 64;
 
 /// A key that signs sessions, or that has signed them in the past.
@@ -112,7 +112,7 @@ impl Ring {
             .chain(&self.old)
             .map(KeyEntry::of)
             .collect();
-        // The capacity is sufficient from the start, because growing would leave copies of secrets in memory.
+        // The buffer has enough capacity from the start, because growing it would leave copies of secrets in memory.
         let mut text = Zeroizing::new(Vec::with_capacity(256 * (MAX_KEYS + 1)));
         serde_json::to_writer(&mut *text, &keys).map_err(|error| KeyError::Broken {
             path: self.path.clone(),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_is_ours_alone_and_the_same_when_it_is_read_again() {
+    fn the_ring_is_accessible_only_to_its_owner_and_unchanged_when_it_is_reloaded() {
         let dir = tempfile::tempdir().unwrap();
         let made = Ring::load_or_create(dir.path()).unwrap();
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_key_goes_when_all_that_it_signed_is_over() {
+    fn an_old_key_is_removed_once_every_session_that_it_signed_has_expired() {
         let dir = tempfile::tempdir().unwrap();
         let ring = Ring::load_or_create(dir.path()).unwrap().rotated(at(0)).unwrap();
         let over = 24 * 3600 + 60;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn rotating_without_end_is_refused_with_the_time_to_wait() {
+    fn rotating_too_often_is_refused_with_the_time_to_wait() {
         let dir = tempfile::tempdir().unwrap();
         let mut ring = Ring::load_or_create(dir.path()).unwrap();
         let refused = loop {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_that_is_broken_or_open_to_others_is_refused() {
+    fn a_ring_that_is_invalid_or_accessible_to_other_users_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         Ring::load_or_create(dir.path()).unwrap();

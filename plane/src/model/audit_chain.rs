@@ -13,8 +13,9 @@ use wgctl::audit::follow;
 use super::caller::{Author, Entry};
 
 /// The maximum disorder of times within a run. The times of records in one commit may be a few seconds apart, in any
-/// order. A record that is older than the latest record by more than this means that the clock was set back, and it
-/// begins a new run. Within a run, no record is older than an earlier record by more than this.
+/// order. If the time of a record is earlier than the latest time in the run by more than this, the clock is assumed to
+/// have been set back, and the record begins a new run. Within a run, the time of a record therefore never precedes
+/// that of an earlier record by more than this.
 pub(crate) const DISORDER: Duration = Duration::from_secs(300);
 
 /// The newest record, and the latest time in its run.
@@ -25,7 +26,7 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Appends an entry of `author` and returns its record, which is chained to the previous record.
+    /// Appends an entry by `author` and returns its record, which is chained to the previous record.
     pub(crate) fn append(&mut self, author: &Author, entry: &Entry) -> ChainedRecord {
         let mut record = AuditRecord {
             id: self.head.id + 1,

@@ -10,7 +10,7 @@ use wgctl::api::{Changes, FieldChange};
 use super::caller::Entry;
 use super::records::{PeerRecord, ServerRecord, TokenRecord, UserRecord};
 
-/// The length of the longest value that is shown, in bytes of JSON. A longer value is replaced by its size and its
+/// The maximum length of a value that is shown, in bytes of JSON. A longer value is replaced with its size and its
 /// hash.
 const LONGEST_VALUE: usize = 512;
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_changed_fields_are_shown_and_null_is_a_value() {
+    fn only_changed_fields_are_shown_and_null_counts_as_a_value() {
         let before = view(&[("mtu", Value::Null), ("dns", json!(["1.1.1.1"])), ("same", json!(1))]);
         let after = view(&[("mtu", json!(1400)), ("dns", json!([])), ("same", json!(1))]);
         let changes = difference(&before, &after);

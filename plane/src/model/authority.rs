@@ -10,10 +10,10 @@ use wgctl::name::{TokenId, UserId};
 /// The proof that a caller sent with its request, and the rights that the request requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authority {
-    /// An authority that cannot end during the request: that of a user of this host (admitted by the socket's mode), or
-    /// of a caller that only causes an audit record, such as a failed login.
+    /// An authority that cannot be revoked during the request. It belongs to a user of this host, whom the socket's
+    /// mode admits, or to a caller whose request only causes an audit record, such as a failed login.
     Standing,
-    /// The session of a person.
+    /// A person's session.
     Session {
         /// The person.
         user: UserId,

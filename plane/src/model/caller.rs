@@ -1,4 +1,4 @@
-//! The callers of the plane, and the actions and entries of the audit log.
+//! The plane's callers, and the actions and entries of the audit log.
 //!
 //! Owns [`Caller`], [`Action`] and [`Entry`]. It must not know how a caller was authenticated.
 
@@ -18,7 +18,7 @@ use super::safe_text::{name_characters, one_line};
 pub struct Caller {
     /// The identity of the caller.
     pub actor: Actor,
-    /// The address of the caller; `None` if it uses the local socket.
+    /// The address of the caller; `None` if the caller uses the local socket.
     pub ip: Option<IpAddr>,
     /// The authority to act. It is checked again in the transaction of the change.
     pub authority: Authority,
@@ -27,7 +27,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Creates a caller without a request id, whose authority cannot end; see [`Authority::Standing`].
+    /// Creates a caller without a request id, whose authority cannot be revoked; see [`Authority::Standing`].
     #[must_use]
     pub const fn standing(actor: Actor, ip: Option<IpAddr>) -> Self {
         Self {
@@ -51,7 +51,7 @@ pub enum Actor {
     },
     /// A server's agent.
     Agent(ServerId),
-    /// A user of this host, over the local socket: a name, or a uid in digits.
+    /// A user of this host who uses the local socket, identified by name or by numeric uid.
     Local(String),
     /// An API token, identified by its name.
     Token(String),
@@ -73,14 +73,14 @@ impl fmt::Display for Actor {
     }
 }
 
-/// The maximum length of a detail, in characters: 300 for a drift, plus room for its kind.
+/// The maximum length of a detail, in characters: 300 for the description of a drift event, plus room for its kind.
 const LONGEST_DETAIL: usize = 400;
 
 /// The maximum length of the name of an unauthenticated caller, in characters. Anyone can cause such records, so they
 /// are kept short.
 const LONGEST_UNAUTHENTICATED: usize = 64;
-/// The maximum length of an actor or target, in characters: that of an email. A server's id and a peer's name together
-/// are shorter.
+/// The maximum length of an actor or target, in characters, which is also the maximum length of an email. A server id
+/// and a peer name together are shorter.
 const LONGEST: usize = 254;
 
 macro_rules! actions {
@@ -130,9 +130,9 @@ actions! {
     ServerUpdated => "server_updated",
     /// A server was removed with all its peers.
     ServerDeleted => "server_deleted",
-    /// A server's agent token was returned again, in answer to a repeated request.
+    /// A server's agent token was returned again, in response to a repeated request.
     ServerTokenViewed => "server_token_viewed",
-    /// A server's agent got a new token.
+    /// A new token was issued for a server's agent.
     ServerTokenRotated => "server_token_rotated",
     /// A server's agent used its new token, so the old one is no longer valid.
     ServerTokenRetired => "server_token_retired",
@@ -140,35 +140,35 @@ actions! {
     ServerKeyRecorded => "server_key_recorded",
     /// A host's interface was adopted as it was.
     ServerAdopted => "server_adopted",
-    /// A person was given an account.
+    /// A user account was created.
     UserCreated => "user_created",
-    /// A person's account was changed.
+    /// A user account was changed.
     UserUpdated => "user_updated",
-    /// A person's account was removed.
+    /// A user account was removed.
     UserDeleted => "user_deleted",
     /// An API token was created.
     TokenCreated => "token_created",
-    /// A new API token was returned again, in answer to a repeated request.
+    /// A new API token was returned again, in response to a repeated request.
     TokenViewed => "token_viewed",
     /// An API token covers fewer servers, because one of them was removed.
     TokenUpdated => "token_updated",
     /// An API token was removed and is no longer valid.
     TokenDeleted => "token_deleted",
-    /// Sessions are signed with a new key from here on.
+    /// Sessions are signed with a new key from this record on.
     SigningKeyRotated => "signing_key_rotated",
     /// A backup of the whole database was taken.
     BackupCreated => "backup_created",
     /// The whole database was replaced with a backup.
     DatabaseRestored => "database_restored",
-    /// An agent requested data of another server.
+    /// A request was refused because its agent token was invalid, or because it concerned another server's data.
     AgentRefused => "agent_refused",
-    /// Records of this log were removed because of their age.
+    /// Old records were removed from this log.
     AuditPruned => "audit_pruned",
-    /// This log's checkpoints are signed with another key from here on.
+    /// This log's checkpoints are signed with another key from this record on.
     AuditKeyChanged => "audit_key_changed",
-    /// A server's agent undid changes that others had made to its interface.
+    /// A server's agent undid external changes to its interface.
     DriftRepaired => "drift_repaired",
-    /// A server's agent saw changes that others had made to its interface, and left them in place.
+    /// A server's agent detected external changes to its interface, and left them in place.
     DriftSeen => "drift_seen",
 }
 
@@ -177,7 +177,7 @@ actions! {
 pub(crate) struct Entry {
     /// The action.
     pub action: Action,
-    /// The object of the action, such as `los-angeles/alice-iphone`, a server or a user.
+    /// The object of the action: a peer (such as `los-angeles/alice-iphone`), a server, a user, and so on.
     pub target: String,
     /// Further details that are not in the action or the target, if there are any.
     pub detail: Option<String>,

@@ -1,9 +1,9 @@
-//! The client network of an address. Requests are limited per client network.
+//! The client network that an address belongs to. Requests are limited per client network.
 
 use std::net::IpAddr;
 
-/// Returns the address that stands for the client network. An IPv4 address (including its IPv4-mapped IPv6 form) counts as
-/// one client, and so does an IPv6 /64.
+/// Returns the address that identifies the client network: an IPv6 address is reduced to its /64, and an IPv4 address
+/// stays as it is. An IPv4-mapped IPv6 address counts as the IPv4 address.
 #[must_use]
 pub(crate) fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

@@ -12,17 +12,17 @@ pub enum Effect {
         /// The revision.
         revision: u64,
     },
-    /// The confirmation from a server's agent, or the record of a peer that its kernel refused, was written or removed.
+    /// The confirmation from a server's agent, or the kernel's refusal of one of its peers, was recorded or removed.
     Confirmed {
         /// The server.
         server: ServerId,
     },
-    /// A server's stock of prekeys grew.
+    /// Prekeys were added to a server's stock.
     PrekeysAdded {
         /// The server.
         server: ServerId,
     },
-    /// A token of a server's agent is no longer valid, or the server was removed.
+    /// A token issued for a server's agent is no longer valid, or the server was removed.
     AgentCutOff {
         /// The server.
         server: ServerId,

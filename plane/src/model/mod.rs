@@ -1,4 +1,4 @@
-//! The plain values of the domain: records, callers and their authority, and the values computed from them.
+//! The plain value types of the domain: records, callers and their authority, and the values computed from them.
 //!
 //! Owns the shape of the records, callers and authorities, the allocation of addresses, the audit log's chain, and the
 //! choice of the record fields that the audit log shows. It must not do any I/O, or import anything from the rest of

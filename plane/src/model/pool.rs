@@ -1,8 +1,8 @@
-//! The address pool of a server: the addresses that can be assigned, and the next one to assign.
+//! A server's address pool: the addresses that can be assigned, and the next one to assign.
 //!
-//! Owns the arithmetic. It must not do any I/O, or know about peers. The caller stores the free addresses, behind
-//! [`Runs`]. They are stored as runs, so that the lowest free address of a pool of any size is the beginning of the
-//! first run.
+//! Owns the arithmetic. It must not do any I/O, or know about peers. The caller stores the free addresses and
+//! implements [`Runs`] for them. They are stored as runs, so that the lowest free address is always the beginning of
+//! the first run, whatever the size of the pool.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Returns all addresses of a network, including its network address and its broadcast address.
+    /// Returns all addresses in a network, including its network address and its broadcast address.
     #[must_use]
     pub(crate) fn of(net: &IpNet) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Run {
     }
 }
 
-/// Returns an address as a number. Each family has its own numbers.
+/// Returns an address as a number, which is meaningful only within the address's family.
 #[must_use]
 pub(crate) fn number(address: IpAddr) -> u128 {
     match address {
@@ -59,7 +59,7 @@ pub(crate) fn number(address: IpAddr) -> u128 {
 pub(crate) struct Pool(IpNet);
 
 impl Pool {
-    /// Creates the pool of a network; host bits are cleared.
+    /// Creates a pool from a network; host bits are cleared.
     #[must_use]
     pub(crate) fn new(net: IpNet) -> Self {
         Self(net.trunc())
@@ -119,7 +119,7 @@ impl Pool {
     }
 }
 
-/// The free addresses of a pool, as runs that neither overlap nor touch.
+/// The free addresses in a pool, as runs that are neither overlapping nor adjacent.
 pub(crate) trait Runs {
     /// The error type of reads and writes.
     type Error;
@@ -154,7 +154,7 @@ pub(crate) fn take<R: Runs>(runs: &mut R, wanted: Run) -> Result<bool, R::Error>
     Ok(true)
 }
 
-/// Makes the addresses of `given` free again. None of them may already be free.
+/// Makes the addresses in `given` free again. None of them may already be free.
 pub(crate) fn give_back<R: Runs>(runs: &mut R, given: Run) -> Result<(), R::Error> {
     let mut free = given;
     if let Some(before) = given.first.checked_sub(1)
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn small_pools_assign_exactly_what_they_have() {
+    fn small_pools_assign_all_their_assignable_addresses_and_no_others() {
         expect("10.8.0.0/32", "10.8.0.0", &[]);
         expect("10.8.0.0/31", "10.8.0.0", &["10.8.0.1"]);
         expect("10.8.0.5/30", "10.8.0.5", &["10.8.0.6"]);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_addresses_are_never_given() {
+    fn reserved_addresses_are_never_assigned() {
         for (net, address) in [
             ("10.8.0.0/24", "10.8.0.0"),
             ("10.8.0.0/24", "10.8.0.1"),
@@ -275,7 +275,7 @@ mod tests {
             ("10.8.0.0/24", "fd00::2"),
             ("fd00::/64", "fd00::"),
             ("fd00::/64", "fd00::1"),
-            // The address of the other family that has the same number as 0.0.0.2.
+            // The IPv6 address that has the same number as 0.0.0.2.
             ("0.0.0.0/8", "::2"),
         ] {
             assert!(!pool(net).is_assignable(address.parse().unwrap()), "{address} of {net}");
@@ -312,7 +312,7 @@ mod tests {
         /// back (even if its peer is disabled, because disabling does not give it back). No address is assigned twice,
         /// and the next address is always the lowest free one.
         #[test]
-        fn it_agrees_with_a_set_of_used_addresses(
+        fn the_free_runs_agree_with_a_naive_model_of_used_addresses(
             net in prop_oneof![
                 (24u8..=32).prop_map(|p| format!("10.8.0.0/{p}")),
                 (120u8..=128).prop_map(|p| format!("fd00::/{p}")),

@@ -1,7 +1,7 @@
 //! The records, in the form in which they are stored (JSON).
 //!
 //! Owns the shape of the records. It must not define the types of the API: records never leave the plane in this form.
-//! A new field must have a default, so that rows of an older release can be read.
+//! A new field must have a default, so that rows written by an older release can be read.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use wgctl::name::{Email, Incarnation, InterfaceName, TokenId, TokenName, UserId}
 use wgctl::protocol::v1::Sealed;
 use wgctl::{PeerId, PeerName, PublicKey, ServerId, Timestamp};
 
-/// The owner of the server's own addresses.
+/// The id that is recorded as the owner of the server's own addresses.
 pub(crate) const SERVER_ITSELF: PeerId = PeerId::from_bytes([0; 16]);
 
 /// A registered server.
@@ -63,7 +63,7 @@ pub(crate) struct OldToken {
     pub(crate) until: Timestamp,
 }
 
-/// A server's counters, which are updated with every change of its desired state.
+/// A server's counters, which are updated with every change to its desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     /// The revision of the desired state.
@@ -104,7 +104,7 @@ impl Ledger {
     }
 }
 
-/// The last confirmation from a server's agent: the state of its kernel, and the changes that others have made there.
+/// The last confirmation from a server's agent: the state of the host's kernel, and the external changes to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Confirmation {
@@ -112,7 +112,7 @@ pub(crate) struct Confirmation {
     pub(crate) interface_failed: Option<String>,
     /// The incarnation of the agent's counters, and the number of the last drift message that was counted.
     pub(crate) drift_counted: Option<(Incarnation, u64)>,
-    /// The changes made by others that are left in place.
+    /// The external changes that are left in place.
     pub(crate) drift: Vec<Drift>,
     /// The number of repairs since the server was created.
     pub(crate) drift_repaired: u64,
@@ -182,8 +182,8 @@ pub(crate) struct PeerRecord {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    /// The revision of the peer's last change that concerns the kernel. `changed_at` is the time at which that change
-    /// was recorded.
+    /// The revision of the last change to the peer that concerns the kernel. `changed_at` is the time at which that
+    /// change was recorded.
     pub(crate) revision: u64,
     pub(crate) changed_at: Timestamp,
 }
@@ -197,12 +197,12 @@ pub(crate) struct UserRecord {
     pub(crate) enabled: bool,
     /// The password's hash, as a PHC string.
     pub(crate) password_hash: String,
-    /// The epoch of the valid sessions. Sessions of any other epoch have ended.
+    /// The epoch of the valid sessions. Sessions of any other epoch are no longer valid.
     pub(crate) session_epoch: u64,
     pub(crate) created_at: Timestamp,
     #[serde(default)]
     pub(crate) last_login_at: Option<Timestamp>,
-    /// The addresses of recent logins, newest first. IPv6 addresses are reduced to their /64.
+    /// The addresses that recent logins came from, newest first. IPv6 addresses are reduced to their /64.
     #[serde(default)]
     pub(crate) known_addresses: Vec<IpAddr>,
 }
@@ -232,17 +232,17 @@ impl TokenRecord {
     }
 }
 
-/// The stored answer to a request, returned again if the request is repeated.
+/// The stored response to a request, returned again if the request is repeated.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// The keyed hash (HMAC-SHA-256) of the request's body.
     pub(crate) body: [u8; 32],
     pub(crate) at: Timestamp,
-    /// The answer, sealed.
+    /// The sealed response.
     pub(crate) sealed: Sealed,
 }
 
-/// The failed logins of an account.
+/// The failed logins to an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Penalty {
     pub(crate) failures: u32,

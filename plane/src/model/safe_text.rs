@@ -1,7 +1,7 @@
 //! Untrusted text, converted to a single line that is safe for a log.
 //!
-//! Owns the choice of unsafe characters: those that end a line, reverse its direction or are invisible. In a text they
-//! are replaced with spaces, so that words remain separate. From a name (of an actor or a target) they are removed.
+//! Owns the choice of unsafe characters: those that end a line, reverse its direction or are invisible. In text,
+//! they are replaced with spaces, so that words remain separate. In the names of actors and targets, they are removed.
 
 use wgctl::name::is_deceptive;
 
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_ends_the_line_or_reverses_it() {
+    fn unsafe_characters_are_replaced_in_text_and_removed_from_names() {
         assert_eq!(one_line("a\nb\u{202e}c\td", 5), "a b c");
         assert_eq!(one_line("caf\u{e9}", 300), "caf\u{e9}");
         assert_eq!(name_characters("a\nb\u{202e}c").collect::<String>(), "abc");

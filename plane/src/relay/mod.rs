@@ -1,7 +1,8 @@
 //! Waiting in memory: agents wait for changes, and people's requests wait for agents.
 //!
-//! Owns the [`Waiters`] of each server, in memory only, and which commit wakes them. The data is in the store; a wake
-//! only signals that it is worth reading the store again. It must not decide anything.
+//! Owns the [`Waiters`] of each server, in memory only, and the mapping from a commit to the waiters that it wakes.
+//! The data is in the store; a wake only signals that it is worth reading the store again. It must not contain
+//! business rules.
 
 mod questions;
 mod waiters;
@@ -22,7 +23,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Returns a server's waiters, of which there may be none yet.
+    /// Returns a server's waiters. Creates them if nothing has waited yet.
     #[must_use]
     pub fn waiters(&self, server: &ServerId) -> Arc<Waiters> {
         let mut servers = lock(&self.servers);
@@ -68,8 +69,8 @@ impl Relay {
         lock(&self.servers).get(server).map(Arc::clone)
     }
 
-    /// Cuts off a server's waiters, because the server has been removed or its agent's token is no longer valid. Pending
-    /// polls end, questions remain unanswered, and the next request starts with new ones.
+    /// Cuts off a server's waiters, because the server has been removed or its agent's token is no longer valid.
+    /// Pending polls end, questions remain unanswered, and the next request starts with new waiters.
     fn cut(&self, server: &ServerId) {
         let waiters = lock(&self.servers).remove(server);
         if let Some(waiters) = waiters {
@@ -118,13 +119,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_reaches_who_asked_and_nobody_twice() {
+    async fn a_reply_reaches_the_request_that_asked_exactly_once() {
         let waiters = Arc::new(Waiters::default());
         let answer = waiters.ask(ask());
         assert!(waiters.has_fresh_request());
         let requests = waiters.hand_out();
         assert_eq!(requests.len(), 1);
-        assert!(!waiters.has_fresh_request(), "it has just been handed out");
+        assert!(!waiters.has_fresh_request(), "the question has just been handed out");
         let reply = || Reply::Failed {
             reason: "no".to_owned(),
         };
@@ -158,10 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn each_commit_is_timed_once_and_none_after_its_confirmation() {
+    fn each_commit_is_timed_once_and_not_after_its_confirmation() {
         let waiters = Arc::new(Waiters::default());
         waiters.note_commit(2);
-        assert_eq!(waiters.confirm(2).len(), 0, "the agent was away");
+        assert_eq!(
+            waiters.confirm(2).len(),
+            0,
+            "a commit is not timed while the agent is away"
+        );
         let _poll = waiters.begin_poll();
         for revision in [3, 4, 4, 6] {
             waiters.note_commit(revision);
@@ -169,13 +174,17 @@ mod tests {
         assert_eq!(waiters.confirm(2).len(), 0);
         assert_eq!(waiters.confirm(5).len(), 2);
         waiters.note_commit(5);
-        assert_eq!(waiters.confirm(9).len(), 1, "5 was confirmed before it was noted");
+        assert_eq!(
+            waiters.confirm(9).len(),
+            1,
+            "revision 5 was confirmed before it was noted"
+        );
         (10..10_000).for_each(|revision| waiters.note_commit(revision));
         assert_eq!(waiters.confirm(10_000).len(), TIMED);
     }
 
     #[test]
-    fn an_agent_is_connected_while_it_polls_and_a_moment_longer() {
+    fn an_agent_is_connected_while_it_polls_and_for_a_moment_afterwards() {
         let waiters = Arc::new(Waiters::default());
         assert!(!waiters.connected());
         let poll = waiters.begin_poll();

@@ -1,7 +1,7 @@
 //! Questions to an agent: sent with the response to its poll and answered later. Each reply goes to the request that
-//! asked.
+//! asked the question.
 //!
-//! Owns the unanswered questions. It must not store a reply, which may contain secrets, but only pass it on.
+//! Owns the unanswered questions. It must not store replies, because they may contain secrets: it only passes them on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -86,7 +86,7 @@ impl OpenQuestions {
         }
     }
 
-    /// Removes all questions. Those who asked learn at once that there will be no reply.
+    /// Removes all questions. The requests that are waiting for replies stop waiting at once.
     pub(super) fn clear(&self) {
         lock(&self.0).clear();
     }
@@ -96,7 +96,7 @@ impl OpenQuestions {
         lock(&self.0).values().any(Question::is_fresh)
     }
 
-    /// Returns true if there is no question.
+    /// Returns true if there are no questions.
     pub(super) fn is_empty(&self) -> bool {
         lock(&self.0).is_empty()
     }

@@ -1,8 +1,8 @@
 //! The waiters of one server: its agent's long polls, and the requests that wait for the agent.
 //!
-//! Owns what wakes them and how much an agent may have in progress at a time, in memory only. It must not know which
-//! commit wakes whom: `Relay::follow` does. Guards remove all traces of a waiter when its request is dropped for any
-//! reason.
+//! Owns the wake signals and the limits on an agent's work in progress, in memory only. It must not know which commit
+//! wakes which waiter: that belongs to `Relay::follow`. Guards remove all traces of a waiter when its request is
+//! dropped, for whatever reason.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,19 +16,19 @@ use wgctl::protocol::v1::{Ask, Reply, Request};
 use super::lock;
 use super::questions::{Answer, OpenQuestions};
 
-/// The time for which an agent still counts as connected after its last poll: its next poll is on its way.
+/// The time for which an agent still counts as connected after its last poll has ended: its next poll is on its way.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The time after which something is sent again, because the response that carried it may have been lost.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The number of units of work that one agent may have in progress at the writer. Its long reads have a separate limit
-/// of the same size. Further ones wait.
+/// The number of units of work that one agent may have in progress with the writer. Its long reads have a separate
+/// limit of the same size. Further units wait.
 const TURNS: usize = 2;
 
-/// The number of polls of one agent that are answered at the same time, from the request to the last byte of the
-/// response, which may contain a whole server. An honest agent holds one poll, and leaves a few behind on a bad
-/// connection.
+/// The number of polls that one agent may have in progress at the same time, each from the request to the last byte of
+/// the response, which may contain a server's whole state. An honest agent holds one poll, but may leave a few behind
+/// on a bad connection.
 const POLLS: usize = 16;
 
 /// The maximum number of a server's changes that are timed until their confirmation. If there are more, the oldest are
@@ -74,13 +74,13 @@ impl Default for Waiters {
     }
 }
 
-/// A permit for one unit of an agent's work. It belongs to the work, which continues when the caller disconnects.
+/// A permit for one unit of an agent's work. It belongs to the work, which continues even if the caller
+/// disconnects.
 #[must_use = "the work is under way while this is held"]
 pub struct WorkPermit(#[expect(dead_code, reason = "it counts until it is dropped")] Option<OwnedSemaphorePermit>);
 
 impl Waiters {
-    /// Waits for a permit for one unit of work at the writer: the holder of an agent token must not monopolize the
-    /// writer.
+    /// Waits for a permit for one unit of work with the writer: the holder of an agent token must not monopolize it.
     pub async fn write_permit(&self) -> WorkPermit {
         // The semaphore is never closed.
         WorkPermit(Arc::clone(&self.turns).acquire_owned().await.ok())
@@ -119,13 +119,13 @@ impl Waiters {
         lock(&self.state).cut
     }
 
-    /// Returns a receiver for every wake of the agent's poll after this call.
+    /// Returns a receiver that is notified of every wake of the agent's poll from now on.
     #[must_use]
     pub fn agent_news(&self) -> watch::Receiver<()> {
         self.agent.subscribe()
     }
 
-    /// Returns a receiver for every wake of the waiting requests after this call.
+    /// Returns a receiver that is notified of every wake of the waiting requests from now on.
     #[must_use]
     pub fn people_news(&self) -> watch::Receiver<()> {
         self.people.subscribe()
@@ -154,7 +154,8 @@ impl Waiters {
         }
     }
 
-    /// Notes that this revision has just been confirmed. Returns the time that each commit up to it has waited.
+    /// Notes that this revision has just been confirmed. Returns the time that each commit up to this revision has
+    /// waited.
     pub fn confirm(&self, revision: u64) -> Vec<Duration> {
         let mut state = lock(&self.state);
         state.confirmed = state.confirmed.max(revision);

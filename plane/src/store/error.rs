@@ -1,6 +1,6 @@
 //! The errors of the store.
 //!
-//! Owns [`StoreError`], the only error type of the code under `store`. It must not expose redb's types.
+//! Owns [`StoreError`], the only error type in the code under `store`. It must not expose redb's types.
 
 use std::path::PathBuf;
 
@@ -68,8 +68,8 @@ pub enum StoreError {
     /// An audit record has been altered or cannot be read. That record and all later ones are kept, regardless of their
     /// age.
     #[error(
-        "record {0} of the audit log is not as it was written, so that record and all later ones are not pruned: \
-         run `wgctl audit verify` for details"
+        "record {0} of the audit log has been altered or cannot be read, so that record and all later ones are not \
+         pruned: run `wgctl audit verify` for details"
     )]
     AuditFault(u64),
     /// A database with an older schema could not be migrated. The step that failed has left no changes.
@@ -77,9 +77,9 @@ pub enum StoreError {
     Migration {
         /// The database file.
         path: PathBuf,
-        /// The schema of the file.
+        /// The schema version of the file.
         from: u64,
-        /// The next schema.
+        /// The schema version that the failed step leads to.
         to: u64,
         /// The reason, and the action to take.
         reason: String,

@@ -1,4 +1,4 @@
-//! The store, which keeps all records of the plane in one redb file.
+//! The store, which keeps all of the plane's records in one redb file.
 //!
 //! Owns the database, its single writer, and the interface that business rules are written against (`transaction`). It
 //! must not contain business rules. The engine is in `redb`, and no code outside this module refers to it.
@@ -80,8 +80,8 @@ impl Store {
         self.signer.clone()
     }
 
-    /// Passes the write set of every later commit to `follower`, before the callers of that commit receive their
-    /// results. `follower` runs on the writer's thread: it must return quickly and must not block.
+    /// Passes the write set of every later commit to `follower`, before the callers whose changes are in that commit
+    /// receive their results. `follower` runs on the writer's thread: it must return quickly and must not block.
     pub(crate) fn follow(&self, follower: impl Fn(&WriteSet) + Send + Sync + 'static) {
         self.engine.follow(follower);
     }

@@ -6,7 +6,7 @@
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// A table of the schema.
+        /// A table in the schema.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) enum Table {
             $($(#[$doc])* $name,)*
@@ -36,7 +36,7 @@ tables! {
     /// id → the last revision (8 bytes) of a server that has been removed. A new server with that id continues from
     /// this revision.
     RetiredServers = "retired_servers",
-    /// SHA-256 of an agent's token → server id, as text.
+    /// SHA-256 of an agent token → server id, as text.
     AgentTokens = "agent_tokens",
     /// id → `Confirmation`.
     Confirmations = "confirmations",
@@ -63,7 +63,7 @@ tables! {
     Failures = "failures",
     /// server, prekey id → `Prekey`.
     Prekeys = "prekeys",
-    /// server, id of a prekey that has been taken → nothing.
+    /// server, id of a prekey that has been taken → an empty value.
     SpentPrekeys = "spent_prekeys",
     /// id (16 bytes) → `UserRecord`.
     Users = "users",
@@ -75,28 +75,28 @@ tables! {
     ApiTokenHashes = "api_token_hashes",
     /// name → token id.
     ApiTokenNames = "api_token_names",
-    /// token id → the time of its last use, accurate to about a minute.
+    /// token id → the time of the token's last use, accurate to about a minute.
     ApiTokenUses = "api_token_uses",
-    /// number (8 bytes) → `AuditRecord`.
+    /// record number (8 bytes) → `AuditRecord`.
     Audit = "audit",
     /// `head` → `Chain`, `pruned` → `Pruned`.
     AuditChain = "audit_chain",
-    /// number of a record (8 bytes) → `Checkpoint`.
+    /// record number (8 bytes) → `Checkpoint`.
     AuditCheckpoints = "audit_checkpoints",
-    /// actor, zero byte, number → nothing.
+    /// actor, zero byte, record number → an empty value.
     AuditActors = "audit_actors",
-    /// action, zero byte, number → nothing.
+    /// action, zero byte, record number → an empty value.
     AuditActions = "audit_actions",
-    /// target or one of its ancestors, zero byte, number → nothing.
+    /// target or one of its ancestors, zero byte, record number → an empty value.
     AuditTargets = "audit_targets",
-    /// number of a record that is much older than the records before it (the clock was set back) → nothing.
+    /// number of a record that begins a new run, because the clock was set back → an empty value.
     AuditRuns = "audit_runs",
     /// scope (32 bytes) → `Answer`.
     Answers = "answers",
-    /// time (8 bytes), scope → nothing.
+    /// time (8 bytes), scope → an empty value.
     AnswerTimes = "answer_times",
     /// SHA-256 of an email, or of that hash and a known address → `Penalty`.
     Penalties = "penalties",
-    /// hour (8 bytes), server → the data of that hour, packed by `history`.
+    /// hour (8 bytes), server → the server's data for that hour, packed by `history`.
     History = "history",
 }

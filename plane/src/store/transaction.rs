@@ -1,6 +1,6 @@
 //! The interface that business rules are written against: the reads and writes of a transaction.
 //!
-//! Owns the traits of each entity and three traits that combine them: [`Read`] reads, [`LossyWrite`] also writes data
+//! Owns the traits for each entity and three traits that combine them: [`Read`] reads, [`LossyWrite`] also writes data
 //! that may be lost in a crash, and [`DurableWrite`] also writes data that must not be lost. It must not know how rows
 //! are stored. The three combined traits are object-safe, so that a rule does not depend on an engine: `fn rule(tx:
 //! &dyn DurableWrite)`. They are synchronous, because a rule runs inside a transaction and must not wait.
@@ -24,7 +24,7 @@ use crate::model::records::{
     UserRecord,
 };
 
-/// All reads.
+/// All read operations.
 pub(crate) trait Read:
     ReadAgents
     + ReadAnswers
@@ -60,7 +60,7 @@ impl<
 {
 }
 
-/// All reads, and the writes that may be lost in a crash.
+/// All read operations, and the write operations whose data may be lost in a crash.
 pub(crate) trait LossyWrite:
     Read
     + LossyWriteAgents
@@ -86,7 +86,7 @@ impl<
 {
 }
 
-/// All reads and writes. The writes are on disk before they are acknowledged.
+/// All read and write operations. The writes are on disk before they are acknowledged.
 pub(crate) trait DurableWrite:
     LossyWrite
     + WriteAnswers
@@ -137,11 +137,11 @@ pub(crate) trait WriteServers: ReadServers {
     /// Writes a server record. `dead_token` is the hash of a token that is no longer valid.
     fn put_server(&self, server: &ServerRecord, dead_token: Option<&[u8; 32]>) -> Result<(), StoreError>;
     fn put_ledger(&self, id: &ServerId, ledger: &Ledger) -> Result<(), StoreError>;
-    /// Removes a server and all of its rows except its history. `revision` is recorded as the last revision of its id.
+    /// Removes a server and all of its rows except its history. `revision` is recorded as its id's last revision.
     fn erase_server(&self, server: &ServerRecord, revision: u64) -> Result<(), StoreError>;
 }
 
-/// Read access to the reports of agents.
+/// Read access to the agents' reports.
 pub(crate) trait ReadAgents {
     /// Returns the last confirmation from a server's agent, or the default if there has been none.
     fn confirmation(&self, server: &ServerId) -> Result<Confirmation, StoreError>;
@@ -152,12 +152,12 @@ pub(crate) trait ReadAgents {
     fn failure(&self, server: &ServerId, peer: &PeerId) -> Result<Option<String>, StoreError>;
 }
 
-/// Write access to the reports of agents.
+/// Write access to the agents' reports.
 pub(crate) trait LossyWriteAgents: ReadAgents {
     fn put_confirmation(&self, server: &ServerId, confirmation: &Confirmation) -> Result<(), StoreError>;
     fn put_measurement(&self, server: &ServerId, measurement: &Measurement) -> Result<(), StoreError>;
     fn put_counters(&self, server: &ServerId, peers: &BTreeMap<PeerId, PeerCounters>) -> Result<(), StoreError>;
-    /// Replaces all recorded failures of a server.
+    /// Replaces all failures recorded for a server.
     fn put_failures(&self, server: &ServerId, failures: &[Failure]) -> Result<(), StoreError>;
 }
 
@@ -166,12 +166,12 @@ pub(crate) trait ReadPeers {
     fn peer(&self, server: &ServerId, id: &PeerId) -> Result<Option<PeerRecord>, StoreError>;
     fn peer_named(&self, server: &ServerId, name: &PeerName) -> Result<Option<PeerId>, StoreError>;
     fn peer_with_key(&self, server: &ServerId, key: &PublicKey) -> Result<Option<PeerId>, StoreError>;
-    /// Returns `peers`, each with its counters and its failure. Reads each table once if `peers` is a large part of the
-    /// server's peers.
+    /// Returns `peers`, each with its counters and its failure. Reads each table once if `peers` contains a large
+    /// part of the server's peers.
     fn peers_with_counters(&self, server: &ServerId, peers: Vec<PeerRecord>) -> Result<Vec<PeerState>, StoreError>;
     /// Returns the counters of the given peers, in the same order.
     fn counters_of(&self, server: &ServerId, peers: &[PeerId]) -> Result<Vec<PeerCounters>, StoreError>;
-    /// Passes the peers whose place in the order of creation is greater than `after` to `see`, until `see` breaks.
+    /// Passes to `see` each peer whose place in the order of creation is greater than `after`, until `see` breaks.
     fn each_peer(
         &self,
         server: &ServerId,
@@ -190,7 +190,7 @@ pub(crate) trait WritePeers: ReadPeers {
 
 /// Read access to the addresses in use and the free addresses.
 pub(crate) trait ReadSpans {
-    /// Returns an owner, other than `except`, of an address within `net`.
+    /// Returns an owner, other than `except`, of an address within `net`, if there is one.
     fn owner_within(
         &self,
         server: &ServerId,
@@ -203,7 +203,7 @@ pub(crate) trait ReadSpans {
 
 /// Write access to the addresses in use and the free addresses.
 pub(crate) trait WriteSpans: ReadSpans {
-    /// Sets up a pool of a new server. The server takes its own address; all other assignable addresses are free.
+    /// Sets up a pool for a new server: reserves the server's own address, and makes all assignable addresses free.
     fn open_pool(&self, server: &ServerId, pool: &Pool) -> Result<(), StoreError>;
     /// Assigns `net` to `owner`. None of its addresses may be in use.
     fn claim(&self, server: &ServerId, pools: &[Pool], net: &IpNet, owner: &PeerId) -> Result<(), StoreError>;
@@ -211,15 +211,15 @@ pub(crate) trait WriteSpans: ReadSpans {
     fn release(&self, server: &ServerId, pools: &[Pool], net: &IpNet) -> Result<(), StoreError>;
 }
 
-/// Read access to the changes of a server's desired state.
+/// Read access to the changes to a server's desired state.
 pub(crate) trait ReadChanges {
     /// Returns the changes made after `revision`.
     fn changes_after(&self, server: &ServerId, revision: u64) -> Result<Changes, StoreError>;
 }
 
-/// Write access to the changes of a server's desired state.
+/// Write access to the changes to a server's desired state.
 pub(crate) trait WriteRevisions: ReadChanges {
-    /// Records the subject of `revision`: a peer, or the interface if `peer` is `None`.
+    /// Records the subject of the change at `revision`: a peer, or the interface if `peer` is `None`.
     fn put_change(&self, server: &ServerId, revision: u64, peer: Option<&PeerId>) -> Result<(), StoreError>;
     /// Removes the record of the change at `revision`.
     fn erase_change(&self, server: &ServerId, revision: u64) -> Result<(), StoreError>;
@@ -230,26 +230,26 @@ pub(crate) trait ReadPrekeys {
     /// Returns the prekey that will be taken next, if there is one.
     fn next_prekey(&self, server: &ServerId) -> Result<Option<Prekey>, StoreError>;
     fn prekey_stock(&self, server: &ServerId) -> Result<u32, StoreError>;
-    /// Returns whether a prekey has ever been taken, even if its peer has been removed since.
+    /// Returns whether a prekey has ever been taken, even if its peer has since been removed.
     fn is_spent(&self, server: &ServerId, id: &PeerId) -> Result<bool, StoreError>;
 }
 
-/// Write access to the stock of prekeys. Added prekeys may be lost in a crash; the agent is then asked again. Taking a
-/// prekey is part of a change, whose commit also makes all earlier writes durable.
+/// Write access to the stock of prekeys. Added prekeys may be lost in a crash; the agent is then asked for more.
+/// Taking a prekey is part of a change, whose commit also makes all earlier writes durable.
 pub(crate) trait LossyWritePrekeys: ReadPrekeys {
     fn put_prekey(&self, server: &ServerId, prekey: &Prekey) -> Result<(), StoreError>;
     /// Permanently removes a prekey from the stock. A message that is delivered twice must not bring it back, or two
     /// devices would share one key.
     fn take_prekey(&self, server: &ServerId, id: &PeerId) -> Result<(), StoreError>;
-    /// Removes all prekeys of a server.
+    /// Removes all of a server's prekeys.
     fn erase_prekeys(&self, server: &ServerId) -> Result<(), StoreError>;
 }
 
 /// Read access to history. Hours are counted from the Unix epoch.
 pub(crate) trait ReadHistory {
-    /// Returns the packed data of one server for one hour.
+    /// Returns one server's packed data for one hour.
     fn hour(&self, hour: u64, server: &ServerId) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Returns the packed data of all servers for one hour, ordered by server.
+    /// Returns all servers' packed data for one hour, ordered by server.
     fn hour_of_all(&self, hour: u64) -> Result<Vec<(ServerId, Vec<u8>)>, StoreError>;
 }
 
@@ -272,7 +272,7 @@ pub(crate) trait ReadTokens {
     fn token_used_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StoreError>;
 }
 
-/// Write access to the time at which API tokens were last used. These are metrics, which may be lost in a crash.
+/// Write access to the times at which API tokens were last used. They may be lost in a crash, like other metrics.
 pub(crate) trait LossyWriteTokens: ReadTokens {
     fn put_token_use(&self, id: &TokenId, at: Timestamp) -> Result<(), StoreError>;
 }
@@ -315,20 +315,20 @@ pub(crate) trait WritePenalties: ReadPenalties {
     fn clear_penalty(&self, account: &[u8; 32]) -> Result<(), StoreError>;
 }
 
-/// Read access to stored answers.
+/// Read access to stored responses.
 pub(crate) trait ReadAnswers {
     fn answer(&self, scope: &[u8; 32]) -> Result<Option<Answer>, StoreError>;
 }
 
-/// The removal of expired answers. After a crash, removed answers may reappear.
+/// The removal of expired stored responses. After a crash, removed responses may reappear.
 pub(crate) trait LossyWriteAnswers: ReadAnswers {
-    /// Removes at most `limit` answers that were stored before `before`. Returns the number removed.
+    /// Removes at most `limit` responses that were stored before `before`. Returns the number removed.
     fn sweep_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }
 
-/// Write access to stored answers.
+/// Write access to stored responses.
 pub(crate) trait WriteAnswers: ReadAnswers {
-    /// Stores an answer; `old` is the expired answer of the same scope, if there is one.
+    /// Stores a response; `old` is the expired response with the same scope, if there is one.
     fn put_answer(&self, scope: &[u8; 32], answer: &Answer, old: Option<&Answer>) -> Result<(), StoreError>;
 }
 
@@ -337,7 +337,7 @@ pub(crate) trait ReadAudit {
     /// Returns at most `limit` records that match `filter`, newest first, after skipping the first `offset` of them.
     fn audit_newest(&self, filter: &AuditFilter, offset: usize, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
     /// Returns at most `limit` records from number `from` to `to` (inclusive), oldest first, each followed by its
-    /// checkpoint if it has one. Also returns the number of the last of these records.
+    /// checkpoint if it has one. Also returns the number of the last record returned.
     fn audit_lines(&self, from: u64, to: u64, limit: usize) -> Result<(Vec<AuditLine>, Option<u64>), StoreError>;
     /// Returns the beginning and the end of the log.
     fn audit_extent(&self) -> Result<AuditExtent, StoreError>;
@@ -364,7 +364,7 @@ pub(crate) trait WriteAudit: LossyWriteAudit {
         signer: &Signer,
         now: Timestamp,
     ) -> Result<Option<(Pruned, u64)>, StoreError>;
-    /// Signs the statement of removed records again with this plane's key, if there is such a statement.
+    /// Signs the statement about removed records again with this plane's key, if there is such a statement.
     fn sign_pruned_again(&self, signer: &Signer, now: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -378,7 +378,7 @@ pub(crate) trait ReadEverything {
 
 /// The replacement of the whole database.
 pub(crate) trait WriteEverything: ReadEverything {
-    /// Replaces all rows with those of a backup, and begins a new incarnation of the database.
+    /// Replaces all rows with the rows in a backup, and begins a new incarnation of the database.
     fn replace_by(&self, backup: &mut dyn io::Read) -> Result<(), StoreError>;
 }
 
@@ -387,7 +387,7 @@ pub(crate) trait WriteEverything: ReadEverything {
 pub(crate) struct Changes {
     pub(crate) interface: bool,
     pub(crate) peers: BTreeSet<PeerId>,
-    /// The requests that made the changes, as far as they are known, in the order of the revisions.
+    /// The requests that made the changes, as far as they are known, in revision order.
     pub(crate) requests: Vec<Uuid>,
 }
 
@@ -420,7 +420,7 @@ impl AuditFilter {
 /// The beginning and the end of the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AuditExtent {
-    /// The statement of the records that have been removed from the beginning of the log, if any.
+    /// The statement about the records that have been removed from the beginning of the log, if any.
     pub(crate) pruned: Option<Pruned>,
     /// The newest record.
     pub(crate) head: Head,

@@ -1,8 +1,8 @@
 //! The write set of a commit: the rows that it wrote or erased.
 //!
 //! Owns the collection of these rows, and the effects of a commit on waiting requests ([`WriteSet::effects`]). It must
-//! not know which requests are waiting, or how rows are stored. Replaying write sets in the order of their commits
-//! produces the same rows.
+//! not know which requests are waiting, or how rows are stored. Replaying the write sets in commit order reproduces the
+//! rows of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,18 +21,18 @@ pub(crate) enum RowWrite {
     Erased,
 }
 
-/// A write to a row, as it is being made.
+/// A single write to a row.
 #[derive(Clone, Copy)]
 enum Write<'a> {
     Put(&'a [u8]),
-    /// The row is erased. The value is the row's last one, if the row existed.
+    /// The row is erased. Holds the row's last value, if the row existed.
     Erased(Option<&'a [u8]>),
 }
 
 /// The rows that one commit wrote, each with its final state, and the effects of the writes.
 ///
-/// The rows are listed only if a follower needs them. Otherwise, a large change would hold a copy of every row it
-/// touches.
+/// The rows are listed only if a follower needs them, because the list holds a copy of every row, and a large change
+/// writes many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WriteSet {
     effects: BTreeSet<Effect>,
@@ -73,7 +73,7 @@ impl WriteSet {
         }
     }
 
-    /// Records that all rows of all tables are replaced. The rows are not listed individually, so that memory use does
+    /// Records that all rows in all tables are replaced. The rows are not listed individually, so that memory use does
     /// not grow with the database. A follower must read everything again.
     pub(super) fn replace_everything(&mut self) {
         self.rows = None;
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_has_the_effect_that_its_waiters_need() {
+    fn each_write_has_the_effect_that_wakes_the_requests_waiting_for_it() {
         let mut writes = WriteSet::default();
         let ledger = br#"{"revision":7,"floor":0,"last_place":3,"peers":3}"#;
         writes.put(Table::Ledgers, b"la", ledger);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_lists_no_row_and_affects_everything() {
+    fn replacing_everything_lists_no_rows_and_has_a_single_effect() {
         let mut writes = WriteSet::with_rows();
         writes.put(Table::Prekeys, b"oslo\0key", b"{}");
         writes.replace_everything();

@@ -1,7 +1,7 @@
-//! The certificate and the key from files (PEM), and the detection of changes to them.
+//! Certificates and keys in PEM files, and the detection of changes to the files.
 //!
-//! Owns the checks on the files, and the time at which a change is read. The certificate and the key are replaced
-//! one after the other, so changed files are read only when two consecutive checks have found them the same.
+//! Owns the checks on the files, and the decision when to read a change. The certificate and the key are replaced one
+//! after the other, so changed files are read only when two consecutive checks have found them in the same state.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -55,17 +55,17 @@ impl Files {
     }
 }
 
-/// The stamps of the two files, at least one of which differs if a file has changed.
+/// The stamps of the two files. A file's stamp changes when the file changes.
 #[derive(Clone, PartialEq, Eq)]
 struct FileStamps([Option<FileStamp>; 2]);
 
-/// The device, the inode, the length, and the time of modification in seconds and nanoseconds.
+/// The device, the inode, the length, and the modification time in seconds and nanoseconds.
 type FileStamp = (u64, u64, u64, i64, i64);
 
 impl FileStamps {
     fn of(cert: &Path, key: &Path) -> Self {
         let stamp = |found: Metadata| (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec());
-        // Links are followed, because renewing a certificate may only replace a link.
+        // Symbolic links are followed, because renewing a certificate may replace only a link.
         Self([cert, key].map(|path| fs::metadata(path).ok().map(stamp)))
     }
 }
@@ -78,13 +78,15 @@ pub(super) fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     certified.map_err(|error| TlsError::Content {
         path: cert.to_owned(),
         reason: match error {
-            rustls::Error::InconsistentKeys(_) => format!("the key in {} does not match it", key.display()),
+            rustls::Error::InconsistentKeys(_) => {
+                format!("the key in {} does not match this certificate", key.display())
+            }
             other => other.to_string(),
         },
     })
 }
 
-/// Reads the certificates in a file. The first one is the plane's own.
+/// Reads the certificates in a file. The first one is the plane's own certificate.
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = fs::read(path).map_err(|source| TlsError::File {
         path: path.to_owned(),
@@ -95,9 +97,9 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
         reason,
     };
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| wrong(format!("not a certificate in PEM: {error}")))?;
+    let chain = chain.map_err(|error| wrong(format!("not a PEM certificate: {error}")))?;
     match chain.is_empty() {
-        true => Err(wrong("the file contains no certificate in PEM".to_owned())),
+        true => Err(wrong("the file contains no PEM certificate".to_owned())),
         false => Ok(chain),
     }
 }
@@ -117,7 +119,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = Zeroizing::new(fs::read(path).map_err(failed)?);
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| TlsError::Content {
         path: path.to_owned(),
-        reason: format!("not a private key in PEM, or protected by a password: {error}"),
+        reason: format!("not a PEM private key, or protected by a password: {error}"),
     })
 }
 
@@ -135,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_read_when_it_has_settled() {
+    fn changed_files_are_read_once_they_have_settled() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = pair(&folder.path().join("shown"));
         let (_, mut files) = Files::open(&cert, &key).unwrap();
         assert!(files.look(false).is_none(), "nothing has changed");
         let (new_cert, new_key) = pair(&folder.path().join("new"));
         fs::rename(new_cert, &cert).unwrap();
-        assert!(files.look(false).is_none(), "the key may still follow");
+        assert!(files.look(false).is_none(), "the key may not have been replaced yet");
         fs::rename(new_key, &key).unwrap();
         assert!(files.look(false).is_none());
         assert!(files.look(false).unwrap().is_ok());
@@ -151,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn an_unusable_file_is_named_in_the_error() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = pair(&folder.path().join("one"));
         let (other, _) = pair(&folder.path().join("other"));
         let said = |cert: &Path, key: &Path| read(cert, key).err().unwrap().to_string();
-        assert!(said(&other, &key).contains("does not match it"));
-        assert!(said(&key, &key).contains("no certificate in PEM"));
-        assert!(said(&cert, &cert).contains("not a private key"));
+        assert!(said(&other, &key).contains("does not match this certificate"));
+        assert!(said(&key, &key).contains("no PEM certificate"));
+        assert!(said(&cert, &cert).contains("not a PEM private key"));
         assert!(said(Path::new("/nonexistent"), &key).contains("/nonexistent"));
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(said(&cert, &key).contains("chmod 640"));

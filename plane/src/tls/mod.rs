@@ -36,7 +36,7 @@ pub enum TlsError {
     },
     /// The plane has not created its own certificate yet.
     #[error(
-        "there is no certificate yet: the plane creates {} at its first start (`systemctl start sentrazone-plane`)",
+        "there is no certificate yet: the plane creates {} on its first start (`systemctl start sentrazone-plane`)",
         .0.display()
     )]
     NotYet(PathBuf),
@@ -50,8 +50,8 @@ pub enum TlsError {
     },
     /// Other users can use a private key.
     #[error(
-        "{0}: every user of this machine can use this private key (mode {mode:o}): chmod 640 {0}, with a group of the \
-         plane's user", path.display()
+        "{0}: every user of this machine can use this private key (mode {mode:o}): chmod 640 {0}, and set its group to \
+         one that the plane's user belongs to", path.display()
     )]
     Open {
         /// The key's file.
@@ -59,7 +59,7 @@ pub enum TlsError {
         /// The permissions of the file.
         mode: u32,
     },
-    /// A file does not contain what it should.
+    /// A file does not have the expected content.
     #[error("{}: {reason}", path.display())]
     Content {
         /// The file.
@@ -70,7 +70,7 @@ pub enum TlsError {
     /// The plane's own certificate cannot be created.
     #[error("cannot create a certificate: {0} (names under [tls] in the configuration)")]
     Make(#[from] rcgen::Error),
-    /// The certificate and the key cannot be used, or not together.
+    /// The certificate or the key cannot be used, or they do not belong together.
     #[error("the certificate cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
     /// A certificate is requested, but TLS is off.
@@ -99,7 +99,7 @@ impl TlsError {
     }
 }
 
-/// The TLS side of TCP connections.
+/// TLS for the TCP connections.
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
     shown: Arc<CurrentCertificate>,
@@ -168,18 +168,18 @@ impl Tls {
                     tracing::info!("the changed certificate is in use; its fingerprint is {pin}");
                 }
                 Some(Err(error)) => {
-                    tracing::error!("the changed certificate is not used, and the previous one stays: {error}");
+                    tracing::error!("the changed certificate cannot be used; the previous one stays in use: {error}");
                 }
             }
         }
     }
 }
 
-/// Keeps the certificate current until the plane ends. SIGHUP makes it read the files at once; without files,
+/// Keeps the certificate current until the plane ends. On SIGHUP, the files are read again at once; without files,
 /// the signal has no effect.
 pub(crate) async fn keep_current(tls: Option<Tls>) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
-        tracing::warn!("SIGHUP cannot be caught");
+        tracing::warn!("cannot catch SIGHUP: a changed certificate is used only after a restart");
         return;
     };
     match tls {

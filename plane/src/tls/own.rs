@@ -1,7 +1,7 @@
 //! The plane's own certificate, for planes that no certificate authority vouches for.
 //!
-//! Owns two files in the state directory: `tls.key`, which is created once, with private permissions from the
-//! start, because clients pin it, and `tls.pem`, which is created again when its names change.
+//! Owns two files in the state directory. `tls.key` is created only once, because clients pin it, and has private
+//! permissions from the start. `tls.pem` is created again when its names change.
 
 use std::fs;
 use std::io;
@@ -54,7 +54,7 @@ pub(super) fn names(listen: &[SocketAddr], more: &[String]) -> Vec<String> {
 }
 
 /// Loads the certificate and its key. Creates the key if it is missing, and the certificate if it is missing, damaged
-/// or made for other names.
+/// or issued for other names.
 pub(super) fn load_or_create(state_dir: &Path, names: &[String]) -> Result<CertifiedKey, TlsError> {
     let (cert, key) = (certificate(state_dir), state_dir.join("tls.key"));
     let failed = |path: &Path| {
@@ -91,7 +91,7 @@ fn make(pair: &KeyPair, names: &[String]) -> Result<String, rcgen::Error> {
         .distinguished_name
         .push(DnType::CommonName, "Sentrazone control plane");
     // Clients check the pin. A wrong clock, or years without maintenance, must not lock anybody out, so the
-    // certificate ends on the day that stands for "no expiration" (RFC 5280, section 4.1.2.5).
+    // certificate's expiry is the date that stands for "no expiration" (RFC 5280, section 4.1.2.5).
     params.not_before = date_time_ymd(2000, 1, 1);
     params.not_after = date_time_ymd(9999, 12, 31);
     params.is_ca = IsCa::ExplicitNoCa;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_private_and_stays_when_the_names_change() {
+    fn the_key_is_private_and_is_kept_when_the_names_change() {
         let folder = tempfile::tempdir().unwrap();
         let names = |more: &str| names(&["0.0.0.0:8443".parse().unwrap()], &[more.to_owned()]);
         let first = load_or_create(folder.path(), &names("plane.example.com")).unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_certificate_is_made_again_and_a_damaged_key_is_not() {
+    fn a_damaged_certificate_is_created_again_but_a_damaged_key_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let names = names(&[], &[]);
         let first = load_or_create(folder.path(), &names).unwrap();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_for_the_addresses_that_are_listened_on() {
+    fn a_certificate_covers_the_listen_addresses() {
         let listen = ["[::]:1", "192.0.2.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
         assert_eq!(
             names(&listen, &["x".to_owned()]),

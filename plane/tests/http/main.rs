@@ -3,7 +3,7 @@
 //! Each plane listens on port 0 and has its own state directory. Agents are threads that use the
 //! protocol over HTTP. These tests do not access the plane's internals.
 
-// clippy.toml permits these in tests, but clippy sees only functions marked `#[test]` as such.
+// clippy.toml permits these in tests, but clippy recognizes only functions marked `#[test]` as tests.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,

@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
             Ok(Some(Item::Row { key, value })) => writer.row(key, value).expect("a row that was read"),
             Ok(None) => break,
             Err(_) => {
-                assert!(summary(data).is_err(), "both readers must refuse it");
+                assert!(summary(data).is_err(), "both readers must refuse the backup");
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! Bodies of the REST API, in both directions: a value that has been read can be written, and reads back unchanged.
+//! REST API bodies, in both directions: a value that has been read can be written, and reads back unchanged.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whole requests to a running plane, as unauthenticated callers, people and agents may send them: target, query,
-//! headers, token and body. The plane must answer, but never with an internal error.
+//! Whole requests to a running plane, as unauthenticated callers, users and agents may send them: target, query,
+//! headers, token and body. The plane must respond, but never with an internal error.
 //!
 //! An input consists of a request's first line, headers, an empty line and a body. `@admin`, `@agent` and
 //! `@viewer` in the headers are replaced by valid tokens. This target adds the headers that frame the body.
@@ -79,12 +79,12 @@ fn local(socket: &Path, line: &str, body: &Value) -> Value {
     let mut stream = UnixStream::connect(socket).expect("the socket");
     write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).expect("a request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
+    stream.read_to_string(&mut answer).expect("a response");
     let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
-/// Returns true for headers that determine the end of the body or make the answer wait.
+/// Returns true for headers that determine the end of the body or delay the response.
 fn frames(line: &[u8]) -> bool {
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
     let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
@@ -106,7 +106,7 @@ fn request(data: &[u8], tokens: &[(&str, String)]) -> Option<Vec<u8>> {
     let body = body.get(2..).unwrap_or_default();
     let mut lines = head.split(|byte| *byte == b'\n');
     let first = lines.next()?;
-    // A poll would be held for as long as it requests.
+    // A poll would wait for as long as it requests.
     if first.windows(4).any(|four| four == b"wait") || first.is_empty() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Answers of the kernel: any bytes from netlink result in a device, an error or nothing, and a plan that
+//! The kernel's responses: any bytes from netlink result in a device, an error or nothing, and a plan that
 //! changes that device can be encoded as messages.
 
 #![no_main]
@@ -12,7 +12,7 @@ use wgctl::device::kernel::conversation::{Conversation, Failure, words};
 use wgctl::device::plan::{Scope, plan};
 use wgctl::device::{DesiredDevice, Device};
 
-/// The sequence number in the messages of the seeds.
+/// The sequence number in the seeds' messages.
 const SEQUENCE: u32 = 1;
 
 fn replace(device: &Device) {

@@ -1,8 +1,8 @@
-//! `make bench`: the time a change takes from REST to the kernel, and the memory of the programs.
+//! `make bench`: the time that a change takes from the REST request to the kernel, and the programs' memory usage.
 //!
 //! Owns the measurements. They are taken alongside `wg set` and `wg syncconf` in the same run, because
-//! times in an emulated host can be compared only with each other. It asserts nothing about time.
-//! With `--userspace` it runs directly on this machine, in namespaces, with wireguard-go instead of
+//! times in an emulated host can be compared only with each other. It must not assert anything about time.
+//! With `--userspace`, the measurements run directly on this machine, in namespaces, with wireguard-go instead of
 //! the kernel's WireGuard.
 
 use std::fmt::Write as _;
@@ -67,10 +67,10 @@ async fn main() {
         let (create, delete) = create_and_delete(&admin, &host).await;
         row("create over REST, until the interface has it", &create);
         row("delete over REST, until the interface no longer has it", &delete);
-        row("list of all peers", &list(&admin, &host, peers).await);
+        row("list all peers", &list(&admin, &host, peers).await);
         let (set, syncconf) = wg(peers, holder);
-        row("`wg set` of one peer", &set);
-        row("`wg syncconf` of one more peer", &syncconf);
+        row("`wg set` for one peer", &set);
+        row("`wg syncconf` with one more peer", &syncconf);
         println!("create / `wg set` at p50: {:.1}", ratio(&create, &set));
         println!("create / `wg syncconf` at p50: {:.1}", ratio(&create, &syncconf));
     }
@@ -126,8 +126,8 @@ async fn list(admin: &PlaneClient, host: &Host, peers: usize) -> Vec<Duration> {
     listed
 }
 
-/// Measures the time that `wg set` and `wg syncconf` take to add one peer to an interface with `peers` peers. The time
-/// includes the start of the process.
+/// Measures the time that `wg set` and `wg syncconf` take to add one peer to an interface with `peers` peers. This
+/// includes the time to start the process.
 fn wg(peers: usize, holder: Holder) -> (Vec<Duration>, Vec<Duration>) {
     let namespace = Netns::named("wg");
     let interface = format!("wg{}", std::process::id());
@@ -234,7 +234,7 @@ fn memory(lab: &mut Lab, host: &mut Host, when: &str) {
     );
 }
 
-/// Returns the resident memory of a process in MB (`VmRSS` of proc(5)).
+/// Returns the resident memory of a process in MB (`VmRSS` in proc(5)).
 fn resident(id: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
     let line = status

@@ -47,8 +47,8 @@ async fn main() {
     let device = lab.device("alice");
     device.connect(&text);
     for address in ["10.8.0.1", "fd00:8::1"] {
-        assert!(device.reaches(address), "no answer from {address} through the tunnel");
-        say(&format!("{address} answers"));
+        assert!(device.reaches(address), "no reply from {address} through the tunnel");
+        say(&format!("{address} replies"));
     }
     handshake(&admin, &west, &peer).await;
 

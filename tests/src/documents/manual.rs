@@ -1,7 +1,7 @@
 //! The commands of `docs/install.md`, exactly as they appear in the document.
 //!
-//! Owns finding them: a code block whose language is `sh` and a machine (`sh plane`) is run on that
-//! machine. It must not know what the commands do.
+//! Owns the rule for finding them: a code block that is marked with `sh` and the name of a machine (`sh plane`) is run
+//! on that machine. It must not know what the commands do.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Returns a block that consists of the first line only.
+    /// Returns a copy of the block with only its first line.
     #[must_use]
     pub fn first_line(&self) -> Self {
         let line = self.commands.lines().next().unwrap_or_default();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manual_says_how_a_whole_life_is_typed() {
+    fn the_manual_has_commands_for_the_whole_life_cycle() {
         let blocks = blocks();
         for (heading, machine, count) in [
             ("The plane", "plane", 1),

@@ -1,7 +1,7 @@
 //! The list of endpoints in the API reference (`docs/api.md`), generated from the OpenAPI document.
 //!
-//! Owns the form of the tables. The text comes from the OpenAPI document. The rest of the page is
-//! written by hand and is not changed.
+//! Owns the form of the tables. Their text comes from the OpenAPI document. It must not change the rest of the
+//! page, which is written by hand.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -48,7 +48,7 @@ fn tables(document: &Value) -> String {
         let words = tag["description"].as_str().unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "### {name}\n\n{words}\n");
-        text.push_str("| endpoint | who | what it does | answers |\n| --- | --- | --- | --- |\n");
+        text.push_str("| endpoint | who | what it does | responses |\n| --- | --- | --- | --- |\n");
         for (path, method, operation) in operations(document) {
             if operation["tags"][0] == name {
                 text.push_str(&row(path, method, operation));
@@ -129,7 +129,7 @@ fn query_parameter(parameter: &Value) -> String {
     }
 }
 
-/// Returns the statuses and contents of successful answers, and the error codes specific to this operation.
+/// Returns the statuses and contents of successful responses, and the error codes specific to this operation.
 fn answers(operation: &Value) -> String {
     let mut shown = Vec::new();
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {

@@ -13,7 +13,7 @@ pub struct Example<'a> {
     pub path: &'a str,
     /// The prefix of the program's environment variables, like `SENTRAZONE_PLANE_`.
     pub prefix: &'a str,
-    /// The text of the example: comments, and every setting with its default, commented out.
+    /// The text of the example: comments, and every setting with its default as a commented-out line.
     pub text: &'a str,
 }
 

@@ -38,8 +38,7 @@ impl Chance {
         Duration::from_millis(self.below(milliseconds.max(1)))
     }
 
-    /// Sleeps for a random time below `bound`. This does not wait for a condition: the random moment is what the
-    /// test needs.
+    /// Sleeps for a random time below `bound`. There is no condition to wait for: the test needs a random moment.
     pub async fn moment(&mut self, bound: Duration) {
         tokio::time::sleep(self.duration(bound)).await;
     }

@@ -1,7 +1,7 @@
 //! The system clock, temporarily set to a wrong time.
 //!
-//! Owns correcting it again on drop, with the help of the monotonic clock. The whole machine shares this
-//! clock, so a test may change it only in an emulated machine of its own.
+//! Owns setting the clock right again on drop, with the help of the monotonic clock. The whole machine shares
+//! the system clock, so a test may change it only in an emulated machine of its own.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Remembers the correct time. Panics if the machine is not emulated, because others use its clock.
+    /// Remembers the correct time. Panics if the machine is not emulated, because other programs use its clock.
     #[must_use]
     pub fn of_this_guest() -> Self {
         let kind = std::env::var("SENTRAZONE_GUEST_KIND").unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The number of repetitions of a fault, and the printed form of its result.
+//! The number of repetitions for each fault, and the printed form of its result.
 //!
-//! Owns the choice between the short form, which every test run uses, and the full counts
-//! (`SENTRAZONE_FAULTS=full`), and the printed line from which the tables are made.
+//! Owns the choice between the short form, which ordinary test runs use, and the full counts
+//! (`SENTRAZONE_FAULTS=full`). It also owns the printed line from which the tables are made.
 
 /// Returns `full` if `SENTRAZONE_FAULTS` is `full`, otherwise `short`.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn runs(short: usize, full: usize) -> usize {
     }
 }
 
-/// Prints the row of one fault.
+/// Prints the result of one fault.
 pub fn figure(fault: &str, runs: usize, lost: usize, figure: &str) {
     println!("fault: {fault} | runs {runs} | lost {lost} | {figure}");
 }

@@ -2,8 +2,8 @@
 //!
 //! Owns the fuse, which counts writes and ends the agent after a given number; the watch, which
 //! checks the interface after each write; and the loop over all points at which the agent can be killed. A kill is an
-//! unwinding panic that only [`killed_everywhere`] catches: memory is lost; files and the kernel's state remain. It
-//! must not know which kernel is used: a [`Stage`] supplies it.
+//! unwinding panic that only [`killed_everywhere`] catches: the agent's memory is lost, but files and the kernel's
+//! state remain. It must not know which kernel is used: a [`Stage`] supplies the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,7 +20,7 @@ use wgctl::name::{Incarnation, InterfaceName};
 use wgctl::protocol::v1::{Change, Desired, Interface, Peer, VERSION};
 use wgctl::{PublicKey, ServerId, Timestamp};
 
-/// The number of writes left if the agent is not to be killed.
+/// The number of writes left that means that the agent is never killed.
 const NEVER: u64 = u64::MAX;
 
 /// The payload of the panic that ends an agent.
@@ -180,7 +180,7 @@ pub trait Stage {
     type Host: Host;
     /// Removes the interface.
     fn clear(&mut self);
-    /// Returns a backend and a host for one life of the agent.
+    /// Returns a backend and a host for one run of the agent.
     fn begin(&mut self) -> (Self::Backend, Self::Host);
     /// Returns a reader of the interface that is independent of the agent.
     fn reader(&mut self) -> Box<dyn Fn() -> Option<Device> + Send + Sync>;
@@ -231,7 +231,7 @@ pub enum Way {
     Snapshot,
 }
 
-/// The keys of a host and the id of its server, which are the same in all lives of its agent.
+/// The keys of a host and the id of its server, which stay the same when its agent is started again.
 pub struct Identity {
     folder: tempfile::TempDir,
     /// The host's keys.
@@ -268,7 +268,7 @@ impl Identity {
         }
     }
 
-    /// Starts one life of an agent on `stage`. The agent's state directory outlives the agent.
+    /// Creates an agent on `stage`. The state directory `state` outlives the agent.
     fn agent<S: Stage>(&self, stage: &mut S, state: &str, fuse: &Fuse, watch: &Watch) -> Agent<S> {
         let (backend, host) = stage.begin();
         let (fuse_of_host, watch_of_host) = (fuse.clone(), Arc::clone(watch));
@@ -290,10 +290,10 @@ impl Identity {
 
 type Agent<S> = Reconciler<Fused<<S as Stage>::Backend>, Fused<<S as Stage>::Host>>;
 
-/// Changes a host from `old` (nothing if `None`) to `new`, and kills its agent after no write, after the first,
-/// after the second, and so on, until one run completes. Checks that after every write, each peer holds only
-/// networks that the old or the new record gives it, and that after every kill, the next agent completes
-/// the change. Returns the number of kills.
+/// Changes a host from `old` (no interface if `None`) to `new`, again and again: the agent is killed before its
+/// first write, then after the first, then after the second, and so on, until a run completes. Checks that after
+/// every write each peer holds only networks that the old or the new record assigns to it, and that after every
+/// kill the next agent completes the change. Returns the number of kills.
 pub fn killed_everywhere<S: Stage>(
     stage: &mut S,
     identity: &Identity,
@@ -384,7 +384,7 @@ fn nobody_holds_what_is_anothers(device: &Option<Device>, owners: &[BTreeMap<IpN
         for net in &peer.allowed_ips {
             assert!(
                 owners.iter().any(|record| record.get(net) == Some(key)),
-                "{key} holds {net}, which neither the old nor the new record gives it"
+                "{key} holds {net}, which neither the old nor the new record assigns to it"
             );
         }
     }

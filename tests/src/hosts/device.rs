@@ -1,4 +1,4 @@
-//! A device that connects with its configuration by means of `wg-quick strip` and `wg setconf`.
+//! A device that applies its configuration with `wg-quick strip` and `wg setconf`.
 //!
 //! It must not use the product's code: it handles the file as a phone would.
 
@@ -36,7 +36,7 @@ impl Device {
         }
         self.namespace.exec(&["ip", "link", "set", "tun0", "up"]);
         for network in values(configuration, "AllowedIPs") {
-            // As wg-quick users often do, splits `0.0.0.0/0` and `::/0` into halves, so that the default route stays.
+            // Splits `0.0.0.0/0` and `::/0` into halves, as wg-quick users often do, to keep the default route.
             let halves = match network.as_str() {
                 "0.0.0.0/0" => vec!["0.0.0.0/1".to_owned(), "128.0.0.0/1".to_owned()],
                 "::/0" => vec!["::/1".to_owned(), "8000::/1".to_owned()],
@@ -58,7 +58,7 @@ impl Device {
     /// Returns true if `address` does not answer any ping.
     #[must_use]
     pub fn misses(&self, address: &str) -> bool {
-        // ping exits with 0 if at least one answer arrived, and with 1 if none did (ping(8)).
+        // ping exits with 0 if at least one reply arrived, and with 1 if none did (ping(8)).
         let output = self
             .namespace
             .command("ping")
@@ -68,7 +68,7 @@ impl Device {
     }
 }
 
-/// Returns the comma-separated values of a key in a wg-quick configuration.
+/// Returns the comma-separated values for a key in a wg-quick configuration.
 #[must_use]
 pub fn values(configuration: &str, key: &str) -> Vec<String> {
     let lines = configuration.lines().filter_map(|line| line.split_once('='));

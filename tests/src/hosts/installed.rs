@@ -1,6 +1,6 @@
 //! The installed product, as an archive that a machine unpacks.
 //!
-//! Owns the list of files and the commands that installing a package runs. It must not
+//! Owns the list of files and the commands that are run when a package is installed. It must not
 //! start or configure anything: administrators do that, and so do the tests.
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::machine::Machine;
 use crate::process::binary;
 
-/// The installed files: path in the repository, path on the machine.
+/// The installed files: the path in the repository, and the directory on the machine.
 const FILES: [(&str, &str); 8] = [
     ("systemd/sentrazone-plane.service", "usr/lib/systemd/system"),
     ("systemd/sentrazone-agent.service", "usr/lib/systemd/system"),

@@ -16,14 +16,14 @@ use crate::netns::{Netns, run};
 use crate::process::{Process, binary};
 use crate::wait;
 
-/// The plane's address for hosts and devices, in a documentation network (RFC 5737).
+/// The address at which hosts and devices reach the plane, from a documentation network (RFC 5737).
 pub const PLANE_ADDRESS: &str = "192.0.2.254";
 /// The plane's port in its own namespace.
 pub const PLANE_PORT: u16 = 8080;
 /// The bridge's end of the plane's own link, if the plane has one.
 const PLANE_PORT_OF_BRIDGE: &str = "plane0";
 
-/// The plane, the bridge, and the directory of the whole lab.
+/// The plane, the bridge and the lab's directory.
 pub struct Lab {
     // Fields are dropped in this order: processes before the directories and namespaces that they use.
     plane: Option<Process>,
@@ -42,7 +42,7 @@ impl Lab {
         lab.begin().await
     }
 
-    /// Like [`Lab::new`], but in the caller's own namespace, where others can reach the plane too.
+    /// Like [`Lab::new`], but in the caller's own namespace, where other programs can also reach the plane.
     pub async fn here() -> Self {
         Self::with_hub(None).begin().await
     }
@@ -118,7 +118,8 @@ impl Lab {
         ]);
     }
 
-    /// Runs a program at each end of the plane's link. The word `DEVICE` is replaced by the name of that end.
+    /// Runs a program at each end of the plane's link. The word `DEVICE` is replaced by the name of the device at
+    /// that end.
     pub fn plane_link(&self, words: &[&str]) {
         let at = |device| -> Vec<&str> {
             let named = words.iter().map(|word| if *word == "DEVICE" { device } else { *word });
@@ -133,7 +134,7 @@ impl Lab {
         self.start_plane_from(&binary("sentrazone-plane")).await;
     }
 
-    /// Like [`Lab::start_plane`], from another program file.
+    /// Like [`Lab::start_plane`], but runs the file `program`.
     pub async fn start_plane_from(&mut self, program: &Path) {
         let mut command = match &self.home {
             Some(home) => home.command(&program.display().to_string()),
@@ -158,7 +159,7 @@ impl Lab {
         self.folder.path().join("plane")
     }
 
-    /// Returns the directory that contains all files of the lab.
+    /// Returns the directory that contains all of the lab's files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -170,7 +171,7 @@ impl Lab {
         PlaneClient::new(Target::Socket(self.folder.path().join("plane.sock")), None).expect("a client")
     }
 
-    /// Runs a program in the namespace of the bridge. Returns its output.
+    /// Runs a program in the bridge's namespace. Returns its output.
     pub fn exec(&self, words: &[&str]) -> String {
         match &self.hub {
             Some(hub) => hub.exec(words),
@@ -178,7 +179,7 @@ impl Lab {
         }
     }
 
-    /// Returns a command that will run in the namespace of the bridge.
+    /// Returns a command that will run in the bridge's namespace.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         match &self.hub {
@@ -195,7 +196,7 @@ impl Lab {
         self.exec(&all)
     }
 
-    /// Adds a namespace to the bridge, with the next free addresses `192.0.2.N` and `2001:db8::N`. Returns the
+    /// Connects a new namespace to the bridge, with the next free addresses `192.0.2.N` and `2001:db8::N`. Returns the
     /// namespace and its IPv4 address.
     pub fn join(&self, role: &str) -> (Netns, String) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -272,7 +273,7 @@ impl Lab {
         Host::new(namespace, created, self.folder.path())
     }
 
-    /// Adds a device with WireGuard to the bridge.
+    /// Connects a new WireGuard device to the bridge.
     #[must_use]
     pub fn device(&self, name: &str) -> Device {
         let (namespace, _) = self.join(name);
@@ -349,7 +350,7 @@ impl Host {
         self.start_from(&binary("sentrazone-agent"));
     }
 
-    /// Like [`Host::start`], from another program file.
+    /// Like [`Host::start`], but runs the file `program`.
     pub fn start_from(&mut self, program: &Path) {
         let mut command = self.namespace.command(&program.display().to_string());
         command.arg("--config").arg(self.config());

@@ -1,4 +1,4 @@
-//! A plane on this machine's loopback, as a separate process.
+//! A plane on this machine's loopback interface, as a separate process.
 //!
 //! Owns its directory, its process, and its port, which stays the same across restarts. Machines in
 //! QEMU's user network reach it at 10.0.2.2.
@@ -28,7 +28,7 @@ impl LoopbackPlane {
         Self::start_from(&binary("sentrazone-plane")).await
     }
 
-    /// Like [`LoopbackPlane::start`], from another program file.
+    /// Like [`LoopbackPlane::start`], but runs the file `program`.
     pub async fn start_from(program: &Path) -> Self {
         let mut plane = Self::configured();
         plane.give_back_from(program).await;
@@ -98,7 +98,7 @@ impl LoopbackPlane {
         self.port
     }
 
-    /// Creates a server record with this pool, whose traffic is masqueraded.
+    /// Creates a server record with this pool and with masquerading enabled.
     pub async fn server(&self, id: &str, endpoint: &str, pool: &[&str]) -> ServerCreated {
         let new = json!({"id": id, "endpoint": endpoint, "address_pool": pool, "masquerade": true});
         let new = serde_json::from_value(new).expect("a server");
@@ -106,7 +106,7 @@ impl LoopbackPlane {
     }
 }
 
-/// Returns a free TCP port of the loopback interface.
+/// Returns a free TCP port on the loopback interface.
 #[must_use]
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

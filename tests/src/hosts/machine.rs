@@ -1,7 +1,7 @@
 //! A whole emulated machine with systemd and a disk of its own that survives reboots.
 //!
-//! Owns the machine's disk, starting and ending the machine (by a clean reboot or a power cut), and running scripts in
-//! it. It must not know the product: `installed` installs that.
+//! Owns the machine's disk, starting and stopping the machine (by a clean reboot or a power cut), and running scripts
+//! on it. It must not know the product: the module `installed` installs the product.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The longest time that a boot may take. Under emulation, a kernel sometimes locks up before it finds its disk.
+/// The maximum time for a boot. Under emulation, a kernel sometimes locks up before it finds its disk.
 const BOOT: Duration = Duration::from_secs(150);
-/// The longest time that one script may take.
+/// The maximum time for one script.
 const SCRIPT: Duration = Duration::from_secs(180);
 /// The pause between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -115,7 +115,7 @@ impl Machine {
                 self.control = Some(control);
                 return;
             }
-            eprintln!("machine: boot {attempt} of {BOOTS} did not come up; {}", self.console());
+            eprintln!("machine: boot attempt {attempt} of {BOOTS} failed; {}", self.console());
             self.end();
         }
         panic!("the machine did not boot");
@@ -147,11 +147,14 @@ impl Machine {
             .expect("tests/guest/machine/start")
     }
 
-    /// Runs a bash script in the machine, as root. Returns its exit code and its output.
+    /// Runs a bash script on the machine, as root. Returns its exit code and its output.
     pub fn tries(&mut self, script: &str) -> (i32, String) {
-        let answer = self
-            .converse(script)
-            .unwrap_or_else(|error| panic!("the machine did not answer {script:?} ({error}); {}", self.console()));
+        let answer = self.converse(script).unwrap_or_else(|error| {
+            panic!(
+                "no response from the machine to {script:?} ({error}); {}",
+                self.console()
+            )
+        });
         let (code, output) = answer.trim_end().split_once(' ').expect("code and output");
         let output = STANDARD.decode(output).expect("base64");
         let output = String::from_utf8_lossy(&output).trim_end().to_owned();
@@ -169,7 +172,7 @@ impl Machine {
         }
     }
 
-    /// Runs a bash script in the machine and returns its output. Panics with the output if it fails.
+    /// Runs a bash script on the machine and returns its output. Panics with the output if the script fails.
     pub fn run(&mut self, script: &str) -> String {
         let (code, output) = self.tries(&format!("set -eo pipefail\n{script}"));
         assert!(code == 0, "{script:?}: exit code {code}\n{output}");
@@ -177,12 +180,12 @@ impl Machine {
     }
 
     /// Repeats a script until its output satisfies the condition. Panics with the last output if that
-    /// takes longer than one script may take.
+    /// takes longer than the maximum time for one script.
     pub fn until(&mut self, what: &str, script: &str, satisfied: impl Fn(&str) -> bool) -> String {
         until(what, || self.tries(script).1, |output| satisfied(output))
     }
 
-    /// Shuts the machine down as `systemctl reboot` does, and starts it again.
+    /// Shuts the machine down with `systemctl reboot`, and starts it again.
     pub fn reboot(&mut self) {
         let _ = self.converse("systemctl reboot");
         let qemu = self.qemu.as_mut().expect("a running machine");
@@ -220,7 +223,7 @@ impl Drop for Machine {
     }
 }
 
-/// Waits until the answer satisfies the condition, but no longer than one script may take.
+/// Calls `ask` until its result satisfies the condition, but no longer than the maximum time for one script.
 fn until<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, satisfied: impl Fn(&T) -> bool) -> T {
     let begin = Instant::now();
     loop {

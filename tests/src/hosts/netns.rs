@@ -57,7 +57,7 @@ impl Netns {
         command
     }
 
-    /// Runs a program in the namespace and returns its output. Panics with the output if it fails.
+    /// Runs a program in the namespace and returns its output. Panics with the output if the program fails.
     pub fn exec(&self, words: &[&str]) -> String {
         let [program, arguments @ ..] = words else {
             panic!("no program to run")
@@ -90,7 +90,7 @@ impl Drop for Netns {
     }
 }
 
-/// Runs a program in the caller's namespace and returns its output. Panics with the output if it fails.
+/// Runs a program in the caller's namespace and returns its output. Panics with the output if the program fails.
 pub fn run(words: &[&str]) -> String {
     let [program, arguments @ ..] = words else {
         panic!("no program to run")

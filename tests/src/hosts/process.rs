@@ -1,6 +1,6 @@
 //! The real programs, run as separate processes.
 //!
-//! Owns finding the binaries, their logs, and killing each process that it has started, by its id.
+//! Owns the search for the binaries, the log files, and the end of each process that it has started, by process id.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -78,7 +78,7 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Returns the process id. After `ip netns exec` it is the program's id too, because `ip` execs the program.
+    /// Returns the process id. With `ip netns exec`, this is also the program's id, because `ip` execs the program.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -114,7 +114,7 @@ impl Drop for Process {
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
-            eprintln!("--- end of the log of {}:", self.name);
+            eprintln!("--- last lines of the log of {}:", self.name);
             for line in tail.iter().rev() {
                 eprintln!("{line}");
             }

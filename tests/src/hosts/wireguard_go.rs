@@ -1,7 +1,7 @@
-//! An interface of wireguard-go (Debian package `wireguard-go`), which is removed when dropped.
+//! A wireguard-go interface (Debian package `wireguard-go`), which is removed when dropped.
 //!
-//! Needs root and `/dev/net/tun`. The sockets of all namespaces are in one directory, so the name of an
-//! interface must be unique on the whole machine.
+//! Needs root and `/dev/net/tun`. The sockets of all namespaces are in one directory, so an interface's name
+//! must be unique on the whole machine.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ pub struct WireguardGo {
 }
 
 impl WireguardGo {
-    /// Runs `command` (wireguard-go without arguments, possibly in a namespace) and waits until it answers.
+    /// Runs `command` (wireguard-go without arguments, possibly in a namespace) and waits until its socket accepts
+    /// connections.
     pub fn start(mut command: Command, interface: &str) -> Self {
         command
             .args(["--foreground", interface])

@@ -1,8 +1,8 @@
 //! The results of the fault suite, one line per fault.
 //!
 //! Owns the number of repetitions of each fault (`SENTRAZONE_FAULTS=full` for the full counts), the
-//! printed line, and the row of the table that `make faults` assembles from the directory
-//! `$SENTRAZONE_GUEST_OUT/faults`. It must not decide whether a figure is good.
+//! printed line, and the table row in the directory `$SENTRAZONE_GUEST_OUT/faults`, from which `make faults`
+//! assembles the table. It must not decide whether a figure is good.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub fn runs(many: u32, few: u32) -> u32 {
     if full() { many } else { few }
 }
 
-/// Prints the result of `runs` repetitions of a fault, and stores its row for the table.
+/// Prints the result of `runs` repetitions of a fault, and stores the fault's table row.
 pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
     let Tally {
         tunnels,
@@ -45,7 +45,7 @@ pub fn report(fault: &str, runs: u32, tally: &Tally, figure: &str) {
     std::fs::write(folder.join(format!("{file}.row")), row).expect("a row of the table");
 }
 
-/// Formats the median and the maximum of some durations.
+/// Formats the median and the maximum of these durations.
 #[must_use]
 pub fn spread(durations: &[std::time::Duration]) -> String {
     let mut sorted = durations.to_vec();

@@ -1,7 +1,7 @@
-//! The state of an interface, as independent tools print it, as far as others can change it.
+//! The parts of an interface's state that other programs can change, as independent tools print them.
 //!
-//! Owns leaving out everything that changes by itself (endpoints, handshakes, counters, indexes, order), so
-//! that two states can be compared. It must not use the product's own code.
+//! Owns the choice of these parts: everything that changes on its own (endpoints, handshakes, counters, indexes,
+//! order) is left out, so that two states can be compared. It must not use the product's own code.
 
 use crate::netns::Netns;
 
@@ -10,7 +10,7 @@ const QUESTIONS: &str = "wg show $0 dump; echo; ip -o link show dev $0; echo; \
     ip -o address show dev $0 scope global; ip route show dev $0; ip -6 route show dev $0 proto 115; nft list ruleset";
 
 /// Returns the keys, port, peers, state, MTU, addresses and routes of an interface, and its namespace's firewall.
-/// Everything but the firewall is empty if the interface does not exist.
+/// If the interface does not exist, everything but the firewall is empty.
 #[must_use]
 pub fn interface(namespace: &Netns, name: &str) -> Vec<String> {
     let output = namespace.command("sh").args(["-c", QUESTIONS, name]).output();
@@ -29,7 +29,7 @@ pub fn interface(namespace: &Netns, name: &str) -> Vec<String> {
     picture
 }
 
-/// Returns the keys, allowed IPs and keepalive of a line of `wg show dump`. The first line describes the interface.
+/// Returns the keys, allowed IPs and keepalive from a line of `wg show dump`. The first line describes the interface.
 fn wireguard(at: usize, line: &str) -> String {
     let columns: Vec<&str> = line.split('\t').collect();
     match columns[..] {

@@ -1,4 +1,4 @@
-//! Observations that independent tools and the kernel make while the tests run.
+//! Observations made through independent tools and the kernel while the tests run.
 
 pub mod figures;
 pub mod interface_state;

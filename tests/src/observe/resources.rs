@@ -32,7 +32,7 @@ impl Resources {
         }
     }
 
-    /// Returns the growth in memory since `before`, in per cent. It is negative if memory shrank.
+    /// Returns the growth in memory since `before`, as a percentage. It is negative if memory has shrunk.
     #[must_use]
     pub fn growth(&self, before: &Self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "kilobytes of one process")]

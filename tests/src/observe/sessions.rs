@@ -1,9 +1,9 @@
 //! The lifetime of WireGuard sessions, read from `wg show … latest-handshakes`.
 //!
-//! Owns watching both ends of tunnels. WireGuard replaces a session by itself once the session is 120 s old
+//! Owns watching both ends of tunnels. WireGuard replaces a session on its own once the session is 120 s old
 //! and there is something to send (`REKEY_AFTER_TIME`, drivers/net/wireguard/messages.h). An earlier
 //! handshake, or a session that has disappeared (0), has another cause. Ages are
-//! measured with the monotonic clock, so that jumps of the system clock do not matter.
+//! measured with the monotonic clock, so that jumps in the system clock do not matter.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -39,7 +39,7 @@ impl std::fmt::Display for End {
 }
 
 impl End {
-    /// Returns the end of the tunnel at which `interface` has `peer`.
+    /// Returns the end of a tunnel at which `interface` has the peer `peer`.
     #[must_use]
     pub fn new(namespace: &Netns, interface: &str, peer: &PublicKey) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl End {
         }
     }
 
-    /// Returns the time of the latest handshake in Unix seconds. It is 0 if there is no handshake, interface or peer.
+    /// Returns the Unix time of the latest handshake, or 0 if there is no handshake, interface or peer.
     fn handshake(&self) -> i64 {
         let output = Command::new("ip")
             .args(["netns", "exec", &self.namespace])
@@ -89,7 +89,7 @@ impl Sessions {
                 }
                 std::thread::park_timeout(PAUSE);
             }
-            // Both ends of a tunnel see the same handshakes, so only the larger of their two counts is used.
+            // Both ends of a tunnel see the same handshakes, so only the larger of the two counts is used.
             worst(&ends, &seen)
         });
         Self {
@@ -128,13 +128,13 @@ fn worst(ends: &[End], seen: &[Seen]) -> u32 {
     sums.into_values().max().unwrap_or(0)
 }
 
-/// The observations of one session.
+/// The observations at one end of a tunnel.
 #[derive(Debug)]
 struct Seen {
     handshake: i64,
     /// The time of the handshake on the monotonic clock.
     born: Instant,
-    /// True if the session began naturally: the previous session was old enough.
+    /// True if the session began naturally, that is, the previous session was old enough.
     natural: bool,
     provoked: u32,
 }
@@ -149,14 +149,14 @@ impl Seen {
         }
     }
 
-    /// Records a handshake made at `born`. Returns the age of the session that it ended if that session ended
-    /// too early.
+    /// Records the latest handshake, which was made at `born`. If the previous session ended too early, returns its
+    /// age.
     fn look(&mut self, handshake: i64, born: Instant) -> Option<Duration> {
         if handshake == self.handshake {
             return None;
         }
         let age = born.saturating_duration_since(self.born);
-        // The loss has already been counted, so the session that follows it is not counted.
+        // The loss has already been counted, so the session that follows is not counted.
         let came_back = self.handshake == 0;
         let in_time = age >= NATURAL_AGE || came_back;
         let again = self.natural && age <= TRIED_AGAIN && !came_back;
@@ -167,7 +167,7 @@ impl Seen {
     }
 }
 
-/// Converts the time of a handshake that `wg` shows to the monotonic clock. The result is correct only if the system
+/// Converts the handshake time that `wg` shows to the monotonic clock. The result is correct only if the system
 /// clock has not been set since that handshake.
 fn born(handshake: i64) -> Instant {
     let (now, wall) = (Instant::now(), Timestamp::now());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_session_replaced_before_its_time_or_gone_counts() {
+    fn only_sessions_that_are_replaced_too_early_or_disappear_are_counted() {
         let begin = Instant::now();
         let mut seen = seen(begin);
         let mut look = |handshake, seconds| {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_that_was_tried_twice_is_one() {
+    fn a_renewal_with_a_retried_handshake_counts_as_one() {
         let begin = Instant::now();
         let mut seen = seen(begin);
         let after = |seconds| begin + Duration::from_secs(seconds);

@@ -1,4 +1,4 @@
-//! Statistics of samples: medians, tails, and a test of whether two samples have the same source.
+//! Statistics of samples: medians, tails, and a test of whether two samples come from the same source.
 //!
 //! Owns the arithmetic. It must not judge the result.
 
@@ -24,7 +24,7 @@ pub fn quantile(samples: &[Duration], share: f64) -> Duration {
 pub struct Likeness {
     /// The largest distance between the two empirical distributions, 0 to 1.
     pub distance: f64,
-    /// The probability of a distance at least this large if both samples have the same source.
+    /// The probability of a distance at least this large if both samples come from the same source.
     pub probability: f64,
 }
 
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_one_source_are_alike_and_others_are_not() {
+    fn samples_from_the_same_source_are_alike_and_others_are_not() {
         // A linear congruential generator gives the same numbers in every run.
         let noise = |seed: u64| {
             (0..1000).scan(seed, |state, _| {
@@ -88,9 +88,9 @@ mod tests {
         );
     }
 
-    /// Compares with published tables: at n = m = 1000, the critical distance for 5 % is 0.0607.
+    /// According to published tables, the critical distance at the 5 % level is 0.0607 for n = m = 1000.
     #[test]
-    fn the_probability_is_that_of_the_tables() {
+    fn the_probability_matches_published_tables() {
         let shifted = likeness(&samples(0..1000), &samples(61..1061));
         assert!((shifted.distance - 0.061).abs() < 1e-9);
         assert!((0.04..0.055).contains(&shifted.probability), "{shifted:?}");

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::wait::until_blocking;
 
-/// A program to be traced. Start it from [`Trace::program`].
+/// A program to be traced. To start it, run the file [`Trace::program`].
 pub struct Trace {
     program: PathBuf,
     output: PathBuf,
@@ -34,13 +34,13 @@ impl Trace {
         trace
     }
 
-    /// Returns the file to start instead of the program.
+    /// Returns the file to run instead of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Waits until the process with this id has ended. Returns all calls of execve(2) and execveat(2) by that process,
+    /// Waits until the process with this id has ended. Returns all calls to execve(2) and execveat(2) by that process,
     /// its threads and its children.
     #[must_use]
     pub fn executed(&self, id: u32) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Live traffic through a tunnel: a steady ping and an iperf3 stream, with their losses.
 //!
-//! Owns the programs that generate the traffic, and reading their output. A ping is lost if it is never
-//! answered; a late answer is not a loss. The module `sessions` detects replaced sessions.
+//! Owns the programs that generate the traffic, and the parsing of their output. A ping is lost if it is never
+//! answered; a late reply is not a loss. The module `sessions` detects replaced sessions.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,10 @@ use crate::wait;
 
 /// The interval between two pings.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// The number of answers to wait for before counting, so that a tunnel that is dead at the end is noticed.
+/// The number of replies to wait for at the start, and again before the final count, so that a tunnel that is dead at
+/// the end is detected.
 const LAST_ANSWERS: u64 = 10;
-/// The longest credible answer time. A longer one is caused by a jump of the system clock, and is ignored.
+/// The longest plausible round-trip time. A longer one is caused by a jump in the system clock, and is ignored.
 const BELIEVED: Duration = Duration::from_secs(3600);
 /// The bit rate of the stream. It is low, because encryption is slow under emulation.
 const BITS_PER_SECOND: &str = "256k";
@@ -31,7 +32,7 @@ pub struct Traffic {
     _sink: Process,
 }
 
-/// The results of the traffic of some tunnels.
+/// The results of the traffic through one or more tunnels.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// The number of tunnels.
@@ -42,11 +43,11 @@ pub struct Tally {
     pub lost: u64,
     /// The longest time without an answered ping.
     pub longest_gap: Duration,
-    /// The longest answer time.
+    /// The longest round-trip time.
     pub slowest: Duration,
     /// The number of sessions that were replaced too early or have disappeared.
     pub rehandshakes: u32,
-    /// The number of seconds in which a stream carried nothing.
+    /// The number of seconds in which a stream carried no data.
     pub stalled: u32,
     /// The total duration of all streams, in seconds.
     pub streamed: u32,
@@ -74,7 +75,7 @@ impl Traffic {
         let ping = Process::start(&format!("{name}-ping"), ping, folder);
         let mut stream = device.command("iperf3");
         stream.args(["--client", target, "--port", &port, "--time", "0"]);
-        // Small writes, because with the default of 128 KiB some seconds would carry nothing.
+        // Small writes: with the default of 128 KiB, nothing would be sent in some seconds.
         stream.args(["--bitrate", BITS_PER_SECOND, "--length", "1K"]);
         stream.args(["--format", "k", "--forceflush"]);
         let stream = Process::start(&format!("{name}-stream"), stream, folder);
@@ -130,7 +131,7 @@ impl Traffic {
         wait::until_blocking(&what, || self.pings().last, |last| *last >= number);
     }
 
-    /// Returns the duration of the stream in seconds, and the number of seconds in which it carried nothing.
+    /// Returns the duration of the stream in seconds, and the number of seconds in which it carried no data.
     fn stream_seconds(&self) -> (u32, u32) {
         let log = self.stream.log();
         let rows = log
@@ -147,7 +148,7 @@ impl Traffic {
 struct Pings {
     /// The latest answered sequence number. Numbers start at 1.
     last: u64,
-    /// The number of earlier pings without an answer.
+    /// The number of earlier pings without a reply.
     missing: u64,
     /// The longest run of unanswered pings.
     longest: u64,
@@ -166,13 +167,13 @@ impl Pings {
             let Some(time) = value(line, "time=").and_then(|text| text.parse::<f64>().ok()) else {
                 continue;
             };
-            // The system clock may have jumped between request and answer, which does not count as waiting time.
+            // The system clock may have jumped between request and reply. The jump does not count as waiting time.
             let took = Duration::from_secs_f64(time.max(0.0) / 1000.0);
             pings.slowest = pings.slowest.max(if took < BELIEVED { took } else { Duration::ZERO });
             #[expect(clippy::cast_possible_truncation, reason = "the lower 16 bits are what ping shows")]
             let ahead = number.wrapping_sub(pings.last as u16);
             if ahead == 0 || ahead > u16::MAX / 2 {
-                // A late answer, which has been counted as missing.
+                // A late reply to a ping that has been counted as missing.
                 pings.missing = pings.missing.saturating_sub(1);
                 continue;
             }
@@ -190,7 +191,7 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 }
 
 impl Tally {
-    /// Returns the combination of both.
+    /// Returns the combined results.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.tunnels += other.tunnels;
@@ -222,7 +223,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} tunnels, longest gap {:.2} s, slowest answer {:.2} s, streams stalled {} of {} s",
+            "{} tunnels, longest gap {:.2} s, slowest reply {:.2} s, streams stalled {} of {} s",
             self.tunnels,
             self.longest_gap.as_secs_f64(),
             self.slowest.as_secs_f64(),
@@ -247,20 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn unanswered_pings_are_counted_and_late_ones_are_not_lost() {
+    fn unanswered_pings_count_as_missing_and_late_replies_do_not() {
         let pings = printed([1, 2, 5, 4, 7]);
         assert_eq!((pings.last, pings.missing, pings.longest), (7, 2, 2));
         assert_eq!(pings.slowest, Duration::from_micros(1500));
     }
 
     #[test]
-    fn counting_goes_on_when_sequence_numbers_begin_anew() {
+    fn counting_continues_when_sequence_numbers_wrap_around() {
         let pings = printed((1..=70_000).filter(|number| *number != 65_540));
         assert_eq!((pings.last, pings.missing), (70_000, 1));
     }
 
     #[test]
-    fn an_answer_that_came_twice_counts_once() {
+    fn a_duplicate_reply_counts_once() {
         let text = "64 bytes from 10.8.0.1: icmp_seq=1 ttl=64 time=1 ms\n\
                     64 bytes from 10.8.0.1: icmp_seq=1 ttl=64 time=2 ms (DUP!)\n\
                     From 10.8.0.9 icmp_seq=2 Destination Host Unreachable\n\

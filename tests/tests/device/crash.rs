@@ -41,7 +41,7 @@ fn interface(addresses: &[&str], listen_port: u16) -> Interface {
     }
 }
 
-/// Returns a record of the fleet's peers with these networks, separated by spaces. A dash leaves the peer out.
+/// Returns a record in which the fleet's peers have these networks, separated by spaces. A dash leaves out the peer.
 fn record(fleet: &[Peer], networks: &[&str]) -> Record {
     let there = fleet.iter().zip(networks).filter(|(_, networks)| **networks != "-");
     let peers = there.map(|(peer, networks)| Peer {
@@ -70,7 +70,7 @@ fn fleet(identity: &Identity) -> Vec<Peer> {
 }
 
 #[test]
-fn an_agent_killed_after_any_write_to_the_kernel_is_followed_by_one_that_completes_it() {
+fn the_next_agent_completes_a_change_after_a_kill_at_any_write_to_the_kernel() {
     let identity = Identity::default();
     let fleet = fleet(&identity);
     let four = record(
@@ -86,7 +86,7 @@ fn an_agent_killed_after_any_write_to_the_kernel_is_followed_by_one_that_complet
     let cases = [
         ("the first start", None, four.clone()),
         (
-            "a swap of two",
+            "two peers swapped",
             Some(four.clone()),
             record(
                 &fleet,
@@ -102,13 +102,13 @@ fn an_agent_killed_after_any_write_to_the_kernel_is_followed_by_one_that_complet
             ),
         ),
         (
-            "removed, and its network given to another",
+            "one peer removed, and its network given to another",
             Some(four.clone()),
             record(&fleet, &["-", "10.8.0.3/32 10.8.0.2/32", "10.8.0.4/32", "10.50.0.0/16"]),
         ),
         ("new keys", Some(four.clone()), rekeyed),
         ("everything renumbered", Some(four.clone()), renumbered),
-        ("no peer left", Some(four), record(&fleet, &["-", "-", "-", "-"])),
+        ("all peers removed", Some(four), record(&fleet, &["-", "-", "-", "-"])),
     ];
     let mut stage = Real(Lab::new());
     let mut kills = 0;

@@ -19,7 +19,7 @@ use wgctl::drift::DriftPolicy;
 
 use rig::Rig;
 
-/// A change made by others: the kind of drift that must be reported, whether other sessions survive it in
+/// An external change: the kind of drift that must be reported, whether other sessions survive the change in
 /// the kernel, and the commands that cause it.
 struct ExternalChange {
     kind: DriftKind,
@@ -124,7 +124,7 @@ const MEDDLINGS: &[ExternalChange] = &[
 ];
 
 #[test]
-fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on() {
+fn external_changes_are_repaired_and_unrelated_sessions_continue() {
     let mut rig = Rig::new(DriftPolicy::Enforce);
     let device = rig.connected_device();
     assert!(device.reaches("10.8.0.1"));
@@ -160,7 +160,7 @@ fn what_others_change_is_repaired_and_sessions_that_are_not_its_subject_live_on(
 }
 
 #[test]
-fn under_report_everything_is_left_as_others_made_it_until_it_is_enforced() {
+fn under_the_report_policy_external_changes_are_kept_until_enforce_is_set() {
     let mut rig = Rig::new(DriftPolicy::Enforce);
     let before = rig.state();
     for ExternalChange { kind, act, .. } in MEDDLINGS {
@@ -186,7 +186,7 @@ fn under_report_everything_is_left_as_others_made_it_until_it_is_enforced() {
 }
 
 #[test]
-fn a_round_with_nothing_to_do_sends_no_write_as_strace_and_monitors_see_it() {
+fn strace_and_ip_monitor_see_no_write_in_a_round_with_nothing_to_do() {
     let mut rig = Rig::new(DriftPolicy::Enforce);
     let (writes, folder) = (rig.writes(), rig.folder().to_owned());
     let mut monitor = rig
@@ -226,7 +226,7 @@ struct Traced {
     writes: Vec<String>,
 }
 
-/// Runs `act` and returns the messages that this thread sends meanwhile, according to strace.
+/// Runs `act` and returns the messages that this thread sends while `act` runs, according to strace.
 fn traced(folder: &Path, act: impl FnOnce()) -> Traced {
     let (log, ready) = (folder.join("strace"), folder.join("strace.ready"));
     let mut strace = Command::new("strace")
@@ -251,7 +251,7 @@ fn traced(folder: &Path, act: impl FnOnce()) -> Traced {
 }
 
 #[test]
-fn what_the_kernel_tells_of_is_repaired_without_waiting_for_a_round() {
+fn changes_that_the_kernel_announces_are_repaired_without_waiting_for_a_round() {
     let rig = Rig::new(DriftPolicy::Enforce);
     let before = rig.state();
     let Rig {
@@ -279,7 +279,7 @@ fn what_the_kernel_tells_of_is_repaired_without_waiting_for_a_round() {
             || interface_state::interface(&namespace, "wg0"),
             |state| *state == before,
         );
-        // The next regular round would come only half a minute later.
+        // The next regular round would take place only half a minute later.
         let took = begin.elapsed();
         println!("{act:?}: repaired within {took:?}");
         assert!(took < Duration::from_secs(15), "{act:?} took {took:?}");

@@ -1,4 +1,4 @@
-//! Link, addresses, MTU, routes and masquerading, as `ip` and `nft` show them.
+//! An interface's link, addresses, MTU, routes and masquerading, as `ip` and `nft` show them.
 
 use sentrazone_agent::host::Spec;
 use serde_json::Value;
@@ -36,7 +36,7 @@ impl Lab {
             .collect()
     }
 
-    /// Returns the routes over the interface that the agent has created.
+    /// Returns the routes that the agent has created over the interface.
     fn routes(&self) -> BTreeSet<String> {
         let mut routes = BTreeSet::new();
         for family in ["-4", "-6"] {
@@ -54,7 +54,7 @@ impl Lab {
 }
 
 #[test]
-fn a_link_is_made_once() {
+fn a_link_is_created_only_once() {
     let mut lab = Lab::new();
     assert!(lab.host.create_link(&lab.name).unwrap());
     assert!(!lab.host.create_link(&lab.name).unwrap());
@@ -63,7 +63,7 @@ fn a_link_is_made_once() {
 }
 
 #[test]
-fn a_foreign_interface_of_the_name_is_refused_and_stays() {
+fn a_foreign_interface_with_the_same_name_is_refused_and_kept() {
     let mut lab = Lab::new();
     lab.namespace.exec(&["ip", "link", "add", "wg0", "type", "dummy"]);
     let refusals = [
@@ -78,7 +78,7 @@ fn a_foreign_interface_of_the_name_is_refused_and_stays() {
 }
 
 #[test]
-fn addresses_mtu_and_routes_are_configured_once() {
+fn addresses_mtu_and_routes_are_configured_only_once() {
     let mut lab = Lab::with_interface();
     let wanted = spec(
         &["10.8.0.1/24", "fd00:8::1/64"],
@@ -102,7 +102,7 @@ fn addresses_mtu_and_routes_are_configured_once() {
 }
 
 #[test]
-fn what_is_no_longer_wanted_goes_and_what_others_made_stays() {
+fn obsolete_configuration_is_removed_and_external_configuration_is_kept() {
     let mut lab = Lab::with_interface();
     let before = spec(&["10.8.0.1/24"], &["192.168.7.0/24", "192.168.8.0/24"], &[]);
     lab.host.configure(&before).unwrap();
@@ -122,7 +122,7 @@ fn what_is_no_longer_wanted_goes_and_what_others_made_stays() {
 }
 
 #[test]
-fn an_address_that_the_kernel_takes_along_with_another_comes_back() {
+fn an_address_that_the_kernel_removes_along_with_another_is_restored() {
     let mut lab = Lab::with_interface();
     let before = spec(&["10.8.0.1/24", "10.8.0.2/24", "10.8.0.3/24"], &["192.168.7.0/24"], &[]);
     lab.host.configure(&before).unwrap();
@@ -134,14 +134,14 @@ fn an_address_that_the_kernel_takes_along_with_another_comes_back() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_cannot_be_configured() {
+fn a_missing_interface_cannot_be_configured() {
     let mut lab = Lab::new();
     let error = lab.host.configure(&spec(&[], &[], &[])).unwrap_err();
     assert!(matches!(error, Error::NoInterface(_)), "{error}");
 }
 
 #[test]
-fn the_pool_is_masqueraded_in_a_table_of_our_own() {
+fn the_pool_is_masqueraded_in_a_separate_table() {
     let mut lab = Lab::with_interface();
     lab.namespace.exec(&["nft", "add", "table", "inet", "admins"]);
     let wanted = spec(&["10.8.0.1/24"], &[], &["10.8.0.0/24", "fd00:8::/64", "10.9.0.1/32"]);
@@ -170,7 +170,7 @@ fn the_pool_is_masqueraded_in_a_table_of_our_own() {
 }
 
 #[test]
-fn the_table_goes_when_nothing_is_to_be_masqueraded() {
+fn the_table_is_removed_when_nothing_is_to_be_masqueraded() {
     let mut lab = Lab::with_interface();
     lab.host.configure(&spec(&[], &[], &["10.8.0.0/24"])).unwrap();
     assert_eq!(lab.host.configure(&spec(&[], &[], &[])).unwrap(), 1);
@@ -178,7 +178,7 @@ fn the_table_goes_when_nothing_is_to_be_masqueraded() {
     assert_eq!(lab.host.configure(&spec(&[], &[], &[])).unwrap(), 0);
 }
 
-/// Creates a namespace that is connected to `lab` by a veth pair, with an address of each family at both ends.
+/// Creates a namespace that is connected to `lab` by a veth pair, with an IPv4 and an IPv6 address at both ends.
 fn neighbour(lab: &Lab, device: &str, routers: [&str; 2], own: [&str; 2]) -> Netns {
     let neighbour = Netns::new();
     lab.namespace.exec(&[
@@ -203,7 +203,7 @@ fn neighbour(lab: &Lab, device: &str, routers: [&str; 2], own: [&str; 2]) -> Net
 }
 
 #[test]
-fn masqueraded_packets_find_their_way_back() {
+fn replies_to_masqueraded_packets_are_delivered() {
     let mut lab = Lab::with_interface();
     let inside = neighbour(
         &lab,
@@ -233,7 +233,7 @@ fn masqueraded_packets_find_their_way_back() {
 }
 
 #[test]
-fn one_address_or_route_the_host_refuses_keeps_nothing_else_out() {
+fn an_address_or_route_that_the_host_refuses_does_not_block_the_others() {
     let mut lab = Lab::with_interface();
     lab.namespace.exec(&["ip", "link", "add", "lan0", "type", "dummy"]);
     lab.namespace

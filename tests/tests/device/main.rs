@@ -62,7 +62,7 @@ impl Lab {
         assert!(self.plan(desired).is_empty(), "the second plan is not empty");
     }
 
-    /// Returns the peers from the output of `wg`: their other columns by public key.
+    /// Returns the peers that `wg` shows, keyed by public key.
     fn shown(&self) -> BTreeMap<String, Shown> {
         let dump = self.namespace.exec(&["wg", "show", self.name.as_str(), "dump"]);
         dump.lines().skip(1).map(Shown::parse).collect()
@@ -105,7 +105,7 @@ fn key(n: u32) -> PublicKey {
     PublicKey::from_bytes(bytes).unwrap()
 }
 
-/// Returns the nth address of 10.0.0.0/8.
+/// Returns the nth address in 10.0.0.0/8.
 fn address(n: u32) -> IpNet {
     IpNet::new(Ipv4Addr::from(0x0a00_0000 + n).into(), 32).unwrap()
 }

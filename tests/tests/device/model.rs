@@ -1,4 +1,4 @@
-//! The in-memory model compared with the kernel: the same changes must lead to the same state in both.
+//! Comparison of the in-memory model with the kernel: the same changes must lead to the same state in both.
 
 use proptest::prelude::*;
 use wgctl::PresharedKey;
@@ -7,7 +7,7 @@ use wgctl::device::plan::{ChangeKind, PeerChange};
 
 use super::*;
 
-/// Generates any change, sensible or not, to existing or missing peers, with addresses that other peers may hold.
+/// Generates changes, sensible or not, to existing or missing peers, with addresses that other peers may have.
 fn change() -> impl Strategy<Value = PeerChange> {
     let kind = prop_oneof![
         3 => Just(ChangeKind::Create),
@@ -40,7 +40,7 @@ fn own_key() -> PrivateKey {
 }
 
 #[test]
-fn the_model_in_memory_does_what_the_kernel_does() {
+fn the_in_memory_model_behaves_like_the_kernel() {
     let mut lab = Lab::with_interface();
     let name = lab.name.clone();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {

@@ -1,4 +1,4 @@
-//! Peers and settings of an interface in the kernel, as `wg` shows them.
+//! An interface's peers and settings in the kernel, as `wg` shows them.
 
 use std::net::UdpSocket;
 
@@ -54,7 +54,7 @@ fn peers_are_created_changed_and_removed() {
 }
 
 #[test]
-fn the_interfaces_own_settings_arrive() {
+fn the_interfaces_own_settings_are_applied() {
     let mut lab = Lab::with_interface();
     let private_key = PrivateKey::generate().unwrap();
     let wanted = DesiredDevice {
@@ -79,7 +79,7 @@ fn the_interfaces_own_settings_arrive() {
 }
 
 #[test]
-fn peers_with_many_allowed_ips_arrive_whole() {
+fn peers_with_many_allowed_ips_are_applied_completely() {
     let mut lab = Lab::with_interface();
     let wanted = desired([
         (1, peer((0..500).map(address))),
@@ -117,7 +117,7 @@ fn two_peers_swap_an_address() {
 }
 
 #[test]
-fn a_thousand_peers_arrive_and_go_with_the_link() {
+fn a_thousand_peers_are_applied_and_disappear_with_the_link() {
     let mut lab = Lab::with_interface();
     let wanted = desired((0..1_000).map(|n| (n, peer([address(n)]))));
     lab.converge(&wanted);
@@ -134,7 +134,7 @@ fn a_thousand_peers_arrive_and_go_with_the_link() {
 }
 
 #[test]
-fn nothing_is_sent_when_nothing_changed() {
+fn nothing_is_sent_if_nothing_has_changed() {
     let mut lab = Lab::with_interface();
     let wanted = desired([(1, peer([address(2)]))]);
     lab.converge(&wanted);
@@ -145,7 +145,7 @@ fn nothing_is_sent_when_nothing_changed() {
 }
 
 #[test]
-fn an_update_does_not_bring_a_removed_peer_back() {
+fn an_update_does_not_restore_a_removed_peer() {
     let mut lab = Lab::with_interface();
     let before = desired([(1, peer([address(2)]))]);
     lab.converge(&before);
@@ -159,7 +159,7 @@ fn an_update_does_not_bring_a_removed_peer_back() {
 }
 
 #[test]
-fn drift_by_others_is_repaired_and_nothing_else_is_said() {
+fn external_drift_is_repaired_and_nothing_else_is_sent() {
     let mut lab = Lab::with_interface();
     let wanted = desired([(1, peer([address(1)])), (2, peer([address(2)]))]);
     lab.converge(&wanted);
@@ -178,7 +178,7 @@ fn drift_by_others_is_repaired_and_nothing_else_is_said() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_in_the_kernels_words() {
+fn a_port_in_use_is_reported_with_the_kernels_error() {
     let mut lab = Lab::with_interface();
     let taken = UdpSocket::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -198,7 +198,7 @@ fn a_port_that_is_taken_is_said_in_the_kernels_words() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_said() {
+fn a_missing_interface_is_reported() {
     let mut lab = Lab::with_interface();
     let plan = plan(&desired([]), &Device::default(), &Scope::All);
     let missing = "wg9".parse().unwrap();
@@ -208,7 +208,7 @@ fn an_interface_that_is_not_there_is_said() {
 }
 
 #[test]
-fn a_read_among_writes_of_others_still_has_every_peer() {
+fn a_read_during_concurrent_writes_has_every_peer() {
     let mut lab = Lab::with_interface();
     let wanted = desired((0..600).map(|n| (n, peer([address(n)]))));
     lab.converge(&wanted);
@@ -229,7 +229,7 @@ fn a_read_among_writes_of_others_still_has_every_peer() {
 }
 
 #[test]
-fn wgctl_shows_the_kernels_interface_though_a_userspace_one_left_its_socket() {
+fn wgctl_shows_the_kernels_interface_despite_a_leftover_userspace_socket() {
     let mut lab = Lab::new();
     // The sockets of all namespaces are in one directory.
     lab.name = format!("szk{}", std::process::id()).parse().unwrap();

@@ -1,4 +1,4 @@
-//! A host that had WireGuard before it had an agent: it is adopted, released and adopted again under traffic, and
+//! A host that had WireGuard before it had an agent. It is adopted, released and adopted again under traffic, and
 //! checked with `wg`, `ip`, `nft` and `ping`.
 
 mod hand_made;
@@ -123,11 +123,11 @@ async fn a_live_interface_is_adopted_released_and_adopted_again_without_a_lost_p
     );
     ping.answered(5);
     let (sent, answered) = ping.end();
-    assert_eq!(sent - answered, 0, "pings lost of {sent}");
+    assert_eq!(sent - answered, 0, "pings were lost, out of {sent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_said_to_adopt_or_cannot_be_recorded_is_refused_and_left_alone() {
+async fn an_interface_that_must_not_or_cannot_be_adopted_is_refused_and_left_alone() {
     let scene = Scene::new(false).await;
     let (dump, before) = (scene.host.dump(), seen(&scene).await);
     let words = refused(&scene.agent(&["enroll"]));
@@ -174,7 +174,7 @@ async fn what_nobody_said_to_adopt_or_cannot_be_recorded_is_refused_and_left_alo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
+async fn a_wg_quick_file_is_imported_with_the_names_in_it() {
     let lab = Lab::new().await;
     let masquerading = |server: &mut NewServer| server.masquerade = true;
     let mut host = lab.registered("los-angeles", &["10.8.0.0/24"], masquerading).await;
@@ -242,13 +242,16 @@ async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
     let endpoint = admin.server(&host.id).await.unwrap().endpoint;
     let device = lab.device("alice");
     device.connect(&alice.configuration("10.8.0.2", &key.public_key(), endpoint.host()));
-    assert!(device.reaches("10.8.0.1"), "not reached with the earlier configuration");
+    assert!(device.reaches("10.8.0.1"), "the earlier configuration no longer works");
 
     let ours = ["nft", "list", "table", "inet", "sentrazone-wg0"];
     assert!(host.namespace.succeeds(&ours));
     assert!(host.agent().stop().success());
     let words = said(&agent(&host, &["release"]));
-    assert!(!host.namespace.succeeds(&ours), "our masquerading was not removed");
+    assert!(
+        !host.namespace.succeeds(&ours),
+        "the agent's masquerading was not removed"
+    );
     let kept = words
         .lines()
         .find_map(|line| line.trim().strip_prefix("nft '")?.strip_suffix('\''));
@@ -262,7 +265,7 @@ async fn a_wg_quick_file_becomes_the_interface_under_the_names_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plane_learns_no_key_of_what_it_adopts() {
+async fn the_plane_learns_no_keys_from_an_adopted_interface() {
     let mut scene = Scene::new(true).await;
     said(&scene.agent(&["enroll"]));
     scene.host.start();
@@ -286,7 +289,7 @@ async fn the_plane_learns_no_key_of_what_it_adopts() {
         for secret in preshared.iter().chain([&scene.key.to_base64()]) {
             let raw = BASE64.decode(secret.as_str()).unwrap();
             let found = contains(&content, secret.as_bytes()) || contains(&content, &raw);
-            assert!(!found, "{} holds a key", file.display());
+            assert!(!found, "{} contains a key", file.display());
         }
     }
 }

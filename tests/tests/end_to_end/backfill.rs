@@ -22,7 +22,7 @@ fn kernel(host: &Host) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
+async fn minutes_without_a_plane_are_in_the_history_once_the_plane_is_back() {
     let mut lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     let peer = create_applied(&lab, &host, "alice").await;
@@ -40,7 +40,7 @@ async fn minutes_without_a_plane_are_in_the_history_when_it_is_back() {
     lab.plane().stop();
     for round in 1..=5u64 {
         assert!(ping(), "the tunnel failed without the plane");
-        // The history has a resolution of one minute. Each round takes most of a minute, however long its steps take.
+        // The history has a resolution of one minute. Rounds end 40 s apart, however long their steps take.
         let until = begin.after(Duration::from_secs(round * 40));
         wait::until("time passes", async || Timestamp::now(), |now| *now >= until).await;
         if round == 2 {

@@ -1,4 +1,4 @@
-//! Totals cover the whole life of a peer, even if the kernel's counters start again from zero.
+//! Totals cover the whole lifetime of a peer, even if the kernel's counters start again from zero.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::wait;
@@ -6,7 +6,7 @@ use sentrazone_tests::wait;
 use crate::create_applied;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transfers_survive_disable_enable_and_an_agent_killed_without_warning() {
+async fn transfer_totals_survive_disabling_enabling_and_a_killed_agent() {
     let lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     let peer = create_applied(&lab, &host, "alice").await;

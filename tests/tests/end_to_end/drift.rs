@@ -1,5 +1,5 @@
-//! Changes that others make to a running agent's interface with `wg`, `ip` and `nft`: they are repaired
-//! soon, and unrelated tunnels are not disturbed.
+//! External changes to a running agent's interface, made with `wg`, `ip` and `nft`. They are repaired promptly, and
+//! unrelated tunnels are not disturbed.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::{interface_state, wait};
@@ -10,7 +10,7 @@ use wgctl::drift::DriftKind;
 use crate::{create_applied, online};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drift_of_every_kind_is_repaired_and_the_other_sessions_live_on() {
+async fn every_kind_of_drift_is_repaired_and_other_sessions_continue() {
     let lab = Lab::new().await;
     let host = lab
         .host_with("los-angeles", &["10.8.0.0/24", "fd00:8::/64"], |server| {

@@ -1,5 +1,5 @@
 //! CVE-2026-15733, openwrt/luci #7452, and similar: neither plane nor agent executes a program while
-//! an interface is created, peers are added and removed, and changes made by others are repaired.
+//! an interface is created, peers are added and removed, and external changes are repaired.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::process::binary;
@@ -52,7 +52,7 @@ async fn cve_2026_15733_agent_and_plane_execute_nothing() {
         assert_eq!(
             executed.len(),
             1,
-            "something other than the program itself: {executed:#?}"
+            "something other than the program itself was executed: {executed:#?}"
         );
         assert!(executed[0].contains(&format!("sentrazone-{program}")), "{executed:?}");
     }

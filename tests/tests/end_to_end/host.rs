@@ -8,7 +8,7 @@ use wgctl::client::{PlaneClient, Target};
 use crate::{create, create_applied, online};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_interface_of_the_same_name_is_refused_and_left_alone() {
+async fn a_foreign_interface_with_the_same_name_is_refused_and_left_alone() {
     let lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
@@ -18,9 +18,13 @@ async fn a_foreign_interface_of_the_same_name_is_refused_and_left_alone() {
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
-    let server = wait::until("the plane shows why", || admin.server(&host.id), told)
-        .await
-        .unwrap();
+    let server = wait::until(
+        "the plane shows why the interface failed",
+        || admin.server(&host.id),
+        told,
+    )
+    .await
+    .unwrap();
     assert!(server.failed.unwrap().contains("not a WireGuard interface"));
     let peer = create(&lab, &host, "alice").await;
     assert!(!peer.applied, "{peer:?}");
@@ -33,7 +37,7 @@ async fn a_foreign_interface_of_the_same_name_is_refused_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wireguard_interface_that_is_somebody_elses_is_refused_and_left_alone() {
+async fn someone_elses_wireguard_interface_is_refused_and_left_alone() {
     let lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
@@ -46,9 +50,13 @@ async fn a_wireguard_interface_that_is_somebody_elses_is_refused_and_left_alone(
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
-    wait::until("the plane shows why", || admin.server(&host.id), told)
-        .await
-        .unwrap();
+    wait::until(
+        "the plane shows why the interface failed",
+        || admin.server(&host.id),
+        told,
+    )
+    .await
+    .unwrap();
     assert_eq!(host.dump(), theirs);
 }
 
@@ -63,7 +71,7 @@ async fn an_agent_without_a_plane_restores_everything_from_its_cache() {
     lab.plane().kill();
     host.agent().kill();
     assert!(device.reaches("10.8.0.1"), "the tunnel failed without plane and agent");
-    // A reboot removes the interface.
+    // Simulates a reboot, which removes the interface.
     host.namespace.exec(&["ip", "link", "del", "wg0"]);
     host.start();
     wait::until_blocking("the peer is back", || host.has_peer(&peer.public_key), |there| *there);
@@ -93,7 +101,7 @@ async fn killing_plane_and_agent_drops_no_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_record_decides_port_mtu_and_addresses() {
+async fn the_server_record_determines_port_mtu_and_addresses() {
     let lab = Lab::new().await;
     let host = lab
         .host_with("los-angeles", &["10.8.0.0/24", "fd00:8::/64"], |server| {
@@ -123,7 +131,7 @@ async fn the_server_record_decides_port_mtu_and_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_removed_behind_our_back_returns() {
+async fn a_peer_that_is_removed_externally_is_restored() {
     let lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     let peer = create_applied(&lab, &host, "alice").await;
@@ -133,7 +141,7 @@ async fn a_peer_removed_behind_our_back_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_server() {
+async fn a_failed_interface_is_reported_everywhere_and_the_host_keeps_its_server() {
     let lab = Lab::new().await;
     let (one, other) = ("los-angeles", "new-york");
     let mut host = lab.enrolled(one, &["10.8.0.0/24"], |_| {}).await;
@@ -141,7 +149,7 @@ async fn a_host_that_cannot_have_its_interface_says_so_everywhere_and_keeps_its_
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<Vec<wgctl::api::Status>, _>| answer.as_ref().is_ok_and(|all| all[0].failed.is_some());
-    wait::until("the status shows why", || admin.statuses(), told)
+    wait::until("the status shows why the interface failed", || admin.statuses(), told)
         .await
         .unwrap();
     let peer = create(&lab, &host, "alice").await;
@@ -200,7 +208,7 @@ fn enroll(lab: &Lab, host: &Host, token: &str, more: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
+async fn an_agents_token_is_replaced_while_it_runs_without_delaying_any_change() {
     let lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
@@ -225,11 +233,11 @@ async fn an_agents_token_is_replaced_while_it_runs_and_no_change_waits() {
     let old = PlaneClient::new(Target::Socket(lab.folder().join("plane.sock")), None).unwrap();
     let old = old.with_token(host.token().to_owned().into());
     let refused = old.terms().await.unwrap_err().to_string();
-    assert!(refused.contains("not valid"), "{refused}");
+    assert!(refused.contains("no longer valid"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
+async fn enrolling_a_host_again_keeps_settings_made_by_hand() {
     let lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
@@ -292,7 +300,7 @@ async fn a_host_that_is_enrolled_again_keeps_what_was_set_by_hand() {
         .arg(host.state());
     assert!(
         enroll.output().unwrap().status.success(),
-        "enrolling failed with the packaged example, which has only comments"
+        "enrolling failed with the packaged example, which consists only of comments"
     );
     host.start();
     online(&lab, &host).await;

@@ -23,7 +23,8 @@ async fn sixty_four_parallel_creates_give_sixty_four_peers_and_addresses() {
             name: Some(format!("device-{number}").parse().unwrap()),
             ..NewPeer::default()
         };
-        // An emulated host may be too slow to refill the stock of keys in time. The call then creates nothing.
+        // An emulated host may be too slow to refill the stock of keys in time. The call then creates nothing and is
+        // repeated.
         calls.spawn(async move {
             loop {
                 match admin.create_peer(&id, &new, None).await {
@@ -46,7 +47,7 @@ async fn sixty_four_parallel_creates_give_sixty_four_peers_and_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_that_keeps_its_private_key_connects_with_its_own() {
+async fn a_device_can_keep_its_private_key_to_itself_and_connect_with_it() {
     let lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;
@@ -73,7 +74,7 @@ async fn a_device_that_keeps_its_private_key_connects_with_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_made_while_the_agent_is_away_is_applied_when_it_returns() {
+async fn a_peer_created_while_the_agent_is_offline_is_applied_when_it_returns() {
     let lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     let stays = create_applied(&lab, &host, "stays").await;
@@ -100,7 +101,7 @@ async fn a_peer_made_while_the_agent_is_away_is_applied_when_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changing_one_peer_leaves_the_others_unmentioned() {
+async fn changing_one_peer_does_not_touch_the_others() {
     let lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     let steady = create_applied(&lab, &host, "steady").await;
@@ -131,7 +132,7 @@ async fn changing_one_peer_leaves_the_others_unmentioned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_expires_by_the_agents_own_clock_while_the_plane_is_away() {
+async fn a_peer_expires_by_the_agents_own_clock_while_the_plane_is_unreachable() {
     let mut lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;

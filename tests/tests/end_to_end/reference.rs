@@ -37,7 +37,7 @@ async fn a_client_written_from_the_reference_alone_works_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_does_what_an_ops_engineer_types() {
+async fn wgctl_handles_the_usual_commands_of_an_ops_engineer() {
     let lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     online(&lab, &host).await;

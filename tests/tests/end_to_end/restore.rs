@@ -1,5 +1,5 @@
-//! A restore while a tunnel is in use: the host gets the restored state, and peers that are in both states
-//! are not disturbed.
+//! A restore while a tunnel is in use: the host gets the restored state, and peers that exist both before and after
+//! the restore are not disturbed.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
@@ -22,7 +22,7 @@ impl Pings {
         Self(command.spawn().unwrap())
     }
 
-    /// Ends the ping. Returns the number of pings and the number of answers.
+    /// Ends the ping. Returns the number of pings sent and the number of replies received.
     fn end(self) -> (u32, u32) {
         // ping prints its statistics when interrupted (ping(8)).
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGINT).unwrap();

@@ -12,7 +12,7 @@ use sentrazone_tests::lab::Lab;
 use crate::create_applied;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_planes_files_hold_no_key_the_kernel_or_a_device_knows() {
+async fn the_planes_files_contain_no_secret_key_of_a_host_or_device() {
     let mut lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     let mut secrets = BTreeSet::new();
@@ -45,12 +45,12 @@ async fn the_planes_files_hold_no_key_the_kernel_or_a_device_knows() {
             let raw = BASE64.decode(secret).unwrap();
             let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
             for form in [secret.as_bytes(), &raw, hex.as_bytes()] {
-                assert!(!contains(&content, form), "{} holds a key", file.display());
+                assert!(!contains(&content, form), "{} contains a key", file.display());
             }
         }
         assert!(
             !contains(&content, &token),
-            "{} holds the agent's token",
+            "{} contains the agent's token",
             file.display()
         );
     }
@@ -61,7 +61,7 @@ async fn the_planes_files_hold_no_key_the_kernel_or_a_device_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secret_files_are_their_owners_alone() {
+async fn secret_files_are_accessible_only_to_their_owner() {
     let lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     create_applied(&lab, &host, "alice").await;

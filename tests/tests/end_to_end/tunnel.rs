@@ -15,8 +15,8 @@ async fn a_device_reaches_its_server_until_it_is_disabled_or_deleted() {
     let admin = lab.admin();
     let device = lab.device("alice");
     device.connect(&admin.peer_configuration(&host.id, peer.id).await.unwrap());
-    assert!(device.reaches("10.8.0.1"), "over IPv4");
-    assert!(device.reaches("fd00:8::1"), "over IPv6");
+    assert!(device.reaches("10.8.0.1"), "not reached over IPv4");
+    assert!(device.reaches("fd00:8::1"), "not reached over IPv6");
 
     let disabled = admin.set_peer_enabled(&host.id, peer.id, false).await.unwrap();
     assert!(disabled.applied && !disabled.enabled);
@@ -35,7 +35,7 @@ async fn a_device_reaches_its_server_until_it_is_disabled_or_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_serve_their_own_devices() {
+async fn each_server_serves_only_its_own_devices() {
     let lab = Lab::new().await;
     let west = lab.host("west", &["10.8.0.0/24"]).await;
     let east = lab.host("east", &["10.9.0.0/24"]).await;
@@ -47,13 +47,13 @@ async fn two_servers_serve_their_own_devices() {
         assert_eq!(
             host.kernel_peers(),
             [peer.public_key.to_string()],
-            "not only its own peer"
+            "expected only the server's own peer"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_qr_code_holds_the_configuration_byte_for_byte() {
+async fn the_qr_code_contains_the_configuration_byte_for_byte() {
     let lab = Lab::new().await;
     let host = lab.host("los-angeles", &["10.8.0.0/24", "fd00:8::/64"]).await;
     let peer = create_applied(&lab, &host, "Zoë's phone").await;
@@ -69,7 +69,7 @@ async fn the_qr_code_holds_the_configuration_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_masquerading_server_lets_devices_out_to_the_world() {
+async fn a_masquerading_server_gives_devices_access_to_other_networks() {
     let lab = Lab::new().await;
     let host = lab
         .host_with("exit", &["10.8.0.0/24", "fd00:8::/64"], |server| {
@@ -88,7 +88,7 @@ async fn a_masquerading_server_lets_devices_out_to_the_world() {
     let (world, address) = lab.join("world");
     let device = lab.device("phone");
     device.connect(&lab.admin().peer_configuration(&host.id, peer.id).await.unwrap());
-    // An address that is not on the bridge, because the device could reach one on the bridge without the tunnel.
+    // An address that is not on the bridge: the device could reach an address on the bridge without the tunnel.
     world.exec(&["ip", "addr", "add", "198.51.100.1/32", "dev", "lo"]);
     host.namespace
         .exec(&["ip", "route", "add", "198.51.100.1/32", "via", &address]);
@@ -129,7 +129,7 @@ async fn networks_behind_a_device_are_routed_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statuses_handshakes_transfers_and_history_tell_what_happens() {
+async fn statuses_handshakes_transfers_and_history_reflect_real_traffic() {
     let lab = Lab::new().await;
     let mut host = lab.host("los-angeles", &["10.8.0.0/24"]).await;
     let peer = create_applied(&lab, &host, "alice").await;

@@ -1,4 +1,4 @@
-//! On a kernel without WireGuard, the agent drives a userspace implementation that others have started.
+//! On a kernel without WireGuard, the agent manages a userspace implementation that is started separately.
 
 use sentrazone_tests::lab::Lab;
 use sentrazone_tests::process::Process;
@@ -7,7 +7,7 @@ use sentrazone_tests::wait;
 use crate::{create_applied, online};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_may_drives_wireguard_go_and_says_when_it_is_missing() {
+async fn an_agent_manages_wireguard_go_and_reports_when_it_is_missing() {
     let lab = Lab::new().await;
     let name = "wguser0";
     let mut host = lab
@@ -25,9 +25,13 @@ async fn an_agent_that_may_drives_wireguard_go_and_says_when_it_is_missing() {
     host.start();
     let admin = lab.admin();
     let told = |answer: &Result<wgctl::api::Server, _>| answer.as_ref().is_ok_and(|server| server.failed.is_some());
-    let server = wait::until("the plane shows why", || admin.server(&host.id), told)
-        .await
-        .unwrap();
+    let server = wait::until(
+        "the plane shows why the interface failed",
+        || admin.server(&host.id),
+        told,
+    )
+    .await
+    .unwrap();
     let reason = server.failed.unwrap();
     assert!(reason.contains("wireguard-go wguser0"), "{reason}");
 
@@ -44,8 +48,8 @@ async fn an_agent_that_may_drives_wireguard_go_and_says_when_it_is_missing() {
     );
     let device = lab.device("alice");
     device.connect(&admin.peer_configuration(&host.id, peer.id).await.unwrap());
-    assert!(device.reaches("10.8.0.1"), "over IPv4");
-    assert!(device.reaches("fd00:8::1"), "over IPv6");
+    assert!(device.reaches("10.8.0.1"), "not reached over IPv4");
+    assert!(device.reaches("fd00:8::1"), "not reached over IPv6");
     assert!(admin.set_peer_enabled(&host.id, peer.id, false).await.unwrap().applied);
     assert!(device.misses("10.8.0.1"), "a disabled peer still got through");
 }

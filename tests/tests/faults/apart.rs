@@ -1,4 +1,4 @@
-//! Plane and agent are cut off from each other: traffic continues without them, earlier decisions stay in force, and
+//! Plane and agent are cut off from each other: traffic continues without them, earlier decisions take effect, and
 //! later ones are shown as pending.
 
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::alone;
 use crate::scene::{Scene, new_peer};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apart_for_a_while_tunnels_live_expiry_holds_and_what_is_pending_shows() {
+async fn while_cut_off_tunnels_work_expiry_is_enforced_and_pending_changes_are_shown() {
     let _turn = alone().await;
     let mut scene = Scene::new().await;
     let count = runs(10, 1);
@@ -60,11 +60,11 @@ async fn apart_for_a_while_tunnels_live_expiry_holds_and_what_is_pending_shows()
     }
     let tally = scene.end();
     let figure = format!(
-        "expiry at most {} s late by the agent's own clock; a disable made meanwhile is shown as pending, and takes \
-         effect at most {:.1} s after the agent starts",
+        "expiry at most {} s late by the agent's own clock; a client that is disabled meanwhile is shown as pending, \
+         and the change takes effect at most {:.1} s after the agent starts",
         late.as_secs(),
         effective.as_secs_f64()
     );
-    report("plane unreachable, then the agent stopped too", count, &tally, &figure);
+    report("plane unreachable, then agent stopped too", count, &tally, &figure);
     assert!(tally.is_clean(), "{tally:?}");
 }

@@ -9,9 +9,9 @@ use crate::alone;
 use crate::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
+async fn a_damaged_cache_removes_no_peer_and_is_reported() {
     let _turn = alone().await;
-    let mut chance = Chance::new("wrong cache");
+    let mut chance = Chance::new("damaged cache");
     let mut scene = Scene::new().await;
     for number in 0..8 {
         scene.add(&format!("peer-{number}")).await.unwrap();
@@ -46,13 +46,13 @@ async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
     assert!(scene.kernel().contains_key(&late.public_key.to_string()));
     let tally = scene.end();
     let figure = format!(
-        "0 of {} peers removed, each cache refused with a message; all peers are in order {:.1} s after the plane is \
+        "0 of {} peers removed, each cache refused with a message; all peers are correct {:.1} s after the plane is \
          back",
         peers.len(),
         back.as_secs_f64()
     );
     report(
-        "wrong cache, plane unreachable, agent killed and started",
+        "damaged cache, plane unreachable, agent killed and restarted",
         count,
         &tally,
         &figure,
@@ -60,7 +60,7 @@ async fn a_wrong_cache_takes_nobody_off_the_interface_and_is_told() {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// Returns a damaged copy of the cache. The six kinds of damage take turns.
+/// Returns a damaged copy of the cache. `run` selects one of six kinds of damage.
 fn mutated(whole: &[u8], run: u32, chance: &mut Chance) -> Vec<u8> {
     let mut place = || usize::try_from(chance.below(whole.len() as u64)).unwrap();
     match run % 6 {
@@ -74,7 +74,7 @@ fn mutated(whole: &[u8], run: u32, chance: &mut Chance) -> Vec<u8> {
         3 => (0..whole.len()).map(|_| u8::try_from(place() % 256).unwrap()).collect(),
         4 => vec![0; whole.len()],
         _ => {
-            // A write that was interrupted and is followed by other content.
+            // An interrupted write, followed by other content.
             let mut torn = whole.to_vec();
             torn.truncate(place());
             torn.extend_from_slice(b"{\"peers\":{}}");

@@ -1,10 +1,10 @@
 //! The clock of a whole machine jumps, and jumps back.
 //!
 //! WireGuard measures the age of sessions in time since boot. Only new handshakes carry the system time,
-//! and a host accepts none older than the last one it accepted (TAI64N in the initiation, the
-//! protocol's protection against replay). A device whose clock was ahead and has been corrected gets a new
-//! session only after its clock has passed that time again. Therefore these jumps end before the witnesses'
-//! sessions are old enough to be renewed.
+//! and a host accepts no handshake whose time is earlier than that of the last one that it accepted (the TAI64N
+//! timestamp in the initiation, which is the protocol's replay protection). A device whose clock was ahead and has been
+//! corrected gets a new session only after its clock has passed that time again. Therefore these jumps end before the
+//! witnesses' sessions are old enough to be renewed.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::scene::{Scene, new_peer};
 
 const DAY: i64 = 24 * 60 * 60;
 const TEN_YEARS: i64 = 3653 * DAY;
-/// The longest time that an agent that reports every second may take on a slow machine.
+/// The time within which an agent that reports every second must be online again, even on a slow machine.
 const SOON: Duration = Duration::from_secs(15);
 
 const JUMPS: [(&str, i64); 4] = [
@@ -31,7 +31,7 @@ const JUMPS: [(&str, i64); 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
+async fn a_clock_that_jumps_and_is_corrected_interrupts_no_tunnel() {
     let _turn = alone().await;
     let clock = Clock::of_this_guest();
     let mut scene = Scene::new().await;
@@ -66,9 +66,9 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
     scene.lives();
     let tally = scene.end();
     let figure = format!(
-        "no panic; nobody offline for longer than {:.1} s after the clock is right (1 s between reports); a session \
-         token meanwhile ({}) and accepted again afterwards; a peer whose expiry was jumped over is gone until the \
-         clock is right",
+        "no panics; no host offline for more than {:.1} s after the clock is right again (1 s between reports); a \
+         session token is checked during each jump ({}) and is accepted again afterwards; a peer whose expiry was \
+         skipped is absent until the clock is right again",
         longest.as_secs_f64(),
         told.join(", ")
     );
@@ -77,7 +77,7 @@ async fn a_clock_that_jumps_and_is_set_right_takes_no_tunnel_down() {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// Returns true if a person's token is accepted.
+/// Returns true if a user's session token is accepted.
 async fn accepted(person: &PlaneClient) -> bool {
     match person.statuses().await {
         Ok(_) => true,
@@ -87,7 +87,7 @@ async fn accepted(person: &PlaneClient) -> bool {
 }
 
 impl Scene {
-    /// Returns a client of a person who has logged in.
+    /// Creates a user, logs in, and returns the user's client.
     async fn person(&self) -> PlaneClient {
         let (email, password) = ("ops@example.com", "correct horse battery staple");
         let new = NewUser {
@@ -104,7 +104,7 @@ impl Scene {
         self.admin.clone().with_token(session.token.into())
     }
 
-    /// Waits until a report with the current time shows the server online. Returns the time it took.
+    /// Waits until the server is online according to a report with the current time. Returns the time it took.
     async fn online_by_the_clock(&self) -> Duration {
         let begin = Instant::now();
         let fresh = |status: &Status| {
@@ -121,7 +121,7 @@ impl Scene {
         wait::until_blocking(&what, there, |there| *there == wanted);
     }
 
-    /// Checks that neither program ended or panicked.
+    /// Checks that neither program has ended or panicked.
     fn lives(&mut self) {
         for process in [self.lab.plane(), self.host.agent()] {
             assert!(process.ended().is_none(), "a program ended");

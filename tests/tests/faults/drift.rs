@@ -1,7 +1,7 @@
-//! Changes that others make to the interface with `wg` and `ip`.
+//! External changes to the interface, made with `wg` and `ip`.
 //!
 //! Changes to single peers are made on the witnesses' own interface. Changes that disturb every
-//! tunnel of an interface until they are repaired (link, address, port, key) are made on a second host.
+//! tunnel on an interface until they are repaired (link, address, port, key) are made on a second host.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use wgctl::api::Peer;
 use crate::alone;
 use crate::scene::Scene;
 
-/// A host, and the peer of its interface that is changed.
+/// A host, and the peer on its interface that is changed.
 struct Ground<'a> {
     host: &'a Host,
     peer: &'a Peer,
@@ -74,7 +74,7 @@ const INTERFACE: [(&str, Meddle); 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_to_peers_is_repaired_and_costs_no_other_tunnel_anything() {
+async fn external_changes_to_peers_are_repaired_without_affecting_other_tunnels() {
     let _turn = alone().await;
     let mut scene = Scene::new().await;
     let peer = scene.add("subject").await.unwrap();
@@ -95,19 +95,19 @@ async fn what_others_do_to_peers_is_repaired_and_costs_no_other_tunnel_anything(
             &format!("drift: {name}"),
             count,
             &tally,
-            &format!("repaired {}", spread(repairs)),
+            &format!("time to repair {}", spread(repairs)),
         );
     }
     assert!(tally.is_clean(), "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_to_an_interface_is_repaired_and_its_tunnels_work_again() {
+async fn external_changes_to_an_interface_are_repaired_and_its_tunnels_work_again() {
     interface_repaired(&INTERFACE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_private_key_that_others_changed_is_changed_back_and_tunnels_work_again() {
+async fn an_externally_changed_private_key_is_restored_and_tunnels_work_again() {
     interface_repaired(&[("private key changed", |ground| {
         ground.wg(&["private-key", &ground.fresh_key()]);
     })])
@@ -138,7 +138,8 @@ async fn interface_repaired(kinds: &[(&str, Meddle)]) {
     let tally: Tally = scene.end();
     for (index, (name, _)) in kinds.iter().enumerate() {
         let figure = format!(
-            "repaired {}; its own tunnels answer again {} later (a device detects a lost session by itself)",
+            "time to repair {}; then, until the interface's own tunnels work again, {} (a device detects a lost \
+             session by itself)",
             spread(&repairs[index]),
             spread(&through[index])
         );
@@ -147,7 +148,7 @@ async fn interface_repaired(kinds: &[(&str, Meddle)]) {
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// Waits until the tunnel answers. Returns the time it took. A device whose session has been lost starts a new one
+/// Waits until the tunnel works again. Returns the time it took. A device whose session has been lost starts a new one
 /// after about 15 s (`KEEPALIVE_TIMEOUT` + `REKEY_TIMEOUT`).
 fn answers_again(device: &Device) -> Duration {
     let begin = Instant::now();
@@ -156,7 +157,7 @@ fn answers_again(device: &Device) -> Duration {
             .namespace
             .succeeds(&["ping", "-n", "-c", "1", "-W", "1", "10.9.0.1"])
     };
-    wait::until_blocking("the tunnel answers again", answered, |answered| *answered);
+    wait::until_blocking("the tunnel works again", answered, |answered| *answered);
     begin.elapsed()
 }
 
@@ -189,7 +190,7 @@ impl<'a> Ground<'a> {
         begin.elapsed()
     }
 
-    /// Returns the state that others can change: keys, port, peers with their allowed IPs and preshared keys,
+    /// Returns the state that can be changed externally: keys, port, peers with their allowed IPs and preshared keys,
     /// addresses, routes, and the state of the link.
     fn looks(&self) -> Vec<String> {
         let said = |words: &[&str]| {

@@ -1,4 +1,4 @@
-//! One peer of many is edited repeatedly.
+//! One peer among many is edited repeatedly.
 
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,8 @@ async fn editing_one_peer_of_a_thousand_leaves_the_others_alone() {
         "the witnesses' counters did not continue: {before:?} {after:?}"
     );
     let tally = scene.end();
-    let figure = format!("of {peers} peers; from request to kernel and answer {}", spread(&took));
-    report("one peer of many edited", count, &tally, &figure);
+    let figure = format!("{peers} peers; from request to kernel and response {}", spread(&took));
+    report("one of many peers edited", count, &tally, &figure);
     assert!(tally.is_clean(), "{tally:?}");
 }
 
@@ -71,7 +71,7 @@ impl Scene {
         self.admin.update_peer(&self.host.id, peer.id, &patch).await
     }
 
-    /// Returns the number of bytes that the kernel has received from each witness since the peer was created.
+    /// Returns the number of bytes that the kernel has received from each witness since the witness's peer was created.
     fn received(&self) -> Vec<u64> {
         let rows = self.host.dump();
         let of = |key: String| rows.iter().find(|row| row[0] == key).unwrap()[5].parse().unwrap();

@@ -13,16 +13,16 @@ use wgctl::client::HistoryQuery;
 use crate::alone;
 use crate::scene::Scene;
 
-/// The number of seconds between reports. A server is shown as offline after three intervals, and no cut here is that
-/// long.
+/// The number of seconds between reports. A server is shown as offline after three intervals, and no outage here is
+/// that long.
 const INTERVAL: u32 = 5;
-/// The longest cut, and the longest time between two cuts.
+/// The maximum length of an outage, and of the time between two outages.
 const CUT: Duration = Duration::from_millis(1000);
-/// The permitted growth of memory, in per cent.
+/// The permitted memory growth, in percent.
 const GROWTH: f64 = 5.0;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flapping_link_leaks_nothing_and_shows_nobody_offline() {
+async fn a_flapping_link_leaks_no_resources_and_shows_no_server_as_offline() {
     let _turn = alone().await;
     let mut chance = Chance::new("flapping");
     let mut scene = Scene::reporting_each(INTERVAL).await;
@@ -37,8 +37,8 @@ async fn a_flapping_link_leaks_nothing_and_shows_nobody_offline() {
     let holes = scene.holes(begun).await;
     let tally = scene.end();
     let figure = format!(
-        "{offline} of {count} statuses falsely offline, {holes} minutes missing in history; memory {:+.1} % (plane) \
-         {:+.1} % (agent), descriptors {:+} {:+}, threads {:+} {:+}",
+        "{offline} of {count} statuses falsely offline, {holes} minutes missing from history; growth of plane and \
+         agent: memory {:+.1} % and {:+.1} %, descriptors {:+} and {:+}, threads {:+} and {:+}",
         after[0].growth(&before[0]),
         after[1].growth(&before[1]),
         difference(after[0].descriptors, before[0].descriptors),
@@ -50,9 +50,9 @@ async fn a_flapping_link_leaks_nothing_and_shows_nobody_offline() {
     assert_eq!(
         (offline, holes),
         (0, 0),
-        "falsely offline or missing in the history, although cuts are far shorter than three report intervals"
+        "falsely offline or missing from the history, although outages are far shorter than three report intervals"
     );
-    // A few cuts are not enough to show a trend.
+    // A few outages are not enough to show a trend.
     let grown = before
         .iter()
         .zip(&after)
@@ -67,7 +67,8 @@ fn difference<T: TryInto<i64>>(after: T, before: T) -> i64 {
 }
 
 impl Scene {
-    /// Cuts and restores the link at random. Counts the statuses that show the server offline.
+    /// Takes the link down and up again at random. Adds the number of statuses that show the server as offline to
+    /// `offline`.
     async fn flap(&mut self, chance: &mut Chance, count: u32, offline: &mut u32) {
         for _ in 0..count {
             self.lab.link_plane(false);
@@ -86,7 +87,7 @@ impl Scene {
     }
 
     /// Waits until plane and agent are connected and two successive readings agree on descriptors and threads. Returns
-    /// the resources of both.
+    /// the resources of both programs.
     async fn settled(&mut self) -> [Resources; 2] {
         self.up_to_date().await;
         let mut last = self.resources();
@@ -108,7 +109,7 @@ impl Scene {
         }
     }
 
-    /// Waits until no more descriptors and threads are in use than in `before`. Returns the resources of both.
+    /// Waits until no more descriptors and threads are in use than in `before`. Returns the resources of both programs.
     async fn flat(&mut self, before: [Resources; 2]) -> [Resources; 2] {
         self.up_to_date().await;
         let held = || self.resources();
@@ -120,7 +121,7 @@ impl Scene {
         })
     }
 
-    /// Returns the number of whole minutes since `begun` that are missing in the history.
+    /// Returns the number of whole minutes since `begun` that are missing from the history.
     async fn holes(&self, begun: Timestamp) -> usize {
         let query = HistoryQuery {
             since: Some(begun),

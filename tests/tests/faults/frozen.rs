@@ -8,11 +8,11 @@ use sentrazone_tests::figures::{report, runs};
 use crate::alone;
 use crate::scene::Scene;
 
-/// The longest time that an agent may take to be ready while its plane does not answer.
+/// The time within which an agent must be ready while its plane does not respond.
 const READY: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_plane_keeps_no_agent_from_starting_and_costs_no_tunnel_anything() {
+async fn a_frozen_plane_prevents_no_agent_from_starting_and_affects_no_tunnel() {
     let _turn = alone().await;
     let mut scene = Scene::new().await;
     let count = runs(20, 2);
@@ -43,7 +43,7 @@ async fn a_frozen_plane_keeps_no_agent_from_starting_and_costs_no_tunnel_anythin
         back.as_secs_f64()
     );
     report(
-        "plane frozen (SIGSTOP), the agent killed and started",
+        "plane frozen (SIGSTOP), agent killed and restarted",
         count,
         &tally,
         &figure,
@@ -70,8 +70,8 @@ async fn a_frozen_agent_delays_only_its_own_changes() {
     }
     let tally = scene.end();
     let figure = format!(
-        "a change meanwhile is answered, as pending, after at most {:.1} s, and in the kernel at most {:.1} s after \
-         the agent continues",
+        "a change made meanwhile is answered as pending after at most {:.1} s, and is in the kernel at most {:.1} s \
+         after the agent continues",
         answered.as_secs_f64(),
         back.as_secs_f64()
     );

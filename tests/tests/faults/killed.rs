@@ -1,4 +1,4 @@
-//! Processes killed without warning, at random moments, while changes are made.
+//! Processes that are killed without warning, at random moments, while changes are made.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use wgctl::{PeerId, ServerId};
 use crate::alone;
 use crate::scene::{Scene, new_peer};
 
-/// The number of peers that a writer keeps. If it has more, it removes the oldest.
+/// The number of peers that a writer keeps. A writer that has more removes the oldest one.
 const KEPT: usize = 25;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_killed_at_random_moments_costs_no_tunnel_anything() {
+async fn an_agent_killed_at_random_moments_affects_no_tunnel() {
     let _turn = alone().await;
     let mut chance = Chance::new("agent killed");
     let mut scene = Scene::new().await;
@@ -33,16 +33,16 @@ async fn an_agent_killed_at_random_moments_costs_no_tunnel_anything() {
     let tally = scene.end();
     written.are_recorded(&scene.recorded_ids().await);
     let figure = format!(
-        "{} acknowledged changes meanwhile, all in the kernel {:.1} s after the last start",
+        "{} changes acknowledged meanwhile, all in the kernel {:.1} s after the last start",
         written.acknowledged,
         back.as_secs_f64()
     );
-    report("agent killed (SIGKILL) and started", count, &tally, &figure);
+    report("agent killed (SIGKILL) and restarted", count, &tally, &figure);
     assert!(tally.is_clean(), "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plane_killed_at_random_moments_keeps_what_it_acknowledged_and_costs_no_tunnel_anything() {
+async fn a_plane_killed_at_random_moments_keeps_acknowledged_changes_and_affects_no_tunnel() {
     let _turn = alone().await;
     let mut chance = Chance::new("plane killed");
     let mut scene = Scene::new().await;
@@ -69,18 +69,18 @@ async fn a_plane_killed_at_random_moments_keeps_what_it_acknowledged_and_costs_n
         "0 of {acknowledged} acknowledged changes lost, all in the kernel {:.1} s after the last start",
         back.as_secs_f64()
     );
-    report("plane killed (SIGKILL) and started", count, &tally, &figure);
+    report("plane killed (SIGKILL) and restarted", count, &tally, &figure);
     assert!(acknowledged > 0, "nothing was written");
     assert!(tally.is_clean(), "{tally:?}");
 }
 
-/// A client that creates and removes peers as fast as the plane answers.
+/// A client that creates and removes peers as fast as the plane responds.
 struct Writer {
     ending: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Written>,
 }
 
-/// The answers that a writer received.
+/// The outcomes of a writer's requests.
 #[derive(Default)]
 struct Written {
     acknowledged: usize,
@@ -125,7 +125,7 @@ impl Written {
             Err(error) => self.unanswered(&error).await,
         }
         if self.there.len() > KEPT {
-            // If there is no answer, the peer may or may not exist. The check ignores it in either case.
+            // If there is no response, the peer may or may not exist. The check ignores it in either case.
             let oldest = self.there.remove(0);
             match admin.remove_peer(server, oldest).await {
                 Ok(()) => {
@@ -137,7 +137,7 @@ impl Written {
         }
     }
 
-    /// Accepts an error of a plane that is down. A refusal by a running plane fails the test.
+    /// Accepts an error that is caused by a plane that is down. A refusal by a running plane fails the test.
     async fn unanswered(&mut self, error: &wgctl::client::Error) {
         if error.status().is_some() {
             self.refused.push(error.to_string());

@@ -1,4 +1,4 @@
-//! A bad network between agent and plane: lost, late, repeated and reordered packets.
+//! A bad network between agent and plane: lost, late, duplicated and reordered packets.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ const BAD: [&str; 18] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_made_over_a_bad_network_arrive_and_cost_no_tunnel_anything() {
+async fn changes_made_over_a_bad_network_arrive_and_affect_no_tunnel() {
     let _turn = alone().await;
     let mut scene = Scene::new().await;
     let count = runs(20, 1);
@@ -48,11 +48,12 @@ async fn changes_made_over_a_bad_network_arrive_and_cost_no_tunnel_anything() {
     }
     let tally = scene.end();
     let figure = format!(
-        "{changes} changes; the kernel agrees after at most {:.1} s under loss, {:.1} s once the network heals",
+        "{changes} changes; the kernel matches the record after at most {:.1} s under loss, and at most {:.1} s after \
+         the network heals",
         under.as_secs_f64(),
         healed.as_secs_f64()
     );
-    let name = "30 % loss, 500 ms delay, repeated and reordered, both ways, between agent and plane";
+    let name = "30 % loss, 500 ms delay, duplication and reordering, in both directions between agent and plane";
     report(name, count, &tally, &figure);
     assert!(tally.is_clean(), "{tally:?}");
 }

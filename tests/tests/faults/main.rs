@@ -1,5 +1,5 @@
 //! Faults on a real kernel with live traffic. Programs are stopped, killed or cut off, and interfaces
-//! are changed by others. Tunnels that a fault does not affect must lose no ping and no session.
+//! are changed externally. Tunnels that a fault does not concern must lose no ping and no session.
 //!
 //! Each test prints a line of figures (`sentrazone_tests::figures`). The tests need root and a kernel with
 //! WireGuard, in a machine whose clock may be set. Run `make faults` for the full counts, or

@@ -1,7 +1,7 @@
-//! The setting of the faults: a plane behind its own link, VPN hosts, and devices (the witnesses) whose tunnels carry
+//! The setting for the faults: a plane behind its own link, VPN hosts, and devices (the witnesses) whose tunnels carry
 //! traffic.
 //!
-//! Owns its construction, the changes that tests make, and the comparison of the kernel with the record.
+//! Owns the construction of the setting, the changes that tests make, and the comparison of the kernel with the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use wgctl::PrivateKey;
 use wgctl::api::{NewPeer, Peer, PeerPatch, Status};
 use wgctl::client::{Error, PlaneClient};
 
-/// The longest wait for an agent to return. Its pauses between attempts grow to 30 s, and the machine may be slow.
+/// The maximum wait for an agent to return. Its pauses between attempts grow to 30 s, and the machine may be slow.
 const RETURN: Duration = Duration::from_secs(180);
 
 /// The allowed IPs of peers, by public key.
@@ -38,7 +38,7 @@ pub(crate) struct Witness {
     traffic: Traffic,
 }
 
-/// Returns the request for a peer with its own key, which no device uses.
+/// Returns a request to create a peer with its own key, which no device uses.
 pub(crate) fn new_peer(name: &str) -> NewPeer {
     NewPeer {
         name: Some(name.parse().unwrap()),
@@ -84,13 +84,13 @@ impl Scene {
         Witness { device, peer, traffic }
     }
 
-    /// Creates a peer of `host` and its device, with a working tunnel.
+    /// Creates a peer on `host` and its device, with a working tunnel.
     pub(crate) async fn connected(&self, host: &Host, name: &str) -> (Peer, Device) {
         let new = NewPeer {
             name: Some(name.parse().unwrap()),
             ..NewPeer::default()
         };
-        // An agent that is new to its plane first creates a stock of keys. On a slow machine that takes
+        // An agent that is new to its plane first creates a stock of keys. On a slow machine, that takes
         // longer than the plane waits.
         let make = || self.admin.create_peer(&host.id, &new, None);
         let peer = wait::within(RETURN, "the agent has keys in stock", make, Result::is_ok)

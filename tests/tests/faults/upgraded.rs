@@ -10,7 +10,7 @@ use crate::alone;
 use crate::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_of_agent_and_plane_costs_no_tunnel_anything() {
+async fn an_upgrade_of_agent_and_plane_affects_no_tunnel() {
     let _turn = alone().await;
     let mut scene = Scene::new().await;
     let count = runs(50, 3);

@@ -13,7 +13,7 @@ fn packaged(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns the metrics that a PromQL text names.
+/// Returns the names of the metrics that a PromQL text uses.
 fn named(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let ours = words.filter(|word| word.starts_with("sentrazone_") || word.starts_with("process_"));
@@ -59,7 +59,7 @@ fn the_alert_rules_are_valid_and_fire_when_they_should() {
 }
 
 #[test]
-fn the_dashboards_queries_are_valid_and_name_only_metrics_that_there_are() {
+fn the_dashboards_queries_are_valid_and_use_only_existing_metrics() {
     let dashboard: Value = serde_json::from_str(&packaged("grafana/sentrazone.json")).unwrap();
     let mut queries = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {

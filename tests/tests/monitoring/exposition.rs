@@ -10,12 +10,12 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// Returns all samples of a page.
+/// Returns all samples on a page.
 pub(crate) fn samples(page: &str) -> Vec<Sample> {
     page.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
 }
 
-/// Returns the names of the metric families of a page.
+/// Returns the names of the metric families on a page.
 pub(crate) fn families(page: &str) -> BTreeSet<String> {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
@@ -66,14 +66,14 @@ fn labels(text: &str) -> BTreeMap<String, String> {
                 other => value.push(other),
             }
         }
-        assert!(labels.insert(key, value).is_none(), "a repeated label: {text:?}");
+        assert!(labels.insert(key, value).is_none(), "a duplicate label: {text:?}");
         assert!(matches!(rest.next(), None | Some(',')), "{text:?}");
     }
     labels
 }
 
 #[test]
-fn the_reader_undoes_what_the_format_escapes() {
+fn the_reader_decodes_escaped_label_values() {
     let page = "# TYPE a gauge\na{x=\"1\",y=\"a\\\\b\\\"c\\nd} 2\"} 4.5\na 1\n";
     let all = samples(page);
     assert_eq!((all.len(), all[0].value), (2, 4.5));

@@ -16,7 +16,7 @@ use crate::http::ask_locally;
 use crate::rig::write_config;
 
 #[test]
-fn under_systemd_every_line_is_a_record_with_the_requests_id_in_it() {
+fn under_systemd_every_log_line_is_a_journal_record_with_the_request_id() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     std::fs::create_dir(folder.join("journal")).unwrap();

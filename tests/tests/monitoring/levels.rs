@@ -1,4 +1,4 @@
-//! Changing the log level while the programs run.
+//! Changes to the log level while the programs run.
 
 use nix::sys::signal::Signal;
 use sentrazone_tests::process::Process;
@@ -15,13 +15,13 @@ fn reload(process: &Process, answer: &str) -> String {
 }
 
 #[test]
-fn a_hangup_reads_the_planes_level_again() {
+fn sighup_reloads_the_planes_log_level() {
     let plane = Plane::start("");
     plane.ask("GET", "/api/servers", None).json(200);
     assert!(!plane.process.log().contains("DEBUG"), "{}", plane.process.log());
 
     write_config(plane.folder.path(), "debug", "");
-    reload(&plane.process, "the log changes from info to debug");
+    reload(&plane.process, "the log filter changes from info to debug");
     plane.ask("GET", "/api/servers", None).json(200);
     let seen = |log: &String| log.contains("answered with 200") && log.contains("path=\"/api/servers\"");
     until_blocking("requests that only read are logged", || plane.process.log(), seen);
@@ -31,7 +31,7 @@ fn a_hangup_reads_the_planes_level_again() {
         ("debug\"\nlissten = \"", "no such setting"),
     ] {
         write_config(plane.folder.path(), wrong, "");
-        let said = reload(&plane.process, "the configuration is not read again");
+        let said = reload(&plane.process, "the configuration cannot be reloaded");
         assert!(said.contains(why), "{said}");
     }
     write_config(plane.folder.path(), "info", "");
@@ -39,7 +39,7 @@ fn a_hangup_reads_the_planes_level_again() {
     assert!(!said.contains("stays at"), "{said}");
     plane.ask("GET", "/api/servers", None).json(200);
 
-    // From a level that shows the announcement, and back to one.
+    // A change is announced if the old level or the new level shows the announcement.
     for (level, answer) in [
         ("warn", "changes from info to warn"),
         ("info", "changes from warn to info"),
@@ -51,25 +51,25 @@ fn a_hangup_reads_the_planes_level_again() {
     assert_eq!(
         log.matches("wgctl::program::log: ").count(),
         4,
-        "not once for each change: {log}"
+        "not one announcement for each change: {log}"
     );
 }
 
 #[test]
-fn a_hangup_reads_the_agents_level_again_and_ends_nothing() {
+fn sighup_reloads_the_agents_log_level_without_stopping_it() {
     let plane = Plane::start("");
     let token = plane.add_server("los-angeles");
     let mut agent = Agent::start(&plane, &token, "info");
     agent.configure("debug");
-    reload(&agent.process, "the log changes from info to debug");
+    reload(&agent.process, "the log filter changes from info to debug");
     agent.configure("loud");
-    let said = reload(&agent.process, "the configuration is not read again");
+    let said = reload(&agent.process, "the configuration cannot be reloaded");
     assert!(said.contains("log: \"loud\" is not a log level"), "{said}");
     assert!(agent.process.ended().is_none());
 }
 
 #[test]
-fn a_request_that_changes_something_has_its_id_in_both_logs() {
+fn the_id_of_a_request_that_changes_something_is_in_both_logs() {
     let plane = Plane::start("");
     let token = plane.add_server("los-angeles");
     let agent = Agent::start(&plane, &token, "info");

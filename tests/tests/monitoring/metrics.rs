@@ -1,4 +1,4 @@
-//! The metrics of both programs: well formed, documented, bounded, and correct.
+//! The metrics of both programs must be well formed, documented, limited in number, and correct.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::http::ask;
 use crate::promtool;
 use crate::rig::{Agent, PASSWORD, Plane};
 
-/// Starts both programs and uses them as people and an agent do, with some failures.
+/// Starts both programs and uses them as users and an agent do, including some failures.
 fn after_traffic() -> (Plane, Agent) {
     let plane = Plane::start("per_peer = true");
     let token = plane.add_server("los-angeles");
@@ -35,7 +35,7 @@ fn after_traffic() -> (Plane, Agent) {
 }
 
 #[test]
-fn promtool_finds_nothing_to_complain_of_after_real_traffic() {
+fn promtool_accepts_the_metrics_after_real_traffic() {
     let (plane, agent) = after_traffic();
     for page in [plane.page(), agent.page()] {
         assert_eq!(promtool::run(&["check", "metrics"], ".", &page), "", "{page}");
@@ -43,7 +43,7 @@ fn promtool_finds_nothing_to_complain_of_after_real_traffic() {
 }
 
 #[test]
-fn the_documented_metrics_are_those_that_are_served() {
+fn the_documented_metrics_match_the_served_metrics() {
     let (plane, agent) = after_traffic();
     // A peer with a handshake.
     let token = plane.ask("POST", "/api/servers/los-angeles/token", None).json(200)["agent_token"].clone();
@@ -65,7 +65,7 @@ fn the_documented_metrics_are_those_that_are_served() {
     assert_eq!(documented(), served);
 }
 
-/// Returns the metric names in the tables of `docs/monitoring.md`.
+/// Returns the metric names from the tables in `docs/monitoring.md`.
 pub(crate) fn documented() -> BTreeSet<String> {
     let text = std::fs::read_to_string(promtool::root().join("docs/monitoring.md")).unwrap();
     let names = text
@@ -129,7 +129,7 @@ fn of_audit(plane: &Plane) -> f64 {
 }
 
 #[test]
-fn logins_and_messages_of_agents_are_counted_by_what_came_of_them() {
+fn logins_are_counted_by_outcome_and_agent_messages_by_kind() {
     let (plane, agent) = after_traffic();
     plane.login("ops@example.com", PASSWORD).json(200);
     let page = plane.page();
@@ -163,7 +163,7 @@ fn logins_and_messages_of_agents_are_counted_by_what_came_of_them() {
 }
 
 #[test]
-fn the_names_of_peers_come_back_as_they_were_given() {
+fn peer_names_are_exported_exactly_as_given() {
     let names = [r#"a"b"#, r"back\slash\", r#"\n"} 1 #"#, "日本 {le=\"+Inf\"}", r#"\\""#];
     let plane = Plane::start("per_peer = true");
     plane.add_server("los-angeles");
@@ -181,7 +181,7 @@ fn the_names_of_peers_come_back_as_they_were_given() {
 }
 
 #[test]
-fn peers_have_no_series_unless_that_is_asked_for() {
+fn peers_have_no_series_unless_it_is_configured() {
     let plane = Plane::start("");
     plane.add_server("los-angeles");
     plane.add_own_peer("los-angeles", "alice-iphone");
@@ -227,7 +227,7 @@ fn strange_paths_and_methods_add_no_series() {
 }
 
 #[test]
-fn the_metrics_need_a_token_but_on_their_own_address_which_has_nothing_else() {
+fn metrics_need_a_token_except_on_their_own_address_which_serves_nothing_else() {
     let plane = Plane::start("");
     let status = |address, path: &str, token: &str| ask(address, "GET", path, token, None).status;
     let agent = plane.add_server("los-angeles");

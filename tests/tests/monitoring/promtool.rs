@@ -1,4 +1,4 @@
-//! promtool, the checker of Prometheus. `tests/tools` downloads it if it is missing.
+//! promtool, Prometheus's checker for metrics and rules. `tests/tools` downloads it if it is missing.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Runs promtool in a directory of the project. Returns its output, including warnings. Panics if it fails.
+/// Runs promtool in a directory of the project. Returns its output, including warnings. Panics if promtool fails.
 #[track_caller]
 pub(crate) fn run(arguments: &[&str], folder: &str, stdin: &str) -> String {
     let mut child = Command::new(path())

@@ -83,7 +83,7 @@ impl Plane {
         )
     }
 
-    /// Creates a peer with its own key, which needs no agent.
+    /// Creates a peer with its own key. This needs no agent.
     pub(crate) fn add_own_peer(&self, server: &str, name: &str) -> Value {
         let key = wgctl::PrivateKey::generate().unwrap().public_key();
         let body = json!({"name": name, "publicKey": key, "presharedKey": false});
@@ -91,7 +91,7 @@ impl Plane {
             .json(201)
     }
 
-    /// Returns the page of metrics from the plane's separate address for them.
+    /// Returns the metrics page from the plane's separate metrics address.
     pub(crate) fn page(&self) -> String {
         page(self.metrics)
     }
@@ -107,7 +107,7 @@ pub(crate) fn write_config(folder: &Path, log: &str, more: &str) {
     std::fs::write(folder.join("plane.toml"), text).unwrap();
 }
 
-/// An agent of a plane.
+/// An agent that connects to a plane.
 pub(crate) struct Agent {
     // Dropped before the directory that it uses.
     pub(crate) process: Process,
@@ -158,7 +158,7 @@ fn page(address: SocketAddr) -> String {
     answer.body
 }
 
-/// Waits until the log names the address on which a program listens. Returns that address.
+/// Waits until a program's log names the address that the program listens on. Returns that address.
 fn said(process: &Process, words: &str) -> SocketAddr {
     let log = until_blocking(
         words,

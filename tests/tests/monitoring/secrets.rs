@@ -53,7 +53,7 @@ fn at_trace(program: std::path::PathBuf) -> Command {
 }
 
 #[test]
-fn nothing_secret_is_logged_at_the_finest_level() {
+fn no_secret_is_logged_at_the_most_verbose_level() {
     let plane = Plane::start_as("trace", "", at_trace);
     let mut canaries = Canaries::default();
     canaries.add("password", PASSWORD);
@@ -62,10 +62,10 @@ fn nothing_secret_is_logged_at_the_finest_level() {
     let token = plane.add_server("los-angeles");
     canaries.add("agent token", &token);
     let agent = Agent::start(&plane, &token, "trace");
-    // Checks that the level is in force. Otherwise the test would prove nothing.
+    // Checks that the log level is in effect. Otherwise the test would prove nothing.
     for process in [&plane.process, &agent.process] {
         until_blocking(
-            "lines of the finest level are logged",
+            "lines at the most verbose level are logged",
             || process.log(),
             |log| log.contains("DEBUG") && log.contains("INFO"),
         );
@@ -133,7 +133,7 @@ fn all_else(plane: &Plane, client: &str, canaries: &mut Canaries) {
     canaries.add("unknown agent's token", unknown);
     ask(plane.address, "POST", "/api/report", unknown, Some(&json!({}))).json(401);
     let refused = "canary-refused-password-1Wq";
-    canaries.add("password of a refused body", refused);
+    canaries.add("password in a refused body", refused);
     let body = json!({"email": "x", "password": refused, "surprise": 1});
     ask(plane.address, "POST", "/api/login", "", Some(&body)).json(422);
 

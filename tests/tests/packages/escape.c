@@ -1,7 +1,7 @@
 /* Tries to escape from the sandbox in which it runs, and prints for each way out whether it is open.
  *
- * Owns the ways out. It must not know which of them a sandbox should close: `sandbox.rs` does, which runs
- * this program instead of a daemon under the daemon's unit. It is written in C, because each way out is a single system
+ * Owns the ways out. It must not know which of them a sandbox should close: `sandbox.rs` knows that, and runs this
+ * program instead of a daemon under the daemon's unit. It is written in C, because each way out is a single system
  * call.
  */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
-//! The whole life of a fleet that is installed from packages: it is enrolled, used, upgraded, rebooted, moved
-//! to another machine and uninstalled.
+//! The whole life cycle of a fleet that is installed from packages: enrolment, use, an upgrade, a reboot, a move to
+//! another machine, and removal.
 
 use sentrazone_tests::counts::figure;
 use sentrazone_tests::machine::Machine;
@@ -18,8 +18,8 @@ const NAMES: (&str, &str) = ("https://plane.example.com", "http://10.77.0.1:8080
 const LISTEN: &str = "printf 'listen = [\"127.0.0.1:8080\", \"10.77.0.1:8080\"]\\n[tls]\\nbehind_proxy = true\\n' \
                       >/etc/sentrazone/plane.toml; systemctl restart sentrazone-plane";
 
-/// Connects a device in a namespace of its host. Its UDP socket stays in the host's namespace; the
-/// tunnel is its only interface.
+/// Connects a device in a namespace on its host. The tunnel's UDP socket stays in the host's namespace; the
+/// tunnel is the device's only interface.
 const CONNECT: &str = "
     ip netns del device 2>/dev/null || true
     ip link del tun0 2>/dev/null || true
@@ -72,7 +72,7 @@ fn ping_ends(host: &mut Machine) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_manuals_commands_carry_a_fleet_through_its_life() {
+async fn the_manuals_commands_work_for_the_whole_life_cycle_of_a_fleet() {
     let _turn = turn().await;
     let folder = tempfile::tempdir().unwrap();
     let disk = disk(folder.path());
@@ -104,7 +104,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
         .run(&format!("cat >/root/device.conf <<'END'\n{configuration}\nEND"));
     host.machine.run(CONNECT);
 
-    // Upgrades both under traffic.
+    // Upgrades both machines under traffic.
     ping_begins(&mut host.machine);
     plane.types(THESE, &only("Upgrade", "plane"), "");
     host.types(THESE, &only("Upgrade", "host"), "");
@@ -123,7 +123,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
             .contains("10.77.0.1")
     );
 
-    // Reboots both.
+    // Reboots both machines.
     plane.machine.reboot();
     host.machine.reboot();
     host.machine
@@ -147,10 +147,10 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     online(&mut plane.machine);
     let (sent, lost) = ping_ends(&mut host.machine);
     figure("restore on another machine", 1, lost, &format!("{sent} pings"));
-    assert_eq!(lost, 0, "pings lost of {sent}");
+    assert_eq!(lost, 0, "pings were lost, out of {sent}");
     plane.machine.run("wgctl peer list los-angeles | grep alice-iphone");
 
-    // Uninstalls both.
+    // Uninstalls the packages from both machines.
     let [remove, purge] = &manual("Uninstall", "host")[..] else {
         panic!("expected a block for remove and one for purge")
     };
@@ -158,7 +158,7 @@ async fn the_manuals_commands_carry_a_fleet_through_its_life() {
     host.types(THESE, remove, "");
     let (sent, lost) = ping_ends(&mut host.machine);
     figure("removal of the agent's package", 1, lost, &format!("{sent} pings"));
-    assert_eq!(lost, 0, "pings lost of {sent}");
+    assert_eq!(lost, 0, "pings were lost, out of {sent}");
     host.machine
         .run("test -f /var/lib/sentrazone-agent/wireguard.key; test -f /etc/sentrazone/agent.token");
     host.types(THESE, purge, "");

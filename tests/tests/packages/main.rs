@@ -1,6 +1,6 @@
-//! The packages built by `make deb`, installed on whole machines with the commands of `docs/install.md`.
+//! The packages built by `make deb`, installed on whole machines with the commands from `docs/install.md`.
 //!
-//! `SENTRAZONE_PACKAGES` is the directory that contains them. The tests start emulated machines: run them with
+//! `SENTRAZONE_PACKAGES` is the directory that contains the packages. The tests start emulated machines: run them with
 //! `make deb-test`. They check with `wg`, `ip`, `ping`, `systemctl`, `dpkg` and `find`.
 
 mod life;

@@ -6,13 +6,13 @@ use sentrazone_tests::counts::figure;
 
 use crate::site::{Site, THESE, disk, manual, only, turn};
 
-/// Parses the output of the escaping program. Returns each way out, with true if it is open.
+/// Parses the output of the sandbox-escape program. Returns each way out, with true if it is open.
 fn open(answer: &str) -> BTreeMap<String, bool> {
     let ways = answer.lines().filter_map(|line| line.split_once(": "));
     ways.map(|(way, outcome)| (way.to_owned(), outcome == "open")).collect()
 }
 
-/// Returns a script that runs the escaping program in a copy of a unit and prints its output.
+/// Returns a script that runs the sandbox-escape program in a copy of a unit and prints the program's output.
 fn imitate(unit: &str) -> String {
     format!(
         "sed -e 's,^ExecStart=.*,ExecStart=/usr/bin/escape,' -e 's,^ExecPaths=[^ ]*,ExecPaths=/usr/bin/escape,' \
@@ -28,7 +28,7 @@ fn imitate(unit: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_gets_out_of_the_daemons_sandboxes() {
+async fn nothing_escapes_from_the_daemons_sandboxes() {
     let _turn = turn().await;
     let folder = tempfile::tempdir().unwrap();
     let mut site = Site::alone(&disk(folder.path()));
@@ -38,7 +38,7 @@ async fn nothing_gets_out_of_the_daemons_sandboxes() {
     let all = open(&site.machine.run("/usr/bin/escape; rm -f /etc/escaped /usr/escaped"));
     assert!(
         all.len() == 20 && all.values().all(|open| *open),
-        "without a sandbox: {all:?}"
+        "a way out is closed even without a sandbox: {all:?}"
     );
     for unit in ["sentrazone-plane", "sentrazone-agent"] {
         let told = site.machine.run(&imitate(unit));

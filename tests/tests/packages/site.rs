@@ -53,7 +53,7 @@ impl Site {
         Self::prepared(machine)
     }
 
-    /// Prepares what the manual assumes: the packages, sudo, and an apt that does not ask.
+    /// Prepares what the manual assumes: the packages, sudo, and an apt that does not ask for confirmation.
     fn prepared(mut machine: Machine) -> Self {
         machine.run(
             "tar -xf /dev/vdb -C /root
@@ -73,7 +73,8 @@ impl Site {
             .run(&format!("cd {folder}\n{{ {commands}\n}} <<'INPUT'\n{input}\nINPUT"))
     }
 
-    /// Types a block, and repeats it until it succeeds. Panics if it fails with output that does not contain `not_yet`.
+    /// Types a block again and again until it succeeds. Panics if the block fails with output that does not contain
+    /// `not_yet`.
     pub(crate) fn types_until_done(&mut self, folder: &str, block: &Block, not_yet: &str) {
         let script = format!("set -e; cd {folder}; {}; echo done", block.commands.trim());
         let done = |output: &str| output.ends_with("done") || !output.contains(not_yet);

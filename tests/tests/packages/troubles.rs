@@ -21,7 +21,7 @@ fn fails(machine: &mut Machine, unit: &str) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plane_that_cannot_start_says_why_and_is_not_tried_again() {
+async fn a_plane_that_cannot_start_says_why_and_is_not_restarted() {
     let _turn = turn().await;
     let folder = tempfile::tempdir().unwrap();
     let mut site = Site::alone(&disk(folder.path()));
@@ -59,7 +59,7 @@ async fn a_plane_that_cannot_start_says_why_and_is_not_tried_again() {
         "cp -p /root/plane.redb {state}/; systemctl reset-failed {unit}; systemctl start {unit}"
     ));
 
-    // A frozen plane no longer answers the service manager.
+    // A frozen plane no longer responds to the service manager.
     machine.run(
         "mkdir -p /run/systemd/system/sentrazone-plane.service.d
          printf '[Service]\\nWatchdogSec=10\\n' >/run/systemd/system/sentrazone-plane.service.d/soon.conf

@@ -70,7 +70,7 @@ fn small(folder: &Path) -> Option<Small> {
     small
 }
 
-/// Writes from many clients, fills the disk, and waits until a write of each client has been refused.
+/// Writes from many clients, fills the disk, and waits until a write from each client has been refused.
 async fn write_until_full(plane: &Plane, server: &ServerId, small: &Small) -> Vec<Life> {
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
@@ -97,7 +97,7 @@ async fn write_until_full(plane: &Plane, server: &ServerId, small: &Small) -> Ve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_reads_go_on_and_changes_come_back_with_the_room() {
+async fn on_a_full_disk_reads_continue_and_changes_resume_once_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
     let Some(small) = small(folder.path()) else { return };
     let mut plane = Plane::new(folder.path(), &small.0.join("state"));
@@ -136,7 +136,7 @@ async fn on_a_full_disk_reads_go_on_and_changes_come_back_with_the_room() {
     }
     plane.stop();
     let figure = format!(
-        "{acknowledged} acknowledged, {refused} refused with 503, 150 of 150 reads answered meanwhile, \
+        "{acknowledged} acknowledged, {refused} refused with 503, 150 of 150 reads succeeded meanwhile, \
          recovered by itself within {} ms",
         recovered.as_millis()
     );

@@ -1,4 +1,4 @@
-//! Repeated kill -9 of the plane under 32 writers.
+//! The plane is killed repeatedly (kill -9) while 32 writers make changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ fn rounds() -> usize {
     std::env::var("SENTRAZONE_FAULT_ROUNDS").map_or(5, |rounds| rounds.parse().expect("a number"))
 }
 
-/// Runs the writers and kills the plane after this many acknowledged changes. Returns the changes.
+/// Runs the writers and kills the plane after this many acknowledged changes. Returns the requested changes.
 async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: usize) -> Vec<Life> {
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
@@ -37,7 +37,7 @@ async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: us
     let mut lives = Vec::new();
     while let Some(ended) = writers.join_next().await {
         let (written, error) = ended.unwrap();
-        // The writers ended because the plane was killed, not because it refused a request.
+        // The writers have ended because the plane was killed, not because it refused a request.
         assert_eq!(error.status(), None, "{error}");
         lives.extend(written);
     }
@@ -45,7 +45,7 @@ async fn killed_after(plane: &mut Plane, server: &ServerId, acknowledgements: us
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_under_32_writers_the_plane_loses_nothing_it_acknowledged() {
+async fn a_plane_killed_under_32_writers_loses_no_acknowledged_change() {
     let folder = tempfile::tempdir().unwrap();
     let mut plane = Plane::new(folder.path(), &folder.path().join("state"));
     let mut starts = vec![plane.start().await];
@@ -69,7 +69,7 @@ async fn killed_under_32_writers_the_plane_loses_nothing_it_acknowledged() {
     report(&mut starts, total, again, &plane);
 }
 
-/// Checks that later rounds have not lost any change of the earlier ones.
+/// Checks that later rounds have not lost any change from earlier ones.
 async fn verify_all(client: &PlaneClient, all: &mut [(ServerId, Vec<Life>)]) {
     let Some((first, _)) = all.first() else { return };
     let records = ledger::records_since(client, first).await;

@@ -1,7 +1,7 @@
 //! A ledger of requested and acknowledged changes, compared with the plane's state.
 //!
-//! Owns the writers' work (create, disable, enable and sometimes delete one peer after another) and the
-//! comparison with peers and audit log. It must not stop or start anything.
+//! Owns the writers' work (they create, disable, enable and sometimes delete one peer after another) and the
+//! comparison with the peers and the audit log. It must not stop or start anything.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,13 +30,13 @@ impl Act {
     }
 }
 
-/// The changes to one peer, as its writer knows them.
+/// The changes to one peer, as far as its writer knows.
 #[derive(Debug)]
 pub(crate) struct Life {
     new: NewPeer,
     id: Option<PeerId>,
     acknowledged: Vec<Act>,
-    /// A change that has been requested, but not answered or answered with an error.
+    /// A requested change whose outcome is unknown: there was no response, or an error.
     pub(crate) unsure: Option<Act>,
 }
 
@@ -59,7 +59,7 @@ impl Life {
         self.new.name.as_ref().unwrap().as_str()
     }
 
-    /// Checks that the peer has had the same id in every answer.
+    /// Checks that the peer has had the same id in every response.
     fn is_the_one(&mut self, id: PeerId) {
         let known = *self.id.get_or_insert(id);
         assert_eq!(known, id, "{}", self.name());
@@ -86,7 +86,7 @@ impl Life {
     }
 }
 
-/// Makes changes until a call fails. Returns the changes and the error.
+/// Requests changes until a request fails. Returns the changes and the error.
 pub(crate) async fn write(
     client: PlaneClient,
     server: ServerId,
@@ -109,7 +109,7 @@ pub(crate) async fn write(
     }
 }
 
-/// Returns the audit log back to the registration of a server, oldest record first.
+/// Returns the audit records since the registration of `server`, oldest first.
 pub(crate) async fn records_since(client: &PlaneClient, server: &ServerId) -> Vec<AuditRecord> {
     let mut all: Vec<AuditRecord> = Vec::new();
     let registered = |record: &AuditRecord| record.action == "server_created" && record.target == server.as_str();
@@ -135,7 +135,7 @@ pub(crate) struct Count {
     pub(crate) absent: usize,
 }
 
-/// Compares a server's peers and records with the writers' changes, and determines the outcome of the unsure ones.
+/// Compares a server's peers and records with the writers' changes, and determines the outcomes that are unknown.
 pub(crate) async fn verify(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> Count {
     let records = records_since(client, server).await;
     verify_with(client, server, lives, &records).await
@@ -160,7 +160,7 @@ pub(crate) async fn verify_with(
     for peer in &peers {
         assert!(
             found.insert(peer.name.to_string(), peer).is_none(),
-            "two peers with one name"
+            "two peers with the same name"
         );
     }
     let mut count = Count::default();
@@ -202,7 +202,7 @@ fn compare(life: &mut Life, found: Option<&Peer>) {
     }
 }
 
-/// Sends every creation again. The plane must repeat its first answer, or create the peer if it does not
+/// Sends every create request again. The plane must repeat its first response, or create the peer if it does not
 /// exist. Returns the number of requests.
 pub(crate) async fn create_again(client: &PlaneClient, server: &ServerId, lives: &mut [Life]) -> usize {
     for life in lives.iter_mut() {

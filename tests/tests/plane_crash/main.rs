@@ -9,7 +9,8 @@ mod ledger;
 mod plane;
 mod refusal;
 
-/// Prints a line of the table of faults. It says that nothing was lost, because any loss would have failed the test.
+/// Prints a line for the table of faults. The line says that nothing was lost, because any loss would have failed the
+/// test.
 fn say(name: &str, runs: usize, figure: &str) {
     println!("fault: {name} | runs {runs} | lost 0 | {figure}");
 }

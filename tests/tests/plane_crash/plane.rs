@@ -44,7 +44,7 @@ impl Plane {
         began.elapsed()
     }
 
-    /// Returns a client of the local admin.
+    /// Returns a client that acts as the local admin.
     pub(crate) fn client(&self) -> PlaneClient {
         PlaneClient::new(Target::Socket(self.folder.join("plane.sock")), None).unwrap()
     }
@@ -54,11 +54,11 @@ impl Plane {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.process.as_mut().expect("it was started").kill();
+        self.process.as_mut().expect("the plane has been started").kill();
     }
 
     pub(crate) fn stop(&mut self) {
-        let status = self.process.as_mut().expect("it was started").stop();
+        let status = self.process.as_mut().expect("the plane has been started").stop();
         assert!(status.success(), "{status}");
     }
 }

@@ -1,4 +1,5 @@
-//! Databases with which the plane refuses to start. It must print a useful message and must not change them.
+//! Databases with which the plane refuses to start. The plane must print a useful message and must not change the
+//! database.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,7 +11,7 @@ use crate::plane::Plane;
 
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 
-/// `EX_DATAERR` (sysexits.h), the exit code after which a restart does not help.
+/// `EX_DATAERR` (sysexits.h), an exit code that means that a restart does not help.
 const LASTING: Option<i32> = Some(65);
 
 async fn once_started(folder: &Path) {
@@ -19,7 +20,7 @@ async fn once_started(folder: &Path) {
     plane.stop();
 }
 
-/// Runs the plane, which must end by itself.
+/// Runs the plane, which must exit on its own.
 fn start(folder: &Path) -> Output {
     Command::new(binary("sentrazone-plane"))
         .arg("--config")
@@ -29,14 +30,14 @@ fn start(folder: &Path) -> Output {
         .unwrap()
 }
 
-/// Returns the only line of the plane's output.
+/// Returns the only line of the plane's error output.
 fn said(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     text
 }
 
-/// Returns the bytes with one bit flipped wherever `text` occurs, in unused pages as well.
+/// Returns the bytes with one bit flipped wherever `text` occurs, including in unused pages.
 fn with_other_bits(bytes: &[u8], text: &[u8]) -> Vec<u8> {
     let mut flipped = bytes.to_vec();
     let places = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(text));
@@ -46,7 +47,7 @@ fn with_other_bits(bytes: &[u8], text: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_refused_in_one_line_that_says_what_to_do() {
+async fn a_damaged_database_is_refused_with_one_line_that_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     once_started(folder.path()).await;
     let path = folder.path().join("state/plane.redb");
@@ -72,7 +73,7 @@ async fn a_damaged_database_is_refused_in_one_line_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_database_of_a_newer_release_is_refused_and_left_alone() {
+async fn a_database_from_a_newer_release_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     once_started(folder.path()).await;
     let path = folder.path().join("state/plane.redb");

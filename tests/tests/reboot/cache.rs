@@ -8,7 +8,7 @@ const PEERS: usize = 1000;
 const DISABLED: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_back_after_a_reboot_and_after_a_power_cut_without_the_plane() {
+async fn everything_is_restored_after_a_reboot_and_a_power_cut_without_the_plane() {
     let mut host = Host::enrolled().await;
     let device = host.peer("device").await;
     let made = host.fill(1..PEERS + DISABLED).await;
@@ -66,7 +66,7 @@ fn everything_is_back(host: &mut Host, fault: &str, before: &str, configuration:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_cache_is_told_and_mended_when_the_plane_is_back() {
+async fn a_damaged_cache_is_reported_and_replaced_once_the_plane_is_back() {
     let mut host = Host::enrolled().await;
     host.fill(0..5).await;
     host.converged().await;
@@ -79,8 +79,9 @@ async fn a_damaged_cache_is_told_and_mended_when_the_plane_is_back() {
     );
     host.restored();
     let told = "journalctl -b -u sentrazone-agent --no-pager -o cat | grep 'desired.* is damaged'";
-    host.machine
-        .until("the journal shows it", told, |line| line.contains("it is not used"));
+    host.machine.until("the journal shows the damage", told, |line| {
+        line.contains("it is not used")
+    });
     let restarts = host.machine.run("systemctl show sentrazone-agent --value -p NRestarts");
     assert_eq!(
         restarts, "0",

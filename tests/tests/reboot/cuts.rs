@@ -18,7 +18,7 @@ const WITHIN: u64 = 2500;
 type Confirmed = Mutex<BTreeMap<String, Option<bool>>>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_confirmed_change_outlives_a_power_cut() {
+async fn a_confirmed_change_survives_a_power_cut() {
     let rounds = runs(2, 50);
     let mut host = Host::enrolled().await;
     host.converged().await;
@@ -50,7 +50,7 @@ async fn a_confirmed_change_outlives_a_power_cut() {
     assert_eq!(lost, 0, "confirmed changes were lost");
 }
 
-/// Workers create, disable and enable peers until the power is cut at a random moment.
+/// Creates, disables and enables peers with several workers until the power is cut at a random moment.
 async fn cut_amid_changes(host: &mut Host, round: usize, confirmed: &Confirmed) {
     let moment = Duration::from_millis(300 + getrandom::u64().unwrap() % WITHIN);
     let workers = (0..WORKERS).map(|worker| change_on(host, round, worker, confirmed));
@@ -80,7 +80,7 @@ fn note(confirmed: &Confirmed, peer: &Peer) {
     confirmed.lock().unwrap().insert(peer.public_key.to_string(), said);
 }
 
-/// Reads the outcome of the changes that were in progress at the cut.
+/// Reads the outcome of the changes that were in progress when the power was cut.
 async fn settle(host: &Host, confirmed: &Confirmed) {
     for peer in host.plane.admin().peers(&host.id).await.unwrap() {
         note(confirmed, &peer);

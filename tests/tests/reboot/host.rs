@@ -26,8 +26,8 @@ const PICTURE: &str = "
 const TIMES: &str = "systemctl show sentrazone-agent --value \
                      -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic";
 
-/// A script that connects a device in a namespace of the same machine. Its UDP socket stays in the host's namespace,
-/// so that it can reach 127.0.0.1; the tunnel is its only interface.
+/// A script that connects a device in a namespace on the same machine. The tunnel's UDP socket stays in the host's
+/// namespace, so that it can reach 127.0.0.1; the tunnel is the device's only interface.
 pub(crate) const CONNECT: &str = "
     ip netns del device 2>/dev/null || true
     ip link del tun0 2>/dev/null || true
@@ -68,7 +68,7 @@ pub(crate) struct Restored {
 }
 
 impl Host {
-    /// Installs and enrolls a host with the steps of the manual.
+    /// Installs and enrolls a host, with the steps from the manual.
     pub(crate) async fn enrolled() -> Self {
         let turn = turn().await;
         let folder = tempfile::tempdir().unwrap();
@@ -182,14 +182,14 @@ impl Host {
         }
     }
 
-    /// Connects a device in the machine with this configuration.
+    /// Connects a device on the machine, with this configuration.
     pub(crate) fn connect(&mut self, configuration: &str) {
         self.machine
             .run(&format!("cat >/root/device.conf <<'END'\n{configuration}\nEND"));
         self.machine.run(CONNECT);
     }
 
-    /// Checks that the other end of the tunnel answers.
+    /// Checks that the other end of the tunnel responds to pings.
     pub(crate) fn device_reaches_its_server(&mut self) {
         for address in ["10.8.0.1", "fd00:8::1"] {
             self.machine

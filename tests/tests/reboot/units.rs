@@ -27,7 +27,7 @@ fn both_with_a_tunnel(machine: &mut Machine) {
     machine.run("ip netns exec device ping -n -q -c 2 -i 0.2 -w 20 10.8.0.1");
 }
 
-/// Returns the bits of `CapEff` (proc(5)) of a unit's process, and its user.
+/// Returns the effective capabilities (`CapEff` in proc(5)) and the user of a unit's process.
 fn privileges(machine: &mut Machine, unit: &str) -> (u64, String) {
     let pid = machine.run(&format!("systemctl show {unit} --value -p MainPID"));
     let bits = machine.run(&format!("sed -n 's/^CapEff:\\t//p' /proc/{pid}/status"));
@@ -35,7 +35,7 @@ fn privileges(machine: &mut Machine, unit: &str) -> (u64, String) {
     (u64::from_str_radix(&bits, 16).unwrap(), user)
 }
 
-/// Checks that the journals of plane and agent show a change under the id of the same request.
+/// Checks that the journals of plane and agent show a change under the same request id.
 fn the_journal_joins_both(machine: &mut Machine) {
     let newest = "journalctl -b -u sentrazone-agent -o json --no-pager \
                   | sed -n 's/.*\"REQUEST_ID\":\"\\([^\"]*\\)\".*/\\1/p' | tail -n 1";
@@ -60,7 +60,7 @@ fn a_reload_ends_nobody(machine: &mut Machine) {
             "sed -i '1i log = \"debug\"' {file} && systemctl reload {unit}"
         ));
         let said =
-            format!("journalctl -b -u {unit} -o cat --no-pager | grep 'the log changes from info to debug' || true");
+            format!("journalctl -b -u {unit} -o cat --no-pager | grep 'filter changes from info to debug' || true");
         machine.until("the journal shows the new level", &said, |line| line.contains("debug"));
         assert_eq!(machine.run(&pid), before);
         machine.run(&format!("sed -i 1d {file} && systemctl reload {unit}"));
@@ -68,7 +68,7 @@ fn a_reload_ends_nobody(machine: &mut Machine) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_units_run_confined_restart_without_a_lost_ping_and_come_back_at_boot() {
+async fn the_units_run_confined_restart_without_losing_a_ping_and_start_at_boot() {
     let _turn = turn().await;
     let folder = tempfile::tempdir().unwrap();
     let mut machine = installed::machine(folder.path());

@@ -1,7 +1,7 @@
-//! Random numbers, which all derive from one seed.
+//! Random numbers that are all derived from one seed.
 //!
-//! Owns the streams: each user of random numbers has its own stream, so that the order of use
-//! does not matter.
+//! Owns the streams: each part of the simulation that uses random numbers has its own stream, so that the order of
+//! use does not matter.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! A VPN host: the real agent over an interface in memory, with kills, reboots and changes by others.
+//! A VPN host: the real agent with an in-memory interface, and its kills, reboots and external changes.
 //!
-//! Owns the agent's life and the conditions that each of its writes must satisfy. It must not know
+//! Owns starting and stopping the agent, and the conditions that each of its writes must satisfy. It must not know
 //! the faults that the seed contains.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ use crate::record::{Record, Version};
 
 /// The number of seconds between reports.
 pub(crate) const REPORTS: u32 = 20;
-/// The time within which the agent notices any change by others and any clock jump.
+/// The time within which the agent detects any external change and any clock jump.
 const NOTICED: Duration = Duration::from_secs(32);
 /// The largest difference between an expiry and its enforcement, in seconds.
 const TICK: i64 = 2;
@@ -43,7 +43,7 @@ impl Jumping {
         self.ahead.store(seconds_ahead, Ordering::Relaxed);
     }
 
-    /// Returns a clock that adds these jumps to the time `passed`.
+    /// Returns a clock that adds these jumps to the elapsed time, which `passed` returns.
     pub(crate) fn clock(&self, passed: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
         let ahead = Arc::clone(&self.ahead);
         Clock::new(move || {
@@ -91,7 +91,7 @@ impl Shared {
                 };
                 if before.peers.contains_key(&key) && !versions.iter().any(over) {
                     self.complain(format_args!(
-                        "an enabled peer was removed at revision {revision} or after"
+                        "an enabled peer was removed at revision {revision} or later"
                     ));
                 }
                 continue;
@@ -107,7 +107,7 @@ impl Shared {
         }
     }
 
-    /// Counts a write. Returns true if it kills the agent.
+    /// Counts a write. Returns true if the agent is to be killed during this write.
     fn is_fatal(&self) -> bool {
         let mut doom = self.doom.lock().unwrap();
         match *doom {
@@ -224,7 +224,7 @@ impl Host {
         self.shared.clock.now()
     }
 
-    /// Returns the time of a clock that has never jumped.
+    /// Returns the time according to a clock that has never jumped.
     pub(crate) fn true_time(&self) -> Timestamp {
         let ahead = self.clock.ahead.load(Ordering::Relaxed);
         Timestamp::from_unix(self.now().unix() - ahead)
@@ -293,7 +293,7 @@ impl Host {
     }
 
     /// Returns true if the agent has been killed in the middle of a write. In that case, also ends the rest of the
-    /// agent. The interface stays as the write left it.
+    /// agent. The interface stays as the unfinished write left it.
     pub(crate) async fn was_doomed(&mut self) -> bool {
         let doomed = std::mem::take(&mut *self.shared.doomed.lock().unwrap());
         if doomed {
@@ -311,7 +311,7 @@ impl Host {
         self.disturbed = Some(Instant::now() + Duration::from_secs(1_000_000));
     }
 
-    /// Records a disturbance of the interface or the clock, which the agent has to notice.
+    /// Records a disturbance of the interface or the clock, which the agent must detect.
     pub(crate) fn disturb(&mut self) {
         let until = Instant::now() + NOTICED;
         self.disturbed = Some(self.disturbed.map_or(until, |before| before.max(until)));

@@ -1,6 +1,6 @@
 //! Plane and agents in one process and in virtual time, with random faults from a seed: messages are
-//! lost, repeated, delayed and cut off; both sides are killed and restarted; hosts reboot, interfaces are
-//! changed by others, and clocks jump.
+//! lost, duplicated and delayed; links are cut; both sides are killed and restarted; hosts reboot, interfaces are
+//! changed externally, and clocks jump.
 //!
 //! The agent's loops, the fleet's rules and the store are real; kernel, host and network
 //! are simulated in memory. `SEEDS=n` runs more seeds; `SEED=n` replays one seed and prints its events.
@@ -53,7 +53,7 @@ impl Sum {
 }
 
 #[test]
-fn whatever_happens_everybody_agrees_in_the_end_and_nothing_forbidden_happens_on_the_way() {
+fn whatever_happens_all_sides_agree_in_the_end_and_no_invariant_is_violated() {
     if let Some(seed) = number("SEED") {
         let outcome = run(seed);
         outcome.trace.iter().for_each(|line| println!("{line}"));
@@ -82,8 +82,8 @@ fn whatever_happens_everybody_agrees_in_the_end_and_nothing_forbidden_happens_on
     let sum = sum.into_inner().unwrap();
     let took = begun.elapsed().as_secs_f64();
     println!(
-        "{seeds} seeds in {took:.0} s ({:.0} a second), {} events: {} diverged; agreed within {:?} of the last fault; \
-         {} of {} bytes lost in crashes, none counted twice; {} seeds without such a crash lost none",
+        "{seeds} seeds in {took:.0} s ({:.0} per second), {} events: {} diverged; agreed within {:?} of the last \
+         fault; {} of {} bytes lost in crashes, none counted twice; {} seeds without such a crash lost none",
         seeds as f64 / took,
         sum.messages,
         sum.failed.len(),
@@ -102,7 +102,7 @@ fn whatever_happens_everybody_agrees_in_the_end_and_nothing_forbidden_happens_on
 }
 
 #[test]
-fn each_kind_of_message_may_be_lost_repeated_or_late_once() {
+fn a_message_of_any_kind_may_be_lost_duplicated_or_late() {
     let (mut right, mut all) = (0, 0);
     for kind in KINDS {
         for fault in FAULTS {
@@ -114,7 +114,7 @@ fn each_kind_of_message_may_be_lost_repeated_or_late_once() {
             }
         }
     }
-    println!("each kind of message lost, unanswered, repeated, repeated late or late once: {right}/{all} agreed");
+    println!("each kind of message lost, unanswered, duplicated, duplicated late or late once: {right}/{all} agreed");
     assert_eq!(right, all);
 }
 

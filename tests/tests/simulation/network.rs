@@ -1,4 +1,4 @@
-//! The network between agents and plane: messages are lost, repeated, delayed or cut off.
+//! The network between agents and plane, in which messages are lost, duplicated and delayed, and links are cut.
 //!
 //! Owns the fate of each message and its delivery, as JSON through the protocol's own types, to the fleet
 //! and back. The fate must not depend on the content of messages.
@@ -25,7 +25,7 @@ use crate::plane::Plane;
 /// The HTTP client's timeout.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL_GRACE: Duration = Duration::from_secs(10);
-/// The longest time that a message may be in transit.
+/// The maximum time that a message can be in transit.
 pub(crate) const LATEST: Duration = Duration::from_secs(60);
 
 /// The kinds of message.
@@ -53,7 +53,7 @@ pub(crate) const KINDS: [Kind; 6] = [
 pub(crate) enum Fault {
     /// The message never arrives.
     RequestLost,
-    /// The message is carried out, but its answer never arrives.
+    /// The message is carried out, but the response never arrives.
     AnswerLost,
     /// The message arrives twice, the second time immediately after the first.
     Repeated,
@@ -79,7 +79,7 @@ struct Fate {
     again: Option<Duration>,
     answer_lost: bool,
     back: Duration,
-    /// True if the sender of a lost message or answer gets an error immediately instead of a timeout.
+    /// True if, when the message or the response is lost, the sender gets an error immediately instead of a timeout.
     reset: bool,
 }
 
@@ -92,7 +92,7 @@ struct Place {
 
 struct State {
     places: Vec<Place>,
-    /// The number of messages in a thousand that are affected by each kind of fault. 0 means that the network works.
+    /// The number of messages in a thousand that are affected by each kind of fault. 0 means that there are no faults.
     trouble: u32,
     /// The fault planned for the next message of a kind.
     script: Option<(Kind, Fault)>,
@@ -153,7 +153,7 @@ impl Network {
         }
     }
 
-    /// Ends all faults, except those of messages that are already in transit.
+    /// Ends all faults, except those that affect messages already in transit.
     pub(crate) fn heal(&self) {
         let mut state = self.state.lock().unwrap();
         state.trouble = 0;
@@ -174,7 +174,7 @@ impl Network {
         self.state.lock().unwrap().script.is_none()
     }
 
-    /// Wakes held polls after a change of the record.
+    /// Wakes waiting polls after a change to the record.
     pub(crate) fn tell(&self) {
         self.news.send_replace(());
     }
@@ -188,12 +188,12 @@ impl Network {
         self.state.lock().unwrap().trace.clone()
     }
 
-    /// Returns the time since the plane last accepted a report of this host.
+    /// Returns the time since the plane last accepted a report from this host.
     pub(crate) fn reported(&self, host: usize) -> Option<Duration> {
         self.reported.lock().unwrap()[host].map(|at| at.elapsed())
     }
 
-    /// Clears the times of the reports, because the plane may have lost them or its clock has changed.
+    /// Clears the report times, because the plane may have lost the reports or its clock has changed.
     pub(crate) fn forget_reports(&self) {
         self.reported.lock().unwrap().fill(None);
     }
@@ -232,7 +232,7 @@ impl Network {
         self.state.lock().unwrap().places[host].cut
     }
 
-    /// Delivers a message after its delay, and then the answer if the sender is still waiting.
+    /// Delivers a message after its delay, and then the response if the sender is still waiting.
     async fn deliver(self: Arc<Self>, message: Message, delay: Duration, back: Option<(Duration, Waiter)>) {
         sleep(delay).await;
         let answer = match self.is_cut(message.host) {
@@ -247,7 +247,7 @@ impl Network {
         sleep(delay).await;
         match answer.filter(|_| !self.is_cut(message.host)) {
             Some(answer) => drop(waiter.send(answer)),
-            // There is no answer, so the sender waits until its timeout.
+            // There is no response, so the sender waits until its timeout.
             None => {
                 sleep(LATEST).await;
                 drop(waiter);

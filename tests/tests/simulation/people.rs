@@ -1,4 +1,4 @@
-//! The actions of people: clients are created, changed and removed, servers are changed, and traffic is sent.
+//! The actions of users: clients are created, changed and removed, servers are changed, and traffic is sent.
 //!
 //! Owns the choice of actions. Other modules check their effects.
 
@@ -34,7 +34,7 @@ impl World {
         self.network.trace(format_args!("{number}: {done}"));
     }
 
-    /// Requests a change. Returns its outcome as text for the trace.
+    /// Requests a change. Returns the outcome as text for the trace.
     fn change<F>(&self, what: &str, change: impl FnOnce(Fleet) -> F + Send + 'static) -> String
     where
         F: Future<Output = Result<(), Refusal>>,
@@ -71,7 +71,7 @@ impl World {
         })
     }
 
-    /// Returns a time within about ten minutes by the people's clock.
+    /// Returns a time within about the next ten minutes, according to a clock that has never jumped.
     fn soon(&mut self) -> Timestamp {
         let now = self.hosts[0].true_time();
         now.after(Duration::from_secs(5) + self.dice.milliseconds(0..600_000))
@@ -159,7 +159,7 @@ impl World {
         let host = &self.hosts[number];
         let Some(device) = host.device() else { return };
         let record = host.shared.record();
-        // Sorted by address, because the seed determines the addresses; keys and client ids are random.
+        // Sorted by address, because the seed determines the addresses, whereas keys and client ids are random.
         let mut peers: Vec<_> = device
             .peers
             .iter()

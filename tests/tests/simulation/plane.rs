@@ -1,7 +1,7 @@
-//! The plane of a simulation: the real fleet over the real store, on a separate thread.
+//! The plane in a simulation: the real fleet with the real store, on a separate thread.
 //!
-//! Owns starting, stopping and killing the plane. A request blocks the simulation until it is answered, so
-//! that no time passes meanwhile and nothing else happens: the same seed gives the same run. The
+//! Owns starting, stopping and killing the plane. A request blocks the simulation until it has been answered, so
+//! that no time passes and nothing else happens in the meantime. Therefore the same seed gives the same run. The
 //! plane's own timers follow the simulation's time.
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use wgctl::Clock;
 
 use crate::host::Jumping;
 
-/// The number of prekeys to keep in stock for each server. It is small, so that they run out.
+/// The number of prekeys to keep in stock for each server. It is small, so that the stock runs out.
 const STOCK: u32 = 4;
 
 type Job = Box<dyn FnOnce(&Runtime, &mut Life) + Send>;
@@ -32,7 +32,7 @@ pub(crate) struct Plane {
     ends: AtomicU64,
 }
 
-/// The files and the fleet of the plane across its restarts.
+/// The plane's files, which are kept across restarts, and its fleet.
 struct Life {
     folder: tempfile::TempDir,
     clock: Clock,
@@ -97,7 +97,7 @@ impl Plane {
         }
     }
 
-    /// Returns the number of times that the plane has ended. Each end also ends all connections.
+    /// Returns the number of times that the plane has been stopped or killed, which also ends all connections.
     pub(crate) fn ends(&self) -> u64 {
         self.ends.load(Ordering::Relaxed)
     }
@@ -113,7 +113,7 @@ impl Plane {
         answer.recv().unwrap()
     }
 
-    /// Asks the fleet. Returns its answer, or `None` if the plane is not running.
+    /// Runs `question` on the fleet. Returns its result, or `None` if the plane is not running.
     pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Fleet) -> F + Send + 'static) -> Option<T>
     where
         T: Send + 'static,

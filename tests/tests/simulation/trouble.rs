@@ -1,6 +1,6 @@
-//! Faults: kills, cuts, changes by others, and clocks that jump.
+//! Faults: kills, cut links, external changes and clock jumps.
 //!
-//! Owns the choice of faults, and records in the ledgers how many bytes they may lose.
+//! Owns the choice of faults, and the entries in the ledgers for the bytes that the faults may lose.
 
 use sentrazone_plane::fleet::Fleet;
 use wgctl::PrivateKey;
@@ -38,11 +38,11 @@ impl World {
         }
     }
 
-    /// Handles an agent that has been killed in a write. May start an agent or a plane that is not running.
+    /// Handles an agent that has been killed during a write. May start an agent or a plane that is not running.
     async fn revive(&mut self, number: usize) {
         if self.hosts[number].was_doomed().await {
             self.ledgers.lock().unwrap()[number].lose();
-            self.network.trace(format_args!("{number}: killed in a write"));
+            self.network.trace(format_args!("{number}: killed during a write"));
         }
         if self.dice.permille(400) {
             self.start_agent(number).await;
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// Changes the interface as others would, without the agent.
+    /// Changes the interface as another program would, without the agent.
     fn meddle(&mut self, number: usize) {
         let (what, nth) = (self.dice.below(5), self.dice.below(100));
         let host = &mut self.hosts[number];
@@ -154,7 +154,7 @@ impl World {
         let _ = host.devices.apply(&Host::interface(), &plan);
         host.disturb();
         self.ledgers.lock().unwrap()[number].lose();
-        self.network.trace(format_args!("{number}: change by hand: {what}"));
+        self.network.trace(format_args!("{number}: external change {what}"));
     }
 
     fn jump(&mut self, number: usize) {
@@ -169,7 +169,7 @@ impl World {
             self.hosts[number].clock.jump_to(ahead);
         }
         self.network
-            .trace(format_args!("{number}: jump {ahead}, of the plane: {planes}"));
+            .trace(format_args!("{number}: jump {ahead}, on the plane: {planes}"));
     }
 }
 

@@ -1,6 +1,6 @@
-//! The run of one seed: a plane, a few hosts, and the events of their life.
+//! The run of one seed: a plane, a few hosts, and the events that happen to them.
 //!
-//! Owns the run from the first server to the last check. `people` owns the actions of people, and
+//! Owns the run from the first server to the last check. `people` owns the actions of users, and
 //! `trouble` owns the faults.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::record;
 /// The time within which plane and hosts must agree once everything works again.
 const AGREED: Duration = Duration::from_secs(240);
 
-/// The account of the bytes that have passed through a host.
+/// An account of the bytes that have passed through a host.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Ledger {
     /// The number of bytes received, by client, including deleted clients.
@@ -66,10 +66,11 @@ pub(crate) struct Outcome {
     pub(crate) trace: Vec<String>,
     /// The time from the end of the faults until plane and hosts agreed.
     pub(crate) agreed_after: Duration,
-    /// The number of bytes that passed through the hosts, the number that crashes may have lost, and the number that
-    /// was lost.
+    /// The number of bytes that passed through the hosts.
     pub(crate) bytes: u64,
+    /// The number of bytes that crashes may have lost.
     pub(crate) may_be_lost: u64,
+    /// The number of bytes that were lost.
     pub(crate) lost: u64,
     pub(crate) messages: usize,
 }
@@ -158,7 +159,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 impl World {
-    /// Creates a world with this many hosts, each with its server and its agent.
+    /// Creates a world with this many hosts, each with its own server and agent.
     pub(crate) async fn new(seed: u64, hosts: usize, trouble: u32, weather: Weather) -> Self {
         let plane_clock = Jumping::default();
         let plane = Arc::new(Plane::new(&plane_clock));
@@ -298,7 +299,7 @@ impl World {
         }
     }
 
-    /// Returns the first difference between the record, the interface and the plane's view, if any.
+    /// Returns the first difference between the record, the interface and the plane's view, if there is one.
     fn apart(&self, host: &Host) -> Option<String> {
         let id = host.server();
         let (server, clients, status) = self.plane.ask(move |fleet| async move {
@@ -353,7 +354,7 @@ impl World {
         };
         let client = clients.iter().find(off)?;
         Some(format!(
-            "host {number}: {} of {:?} bytes of {} are counted",
+            "host {number}: {} of {:?} bytes from {} were counted",
             client.transfer_rx,
             ledger.told.get(&client.id),
             client.name

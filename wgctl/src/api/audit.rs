@@ -14,29 +14,29 @@ use super::audit_values::{AuditKey, Hash, Head, Signature};
 use super::optional::given;
 use crate::time::Timestamp;
 
-/// One record of the audit log (`GET /api/audit`).
+/// An audit log record (`GET /api/audit`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AuditRecord {
-    /// The number of the record, which starts at 1 and increases by one.
+    /// The number of the record. Numbers start at 1 and increase by one.
     pub id: u64,
     /// The actor: an email address, `agent:<server>`, `token:<name>` or `local:<user>`.
     pub actor: String,
-    /// The action: `wg_client_created`, `login_failed`, …
+    /// The action, such as `wg_client_created` or `login_failed`.
     pub action: String,
-    /// The target: `los-angeles/alice-iphone`, a server, a user.
+    /// The target, such as `los-angeles/alice-iphone`, a server or a user.
     pub target: String,
     /// The caller's IP address; empty if there is none (the local socket).
     pub ip: String,
     /// The time of the action.
     pub created_at: Timestamp,
-    /// Details that are not part of the other fields.
+    /// Details that do not fit into the other fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The id of the request that caused the record, as in the `X-Request-Id` of its response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Uuid>,
-    /// The changes, field by field; never a secret.
+    /// The changes, field by field. They never contain a secret.
     #[serde(default, skip_serializing_if = "Changes::is_empty")]
     pub changes: Changes,
     /// The SHA-256 hash over the previous record's hash and this record (see `docs/audit.md`).
@@ -44,8 +44,8 @@ pub struct AuditRecord {
     pub hash: Hash,
 }
 
-/// The change of a field. A field of a new object has no `before`, and a field of a removed object has no
-/// `after`. Null is a value that means "none".
+/// A change to a field. A field of a new object has no `before`, and a field of a removed object has no `after`.
+/// Null is a value like any other, and means "none".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -58,10 +58,10 @@ pub struct FieldChange {
     pub after: Option<Value>,
 }
 
-/// The changed fields, by name; never a secret.
+/// The changed fields, keyed by name. They never contain a secret.
 pub type Changes = BTreeMap<String, FieldChange>;
 
-/// The plane's signed statement of the log's state at one record.
+/// A statement of the log's state at one record, signed by the plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Checkpoint {
@@ -77,7 +77,7 @@ pub struct Checkpoint {
     pub signature: Signature,
 }
 
-/// The plane's signed statement about records that were removed because of their age. The chain begins after them.
+/// A statement about records that were removed because of their age, signed by the plane. The chain begins after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Pruned {
@@ -95,11 +95,11 @@ pub struct Pruned {
     pub signature: Signature,
 }
 
-/// One line of the export as JSON Lines.
+/// One line of the JSON Lines export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AuditLine {
-    /// The statement about the records that were removed before all following lines.
+    /// The statement about the removed records, which preceded all records that follow.
     Pruned(Pruned),
     /// A record.
     Record(AuditRecord),
@@ -111,7 +111,7 @@ pub enum AuditLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Fault {
-    /// The first record that is not as it was written.
+    /// The first record that has been tampered with or is missing.
     pub id: u64,
     /// A description of the evidence.
     pub reason: String,
@@ -127,25 +127,25 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Verification {
-    /// True if the log is as it was written.
+    /// True if the log is intact.
     pub ok: bool,
     /// The number of records that were read.
     pub records: u64,
-    /// The first record of the log; null if there is none.
+    /// The first record in the log; null if there is none.
     pub first: Option<u64>,
-    /// The last record that is as it was written; null if there is none.
+    /// The last intact record; null if there is none.
     pub last: Option<u64>,
-    /// The number and the hash of the last record that is as it was written. A copy that is stored elsewhere
-    /// can later show whether the log has been cut.
+    /// The number and the hash of the last intact record. A copy that is stored elsewhere can later show whether
+    /// the log has been truncated.
     pub head: Head,
     /// The number of checkpoints that were verified.
     pub checkpoints: u64,
-    /// The last record that a checkpoint covers. Anyone who has the file could have cut or rewritten the
-    /// records after it.
+    /// The last record that a checkpoint covers. Anyone with access to the file could have removed or rewritten
+    /// the records after it.
     pub signed_until: u64,
     /// The key that verifies the signature of that checkpoint.
     pub public_key: Option<AuditKey>,
-    /// The records that were removed before the first one.
+    /// The statement about the removed records that preceded the first one; null if there is none.
     pub pruned: Option<Pruned>,
     /// The first fault; null if there is none.
     pub fault: Option<Fault>,
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn null_is_not_nothing() {
+    fn null_is_distinguished_from_an_absent_field() {
         let change: FieldChange = serde_json::from_str(r#"{"before": null}"#).unwrap();
         assert_eq!((change.before, change.after), (Some(Value::Null), None));
     }

@@ -1,6 +1,6 @@
-//! The values of the audit log's chain in text form: hashes, keys, signatures and heads.
+//! The values in the audit log's chain as text: hashes, keys, signatures and heads.
 //!
-//! Owns their text form. It must not compute a hash or verify a signature: that belongs to `crate::audit`.
+//! Owns their text forms. It must not compute a hash or verify a signature: that belongs to `crate::audit`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-/// The error for a text that is not a value of the audit log's chain.
+/// The error for text that does not parse as one of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {0}")]
 pub struct FormatError(&'static str);
@@ -67,7 +67,7 @@ impl FromStr for Hash {
     }
 }
 
-/// The public key that verifies the audit log's checkpoints: `ed25519:` and base64.
+/// The public key that verifies the audit log's checkpoints, written as `ed25519:` followed by base64.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AuditKey(pub [u8; 32]);
 
@@ -86,7 +86,7 @@ impl FromStr for AuditKey {
         let bytes = text.strip_prefix("ed25519:").and_then(|text| BASE64.decode(text).ok());
         let key = bytes.and_then(|bytes| bytes.try_into().ok());
         key.map(Self).ok_or(FormatError(
-            "an audit log key: expected ed25519: and 44 characters of base64",
+            "an audit log key: expected ed25519: followed by 44 characters of base64",
         ))
     }
 }
@@ -114,10 +114,10 @@ impl FromStr for Signature {
     }
 }
 
-/// The number and the hash of a record: `1234:` and 64 hexadecimal digits.
+/// The number and the hash of a record, written as `1234:` followed by 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
-    /// The record's number; 0 before the first record.
+    /// The record's number; 0 if the log is empty.
     pub id: u64,
     /// The record's hash.
     pub hash: Hash,
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_text_that_reads_back() {
+    fn values_survive_a_round_trip_through_text() {
         let hash = Hash([0xab; 32]);
         assert_eq!(hash.to_string().parse::<Hash>(), Ok(hash));
         let head = Head { id: 7, hash };

@@ -1,4 +1,4 @@
-//! The request and response bodies of the REST API, shared by plane, command and tests.
+//! The request and response bodies of the REST API, shared by the plane, `wgctl` and the tests.
 //!
 //! Owns the names and types of their fields. The original API is authoritative: its fields keep their names,
 //! types and case (peers in camelCase, everything else in snake_case), and fields may only be added. It must

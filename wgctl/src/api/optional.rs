@@ -1,6 +1,6 @@
-//! Optional fields for which absent and null differ.
+//! Optional fields that distinguish between absent and null.
 //!
-//! Owns the deserializers for the fields of patches.
+//! Owns the deserializers for patch fields.
 
 use serde::Deserialize;
 

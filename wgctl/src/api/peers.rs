@@ -1,6 +1,6 @@
 //! Peers, which the API calls clients.
 //!
-//! Owns the bodies of `/api/wg-clients/…`, in camelCase as in the original.
+//! Owns the bodies of `/api/wg-clients/…`, in camelCase as in the original API.
 
 use std::net::IpAddr;
 
@@ -25,15 +25,15 @@ pub struct Peer {
     pub enabled: bool,
     /// Its IPv4 address without a prefix length, or its IPv6 address if the pool has no IPv4 network.
     pub address: IpAddr,
-    /// All addresses.
+    /// All its addresses.
     pub addresses: Vec<IpAddr>,
     /// Its public key.
     pub public_key: PublicKey,
-    /// True if the agent holds its private key (sealed); false if the peer has its own.
+    /// True if the agent holds its private key (sealed); false if the peer keeps its own.
     pub private_key_held: bool,
     /// True if it has a preshared key.
     pub preshared_key: bool,
-    /// The time of the latest handshake; null before the first one.
+    /// The time of the latest handshake; null if there has been none.
     pub latest_handshake_at: Option<Timestamp>,
     /// The number of bytes received from it over its lifetime.
     pub transfer_rx: u64,
@@ -45,7 +45,7 @@ pub struct Peer {
     /// The networks behind the device that the server accepts and routes.
     #[serde(rename = "serverAllowedIPs")]
     pub server_allowed_ips: Vec<IpNet>,
-    /// The DNS servers of the device.
+    /// The DNS servers for the device.
     pub dns: Vec<IpAddr>,
     /// The interval in seconds between the device's keepalives; null if they are off.
     pub persistent_keepalive: Option<u16>,
@@ -53,19 +53,19 @@ pub struct Peer {
     pub mtu: Option<u16>,
     /// The time at which the peer expires.
     pub expires_at: Option<Timestamp>,
-    /// True if `expires_at` has passed. The host removes an expired peer by its own clock, with or without
-    /// the plane.
+    /// True if `expires_at` has passed. The host removes an expired peer according to its own clock, even if it
+    /// cannot reach the plane.
     #[serde(default)]
     pub expired: bool,
     /// The time at which the peer was created.
     pub created_at: Timestamp,
     /// The time of the last change.
     pub updated_at: Timestamp,
-    /// True if the kernel has the peer as it is recorded.
+    /// True if the peer in the kernel matches the record.
     pub applied: bool,
     /// The time since which a change has been waiting to be applied; null if none is waiting.
     pub pending_since: Option<Timestamp>,
-    /// The agent's reason if the kernel refused the peer; otherwise null.
+    /// The reason why the kernel refused the peer, as reported by the agent; null if it did not.
     pub failed: Option<String>,
 }
 
@@ -100,7 +100,7 @@ pub struct NewPeer {
     #[serde(rename = "serverAllowedIPs", default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 1024)))]
     pub server_allowed_ips: Option<Vec<IpNet>>,
-    /// The DNS servers of the device. Default: the server's.
+    /// The DNS servers for the device. Default: the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,
@@ -116,7 +116,7 @@ pub struct NewPeer {
     pub preshared_key: Option<bool>,
 }
 
-/// A change of a peer (`PATCH /api/wg-clients/{serverID}/{clientID}`). Absent fields are not changed. Null
+/// A change to a peer (`PATCH /api/wg-clients/{serverID}/{clientID}`). Absent fields are not changed. Null
 /// clears the fields for which it has a meaning (`expiresAt`, `mtu`, `persistentKeepalive`).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "ClientPatch"))]
@@ -151,7 +151,7 @@ pub struct PeerPatch {
     )]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpNet>", length(max = 1024)))]
     pub server_allowed_ips: Option<Vec<IpNet>>,
-    /// The DNS servers of the device.
+    /// The DNS servers for the device.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schemars(with = "Vec<IpAddr>", length(max = 16)))]
     pub dns: Option<Vec<IpAddr>>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Problem {
-    /// A stable URI of the kind of problem: `urn:sentrazone:problem:<code>`.
+    /// A stable URI that identifies the kind of problem: `urn:sentrazone:problem:<code>`.
     #[serde(rename = "type")]
     pub kind: String,
     /// A short description of the kind of problem.
@@ -19,7 +19,7 @@ pub struct Problem {
     pub detail: String,
     /// A stable, machine-readable code (`name_taken`, `pool_exhausted`, …).
     pub code: String,
-    /// The path of the request field that is wrong (`address_pool[0]`), if there is one.
+    /// The path of the invalid request field (such as `address_pool[0]`), if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// The next step in machine-readable form, if `detail` describes it as an API call.
@@ -46,7 +46,7 @@ pub enum NextStep {
     LogIn,
     /// Create the peer with its own public key and without a preshared key.
     BringOwnKey,
-    /// A step that is only known to a later release.
+    /// A step that only a later release knows.
     #[serde(other, skip_serializing)]
     #[cfg_attr(feature = "openapi", schemars(skip))]
     Unknown,

@@ -1,4 +1,4 @@
-//! Statuses, history, health checks, and the reports of agents.
+//! Statuses, history, health checks and agent reports.
 //!
 //! Owns the bodies of `/api/statuses`, `/api/history`, `/api/report` and the health checks.
 
@@ -26,24 +26,24 @@ pub struct Status {
     pub transfer_rx: u64,
     /// The number of bytes sent to all peers over the server's lifetime.
     pub transfer_tx: u64,
-    /// The time of the agent's last report; null before the first one.
+    /// The time of the agent's last report; null if there has been none.
     pub reported_at: Option<Timestamp>,
     /// The recorded revision.
     pub desired_revision: u64,
-    /// The revision that the agent last confirmed; null before the first confirmation.
+    /// The revision that the agent last confirmed; null if it has not confirmed any.
     pub applied_revision: Option<u64>,
     /// The reason why the agent could not set up the interface; null if it is set up.
     #[serde(default)]
     pub failed: Option<String>,
-    /// Drift that is currently left in place; the oldest 64 entries.
+    /// Drift that is currently left in place, limited to the oldest 64 entries.
     #[serde(default)]
     pub drift: Vec<Drift>,
-    /// The number of changes by others that have been repaired over the server's lifetime.
+    /// The number of external changes that have been repaired over the server's lifetime.
     #[serde(default)]
     pub drift_repaired: u64,
 }
 
-/// One point of a server's history (`GET /api/history`).
+/// One point in a server's history (`GET /api/history`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct HistoryPoint {
@@ -51,16 +51,16 @@ pub struct HistoryPoint {
     pub server_id: ServerId,
     /// The mean round-trip time in the step, in milliseconds; null if none was measured.
     pub ping_ms: Option<f64>,
-    /// The last cumulative number of received bytes in the step.
+    /// The cumulative number of bytes received, as last recorded in the step.
     pub transfer_rx: u64,
-    /// The last cumulative number of sent bytes in the step.
+    /// The cumulative number of bytes sent, as last recorded in the step.
     pub transfer_tx: u64,
     /// The start of the step.
     pub recorded_at: Timestamp,
 }
 
-/// A report of an agent (`POST /api/report`). The first five fields are those of the original API, and a
-/// report with only those is complete. Unknown fields are ignored.
+/// A report from an agent (`POST /api/report`). The first five fields come from the original API, and a report that
+/// contains only those is complete. Unknown fields are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Report {
@@ -74,22 +74,22 @@ pub struct Report {
     /// The cumulative number of bytes received. Ignored if `counters` or `sent_at` is sent, because the plane
     /// then keeps the totals.
     pub transfer_rx: u64,
-    /// The cumulative number of bytes sent. Ignored in the same cases.
+    /// The cumulative number of bytes sent. Ignored under the same conditions.
     pub transfer_tx: u64,
-    /// The increments of the peers' counters since the last acknowledged report.
+    /// The increments to the peers' counters since the last acknowledged report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<Counters>,
     /// The number of seconds until the next report; default 15. The plane uses it to determine whether the
     /// agent is online.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_interval: Option<u32>,
-    /// The time at which the report was sent, by the agent's clock: the reference for the times of
+    /// The time at which the report was sent, according to the agent's clock. It is the reference for the times in
     /// `counters.samples`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
 }
 
-/// Increments of the peers' counters. A batch is sent again unchanged until it is acknowledged, and it is
+/// Increments to the peers' counters. A batch is sent again unchanged until it is acknowledged, and it is
 /// counted only once: the plane remembers the last `sequence` of an `incarnation`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
@@ -112,7 +112,7 @@ pub struct Counters {
 /// The maximum number of samples in one batch.
 pub const SAMPLES_AT_ONCE: usize = 1440;
 
-/// Numbers of bytes in both directions.
+/// Byte counts for both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Transfer {
@@ -126,18 +126,18 @@ pub struct Transfer {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PastSample {
-    /// The time of the sample, by the agent's clock.
+    /// The time of the sample, according to the agent's clock.
     pub at: Timestamp,
     /// The round-trip time in milliseconds; absent if none was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_ms: Option<f64>,
-    /// The number of received bytes that the incarnation had counted by then.
+    /// The number of bytes received that the incarnation had counted by then.
     pub rx: u64,
-    /// The number of sent bytes that it had counted by then.
+    /// The number of bytes sent that the incarnation had counted by then.
     pub tx: u64,
 }
 
-/// The increments of a peer's counters.
+/// The increments to a peer's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PeerCounters {
@@ -150,10 +150,10 @@ pub struct PeerCounters {
     pub latest_handshake_at: Option<Timestamp>,
 }
 
-/// The response of `GET /readyz` and `GET /healthz`.
+/// The response to `GET /readyz` and `GET /healthz`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Health {
-    /// `ok`, or a description of what is missing.
+    /// Always `ok`: a plane that is not ready responds with a problem report instead.
     pub status: String,
 }

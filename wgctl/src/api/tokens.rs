@@ -10,7 +10,7 @@ use super::users::Role;
 use crate::name::{ServerId, TokenId, TokenName};
 use crate::time::Timestamp;
 
-/// An API token as it is listed (`/api/tokens`), without the token itself.
+/// An API token's record (`/api/tokens`), without the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ApiToken {
@@ -28,7 +28,7 @@ pub struct ApiToken {
     pub created_by: String,
     /// The time at which it expires; null for never.
     pub expires_at: Option<Timestamp>,
-    /// The time of its last use, accurate to about a minute; null before the first use.
+    /// The time of its last use, accurate to about a minute; null if it has never been used.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -65,8 +65,8 @@ pub struct ApiTokenCreated {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenRotation {
-    /// The number of seconds for which the old token remains valid along with the new one, 0 to 604,800. It
-    /// becomes invalid earlier if the agent uses the new one. Default: 0, at once.
+    /// The number of seconds for which the old token remains valid along with the new one, from 0 to 604,800. It
+    /// becomes invalid earlier if the agent uses the new one. Default: 0, which invalidates it immediately.
     #[serde(default)]
     pub grace_seconds: u32,
 }
@@ -75,7 +75,7 @@ pub struct TokenRotation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct KeyRotated {
-    /// The id of the new key, as it appears in the headers of sessions. It is not secret.
+    /// The id of the new key, as it appears in the headers of session tokens. It is not secret.
     pub kid: String,
     /// The time until which sessions that are signed with the previous key are accepted, unless they expire
     /// earlier.

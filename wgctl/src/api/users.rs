@@ -56,7 +56,7 @@ pub struct User {
     pub enabled: bool,
     /// The time at which the user was created.
     pub created_at: Timestamp,
-    /// The time of the last login; null before the first one.
+    /// The time of the last login; null if there has been none.
     pub last_login_at: Option<Timestamp>,
 }
 
@@ -74,7 +74,7 @@ pub struct NewUser {
     pub role: Role,
 }
 
-/// A change of a user (`PATCH /api/users/{id}`).
+/// A change to a user (`PATCH /api/users/{id}`).
 #[derive(Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -93,7 +93,7 @@ pub struct UserPatch {
     pub password: Option<String>,
 }
 
-/// A change of the caller's own password (`POST /api/password`).
+/// A change to the caller's own password (`POST /api/password`).
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

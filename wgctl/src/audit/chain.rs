@@ -1,7 +1,7 @@
 //! The hash of a record.
 //!
 //! Owns the canonical encoding: SHA-256 over the 32 bytes of the previous record's hash and nine netstrings
-//! (`LENGTH:BYTES,`). It must never change, because existing hashes are verified with it.
+//! (`LENGTH:BYTES,`). The encoding must never change, because existing hashes are verified with it.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ pub fn follow(previous: &Hash, record: &AuditRecord) -> Hash {
     Hash(sum.finalize().into())
 }
 
-/// Returns the fields as text, in their order. An absent field is empty.
+/// Returns the fields as text, in the order in which they are hashed. An absent field is an empty string.
 fn fields(record: &AuditRecord) -> [Cow<'_, str>; 9] {
     // Every field is listed, so that a new one cannot be left out of the hash unnoticed.
     let AuditRecord {
@@ -91,7 +91,7 @@ fn object<N: AsRef<str>, V>(
 fn write(text: &mut String, value: &Value) {
     match value {
         Value::Object(map) => {
-            // The order must not depend on the map.
+            // The order must not depend on the type of the map.
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(name, _)| name.as_str());
             object(text, entries.into_iter(), write);

@@ -1,7 +1,7 @@
 //! The log as CSV (RFC 4180): writing and reading.
 //!
 //! Owns the columns, the protection against cells that spreadsheets interpret as formulas, and the exact
-//! restoration of every cell. It must not contain checkpoints, because they are not rows.
+//! restoration of every cell. It must not contain checkpoints, because a checkpoint is not a row.
 
 use std::borrow::Cow;
 

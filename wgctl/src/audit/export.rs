@@ -11,7 +11,7 @@ use crate::api::{AuditLine, Fault, Verification};
 /// The maximum length of a line of an export, in bytes.
 pub(super) const LONGEST_LINE: u64 = 1 << 20;
 
-/// Returns lines of the export in the form of JSON Lines.
+/// Encodes lines of the export as JSON Lines.
 pub fn lines<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Result<Vec<u8>, serde_json::Error> {
     let mut text = Vec::new();
     for line in lines {
@@ -21,7 +21,7 @@ pub fn lines<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Result<Vec<u
     Ok(text)
 }
 
-/// Verifies an exported log. Content that cannot be parsed is a fault at the record that should be in its place.
+/// Verifies an exported log. Content that cannot be parsed is reported as a fault in the record that should be there.
 pub fn verify_file(mut input: impl BufRead, expected: Expected) -> io::Result<Verification> {
     let is_jsonl = input.fill_buf()?.first() == Some(&b'{');
     match is_jsonl {
@@ -40,14 +40,14 @@ pub fn require_signature(outcome: &mut Verification) -> bool {
             id: outcome.first.unwrap_or(1),
             reason:
                 "no signature covers it or any later one, so anyone who has the file could have written it (a CSV export \
-                 has no signatures, a JSON Lines export has)"
+                 has no signatures; a JSON Lines export has)"
                     .to_owned(),
         });
     }
     unsigned
 }
 
-/// Verifies a log in CSV. It has no checkpoints, but its chain and its head can be verified.
+/// Verifies a CSV export. It has no checkpoints, but its chain and its head can be verified.
 fn verify_rows(input: impl BufRead, expected: Expected) -> Verification {
     let mut verifier = Verifier::new(Expected {
         checkpoints: false,

@@ -1,9 +1,8 @@
-//! The audit log's chain, shared by plane and command: the hash of a record, the signature of a checkpoint,
+//! The audit log's chain, shared by the plane and `wgctl`: the hash of a record, the signature of a checkpoint,
 //! and the verification of both.
 //!
-//! Owns the encoding (documented in `docs/audit.md`), the two forms of the export, and the choice of the
-//! record that is named as the first one that is not as it was written. It must not know where a log is
-//! stored.
+//! Owns the encoding (documented in `docs/audit.md`), the two formats of the export, and the rules that determine
+//! which record is reported as the first one that has been tampered with. It must not know where a log is stored.
 
 mod chain;
 mod csv;

@@ -1,6 +1,7 @@
-//! Recognition of an export of the audit log among files of other kinds.
+//! Recognition of an audit log export among files of other kinds.
 //!
-//! Owns the criteria for a line of an export, including a damaged one. It must not verify anything.
+//! Owns the criteria by which a line of an export is recognized, even if the export is damaged. It must not verify
+//! anything.
 
 use std::io::{self, BufRead, Read};
 
@@ -19,7 +20,7 @@ pub struct ExportReader<R> {
 }
 
 impl<R: BufRead> ExportReader<R> {
-    /// Creates a reader of `input`, which is at the beginning of the file.
+    /// Creates a reader for `input`, which must be at the beginning of the file.
     pub const fn new(input: R) -> Self {
         Self {
             input,
@@ -28,7 +29,7 @@ impl<R: BufRead> ExportReader<R> {
         }
     }
 
-    /// Reads until a line is recognized, or to the end if none is.
+    /// Reads until a line is recognized, or to the end if none is. Returns true if one was recognized.
     pub fn is_export(mut self) -> io::Result<bool> {
         while !self.is_export {
             let count = self.fill_buf()?.len();
@@ -70,8 +71,8 @@ impl<R: BufRead> Read for ExportReader<R> {
     }
 }
 
-/// Returns true for a line of JSON Lines, for the beginning of one that cannot be parsed, for the header of
-/// CSV, and for a row of CSV, which begins with a number and ends with a hash.
+/// Returns true for a line of JSON Lines, for the beginning of one that cannot be parsed, for the CSV header, and
+/// for a CSV row, which begins with a number and ends with a hash.
 fn is_recognizable(line: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 4] = [
         br#"{"kind":"record""#,

@@ -1,4 +1,4 @@
-//! Checkpoints: the plane's signature (Ed25519, RFC 8032) of the log's state at a record.
+//! Checkpoints: the plane's signature (Ed25519, RFC 8032) for the state of the log at a record.
 //!
 //! Owns the text that is signed. It must not store the key: the key file belongs to the plane.
 
@@ -7,8 +7,8 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use crate::api::{AuditKey, Checkpoint, Head, Pruned, Signature};
 use crate::time::Timestamp;
 
-/// The distance between mandatory checkpoints. Every record whose number is a multiple of it gets one; other
-/// records may get one too.
+/// The interval between mandatory checkpoints, in records. Every record whose number is a multiple of it gets a
+/// checkpoint; other records may get one too.
 pub const CHECKPOINT_EVERY: u64 = 1000;
 
 /// The error for bytes that are not a signing key, and for a failed signature.

@@ -1,4 +1,4 @@
-//! Property tests of verification: the first record that was tampered with is named in every case.
+//! Property tests of verification: in every case, the first record that was tampered with is named.
 
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ fn changed(record: &AuditRecord, way: u64) -> AuditRecord {
 }
 
 #[test]
-fn the_first_of_a_thousand_records_that_was_changed_removed_moved_or_put_in_is_named() {
+fn the_first_record_that_was_changed_removed_moved_or_inserted_is_named() {
     let log = log();
     let sound = verify(&log, ours());
     assert!(sound.ok, "{:?}", sound.fault);
@@ -117,7 +117,7 @@ fn the_first_of_a_thousand_records_that_was_changed_removed_moved_or_put_in_is_n
         (1000, Some(1), 1, 1000)
     );
     let mut found = BTreeMap::new();
-    // The lines before the place are the same every time, so they are verified only once.
+    // The lines before `place` are the same every time, so they are verified only once.
     let mut before = Verifier::new(ours());
     for place in 0..1000 {
         let id = place as u64 + 1;
@@ -142,7 +142,7 @@ fn the_first_of_a_thousand_records_that_was_changed_removed_moved_or_put_in_is_n
             actor: "local:root".to_owned(),
             ..here.clone()
         };
-        expect("put in", named(&[line(forged)], place));
+        expect("inserted", named(&[line(forged)], place));
         if place < 999 {
             let next = of(&log[place + 1]);
             expect("moved", named(&[line(next.clone()), line(here.clone())], place + 2));
@@ -155,13 +155,13 @@ fn the_first_of_a_thousand_records_that_was_changed_removed_moved_or_put_in_is_n
     }
     assert_eq!(found["changed"], 1000);
     assert_eq!(found["removed"], 1000);
-    assert_eq!(found["put in"], 1000);
+    assert_eq!(found["inserted"], 1000);
     assert_eq!((found["moved"], found["renumbered"]), (999, 999));
-    println!("audit: of 1000 records each: {found:?} found");
+    println!("audit: tampering detected, out of 1000 records each: {found:?}");
 }
 
 #[test]
-fn a_first_record_that_was_changed_is_said_to_be() {
+fn a_change_to_the_first_record_is_reported_as_a_change() {
     let mut log = log();
     log[0] = AuditLine::Record(changed(&of(&log[0]), 0));
     let fault = verify(&log, ours()).fault.unwrap();
@@ -172,7 +172,7 @@ fn a_first_record_that_was_changed_is_said_to_be() {
 }
 
 #[test]
-fn a_chain_computed_anew_is_found_by_its_checkpoints() {
+fn a_recomputed_chain_is_detected_by_its_checkpoints() {
     let records = chained((1..=1000).map(record));
     let checkpoint = AuditLine::Checkpoint(mark(&records[999], &signer()));
     let mut forged = records;
@@ -202,7 +202,7 @@ fn a_chain_computed_anew_is_found_by_its_checkpoints() {
             }
         )
         .is_none(),
-        "no key is known to be the right one"
+        "without an expected key, any key is accepted"
     );
     let AuditLine::Checkpoint(genuine) = checkpoint else {
         panic!("not a checkpoint")
@@ -215,7 +215,7 @@ fn a_chain_computed_anew_is_found_by_its_checkpoints() {
 }
 
 #[test]
-fn a_log_that_was_cut_is_found_by_a_head_known_from_before() {
+fn a_truncated_log_is_detected_by_an_earlier_head() {
     let log = log();
     let head = |id: usize| Head {
         id: id as u64,
@@ -237,12 +237,12 @@ fn a_log_that_was_cut_is_found_by_a_head_known_from_before() {
     assert_eq!(verify(&log, with(other)).fault.unwrap().id, 1);
     assert!(
         verify(&log[..900], Expected::default()).ok,
-        "without a known head, nobody can tell"
+        "without a known head, truncation cannot be detected"
     );
 }
 
 #[test]
-fn a_restored_log_is_vouched_for_by_the_plane_that_took_it_over() {
+fn a_checkpoint_by_the_restoring_plane_covers_records_signed_with_an_old_key() {
     let records = chained((1..=30).map(record));
     let old = Signer::from_seed(&[3; 32]).unwrap();
     let mut lines: Vec<_> = records.iter().cloned().map(AuditLine::Record).collect();
@@ -258,7 +258,7 @@ fn a_restored_log_is_vouched_for_by_the_plane_that_took_it_over() {
 }
 
 #[test]
-fn files_of_both_forms_are_verified_and_garbage_is_named_by_its_place() {
+fn both_export_formats_are_verified_and_garbage_is_reported_with_its_position() {
     let log = log();
     let records: Vec<_> = log[..1000].iter().map(of).collect();
     let jsonl = lines(&log).unwrap();
@@ -288,7 +288,7 @@ fn files_of_both_forms_are_verified_and_garbage_is_named_by_its_place() {
 }
 
 #[test]
-fn a_damaged_export_is_told_from_a_file_of_another_kind() {
+fn a_damaged_export_is_distinguished_from_a_file_of_another_kind() {
     let log = log();
     let records: Vec<_> = log[..1000].iter().map(of).collect();
     let jsonl = String::from_utf8(lines(&log).unwrap()).unwrap();
@@ -328,7 +328,7 @@ fn a_damaged_export_is_told_from_a_file_of_another_kind() {
 }
 
 #[test]
-fn a_file_that_no_given_key_has_signed_is_not_taken_for_genuine() {
+fn a_file_that_none_of_the_given_keys_has_signed_is_not_accepted() {
     let log = log();
     let records: Vec<_> = log[..1000].iter().map(of).collect();
     // Files that anyone could have written: one without the checkpoint, one with rows only, and an empty one.
@@ -358,7 +358,7 @@ fn a_file_that_no_given_key_has_signed_is_not_taken_for_genuine() {
 }
 
 #[test]
-fn the_encoding_is_the_documented_one() {
+fn the_encoding_matches_the_documentation() {
     let record = record(7);
     let text = "1:7,15:ops@example.com,18:wg_client_disabled,5:la/c7,9:192.0.2.1,20:2027-01-15T08:00:07Z,0:,\
                 36:00000000-0000-0000-0000-000000000007,41:{\"enabled\":{\"after\":false,\"before\":true}},";
@@ -443,7 +443,7 @@ proptest! {
     }
 
     #[test]
-    fn any_record_reads_back_from_json_lines_and_has_one_hash(record in records()) {
+    fn any_record_reads_back_from_json_lines_with_the_same_hash(record in records()) {
         let line = AuditLine::Record(record.clone());
         let text = lines([&line]).unwrap();
         prop_assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
@@ -458,7 +458,7 @@ proptest! {
     }
 
     #[test]
-    fn no_two_records_are_encoded_alike(one in records(), other in records()) {
+    fn different_records_have_different_hashes(one in records(), other in records()) {
         if one != (AuditRecord { hash: one.hash, ..other.clone() }) {
             prop_assert_ne!(follow(&Hash::default(), &one), follow(&Hash::default(), &other));
         }

@@ -1,4 +1,4 @@
-//! Verification of a log: checks that it is as it was written, or finds the first record that is not.
+//! Verification of a log: checks that it is intact, or finds the first record that is not.
 //!
 //! Owns the rules and their messages. It processes one line at a time and remembers one hash, so that a log
 //! of any length can be verified. It must not read or fetch anything.
@@ -9,12 +9,12 @@ use super::sign::CHECKPOINT_EVERY;
 use super::{chain, sign};
 use crate::api::{AuditKey, AuditLine, AuditRecord, Checkpoint, Fault, Head, Pruned, Verification};
 
-/// The requirements on a log in addition to its chain.
+/// The requirements that a log must meet in addition to an intact chain.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
-    /// The accepted keys. If there are none, the signatures of all keys are accepted.
+    /// The accepted keys. If the list is empty, signatures by any key are accepted.
     pub keys: Vec<AuditKey>,
-    /// True if checkpoints are required (a log in CSV has none).
+    /// True if checkpoints are required (a CSV export has none).
     pub checkpoints: bool,
     /// A record that is already known, and that the log must contain.
     pub head: Option<Head>,
@@ -26,15 +26,15 @@ pub struct Verifier {
     expected: Expected,
     /// The record after which the chain begins.
     base: Head,
-    /// The last record that is as it was written.
+    /// The last intact record.
     last: Head,
     records: u64,
     checkpoints: u64,
     /// The last record that has a checkpoint, whichever key signed it.
     marked: u64,
-    /// The last record that is covered by a signature of an accepted key, and that key.
+    /// The last record that is covered by a signature with an accepted key, and that key.
     signed: Option<(u64, AuditKey)>,
-    /// A later checkpoint that is signed by another key, and that key.
+    /// A later record whose checkpoint is signed with another key, and that key.
     foreign: Option<(u64, AuditKey)>,
     pruned: Option<Pruned>,
     fault: Option<Fault>,
@@ -105,7 +105,7 @@ impl Verifier {
         }
         let (due, here) = (head.id, self.last.id);
         self.fault = Some(match due.cmp(&here) {
-            Ordering::Greater => fault(here + 1, format!("it was removed: the log continued to record {due}")),
+            Ordering::Greater => fault(here + 1, format!("it was removed: the log extended to record {due}")),
             Ordering::Less => fault(due + 1, format!("it was inserted: the log ended with record {due}")),
             Ordering::Equal => fault(here, "it was changed: the log's head has another hash"),
         });
@@ -131,13 +131,13 @@ impl Verifier {
         }
     }
 
-    /// Returns the last record that is as it was written.
+    /// Returns the last intact record.
     #[must_use]
     pub const fn head(&self) -> Head {
         self.last
     }
 
-    /// Returns the last record that a signature covers, or the record after which the chain begins.
+    /// Returns the number of the last record that a signature covers, or of the record after which the chain begins.
     fn signed_until(&self) -> u64 {
         self.signed.map_or(self.base.id, |(id, _)| id)
     }
@@ -150,10 +150,7 @@ impl Verifier {
         self.require_checkpoint()?;
         let due = self.last.id + 1;
         if record.id < due {
-            let reason = format!(
-                "it occurs a second time or is out of place, after record {}",
-                self.last.id
-            );
+            let reason = format!("it is a duplicate or out of place: it follows record {}", self.last.id);
             return Err(fault(record.id.max(1), reason));
         }
         if record.id > due {
@@ -204,7 +201,7 @@ impl Verifier {
             signature: _,
         } = checkpoint;
         if *id > self.last.id {
-            let reason = format!("it was removed: the log has a checkpoint of record {id}");
+            let reason = format!("it was removed: the log has a checkpoint for record {id}");
             return Err(fault(self.last.id + 1, reason));
         }
         if *id < self.last.id {
@@ -213,12 +210,12 @@ impl Verifier {
         let first = (self.signed_until() + 1).min(*id);
         if !sign::is_genuine(checkpoint) {
             let reason =
-                format!("it or one up to record {id} was changed: the checkpoint there is not what was signed");
+                format!("it or another record up to {id} was changed: the checkpoint there is not what was signed");
             return Err(fault(first, reason));
         }
         if *hash != self.last.hash {
             let reason = format!(
-                "it or one up to record {id} was changed and the hashes were recomputed: the checkpoint there has \
+                "it or another record up to {id} was changed and the hashes were recomputed: the checkpoint there has \
                  another hash"
             );
             return Err(fault(first, reason));
@@ -263,7 +260,8 @@ impl Verifier {
         Ok(())
     }
 
-    /// Requires a checkpoint of the last record. Called when another record or the end of the log has followed it.
+    /// Requires a checkpoint for the last record. Called when the record is followed by another one or by the end of
+    /// the log.
     fn require_checkpoint(&self) -> Result<(), Fault> {
         let due = self.expected.checkpoints && self.last.id.is_multiple_of(CHECKPOINT_EVERY);
         if due && self.last.id > self.base.id && self.marked < self.last.id {
@@ -275,12 +273,12 @@ impl Verifier {
     fn end(&self) -> Result<(), Fault> {
         self.require_checkpoint()?;
         if let Some((id, key)) = self.foreign {
-            let reason = format!("the checkpoint of record {id} is signed by a key that is not known, {key}");
+            let reason = format!("the checkpoint for record {id} is signed by a key that is not known, {key}");
             return Err(fault(self.signed_until() + 1, reason));
         }
         match self.expected.head {
             Some(known) if known.id > self.last.id => {
-                let reason = format!("it was cut off: the log continued to record {}", known.id);
+                let reason = format!("it was cut off: the log extended to record {}", known.id);
                 Err(fault(self.last.id + 1, reason))
             }
             Some(known) if known.id < self.base.id => {

@@ -52,13 +52,13 @@ pub struct Summary {
     pub servers: u64,
     /// The number of peers.
     pub peers: u64,
-    /// The number of people with an account.
+    /// The number of user accounts.
     pub users: u64,
     /// The number of rows in all tables.
     pub rows: u64,
-    /// Its length in bytes.
+    /// The length of the backup in bytes.
     pub bytes: u64,
-    /// The fault that a restore found in the backup's audit log.
+    /// The fault that a restore found in the backup's audit log; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_fault: Option<Fault>,
 }
@@ -92,13 +92,13 @@ pub enum Error {
     )]
     Format(u16),
     /// The backup ends too early.
-    #[error("the backup is cut: it ends too early")]
+    #[error("the backup is truncated")]
     Cut,
-    /// The bytes are not those that were written.
+    /// The bytes differ from the ones that were written.
     #[error("the backup is damaged ({0})")]
     Damaged(&'static str),
-    /// A row or a table's name is larger than the format allows.
-    #[error("a row of table {0} is too large for a backup")]
+    /// A row or a table name is larger than the format allows.
+    #[error("a row in table {0} is too large for a backup")]
     TooLarge(String),
     /// The data could not be read or written.
     #[error(transparent)]

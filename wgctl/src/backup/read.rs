@@ -1,7 +1,7 @@
-//! Reading of a backup, and refusal of an incomplete or damaged one.
+//! Reading of a backup. An incomplete or damaged backup is refused.
 //!
-//! Owns every check of the format. Data that is read before the end has not been verified yet. Callers must
-//! not act on it before they have read to the end, unless they can undo everything.
+//! Owns all checks of the format. Data that is read before the end of the backup has not been verified yet. Callers
+//! must not act on such data before they have reached the end, unless they can undo everything.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -36,7 +36,7 @@ pub struct Reader<R> {
     table: String,
     key: Vec<u8>,
     value: Vec<u8>,
-    /// The number of rows of each table so far.
+    /// The number of rows in each table so far.
     rows: BTreeMap<String, u64>,
     bytes: u64,
     ended: bool,
@@ -46,7 +46,7 @@ pub struct Reader<R> {
 fn moment(seconds: i64) -> Result<Timestamp, Error> {
     let moment = Timestamp::from_unix(seconds);
     if moment.unix() != seconds {
-        return Err(Error::Damaged("its time"));
+        return Err(Error::Damaged("invalid time"));
     }
     Ok(moment)
 }
@@ -99,7 +99,7 @@ impl<R: Read> Reader<R> {
             [TABLE] => self.begin_table().map(Some),
             [ROW] => self.read_row().map(Some),
             [END] => self.end().map(|()| None),
-            _ => Err(Error::Damaged("neither a table nor a row")),
+            _ => Err(Error::Damaged("a part of unknown type")),
         }
     }
 
@@ -107,7 +107,7 @@ impl<R: Read> Reader<R> {
         let [length] = self.array::<1>()?;
         let mut name = Vec::new();
         self.fill(&mut name, length.into())?;
-        let name = String::from_utf8(name).map_err(|_| Error::Damaged("a table's name"))?;
+        let name = String::from_utf8(name).map_err(|_| Error::Damaged("invalid table name"))?;
         if name <= self.table {
             return Err(Error::Damaged("tables out of order"));
         }
@@ -120,7 +120,7 @@ impl<R: Read> Reader<R> {
         let of_key = u32::from_be_bytes(self.array()?);
         let of_value = u32::from_be_bytes(self.array()?);
         if of_key > LONGEST_KEY || of_value > LONGEST_VALUE {
-            return Err(Error::Damaged("a row's length"));
+            return Err(Error::Damaged("invalid row length"));
         }
         let (mut key, mut value) = (Vec::new(), std::mem::take(&mut self.value));
         self.fill(&mut key, of_key)?;
@@ -143,20 +143,20 @@ impl<R: Read> Reader<R> {
     fn end(&mut self) -> Result<(), Error> {
         let rows = u64::from_be_bytes(self.array()?);
         if rows != self.rows.values().sum::<u64>() {
-            return Err(Error::Damaged("the number of rows"));
+            return Err(Error::Damaged("wrong number of rows"));
         }
         let sum = self.sum.clone().finalize();
         if self.array::<HASH>()?.as_slice() != sum.as_slice() {
-            return Err(Error::Damaged("its checksum"));
+            return Err(Error::Damaged("wrong checksum"));
         }
         if self.input.read(&mut [0])? != 0 {
-            return Err(Error::Damaged("something follows its end"));
+            return Err(Error::Damaged("extra data after the end"));
         }
         self.ended = true;
         Ok(())
     }
 
-    /// Reads the rest and returns the summary of the backup, all of which has then been verified.
+    /// Reads the rest of the backup and returns its summary. By then, all of it has been verified.
     pub fn finish(mut self) -> Result<Summary, Error> {
         while self.item()?.is_some() {}
         Ok(Summary::new(&self.header, &self.rows, self.bytes))
@@ -167,7 +167,7 @@ impl<R: Read> Reader<R> {
         first(&mut self.input, &mut self.sum)
     }
 
-    /// Reads `length` bytes. Memory use grows with the data that arrives, not with the announced length.
+    /// Reads `length` bytes. Memory use grows with the data that arrives, not with the declared length.
     fn fill(&mut self, buffer: &mut Vec<u8>, length: u32) -> Result<(), Error> {
         buffer.clear();
         let read = (&mut self.input).take(length.into()).read_to_end(buffer)?;
@@ -190,7 +190,7 @@ fn first<const N: usize>(input: &mut impl Read, sum: &mut Sha256) -> Result<[u8;
     Ok(bytes)
 }
 
-/// Returns the summary of the backup in `input`, after all of it has been verified.
+/// Reads and verifies the whole backup in `input`, and returns its summary.
 pub fn summary(input: impl Read) -> Result<Summary, Error> {
     Reader::begin(input)?.finish()
 }

@@ -1,4 +1,4 @@
-//! Tests of backups: what was written can be read, and anything else is refused.
+//! Tests of backups: a written backup can be read, and anything else is refused.
 
 use super::format::*;
 use super::*;
@@ -53,7 +53,7 @@ fn read(bytes: &[u8]) -> Result<(Header, Rows), Error> {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn a_written_backup_reads_back_unchanged() {
     let bytes = written(&rows());
     assert_eq!(read(&bytes).unwrap(), (header(), rows()));
     let summary = summary(bytes.as_slice()).unwrap();
@@ -66,7 +66,7 @@ fn what_was_written_is_read() {
 }
 
 #[test]
-fn a_backup_that_is_cut_anywhere_is_refused() {
+fn a_backup_that_is_truncated_anywhere_is_refused() {
     let bytes = written(&rows());
     for length in 0..bytes.len() {
         assert!(read(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
@@ -86,23 +86,23 @@ fn a_backup_with_any_bit_flipped_is_refused() {
 }
 
 #[test]
-fn nothing_may_follow_a_backup() {
+fn a_backup_followed_by_other_data_is_refused() {
     let mut bytes = written(&rows());
     bytes.push(0);
-    assert!(matches!(read(&bytes), Err(Error::Damaged("something follows its end"))));
+    assert!(matches!(read(&bytes), Err(Error::Damaged("extra data after the end"))));
 }
 
 #[test]
-fn a_moment_that_is_none_is_refused() {
+fn a_time_outside_the_valid_range_is_refused() {
     let mut bytes = written(&[].into());
     for seconds in [i64::MIN, i64::MAX] {
         bytes[34..42].copy_from_slice(&seconds.to_be_bytes());
-        assert!(matches!(read(&bytes), Err(Error::Damaged("its time"))));
+        assert!(matches!(read(&bytes), Err(Error::Damaged("invalid time"))));
     }
 }
 
 #[test]
-fn rows_twice_and_tables_twice_are_refused_though_the_sum_is_right() {
+fn duplicate_rows_and_tables_are_refused_even_if_the_checksum_is_right() {
     let mut twice = rows();
     twice.insert(1, twice[0].clone());
     assert!(matches!(
@@ -118,7 +118,7 @@ fn rows_twice_and_tables_twice_are_refused_though_the_sum_is_right() {
 }
 
 #[test]
-fn what_is_no_backup_is_called_so() {
+fn a_file_of_another_kind_is_reported_as_not_a_backup() {
     for text in [
         b"".as_slice(),
         b"PK\x03\x04",

@@ -33,7 +33,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Begins a table. The names must ascend.
+    /// Begins a table. Tables must be written in ascending order of their names.
     pub fn table(&mut self, name: &str) -> Result<(), Error> {
         name.clone_into(&mut self.table);
         let length = u8::try_from(name.len()).map_err(|_| Error::TooLarge(name.to_owned()))?;
@@ -41,7 +41,7 @@ impl<W: Write> Writer<W> {
         self.put(name.as_bytes())
     }
 
-    /// Writes a row of the current table. The keys must ascend.
+    /// Writes a row of the current table. Rows must be written in ascending order of their keys.
     pub fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let fits = |bytes: &[u8], most| u32::try_from(bytes.len()).ok().filter(|length| *length <= most);
         let lengths = fits(key, LONGEST_KEY).zip(fits(value, LONGEST_VALUE));

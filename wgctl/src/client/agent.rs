@@ -15,7 +15,7 @@ use crate::protocol::v1::{
     Welcome,
 };
 
-/// The time after `wait` within which the response to a poll must begin. After that, the connection is
+/// The time, in addition to `wait`, within which the response to a poll must begin. After that, the connection is
 /// considered dead.
 const POLL_GRACE: Duration = Duration::from_secs(10);
 
@@ -30,7 +30,7 @@ impl PlaneClient {
         self.call(Method::GET, &[path::ADOPTION])?.read().await
     }
 
-    /// Has an existing interface recorded as it is. With `dry_run`, only returns what would be recorded.
+    /// Asks the plane to record an existing interface as it is. With `dry_run`, only returns what would be recorded.
     pub async fn adopt(&self, adoption: &Adoption, dry_run: bool) -> Result<Adopted, Error> {
         self.call(Method::POST, &[path::ADOPTION])?
             .query(&AdoptionQuery { dry_run })
@@ -39,7 +39,7 @@ impl PlaneClient {
             .await
     }
 
-    /// Waits for news about the desired state, for at most `query.wait` seconds (the long poll).
+    /// Waits for changes to the desired state, for at most `query.wait` seconds (the long poll).
     pub async fn desired(&self, query: &DesiredQuery) -> Result<Desired, Error> {
         let patience = Duration::from_secs(u64::from(query.wait)) + POLL_GRACE;
         self.call(Method::GET, &[path::DESIRED])?
@@ -49,12 +49,12 @@ impl PlaneClient {
             .await
     }
 
-    /// Confirms the state that the kernel has.
+    /// Confirms a revision, and names the peers that could not be applied.
     pub async fn applied(&self, applied: &Applied) -> Result<(), Error> {
         self.call(Method::POST, &[path::APPLIED])?.json(applied).done().await
     }
 
-    /// Reports drift of the interface.
+    /// Reports drift on the interface.
     pub async fn drift(&self, report: &DriftReport) -> Result<(), Error> {
         self.call(Method::POST, &[path::DRIFT])?.json(report).done().await
     }

@@ -16,7 +16,7 @@ use super::target::Target;
 /// The time within which an ordinary response must begin. The long poll sets its own limit.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest pause within a response. The total time is not limited, because the snapshot of a large server
-/// must be able to arrive over a slow line.
+/// must be able to arrive over a slow link.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One request under construction.
@@ -75,7 +75,7 @@ impl<'c> Call<'c> {
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
         if !is_problem {
             let reason = match redirected(&response) {
-                Some(place) => format!("it redirects to {place}: use that"),
+                Some(place) => format!("it redirects to {place}: use that address"),
                 None => "no problem report".to_owned(),
             };
             return Err(Error::unexpected(target, status, reason));
@@ -124,7 +124,7 @@ async fn body(target: &Target, mut response: Response) -> Result<Vec<u8>, Error>
     }
 }
 
-/// Returns the scheme, host and port that a redirection leads to.
+/// Returns the scheme, host and port that a redirect leads to.
 fn redirected(response: &Response) -> Option<String> {
     let place = response.headers().get(header::LOCATION)?.to_str().ok()?;
     let place = response.url().join(place).ok()?;

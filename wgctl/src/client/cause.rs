@@ -7,7 +7,7 @@ use super::error::Error;
 use super::target::Target;
 use super::trust::{self, Distrust};
 
-/// Converts an error of the HTTP library into the error for its cause.
+/// Converts an error from the HTTP library into the error for its cause.
 pub(super) fn unreachable(to: &Target, error: &reqwest::Error) -> Error {
     let target = to.to_string();
     if let Some(distrust) = Distrust::inside(error) {

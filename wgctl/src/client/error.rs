@@ -28,7 +28,7 @@ pub enum Error {
     #[error(
         "the plane at {target} is not trusted: {reason}. It presents {presented}: `sudo sentrazone-plane fingerprint` \
          on the plane's machine prints the right one{}",
-        if *pinned { "; if it prints another key, somebody is in between" } else { ", which can be passed with --pin" }
+        if *pinned { "; if it prints another key, somebody may be intercepting the connection" } else { ", which can be passed with --pin" }
     )]
     Untrusted {
         /// The address of the plane.
@@ -50,8 +50,8 @@ pub enum Error {
         /// The same address with the other scheme.
         instead: String,
     },
-    /// The server that responded is not a plane, or it is a newer one.
-    #[error("{target} answered {status} with something that is not the plane's API ({reason})")]
+    /// The server that responded is not a plane, or is a newer version.
+    #[error("{target} responded with status {status}, but not as the plane's API does ({reason})")]
     Unexpected {
         /// The address of the server.
         target: String,

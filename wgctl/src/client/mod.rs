@@ -1,4 +1,4 @@
-//! The typed HTTP client that command, agent and tests share.
+//! The typed HTTP client that `wgctl`, the agent and the tests share.
 //!
 //! Owns the transport (TCP, TLS, the plane's unix socket), the bearer token and the parsing of problem
 //! reports. `rest` and `agent` define the endpoints. It must not retry or make decisions: that belongs to its

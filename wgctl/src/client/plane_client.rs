@@ -1,4 +1,4 @@
-//! The client of one plane: its address, the trust in its certificate, and the token.
+//! The client for one plane: its address, the trust in its certificate, and the token.
 //!
 //! Owns the transport (TCP, TLS, the plane's unix socket). It must not define endpoints: `rest`, `agent` and
 //! `backup` do so.
@@ -44,7 +44,8 @@ impl PlaneClient {
         Self::build(target, trust, READ_TIMEOUT)
     }
 
-    /// Creates a client for backups and restores, because sending a backup may take longer than any response may.
+    /// Creates a client for backups and restores. Sending a backup may take longer than the time limit for other
+    /// responses.
     #[cfg(feature = "backup")]
     pub fn for_copies(target: Target, trust: &Trust) -> Result<Self, Error> {
         Self::build(target, trust, COPY_TIMEOUT)

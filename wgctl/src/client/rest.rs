@@ -20,10 +20,10 @@ use crate::time::Timestamp;
 /// The time limit for the verification of the whole audit log.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(85);
 
-/// A query of the history. The plane has a default for each absent field.
+/// A history query. The plane has a default for each absent field.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct HistoryQuery {
-    /// Only points of this server.
+    /// Only points for this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<ServerId>,
     /// Only points from this time on.
@@ -37,22 +37,22 @@ pub struct HistoryQuery {
     pub step: Option<u32>,
 }
 
-/// A query of the audit log. The plane has a default for each absent field.
+/// An audit log query. The plane has a default for each absent field.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AuditQuery {
-    /// The maximum number of records, 1 to 1000.
+    /// The maximum number of records, from 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// The number of newest records to skip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// Only records of this actor.
+    /// Only records of actions by this actor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// Only records of this action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// Only records of this target.
+    /// Only records of actions on this target or below it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Only records from this time on.
@@ -63,7 +63,7 @@ pub struct AuditQuery {
     pub until: Option<Timestamp>,
 }
 
-/// The two forms of an exported audit log.
+/// The two formats of an exported audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditFormat {
     /// Rows for spreadsheets.
@@ -167,12 +167,12 @@ impl PlaneClient {
             .await
     }
 
-    /// `DELETE /api/servers/{id}`: removes the server with all its peers.
+    /// `DELETE /api/servers/{id}`: removes the server and all its peers.
     pub async fn remove_server(&self, id: &ServerId) -> Result<(), Error> {
         self.call(Method::DELETE, &["/api/servers", id.as_str()])?.done().await
     }
 
-    /// `POST /api/servers/{id}/token`: a new agent token.
+    /// `POST /api/servers/{id}/token`: creates a new agent token.
     pub async fn rotate_agent_token(&self, id: &ServerId, rotation: TokenRotation) -> Result<AgentToken, Error> {
         self.call(Method::POST, &["/api/servers", id.as_str(), "token"])?
             .json(&rotation)

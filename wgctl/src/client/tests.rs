@@ -35,7 +35,7 @@ const QUERY: DesiredQuery = DesiredQuery {
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_takes_minutes_arrives_while_it_keeps_coming() {
+async fn a_snapshot_may_take_minutes_as_long_as_data_keeps_arriving() {
     let answer = serde_json::json!({
         "version": 1, "incarnation": crate::name::Incarnation::random(), "revision": 3,
         "change": {"kind": "unchanged"},
@@ -51,7 +51,7 @@ async fn a_snapshot_that_takes_minutes_arrives_while_it_keeps_coming() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_stops_in_the_middle_is_given_up() {
+async fn a_response_that_stalls_is_abandoned() {
     let pieces = vec![
         (Duration::ZERO, b"{\"version\"".to_vec()),
         (Duration::from_secs(600), b": 1}".to_vec()),

@@ -79,7 +79,7 @@ fn authorities(pem: Option<&[u8]>, provider: &Arc<CryptoProvider>) -> Result<Opt
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct Distrust {
-    /// The reason.
+    /// The reason why it was not accepted.
     pub(super) reason: String,
     /// The pin of the key that was presented.
     pub(super) presented: Pin,
@@ -88,7 +88,7 @@ pub(super) struct Distrust {
 }
 
 impl Distrust {
-    /// Finds the `Distrust` inside an error of the transport, at any depth.
+    /// Finds the `Distrust` inside a transport error, at any depth.
     pub(super) fn inside<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         match tls_error(error)? {
             TlsError::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
@@ -97,7 +97,7 @@ impl Distrust {
     }
 }
 
-/// Returns true if an error of the transport means that the response was not TLS.
+/// Returns true if a transport error means that the response was not TLS.
 pub(super) fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
     matches!(
         tls_error(error),
@@ -105,7 +105,7 @@ pub(super) fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
     )
 }
 
-/// Finds the TLS error inside an error of the transport, at any depth.
+/// Finds the TLS error inside a transport error, at any depth.
 fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e TlsError> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);

@@ -1,6 +1,6 @@
-//! The wg-quick(8) text form: rendering device configurations and parsing wg-quick files.
+//! The wg-quick(8) text format: rendering device configurations and parsing wg-quick files.
 //!
-//! Owns the text form in both directions. Everything here is a pure function: it must not read or write
+//! Owns the text format in both directions. Everything here is a pure function: it must not read or write
 //! files, read the clock or execute anything. Every rendered value has been parsed into its type before, so
 //! no name, address or endpoint can start a new line.
 

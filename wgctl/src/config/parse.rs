@@ -36,7 +36,7 @@ pub struct Interface {
     pub fwmark: Option<u32>,
     /// `Address`, with its host bits.
     pub addresses: Vec<IpNet>,
-    /// The addresses of `DNS`.
+    /// The addresses in `DNS`.
     pub dns: Vec<IpAddr>,
     /// The search domains, which `DNS` may contain in addition to addresses (wg-quick(8)).
     pub search_domains: Vec<String>,

@@ -1,6 +1,7 @@
 //! The configuration of a device: one interface with one peer.
 //!
-//! Owns the value type, and the rules that a wg-quick file must satisfy to be one. It must not do I/O.
+//! Owns the value type, and the rules that a wg-quick file must satisfy to be a device's configuration. It must not
+//! do I/O.
 
 use std::net::IpAddr;
 
@@ -30,7 +31,7 @@ pub struct PeerConfig {
     pub preshared_key: Option<PresharedKey>,
     /// The destinations that are routed into the tunnel.
     pub allowed_ips: Vec<IpNet>,
-    /// The endpoint of the server.
+    /// The server's endpoint.
     pub endpoint: Endpoint,
     /// The number of seconds between keepalives; `None` (or 0, which is read back as `None`) turns them off.
     pub persistent_keepalive: Option<u16>,
@@ -45,7 +46,7 @@ pub enum PeerConfigError {
     /// The first line is not a comment with the peer's name.
     #[error("no name: the first line must be a comment with a peer's name, like `# alice-iphone`")]
     Name,
-    /// Not exactly one `[Peer]` section.
+    /// The number of `[Peer]` sections is not one.
     #[error("a device's configuration has exactly one [Peer] section, but this one has {0}")]
     Peers(usize),
     /// The peer has no endpoint.

@@ -1,4 +1,4 @@
-//! The QR code of a client's configuration (ISO/IEC 18004).
+//! The QR code for a client's configuration (ISO/IEC 18004).
 //!
 //! Owns the choice of size, error correction and character set. It must not draw the code: that belongs to
 //! its callers.
@@ -7,11 +7,11 @@ use qrcode::bits::Bits;
 use qrcode::types::QrError;
 use qrcode::{EcLevel, QrCode, Version};
 
-/// The number of UTF-8 among the extended channel interpretations (AIM ITS/04-023).
+/// The number of the extended channel interpretation for UTF-8 (AIM ITS/04-023).
 const ECI_UTF8: u32 = 26;
 
-/// Encodes `content` at error correction level M, which survives a scratched screen, or at level L if M has
-/// no room for it. Returns `None` for more than 2,953 bytes.
+/// Encodes `content` at error correction level M, which tolerates a scratched screen, or at level L if it does not
+/// fit at level M. Returns `None` for more than 2,953 bytes.
 #[must_use]
 pub fn encode(content: &[u8]) -> Option<QrCode> {
     let levels = [EcLevel::M, EcLevel::L];

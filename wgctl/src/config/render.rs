@@ -1,7 +1,7 @@
 //! Rendering of a [`PeerConfig`] as text.
 //!
-//! Owns the order of the keys and the comments. Every line is `Key = value`, a section's header or a comment;
-//! the types of the values cannot contain a line break. It must not fail.
+//! Owns the order of the keys and the comments. Every line is `Key = value`, a section header or a comment;
+//! no value can contain a line break. It must not fail.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::peer_config::PeerConfig;
 
 /// The line that replaces the private key if the device has generated its own.
-const OWN_KEY: &str = "# PrivateKey = the one this device made\n";
+const OWN_KEY: &str = "# PrivateKey = the one that this device generated\n";
 
 impl PeerConfig {
     /// Returns the wg-quick text, with every line terminated. The text contains the keys, so it is secret and

@@ -1,4 +1,4 @@
-//! Property tests of the text form with arbitrary values.
+//! Property tests of the text format with arbitrary values.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -79,14 +79,14 @@ const KEYS: [&str; 9] = [
 
 proptest! {
     #[test]
-    fn what_is_rendered_reads_back_the_same(config in configs()) {
+    fn rendered_text_parses_to_the_same_configuration(config in configs()) {
         let text = config.render();
         prop_assert_eq!(text.parse::<PeerConfig>().unwrap(), config);
         prop_assert!(text.ends_with('\n'));
     }
 
     #[test]
-    fn no_value_can_begin_a_line_of_its_own(config in configs()) {
+    fn no_value_can_start_a_new_line(config in configs()) {
         let text = config.render();
         for line in text.split(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
             let known = line.is_empty()
@@ -103,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_gives_a_file_or_an_error_with_a_line(text in "(?s).{0,300}") {
+    fn any_text_parses_or_fails_with_a_line_number(text in "(?s).{0,300}") {
         if let Err(error) = WgQuick::parse(&text) {
             prop_assert!(error.line >= 1 && error.line <= text.lines().count());
         }
@@ -133,7 +133,7 @@ fn sample() -> PeerConfig {
 }
 
 #[test]
-fn the_text_is_what_wg_quick_users_write() {
+fn the_text_looks_like_a_handwritten_wg_quick_file() {
     let expected = "\
 # alice-iphone
 [Interface]
@@ -160,7 +160,7 @@ fn a_device_that_keeps_its_key_gets_a_comment_in_its_place() {
         ..sample()
     };
     let text = config.render();
-    assert!(text.contains("[Interface]\n# PrivateKey = the one this device made\nAddress"));
+    assert!(text.contains("[Interface]\n# PrivateKey = the one that this device generated\nAddress"));
     assert!(!text.contains("PersistentKeepalive"));
     assert_eq!(
         text.parse::<PeerConfig>().unwrap(),
@@ -209,7 +209,7 @@ fn wg_quick_strip_accepts_the_text() {
 }
 
 #[test]
-fn a_servers_file_is_read_with_all_its_peers_and_oddities() {
+fn a_server_file_is_parsed_with_all_its_peers_and_unusual_settings() {
     let text = "\u{feff}[interface]\r\nprivatekey=AAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAUE= # mine\r\nListenPort = 51820\nFwMark = 0xca6c\n\
                 Address = 10.8.0.1/24\nAddress = fd00::1\nDNS = 1.1.1.1, corp.example\nTable = off\nPostUp = iptables -A x\nBogus = 1\n\
                 [PEER]\nPublicKey = zo060cy2M+x7cMF4FKXHbs0CloUFDTRHRboFhw5YfVk=\nAllowedIPs = 10.8.0.2, fd00::2/128\nAllowedIPs =\nPersistentKeepalive = off\n\
@@ -245,7 +245,7 @@ fn a_servers_file_is_read_with_all_its_peers_and_oddities() {
 }
 
 #[test]
-fn errors_name_the_line_and_never_a_key() {
+fn errors_name_the_line_but_never_show_a_key() {
     let private = "iEoyG5bD0eJfQ9ZbWqgs8nD9W2E4yBmDq0VxgJwqyU";
     for (text, line) in [
         (format!("[Interface]\nPrivateKey = {private}"), 2),

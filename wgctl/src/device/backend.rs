@@ -1,13 +1,13 @@
-//! The trait of all backends that hold WireGuard interfaces, and their errors.
+//! The trait for backends that provide WireGuard interfaces, and its errors.
 //!
-//! Owns the [`Backend`] trait and the error messages, which name the next step. It must not know any
+//! Owns the [`Backend`] trait and the error messages, which name the next step. It must not depend on any
 //! particular backend.
 
 use super::model::Device;
 use super::plan::Plan;
 use crate::name::InterfaceName;
 
-/// The error of a backend. The message names the interface and the next step.
+/// An error from a backend. The message names the interface and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no interface with this name.
@@ -39,12 +39,12 @@ pub enum Error {
     Refused {
         /// The request.
         what: String,
-        /// The kernel's own message (extended ACK), or that of the errno.
+        /// The kernel's own message (extended ACK), or the text of the errno.
         message: String,
         /// The errno, positive (`EADDRINUSE`, …).
         errno: i32,
     },
-    /// The conversation with the backend failed.
+    /// Communication with the backend failed.
     #[error("{what}: {source}")]
     Io {
         /// The request.
@@ -53,7 +53,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The backend returned an unexpected response.
-    #[error("{what}: unexpected answer: {message}")]
+    #[error("{what}: unexpected response: {message}")]
     Protocol {
         /// The request.
         what: String,
@@ -62,13 +62,13 @@ pub enum Error {
     },
 }
 
-/// A backend that holds WireGuard interfaces: the kernel, a userspace process, or a model in memory.
+/// A backend that provides WireGuard interfaces: the kernel, a userspace process, or a model in memory.
 ///
 /// Calls block. An implementation is used from a single thread.
 pub trait Backend: Send {
     /// Reads everything about the interface. Returns `Ok(None)` if there is none with this name.
     fn read(&mut self, interface: &InterfaceName) -> Result<Option<Device>, Error>;
 
-    /// Applies the plan in its order. This is not atomic: after an error, read the interface and plan again.
+    /// Applies the steps of the plan in order. This is not atomic: after an error, read the interface and plan again.
     fn apply(&mut self, interface: &InterfaceName, plan: &Plan) -> Result<(), Error>;
 }

@@ -1,8 +1,8 @@
 //! WireGuard interfaces in memory: a stateful double of the kernel for tests.
 //!
-//! Owns the kernel's semantics as they were observed, so that tests can check the resulting state. An allowed
-//! IP belongs to one peer and moves without notice, updates of unknown peers are acknowledged and do nothing,
-//! and a refused message leaves the earlier ones in effect. It must not be more helpful than the kernel.
+//! Owns the kernel's semantics as observed, so that tests can check the resulting state. An allowed IP belongs to
+//! one peer and moves without notice, updates of unknown peers are acknowledged and do nothing, and a refused message
+//! leaves the earlier ones in effect. It must not be more lenient than the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ const EADDRINUSE: i32 = 98;
 /// `EINVAL`.
 const EINVAL: i32 = 22;
 
-/// Interfaces by name. Clones share them: a test keeps one clone and inspects it while the code under test
+/// Interfaces, keyed by name. Clones share them: a test keeps one clone and inspects it while the code under test
 /// uses the other.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<State>>);
@@ -41,7 +41,7 @@ struct State {
 struct Interface {
     index: u32,
     device: Device,
-    /// The only peer to which each network belongs.
+    /// The peer to which each network belongs; there is only one.
     owners: BTreeMap<IpNet, PublicKey>,
 }
 

@@ -1,7 +1,7 @@
 //! A WireGuard interface: its desired state, its actual state, and the smallest change from one to the other.
 //!
 //! Owns the model and the [`Backend`] trait. `plan` is the pure diff; `kernel`, `userspace` and `memory`
-//! apply it. It must not know plane, agent or protocol.
+//! apply it. It must not know about the plane, the agent or the protocol.
 
 mod backend;
 #[cfg(feature = "kernel")]

@@ -1,6 +1,6 @@
 //! The model of a WireGuard interface: its actual and its desired state.
 //!
-//! Owns these values. It must not compare them (`plan` does so) or know where they come from.
+//! Owns these values. It must not compare them (`plan` does so) or know their origin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub struct Peer {
     pub allowed_ips: BTreeSet<IpNet>,
     /// The address from which it was last heard.
     pub endpoint: Option<SocketAddr>,
-    /// The time of its latest handshake; `None` before the first one.
+    /// The time of its latest handshake; `None` if there has been none.
     pub latest_handshake: Option<Timestamp>,
     /// The number of bytes received from it since it was added.
     pub rx_bytes: u64,

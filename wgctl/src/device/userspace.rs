@@ -2,7 +2,7 @@
 //!
 //! Owns the translation between the types of that crate and Sentrazone's, and the rule that no process is
 //! ever started. `wireguard-control` starts wireguard-go by itself if no socket answers, so each call first
-//! checks that one does. It must not be used for interfaces of the kernel.
+//! checks that one does. It must not be used for kernel interfaces.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -54,7 +54,7 @@ impl Backend for Userspace {
         }
         let what = || format!("changing {interface}");
         let name = control_name(interface, what)?;
-        // The crate's `set` has no "update only", so a peer to be updated must still exist.
+        // The crate cannot restrict a change to existing peers, so updates of peers that no longer exist are left out.
         let present = self
             .read(interface)?
             .ok_or_else(|| Error::NoInterface(interface.clone()))?;
@@ -86,7 +86,7 @@ fn socket(interface: &InterfaceName) -> PathBuf {
     folder().join(format!("{interface}.sock"))
 }
 
-/// Checks that a process answers on the interface's control socket. The error says what to start.
+/// Checks that a process answers on the interface's control socket. The error names the command that starts one.
 fn answering(interface: &InterfaceName) -> Result<(), Error> {
     let path = socket(interface);
     UnixStream::connect(&path).map(drop).map_err(|source| {
@@ -124,7 +124,7 @@ fn io_error(interface: &InterfaceName, error: io::Error, what: impl FnOnce() -> 
         io::ErrorKind::PermissionDenied => Error::NoPermission,
         io::ErrorKind::InvalidInput => Error::Refused {
             what: what(),
-            message: "userspace WireGuard refused it: see its own log".to_owned(),
+            message: "userspace WireGuard refused it: see its log".to_owned(),
             errno: error.raw_os_error().unwrap_or(EINVAL),
         },
         _ => Error::Io {

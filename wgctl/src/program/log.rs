@@ -1,7 +1,7 @@
-//! The log of all Sentrazone programs.
+//! Logging for all Sentrazone programs.
 //!
 //! Owns the destination of log lines (journald with their fields, a terminal in colours, or plain text), the
-//! filter, and changes of the filter while a program runs. It must not know what is logged.
+//! filter, and changes to the filter while a program runs. It must not know what is logged.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -21,7 +21,7 @@ pub const VARIABLE: &str = "SENTRAZONE_LOG";
 /// The filter that is used if none is configured.
 pub const DEFAULT: &str = "info";
 
-/// The crates of Sentrazone. The trace lines of other crates are dropped at any level: those crates handle
+/// The crates of Sentrazone. Trace lines from other crates are always dropped: those crates handle
 /// bytes that contain tokens and keys, and Sentrazone cannot guarantee what they log.
 const OURS: [&str; 2] = ["sentrazone", "wgctl"];
 
@@ -77,7 +77,7 @@ pub struct Log {
     configured: Mutex<Filter>,
 }
 
-/// Starts logging with the filter in [`VARIABLE`], or else with the configured one. To be called once.
+/// Starts logging with the filter in [`VARIABLE`], or else with the configured one. Must be called only once.
 #[must_use]
 pub fn start(configured: Filter) -> Log {
     let said = std::env::var(VARIABLE).ok().map(|text| parse(&text));
@@ -111,14 +111,14 @@ pub fn start(configured: Filter) -> Log {
 }
 
 impl Log {
-    /// Applies the filter of a configuration that has been read again. If it differs from the previous
-    /// configuration, it takes effect even if [`VARIABLE`] was set at startup.
+    /// Applies the filter from a configuration that has been read again. If it differs from the previously configured
+    /// filter, it takes effect even if [`VARIABLE`] was set at startup.
     pub fn configure(&self, configured: Filter) {
         let mut before = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
         if *before == configured {
             return;
         }
-        let tell = || tracing::info!("the log changes from {before} to {configured}");
+        let tell = || tracing::info!("the log filter changes from {before} to {configured}");
         // The change is logged once, if one of the two filters lets it through.
         let told = tracing::enabled!(Level::INFO);
         if told {
@@ -129,7 +129,7 @@ impl Log {
         {
             Ok(()) if told => {}
             Ok(()) => tell(),
-            Err(reason) => tracing::error!("the log stays at {before}: {reason}"),
+            Err(reason) => tracing::error!("the log filter stays at {before}: {reason}"),
         }
         *before = configured;
     }
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_a_filter_is_refused_with_what_is_wanted() {
+    fn an_invalid_filter_is_refused_with_a_description_of_valid_ones() {
         for good in ["info", "TRACE", "warn,sentrazone_plane::store=debug", "off"] {
             assert!(good.parse::<Filter>().is_ok(), "{good}");
         }

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_prepared_and_not_wanted_leaves_nothing() {
+    fn content_that_is_prepared_but_not_used_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         write_private(&path, b"first").unwrap();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_private_and_replaced_whole() {
+    fn a_file_is_private_and_replaced_atomically() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(folder.path().join("secret.new"), "left behind").unwrap();

@@ -1,4 +1,4 @@
-//! The versioned messages between plane and agent.
+//! The versioned messages between the plane and the agent.
 //!
 //! Owns the wire types and the paths. Plane and agent communicate only through these. A released version is
 //! frozen: a later change adds optional fields or a new version, and the `compatibility` tests check stored

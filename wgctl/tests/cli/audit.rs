@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Home, Plane, stderr, stdout};
 
 #[test]
-fn the_audit_log_is_a_table_or_the_planes_own_file() {
+fn the_audit_log_is_shown_as_a_table_and_exported_unchanged() {
     let home = Home::new();
     let plane = Plane::new(&[
         (
@@ -34,7 +34,7 @@ fn the_audit_log_is_a_table_or_the_planes_own_file() {
 }
 
 #[test]
-fn the_audit_log_is_verified_online_or_in_a_file_and_the_exit_code_says_it() {
+fn verifying_the_audit_log_online_or_in_a_file_sets_the_exit_code() {
     let home = Home::new();
     let sound = r#"{"ok":true,"records":3,"first":1,"last":3,"head":"3:HASH","checkpoints":1,"signed_until":2,
         "public_key":"ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","pruned":null,"fault":null}"#
@@ -86,7 +86,7 @@ fn the_audit_log_is_verified_online_or_in_a_file_and_the_exit_code_says_it() {
 }
 
 #[test]
-fn a_file_of_another_kind_is_told_from_a_tampered_log() {
+fn a_file_of_another_kind_is_distinguished_from_a_tampered_log() {
     let home = Home::new();
     let record = r#"{"kind":"record","id":1,"actor":"a","action":"logout","target":"a","ip":"","created_at":"2026-05-06T12:00:00Z","hash":"HASH"}"#;
     let record = record.replace("HASH", &"ab".repeat(32));
@@ -119,7 +119,7 @@ fn a_file_of_another_kind_is_told_from_a_tampered_log() {
 }
 
 #[test]
-fn new_records_are_followed_one_object_a_line_each_once_and_in_their_order() {
+fn follow_prints_each_new_record_once_and_in_order_as_one_json_object_per_line() {
     use std::io::BufRead as _;
     let home = Home::new();
     let log = |ids: &[u64]| {

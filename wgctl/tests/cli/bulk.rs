@@ -25,7 +25,7 @@ fn adds(plane: &Plane) -> Vec<Seen> {
 }
 
 #[test]
-fn every_name_is_added_with_what_is_common_to_all() {
+fn every_name_is_added_with_the_common_options() {
     let home = Home::new();
     let plane = plane((201, &peer("x")));
     let key = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=";
@@ -48,7 +48,7 @@ fn every_name_is_added_with_what_is_common_to_all() {
     assert!(names.len() == 101 && names.contains("device 7"), "{names:?}");
     for body in &bodies {
         assert_eq!(body["presharedKey"], false);
-        assert_eq!(body["expiresAt"], bodies[0]["expiresAt"], "the same expiry for all");
+        assert_eq!(body["expiresAt"], bodies[0]["expiresAt"], "all have the same expiry");
         assert_eq!(body.get("publicKey").is_some(), body["name"] == "Roe, Jane");
     }
     let keys: BTreeSet<_> = adds.iter().map(|add| add.idempotency_key.clone().unwrap()).collect();
@@ -56,7 +56,7 @@ fn every_name_is_added_with_what_is_common_to_all() {
 }
 
 #[test]
-fn a_lost_answer_is_asked_for_again_with_the_same_key() {
+fn a_failed_request_is_repeated_with_the_same_idempotency_key() {
     let home = Home::new();
     let plane = plane((201, &peer("alice")));
     let words = format!("peer add la --from-file - --json --plane {}", plane.url);
@@ -79,7 +79,7 @@ fn a_lost_answer_is_asked_for_again_with_the_same_key() {
 }
 
 #[test]
-fn run_again_it_leaves_what_is_there_and_names_what_failed() {
+fn a_repeated_run_leaves_existing_peers_alone_and_names_the_failures() {
     let home = Home::new();
     let plane = plane((409, &problem(409, "name_taken", "there is one")));
     let other = stdout(&home.run("pubkey", &stdout(&home.run("genkey", ""))));
@@ -112,7 +112,7 @@ fn run_again_it_leaves_what_is_there_and_names_what_failed() {
 }
 
 #[test]
-fn what_would_fail_for_all_ends_it_at_once() {
+fn a_failure_that_affects_all_names_ends_the_run_at_once() {
     let home = Home::new();
     let plane = plane((403, &problem(403, "forbidden", "ask an admin")));
     let names: String = (0..500).map(|number| format!("device-{number}\n")).collect();
@@ -129,7 +129,7 @@ fn what_would_fail_for_all_ends_it_at_once() {
 }
 
 #[test]
-fn a_full_pool_does_not_hide_what_is_there() {
+fn a_full_pool_does_not_hide_existing_peers() {
     let home = Home::new();
     let plane = plane((409, &problem(409, "pool_exhausted", "no free address left")));
     plane.answer("GET /api/wg-clients/la", 200, &format!("[{}]", peer("alice")));
@@ -143,7 +143,7 @@ fn a_full_pool_does_not_hide_what_is_there() {
 }
 
 #[test]
-fn names_that_another_run_made_are_there_when_the_pool_is_full() {
+fn peers_created_by_another_run_count_as_existing_when_the_pool_is_full() {
     const LIST: &str = "GET /api/wg-clients/la";
     let home = Home::new();
     let plane = plane((409, &problem(409, "pool_exhausted", "no free address left")));
@@ -160,7 +160,7 @@ fn names_that_another_run_made_are_there_when_the_pool_is_full() {
 }
 
 #[test]
-fn what_is_too_much_at_once_is_tried_until_it_is_not() {
+fn a_rate_limited_request_is_retried_until_it_succeeds() {
     let home = Home::new();
     let plane = plane((429, &problem(429, "too_many_requests", "too many changes at once")));
     plane.answer_after(7, ADD, 201, &peer("alice"));
@@ -171,7 +171,7 @@ fn what_is_too_much_at_once_is_tried_until_it_is_not() {
 }
 
 #[test]
-fn a_full_pool_is_said_once_and_what_was_made_is_counted() {
+fn a_full_pool_is_reported_once_and_the_created_peers_are_counted() {
     let home = Home::new();
     let plane = plane((201, &peer("x")));
     let names: String = (0..500).map(|number| format!("device-{number}\n")).collect();
@@ -196,7 +196,7 @@ fn a_full_pool_is_said_once_and_what_was_made_is_counted() {
 }
 
 #[test]
-fn a_wrong_line_is_named_before_anything_is_added() {
+fn an_invalid_line_is_reported_before_anything_is_added() {
     let home = Home::new();
     let plane = plane((201, &peer("alice")));
     std::fs::write(home.0.join("names.csv"), "alice\nbob,short\n").unwrap();
@@ -257,7 +257,7 @@ fn configurations_are_private_files_and_are_fetched_once() {
 }
 
 #[test]
-fn progress_is_for_a_terminal_that_wants_it() {
+fn progress_is_shown_only_on_a_terminal_without_quiet_or_json() {
     let home = Home::new();
     std::fs::write(home.0.join("names"), "alice\nbob\n").unwrap();
     for (more, shown) in [("", true), ("--quiet", false), ("--json", false)] {
@@ -282,7 +282,7 @@ fn progress_is_for_a_terminal_that_wants_it() {
 }
 
 #[test]
-fn a_run_that_is_stopped_says_what_is_done() {
+fn an_interrupted_run_reports_what_has_been_done() {
     let home = Home::new();
     let plane = plane((503, &problem(503, "busy", "later")));
     std::fs::write(home.0.join("names"), "alice\nbob\n").unwrap();
@@ -296,7 +296,7 @@ fn a_run_that_is_stopped_says_what_is_done() {
 }
 
 #[test]
-fn a_run_that_is_stopped_before_it_knows_who_is_there_adds_nothing() {
+fn a_run_interrupted_before_the_existing_peers_are_known_adds_nothing() {
     let home = Home::new();
     let plane = plane((201, &peer("alice")));
     const LIST: &str = "GET /api/wg-clients/la";

@@ -53,7 +53,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_a_help_text() {
     let home = Home::new();
     for command in COMMANDS {
         let output = home.run(&format!("{command} --help"), "");
@@ -64,7 +64,7 @@ fn every_command_explains_itself() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+fn wrong_usage_exits_with_code_2_and_an_explanation() {
     let home = Home::new();
     for (words, expected) in [
         ("", "Usage"),
@@ -113,7 +113,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
-fn an_unreachable_plane_is_one_clear_line_and_the_next_step() {
+fn an_unreachable_plane_is_reported_on_one_line_followed_by_the_next_step() {
     let home = Home::new();
     for (words, expected) in [
         (
@@ -137,7 +137,7 @@ fn an_unreachable_plane_is_one_clear_line_and_the_next_step() {
 }
 
 #[test]
-fn a_failure_is_json_where_json_was_asked_for() {
+fn a_failure_is_printed_as_json_if_json_was_requested() {
     let home = Home::new();
     for (words, code, expected) in [
         ("status --json --plane http://127.0.0.1:1", 1, "unreachable"),
@@ -154,7 +154,7 @@ fn a_failure_is_json_where_json_was_asked_for() {
 }
 
 #[test]
-fn no_interface_to_show_is_said_and_so_is_a_kernel_without_wireguard() {
+fn a_lack_of_interfaces_or_of_kernel_support_is_reported() {
     let home = Home::new();
     let one = home.run("show wgctl-absent", "");
     let all = home.run("show", "");
@@ -169,7 +169,7 @@ fn no_interface_to_show_is_said_and_so_is_a_kernel_without_wireguard() {
 }
 
 #[test]
-fn keys_are_those_of_wg() {
+fn keys_match_those_of_wg() {
     let home = Home::new();
     let private = stdout(&home.run("genkey", ""));
     let public = stdout(&home.run("pubkey", &private));
@@ -189,7 +189,7 @@ fn keys_are_those_of_wg() {
 }
 
 #[test]
-fn keys_can_be_had_as_json() {
+fn keys_can_be_printed_as_json() {
     let home = Home::new();
     let key: serde_json::Value = serde_json::from_slice(&home.run("genkey --json", "").stdout).unwrap();
     let private = key["private_key"].as_str().unwrap();
@@ -198,7 +198,7 @@ fn keys_can_be_had_as_json() {
 }
 
 #[test]
-fn a_bad_key_is_refused_without_repeating_it() {
+fn an_invalid_key_is_refused_without_being_repeated() {
     let home = Home::new();
     let output = home.run("pubkey", "iEoyG5bD0eJfQ9ZbWqgs8nD9W2E4yBmDq0VxgJwqy");
     assert_eq!(output.status.code(), Some(1));
@@ -217,7 +217,7 @@ fn logging_never_shows_a_key() {
 }
 
 #[test]
-fn every_shell_gets_its_completions() {
+fn every_shell_has_a_completion_script() {
     let home = Home::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = home.run(&format!("completions {shell}"), "");
@@ -227,7 +227,7 @@ fn every_shell_gets_its_completions() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_the_pipe_early_is_not_a_failure() {
     let home = Home::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -9,7 +9,7 @@ use crate::terminal::Terminal;
 const USERS: &str = r#"[{"id":"5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11","email":"ops@example.com","role":"admin","enabled":true,
     "created_at":"2026-05-06T12:00:00Z","last_login_at":null}]"#;
 
-/// Returns a plane with a server `los-angeles` and three peers: a telephone, a laptop with a blank in its
+/// Returns a plane with a server `los-angeles` and three peers: a telephone, a laptop with a space in its
 /// name, and a name that a shell would run as a command.
 fn plane() -> Plane {
     let servers = format!("[{}]", server("").replace(r#""id":"la""#, r#""id":"los-angeles""#));
@@ -44,7 +44,7 @@ fn shell(home: &Home, plane: &Plane, command: &[&str], setup: &str) -> Terminal 
 /// Types the beginning of a line and Tab, waits until the line shows `expected`, and clears the line.
 fn expect(terminal: &mut Terminal, typed: &str, expected: &str) {
     terminal.enter(typed);
-    // A plane that does not answer within a second yields no completions, so Tab is pressed again.
+    // A plane that does not respond within a second yields no completions, so Tab is pressed again.
     terminal.enter_until("\t", expected);
     terminal.enter("\u{15}");
 }
@@ -88,7 +88,7 @@ fn bash_completes_commands_and_the_names_of_servers_peers_and_people() {
 }
 
 #[test]
-fn zsh_completes_names_sourced_or_loaded_by_name() {
+fn zsh_completes_names_whether_the_script_is_sourced_or_autoloaded() {
     if !installed("zsh") {
         return;
     }
@@ -128,9 +128,9 @@ fn fish_completes_names() {
 }
 
 #[test]
-fn a_plane_that_does_not_answer_costs_a_second_and_no_word() {
+fn an_unresponsive_plane_yields_no_errors_and_no_names() {
     let home = Home::new();
-    // A listener that never answers.
+    // A listener that never responds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for url in ["http://127.0.0.1:1", &silent, "nonsense"] {
@@ -158,7 +158,7 @@ fn a_plane_that_does_not_answer_costs_a_second_and_no_word() {
 }
 
 #[test]
-fn a_shell_that_quotes_nothing_is_offered_words_alone() {
+fn a_shell_that_does_not_quote_is_offered_only_plain_words() {
     let (home, plane) = (Home::new(), plane());
     let words = ["--", "wgctl", "peer", "show", "los-angeles", ""];
     let output = Command::new(env!("CARGO_BIN_EXE_wgctl"))

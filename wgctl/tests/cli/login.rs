@@ -1,4 +1,4 @@
-//! Login and logout, and the choice of plane and token for a command.
+//! Login and logout, and the choice of the plane and the token for a command.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{Home, Plane, stderr, stdout};
 
 #[test]
-fn a_login_is_kept_privately_used_and_forgotten() {
+fn a_login_is_stored_privately_then_used_and_removed() {
     let home = Home::new();
     let plane = Plane::new(&[
         (
@@ -46,7 +46,7 @@ fn a_login_is_kept_privately_used_and_forgotten() {
 }
 
 #[test]
-fn a_pin_is_not_ignored_where_there_is_no_key() {
+fn a_pin_is_refused_for_plain_http_and_if_it_is_invalid() {
     let home = Home::new();
     let pin = format!("sha256:{}", "0".repeat(64));
     let output = home.run(&format!("--plane http://127.0.0.1:1 --pin {pin} server list"), "");
@@ -58,7 +58,7 @@ fn a_pin_is_not_ignored_where_there_is_no_key() {
 }
 
 #[test]
-fn a_login_that_others_can_read_is_not_used() {
+fn a_login_that_other_users_can_read_is_not_used() {
     let home = Home::new();
     let folder = home.0.join(".config/wgctl");
     std::fs::create_dir_all(&folder).unwrap();
@@ -70,7 +70,7 @@ fn a_login_that_others_can_read_is_not_used() {
 }
 
 #[test]
-fn the_environment_names_plane_and_token() {
+fn the_plane_and_the_token_can_come_from_the_environment() {
     let home = Home::new();
     let plane = Plane::new(&[("GET /api/statuses", 200, "[]")]);
     let output = home.run_with(
@@ -95,7 +95,7 @@ fn the_environment_names_plane_and_token() {
 }
 
 #[test]
-fn a_proxy_does_not_see_what_is_not_encrypted() {
+fn unencrypted_requests_are_not_sent_through_a_proxy() {
     let home = Home::new();
     let plane = Plane::new(&[(
         "POST /api/login",

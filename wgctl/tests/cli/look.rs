@@ -9,7 +9,7 @@ const STATUS: &str = r#"[{"server_id":"la","online":true,"ping_ms":null,"peers":
     "reported_at":null,"desired_revision":8,"applied_revision":8,"failed":null}]"#;
 
 #[test]
-fn colours_are_for_terminals_that_want_them() {
+fn colours_depend_on_the_terminal_and_the_environment() {
     let home = Home::new();
     let plane = Plane::new(&[("GET /api/statuses", 200, STATUS)]);
     let words = format!("status --plane {}", plane.url);
@@ -43,7 +43,7 @@ fn colours_are_for_terminals_that_want_them() {
 }
 
 #[test]
-fn a_long_name_is_cut_on_a_terminal_and_whole_in_a_file() {
+fn a_long_name_is_truncated_on_a_terminal_but_not_in_a_file() {
     let home = Home::new();
     let name = "a-very-long-name-that-somebody-gave-to-a-telephone";
     let list = format!("[{},{}]", peer(name), peer("日本"));
@@ -54,7 +54,7 @@ fn a_long_name_is_cut_on_a_terminal_and_whole_in_a_file() {
     assert_eq!(lines.len(), 3, "{written}");
     assert!(lines[1].starts_with("a-very-l") && lines[1].contains('…'), "{written}");
     for line in &lines[1..] {
-        assert!(line.trim_end().ends_with(ID), "an id is never cut: {written}");
+        assert!(line.trim_end().ends_with(ID), "an id is never truncated: {written}");
     }
     // 日本 has two characters and takes four columns.
     let column = |line: &str, text: &str| line.split(text).next().unwrap().chars().count();
@@ -67,7 +67,7 @@ fn a_long_name_is_cut_on_a_terminal_and_whole_in_a_file() {
 }
 
 #[test]
-fn headings_can_be_left_out_and_the_order_chosen() {
+fn headings_can_be_omitted_and_the_order_can_be_chosen() {
     let home = Home::new();
     let heard = |name: &str, at: &str, received: u64| {
         let text = peer(name).replace(r#""transferRx":2048"#, &format!(r#""transferRx":{received}"#));
@@ -106,7 +106,7 @@ fn headings_can_be_left_out_and_the_order_chosen() {
 }
 
 #[test]
-fn quiet_leaves_answers_and_failures() {
+fn results_and_failures_are_printed_despite_quiet() {
     let home = Home::new();
     let (list, one) = (format!("[{}]", peer("alice")), format!("/api/wg-clients/la/{ID}"));
     let (enable, remove) = (format!("POST {one}/enable"), format!("DELETE {one}"));
@@ -128,11 +128,11 @@ fn quiet_leaves_answers_and_failures() {
     assert!(stdout(&run("peer list la -q")).contains("alice"));
     assert!(stderr(&run("peer enable la bob -q")).contains("no peer"));
     let removed: Value = serde_json::from_slice(&run("peer remove la alice --json").stdout).unwrap();
-    assert_eq!(removed["message"], "alice is removed from la.");
+    assert_eq!(removed["message"], "alice has been removed from la.");
 }
 
 #[test]
-fn a_status_can_be_of_some_servers() {
+fn the_status_can_be_limited_to_some_servers() {
     let home = Home::new();
     let plane = Plane::new(&[("GET /api/statuses", 200, STATUS)]);
     let output = home.run(&format!("status la --plane {}", plane.url), "");
@@ -147,7 +147,7 @@ fn a_status_can_be_of_some_servers() {
 }
 
 #[test]
-fn a_secret_that_goes_into_an_open_file_is_worth_a_word() {
+fn redirecting_a_secret_to_a_world_readable_file_prints_a_warning() {
     use std::os::unix::fs::OpenOptionsExt as _;
     let home = Home::new();
     let text = format!("GET /api/wg-clients/la/{ID}/configuration");
@@ -180,7 +180,7 @@ fn a_secret_that_goes_into_an_open_file_is_worth_a_word() {
 }
 
 #[test]
-fn a_word_that_is_one_peers_id_and_anothers_name_is_asked_back() {
+fn an_argument_that_is_one_peers_id_and_anothers_name_is_refused() {
     let home = Home::new();
     let other = "9b1f0d9e-0000-4000-8000-1b7d0f6f6a11";
     let list = format!(

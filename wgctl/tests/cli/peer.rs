@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{Home, ID, Plane, peer, stderr, stdout};
 
 #[test]
-fn a_device_with_its_own_key_gets_a_configuration_to_complete_and_no_code() {
+fn a_device_with_its_own_key_gets_an_incomplete_configuration_and_no_qr_code() {
     let home = Home::new();
     let one = peer("alice").replace(r#""privateKeyHeld":true"#, r#""privateKeyHeld":false"#);
     let list = format!("[{one}]");
@@ -76,7 +76,7 @@ fn a_peer_is_found_by_its_name_or_its_id() {
 }
 
 #[test]
-fn a_configuration_goes_into_a_private_file_and_a_code_into_the_terminal() {
+fn a_configuration_is_saved_to_a_private_file_and_a_qr_code_is_drawn() {
     let home = Home::new();
     let (list, path) = (format!("[{}]", peer("alice")), format!("/api/wg-clients/la/{ID}"));
     let (text, svg) = (format!("GET {path}/configuration"), format!("GET {path}/qrcode"));
@@ -106,7 +106,7 @@ fn a_configuration_goes_into_a_private_file_and_a_code_into_the_terminal() {
 }
 
 #[test]
-fn expiry_and_switches_reach_the_plane() {
+fn expiry_and_other_options_reach_the_plane() {
     let home = Home::new();
     let one = peer("alice");
     let (list, patch) = (format!("[{one}]"), format!("PATCH /api/wg-clients/la/{ID}"));
@@ -140,7 +140,7 @@ fn expiry_and_switches_reach_the_plane() {
 }
 
 #[test]
-fn what_waits_failed_or_expired_is_seen_in_the_list() {
+fn pending_failed_and_expired_peers_are_marked_in_the_list() {
     let home = Home::new();
     let with = |name: &str, from: &str, to: &str| {
         let text = peer(name);

@@ -1,4 +1,4 @@
-//! Prompts on a terminal: their text, the accepted input, and the terminal settings after Ctrl-C.
+//! Prompts on a terminal: their text, the input that they accept, and the terminal settings after Ctrl-C.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -19,7 +19,7 @@ fn plane() -> Plane {
 }
 
 #[test]
-fn a_password_is_asked_for_and_not_shown() {
+fn a_password_is_prompted_for_and_not_echoed() {
     let (home, plane) = (Home::new(), plane());
     let mut terminal = Terminal::wgctl(&home, &format!("login {}", plane.url), &[]);
     terminal.until("Email: ");
@@ -35,7 +35,7 @@ fn a_password_is_asked_for_and_not_shown() {
 }
 
 #[test]
-fn a_new_password_with_a_slip_of_the_finger_is_not_set() {
+fn a_mistyped_new_password_is_not_set() {
     let (home, plane) = (Home::new(), plane());
     let words = format!("user passwd --plane {}", plane.url);
     let mut terminal = Terminal::wgctl(&home, &words, &[("SENTRAZONE_TOKEN", "szt_x")]);
@@ -54,7 +54,7 @@ fn a_new_password_with_a_slip_of_the_finger_is_not_set() {
 }
 
 #[test]
-fn ctrl_c_at_a_password_ends_the_command_and_gives_the_terminal_back() {
+fn ctrl_c_at_a_password_prompt_ends_the_command_and_restores_the_terminal() {
     let (home, plane) = (Home::new(), plane());
     let login = format!(
         "{} login {} --email ops@example.com",
@@ -80,7 +80,7 @@ fn ctrl_c_at_a_password_ends_the_command_and_gives_the_terminal_back() {
 }
 
 #[test]
-fn ctrl_c_at_names_that_are_typed_ends_the_command() {
+fn ctrl_c_while_names_are_typed_ends_the_command() {
     let (home, plane) = (Home::new(), plane());
     let words = format!("peer add la --from-file - --plane {}", plane.url);
     let mut terminal = Terminal::wgctl(&home, &words, &[]);

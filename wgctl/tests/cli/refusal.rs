@@ -1,11 +1,11 @@
-//! Errors of the plane, reported in the terms of the command.
+//! Errors from the plane, reported in terms of the command line.
 
 use serde_json::Value;
 
 use crate::support::{Home, Plane, problem, stderr};
 
 #[test]
-fn a_refusal_is_the_planes_own_words_and_code() {
+fn a_refusal_shows_the_planes_own_message_and_code() {
     let home = Home::new();
     let plane = Plane::new(&[
         (
@@ -34,7 +34,7 @@ fn a_refusal_is_the_planes_own_words_and_code() {
 }
 
 #[test]
-fn a_refused_field_is_named_once_and_in_json_the_problem_is_whole() {
+fn a_refused_field_is_named_once_and_json_shows_the_whole_problem() {
     let home = Home::new();
     let refusal =
         |detail: &str| problem(400, "invalid", detail).replace(r#""title""#, r#""field":"address_pool[0]","title""#);
@@ -50,7 +50,7 @@ fn a_refused_field_is_named_once_and_in_json_the_problem_is_whole() {
 }
 
 #[test]
-fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
+fn next_steps_for_api_callers_are_shown_as_commands_and_options() {
     let home = Home::new();
     let offline = problem(
         503,
@@ -61,9 +61,9 @@ fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
         r#""code""#,
         r#""hint":{"reason":"no keys","step":"bring_own_key"},"code""#,
     );
-    let ended = problem(401, "unauthorized", "not valid (any more): log in at POST /api/login").replace(
+    let ended = problem(401, "unauthorized", "no longer valid: log in at POST /api/login").replace(
         r#""code""#,
-        r#""hint":{"reason":"not valid (any more)","step":"log_in"},"code""#,
+        r#""hint":{"reason":"no longer valid","step":"log_in"},"code""#,
     );
     let plane = Plane::new(&[
         ("POST /api/wg-clients/la", 503, &offline),
@@ -76,7 +76,7 @@ fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
         ),
         (
             "status",
-            "wgctl: not valid (any more): log in with `wgctl login URL`, or give a token with --token-file (unauthorized)\n",
+            "wgctl: no longer valid: log in with `wgctl login URL`, or give a token with --token-file (unauthorized)\n",
         ),
     ] {
         let output = home.run(&format!("{words} --plane {}", plane.url), "");
@@ -88,7 +88,7 @@ fn what_the_plane_says_to_callers_of_the_api_is_told_as_commands_and_options() {
 }
 
 #[test]
-fn an_older_plane_that_gives_no_hint_is_quoted() {
+fn the_message_of_an_older_plane_without_hints_is_quoted() {
     let home = Home::new();
     let ended = problem(401, "unauthorized", "not valid: log in again at POST /api/login");
     let plane = Plane::new(&[("GET /api/statuses", 401, &ended)]);
@@ -105,7 +105,7 @@ fn an_older_plane_that_gives_no_hint_is_quoted() {
 }
 
 #[test]
-fn what_is_not_there_has_one_code_whoever_looked() {
+fn missing_objects_of_every_kind_are_reported_with_the_same_code() {
     let home = Home::new();
     let plane = Plane::new(&[
         ("GET /api/wg-clients/la", 200, "[]"),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Home, Plane, server, stderr, stdout};
 
 #[test]
-fn nothing_is_removed_unasked() {
+fn nothing_is_removed_without_confirmation() {
     let home = Home::new();
     let plane = Plane::new(&[("DELETE /api/servers/la", 200, "{}")]);
     let output = home.run(&format!("server remove la --plane {}", plane.url), "y\n");
@@ -16,7 +16,7 @@ fn nothing_is_removed_unasked() {
 }
 
 #[test]
-fn a_server_that_reports_a_failure_is_failing_and_says_why() {
+fn a_server_that_reports_a_failure_is_shown_as_failing_with_the_reason() {
     let home = Home::new();
     let status = r#"[{"server_id":"los-angeles","online":true,"ping_ms":null,"peers":0,"transfer_rx":0,"transfer_tx":0,
         "reported_at":null,"desired_revision":8,"applied_revision":0,"failed":"wg0 is\u001b[2J taken"}]"#;
@@ -28,7 +28,7 @@ fn a_server_that_reports_a_failure_is_failing_and_says_why() {
 }
 
 #[test]
-fn a_new_server_comes_with_its_token_and_the_next_command() {
+fn adding_a_server_prints_its_token_and_the_next_command() {
     let home = Home::new();
     let plane = Plane::new(&[("POST /api/servers", 201, &server(r#","agent_token":"szagent_x""#))]);
     let words = format!(
@@ -52,14 +52,14 @@ fn a_new_server_comes_with_its_token_and_the_next_command() {
 }
 
 #[test]
-fn a_pool_that_is_written_as_an_address_is_told_as_the_network_it_became() {
+fn a_pool_with_host_bits_is_reported_as_the_network_that_it_becomes() {
     let home = Home::new();
     let plane = Plane::new(&[("POST /api/servers", 201, &server(r#","agent_token":"szagent_x""#))]);
     let words = "server add la --endpoint vpn:1 --pool";
     for (pool, said) in [
         (
             "10.7.0.5/24",
-            "wgctl: 10.7.0.5/24 is an address in a network: the pool is 10.7.0.0/24\n",
+            "wgctl: 10.7.0.5/24 has host bits set: the pool is 10.7.0.0/24\n",
         ),
         ("10.7.0.5/24 --json", ""),
         ("10.7.0.0/24", ""),
@@ -74,7 +74,7 @@ fn a_pool_that_is_written_as_an_address_is_told_as_the_network_it_became() {
 }
 
 #[test]
-fn an_adoption_is_asked_for_with_a_word_and_taken_back_with_another() {
+fn an_adoption_can_be_requested_and_cancelled() {
     let home = Home::new();
     let made = server(r#","adopt":true,"agent_token":"szagent_x""#);
     let shown = server(r#","adopt":true"#);
@@ -88,7 +88,7 @@ fn an_adoption_is_asked_for_with_a_word_and_taken_back_with_another() {
     assert!(text.contains("takes over wg0") && text.contains("--dry-run"), "{text}");
     for words in ["--adopt", "--adopt=false"] {
         let text = stdout(&home.run(&format!("server set la {words} --plane {url}"), ""));
-        assert!(text.contains("awaited: enroll the host"), "{text}");
+        assert!(text.contains("pending: enroll the host"), "{text}");
     }
     let sent: Vec<Value> = plane
         .seen()
@@ -103,7 +103,7 @@ fn an_adoption_is_asked_for_with_a_word_and_taken_back_with_another() {
 }
 
 #[test]
-fn what_drifted_is_seen_in_the_status_and_on_the_server() {
+fn drift_is_shown_in_the_status_and_on_the_server() {
     let home = Home::new();
     let drift = r#","drift_repaired":7,"drift_policy":"report","drift":[{"kind":"mtu_changed","count":1,
         "detail":"1280\u001b[2J instead of 1420","seen_at":"2026-05-06T12:00:00Z"}]"#;

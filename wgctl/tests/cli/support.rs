@@ -1,4 +1,4 @@
-//! Shared code of the command's tests: running the real binary, and a fake plane with canned answers.
+//! Shared code for the command's tests: running the real binary, and a fake plane with canned responses.
 //!
 //! Contains no assertions about the command. Each test has its own home directory, so that the login of the
 //! user who runs the tests is neither read nor changed.
@@ -21,7 +21,7 @@ impl Home {
         Self(path)
     }
 
-    /// Runs the binary with these arguments, separated by blanks, and this standard input.
+    /// Runs the binary with these arguments, separated by whitespace, and this standard input.
     pub(crate) fn run(&self, words: &str, input: &str) -> Output {
         self.run_with(words, input, &[])
     }
@@ -68,10 +68,10 @@ pub(crate) struct Seen {
     pub(crate) body: String,
 }
 
-/// An id as the plane assigns it.
+/// An id like those that the plane assigns.
 pub(crate) const ID: &str = "5f0c2f0e-5b0e-4c43-8a53-1b7d0f6f6a11";
 
-/// Returns a peer in the format of the plane.
+/// Returns a peer in the plane's format.
 pub(crate) fn peer(name: &str) -> String {
     format!(
         r#"{{"id":"{ID}","name":"{name}","enabled":true,"address":"10.8.0.2","addresses":["10.8.0.2","fd00:8::2"],
@@ -82,7 +82,7 @@ pub(crate) fn peer(name: &str) -> String {
     )
 }
 
-/// Returns a server in the format of the plane, with additional members.
+/// Returns a server in the plane's format, with additional members.
 pub(crate) fn server(extra: &str) -> String {
     format!(
         r#"{{"id":"la","endpoint":"vpn.example.com:51820","address_pool":["10.8.0.0/24"],"addresses":["10.8.0.1"],"dns":[],
@@ -92,7 +92,7 @@ pub(crate) fn server(extra: &str) -> String {
     )
 }
 
-/// An HTTP server on loopback with canned answers: `GET /path` → status and body. An answer without a query
+/// An HTTP server on loopback with canned responses: `GET /path` → status and body. An entry whose path has no query
 /// matches any query.
 pub(crate) struct Plane {
     pub(crate) url: String,
@@ -102,7 +102,7 @@ pub(crate) struct Plane {
 #[derive(Default)]
 struct Shared {
     answers: Mutex<BTreeMap<String, (u16, String)>>,
-    /// Replacements for answers, each with the number of times the old answer is still given.
+    /// Replacement responses, each with the number of times that the old one is still sent.
     later: Mutex<BTreeMap<String, (usize, u16, String)>>,
     seen: Mutex<Vec<Seen>>,
     /// The number of upcoming requests that get no response.
@@ -129,19 +129,19 @@ impl Plane {
         plane
     }
 
-    /// Sets the answer to this request line.
+    /// Sets the response to this request line.
     pub(crate) fn answer(&self, line: &str, status: u16, body: &str) {
         let mut answers = self.shared.answers.lock().unwrap();
         answers.insert(line.to_owned(), (status, body.to_owned()));
     }
 
-    /// Sets the answer to this request line after the current one has been given `times` more times.
+    /// Sets the response to this request line after the current one has been sent `times` more times.
     pub(crate) fn answer_after(&self, times: usize, line: &str, status: u16, body: &str) {
         let mut later = self.shared.later.lock().unwrap();
         later.insert(line.to_owned(), (times, status, body.to_owned()));
     }
 
-    /// Closes the connection without an answer for the next `count` requests.
+    /// Closes the connection without a response for the next `count` requests.
     pub(crate) fn hang_up(&self, count: usize) {
         self.shared.dropped.store(count, Ordering::SeqCst);
     }
@@ -165,7 +165,7 @@ impl Shared {
             }
             let path = request.line.split('?').next().unwrap();
             let found = answers.get(&request.line).or_else(|| answers.get(path));
-            let unknown = (404, problem(404, "not_found", "there is no such thing"));
+            let unknown = (404, problem(404, "not_found", "not found"));
             found.cloned().unwrap_or(unknown)
         };
         self.seen.lock().unwrap().push(request);
@@ -191,7 +191,7 @@ impl Shared {
     }
 }
 
-/// Returns a problem report in the format of the plane.
+/// Returns a problem report in the plane's format.
 pub(crate) fn problem(status: u16, code: &str, detail: &str) -> String {
     format!(
         r#"{{"type":"urn:sentrazone:problem:{code}","title":"x","status":{status},"detail":"{detail}","code":"{code}"}}"#

@@ -19,7 +19,7 @@ use nix::unistd::{Pid, ttyname};
 
 use crate::support::Home;
 
-/// The longest time any step may take on a busy machine.
+/// The longest time that any step may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Terminal {
@@ -38,7 +38,7 @@ struct Shown {
 }
 
 impl Terminal {
-    /// Runs wgctl with these arguments, separated by blanks, on a terminal of 24 rows and 120 columns.
+    /// Runs wgctl with these arguments, separated by whitespace, on a terminal of 24 rows and 120 columns.
     pub(crate) fn wgctl(home: &Home, words: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = vec![env!("CARGO_BIN_EXE_wgctl")];
         command.extend(words.split_whitespace());
@@ -111,7 +111,7 @@ impl Terminal {
         );
     }
 
-    /// Types these keys until `text` appears; repeats them if it does not.
+    /// Types these keys, and repeats them until `text` appears.
     pub(crate) fn enter_until(&mut self, keys: &str, text: &str) {
         for _ in 0..5 {
             self.enter(keys);

@@ -53,7 +53,7 @@ fn a_token_is_printed_once_and_removed_by_its_name() {
 }
 
 #[test]
-fn keys_rotate_and_an_agents_token_with_a_grace() {
+fn the_signing_key_and_agent_tokens_can_be_rotated() {
     let home = Home::new();
     let plane = Plane::new(&[
         (

@@ -24,7 +24,7 @@ fn plane(received: u64) -> Plane {
 }
 
 #[test]
-fn a_watched_status_is_redrawn_in_place_and_survives_a_plane_that_is_away() {
+fn a_watched_status_is_redrawn_in_place_and_survives_an_unreachable_plane() {
     let home = Home::new();
     let plane = plane(1024);
     let mut terminal = Terminal::wgctl(&home, &format!("status --watch 1 --plane {}", plane.url), &[]);
@@ -50,7 +50,7 @@ fn a_watched_status_is_redrawn_in_place_and_survives_a_plane_that_is_away() {
 }
 
 #[test]
-fn a_refusal_ends_the_watch_and_gives_the_terminal_back_first() {
+fn a_refusal_ends_the_watch_after_the_terminal_has_been_restored() {
     let home = Home::new();
     let plane = plane(1);
     let terminal = Terminal::wgctl(&home, &format!("status --watch 1 --plane {}", plane.url), &[]);
@@ -58,16 +58,16 @@ fn a_refusal_ends_the_watch_and_gives_the_terminal_back_first() {
     plane.answer(
         "GET /api/statuses",
         401,
-        &problem(401, "unauthorized", "the login ended"),
+        &problem(401, "unauthorized", "the login has expired"),
     );
     terminal.until(LEAVE);
-    terminal.until("wgctl: the login ended (unauthorized)");
+    terminal.until("wgctl: the login has expired (unauthorized)");
     assert!(terminal.settings().contains(" echo "));
     assert_eq!(terminal.end().0.code(), Some(1));
 }
 
 #[test]
-fn the_window_may_change_its_size() {
+fn the_screen_adapts_when_the_window_is_resized() {
     let home = Home::new();
     let servers: Vec<_> = (0..40).map(|number| status(&format!("server-{number}"), 0)).collect();
     let plane = Plane::new(&[("GET /api/statuses", 200, &format!("[{}]", servers.join(",")))]);
@@ -87,7 +87,7 @@ fn the_window_may_change_its_size() {
 }
 
 #[test]
-fn a_stopped_watch_gives_the_terminal_back_until_it_goes_on() {
+fn a_suspended_watch_restores_the_terminal_until_it_is_resumed() {
     let home = Home::new();
     let plane = plane(1);
     let terminal = Terminal::wgctl(&home, &format!("status --watch 3600 --plane {}", plane.url), &[]);
@@ -103,7 +103,7 @@ fn a_stopped_watch_gives_the_terminal_back_until_it_goes_on() {
     assert_eq!(terminal.end().0.code(), Some(0));
 }
 
-/// A watch without a terminal, stopped when dropped.
+/// A watch without a terminal, which is killed when dropped.
 struct Piped(Child);
 
 impl Piped {
@@ -128,7 +128,7 @@ impl Drop for Piped {
 }
 
 #[test]
-fn without_a_terminal_the_rounds_stand_below_each_other() {
+fn without_a_terminal_each_round_is_printed_below_the_previous_one() {
     let home = Home::new();
     let plane = plane(1);
     let mut watch = Piped::start(&home, &format!("status --watch=1 --plane {}", plane.url));
@@ -152,7 +152,7 @@ fn without_a_terminal_the_rounds_stand_below_each_other() {
 }
 
 #[test]
-fn in_json_a_round_is_a_line() {
+fn with_json_each_round_is_one_line() {
     let home = Home::new();
     let plane = plane(7);
     let mut watch = Piped::start(&home, &format!("status --watch 1 --json --plane {}", plane.url));
@@ -171,7 +171,7 @@ fn in_json_a_round_is_a_line() {
 }
 
 #[test]
-fn a_plane_that_cannot_be_reached_at_the_beginning_is_a_failure() {
+fn a_plane_that_is_unreachable_at_the_start_is_a_failure() {
     let home = Home::new();
     for words in ["status --watch", "peer list la --watch 5", "server list --watch=5"] {
         let output = home.run(&format!("{words} --plane http://127.0.0.1:1"), "");

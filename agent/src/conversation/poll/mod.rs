@@ -1,4 +1,4 @@
-//! The long poll: receives changes of the desired state as soon as the plane has them.
+//! The long poll: receives changes to the desired state as soon as the plane has them.
 //!
 //! Owns the order of the conversation (introduce, poll, pass the state on, fill the stock of prekeys, answer
 //! requests) and the reconnection after a failure. It must not apply the state: that belongs to `reconcile`. It
@@ -26,7 +26,7 @@ use crate::secrets::Secrets;
 
 /// The time that a poll may wait for news, in seconds.
 const WAIT: u32 = 25;
-/// The number of prekeys sent in one message, the protocol's maximum.
+/// The maximum number of prekeys in one message, as defined by the protocol.
 const PREKEYS_AT_ONCE: u32 = 256;
 
 /// The reason why a connection ended.
@@ -35,7 +35,7 @@ enum Disconnect {
     /// The request failed or the plane refused it.
     #[error(transparent)]
     Plane(#[from] Error),
-    /// The plane's answer does not fit the state, even though the full state was requested.
+    /// The plane's response does not fit the state, even though the full state was requested.
     #[error(transparent)]
     StepError(#[from] StepError),
     /// The token belongs to a different server than the state on this host.
@@ -44,9 +44,9 @@ enum Disconnect {
          or give the agent another state_dir"
     )]
     AnotherServer {
-        /// The server of the token.
+        /// The server to which the token belongs.
         theirs: ServerId,
-        /// The server of the state.
+        /// The server to which the state belongs.
         ours: ServerId,
     },
     /// The reconciler has ended.
@@ -64,7 +64,7 @@ pub(super) struct Poller<P> {
     pub inbox: UnboundedSender<Input>,
     /// The position of the current state.
     pub position: watch::Receiver<Position>,
-    /// The server that this host is, once it is known from the cached state or the token.
+    /// The server that this host is enrolled as, once it is known from the cached state or the token.
     pub server: watch::Sender<Option<ServerId>>,
     /// The number of connections so far. Tasks that wait for a plane are notified through it.
     pub connected: watch::Sender<u64>,
@@ -123,7 +123,7 @@ impl<P: Plane> Poller<P> {
             if is_restored && let Err(end) = self.introduce(plane).await {
                 return end;
             }
-            // The answer from a restored database contains the key that was recorded before this introduction.
+            // The response from a restored database contains the key that was recorded before this introduction.
             let recorded = recorded.filter(|_| !is_restored);
             if let Some(other) = recorded.filter(|other| claim.is_due(&ours, Some(other), Instant::now()))
                 && let Err(end) = self.claim(plane, &server, &other).await
@@ -134,9 +134,8 @@ impl<P: Plane> Poller<P> {
         }
     }
 
-    /// Introduces this host again, because the plane has recorded another host's key. If the plane has seen too
-    /// many keys of this server (status 429), its record is left unchanged for now and the conversation
-    /// continues.
+    /// Introduces this host again, because the plane has recorded another host's key. If the plane has seen too many
+    /// keys for this server (status 429), the record is left unchanged for now and the conversation continues.
     async fn claim(&self, plane: &P, server: &ServerId, other: &PublicKey) -> Result<(), Disconnect> {
         tracing::warn!(
             "the plane has recorded another host's key for {server}, {other}: introducing this host again. Only one \
@@ -172,7 +171,7 @@ impl<P: Plane> Poller<P> {
         Ok(server)
     }
 
-    /// Polls once. Returns the public key that the plane has recorded for the server, if the answer contains it.
+    /// Polls once. Returns the public key that the plane has recorded for the server, if the response contains it.
     async fn poll(&self, plane: &P, server: &ServerId) -> Result<Option<PublicKey>, Disconnect> {
         let position = *self.position.borrow();
         match self.poll_since(plane, server, position).await? {
@@ -184,7 +183,7 @@ impl<P: Plane> Poller<P> {
         }
     }
 
-    /// Polls for changes since `position`, or for the full state if it is `None`, and passes the answer to the
+    /// Polls for changes since `position`, or for the full state if it is `None`, and passes the response to the
     /// reconciler.
     async fn poll_since(
         &self,
@@ -230,7 +229,7 @@ impl<P: Plane> Poller<P> {
         carried_out.await.map_err(|_| Disconnect::Stopping)
     }
 
-    /// Answers the request in a separate task, so that neither the waiting user nor the next poll is delayed.
+    /// Replies to the request in a separate task, so that neither the waiting user nor the next poll is delayed.
     fn answer(&self, plane: &P, server: &ServerId, request: Request) {
         let (plane, server, secrets) = (plane.clone(), server.clone(), Arc::clone(&self.secrets));
         tokio::spawn(async move {

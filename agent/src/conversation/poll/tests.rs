@@ -43,7 +43,7 @@ impl Agent {
         agent
     }
 
-    /// Starts the agent and returns the time until it was ready.
+    /// Starts the agent and returns the time that it took to become ready.
     async fn start(&mut self, planes: &[FakePlane]) -> Duration {
         captured_log::begin();
         let began = Instant::now();
@@ -88,7 +88,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_is_held_until_there_is_news_and_what_comes_is_confirmed() {
+async fn a_poll_is_held_until_there_is_a_change_and_the_change_is_confirmed() {
     let (one, two) = (peer(2), peer(3));
     let plane = FakePlane::new(std::slice::from_ref(&one));
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
@@ -106,7 +106,7 @@ async fn a_poll_is_held_until_there_is_news_and_what_comes_is_confirmed() {
         changed.elapsed() < Duration::from_millis(100),
         "the held poll returned the change"
     );
-    until("it is confirmed", || {
+    until("the change is confirmed", || {
         plane
             .record()
             .applied
@@ -121,7 +121,7 @@ async fn a_poll_is_held_until_there_is_news_and_what_comes_is_confirmed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_takes_nothing_away_and_is_tried_again_ever_more_rarely() {
+async fn a_refused_token_removes_no_peers_and_is_retried_less_and_less_often() {
     let one = peer(2);
     let plane = FakePlane::new(std::slice::from_ref(&one));
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
@@ -140,7 +140,7 @@ async fn a_refused_token_takes_nothing_away_and_is_tried_again_ever_more_rarely(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_does_not_fit_is_followed_by_asking_for_everything() {
+async fn after_a_response_that_does_not_fit_the_agent_requests_the_full_state() {
     let (one, two) = (peer(2), peer(3));
     let plane = FakePlane::new(&[one.clone(), two.clone()]);
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
@@ -161,7 +161,7 @@ async fn an_answer_that_does_not_fit_is_followed_by_asking_for_everything() {
     for lie in [delta(Incarnation::random(), 9), delta(life, 0)] {
         let before = plane.record().polls.len();
         plane.record().lies.push_back(lie);
-        until("it requests the full state", || {
+        until("the agent requests the full state", || {
             let record = plane.record();
             let mut since = record.polls.iter().skip(before);
             since.any(|(_, query)| (query.revision, query.incarnation) == (0, None))
@@ -169,11 +169,11 @@ async fn an_answer_that_does_not_fit_is_followed_by_asking_for_everything() {
         .await;
         assert_eq!(agent.keys().len(), 2, "no peer has been removed in the meantime");
     }
-    assert_eq!(plane.record().hellos.len(), 1, "this is not a failure of the plane");
+    assert_eq!(plane.record().hellos.len(), 1, "the connection is kept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_stock_of_prekeys_is_filled_with_as_many_as_one_message_may_bring() {
+async fn the_stock_of_prekeys_is_filled_with_as_many_as_one_message_may_contain() {
     let plane = FakePlane::new(&[]);
     plane.record().prekeys_wanted = 1000;
     let _agent = Agent::of(std::slice::from_ref(&plane)).await;
@@ -184,7 +184,7 @@ async fn the_stock_of_prekeys_is_filled_with_as_many_as_one_message_may_bring() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_only_the_host_can_answer_is_answered_while_the_poll_goes_on() {
+async fn a_request_that_only_the_host_can_answer_is_answered_during_a_poll() {
     let plane = FakePlane::new(&[]);
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
     let secrets = Secrets::open(agent.folder.path()).unwrap();
@@ -197,7 +197,7 @@ async fn what_only_the_host_can_answer_is_answered_while_the_poll_goes_on() {
     let ask: Ask = serde_json::from_value(ask).unwrap();
     let id = wgctl::name::RequestId::random();
     plane.record().requests.push(Request { id, ask });
-    until("it is answered", || !plane.record().replies.is_empty()).await;
+    until("the request is answered", || !plane.record().replies.is_empty()).await;
     let record = plane.record();
     let [(answered, wgctl::protocol::v1::Reply::Configuration { text })] = record.replies.as_slice() else {
         panic!("expected one configuration, got {:?}", record.replies);
@@ -206,7 +206,7 @@ async fn what_only_the_host_can_answer_is_answered_while_the_poll_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
+async fn planes_are_tried_in_turn_with_doubling_waits_until_one_responds() {
     let one = peer(2);
     let planes = [Behaviour::Gone, Behaviour::Refuses(503), Behaviour::Gone].map(|manner| {
         let plane = FakePlane::new(std::slice::from_ref(&one));
@@ -214,7 +214,7 @@ async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
         plane
     });
     let agent = Agent::of(&planes).await;
-    until("each was dialled three times", || planes[2].record().hellos.len() == 3).await;
+    until("each is dialled three times", || planes[2].record().hellos.len() == 3).await;
     let mut dialled: Vec<(Instant, usize)> = Vec::new();
     for (at, plane) in planes.iter().enumerate() {
         dialled.extend(plane.record().hellos.iter().map(|when| (*when, at)));
@@ -233,12 +233,12 @@ async fn planes_are_tried_in_turn_with_waits_that_double_until_one_answers() {
     assert_eq!(
         planes[2].record().hellos.len(),
         3,
-        "the agent stays with the plane that answers"
+        "the agent stays with the plane that responds"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plane_that_never_answers_keeps_nobody_from_being_ready_or_from_repairing() {
+async fn an_agent_gets_ready_and_repairs_drift_even_if_its_plane_never_responds() {
     let one = peer(2);
     let plane = FakePlane::new(std::slice::from_ref(&one));
     let mut agent = Agent::of(std::slice::from_ref(&plane)).await;
@@ -255,14 +255,17 @@ async fn a_plane_that_never_answers_keeps_nobody_from_being_ready_or_from_repair
     agent.devices.delete(&interface().name);
     let gone = Instant::now();
     agent.has(std::slice::from_ref(&one)).await;
-    assert!(gone.elapsed() < seconds(31), "a round runs although no plane answers");
+    assert!(
+        gone.elapsed() < seconds(31),
+        "a round runs even though no plane responds"
+    );
     plane.behave(Behaviour::Answers);
     plane.change(&[]);
     agent.has(&[]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_of_another_server_changes_nothing_on_this_host() {
+async fn a_token_for_another_server_changes_nothing_on_this_host() {
     let one = peer(2);
     let plane = FakePlane::new(std::slice::from_ref(&one));
     let mut agent = Agent::of(std::slice::from_ref(&plane)).await;
@@ -271,13 +274,13 @@ async fn a_token_of_another_server_changes_nothing_on_this_host() {
     plane.record().server = "new-york".parse().unwrap();
     plane.change(&[]);
     agent.start(std::slice::from_ref(&plane)).await;
-    until("it is dialled again", || plane.record().hellos.len() > 3).await;
+    until("the plane is dialled again", || plane.record().hellos.len() > 3).await;
     assert_eq!(agent.keys(), BTreeSet::from([one.public_key]));
     assert!(plane.record().polls.iter().all(|(_, query)| query.revision <= 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
+async fn a_plane_that_drops_all_packets_costs_its_timeout_only_once() {
     let one = peer(2);
     let (silent, other) = (FakePlane::new(&[]), FakePlane::new(std::slice::from_ref(&one)));
     silent.behave(Behaviour::Silent);
@@ -302,7 +305,7 @@ async fn a_plane_that_swallows_everything_costs_its_timeout_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_that_is_stuck_makes_way_for_the_next() {
+async fn a_stalled_report_is_abandoned_in_favour_of_the_next_one() {
     let plane = FakePlane::new(&[]);
     let _agent = Agent::reporting_each(5, std::slice::from_ref(&plane)).await;
     tokio::time::sleep(seconds(20)).await;
@@ -317,49 +320,49 @@ async fn a_report_that_is_stuck_makes_way_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_running_agent_introduces_itself_again_when_another_host_took_its_place() {
+async fn a_running_agent_introduces_itself_again_if_another_host_has_taken_its_place() {
     let plane = FakePlane::new(&[]);
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
-    until("it polls", || !plane.record().polls.is_empty()).await;
+    until("the agent polls", || !plane.record().polls.is_empty()).await;
     let ours = Secrets::open(agent.folder.path()).unwrap().private_key().public_key();
     let another = || Some(wgctl::PrivateKey::generate().unwrap().public_key());
     let has_ours = || plane.record().public_key == Some(ours);
     plane.record().public_key = another();
     let began = Instant::now();
     until("this host's key is recorded again", has_ours).await;
-    assert!(began.elapsed() <= seconds(26), "with the next answer");
+    assert!(began.elapsed() <= seconds(26), "with the next response");
     plane.record().public_key = another();
-    until("it is claimed again", has_ours).await;
+    until("the agent claims the key again", has_ours).await;
     assert!(began.elapsed() >= seconds(60), "not more often than once a minute");
     assert_eq!(plane.record().hellos.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plane_that_refuses_another_introduction_for_now_is_still_followed() {
+async fn the_conversation_continues_if_a_repeated_introduction_is_refused_for_now() {
     let one = peer(2);
     let plane = FakePlane::new(&[]);
     let agent = Agent::of(std::slice::from_ref(&plane)).await;
-    until("it polls", || !plane.record().polls.is_empty()).await;
+    until("the agent polls", || !plane.record().polls.is_empty()).await;
     {
         let mut record = plane.record();
         record.public_key = Some(wgctl::PrivateKey::generate().unwrap().public_key());
         record.refuses_hello = Some(429);
     }
-    until("it claims", || plane.record().hellos.len() == 2).await;
+    until("the agent claims its key", || plane.record().hellos.len() == 2).await;
     let changed = Instant::now();
     plane.change(std::slice::from_ref(&one));
     agent.has(std::slice::from_ref(&one)).await;
-    assert!(changed.elapsed() < seconds(1), "the conversation goes on");
+    assert!(changed.elapsed() < seconds(1), "the conversation continues");
     plane.record().refuses_hello = None;
     let ours = Secrets::open(agent.folder.path()).unwrap().private_key().public_key();
-    until("its key is recorded", || plane.record().public_key == Some(ours)).await;
+    until("the key is recorded", || plane.record().public_key == Some(ours)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plane_that_does_not_say_whose_key_it_has_is_not_asked_again() {
+async fn a_plane_that_does_not_send_its_recorded_key_causes_no_new_introduction() {
     let plane = FakePlane::new(&[]);
     let _agent = Agent::of(std::slice::from_ref(&plane)).await;
-    until("it polls", || !plane.record().polls.is_empty()).await;
+    until("the agent polls", || !plane.record().polls.is_empty()).await;
     plane.record().public_key = None;
     tokio::time::sleep(seconds(600)).await;
     assert_eq!(plane.record().hellos.len(), 1);

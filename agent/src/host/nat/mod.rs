@@ -1,8 +1,7 @@
 //! Masquerading: traffic from the pool leaves the host with the host's own source address.
 //!
-//! Owns one nftables table per interface, which contains nothing else, and changes it only if it differs from the
-//! wanted one. `ruleset` defines its content. It must not touch other tables, such as an administrator's
-//! firewall.
+//! Owns one dedicated nftables table per interface, and changes it only if it differs from the desired one.
+//! `ruleset` defines the content of the table. It must not touch other tables, such as an administrator's firewall.
 
 mod ruleset;
 
@@ -40,7 +39,7 @@ pub(super) fn wanted(spec: &Spec) -> Masquerade {
 pub(super) fn shown(name: &InterfaceName) -> Masquerade {
     let read = open(name).and_then(|mut socket| match read(&mut socket, name) {
         Err(Failure::Refused { errno, .. }) if WITHOUT_NFTABLES.contains(&errno) => Ok(None),
-        read => read.map_err(|failure| refused(failure, || format!("reading the masquerading of {name}"))),
+        read => read.map_err(|failure| refused(failure, || format!("reading the masquerading rules for {name}"))),
     });
     match read {
         Ok(None) => Masquerade::None,
@@ -53,12 +52,12 @@ pub(super) fn shown(name: &InterfaceName) -> Masquerade {
     }
 }
 
-/// Makes the interface's table match `spec`. Returns the number of writes: 1 for a batch, or 0.
+/// Makes the interface's table match `spec`. Returns the number of writes: 1 if a batch was sent, otherwise 0.
 pub(super) fn configure(spec: &Spec) -> Result<u32, Error> {
     if spec.masquerade.is_empty() {
         return remove(&spec.name);
     }
-    let what = |doing: &str| format!("{doing} the masquerading of {}", spec.name);
+    let what = |doing: &str| format!("{doing} the masquerading rules for {}", spec.name);
     let mut socket = open(&spec.name)?;
     let present = read(&mut socket, &spec.name).map_err(|failure| refused(failure, || what("reading")))?;
     let wanted = ruleset::marks(&spec.name, &spec.masquerade);
@@ -70,10 +69,10 @@ pub(super) fn configure(spec: &Spec) -> Result<u32, Error> {
     Ok(1)
 }
 
-/// Removes the interface's table. Returns the number of writes: 0 if there is no table, or no nftables in this
-/// kernel.
+/// Removes the interface's table. Returns the number of writes: 0 if there is no table, or if this kernel has no
+/// nftables.
 pub(super) fn remove(name: &InterfaceName) -> Result<u32, Error> {
-    let what = || format!("removing the masquerading of {name}");
+    let what = || format!("removing the masquerading rules for {name}");
     let mut socket = match open(name) {
         Err(Error::Io { source, .. }) if source.raw_os_error().is_some_and(|e| WITHOUT_NFTABLES.contains(&e)) => {
             return Ok(0);
@@ -91,7 +90,7 @@ pub(super) fn remove(name: &InterfaceName) -> Result<u32, Error> {
 
 fn open(name: &InterfaceName) -> Result<Socket, Error> {
     Socket::open(NETLINK_NETFILTER).map_err(|source| Error::Io {
-        what: format!("opening a netfilter socket for the masquerading of {name}"),
+        what: format!("opening a netfilter socket for the masquerading rules for {name}"),
         source,
     })
 }

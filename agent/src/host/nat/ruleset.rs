@@ -26,7 +26,7 @@ const NETWORK_HEADER: u32 = 1;
 const NAME_BYTES: usize = 16;
 /// `NFTNL_UDATA_RULE_COMMENT` (libnftnl, `udata.h`), the type of user data that `nft` shows.
 const COMMENT: u8 = 0;
-/// The version of the rules' form, so that a later version of the agent replaces the rules of an earlier one.
+/// The version of the rule format, so that a later version of the agent replaces rules from an earlier one.
 const FORM: u8 = 1;
 
 /// Returns the name of the table.
@@ -34,12 +34,12 @@ pub(crate) fn table(name: &InterfaceName) -> String {
     format!("sentrazone-{name}")
 }
 
-/// Returns the request for the table.
+/// Returns the request that reads the table.
 pub(super) fn table_query(name: &InterfaceName) -> NfTablesMessage {
     NfTablesMessage::GetTable(named(name))
 }
 
-/// Returns the request for the rules of the table.
+/// Returns the request that reads the rules in the table.
 pub(super) fn rules_query(name: &InterfaceName) -> NfTablesMessage {
     let attributes = vec![
         RuleAttribute::Table(table(name)),
@@ -120,7 +120,7 @@ fn mark(name: &InterfaceName, network: &IpNet) -> Vec<u8> {
     mark
 }
 
-/// Matches the address family: the table is of family `inet`, and the position of the source address differs
+/// Matches the address family: the table has the family `inet`, and the position of the source address differs
 /// between IPv4 and IPv6.
 fn family_is(network: &IpNet) -> Vec<Expressions> {
     // NFPROTO_IPV4, NFPROTO_IPV6 (linux/netfilter.h)

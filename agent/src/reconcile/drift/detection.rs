@@ -1,4 +1,4 @@
-//! The detection of drift, as distinguished from changes that have not been applied yet.
+//! The detection of drift, as distinct from changes that have not been applied yet.
 //!
 //! Owns the comparison of three things: the desired state, the actual state, and the state in which the agent
 //! left the interface. Roamed endpoints, handshakes and counters do not count as drift. It must not perform I/O.
@@ -18,12 +18,12 @@ use crate::reconcile::peers::difference::{PeerDifference, as_it_is};
 /// The maximum number of networks named in a detail.
 const NAMED: usize = 4;
 
-/// The state in which the agent left something, if it is known.
+/// The state in which the agent left the interface or its host side, if it is known.
 #[derive(Debug, Default)]
 pub(crate) enum Baseline<T> {
     /// Assumed to be the cached state: nothing has been read since the agent started.
     AsCached,
-    /// This state.
+    /// Known to be this state.
     Known(T),
     /// Unknown: no difference counts as drift.
     #[default]
@@ -44,8 +44,8 @@ impl<T> Baseline<T> {
     }
 }
 
-/// Returns the differences of the private key, the port and the peers. A recorded peer that is not desired now,
-/// because it has expired, is not one of them.
+/// Returns the differences in the private key, the port and the peers. A recorded peer that is no longer desired,
+/// because it has expired, does not count as a difference.
 pub(crate) fn device(
     name: &InterfaceName,
     desired: &DesiredDevice,
@@ -125,7 +125,7 @@ fn settings(name: &InterfaceName, desired: &DesiredDevice, now: &Device, before:
     all
 }
 
-/// Returns the differences of the host side.
+/// Returns the differences on the host side.
 pub(crate) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -> Vec<Finding> {
     let differences = now.differences(spec).into_iter();
     differences
@@ -137,7 +137,8 @@ pub(crate) fn host(spec: &Spec, now: &HostState, before: &Baseline<HostState>) -
         .collect()
 }
 
-/// Returns the identity of the drift if others caused this difference of the host side.
+/// Returns the identity of the drift that this difference on the host side represents if an external change caused
+/// it.
 pub(crate) fn id(difference: &Difference) -> Option<Id> {
     Some(Id {
         kind: difference.kind()?,
@@ -145,7 +146,7 @@ pub(crate) fn id(difference: &Difference) -> Option<Id> {
     })
 }
 
-/// Returns the finding that the link has been deleted, or that another link has its name.
+/// Returns the finding that the link has been deleted, or replaced by another link with the same name.
 pub(crate) fn deleted(name: &InterfaceName) -> Finding {
     let detail = format!("the link {name} has been deleted");
     found(DriftKind::LinkDeleted, Subject::Interface, detail, true)

@@ -1,6 +1,6 @@
-//! The decision whether drift is repaired, left as it is, or superseded.
+//! The decision on whether drift is repaired, left as it is, or superseded.
 //!
-//! Owns that decision, which follows the server's drift policy, and the entry of the outcome in the ledger. It
+//! Owns that decision, which follows the server's drift policy, and the recording of the outcome in the ledger. It
 //! must not compare states (`detection` does) or send changes (`round` does).
 
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ use crate::reconcile::reconciler::Reconciler;
 pub(crate) struct Assessment {
     pub(super) found: Vec<Finding>,
     pub(crate) left: BTreeSet<Id>,
-    /// True if the earlier state is known. If it is only assumed, for the time before the agent started, and the
-    /// drift cannot be repaired now, the assumed state probably never existed.
+    /// True if the earlier state is known. In the first comparison after a start, it is only assumed. Drift from an
+    /// assumed state is not recorded if it cannot be repaired, because that state probably never existed.
     pub(super) certain: bool,
 }
 
@@ -68,7 +68,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Removes standing drift of peers whose record has changed: the record is applied, whatever others changed.
+    /// Removes standing drift of peers whose record has changed: the record is applied despite external changes.
     pub(crate) fn peers_were_changed(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey]) {
         let routed = self.index.routed(ids);
         self.ledger.forget(|id, drift| match id.subject {

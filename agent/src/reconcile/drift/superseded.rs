@@ -1,4 +1,4 @@
-//! Standing drift that is superseded by a change of the server's record: the record is applied as usual.
+//! Standing drift that is superseded by a change to the server's record: the record is applied as usual.
 //!
 //! Owns the comparison of the record with the previous one. It must not touch the interface.
 
@@ -31,7 +31,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         }
     }
 
-    /// Removes standing drift that a change of the whole record has superseded.
+    /// Removes standing drift that a change to the interface or a snapshot has superseded.
     pub(crate) fn record_was_changed(&mut self, recorded: &PreviousRecord) {
         let Some(state) = &self.state else { return };
         let now = &state.interface;

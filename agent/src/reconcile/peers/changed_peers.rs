@@ -1,4 +1,4 @@
-//! A change of a few peers, at a cost that depends on these peers only.
+//! Changes to a few peers, at a cost that depends on these peers only.
 //!
 //! Owns the planning against the last reading, and the update of that reading. Any failure leads to a full round.
 //! It must not read the interface.
@@ -17,7 +17,7 @@ use crate::reconcile::drift::detection::Baseline;
 use crate::reconcile::reconciler::Reconciler;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Applies the change of these peers. `keys` are the keys that they had before and have now.
+    /// Applies the change to these peers. `keys` are the keys that they had before and have now.
     pub(crate) fn change(&mut self, ids: &BTreeSet<PeerId>, keys: &[PublicKey], now: Timestamp) {
         let began = Instant::now();
         let Some(mut actual) = self.actual.take() else {

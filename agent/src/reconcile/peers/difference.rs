@@ -5,7 +5,7 @@
 
 use wgctl::device::{self, DesiredPeer};
 
-/// Returns the present settings of a peer as desired settings.
+/// Returns the current settings of a peer as desired settings.
 pub(crate) fn as_it_is(peer: &device::Peer) -> DesiredPeer {
     let device::Peer {
         preshared_key,

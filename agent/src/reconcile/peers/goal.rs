@@ -93,7 +93,7 @@ mod tests {
     use crate::desired::tests::{peer, server};
 
     #[test]
-    fn the_key_of_a_peer_that_is_no_more_is_forgotten() {
+    fn the_cached_key_of_a_removed_peer_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let secrets = Secrets::open(folder.path()).unwrap();
         let mut opened = PresharedKeyCache::default();

@@ -10,8 +10,8 @@ use wgctl::{PeerId, PublicKey};
 
 use crate::desired;
 
-/// The peer of each key and the networks that need routes, stored alongside the state so that no search through
-/// all peers is needed.
+/// The peer that has each key, and the networks that need routes. The index is stored alongside the state so that no
+/// search through all peers is needed.
 #[derive(Default)]
 pub(crate) struct Index {
     by_key: BTreeMap<PublicKey, PeerId>,
@@ -19,7 +19,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Creates the index of these peers.
+    /// Creates an index of these peers.
     pub(crate) fn new<'a>(interface: &Interface, peers: impl Iterator<Item = &'a Peer>) -> Self {
         let mut index = Self::default();
         peers.for_each(|peer| index.insert(interface, peer));

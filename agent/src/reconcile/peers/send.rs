@@ -1,4 +1,4 @@
-//! The sending of changes to peers, in such a way that one invalid peer does not block the others.
+//! The sending of peer changes to the kernel, in such a way that one invalid peer does not block the rest.
 //!
 //! Owns the procedure after a refusal. It must not decide what is desired.
 
@@ -16,7 +16,7 @@ use crate::reconcile::reconciler::Reconciler;
 const MAX_REFUSALS: usize = 1000;
 
 impl<B: Backend, H: Host> Reconciler<B, H> {
-    /// Sends changes of peers. The counters of created peers start at zero.
+    /// Sends peer changes to the kernel. The counters of created peers start at zero.
     pub(crate) fn send(&mut self, state: &State, peers: Vec<PeerChange>) -> Result<(), Error> {
         for change in peers.iter().filter(|change| change.kind == ChangeKind::Create) {
             let owner = self.index.owner(&change.public_key);

@@ -19,7 +19,7 @@ impl Rig {
 }
 
 #[test]
-fn a_removal_counts_the_last_bytes_and_a_peer_that_is_back_counts_from_zero() {
+fn a_removed_peers_last_bytes_are_counted_and_a_returning_peer_starts_at_zero() {
     let one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.traffic(&one, 100, 10);
@@ -32,7 +32,7 @@ fn a_removal_counts_the_last_bytes_and_a_peer_that_is_back_counts_from_zero() {
 }
 
 #[test]
-fn a_rekeyed_peer_loses_no_byte() {
+fn a_rekeyed_peer_loses_no_bytes() {
     let mut one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.traffic(&one, 100, 10);
@@ -44,7 +44,7 @@ fn a_rekeyed_peer_loses_no_byte() {
 }
 
 #[test]
-fn a_restart_repeats_nothing_and_a_new_interface_counts_from_zero() {
+fn nothing_is_counted_twice_after_a_restart_and_a_new_interface_starts_at_zero() {
     let one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.traffic(&one, 100, 10);
@@ -63,7 +63,7 @@ fn a_restart_repeats_nothing_and_a_new_interface_counts_from_zero() {
 }
 
 #[test]
-fn a_key_that_goes_to_another_peer_is_not_counted_twice() {
+fn a_key_that_moves_to_another_peer_is_not_counted_twice() {
     let one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.traffic(&one, 100, 10);
@@ -80,7 +80,7 @@ fn a_key_that_goes_to_another_peer_is_not_counted_twice() {
 }
 
 #[test]
-fn a_peer_that_a_message_ends_at_once_is_counted_before_it_goes() {
+fn a_peer_that_expires_immediately_is_counted_before_it_is_removed() {
     let mut one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.traffic(&one, 100, 10);
@@ -91,7 +91,7 @@ fn a_peer_that_a_message_ends_at_once_is_counted_before_it_goes() {
 }
 
 #[test]
-fn a_peer_is_counted_before_it_goes_though_the_look_before_failed() {
+fn a_removed_peer_is_counted_even_if_the_previous_reading_failed() {
     let one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.traffic(&one, 100, 10);
@@ -107,7 +107,7 @@ fn a_peer_is_counted_before_it_goes_though_the_look_before_failed() {
 }
 
 #[test]
-fn a_host_that_lost_its_counters_counts_from_what_the_kernel_shows_and_a_new_one_from_zero() {
+fn a_host_with_lost_counters_starts_at_the_kernels_values_and_a_new_host_at_zero() {
     let one = peer(2);
     let counted_after = |lost: bool| {
         let mut rig = Rig::with(std::slice::from_ref(&one));
@@ -132,7 +132,7 @@ fn a_host_that_lost_its_counters_counts_from_what_the_kernel_shows_and_a_new_one
 }
 
 #[test]
-fn a_link_that_others_put_in_the_place_of_ours_counts_from_zero() {
+fn a_link_that_replaces_the_agents_own_is_counted_from_zero() {
     let one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.traffic(&one, 100, 10);
@@ -156,7 +156,7 @@ fn a_link_that_others_put_in_the_place_of_ours_counts_from_zero() {
 }
 
 #[test]
-fn the_last_bytes_are_looked_for_as_long_as_that_costs_little() {
+fn last_bytes_are_read_only_if_the_interface_has_at_most_4096_peers() {
     for (others, counted) in [(4095, (100, 10)), (4096, (0, 0))] {
         let one = peer(2);
         let mut rig = Rig::with(std::slice::from_ref(&one));

@@ -10,7 +10,7 @@ use crate::reconcile::{EventLoop, Handle, Input, Reading};
 /// An event loop that runs as one of the test's tasks.
 struct Running {
     rig: Rig,
-    /// The offset of the host's clock from the elapsed time, in seconds.
+    /// The total time by which the host's clock has jumped, in seconds.
     jump: Arc<std::sync::atomic::AtomicI64>,
     handle: Handle,
     task: tokio::task::JoinHandle<()>,
@@ -84,7 +84,7 @@ fn expiring(number: u8, at: i64) -> v1::Peer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_expires_by_the_hosts_own_clock_though_nobody_asks() {
+async fn a_peer_expires_by_the_hosts_own_clock_without_any_input() {
     let (stays, goes) = (peer(2), expiring(3, 1_800_000_010));
     let running = Running::with(&[stays.clone(), goes]).await;
     let took = running.until(&[&stays]).await;
@@ -95,7 +95,7 @@ async fn a_peer_expires_by_the_hosts_own_clock_though_nobody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_jumps_is_noticed_within_a_round_in_both_directions() {
+async fn a_clock_jump_in_either_direction_is_detected_within_one_round() {
     let (stays, goes) = (peer(2), expiring(3, 1_800_050_000));
     let running = Running::with(&[stays.clone(), goes.clone()]).await;
     let ten_years = 10 * 365 * 86_400;
@@ -110,7 +110,7 @@ async fn a_clock_that_jumps_is_noticed_within_a_round_in_both_directions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_others_did_is_repaired_within_a_round_and_what_fails_is_tried_sooner() {
+async fn external_changes_are_repaired_within_one_round_and_failures_are_retried_sooner() {
     let one = peer(2);
     let running = Running::with(std::slice::from_ref(&one)).await;
     running.rig.devices.delete(&name());
@@ -128,7 +128,7 @@ async fn what_others_did_is_repaired_within_a_round_and_what_fails_is_tried_soon
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_shown_with_each_look_until_it_was_counted() {
+async fn every_reading_contains_the_batch_until_it_is_acknowledged() {
     let one = peer(2);
     let running = Running::with(std::slice::from_ref(&one)).await;
     assert!(running.rig.devices.set_counters(&name(), &one.public_key, 100, 10));
@@ -149,7 +149,7 @@ async fn a_batch_is_shown_with_each_look_until_it_was_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_on_the_disk_is_written_at_the_end() {
+async fn unsaved_data_is_written_when_the_loop_ends() {
     let running = Running::with(&[peer(2)]).await;
     let folder = running.rig.folder.path().to_owned();
     let (cache, counters) = (folder.join("desired.cache"), folder.join("counters.json"));
@@ -169,7 +169,7 @@ async fn what_is_not_on_the_disk_is_written_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_the_disk_refused_is_tried_again() {
+async fn a_failed_cache_write_is_retried() {
     let running = Running::with(&[peer(2)]).await;
     let cache = running.rig.folder.path().join("desired.cache");
     std::fs::remove_file(&cache).unwrap();
@@ -191,7 +191,7 @@ async fn a_cache_that_the_disk_refused_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_told_or_when_nobody_is_left_to_tell_it_and_leaves_everything() {
+async fn the_loop_ends_on_request_or_when_its_handle_is_dropped_and_removes_no_peers() {
     let one = peer(2);
     let running = Running::with(std::slice::from_ref(&one)).await;
     assert!(running.handle.inbox.send(Input::Stop).is_ok());
@@ -204,16 +204,16 @@ async fn it_ends_when_told_or_when_nobody_is_left_to_tell_it_and_leaves_everythi
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_tells_what_changes_and_not_each_round() {
+async fn the_log_shows_changes_but_not_every_round() {
     let one = peer(2);
     let mut running = Running::with(std::slice::from_ref(&one)).await;
     sleep(Duration::from_secs(120)).await;
     assert_eq!(captured_log::with("configured addresses"), 1);
     running.rig.devices.fail_reads(4);
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(captured_log::with("the interface is not as it should be"), 1);
+    assert_eq!(captured_log::with("the interface is not in the desired state"), 1);
     assert_eq!(
-        captured_log::with("all is as it should be"),
+        captured_log::with("everything is in the desired state"),
         1,
         "logged once after the recovery"
     );
@@ -224,5 +224,5 @@ async fn the_log_tells_what_changes_and_not_each_round() {
         &[],
     )]);
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(captured_log::with("peers are not as they should be"), 1);
+    assert_eq!(captured_log::with("peers are not in the desired state"), 1);
 }

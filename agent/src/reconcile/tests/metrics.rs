@@ -16,7 +16,7 @@ fn shown(rig: &Rig, series: &str) -> f64 {
 }
 
 #[test]
-fn changes_and_their_outcome_are_counted() {
+fn changes_and_their_outcomes_are_counted() {
     let mut rig = Rig::with(&[peer(2), peer(3)]);
     let all = shown(&rig, "reconciles_total{scope=\"all\"}");
     assert!(all >= 1.0 && shown(&rig, "kernel_writes_total") >= 4.0);
@@ -40,7 +40,7 @@ fn changes_and_their_outcome_are_counted() {
 }
 
 #[test]
-fn drift_is_counted_once_by_its_kind() {
+fn drift_is_counted_once_under_its_kind() {
     let peers = [peer(2), peer(3)];
     let mut rig = Rig::with(&peers);
     let take_away = |rig: &mut Rig| {

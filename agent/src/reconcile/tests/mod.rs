@@ -26,7 +26,7 @@ use crate::drift::DriftReceipt;
 use crate::secrets::Secrets;
 use crate::{captured_log, host};
 
-/// A host, and the answers that a plane would send to it.
+/// A host, and the responses that a plane would send to it.
 struct Rig {
     folder: tempfile::TempDir,
     secrets: Arc<Secrets>,
@@ -66,7 +66,7 @@ impl Rig {
         rig
     }
 
-    /// Kills and restarts the agent, which has only what it has stored by then.
+    /// Kills and restarts the agent, which then has only the data that it has stored.
     fn restart(&mut self) {
         self.reconciler.save_counters();
         self.reconciler = reconciler(&self.devices, &self.host, &self.secrets, &self.folder);
@@ -113,7 +113,7 @@ impl Rig {
         self.reconciler.verdict().failed.get(&peer.id).map(String::as_str)
     }
 
-    /// Changes peers of the interface as others would.
+    /// Changes peers on the interface as another program would.
     fn meddle(&mut self, changes: Vec<PeerChange>) {
         let plan = Plan {
             peers: changes,
@@ -169,7 +169,7 @@ fn meddling(kind: wgctl::device::plan::ChangeKind, public_key: PublicKey, allowe
 }
 
 #[test]
-fn a_snapshot_makes_the_interface_whole() {
+fn a_snapshot_sets_up_the_whole_interface() {
     let mut rig = Rig::new();
     let (mut one, two) = (rig.sealed(2), peer(3));
     one.allowed_ips.push("10.50.0.0/16".parse().unwrap());
@@ -190,7 +190,7 @@ fn a_snapshot_makes_the_interface_whole() {
 }
 
 #[test]
-fn a_boot_without_a_plane_brings_everything_back_from_the_cache() {
+fn a_boot_without_a_plane_restores_everything_from_the_cache() {
     let mut rig = Rig::new();
     let (one, two) = (rig.sealed(2), peer(3));
     rig.take(snapshot(&[one.clone(), two.clone()])).unwrap();
@@ -224,7 +224,7 @@ fn a_round_with_nothing_to_do_writes_nothing() {
 }
 
 #[test]
-fn a_delta_touches_only_its_peers() {
+fn a_delta_changes_only_the_peers_that_it_names() {
     let (one, mut two, bystander) = (peer(2), peer(3), peer(4));
     let mut rig = Rig::with(&[one.clone(), bystander.clone()]);
     // Drift of a peer that the delta does not name is left to the next round.
@@ -263,7 +263,7 @@ fn one_change_is_one_write() {
 }
 
 #[test]
-fn the_host_side_is_looked_at_only_when_routes_may_have_moved() {
+fn the_host_side_is_read_only_if_routes_may_have_changed() {
     let mut networked = peer(2);
     networked.allowed_ips.push("10.50.0.0/16".parse().unwrap());
     let mut rig = Rig::with(&[networked.clone()]);
@@ -280,7 +280,7 @@ fn the_host_side_is_looked_at_only_when_routes_may_have_moved() {
 }
 
 #[test]
-fn a_state_that_the_disk_refused_is_written_when_it_can_be() {
+fn a_state_that_could_not_be_cached_is_cached_as_soon_as_possible() {
     let mut rig = Rig::with(&[peer(2)]);
     assert!(!rig.reconciler.cache_is_behind());
     let cache = rig.folder.path().join("desired.cache");
@@ -296,7 +296,7 @@ fn a_state_that_the_disk_refused_is_written_when_it_can_be() {
 }
 
 #[test]
-fn an_mtu_that_we_set_is_taken_back_and_any_other_left() {
+fn an_mtu_set_by_the_agent_is_reset_and_any_other_is_left_alone() {
     let mut rig = Rig::with(&[]);
     let mtu = |rig: &Rig| rig.host.shown(&name()).unwrap().mtu;
     let set = |rig: &mut Rig, mtu| rig.set_interface(Interface { mtu, ..interface() });
@@ -311,7 +311,7 @@ fn an_mtu_that_we_set_is_taken_back_and_any_other_left() {
 }
 
 #[test]
-fn what_is_to_be_watched_is_the_link_that_is_there() {
+fn the_target_to_watch_is_the_existing_link() {
     let mut rig = Rig::new();
     let target = rig.reconciler.target();
     assert_eq!(*target.borrow(), None);
@@ -324,7 +324,7 @@ fn what_is_to_be_watched_is_the_link_that_is_there() {
 }
 
 #[test]
-fn a_disabled_peer_comes_back_as_it_was() {
+fn a_disabled_peer_is_restored_unchanged_when_it_is_enabled() {
     let mut rig = Rig::new();
     let one = rig.sealed(2);
     rig.take(snapshot(std::slice::from_ref(&one))).unwrap();
@@ -336,7 +336,7 @@ fn a_disabled_peer_comes_back_as_it_was() {
 }
 
 #[test]
-fn a_rekeyed_peer_leaves_its_old_key_behind() {
+fn the_old_key_of_a_rekeyed_peer_is_removed() {
     let mut one = peer(2);
     let mut rig = Rig::with(std::slice::from_ref(&one));
     one.public_key = key();
@@ -346,7 +346,7 @@ fn a_rekeyed_peer_leaves_its_old_key_behind() {
 }
 
 #[test]
-fn peers_swap_addresses_and_keys() {
+fn peers_can_swap_addresses_and_keys() {
     let (mut one, mut two) = (peer(2), peer(3));
     let mut rig = Rig::with(&[one.clone(), two.clone()]);
     std::mem::swap(&mut one.allowed_ips, &mut two.allowed_ips);
@@ -370,7 +370,7 @@ fn peers_swap_addresses_and_keys() {
 }
 
 #[test]
-fn a_network_behind_a_peer_is_routed_while_the_peer_is_there() {
+fn a_network_behind_a_peer_is_routed_while_the_peer_is_on_the_interface() {
     let mut one = peer(2);
     let mut rig = Rig::with(&[peer(3)]);
     one.allowed_ips.push("10.50.0.0/16".parse().unwrap());
@@ -381,7 +381,7 @@ fn a_network_behind_a_peer_is_routed_while_the_peer_is_there() {
 }
 
 #[test]
-fn a_peer_leaves_at_its_end_and_not_before() {
+fn a_peer_is_removed_when_it_expires_and_not_before() {
     let mut one = peer(2);
     let mut rig = Rig::new();
     let end = rig.now.after(Duration::from_secs(60));
@@ -440,7 +440,7 @@ fn drift_is_repaired_by_the_next_round() {
 }
 
 #[test]
-fn another_life_of_the_database_replaces_everything_and_counts_anew() {
+fn another_incarnation_of_the_database_replaces_everything_and_restarts_revisions() {
     let (one, two) = (peer(2), peer(3));
     let mut rig = Rig::with(std::slice::from_ref(&one));
     rig.delta(std::slice::from_ref(&two), &[]);
@@ -451,7 +451,7 @@ fn another_life_of_the_database_replaces_everything_and_counts_anew() {
     assert_eq!(
         (verdict.incarnation, verdict.revision),
         (Some(rig.life), 0),
-        "nothing of this incarnation is applied yet"
+        "no revision of this incarnation is applied yet"
     );
     assert!(verdict.interface_failed.is_some());
     rig.round();

@@ -1,5 +1,5 @@
-//! Property tests: whatever the plane and others change, after a round the interface has exactly the desired
-//! state.
+//! Property tests: whatever the plane and other programs change, the interface is in exactly the desired state after
+//! a round.
 
 use proptest::prelude::*;
 use wgctl::device::plan::ChangeKind;
@@ -135,7 +135,8 @@ impl World {
             peers: vec![meddling(kind, whose, &[&net])],
             ..Plan::default()
         };
-        // Without a key, peers added by others would make the agent leave the interface alone (see `refusals`).
+        // If there is no key, peers added by another program make the agent leave the interface alone (see
+        // `refusals`).
         let device = self.rig.devices.device(&name());
         if device.is_none_or(|device| device.private_key.is_none()) {
             return;
@@ -157,7 +158,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn after_a_round_the_interface_is_exactly_what_should_be(steps in prop::collection::vec(steps(), 1..40)) {
+    fn after_a_round_the_interface_is_in_exactly_the_desired_state(steps in prop::collection::vec(steps(), 1..40)) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.take(step));
         world.settle();

@@ -1,11 +1,11 @@
-//! Tests of refusals: a refused change is reported, harms nothing else, and is applied once possible.
+//! Tests of refusals: a refused change is reported, affects nothing else, and is applied once that is possible.
 
 use wgctl::protocol::v1::Sealed;
 
 use super::*;
 
 #[test]
-fn a_peer_the_kernel_refuses_keeps_nobody_out_and_recovers() {
+fn a_peer_that_the_kernel_refuses_blocks_no_other_peer_and_recovers() {
     for by_delta in [false, true] {
         let (bad, good, present) = (peer(2), peer(3), peer(4));
         let mut rig = Rig::with(std::slice::from_ref(&present));
@@ -28,7 +28,7 @@ fn a_peer_the_kernel_refuses_keeps_nobody_out_and_recovers() {
         rig.delta(std::slice::from_ref(&another), &[]);
         assert!(
             rig.failed(&bad).is_some(),
-            "a change of another peer does not hide the failure"
+            "a change to another peer does not hide the failure"
         );
 
         rig.devices.accept(&bad.public_key);
@@ -39,7 +39,7 @@ fn a_peer_the_kernel_refuses_keeps_nobody_out_and_recovers() {
 }
 
 #[test]
-fn many_refused_peers_in_a_row_keep_nobody_out() {
+fn many_refused_peers_in_a_row_block_no_other_peer() {
     let peers: Vec<_> = (2..62).map(peer).collect();
     let mut rig = Rig::new();
     peers
@@ -51,7 +51,7 @@ fn many_refused_peers_in_a_row_keep_nobody_out() {
 }
 
 #[test]
-fn where_more_than_a_thousand_are_refused_it_is_not_the_peers() {
+fn more_than_a_thousand_refusals_are_not_attributed_to_the_peers() {
     for (count, said_of_each) in [(1000, true), (1001, false)] {
         let peers: Vec<v1::Peer> = (0..count)
             .map(|number: u16| v1::Peer {
@@ -80,7 +80,7 @@ fn a_refused_peer_that_is_removed_is_no_longer_reported() {
 }
 
 #[test]
-fn a_link_of_another_kind_is_left_alone_and_said() {
+fn a_link_of_another_kind_is_left_alone_and_reported() {
     let mut rig = Rig::new();
     rig.host.add_foreign(name());
     rig.take(snapshot(&[peer(2)])).unwrap();
@@ -113,12 +113,12 @@ fn an_interface_with_another_key_is_left_alone_even_by_a_delta() {
     rig.delta(&[], &[present]);
     assert_eq!((rig.device(), rig.devices.writes(), rig.host.writes()), before);
     let verdict = rig.reconciler.verdict();
-    assert!(verdict.interface_failed.as_ref().unwrap().contains("others created"));
+    assert!(verdict.interface_failed.as_ref().unwrap().contains("did not create"));
     assert_eq!(verdict.revision, 0, "no revision is applied");
 }
 
 #[test]
-fn a_removal_notices_that_another_interface_has_the_name() {
+fn a_removal_detects_that_another_interface_has_the_name() {
     let (one, two) = (peer(2), peer(3));
     let mut rig = Rig::with(&[one.clone(), two]);
     rig.devices.delete(&name());
@@ -140,7 +140,7 @@ fn a_removal_notices_that_another_interface_has_the_name() {
 }
 
 #[test]
-fn an_interface_that_got_another_key_is_ours_by_its_peers_or_by_its_link() {
+fn an_interface_with_a_changed_key_is_recognized_by_its_peers_or_its_link() {
     let one = peer(2);
     for (peers, restarted, ours) in [
         (vec![one.clone()], true, true),
@@ -165,7 +165,7 @@ fn an_interface_that_got_another_key_is_ours_by_its_peers_or_by_its_link() {
 }
 
 #[test]
-fn an_interface_without_a_key_that_others_put_peers_on_is_left_alone() {
+fn an_interface_without_a_key_but_with_unknown_peers_is_left_alone() {
     let mut rig = Rig::new();
     rig.devices.create(&name());
     rig.meddle(vec![meddling(
@@ -179,7 +179,7 @@ fn an_interface_without_a_key_that_others_put_peers_on_is_left_alone() {
 }
 
 #[test]
-fn a_port_in_use_is_said_and_the_peers_are_there_all_the_same() {
+fn a_port_in_use_is_reported_and_does_not_affect_the_peers() {
     let (one, two) = (peer(2), peer(3));
     let mut rig = Rig::new();
     rig.devices.take_port(51820);
@@ -209,7 +209,7 @@ fn a_port_in_use_is_said_and_the_peers_are_there_all_the_same() {
 }
 
 #[test]
-fn addresses_that_cannot_be_set_are_said_and_set_by_the_next_round() {
+fn addresses_that_cannot_be_set_are_reported_and_set_in_the_next_round() {
     let mut rig = Rig::new();
     rig.host.fail_repairs(1);
     let one = peer(2);
@@ -222,7 +222,7 @@ fn addresses_that_cannot_be_set_are_said_and_set_by_the_next_round() {
 }
 
 #[test]
-fn a_preshared_key_that_does_not_open_leaves_what_is_there() {
+fn a_peer_whose_preshared_key_cannot_be_opened_is_left_as_it_is() {
     let mut rig = Rig::new();
     let (mut one, mut never) = (rig.sealed(2), peer(3));
     rig.take(snapshot(std::slice::from_ref(&one))).unwrap();
@@ -252,7 +252,7 @@ fn a_preshared_key_that_does_not_open_leaves_what_is_there() {
 }
 
 #[test]
-fn the_hosts_own_key_is_refused() {
+fn a_peer_with_the_hosts_own_key_is_refused() {
     let mut rig = Rig::with(&[peer(3)]);
     let own = v1::Peer {
         public_key: rig.secrets.private_key().public_key(),
@@ -266,7 +266,7 @@ fn the_hosts_own_key_is_refused() {
 }
 
 #[test]
-fn an_interface_that_cannot_be_read_is_said_and_no_timer_spins_on_it() {
+fn an_unreadable_interface_is_reported_and_sets_no_timer() {
     let mut rig = Rig::new();
     let end = rig.now.after(Duration::from_secs(1));
     let one = v1::Peer {
@@ -284,7 +284,7 @@ fn an_interface_that_cannot_be_read_is_said_and_no_timer_spins_on_it() {
 }
 
 #[test]
-fn a_reading_that_failed_does_not_take_back_what_was_confirmed() {
+fn a_failed_reading_does_not_withdraw_the_confirmed_revision() {
     let mut rig = Rig::with(&[peer(2)]);
     rig.devices.fail_reads(1);
     rig.round();

@@ -1,6 +1,6 @@
-//! Adoption: takes over an existing interface of the host as it is.
+//! Adoption: takes over an existing interface on the host as it is.
 //!
-//! Owns the decision whether to adopt, the description for the plane, and the order in which the host's files are
+//! Owns the decision on whether to adopt, the description for the plane, and the order in which the host's files are
 //! written, so that an interrupted adoption can be repeated. It must not touch the interface: the agent's first
 //! run finds it in the desired state.
 
@@ -22,7 +22,7 @@ use crate::secrets::{self, Secrets};
 use crate::{cache, state_dir};
 
 /// An error that prevents an adoption. Nothing has been changed, here or on the plane, except in the case of
-/// [`Error::Cache`], which follows the adoption by the plane.
+/// [`Error::Cache`], which occurs after the plane has recorded the adoption.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is an interface, but the record does not await its adoption.
@@ -34,7 +34,7 @@ pub enum Error {
     Occupied {
         /// The name of the interface.
         interface: InterfaceName,
-        /// The number of the interface's peers.
+        /// The number of peers on the interface.
         peers: usize,
         /// The server to which the token belongs.
         server: ServerId,
@@ -94,8 +94,8 @@ pub(crate) fn lost_addresses(interface: &InterfaceName, surplus: &[IpNet]) -> Ve
         public_key: None,
         reason: format!(
             "{interface} has the address {address}, which is not recorded: the agent would remove it, and peers could \
-             no longer reach this host there. Register the server with a pool whose first address it is, or remove it \
-             first (`ip address del {address} dev {interface}`)"
+             no longer reach this host there. Register the server with a pool whose first address is this one, or \
+             remove the address first (`ip address del {address} dev {interface}`)"
         ),
     };
     surplus.iter().map(obstacle).collect()
@@ -108,13 +108,13 @@ pub struct ExistingInterface {
     pub private_key: PrivateKey,
     /// The whole state of the interface.
     pub device: Device,
-    /// The names of the interface's peers.
+    /// The names of the peers on the interface.
     pub names: BTreeMap<PublicKey, PeerName>,
     /// True if the kernel has the interface, and not only a file.
     pub runs: bool,
 }
 
-/// The decision of an enrolment.
+/// The decision that an enrolment makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnrollmentDecision {
     /// The host takes on the recorded state.
@@ -142,7 +142,7 @@ pub fn course(
         };
     };
     let key = found.private_key.public_key();
-    // The plane has recorded the key, but this host has not stored it: the answer to an adoption was lost.
+    // The plane has recorded the key, but this host has not stored it: the response to an adoption was lost.
     let cut_off = terms.public_key == Some(key) && own != Some(&key);
     if terms.adopt || cut_off {
         return Ok(EnrollmentDecision::Adopt(Box::new(found)));

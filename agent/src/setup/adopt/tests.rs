@@ -1,4 +1,4 @@
-//! Tests of the decision of an enrolment, and of the description for the plane.
+//! Tests of the enrolment decision, and of the description for the plane.
 
 use std::path::PathBuf;
 
@@ -69,7 +69,7 @@ fn found(private_key: &PrivateKey) -> ExistingInterface {
 }
 
 #[test]
-fn an_interface_is_adopted_only_where_the_record_awaits_it() {
+fn an_interface_is_adopted_only_if_the_record_awaits_its_adoption() {
     let (theirs, ours) = (key(), key().public_key());
     let there = || Some(device(&theirs));
     let refused = course(&terms(false, None), Some(&ours), there(), None)
@@ -97,7 +97,7 @@ fn an_interface_is_adopted_only_where_the_record_awaits_it() {
             course(&terms(true, Some(own)), Some(&own), there(), None),
             Ok(EnrollmentDecision::Adopt(_))
         ),
-        "peers may have been added since a release"
+        "peers may have been added since the release"
     );
     let keyless = Device::default();
     assert_eq!(
@@ -114,7 +114,7 @@ fn an_interface_is_adopted_only_where_the_record_awaits_it() {
 }
 
 #[test]
-fn an_adoption_whose_answer_got_lost_is_sent_again() {
+fn an_adoption_whose_response_was_lost_is_sent_again() {
     let theirs = key();
     let recorded = Some(theirs.public_key());
     for own in [None, Some(key().public_key())] {
@@ -124,7 +124,7 @@ fn an_adoption_whose_answer_got_lost_is_sent_again() {
 }
 
 #[test]
-fn a_file_gives_what_the_kernel_does_not_have_and_must_agree_with_it() {
+fn a_file_describes_an_interface_that_is_not_up_and_must_match_one_that_is() {
     let folder = tempfile::tempdir().unwrap();
     let theirs = key();
     let file = import(folder.path(), &theirs);
@@ -144,7 +144,7 @@ fn a_file_gives_what_the_kernel_does_not_have_and_must_agree_with_it() {
 }
 
 #[test]
-fn what_the_plane_is_told_holds_no_secret_and_opens_to_what_was_there() {
+fn the_description_contains_no_secret_and_its_sealed_keys_open_to_the_originals() {
     let folder = tempfile::tempdir().unwrap();
     let private_key = key();
     let found = found(&private_key);
@@ -177,7 +177,7 @@ fn what_the_plane_is_told_holds_no_secret_and_opens_to_what_was_there() {
 }
 
 #[test]
-fn once_recorded_the_first_run_has_nothing_to_say_to_the_interface() {
+fn the_first_run_after_an_adoption_changes_nothing_on_the_interface() {
     let folder = tempfile::tempdir().unwrap();
     let private_key = key();
     let found = found(&private_key);

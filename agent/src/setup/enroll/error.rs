@@ -1,4 +1,4 @@
-//! The errors of an enrolment.
+//! The errors that can occur during an enrolment.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,15 +30,15 @@ pub enum Error {
     /// The host's keys cannot be used.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
-    /// The token belongs to a different server than the one that this host already is.
+    /// The token belongs to a different server than the one that this host is already enrolled as.
     #[error(
         "the token belongs to server {theirs}, but this host is {ours}: use a token for {ours}, or give the agent a \
          --state-dir other than {}", folder.display()
     )]
     AnotherServer {
-        /// The server of the token.
+        /// The server to which the token belongs.
         theirs: ServerId,
-        /// The server of the cached state.
+        /// The server to which the cached state belongs.
         ours: ServerId,
         /// The state directory.
         folder: PathBuf,
@@ -64,7 +64,7 @@ pub enum Error {
     /// The kernel refused a request.
     #[error(transparent)]
     Device(#[from] wgctl::device::Error),
-    /// An agent uses the state directory.
+    /// An agent is using the state directory.
     #[error("the agent is running with {}: stop it first (`systemctl stop sentrazone-agent`)", .0.display())]
     AgentRuns(PathBuf),
     /// A call to the kernel was interrupted.

@@ -1,4 +1,4 @@
-//! The inputs of an enrolment: the configuration to write, and the token.
+//! The inputs to an enrolment: the configuration to write, and the token.
 //!
 //! Owns the rules by which the arguments change an existing configuration. It must not write any file.
 
@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 use super::error::Error;
 use crate::config::Config;
 
-/// The arguments of an enrolment.
+/// The arguments for an enrolment.
 pub struct Enrollment {
     /// The planes to dial.
     pub planes: Vec<Url>,
     /// The file with the token; `-` for standard input.
     pub token_file: PathBuf,
-    /// The file of PEM certificates to trust in addition to the system's.
+    /// The file with PEM certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// The planes' public keys.
     pub pin: Vec<Pin>,
@@ -37,7 +37,7 @@ pub struct Enrollment {
     pub clock: Clock,
 }
 
-/// Returns the configuration to write. A host that is enrolled again keeps the settings that were made by hand.
+/// Returns the configuration to write. Enrolling a host again keeps settings that were added by hand.
 pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     let path = &enrollment.config;
     let mut config = match path.exists() {
@@ -46,7 +46,7 @@ pub(super) fn configuration(enrollment: &Enrollment) -> Result<Config, Error> {
     };
     config.plane.clone_from(&enrollment.planes);
     config.allow_plaintext |= enrollment.allow_plaintext;
-    // The arguments take precedence; a pin and an authority exclude each other.
+    // The arguments take precedence; a pin and an authority are mutually exclusive.
     if !enrollment.pin.is_empty() {
         config.pin.clone_from(&enrollment.pin);
         config.ca_file = None;

@@ -1,8 +1,8 @@
 //! `sentrazone-agent enroll`: turns a token into a host that is ready to run.
 //!
 //! Owns the check of the token with the plane, the order of the steps and the files that are written. Before the
-//! last step that can be refused, it must not write anything except the host's own keys. `adopt` decides about an
-//! existing interface.
+//! last step that can be refused, it must not write anything except the host's own keys. `adopt` decides what
+//! happens to an existing interface.
 
 mod error;
 mod inputs;
@@ -58,7 +58,7 @@ pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
     }
 }
 
-/// Asks the planes in order for the terms of the enrolment, and returns the first answer.
+/// Asks the planes in turn for the terms of the enrolment. Returns the first terms received.
 async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(PlaneClient, Terms), Error> {
     let trust = config.trust()?;
     let mut outcome = Err(Error::NoToken("the command line".to_owned()));

@@ -26,7 +26,7 @@ use crate::setup::preview;
 use crate::setup::wg_quick_file::Import;
 use crate::state_dir;
 
-/// The user as which the agent's unit runs.
+/// The user that the agent's unit runs as.
 const USER: &str = "sentrazone-agent";
 
 /// A host that is being enrolled.
@@ -137,8 +137,8 @@ impl NewHost<'_> {
         Ok(format!("{words}{}", self.keep(false)?))
     }
 
-    /// Writes the configuration and the token, gives the state to the agent's user, and removes the mark of a
-    /// release. `runs` is true if an agent is running, which then still uses the previous files.
+    /// Writes the configuration and the token, gives the state to the agent's user, and removes the release mark.
+    /// `runs` is true if an agent is running, which then still uses the previous files.
     fn keep(&self, runs: bool) -> Result<String, Error> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -151,7 +151,7 @@ impl NewHost<'_> {
         private_file::write_private(token_file, format!("{}\n", self.token).as_bytes()).map_err(at(token_file))?;
         let text = toml::to_string(self.config)?;
         private_file::write_private(path, text.as_bytes()).map_err(at(path))?;
-        // The file contains no secret. The token remains root's, and the unit passes it on (`LoadCredential=`).
+        // The file contains no secret. The token remains owned by root, and the unit passes it on (`LoadCredential=`).
         std::fs::set_permissions(path, Permissions::from_mode(0o644)).map_err(at(path))?;
         let mut files = vec![folder.clone()];
         for entry in std::fs::read_dir(folder).map_err(at(folder))? {
@@ -193,7 +193,7 @@ async fn first_run(wanted: DesiredHost, actual: &Device, names: &BTreeMap<Public
     lines
 }
 
-/// Gives a file to the agent's user, if the package has created one, because enrolment runs as root.
+/// Gives a file to the agent's user, if the package has created that user, because enrolment runs as root.
 fn hand_to_the_agent(path: &Path) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());

@@ -135,8 +135,8 @@ impl Import {
         })
     }
 
-    /// Returns notes on the settings of the file that are not adopted, and the alternatives. `mtu` is the
-    /// record's.
+    /// Returns notes on the settings in the file that are not adopted, and the alternatives. `mtu` is the recorded
+    /// MTU.
     #[must_use]
     pub fn notes(&self, server: &ServerId, mtu: Option<u16>) -> Vec<String> {
         let mut notes: Vec<String> = self
@@ -162,7 +162,7 @@ impl Import {
     }
 }
 
-/// Returns the peer of a section, and the settings that are not adopted.
+/// Returns the peer in a section, and the settings that are not adopted.
 fn peer_of(section: Section) -> (Peer, Vec<Directive>) {
     let Section {
         line: _,
@@ -195,8 +195,8 @@ fn note(directive: &Directive, server: &ServerId) -> String {
             format!("if it masquerades the pool, `wgctl server set {server} --masquerade true` does that")
         }
         Refusal::Command => "the agent runs no commands: use a systemd unit of your own".to_owned(),
-        Refusal::WgQuickOnly => "it is an option of wg-quick, which no longer manages the interface".to_owned(),
-        Refusal::Unknown => "it is not a known setting of WireGuard".to_owned(),
+        Refusal::WgQuickOnly => "it is a wg-quick option, and wg-quick no longer manages the interface".to_owned(),
+        Refusal::Unknown => "it is not a known WireGuard setting".to_owned(),
     };
     format!("line {line}: {key} is not adopted: {instead}")
 }

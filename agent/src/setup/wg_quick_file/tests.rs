@@ -1,4 +1,4 @@
-//! Tests of the import of a wg-quick file.
+//! Tests of importing a wg-quick file.
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn names_come_from_comments_above_or_inside_a_section() {
 }
 
 #[test]
-fn settings_are_read_as_wg_would_and_the_rest_is_told() {
+fn settings_are_read_as_wg_would_read_them_and_the_rest_is_reported() {
     let key = key();
     let text = format!(
         "{}MTU = 1380\nFwMark = 0x7\nPostUp = iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE; echo s3cret\nPostUp = \
@@ -65,7 +65,7 @@ fn settings_are_read_as_wg_would_and_the_rest_is_told() {
     for part in [
         "--masquerade true",
         "runs no commands",
-        "option of wg-quick",
+        "wg-quick option",
         "Colour",
         "--mtu 1380",
         "FwMark",
@@ -87,7 +87,7 @@ fn settings_are_read_as_wg_would_and_the_rest_is_told() {
 }
 
 #[test]
-fn a_file_that_cannot_be_meant_is_refused_with_its_line() {
+fn an_unusable_file_is_refused_with_the_line_of_the_fault() {
     let one = format!("[Peer]\nPublicKey = {}\n", key());
     let twice = format!("{}{one}{one}", interface());
     assert!(

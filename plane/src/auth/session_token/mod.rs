@@ -22,10 +22,10 @@ use crate::keys::root::KeyError;
 use crate::keys::sessions::{Key, LIFETIME, Ring, SKEW};
 
 const AUDIENCE: &str = "sentrazone";
-/// The kind of token. So far there is only this kind; a token of another kind is not valid.
+/// The token type. So far this is the only one; a token of another type is not valid.
 const SESSION: &str = "session";
 
-/// The time between two searches for outlived keys.
+/// The time between two searches for retired keys whose tokens have all expired.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// An error while issuing or verifying a session token.
@@ -53,7 +53,7 @@ pub(crate) struct Claims {
     pub(crate) sub: UserId,
     /// The user's email, for readers of the token. The user's record takes precedence.
     pub(crate) email: String,
-    /// The user's role when the token was issued. The token is refused if the record has another one.
+    /// The user's role when the token was issued. The token is refused if the user's record has a different role.
     pub(crate) role: Role,
     /// The time at which the token was issued, in Unix seconds.
     pub(crate) iat: i64,
@@ -65,7 +65,7 @@ pub(crate) struct Claims {
     pub(crate) aud: String,
     /// Always `session`.
     pub(crate) typ: String,
-    /// The user's session epoch that the token belongs to.
+    /// The user's session epoch to which the token belongs.
     pub(crate) epoch: u64,
 }
 
@@ -88,7 +88,7 @@ struct Signer {
     encoding: EncodingKey,
     decoding: DecodingKey,
     written: Header,
-    /// The encoded header, with which every token of this key begins.
+    /// The encoded header, with which every token signed by this key begins.
     header: String,
     retired_at: Option<Timestamp>,
 }
@@ -134,8 +134,8 @@ impl Keys {
 }
 
 impl Tokens {
-    /// Loads the keys in `state_dir`, or creates them if there are none. Signs and verifies once, so that a
-    /// broken cryptography library prevents the start.
+    /// Loads the keys in `state_dir`, or creates them if there are none. Also signs and verifies one token, so that a
+    /// broken cryptography library prevents startup.
     pub(crate) fn load_or_create(state_dir: &Path) -> Result<Self, TokenError> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
@@ -175,7 +175,7 @@ impl Tokens {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns a new token for `account`, which is secret, and the time at which it expires.
+    /// Returns a new token for `account` and the time at which it expires. The token is secret.
     pub(crate) fn issue(&self, account: &Account, now: Timestamp) -> Result<(String, Timestamp), TokenError> {
         let end = now.after(LIFETIME);
         let token = self.keys().current.sign(&Claims {
@@ -233,7 +233,7 @@ impl Tokens {
         Ok((kid, now.after(LIFETIME + SKEW)))
     }
 
-    /// Erases the outlived keys: all tokens that they signed have expired.
+    /// Erases the retired keys whose tokens have all expired.
     async fn sweep(&self, now: Timestamp) -> Result<(), TokenError> {
         let _turn = self.turn.lock().await;
         match self.keys().ring.swept(now) {
@@ -250,7 +250,8 @@ impl Tokens {
         Ok(())
     }
 
-    /// Erases outlived keys, at once and every minute, until the future is dropped. `now` returns the time.
+    /// Erases the retired keys whose tokens have all expired, at once and then every minute, until the future is
+    /// dropped. `now` returns the time.
     pub(crate) async fn housekeep(&self, now: impl Fn() -> Timestamp) {
         let mut minute = tokio::time::interval(SWEEP);
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Tests of the content of tokens, and of the effect of a key rotation on them.
+//! Tests of token contents and of the effect of a key rotation on tokens.
 
 use super::*;
 use base64::Engine as _;
@@ -35,7 +35,7 @@ fn session(now: Timestamp) -> Claims {
 }
 
 #[test]
-fn a_token_says_whose_it_is_for_24_hours() {
+fn a_token_identifies_its_user_for_24_hours() {
     let (tokens, account, now) = (tokens(), account(), Timestamp::from_unix(1_800_000_000));
     let (token, end) = tokens.issue(&account, now).unwrap();
     assert_eq!(end.since(now), LIFETIME);
@@ -43,14 +43,14 @@ fn a_token_says_whose_it_is_for_24_hours() {
     assert_eq!((claims.sub, claims.epoch), (account.id, 7));
     assert!(tokens.verify(&token, end.before(Duration::from_secs(1))).is_ok());
     assert!(matches!(tokens.verify(&token, end), Err(TokenError::Expired)));
-    // A clock may have been set back by `SKEW`, but no further.
+    // The clock may have been set back by `SKEW`, but no further.
     assert!(tokens.verify(&token, now.before(SKEW)).is_ok());
     let before = now.before(SKEW + Duration::from_secs(1));
     assert!(matches!(tokens.verify(&token, before), Err(TokenError::Invalid)));
 }
 
 #[test]
-fn what_our_own_key_signed_is_a_session_of_a_day_or_nothing() {
+fn a_validly_signed_token_must_also_be_a_one_day_session() {
     let (tokens, now) = (tokens(), Timestamp::from_unix(1_800_000_000));
     let session = session(now);
     let verified = |claims: &Claims| tokens.verify(&tokens.keys().current.sign(claims).unwrap(), now);
@@ -71,7 +71,7 @@ fn what_our_own_key_signed_is_a_session_of_a_day_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_rotation_signs_anew_and_what_the_old_key_signed_lives_on_to_its_end() {
+async fn after_a_rotation_a_new_key_signs_and_old_tokens_remain_valid_until_they_expire() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let now = Timestamp::from_unix(1_800_000_000);
@@ -84,7 +84,7 @@ async fn a_rotation_signs_anew_and_what_the_old_key_signed_lives_on_to_its_end()
     assert_ne!(before.split('.').next(), after.split('.').next());
     let header = BASE64.decode(after.split('.').next().unwrap()).unwrap();
     assert!(String::from_utf8(header).unwrap().contains(&kid));
-    // This also holds for a plane that has been started since.
+    // This also holds after a restart of the plane.
     let last = end.before(Duration::from_secs(1));
     for tokens in [&tokens, &Tokens::load_or_create(dir.path()).unwrap()] {
         for token in [&before, &after] {
@@ -101,7 +101,7 @@ async fn a_rotation_signs_anew_and_what_the_old_key_signed_lives_on_to_its_end()
 }
 
 #[tokio::test]
-async fn an_old_key_signs_nothing_new() {
+async fn an_old_key_cannot_sign_new_tokens() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let now = Timestamp::from_unix(1_800_000_000);
@@ -119,7 +119,7 @@ async fn an_old_key_signs_nothing_new() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_is_not_in_the_log_has_not_happened() {
+async fn a_rotation_that_cannot_be_logged_does_not_take_place() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let file = || std::fs::read(dir.path().join("session.keys")).unwrap();
@@ -137,7 +137,7 @@ async fn a_rotation_that_is_not_in_the_log_has_not_happened() {
 }
 
 #[tokio::test]
-async fn outlived_keys_are_erased_at_the_start() {
+async fn keys_whose_tokens_have_expired_are_erased_at_startup() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::load_or_create(dir.path()).unwrap();
     let long_ago = Timestamp::from_unix(1_000_000_000);
@@ -152,7 +152,7 @@ async fn outlived_keys_are_erased_at_the_start() {
     };
     let erased = tokio::time::timeout(Duration::from_secs(20), erased);
     tokio::select! {
-        () = tokens.housekeep(|| Timestamp::from_unix(2_000_000_000)) => unreachable!("it never ends"),
+        () = tokens.housekeep(|| Timestamp::from_unix(2_000_000_000)) => unreachable!("housekeeping never ends"),
         erased = erased => erased.expect("the keys are erased within seconds"),
     }
 }

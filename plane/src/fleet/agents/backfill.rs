@@ -14,10 +14,10 @@ use wgctl::{ServerId, Timestamp};
 use crate::fleet::Refusal;
 use crate::history::{self, Measure, Sample};
 
-/// Converts the samples of a batch to measures that use the plane's times and totals. `present` is the
-/// measure of the report that contains the batch, and `sent_at` is the time of the report by the
-/// agent's clock. Only differences between times of the agent's clock are used. Samples that are later
-/// than `sent_at`, or older than the retention of history, are skipped.
+/// Converts the samples in a batch to measures that use the plane's times and totals. `present` is the
+/// measure of the report that contains the batch, and `sent_at` is the time of the report according to
+/// the agent's clock. Only differences between times on the agent's clock are used. Samples that are
+/// later than `sent_at`, or older than the retention period, are skipped.
 pub(super) fn measures(
     batch: &Counters,
     present: &Measure,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_differences_of_the_agents_clock_and_totals_count() {
+    fn only_differences_in_the_agents_clock_and_totals_count() {
         // The agent's clock is a day ahead of the plane's.
         let sent_at = at(86_400);
         let measures = measures(
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_ahead_or_is_too_old_is_left_out() {
+    fn samples_that_are_in_the_future_or_too_old_are_skipped() {
         let odd = batch(&[(1, 1), (-72 * 3600 - 1, 1), (-72 * 3600, 1)]);
         let kept = measures(&odd, &PRESENT, at(0), at(0));
         assert_eq!(kept.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [at(-72 * 3600)]);
     }
 
     #[test]
-    fn totals_that_cannot_be_do_not_overflow() {
+    fn impossible_totals_do_not_overflow() {
         let mut odd = batch(&[(0, u64::MAX), (0, 0)]);
         odd.total = Some(Transfer { rx: u64::MAX, tx: 0 });
         let values = measures(&odd, &PRESENT, at(0), at(0));

@@ -1,4 +1,4 @@
-//! Confirmations from agents: the applied revision, and the failures.
+//! Confirmations from agents: the applied revision and any failures.
 //!
 //! Owns the decision on whether a confirmation counts. It must not store the text of a failure at full
 //! length, because the agent's host may be compromised.

@@ -1,7 +1,7 @@
 //! The agents' long poll: the desired state of a server, as a delta if the agent's revision is known.
 //!
-//! Owns the choice between unchanged, delta and snapshot, and the wait. It must not push: an agent
-//! polls, and gets the state that is recorded at that moment.
+//! Owns the choice between no change, a delta and a snapshot, and the wait for a change. It must not
+//! push state to agents: an agent polls, and gets the state that is recorded at that moment.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::model::records::{PeerRecord, ServerRecord};
 use crate::relay::{Waiters, WorkPermit};
 use crate::store::{Changes, Read};
 
-/// The longest wait of a poll. Proxies close connections that are idle for longer.
+/// The longest time for which a poll waits. Proxies close connections that are idle for longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The maximum number of prekeys that are requested at once, which is also the maximum in one message.
@@ -33,7 +33,7 @@ const PREKEYS_AT_ONCE: u32 = 256;
 const CAUSES_AT_ONCE: usize = 64;
 
 impl Fleet {
-    /// Answers a poll as soon as there is news, or after `query.wait` seconds (at most 60).
+    /// Responds to a poll as soon as there is news, or after `query.wait` seconds (at most 60).
     pub async fn desired(
         &self,
         caller: &Caller,
@@ -45,8 +45,8 @@ impl Fleet {
         let now = self.now();
         self.store().read(|tx| authority::check(tx, &caller.authority, now))?;
         if waiters.is_first_poll() {
-            // A crash of the plane may lose confirmations. Revisions that are not known to be applied
-            // are therefore sent again, and confirmed again.
+            // Confirmations may be lost if the plane crashes. Revisions that are not known to have been
+            // applied are therefore sent and confirmed again.
             let applied = self.applied_revision(server)?.unwrap_or(0);
             query.revision = query.revision.min(applied);
         }
@@ -78,14 +78,14 @@ impl Fleet {
                         .answer(server, &query, moved, &waiters, prekeys.wanted, here)
                         .await?
                 };
-                // The token is checked after the answer has been read, so everything in the answer was
-                // read while the token was valid.
+                // The token is checked after the response has been assembled, so everything in the
+                // response was read while the token was valid.
                 return match self.is_good(caller)? {
                     true => Ok(answer),
                     false => self.unchanged(&query),
                 };
             }
-            // If an answer is lost, the requests in it are sent again, even if there is no other news.
+            // If a response is lost, the requests in it are sent again, even if there is no other news.
             let outstanding = prekeys.urgent || waiters.has_requests();
             let until = if outstanding {
                 deadline.min(now + waiters.resend_after())
@@ -96,7 +96,7 @@ impl Fleet {
         }
     }
 
-    /// Waits for a permit to answer a poll. Hold the permit until the response has been sent.
+    /// Waits for a permit to respond to a poll. Hold the permit until the response has been sent.
     pub async fn poll_permit(&self, server: &ServerId) -> WorkPermit {
         self.shared.relay.waiters(server).poll_permit().await
     }
@@ -112,7 +112,7 @@ impl Fleet {
         }
     }
 
-    /// Returns an answer without changes, for the revision and incarnation that the agent already has.
+    /// Returns a response without changes, with the revision and incarnation that the agent already has.
     fn unchanged(&self, query: &DesiredQuery) -> Result<Desired, Refusal> {
         let incarnation = match query.incarnation {
             Some(incarnation) => incarnation,
@@ -181,7 +181,7 @@ type Position = (Incarnation, u64);
 /// The prekeys that are missing from the stock.
 struct PrekeyDemand {
     wanted: u32,
-    /// True if the prekeys are requested immediately instead of with the next answer.
+    /// True if the prekeys are requested immediately instead of with the next response.
     urgent: bool,
 }
 
@@ -258,8 +258,8 @@ fn snapshot(tx: &dyn Read, server: &ServerRecord) -> Result<Change, Refusal> {
 }
 
 /// Converts a peer to its form in the protocol. Agents get every enabled peer, whether or not it has
-/// expired, and enforce expiry by their own clocks. If the plane enforced expiry too, a plane whose
-/// clock jumped for a moment would remove peers, and nothing would restore them.
+/// expired, and enforce expiry according to their own clocks. If the plane also enforced expiry, a brief
+/// jump of its clock would remove peers, and nothing would restore them.
 pub(super) fn wire(peer: PeerRecord) -> v1::Peer {
     v1::Peer {
         id: peer.id,

@@ -1,7 +1,8 @@
-//! Drift: changes that others made to a server's interface, as reported by its agent.
+//! Drift: changes made to a server's interface by something other than its agent, as reported by the
+//! agent.
 //!
-//! Owns the record of drift, its audit entries, and the limit on them for each agent. Each message
-//! counts once, even if it is sent several times. It must not decide whether drift is repaired: the
+//! Owns the record of drift, its audit entries, and the limit on them for each agent. Each message is
+//! counted once, even if it is sent several times. It must not decide whether drift is repaired: the
 //! agent decides that, according to the server's policy.
 
 use wgctl::drift::Drift;
@@ -36,7 +37,7 @@ struct CheckedReport {
 }
 
 impl Fleet {
-    /// Records the changes that others made to an agent's interface.
+    /// Records external changes to an agent's interface.
     pub async fn drift(&self, caller: &Caller, server: &ServerId, report: DriftReport) -> Result<(), Refusal> {
         let lists = [
             ("repaired", &report.repaired),
@@ -71,8 +72,8 @@ impl Fleet {
         self.record_of_agent(caller, server, Durability::Lazy, record).await
     }
 
-    /// Records a message with its audit entries. Returns false if there were none, because the same
-    /// message has been recorded in the meantime.
+    /// Records a message with its audit entries. Returns false if there were no entries, because the
+    /// same message has been recorded in the meantime.
     async fn audited(&self, caller: &Caller, server: &ServerId, checked: CheckedReport) -> Result<bool, Refusal> {
         let id = server.clone();
         self.change_of_agent(caller, server, move |tx: &dyn DurableWrite| {
@@ -90,7 +91,7 @@ fn is_counted(state: &Confirmation, report: &DriftReport) -> bool {
         .is_some_and(|(incarnation, last)| incarnation == report.incarnation && report.sequence <= last)
 }
 
-/// Writes the drift of a message and returns the audit entries. If audit entries are allowed but there
+/// Writes the drift in a message and returns the audit entries. If audit entries are allowed but there
 /// are none, nothing is written.
 fn keep(tx: &dyn LossyWrite, id: &ServerId, checked: CheckedReport) -> Result<Vec<Entry>, Refusal> {
     existing(tx, id)?;
@@ -125,7 +126,7 @@ fn keep(tx: &dyn LossyWrite, id: &ServerId, checked: CheckedReport) -> Result<Ve
     Ok(entries)
 }
 
-/// Returns the events that get an audit record of their own, and the number of events left out,
+/// Returns the events that get audit records of their own, and the number of events left out,
 /// including those left out earlier. If the events do not all fit, the last allowed record is reserved
 /// for the rest.
 fn share(mut events: Vec<Event>, left_out: u64, allowed: usize) -> (Vec<Event>, u64) {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_in_the_last_record_allowed() {
+    fn events_that_do_not_fit_are_counted_in_the_last_allowed_record() {
         let shared = |count, left_out, allowed| {
             let (own, left_out) = share(events(count), left_out, allowed);
             (own.len(), left_out)

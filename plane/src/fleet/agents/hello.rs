@@ -1,7 +1,7 @@
 //! An agent's hello, its first request after connecting, which states the public key of its host.
 //!
-//! Owns the choice of the protocol version, and the record of a changed host key. It must not record an
-//! unlimited number of keys, because the agent's host may be compromised.
+//! Owns the choice of the protocol version, and the recording of a changed host key. It must not record
+//! an unlimited number of keys, because the agent's host may be compromised.
 
 use wgctl::protocol::v1::{self, Hello, Welcome};
 use wgctl::{PublicKey, ServerId, Timestamp};
@@ -35,7 +35,7 @@ impl Fleet {
 }
 
 /// Records a host's new public key. Keys that were sealed before the host had this key cannot be
-/// trusted, so the stock is erased. The agent fills it again.
+/// trusted, so the stock is erased. The agent then refills it.
 fn record_key(
     tx: &dyn DurableWrite,
     id: &ServerId,

@@ -1,7 +1,7 @@
-//! The stock of a server's prekeys: keys that its agent has made and sealed for future peers.
+//! A server's stock of prekeys: keys that its agent has generated and sealed for future peers.
 //!
-//! Owns the limits on a message and on the stock. It must not add a prekey that has been used, or whose
-//! key or id belongs to a peer.
+//! Owns the size limits on a message and on the stock. It must not add a prekey that has been used, or
+//! whose key or id belongs to a peer.
 
 use wgctl::ServerId;
 use wgctl::protocol::v1::{Prekey, Prekeys};

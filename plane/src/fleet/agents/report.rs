@@ -1,6 +1,6 @@
 //! Reports from agents: measurements that update the status, the totals and the history.
 //!
-//! Owns the counting. Each batch of increments counts once, even if it is sent several times.
+//! Owns the counting. Each batch of increments is counted once, even if it is sent several times.
 
 use crate::store::LossyWrite;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,8 +73,8 @@ fn record(
         Some(batch) => count(tx, id, &mut state, batch, known)?,
         None => BTreeMap::new(),
     };
-    // An agent that sends batches omits the counters if it has nothing new. The totals then stay the
-    // same.
+    // An agent that sends batches omits the counters if there is nothing new to count. The totals then
+    // stay the same.
     if counters.is_none() && sent_at.is_none() && state.counted.is_none() {
         state.transfer_rx = transfer_rx;
         state.transfer_tx = transfer_tx;

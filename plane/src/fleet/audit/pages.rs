@@ -1,7 +1,7 @@
 //! Reading and verification of the audit log.
 //!
-//! Owns the limits on a query, and the paging. It must not write records: only the store does, with
-//! every change. Checkpoints and retention are in `retention`.
+//! Owns the limits on a query, and the paging. It must not write records: only the store does so, as
+//! part of each change. Checkpoints and retention are in `retention`.
 
 use wgctl::Timestamp;
 use wgctl::api::{AuditLine, AuditPublicKey, AuditRecord, Checkpoint, Head, Verification};
@@ -28,7 +28,7 @@ pub struct AuditQuery {
     pub actor: Option<String>,
     /// Only records with exactly this action.
     pub action: Option<String>,
-    /// Only records with exactly this target or one below it (`los-angeles` also finds
+    /// Only records with exactly this target or a target below it (`los-angeles` also finds
     /// `los-angeles/alice`).
     pub target: Option<String>,
     /// Only records from this time or later.
@@ -63,7 +63,7 @@ impl AuditPages {
             })
         };
         let Some((mut lines, last)) = self.fleet.store().scan(read).await? else {
-            let detail = "the log was restored, or its oldest records removed, while it was read: try again";
+            let detail = "the log was restored or pruned while it was being read: try again";
             return Err(Refusal::Busy(detail.to_owned()));
         };
         if let Some(stub) = pruned.filter(|_| !self.begun) {
@@ -98,12 +98,12 @@ impl Fleet {
             .await
     }
 
-    /// Returns the whole audit log as it is now. Signs the log first, so that its last checkpoint
-    /// covers all of it.
+    /// Returns the whole audit log in its current state. Signs the log first, so that its last
+    /// checkpoint covers all of it.
     pub async fn audit_pages(&self) -> Result<AuditPages, Refusal> {
         if let Err(error) = self.checkpoint_audit().await {
             // A full disk must not prevent reading.
-            tracing::warn!(%error, "the audit log is read without a fresh checkpoint");
+            tracing::warn!(%error, "the audit log is being read without a fresh checkpoint");
         }
         self.pages()
     }
@@ -141,7 +141,8 @@ impl Fleet {
             let lines = match pages.next().await {
                 Ok(Some(lines)) => lines,
                 Ok(None) => break,
-                // One of these lines cannot be read. The lines before it are read first, one at a time.
+                // One of these lines cannot be read. The page is read again one line at a time, so that the
+                // lines before it are still verified.
                 Err(Refusal::Store(StoreError::Corrupt(_))) if pages.size > 1 => {
                     pages.size = 1;
                     continue;
@@ -166,7 +167,7 @@ impl Fleet {
         }
         verifier.ends_at(pages.beginning.head);
         if let Some(mark) = pages.newest_mark.filter(|mark| mark.id > pages.beginning.head.id) {
-            // If the log has been truncated, a later checkpoint may still be there.
+            // If the log has been truncated, a later checkpoint may still exist.
             verifier.checkpoint(&mark);
         }
         Ok(verifier.finish())
@@ -179,7 +180,7 @@ impl Fleet {
         public_key
             .map(|public_key| AuditPublicKey { public_key })
             .ok_or_else(|| Refusal::NotFound {
-                what: "key of the audit log".to_owned(),
+                what: "signing key for the audit log".to_owned(),
             })
     }
 }

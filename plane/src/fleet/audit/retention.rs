@@ -1,7 +1,8 @@
-//! Checkpoints of the audit log, and removal of records that are older than the retention.
+//! Checkpoints of the audit log, and removal of records that are older than the retention period.
 //!
-//! Owns the schedule of checkpoints, the record of a changed key, and the size of one removal. It must
-//! remove only the oldest records, and none at all unless the operator has set a retention.
+//! Owns the checkpoint schedule, the recording of a changed key, and the size of one removal. It must
+//! not remove anything but the oldest records, and nothing at all unless the operator has set a
+//! retention period.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ fn plane() -> Caller {
 }
 
 impl Fleet {
-    /// Records any change of the log's key since the last start, and signs the log. Call this once,
-    /// before the first request is served.
+    /// Adds a record to the log if its signing key has changed since the last start, and signs the log.
+    /// Call this once, before the first request is served.
     pub async fn begin_audit(&self) -> Result<(), Refusal> {
         let Some(signer) = self.store().signer() else {
             return Ok(());
@@ -89,8 +90,8 @@ impl Fleet {
         pruned
     }
 
-    /// Removes records that are older than the retention. Only whole days are removed, so there is one
-    /// removal a day.
+    /// Removes records that are older than the retention period. Only whole days are removed, so there
+    /// is something to remove only once a day.
     async fn prune_audit(&self) -> Result<(), Refusal> {
         let (Some(kept), Some(signer)) = (self.settings().audit_retention, self.store().signer()) else {
             return Ok(());

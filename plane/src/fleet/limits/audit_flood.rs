@@ -1,6 +1,6 @@
 //! The limit on audit records of refusals, which unauthenticated clients and agents can cause.
 //!
-//! Owns the limit: a limited number of refusals a minute get records of their own, and one record
+//! Owns the limit: a limited number of refusals per minute get records of their own, and one record
 //! counts the rest of that minute. The counts are kept in memory only, because the limit protects the
 //! disk, and a restart allows at most one more burst.
 
@@ -20,19 +20,19 @@ use crate::model::caller::{Action, Actor, Entry};
 use crate::model::client_network::client_network;
 use crate::store::{Change, DurableWrite};
 
-/// The number of records of one kind that may be written at once.
+/// The number of records of one kind that may be written in one burst.
 const BURST: NonZeroU32 = match NonZeroU32::new(60) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
 /// The time after which one more record may be written.
 const REFILL: Duration = Duration::from_secs(6);
-/// The time after which one more record may be written for the failed logins of one share. All shares
+/// The time after which one more record may be written for failed logins from one share. All shares
 /// together get one more record per `REFILL`.
 const REFILL_OF_SHARE: Duration = Duration::from_secs(6 * SHARES);
 
-/// The number of shares into which addresses are divided. A flood hides only the failures of its own
-/// share.
+/// The number of shares into which addresses are divided. A flood hides only the failures from its
+/// own share.
 const SHARES: u64 = 16;
 
 /// A share of all addresses. The assignment of addresses to shares is secret and differs between
@@ -47,7 +47,7 @@ pub(crate) enum Flood {
     Logins(Share),
     /// Requests with invalid agent tokens.
     Strangers,
-    /// Requests of one server's agent for objects that are not its own.
+    /// Requests from one server's agent for objects that do not belong to that server.
     Agent(ServerId),
 }
 
@@ -68,10 +68,10 @@ impl Flood {
     }
 }
 
-/// The actor of requests with an agent token that belongs to no server.
+/// The actor recorded for requests with an agent token that belongs to no server.
 const UNKNOWN_AGENT: &str = "agent:?";
 
-/// The allowance of each flood, and the number of its omitted records.
+/// The number of records that each flood is still allowed, and the number that have been omitted.
 pub(crate) struct Floods {
     allowed: DefaultKeyedRateLimiter<Flood>,
     logins: DefaultKeyedRateLimiter<Flood>,
@@ -95,7 +95,7 @@ impl Default for Floods {
 }
 
 impl Floods {
-    /// Returns the flood of failed logins from the share of `ip`.
+    /// Returns the flood that a failed login from `ip` belongs to.
     pub(crate) fn logins(&self, ip: Option<IpAddr>) -> Flood {
         Flood::Logins(Share(self.deal.hash_one(ip.map(client_network)) % SHARES))
     }
@@ -135,7 +135,7 @@ impl Floods {
 }
 
 impl Fleet {
-    /// Records that an agent requested an object that is not its own.
+    /// Records that an agent requested an object that does not belong to its server.
     pub async fn agent_refused(&self, caller: &Caller, target: &str) -> Result<(), Refusal> {
         let flood = match &caller.actor {
             Actor::Agent(server) => Flood::Agent(server.clone()),

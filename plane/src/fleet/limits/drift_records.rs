@@ -1,4 +1,4 @@
-//! The limit on audit records of drift for each server.
+//! The limit on the number of audit records of drift for each server.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -6,16 +6,17 @@ use std::time::Duration;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use wgctl::ServerId;
 
-/// The number of audit records of drift that one server may cause at once: the events of two messages.
+/// The number of audit records of drift that one server may cause in one burst: the events of two
+/// messages.
 const BURST: NonZeroU32 = match NonZeroU32::new(128) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
 };
-/// The time after which one more record is allowed. All further events are counted in one record.
+/// The time after which one more record is allowed. Events beyond the limit are counted in a single record.
 const REFILL: Duration = Duration::from_secs(5);
 
-/// The allowance of audit records of drift for each server. It is kept in memory only: it protects the
-/// log from an agent that is broken or hostile, and a restart allows at most one more burst.
+/// The number of audit records of drift that each server is still allowed. It is kept in memory only:
+/// it protects the log from a broken or hostile agent, and a restart allows at most one more burst.
 pub(crate) struct DriftRecords(DefaultKeyedRateLimiter<ServerId>);
 
 impl Default for DriftRecords {

@@ -3,9 +3,9 @@
 //! Owns the calculation of penalties, and the limit on concurrent attempts. It must not treat an
 //! account that does not exist differently from one that does.
 //!
-//! The wait is capped. At the cap, an account allows 60 attempts an hour, and an attacker who guesses
-//! constantly would use up all of them. The failures from addresses that have recently logged in to the
-//! account are therefore counted separately.
+//! The wait is capped. At the cap, 60 attempts per hour are allowed for an account, and an attacker who
+//! guesses constantly would use up all of them. Failures from addresses from which somebody has
+//! recently logged in to the account are therefore counted separately.
 
 use crate::model::client_network::client_network;
 use crate::store::Read;
@@ -41,7 +41,7 @@ pub(crate) fn account(email: &str) -> [u8; 32] {
     Sha256::digest(email.trim().to_lowercase().as_bytes()).into()
 }
 
-/// Returns the key for the failures of an account from one of its known addresses.
+/// Returns the key under which failed logins to an account from one of its known addresses are counted.
 fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(account);
@@ -49,7 +49,7 @@ fn account_from(account: &[u8; 32], known: IpAddr) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Returns the key under which the failures of `email` from `ip` are counted.
+/// Returns the key under which failed logins as `email` from `ip` are counted.
 pub(crate) fn failure_key(tx: &dyn Read, email: &str, ip: Option<IpAddr>) -> Result<[u8; 32], Refusal> {
     let account = account(email);
     let user = match email.parse::<Email>() {
@@ -70,7 +70,7 @@ pub(crate) fn remember(known: &mut Vec<IpAddr>, ip: IpAddr) {
     known.truncate(KNOWN);
 }
 
-/// Returns the time that an account must wait after its last failure.
+/// Returns the time that must pass between the last failure and the next attempt.
 fn wait(penalty: &Penalty) -> Duration {
     match penalty.failures.checked_sub(FREE) {
         None => Duration::ZERO,
@@ -78,7 +78,7 @@ fn wait(penalty: &Penalty) -> Duration {
     }
 }
 
-/// Refuses a login while the account must wait.
+/// Refuses a login if the wait after the last failure is not over yet.
 pub(crate) fn check(penalty: &Penalty, now: Timestamp) -> Result<(), Refusal> {
     let wait = wait(penalty);
     // A clock that has been set back must not make anyone wait longer than `LONGEST`.
@@ -117,8 +117,8 @@ type UnderWay = Arc<Mutex<HashMap<[u8; 32], u32>>>;
 pub(crate) struct Logins(UnderWay);
 
 impl Logins {
-    /// Begins a login, unless the account has so many logins in progress that it would have to wait if
-    /// all of them failed.
+    /// Begins a login. Refuses it if so many logins to the account are in progress that there would be
+    /// a wait if all of them failed.
     pub(crate) fn begin(&self, account: [u8; 32], penalty: &Penalty) -> Result<LoginPermit, Refusal> {
         let mut logins = lock(&self.0);
         let under_way = logins.get(&account).copied().unwrap_or(0);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_how_long_to_wait() {
+    fn a_refusal_states_how_long_to_wait() {
         let refused = check(&after(11), Timestamp::from_unix(1020)).unwrap_err();
         assert_eq!(refused.retry_after(), Some(40));
         let at_once = check(&after(11), Timestamp::from_unix(1000)).unwrap_err();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn each_account_has_its_own_failures_and_so_has_each_address_it_knows() {
+    fn failures_are_counted_separately_for_each_account_and_each_known_address() {
         let (one, other) = (account("ops@example.com"), account("other@example.com"));
         let address = |text: &str| text.parse().unwrap();
         let all = std::collections::BTreeSet::from([
@@ -206,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_without_a_failure_forgets_them() {
+    fn failures_are_forgotten_after_an_hour_without_another_failure() {
         assert_eq!(lengthened(&after(50), Timestamp::from_unix(1000 + 3600)).failures, 1);
         assert_eq!(lengthened(&after(50), Timestamp::from_unix(1000 + 3599)).failures, 51);
     }
 
     #[test]
-    fn guesses_at_once_are_bounded_by_what_is_free() {
+    fn concurrent_guesses_are_limited_to_the_attempts_allowed_without_a_wait() {
         let logins = Logins::default();
         let mut held = Vec::new();
         while let Ok(permit) = logins.begin(account("ops@example.com"), &after(0)) {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_knows_its_latest_few_addresses() {
+    fn an_account_remembers_only_its_latest_addresses() {
         let mut known = Vec::new();
         for last in [1, 2, 3, 4, 1, 5] {
             remember(&mut known, IpAddr::from([192, 0, 2, last]));

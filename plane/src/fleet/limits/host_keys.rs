@@ -9,7 +9,7 @@ use wgctl::ServerId;
 
 use crate::fleet::Refusal;
 
-/// The number of key changes that a host may make at once.
+/// The number of key changes that a host may make in one burst.
 const KEYS_AT_ONCE: NonZeroU32 = match NonZeroU32::new(10) {
     Some(burst) => burst,
     None => NonZeroU32::MIN,
@@ -17,8 +17,8 @@ const KEYS_AT_ONCE: NonZeroU32 = match NonZeroU32::new(10) {
 /// The time after which one more change is allowed. Each change adds a record to the audit log.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
 
-/// The allowance of key changes for each server. It is kept in memory only: it protects the disk from
-/// any holder of an agent's token, and a restart allows at most one more burst.
+/// The number of key changes that each server is still allowed. It is kept in memory only: it protects
+/// the disk from any holder of an agent token, and a restart allows at most one more burst.
 pub(crate) struct HostKeys(DefaultKeyedRateLimiter<ServerId>);
 
 impl Default for HostKeys {
@@ -29,7 +29,7 @@ impl Default for HostKeys {
 }
 
 impl HostKeys {
-    /// Takes one change from the server's allowance, or refuses it with the time to wait.
+    /// Takes one change from the server's allowance, or returns a refusal with the time to wait.
     pub(crate) fn take(&self, server: &ServerId) -> Result<(), Refusal> {
         self.0.check_key(server).map_err(|until| Refusal::TooManyRequests {
             what: "the host of this server has sent too many different keys",

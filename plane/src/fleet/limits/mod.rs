@@ -1,4 +1,4 @@
-//! The limiters of the fleet.
+//! The fleet's limiters.
 //!
 //! Owns all of them. It must not persist them: they protect the disk and the log, and a restart allows
 //! at most one more burst.
@@ -9,7 +9,7 @@ pub(super) mod failed_logins;
 pub(super) mod host_keys;
 pub(super) mod last_use_writes;
 
-/// All limiters of the fleet.
+/// All of the fleet's limiters.
 #[derive(Default)]
 pub(super) struct Limits {
     pub(super) logins: failed_logins::Logins,

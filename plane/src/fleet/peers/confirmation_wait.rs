@@ -1,7 +1,7 @@
 //! The wait for an agent to apply a change.
 //!
-//! Owns the wait. It must not treat a wake as a confirmation: the relay only wakes the wait, and the
-//! confirmation is read from the store.
+//! Owns the wait. It must not treat a wake as a confirmation: the relay only wakes the waiting
+//! request, and the confirmation is read from the store.
 
 use crate::store::Read;
 use tokio::time::{Instant, timeout_at};

@@ -1,4 +1,4 @@
-//! Requests about the peers of a server: listing, creating, changing and removing them, and their
+//! Requests concerning a server's peers: listing, creating, changing and removing them, and their
 //! configurations.
 //!
 //! Owns a request's wait for the agent. It must not decide whether a change is permitted: `rules` does.
@@ -37,7 +37,7 @@ pub struct PeersQuery {
     pub q: Option<String>,
     /// The maximum number of peers; `None` returns all of them.
     pub limit: Option<usize>,
-    /// Only peers after this point in the order of creation, which is the `next` of the previous page.
+    /// Only peers after this point in the order of creation, which is `next` from the previous page.
     pub after: Option<After>,
 }
 
@@ -46,7 +46,7 @@ pub struct PeersQuery {
 pub enum After {
     /// After this peer, which must exist.
     Peer(PeerId),
-    /// After this place in the order of creation, even if its peer has been removed in the meantime.
+    /// After this place in the order of creation, even if the peer there has since been removed.
     Place(u64),
 }
 
@@ -75,11 +75,11 @@ impl FromStr for After {
 pub struct PeerPage {
     /// The peers.
     pub peers: Vec<Peer>,
-    /// The `after` of the next page; `None` for the last page.
+    /// The value of `after` for the next page; `None` on the last page.
     pub next: Option<After>,
 }
 
-/// The form in which a configuration is requested. The audit log records which one it was.
+/// The form in which a configuration is requested. The audit log records the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// The configuration file.
@@ -90,7 +90,7 @@ pub enum View {
 
 /// A peer's wg-quick configuration. It contains secrets.
 pub struct ConfigurationText {
-    /// The peer's name, from which the file name is made.
+    /// The peer's name, from which the file name is derived.
     pub name: PeerName,
     /// The text of the configuration.
     pub text: Zeroizing<String>,
@@ -126,7 +126,7 @@ impl Fleet {
         let (peer, revision) = self.make_peer(caller, server, new, once).await?;
         self.wait_until_confirmed(server, revision).await?;
         match self.peer(server, &peer.id) {
-            // The peer has been removed in the meantime, but it was created.
+            // The peer was created, but has been removed in the meantime.
             Err(Refusal::NotFound { .. }) => Ok(peer),
             shown => shown,
         }
@@ -167,7 +167,7 @@ impl Fleet {
                     if tokio::time::timeout_at(deadline, news.changed()).await.is_err() {
                         return Err(offline(
                             server,
-                            "did not send prekeys in time: try again, and look at its log if this persists",
+                            "did not send prekeys in time: try again, and check its log if this persists",
                         ));
                     }
                 }
@@ -247,7 +247,7 @@ impl Fleet {
                 let checked = check_answer(&text, asked, record.public_key);
                 checked.map_err(|reason| {
                     tracing::error!(%server, client = %name, "the agent's configuration differs from the request: {reason}");
-                    offline(server, &format!("returned a configuration that differs from the request ({reason}): look at its host"))
+                    offline(server, &format!("returned a configuration that differs from the request ({reason}): check its host"))
                 })?
             }
             Outcome::Replied(Reply::Failed { reason }) => {
@@ -257,7 +257,7 @@ impl Fleet {
             Outcome::Silent => {
                 return Err(offline(
                     server,
-                    "did not answer in time: try again, and look at its log if this persists",
+                    "did not answer in time: try again, and check its log if this persists",
                 ));
             }
         };
@@ -311,7 +311,7 @@ fn check_answer(
 ) -> Result<Zeroizing<String>, String> {
     let theirs: PeerConfig = text
         .parse()
-        .map_err(|_: PeerConfigError| "it is not the configuration of a device".to_owned())?;
+        .map_err(|_: PeerConfigError| "it is not a device configuration".to_owned())?;
     let opened = theirs.private_key.as_ref().map(PrivateKey::public_key);
     if opened != asked.private_key.as_ref().map(|_| asked.public_key) {
         return Err("its private key is not this client's".to_owned());
@@ -334,12 +334,12 @@ fn check_answer(
     };
     if ours.public_key != theirs.public_key {
         return Err(format!(
-            "it is for a host with the key {}, but the recorded key is {}: did a second host enroll for this server?",
+            "it is for a host with the key {}, but the recorded key is {}: did a second host enroll as this server?",
             theirs.public_key, ours.public_key
         ));
     }
     if ours != theirs {
-        return Err("it has other addresses, networks or settings".to_owned());
+        return Err("its addresses, networks or settings differ".to_owned());
     }
     Ok(ours.render())
 }

@@ -26,8 +26,8 @@ use crate::store::{Change, Read};
 
 /// The outcome of an attempt to create a peer.
 pub(super) enum CreateOutcome {
-    /// The created peer and the revision to wait for. If the request was repeated, the first request
-    /// created the peer.
+    /// The created peer and the revision to wait for. If this is a repeated request, the peer was
+    /// created by the first one.
     Peer(Box<Peer>, u64),
     /// The stock of prekeys is empty.
     NoPrekey,
@@ -332,7 +332,7 @@ fn concerns_kernel(old: &PeerRecord, new: &PeerRecord) -> bool {
         preshared_key,
         addresses,
         host_keepalive,
-        // Fields that are only in the device's configuration.
+        // Fields that appear only in the device's configuration.
         name: _,
         private_key: _,
         allowed_ips: _,
@@ -395,7 +395,7 @@ fn patched(old: &PeerRecord, patch: PeerPatch, now: Timestamp) -> Result<PeerRec
     Ok(peer)
 }
 
-/// Returns the audit entries of a change. Enabling and disabling have entries of their own.
+/// Returns the audit entries for a change. Enabling and disabling have entries of their own.
 fn entries(server: &ServerId, old: &PeerRecord, new: &PeerRecord) -> Vec<Entry> {
     let mut entries = Vec::new();
     let switched = PeerRecord {

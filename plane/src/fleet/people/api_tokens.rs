@@ -1,8 +1,8 @@
 //! API tokens: their creation, listing, removal and permissions.
 //!
 //! Owns the rules for API tokens, and the scope of a token that is limited to some servers. It must not
-//! store the text of a token unencrypted: a token is stored as its hash. A token remains valid after
-//! its creator's account has been removed.
+//! store a token in plaintext: a token is stored as a hash. A token remains valid after its creator's
+//! account has been removed.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use crate::store::{DurableWrite, LossyWrite, Read};
 /// The prefix of API tokens, by which scanners and people recognize them.
 pub const PREFIX: &str = "szapi_";
 
-/// The servers that a caller may see: all, or those that their token names.
+/// The servers that a caller may see: all servers, or only the ones that the caller's token names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope(Option<BTreeSet<ServerId>>);
 
@@ -140,7 +140,7 @@ impl Fleet {
 pub(crate) fn new_token(prefix: &str) -> Result<(String, [u8; 32]), Refusal> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Refusal::Internal(format!("the operating system gave no randomness: {error}")))?;
+        .map_err(|error| Refusal::Internal(format!("could not get random bytes from the operating system: {error}")))?;
     let token = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes));
     let hash = token_hash(&token);
     Ok((token, hash))
@@ -157,7 +157,7 @@ fn record(new: NewApiToken, hash: [u8; 32], created_by: String, now: Timestamp) 
     }
     let servers = new.servers.map(BTreeSet::from_iter);
     if servers.as_ref().is_some_and(BTreeSet::is_empty) {
-        let detail = "a token for no server is of no use: name at least one, or leave it out for all";
+        let detail = "a token needs at least one server: name one, or leave the field out to allow all servers";
         return Err(Refusal::field_value("servers", detail));
     }
     Ok(TokenRecord {
@@ -220,7 +220,7 @@ fn create(
     Ok(Change::new(created, entry))
 }
 
-/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but the
+/// Returns the first response again, as long as the token in it is valid. Nothing is created, but the
 /// audit log records that a secret has been shown.
 fn replay(tx: &dyn Read, created: ApiTokenCreated, now: Timestamp) -> Result<Change<ApiTokenCreated>, Refusal> {
     let name = &created.api_token.name;

@@ -1,8 +1,8 @@
 //! The check of a caller's authority inside the transaction of a change.
 //!
 //! Owns the second check; the first check, in the HTTP layer, only avoids unnecessary work. If a role
-//! was lowered, a user disabled, a session ended or a token revoked while the request was in progress,
-//! the change is refused and nothing is written. It must not depend on the change itself.
+//! has been lowered, a user disabled, a session ended or a token revoked since the request arrived, the
+//! change is refused and nothing is written. It must not depend on the change itself.
 
 use crate::store::Read;
 use wgctl::api::Role;
@@ -50,11 +50,11 @@ pub fn require(role: Role, needed: Role) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Forbidden(
-        "this needs the role admin: ask an admin to do it".to_owned(),
+        "this needs the admin role: ask an admin to do it".to_owned(),
     ))
 }
 
-/// Returns the server of an agent token, if the token is valid now.
+/// Returns the server that an agent token belongs to, if the token is valid now.
 pub(crate) fn agent(tx: &dyn Read, hash: &[u8; 32], now: Timestamp) -> Result<Option<ServerId>, Refusal> {
     let Some(id) = tx.server_by_token(hash)? else {
         return Ok(None);

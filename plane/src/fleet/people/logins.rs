@@ -1,5 +1,5 @@
-//! Logins and logouts: the account against which a login is checked, the record of a login, and the end
-//! of sessions.
+//! Logins and logouts: the account against which a login is checked, the recording of logins, and the
+//! ending of sessions.
 //!
 //! Owns the account data that `auth` uses. It must not handle passwords or session tokens.
 
@@ -23,7 +23,7 @@ use crate::store::{DurableWrite, LossyWrite};
 pub struct Account {
     /// The user.
     pub id: UserId,
-    /// The email for logins.
+    /// The email address used to log in.
     pub email: Email,
     /// The role.
     pub role: Role,
@@ -31,7 +31,7 @@ pub struct Account {
     pub enabled: bool,
     /// The hash of the password, as a PHC string. It is secret.
     pub password_hash: String,
-    /// The epoch of valid sessions. Sessions of another epoch are no longer valid.
+    /// The epoch of valid sessions. Sessions with any other epoch are no longer valid.
     pub session_epoch: u64,
 }
 
@@ -45,7 +45,7 @@ impl Account {
         }
     }
 
-    /// Returns the authority of a session of this account, for requests that need `role`.
+    /// Returns the authority of a session for this account, for requests that need `role`.
     #[must_use]
     pub const fn authority(&self, role: Role) -> Authority {
         Authority::Session {
@@ -70,7 +70,7 @@ impl From<UserRecord> for Account {
 }
 
 impl Fleet {
-    /// Returns the account with a submitted email, or `None` if the email is unknown or invalid.
+    /// Returns the account with the submitted email, or `None` if the email is unknown or invalid.
     pub fn account_by_email(&self, email: &str) -> Result<Option<Account>, Refusal> {
         let Ok(email) = email.parse::<Email>() else {
             return Ok(None);
@@ -85,7 +85,7 @@ impl Fleet {
     }
 
     /// Permits a login with this email from this address, or refuses it with `TooManyRequests`. An
-    /// email without an account is treated the same. Hold the permit until the outcome has been
+    /// email without an account is treated in the same way. Hold the permit until the outcome has been
     /// recorded.
     pub fn login_permitted(&self, email: &str, ip: Option<IpAddr>) -> Result<LoginPermit, Refusal> {
         let (account, penalty) = self.store().read(|tx| {
@@ -119,7 +119,7 @@ impl Fleet {
     }
 
     /// Records a refused login and lengthens the account's penalty. In a flood, only the penalty is
-    /// recorded, and the audit log gets a count.
+    /// recorded, and the audit log gets only a count.
     pub async fn login_failed(&self, email: &str, ip: Option<IpAddr>, request: Option<Uuid>) -> Result<(), Refusal> {
         let caller = Caller {
             request,

@@ -1,7 +1,7 @@
 //! User accounts and their roles.
 //!
-//! Owns the rules for accounts: an email has only one account, at least one admin is enabled, and a
-//! user's sessions end when the account changes. It must not handle plaintext passwords.
+//! Owns the rules for accounts: each email has at most one account, at least one admin stays enabled,
+//! and a user's sessions end when the account changes. It must not handle plaintext passwords.
 
 use wgctl::Timestamp;
 use wgctl::api::{Role, User};
@@ -18,7 +18,7 @@ use crate::store::{Change, Read};
 
 /// A new user. The password is already hashed.
 pub struct NewAccount {
-    /// The email for logins.
+    /// The email address used to log in.
     pub email: Email,
     /// The hash of the password, as a PHC string.
     pub password_hash: String,
@@ -26,7 +26,7 @@ pub struct NewAccount {
     pub role: Role,
 }
 
-/// A change to a user. A value that is `None` stays the same.
+/// A change to a user. A field that is `None` is left unchanged.
 #[derive(Default)]
 pub struct UserChange {
     /// The new role.

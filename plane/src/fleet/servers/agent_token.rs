@@ -1,7 +1,7 @@
 //! Agent tokens: authentication and rotation.
 //!
-//! Owns the grace period of the old token, and makes tokens invalid, which ends the polls that use
-//! them. It must not store the text of a token: a token is stored as its hash.
+//! Owns the grace period of the old token, and the invalidation of tokens, which ends the polls that
+//! use them. It must not store a token in plaintext: a token is stored as a hash.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub const AGENT_PREFIX: &str = "szagent_";
 const LONGEST_GRACE: u32 = 7 * 24 * 3600;
 
 impl Fleet {
-    /// Returns the server of an agent token, and its agent as a caller from `ip`; `None` if the token
-    /// is invalid. The call is cheap.
+    /// Returns the server that an agent token belongs to, and the agent as a caller from `ip`; `None` if
+    /// the token is invalid. The call is cheap.
     pub fn agent_by_token(
         &self,
         token: &str,
@@ -51,8 +51,8 @@ impl Fleet {
     }
 
     /// Records that the agent polls with this token. If it is the new token, an old token that is still
-    /// in its grace period becomes invalid. Other requests with the new token, such as those of
-    /// `enroll`, do not make the old one invalid.
+    /// in its grace period becomes invalid. Other requests with the new token, such as those
+    /// sent by `enroll`, do not invalidate the old one.
     pub async fn note_token_used(&self, caller: &Caller, server: &ServerId) {
         let taken = async {
             let replaces = self.store().read(|tx| replaces(tx, &caller.authority))?;
@@ -62,11 +62,11 @@ impl Fleet {
             }
         };
         if let Err(error) = taken.await {
-            tracing::warn!(%server, %error, "the agent's old token could not be retired; its next poll tries again");
+            tracing::warn!(%server, %error, "the agent's old token could not be retired; retrying on the agent's next poll");
         }
     }
 
-    /// Makes a new agent token. The old token becomes invalid immediately, or at the end of its grace
+    /// Creates a new agent token. The old token becomes invalid immediately, or at the end of its grace
     /// period at the latest.
     pub async fn rotate_agent_token(
         &self,

@@ -1,4 +1,4 @@
-//! The next revision of a server's desired state.
+//! Advancing a server to the next revision of its desired state.
 
 use wgctl::{PeerId, ServerId};
 

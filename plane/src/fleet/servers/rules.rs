@@ -1,7 +1,7 @@
 //! Rules for servers: registration, changes and removal.
 //!
-//! Owns the defaults of a server, and the decision on which changes must reach its host. It must not
-//! change a server's pool, because the peers' addresses come from it.
+//! Owns the default settings of servers, and the decision on which changes must reach a server's host.
+//! It must not change a server's pool, because the peers' addresses come from it.
 
 use super::existing::existing;
 use super::revisions;
@@ -28,7 +28,7 @@ use crate::store::{DurableWrite, LossyWrite, Read};
 const KEEPALIVE: u16 = 25;
 
 impl Fleet {
-    /// Returns all servers, in order of their ids.
+    /// Returns all servers, ordered by id.
     pub async fn servers(&self) -> Result<Vec<Server>, Refusal> {
         self.store()
             .scan(|tx: &dyn Read| {
@@ -49,7 +49,7 @@ impl Fleet {
         })
     }
 
-    /// Registers a server and makes a token for its agent.
+    /// Registers a server and creates a token for its agent.
     pub async fn create_server(
         &self,
         caller: &Caller,
@@ -87,9 +87,9 @@ impl Fleet {
         let forgotten = self
             .store()
             .record(move |tx: &dyn LossyWrite| forget_history(tx, &server, now));
-        // If the history cannot be removed, it expires by its age. The server itself has been removed.
+        // The server itself has been removed. If its history cannot be removed now, it expires later.
         if let Err::<(), Refusal>(error) = forgotten.await {
-            tracing::warn!(server = %id, "the history of a removed server stays until it is 72 h old: {error}");
+            tracing::warn!(server = %id, "the history of a removed server remains until it is 72 h old: {error}");
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ fn create(
     Ok(Change::new(created, entry))
 }
 
-/// Returns the first answer again, as long as the token in it is valid. Nothing is created, but the
+/// Returns the first response again, as long as the token in it is valid. Nothing is created, but the
 /// audit log records that a secret has been shown.
 fn replay(
     tx: &dyn Read,
@@ -289,7 +289,7 @@ fn concerns_host(old: &ServerRecord, new: &ServerRecord) -> bool {
         address_pool: _,
         interface: _,
         created_at: _,
-        // Fields that are only in the peers' configurations.
+        // Fields that appear only in the peers' configurations.
         endpoint: _,
         dns: _,
         allowed_ips: _,

@@ -1,4 +1,4 @@
-//! Agents: answers to polls, confirmations, and counters.
+//! Agents: responses to polls, confirmations, and counters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ async fn a_poll_gets_a_snapshot_then_deltas_then_nothing() {
 }
 
 #[tokio::test]
-async fn revisions_that_are_not_known_get_a_snapshot() {
+async fn a_poll_with_an_unknown_revision_gets_a_snapshot() {
     let scene = scene().await;
     scene.create(with_key("alice")).await.unwrap();
     let revision = scene.poll(0).await.revision;
@@ -78,14 +78,14 @@ async fn revisions_that_are_not_known_get_a_snapshot() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_to_be_applied_is_told_again_after_a_restart() {
+async fn changes_not_known_to_be_applied_are_sent_again_after_a_restart() {
     let scene = scene().await;
     let first = scene.poll(0).await.revision;
     scene.apply(first).await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let second = scene.poll(first).await.revision;
     assert_eq!(scene.poll(second).await.change, Change::Unchanged);
-    // Cutting the line simulates a restart of the plane. The second revision was never confirmed.
+    // Cutting off the agent simulates a restart of the plane. The second revision was never confirmed.
     scene.fleet.shared.relay.follow(&BTreeSet::from([Effect::AgentCutOff {
         server: scene.server.clone(),
     }]));
@@ -94,7 +94,7 @@ async fn what_is_not_known_to_be_applied_is_told_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_server_made_again_continues_the_revisions_of_its_name() {
+async fn a_server_recreated_with_the_same_id_continues_its_revisions() {
     let scene = scene().await;
     scene.create(with_key("alice")).await.unwrap();
     let before = scene.poll(0).await.revision;
@@ -116,7 +116,7 @@ async fn a_server_made_again_continues_the_revisions_of_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_poll_answers_as_soon_as_something_changes() {
+async fn a_held_poll_returns_as_soon_as_something_changes() {
     let scene = scene_with(&["10.8.0.0/24"], patient()).await;
     let revision = scene.poll(0).await.revision;
     scene.stock(32).await;
@@ -141,7 +141,7 @@ async fn a_held_poll_answers_as_soon_as_something_changes() {
 }
 
 #[tokio::test]
-async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
+async fn a_peer_refused_by_the_kernel_shows_the_reason_until_it_is_applied() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let revision = scene.poll(0).await.revision;
@@ -186,7 +186,7 @@ async fn a_peer_the_kernel_refused_shows_why_until_it_is_applied() {
 }
 
 #[tokio::test]
-async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
+async fn prekeys_are_requested_whenever_the_stock_is_not_full() {
     let scene = scene().await;
     let asked = scene.poll(0).await;
     assert_eq!(asked.prekeys_wanted, 32);
@@ -201,7 +201,7 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
     assert_eq!(
         scene.poll(0).await.prekeys_wanted,
         32,
-        "keys sealed under another host key are discarded"
+        "keys sealed for another host key are discarded"
     );
     scene.stock(5).await;
     scene.hello(hello(1)).await;
@@ -212,7 +212,7 @@ async fn the_stock_of_prekeys_is_asked_for_and_runs_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_comes_from_the_agent_and_its_sight_is_written_down() {
+async fn a_configuration_comes_from_the_agent_and_each_view_is_recorded() {
     let scene = scene().await;
     scene.hello(hello(1)).await;
     scene.stock(1).await;
@@ -298,7 +298,7 @@ fn report(server: &ServerId, counters: Option<Counters>) -> Report {
 }
 
 #[tokio::test]
-async fn a_report_of_the_original_fields_sets_status_and_history() {
+async fn a_report_with_only_the_original_fields_sets_status_and_history() {
     let scene = scene().await;
     let before = scene.fleet.statuses().await.unwrap();
     assert_eq!(
@@ -348,7 +348,7 @@ async fn a_report_of_the_original_fields_sets_status_and_history() {
 }
 
 #[tokio::test]
-async fn totals_stay_when_an_agent_that_counts_in_batches_has_nothing_to_count() {
+async fn totals_stay_the_same_if_an_agent_that_sends_batches_has_nothing_to_count() {
     let scene = scene().await;
     let peers = BTreeMap::from([(
         PeerId::random(),
@@ -379,7 +379,7 @@ async fn totals_stay_when_an_agent_that_counts_in_batches_has_nothing_to_count()
 }
 
 #[tokio::test]
-async fn a_batch_of_counters_counts_once() {
+async fn a_batch_of_counters_is_counted_once() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let life = Incarnation::random();
@@ -428,7 +428,7 @@ async fn a_batch_of_counters_counts_once() {
 }
 
 #[tokio::test]
-async fn a_removal_is_whole_though_the_caller_went_away() {
+async fn a_removal_completes_even_if_the_caller_hangs_up() {
     use futures_util::FutureExt as _;
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
@@ -449,5 +449,5 @@ async fn a_removal_is_whole_though_the_caller_went_away() {
     };
     tokio::time::timeout(Duration::from_secs(20), whole)
         .await
-        .expect("nothing of the server is left");
+        .expect("the server and its history are removed");
 }

@@ -1,5 +1,5 @@
-//! The audit log: its records, the limit on those that unauthenticated clients cause, and its
-//! verification.
+//! The audit log: its records, the limit on records caused by unauthenticated clients and agents, and
+//! its verification.
 
 use std::sync::atomic::{AtomicI64, Ordering as Atomic};
 
@@ -26,7 +26,7 @@ async fn newest(fleet: &Fleet, action: &str) -> (AuditRecord, Value) {
 }
 
 #[tokio::test]
-async fn every_change_says_what_was_before_and_after_and_never_a_secret() {
+async fn every_change_is_recorded_with_its_old_and_new_values_and_without_secrets() {
     let scene = scene().await;
     let (fleet, server, me) = (&scene.fleet, &scene.server, admin());
     let (_, made) = newest(fleet, "server_created").await;
@@ -155,7 +155,7 @@ async fn a_flood_of_failed_logins_is_counted_and_still_slows_the_account_down() 
 }
 
 #[tokio::test]
-async fn a_flood_of_refused_agents_is_counted_each_apart() {
+async fn floods_of_refused_agents_are_counted_separately() {
     let scene = scene().await;
     let fleet = &scene.fleet;
     let agent = |id: &str| Caller {
@@ -193,7 +193,7 @@ async fn a_flood_of_refused_agents_is_counted_each_apart() {
 }
 
 #[tokio::test]
-async fn old_records_go_once_a_day_and_the_rest_is_still_proven() {
+async fn old_records_are_removed_once_a_day_and_the_rest_still_verifies() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
     let settings = Settings {
         audit_retention: Some(Duration::from_secs(10 * 86_400)),
@@ -219,12 +219,12 @@ async fn old_records_go_once_a_day_and_the_rest_is_still_proven() {
     );
     let before = all.len();
     fleet.maintain_audit().await.unwrap();
-    assert_eq!(records(fleet).await.len(), before, "once a day");
+    assert_eq!(records(fleet).await.len(), before, "records are removed once a day");
     let outcome = fleet.verify_audit(None).await.unwrap();
     assert!(outcome.ok, "{outcome:?}");
     let stub = outcome.pruned.unwrap();
     assert_eq!((outcome.first, stub.count), (Some(stub.id + 1), stub.id));
-    // The exported rest can also be verified offline, with only the key.
+    // An export of the remaining records can also be verified offline, with only the key.
     let mut pages = fleet.audit_pages().await.unwrap();
     let mut file = Vec::new();
     while let Some(page) = pages.next().await.unwrap() {
@@ -243,7 +243,7 @@ async fn old_records_go_once_a_day_and_the_rest_is_still_proven() {
 }
 
 #[tokio::test]
-async fn a_restored_log_goes_on_and_says_where_the_other_ended() {
+async fn a_restored_log_continues_and_records_where_the_replaced_log_ended() {
     let scene = scene().await;
     let fleet = &scene.fleet;
     fleet.begin_audit().await.unwrap();
@@ -273,7 +273,7 @@ async fn a_restored_log_goes_on_and_says_where_the_other_ended() {
 }
 
 #[tokio::test]
-async fn another_key_is_told_and_vouches_for_what_it_took_over() {
+async fn a_new_signing_key_is_recorded_and_vouches_for_the_existing_log() {
     let scene = scene().await;
     scene.fleet.begin_audit().await.unwrap();
     assert_eq!(scene.actions().await, ["server_created"]);
@@ -304,7 +304,7 @@ async fn another_key_is_told_and_vouches_for_what_it_took_over() {
 }
 
 #[tokio::test]
-async fn a_verification_goes_on_while_others_write() {
+async fn a_verification_succeeds_during_concurrent_writes() {
     let scene = scene().await;
     let fleet = scene.fleet.clone();
     let writer = tokio::spawn(async move {
@@ -332,7 +332,7 @@ async fn a_verification_goes_on_while_others_write() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_no_record_any_more_is_named_and_so_is_a_cut_that_left_a_checkpoint() {
+async fn verification_names_an_unreadable_row_and_a_truncation_that_left_a_checkpoint() {
     let scene = scene().await;
     let fleet = &scene.fleet;
     for n in 0..20 {
@@ -347,16 +347,16 @@ async fn a_row_that_is_no_record_any_more_is_named_and_so_is_a_cut_that_left_a_c
     let fleet = &scene.fleet;
     scene.create(with_key("alice")).await.unwrap();
     fleet.checkpoint_audit().await.unwrap();
-    // The newest record is removed, and the head with it. The rest looks complete except for its
-    // checkpoint.
+    // The newest record and the head are removed. The rest looks complete, except that there is still a
+    // checkpoint for the removed record.
     fleet.store().spoil_audit(2, None).await;
     let fault = fleet.verify_audit(None).await.unwrap().fault.unwrap();
     assert!(fault.id == 2 && fault.reason.contains("checkpoint"), "{fault}");
 }
 
-/// The record of a change contains long names in full. Text from unauthenticated clients is cut off.
+/// The record of a change contains long names in full. Text from unauthenticated clients is truncated.
 #[tokio::test]
-async fn long_names_are_told_whole_and_what_strangers_type_is_cut() {
+async fn long_names_are_recorded_in_full_and_unauthenticated_text_is_truncated() {
     let scene = scene().await;
     let name = "n".repeat(64);
     scene.create(with_key(&name)).await.unwrap();

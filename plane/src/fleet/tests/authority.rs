@@ -1,4 +1,5 @@
-//! Changes that are refused because their authority is no longer valid when they reach the writer.
+//! Changes that are refused because the caller's authority is no longer valid when they reach the
+//! writer.
 
 use wgctl::api::{NewApiToken, Role, User};
 
@@ -13,7 +14,7 @@ async fn add(scene: &Scene, email: &str) -> User {
     scene.fleet.create_user(&admin(), new, None).await.unwrap()
 }
 
-/// Returns a caller as the HTTP layer creates it when the request arrives.
+/// Returns a caller like the one that the HTTP layer creates when a request arrives.
 async fn session(scene: &Scene, user: &User) -> Caller {
     let account = scene.fleet.account(&user.id).unwrap().unwrap();
     Caller {
@@ -43,7 +44,7 @@ async fn log(scene: &Scene) -> Vec<wgctl::api::AuditRecord> {
 
 /// Tests each way in which a session can end while its request is in progress.
 #[tokio::test]
-async fn a_session_that_ended_meanwhile_changes_nothing() {
+async fn a_session_that_has_ended_in_the_meantime_changes_nothing() {
     let scene = scene().await;
     let fleet = &scene.fleet;
     add(&scene, "other@example.com").await;
@@ -83,7 +84,7 @@ async fn a_session_that_ended_meanwhile_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_not_enough_is_refused_inside_the_transaction() {
+async fn an_insufficient_role_is_refused_inside_the_transaction() {
     let scene = scene().await;
     add(&scene, "other@example.com").await;
     let user = add(&scene, "ops@example.com").await;
@@ -99,8 +100,8 @@ async fn a_role_that_is_not_enough_is_refused_inside_the_transaction() {
     assert_eq!(scene.actions().await[0], "user_updated");
 }
 
-/// NetBird read a permission twice. Here, a change by a demoted user either precedes the demotion in
-/// the log or is refused.
+/// In NetBird, a permission could change between its check and its use. Here, a change by a demoted user
+/// either precedes the demotion in the log or is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn ghsa_rxmp_8h9v_56cx_nobody_acts_after_their_demotion() {
     let scene = scene().await;
@@ -152,7 +153,7 @@ async fn ghsa_rxmp_8h9v_56cx_nobody_acts_after_their_demotion() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_revoked_meanwhile_changes_nothing() {
+async fn a_token_that_has_been_revoked_in_the_meantime_changes_nothing() {
     let scene = scene().await;
     let fleet = &scene.fleet;
     let new = NewApiToken {
@@ -182,7 +183,7 @@ async fn a_token_that_was_revoked_meanwhile_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_made_again_is_not_the_one_that_a_token_was_for() {
+async fn a_token_for_a_removed_server_does_not_apply_to_a_new_server_with_the_same_id() {
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
     let other = NewServer {
@@ -217,7 +218,7 @@ async fn a_server_made_again_is_not_the_one_that_a_token_was_for() {
 }
 
 #[tokio::test]
-async fn an_agents_token_is_good_for_its_own_server_alone() {
+async fn an_agents_token_is_valid_only_for_its_own_server() {
     let scene = scene().await;
     let other = NewServer {
         id: "berlin".parse().unwrap(),
@@ -240,7 +241,7 @@ async fn an_agents_token_is_good_for_its_own_server_alone() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_token_was_replaced_meanwhile_changes_nothing() {
+async fn an_agent_whose_token_has_been_replaced_in_the_meantime_changes_nothing() {
     let scene = scene().await;
     let caller = scene.caller();
     let hello = Hello {
@@ -278,7 +279,7 @@ async fn an_agent_whose_token_was_replaced_meanwhile_changes_nothing() {
 
 /// Prekeys that are waiting for the writer while their token is rotated are not added to the stock.
 #[tokio::test(flavor = "multi_thread")]
-async fn prekeys_on_their_way_under_a_replaced_token_are_refused() {
+async fn prekeys_in_transit_when_their_token_is_replaced_are_refused() {
     let scene = scene().await;
     let waiting: Vec<_> = (0..50)
         .map(|_| {

@@ -8,7 +8,7 @@ use wgctl::name::Incarnation;
 
 use super::*;
 
-/// A plane whose clock is set by the test, and an agent that counts one peer.
+/// A plane whose clock is set by the test, and an agent that counts one peer's traffic.
 struct Counting {
     scene: Scene,
     now: Arc<AtomicI64>,
@@ -109,7 +109,7 @@ fn sample(at: Timestamp, rx: u64) -> PastSample {
 }
 
 #[tokio::test]
-async fn an_outage_of_three_days_leaves_no_hole() {
+async fn an_outage_of_three_days_leaves_no_gap_in_the_history() {
     let mut agent = Counting::new().await;
     let batch = agent.batch(1_000, Vec::new());
     agent.report(Some(batch)).await;
@@ -141,16 +141,16 @@ async fn an_outage_of_three_days_leaves_no_hole() {
     let minutes: Vec<i64> = points.iter().map(|point| point.recorded_at.unix()).collect();
     assert!(
         minutes.windows(2).all(|pair| pair[1] == pair[0] + 60),
-        "each minute once"
+        "each minute appears once"
     );
     assert!(points.is_sorted_by_key(|point| point.transfer_rx));
     assert_eq!((points[0].transfer_rx, points[4319].transfer_rx), (1_000, last));
     let peer = agent.scene.fleet.peer(&agent.scene.server, &agent.peer).unwrap();
-    assert_eq!(peer.transfer_rx, last, "counted once");
+    assert_eq!(peer.transfer_rx, last, "each batch is counted once");
 }
 
 #[tokio::test]
-async fn late_samples_overwrite_nothing_and_do_not_make_a_server_seem_online() {
+async fn late_samples_overwrite_nothing_and_do_not_make_a_server_appear_online() {
     let mut agent = Counting::new().await;
     let batch = agent.batch(500, Vec::new());
     agent.report(Some(batch)).await;
@@ -162,18 +162,18 @@ async fn late_samples_overwrite_nothing_and_do_not_make_a_server_seem_online() {
     agent.report(Some(batch)).await;
     let points = agent.history().await;
     let values: Vec<_> = points.iter().map(|point| (point.transfer_rx, point.ping_ms)).collect();
-    assert_eq!(points[0], first[0], "values reported in time stay");
+    assert_eq!(points[0], first[0], "values that were reported on time are kept");
     assert_eq!(
         values,
         [(500, None), (562, Some(3.0)), (600, None)],
-        "two samples of one minute are one point"
+        "two samples in the same minute make one point"
     );
     let status = agent.scene.fleet.statuses().await.unwrap().remove(0);
     assert_eq!((status.reported_at, status.transfer_rx), (Some(agent.now()), 600));
 }
 
 #[tokio::test]
-async fn an_agent_that_counts_and_has_nothing_new_keeps_its_totals() {
+async fn totals_stay_the_same_if_an_agent_has_nothing_new_to_count() {
     let mut agent = Counting::new().await;
     let batch = agent.batch(500, Vec::new());
     agent.report(Some(batch)).await;
@@ -183,7 +183,7 @@ async fn an_agent_that_counts_and_has_nothing_new_keeps_its_totals() {
 }
 
 #[tokio::test]
-async fn more_samples_than_a_batch_may_have_are_refused() {
+async fn a_batch_with_too_many_samples_is_refused() {
     let mut agent = Counting::new().await;
     let batch = agent.batch(1, vec![sample(agent.now(), 1); SAMPLES_AT_ONCE + 1]);
     let report = Report {

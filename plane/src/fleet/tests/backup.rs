@@ -1,4 +1,4 @@
-//! Backup and restore of the database, without the transfer over HTTP.
+//! Backup and restore of the database, without HTTP.
 
 use std::io::{Read as _, Write as _};
 
@@ -44,11 +44,11 @@ fn rewritten(bytes: &[u8], schema: u64, change: impl Fn(&str, &[u8]) -> Option<V
     writer.end().unwrap()
 }
 
-/// The schema of backups that this release makes.
+/// The schema version of the backups that this release makes.
 const SCHEMA: u64 = crate::store::SCHEMA_VERSION;
 
 #[tokio::test]
-async fn what_was_confirmed_in_another_life_counts_no_more() {
+async fn confirmations_for_a_previous_incarnation_no_longer_count() {
     let scene = scene().await;
     scene.create(with_key("alice")).await.unwrap();
     scene.stock(5).await;
@@ -81,12 +81,12 @@ async fn what_was_confirmed_in_another_life_counts_no_more() {
         .unwrap();
     assert_eq!(applied(), Some(2));
     let stock = scene.fleet.store().read(|tx| tx.prekey_stock(&scene.server));
-    assert_eq!(stock.unwrap(), 0, "no prekey is restored");
+    assert_eq!(stock.unwrap(), 0, "prekeys are not restored");
     assert_eq!(scene.actions().await[..2], ["database_restored", "backup_created"]);
 }
 
 #[tokio::test]
-async fn a_backup_of_another_schema_or_with_unreadable_records_is_refused() {
+async fn a_backup_with_another_schema_or_unreadable_records_is_refused() {
     let scene = scene().await;
     scene.create(with_key("alice")).await.unwrap();
     let backup = bytes(&scene).await;
@@ -119,7 +119,7 @@ async fn a_backup_of_another_schema_or_with_unreadable_records_is_refused() {
 }
 
 #[tokio::test]
-async fn few_copies_lie_on_the_disk_at_once() {
+async fn only_a_few_copies_are_on_disk_at_once() {
     let scene = scene().await;
     let held = (
         scene.fleet.back_up(&admin()).await.unwrap(),

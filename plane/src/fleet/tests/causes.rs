@@ -1,4 +1,4 @@
-//! A change is sent to the agent with the ids of the requests that caused it.
+//! The causes of a change: the agent gets the ids of the requests that led to it.
 
 use uuid::Uuid;
 use wgctl::api::{PeerPatch, ServerPatch};
@@ -13,7 +13,7 @@ fn by(request: Uuid) -> Caller {
 }
 
 #[tokio::test]
-async fn a_difference_names_the_requests_that_led_to_it_in_their_order() {
+async fn a_delta_names_the_requests_that_caused_it_in_order() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let bob = scene.create(with_key("bob")).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_difference_names_the_requests_that_led_to_it_in_their_order() {
 }
 
 #[tokio::test]
-async fn of_very_many_requests_the_latest_are_named() {
+async fn a_delta_with_very_many_causes_names_only_the_latest() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let base = scene.poll(0).await;

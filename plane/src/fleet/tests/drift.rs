@@ -1,4 +1,4 @@
-//! Drift that agents report: the record of it, its audit entries, and their limit.
+//! Drift reported by agents: its record, its audit entries, and the limit on them.
 
 use wgctl::api::{AuditRecord, ServerPatch};
 use wgctl::drift::{Drift, DriftKind, DriftPolicy};
@@ -48,7 +48,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn each_event_is_one_record_however_often_it_is_sent() {
+async fn each_event_is_recorded_once_no_matter_how_often_it_is_sent() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let stranger = PrivateKey::generate().unwrap().public_key();
@@ -108,12 +108,12 @@ async fn each_event_is_one_record_however_often_it_is_sent() {
     assert_eq!(
         scene.of_drift().await.len(),
         5,
-        "drift that no longer stands is not an event"
+        "the end of standing drift is not an event"
     );
 }
 
 #[tokio::test]
-async fn an_agent_that_tells_without_end_does_not_fill_the_log() {
+async fn an_agent_that_reports_drift_endlessly_does_not_fill_the_log() {
     let scene = scene().await;
     let life = Incarnation::random();
     for sequence in 1..=100 {
@@ -128,7 +128,7 @@ async fn an_agent_that_tells_without_end_does_not_fill_the_log() {
 }
 
 #[tokio::test]
-async fn a_change_of_the_policy_reaches_the_agent() {
+async fn a_change_to_the_drift_policy_reaches_the_agent() {
     let scene = scene().await;
     let before = scene.poll(0).await.revision;
     let patch = |policy| ServerPatch {

@@ -1,4 +1,4 @@
-//! Tests of the fleet's rules on a real store. The tests play the agents.
+//! Tests of the fleet's rules with a real store. The tests take the part of the agents.
 
 mod agents;
 mod audit;
@@ -84,8 +84,8 @@ pub(super) fn patient() -> Settings {
     }
 }
 
-/// Returns a scene for tests that play the agent themselves: nothing is confirmed unless a test does
-/// so.
+/// Returns a scene for tests that take the agent's part themselves: nothing is confirmed unless the
+/// test confirms it.
 pub(super) async fn scene() -> Scene {
     let settings = Settings {
         apply_timeout: Duration::from_millis(20),
@@ -147,7 +147,7 @@ impl Scene {
         self.fleet.hello(&self.caller(), &self.server, hello).await.unwrap();
     }
 
-    /// Returns the answer to a poll that does not wait.
+    /// Returns the response to a poll that does not wait.
     pub(super) async fn poll(&self, revision: u64) -> Desired {
         let query = DesiredQuery {
             revision,

@@ -1,7 +1,7 @@
 //! Addresses and allowed IPs, compared with a naive model: no address belongs to two peers, and no free
 //! address or network is refused.
 //!
-//! If a second peer gets an allowed IP, the kernel silently removes it from the first peer
+//! If an allowed IP is given to a second peer, the kernel silently removes it from the first one
 //! (wireguard.com/xplatform; boringtun#57, opnsense#7859). The model represents networks as numeric
 //! ranges and compares every pair.
 
@@ -66,7 +66,7 @@ impl Range {
     }
 }
 
-/// A network as a request may spell it: with host bits, or IPv4-mapped.
+/// A network in the form in which a request may contain it: possibly with host bits or IPv4-mapped.
 #[derive(Debug, Clone, Copy)]
 struct Written {
     v6: bool,
@@ -92,7 +92,7 @@ impl Written {
     }
 
     /// Returns whether the network can be behind a peer: it is not too wide, and not in a range that
-    /// means this host or no host.
+    /// refers to this host or to no host.
     fn sensible(self) -> bool {
         let range = self.range();
         let most = if range.v6 { 1u128 << 112 } else { 1 << 24 };
@@ -384,7 +384,7 @@ async fn as_the_host_hears_it(scene: &Scene, model: &Model) -> Result<(), TestCa
 }
 
 #[test]
-fn what_leads_to_whom_agrees_with_a_naive_model() {
+fn assigned_addresses_and_networks_agree_with_a_naive_model() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = ProptestConfig::default();
     let cases = (config.cases / 8).max(1);
@@ -393,7 +393,7 @@ fn what_leads_to_whom_agrees_with_a_naive_model() {
         failure_persistence: None,
         ..config
     };
-    // The seed is fixed, so that every run draws the same cases.
+    // The seed is fixed, so that every run generates the same cases.
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let decisions = RefCell::new(Decisions::new());
     let many = prop::collection::vec(act(), 1..24);
@@ -401,6 +401,6 @@ fn what_leads_to_whom_agrees_with_a_naive_model() {
     ran.unwrap();
     let decisions = decisions.into_inner();
     println!("allowed IPs against a naive model: 0 disagreements in {decisions:?}");
-    // A decision that was never drawn has not been tested.
+    // A kind of decision that never occurred has not been tested.
     assert!(cases < 32 || decisions.len() == 6, "{decisions:?}");
 }

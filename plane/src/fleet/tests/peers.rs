@@ -1,4 +1,4 @@
-//! Peers: the uniqueness of names, keys and addresses, and requests that are repeated.
+//! Peers: the uniqueness of names, keys and addresses, and repeated requests.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use wgctl::api::PeerPatch;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixty_four_clients_made_at_once_have_different_addresses_and_keys() {
+async fn sixty_four_clients_created_at_once_have_different_addresses_and_keys() {
     let scene = scene_with(&["10.8.0.0/24"], patient()).await;
     let _agent = scene.agent();
     let creating: Vec<_> = (0..64)
@@ -40,7 +40,7 @@ async fn sixty_four_clients_made_at_once_have_different_addresses_and_keys() {
 }
 
 #[tokio::test]
-async fn without_prekeys_and_agent_a_client_is_refused_and_nothing_is_written() {
+async fn without_prekeys_or_an_agent_a_client_is_refused_and_nothing_is_written() {
     let scene = scene().await;
     let refused = scene.create(named("alice")).await.unwrap_err();
     assert_eq!(refused.code(), "agent_offline");
@@ -92,7 +92,7 @@ async fn names_keys_and_addresses_are_unique_on_a_server() {
 }
 
 #[tokio::test]
-async fn a_disabled_client_keeps_its_address_and_a_removed_one_gives_it_back() {
+async fn a_disabled_client_keeps_its_address_and_a_removed_one_frees_it() {
     let scene = scene_with(&["10.8.0.0/29", "fd00::/64"], Settings::default()).await;
     let mut clients = Vec::new();
     for n in 0..5 {
@@ -118,7 +118,7 @@ async fn a_disabled_client_keeps_its_address_and_a_removed_one_gives_it_back() {
 }
 
 #[tokio::test]
-async fn networks_behind_a_client_may_move_but_not_overlap() {
+async fn networks_behind_a_client_may_change_but_not_overlap() {
     let scene = scene().await;
     let behind = |nets: &[&str]| PeerPatch {
         server_allowed_ips: Some(nets.iter().map(|net| net.parse().unwrap()).collect()),
@@ -143,7 +143,7 @@ async fn networks_behind_a_client_may_move_but_not_overlap() {
 }
 
 #[tokio::test]
-async fn clients_are_listed_in_the_order_they_were_made() {
+async fn clients_are_listed_in_order_of_creation() {
     let scene = scene().await;
     for name in ["zoe", "adam", "Mia", "mia-phone", "bob"] {
         scene.create(with_key(name)).await.unwrap();
@@ -186,7 +186,7 @@ async fn clients_are_listed_in_the_order_they_were_made() {
 }
 
 #[tokio::test]
-async fn a_request_that_comes_again_gets_its_first_answer() {
+async fn a_repeated_request_gets_the_first_response() {
     let scene = scene().await;
     scene.stock(2).await;
     let create = async |new, body| {
@@ -210,7 +210,7 @@ async fn a_request_that_comes_again_gets_its_first_answer() {
 }
 
 #[tokio::test]
-async fn a_servers_token_comes_again_with_its_answer_and_is_not_kept_in_clear() {
+async fn a_repeated_request_returns_the_agent_token_which_is_never_stored_in_plaintext() {
     let scene = scene().await;
     let mut new = new_server(&["10.9.0.0/24"]);
     new.id = "berlin".parse().unwrap();
@@ -255,7 +255,7 @@ async fn a_servers_token_comes_again_with_its_answer_and_is_not_kept_in_clear() 
 }
 
 #[tokio::test]
-async fn a_patch_that_changes_nothing_is_no_change() {
+async fn a_patch_that_changes_nothing_is_not_a_change() {
     let scene = scene().await;
     let alice = scene.create(with_key("alice")).await.unwrap();
     let (fleet, server) = (&scene.fleet, &scene.server);
@@ -287,7 +287,7 @@ async fn a_patch_that_changes_nothing_is_no_change() {
 }
 
 #[tokio::test]
-async fn values_that_cannot_be_name_their_field() {
+async fn refusals_of_invalid_values_name_the_field() {
     let scene = scene().await;
     let past = NewPeer {
         expires_at: Some(Timestamp::from_unix(1)),

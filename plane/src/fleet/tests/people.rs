@@ -13,7 +13,7 @@ async fn add(scene: &Scene, email: &str, role: Role) -> Result<User, Refusal> {
     scene.fleet.create_user(&admin(), new, None).await
 }
 
-/// Records a login with the right password.
+/// Records a login with the correct password.
 async fn log_in(scene: &Scene, user: &User, rehashed: Option<&str>) -> Result<(), Refusal> {
     let account = scene.fleet.account(&user.id).unwrap().unwrap();
     let rehashed = rehashed.map(str::to_owned);
@@ -21,7 +21,7 @@ async fn log_in(scene: &Scene, user: &User, rehashed: Option<&str>) -> Result<()
 }
 
 #[tokio::test]
-async fn the_last_enabled_admin_stays() {
+async fn the_last_enabled_admin_cannot_be_demoted_disabled_or_removed() {
     let scene = scene().await;
     let ops = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
     assert_eq!(
@@ -60,7 +60,7 @@ async fn the_last_enabled_admin_stays() {
 }
 
 #[tokio::test]
-async fn sessions_end_with_what_they_rest_on() {
+async fn sessions_end_on_logout_and_when_the_account_changes() {
     let scene = scene().await;
     let user = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
     add(&scene, "second@example.com", Role::Admin).await.unwrap();
@@ -125,7 +125,7 @@ async fn failed_logins_slow_an_account_down_whether_it_exists_or_not() {
 }
 
 #[tokio::test]
-async fn the_audit_log_is_read_in_pages_and_by_what_is_looked_for() {
+async fn the_audit_log_can_be_read_in_pages_and_filtered() {
     let scene = scene().await;
     for n in 0..30 {
         scene.create(with_key(&format!("c{n}"))).await.unwrap();
@@ -202,7 +202,7 @@ async fn idempotency_keys_are_forgotten_after_a_day() {
 }
 
 #[tokio::test]
-async fn what_the_http_layer_awaits_may_move_between_threads() {
+async fn futures_that_the_http_layer_awaits_can_move_between_threads() {
     fn moves<F: Future + Send>(future: F) -> F {
         future
     }
@@ -220,7 +220,7 @@ async fn what_the_http_layer_awaits_may_move_between_threads() {
 }
 
 #[tokio::test]
-async fn a_password_is_not_changed_after_the_account_was() {
+async fn a_password_change_is_refused_if_the_account_has_changed_in_the_meantime() {
     let scene = scene().await;
     let new = NewAccount {
         email: "ops@example.com".parse().unwrap(),
@@ -244,7 +244,7 @@ async fn a_password_is_not_changed_after_the_account_was() {
 }
 
 #[tokio::test]
-async fn a_login_that_was_overtaken_is_none() {
+async fn a_login_is_refused_if_the_account_has_been_disabled_in_the_meantime() {
     let scene = scene().await;
     let user = add(&scene, "ops@example.com", Role::Viewer).await.unwrap();
     let fleet = &scene.fleet;
@@ -261,7 +261,7 @@ async fn a_login_that_was_overtaken_is_none() {
 }
 
 #[tokio::test]
-async fn a_weak_hash_is_replaced_at_login_unless_the_password_was_changed_meanwhile() {
+async fn a_weak_hash_is_replaced_at_login_unless_it_has_changed_in_the_meantime() {
     let scene = scene().await;
     let user = add(&scene, "ops@example.com", Role::Viewer).await.unwrap();
     let hash = async || scene.fleet.account(&user.id).unwrap().unwrap().password_hash;
@@ -278,7 +278,7 @@ async fn a_weak_hash_is_replaced_at_login_unless_the_password_was_changed_meanwh
 }
 
 #[tokio::test]
-async fn of_two_admins_who_keep_each_other_out_at_once_one_stays() {
+async fn if_two_admins_remove_each_other_at_once_one_of_them_remains() {
     let scene = scene().await;
     let (fleet, caller) = (&scene.fleet, admin());
     let mut left = add(&scene, "first@example.com", Role::Admin).await.unwrap();
@@ -307,7 +307,7 @@ async fn of_two_admins_who_keep_each_other_out_at_once_one_stays() {
 /// An attacker who guesses constantly from many addresses uses up the attempts for unknown addresses,
 /// but not those for the address from which the owner logs in.
 #[tokio::test]
-async fn the_owner_is_not_locked_out_by_who_guesses_without_end() {
+async fn the_owner_is_not_locked_out_by_an_attacker_who_guesses_constantly() {
     let scene = scene().await;
     let user = add(&scene, "ops@example.com", Role::Admin).await.unwrap();
     let fleet = &scene.fleet;

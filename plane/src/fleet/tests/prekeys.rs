@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_delivery_that_comes_again_does_not_bring_a_removed_clients_keys_back() {
+async fn a_repeated_delivery_does_not_bring_back_the_keys_of_a_removed_client() {
     let scene = scene().await;
     let delivery = prekeys(1);
     scene

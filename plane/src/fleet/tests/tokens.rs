@@ -30,7 +30,7 @@ async fn scene_at(now: &'static AtomicI64) -> Scene {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_once_and_kept_as_its_hash() {
+async fn a_token_is_shown_once_and_stored_as_a_hash() {
     let scene = scene().await;
     let fleet = &scene.fleet;
     let made = fleet.create_token(&admin(), new("ci"), Some(once(1))).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_token_is_shown_once_and_kept_as_its_hash() {
 }
 
 #[tokio::test]
-async fn a_token_ends_when_it_was_said_to() {
+async fn a_token_expires_at_its_expiry_time() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
     let scene = scene_at(&NOW).await;
     let fleet = &scene.fleet;
@@ -85,7 +85,7 @@ async fn a_token_ends_when_it_was_said_to() {
 }
 
 #[tokio::test]
-async fn a_tokens_servers_exist_when_it_is_made() {
+async fn the_servers_that_a_new_token_names_must_exist() {
     let scene = scene().await;
     let of = |servers: &[&str]| NewApiToken {
         servers: Some(servers.iter().map(|id| id.parse().unwrap()).collect()),
@@ -105,7 +105,7 @@ async fn a_tokens_servers_exist_when_it_is_made() {
 }
 
 #[tokio::test]
-async fn the_last_use_is_noted_once_a_minute() {
+async fn the_last_use_is_recorded_at_most_once_a_minute() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
     let scene = scene_at(&NOW).await;
     let fleet = &scene.fleet;
@@ -123,7 +123,7 @@ async fn the_last_use_is_noted_once_a_minute() {
         };
         tokio::time::timeout(Duration::from_secs(20), noted)
             .await
-            .expect("the use is noted");
+            .expect("the use is recorded");
     };
     assert_eq!(fleet.tokens().await.unwrap()[0].last_used_at, None);
     use_at(0).await;
@@ -137,7 +137,7 @@ async fn the_last_use_is_noted_once_a_minute() {
 }
 
 #[tokio::test]
-async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
+async fn an_agents_old_token_becomes_invalid_on_the_first_poll_with_the_new_one() {
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
     let rotated = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
@@ -161,10 +161,10 @@ async fn an_agents_old_token_dies_with_the_first_poll_under_the_new_one() {
     );
 }
 
-/// A poll with a new token is in progress when the token is rotated again. The grace period of that
-/// rotation is not cut short.
+/// A poll with a new token is in progress when the token is rotated again. The poll does not shorten the
+/// grace period of that rotation.
 #[tokio::test]
-async fn a_token_that_was_replaced_meanwhile_retires_nobody() {
+async fn a_token_that_has_since_been_replaced_retires_no_other_token() {
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
     let second = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_token_that_was_replaced_meanwhile_retires_nobody() {
 }
 
 #[tokio::test]
-async fn an_agents_old_token_dies_at_the_end_of_its_grace() {
+async fn an_agents_old_token_becomes_invalid_at_the_end_of_its_grace_period() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
     let scene = scene_at(&NOW).await;
     let (fleet, server) = (&scene.fleet, &scene.server);
@@ -194,7 +194,7 @@ async fn an_agents_old_token_dies_at_the_end_of_its_grace() {
 }
 
 #[tokio::test]
-async fn of_three_agent_tokens_the_oldest_is_dead() {
+async fn the_oldest_of_three_agent_tokens_is_invalid() {
     let scene = scene().await;
     let (fleet, server) = (&scene.fleet, &scene.server);
     let second = fleet.rotate_agent_token(&admin(), server, grace(3600)).await.unwrap();
@@ -209,7 +209,7 @@ async fn of_three_agent_tokens_the_oldest_is_dead() {
     }
 }
 
-/// Starts a poll of the agent that does not get an answer yet.
+/// Starts a poll from the agent and leaves it waiting for a response.
 async fn held_poll(scene: &Scene) -> tokio::task::JoinHandle<Result<Desired, Refusal>> {
     let held = DesiredQuery {
         revision: scene.poll(0).await.revision,
@@ -227,7 +227,7 @@ async fn held_poll(scene: &Scene) -> tokio::task::JoinHandle<Result<Desired, Ref
 }
 
 #[tokio::test]
-async fn a_poll_under_a_dead_token_learns_nothing_more() {
+async fn a_poll_whose_token_has_been_revoked_gets_no_more_changes() {
     let scene = scene().await;
     let poll = held_poll(&scene).await;
     scene
@@ -237,12 +237,12 @@ async fn a_poll_under_a_dead_token_learns_nothing_more() {
         .unwrap();
     scene.create(with_key("alice")).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
-    let desired = ended.expect("the poll ends with its token").unwrap().unwrap();
+    let desired = ended.expect("the rotation ends the poll").unwrap().unwrap();
     assert_eq!(desired.change, Change::Unchanged);
 }
 
 #[tokio::test]
-async fn a_poll_whose_token_died_without_a_cut_learns_nothing_more() {
+async fn a_poll_that_outlasts_the_grace_period_of_its_token_gets_no_more_changes() {
     static NOW: AtomicI64 = AtomicI64::new(1_800_000_000);
     // Either the grace period ends, or another rotation follows.
     for rotated_again in [false, true] {
@@ -266,7 +266,7 @@ async fn a_poll_whose_token_died_without_a_cut_learns_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_poll_under_a_token_in_its_grace_is_told_as_before() {
+async fn a_poll_whose_token_is_in_its_grace_period_still_gets_changes() {
     let scene = scene().await;
     let poll = held_poll(&scene).await;
     scene
@@ -279,7 +279,7 @@ async fn a_poll_under_a_token_in_its_grace_is_told_as_before() {
 }
 
 #[tokio::test]
-async fn a_rotation_ends_the_poll_though_the_caller_went_away() {
+async fn a_rotation_ends_the_poll_even_if_the_caller_hangs_up() {
     use futures_util::FutureExt as _;
     let scene = scene().await;
     let poll = held_poll(&scene).await;
@@ -290,7 +290,7 @@ async fn a_rotation_ends_the_poll_though_the_caller_went_away() {
     assert!(rotation.now_or_never().is_none());
     let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
     assert_eq!(
-        ended.expect("the poll ends with its token").unwrap().unwrap().change,
+        ended.expect("the rotation ends the poll").unwrap().unwrap().change,
         Change::Unchanged
     );
     assert_eq!(scene.whose(&scene.token).await, None);

@@ -41,7 +41,7 @@ fn hello(public_key: PublicKey) -> Hello {
 }
 
 #[tokio::test]
-async fn an_agent_that_hangs_up_has_no_more_work_under_way_than_one_that_waits() {
+async fn an_agent_that_hangs_up_has_no_more_work_in_progress_than_one_that_waits() {
     let scene = scene().await;
     let (fleet, server, caller) = (&scene.fleet, &scene.server, scene.caller());
     let alice = scene.create(with_key("alice")).await.unwrap();
@@ -75,12 +75,12 @@ async fn an_agent_that_hangs_up_has_no_more_work_under_way_than_one_that_waits()
     }
     drop(end);
     fleet.report(&caller, server, report(100)).await.unwrap();
-    // The two reports that were already at the writer, and the last one.
+    // The two reports that had a write permit before the agent hung up, and the last one.
     assert_eq!(fleet.statuses().await.unwrap()[0].transfer_rx, 3);
 }
 
 #[tokio::test]
-async fn an_adoption_that_is_refused_does_not_wait_for_the_writer() {
+async fn a_refused_adoption_does_not_wait_for_the_writer() {
     let scene = scene().await;
     let fleet = &scene.fleet;
     let new = NewServer {
@@ -101,7 +101,7 @@ async fn an_adoption_that_is_refused_does_not_wait_for_the_writer() {
 }
 
 #[tokio::test]
-async fn an_adoption_that_was_made_is_answered_by_a_reader() {
+async fn a_repeated_adoption_does_not_wait_for_the_writer() {
     let scene = scene().await;
     let (fleet, server, caller) = (&scene.fleet, &scene.server, scene.caller());
     let own = key();
@@ -117,7 +117,7 @@ async fn an_adoption_that_was_made_is_answered_by_a_reader() {
 }
 
 #[tokio::test]
-async fn what_an_agent_reads_does_not_wait_for_what_it_has_at_the_writer() {
+async fn an_agents_reads_do_not_wait_for_its_pending_writes() {
     let scene = scene().await;
     let (fleet, server, caller) = (&scene.fleet, &scene.server, scene.caller());
     let _end = busy(fleet).await;
@@ -130,7 +130,7 @@ async fn what_an_agent_reads_does_not_wait_for_what_it_has_at_the_writer() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_refused_is_no_new_key() {
+async fn a_refused_host_key_does_not_count_as_a_new_key() {
     let scene = scene().await;
     let (fleet, server, caller) = (&scene.fleet, &scene.server, scene.caller());
     let taken = with_key("alice");
@@ -144,7 +144,7 @@ async fn a_key_that_is_refused_is_no_new_key() {
 }
 
 #[tokio::test]
-async fn a_host_shows_new_keys_only_so_often() {
+async fn a_host_may_change_its_key_only_so_often() {
     let scene = scene().await;
     let (fleet, server, caller) = (&scene.fleet, &scene.server, scene.caller());
     let mut last = key();
@@ -174,7 +174,7 @@ async fn a_host_shows_new_keys_only_so_often() {
 }
 
 #[tokio::test]
-async fn no_prekey_is_the_server_itself() {
+async fn a_prekey_with_the_id_of_the_server_itself_is_refused() {
     let scene = scene().await;
     let mut two = prekeys(2);
     two.prekeys[1].id = PeerId::from_bytes([0; 16]);

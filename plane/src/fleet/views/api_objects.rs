@@ -1,4 +1,4 @@
-//! Conversion of recorded rows to the API's objects.
+//! Conversion of stored records to API objects.
 //!
 //! Owns the conversion, which adds the values that agents have reported. It must not reveal a secret.
 

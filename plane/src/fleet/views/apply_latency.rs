@@ -1,7 +1,7 @@
 //! The apply latency: the time from the commit of a change to the agent's confirmation.
 //!
-//! Owns the measurement, which lasts as long as the plane runs. It must not read the store: metrics
-//! from the store are in `metrics`.
+//! Owns the measurement, which is kept in memory only. It must not read the store: metrics that are
+//! read from the store are in `metrics`.
 
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -28,12 +28,12 @@ impl Fleet {
         self.store().register(registry);
         registry.register(
             "sentrazone_apply_latency_seconds",
-            "Time from a change's commit to its agent's confirmation that the kernel has it, for servers whose agent was connected",
+            "Time from the commit of a change to the agent's confirmation that the kernel has applied it, for servers whose agent was connected",
             self.shared.apply_latency.applied.clone(),
         );
     }
 
-    /// Observes the latency of each change that the confirmation of this revision covers.
+    /// Records the latency of each change that is covered by the confirmation of this revision.
     pub(crate) fn was_applied(&self, server: &ServerId, revision: u64) {
         for latency in self.shared.relay.waiters(server).confirm(revision) {
             self.shared.apply_latency.applied.observe(latency.as_secs_f64());

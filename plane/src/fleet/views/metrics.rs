@@ -1,6 +1,6 @@
 //! Metrics of the fleet, read from the store for each scrape.
 //!
-//! Owns the read, in one read transaction on a thread of its own, and the names of the metrics. It must
+//! Owns the read, which uses one read transaction on a separate thread, and the metric names. It must
 //! not use secrets as labels: labels are ids and names. The cost grows with the number of servers. It
 //! grows with the number of peers only if per-peer series are requested.
 
@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, Refusal};
 /// The maximum number of peers with series of their own. More would overload Prometheus.
 const MOST_PEERS: usize = 100_000;
 
-/// The values of the metrics at one moment.
+/// The values of the metrics at one point in time.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     servers: Vec<ServerNumbers>,
@@ -60,7 +60,7 @@ const OF_FLEET: &[Column<Numbers>] = &[
     ),
     (
         "sentrazone_agents_connected",
-        "Servers whose agent is waiting for news now",
+        "Servers whose agent is waiting for changes now",
         Kind::Gauge,
         |fleet| Some(fleet.count(|server| server.connected)),
     ),
@@ -81,7 +81,7 @@ const OF_SERVER: &[Column<ServerNumbers>] = &[
     ),
     (
         "sentrazone_server_connected",
-        "Whether the server's agent is waiting for news now",
+        "Whether the server's agent is waiting for changes now",
         Kind::Gauge,
         |server| Some(truth(server.connected)),
     ),
@@ -141,13 +141,13 @@ const OF_SERVER: &[Column<ServerNumbers>] = &[
     ),
     (
         "sentrazone_server_drift_repaired",
-        "Changes made by others that the agent has undone",
+        "External changes that the agent has repaired",
         Kind::Counter,
         |server| Some(number(server.status.drift_repaired)),
     ),
     (
         "sentrazone_server_drift_standing",
-        "Changes made by others that are left as they are",
+        "External changes that are left in place",
         Kind::Gauge,
         |server| Some(number(server.status.drift.len() as u64)),
     ),
@@ -244,7 +244,7 @@ fn write_each<T, const N: usize>(
 }
 
 impl Fleet {
-    /// Reads the metrics, including those of each peer if `per_peer` is true.
+    /// Reads the metrics, including the series for each peer if `per_peer` is true.
     pub(crate) async fn metrics(&self, per_peer: bool) -> Result<FleetMetrics, Refusal> {
         let (fleet, now) = (self.clone(), self.now());
         let look = move |tx: &dyn Read| {

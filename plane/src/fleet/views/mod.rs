@@ -1,4 +1,4 @@
-//! Views of the recorded data: the API's objects, statuses, history and metrics.
+//! Views of the recorded data: API objects, statuses, history and metrics.
 
 pub(super) mod api_objects;
 pub(super) mod apply_latency;

@@ -1,6 +1,6 @@
-//! The current status of servers, and their history of the last 72 hours.
+//! The current status of servers, and their history for the last 72 hours.
 //!
-//! Owns the reading of both. History is read in pages, each in a read transaction of its own. It must
+//! Owns how both are read. History is read in pages, each in a read transaction of its own. It must
 //! not hold the whole history in memory.
 
 use crate::store::Read;
@@ -15,7 +15,7 @@ use crate::history::{self, Steps};
 /// The default step, in seconds: 864 points in 72 hours.
 const STEP: u32 = 300;
 
-/// The longest step: a day.
+/// The longest step, in seconds: one day.
 const LONGEST_STEP: u32 = 24 * 3600;
 
 /// The number of points at which a page ends. A page may contain more, because its last hour is read
@@ -101,7 +101,7 @@ fn page(
 }
 
 impl Fleet {
-    /// Returns the latest status of every server, in order of their ids.
+    /// Returns the latest status of every server, ordered by server id.
     pub async fn statuses(&self) -> Result<Vec<Status>, Refusal> {
         let now = self.now();
         self.store()
@@ -116,7 +116,7 @@ impl Fleet {
     pub fn history(&self, query: HistoryQuery) -> Result<HistoryPages, Refusal> {
         let step = query.step.unwrap_or(STEP);
         if !(60..=LONGEST_STEP).contains(&step) {
-            let detail = format!("{step} s: give 60 (the finest that is kept) to {LONGEST_STEP}");
+            let detail = format!("{step} s: give 60 (the shortest step available) to {LONGEST_STEP}");
             return Err(Refusal::field_value("step", detail));
         }
         if let Some(id) = &query.server_id {

@@ -1,6 +1,6 @@
 //! `/api/agent/…` and `/api/report`: the endpoints for agents, each authenticated by its own server's token.
 //!
-//! Owns only the entry points. It must not take the agent's server from anything but its token.
+//! Owns only the entry points. It must not take the id of the agent's server from anything but the agent's token.
 
 use std::convert::Infallible;
 
@@ -21,7 +21,8 @@ use crate::http::principal::Agent;
 use crate::http::problem::{Failure, Kind};
 use crate::relay::WorkPermit;
 
-/// The longest time for which a poll is held, in seconds: proxies cut idle requests at 60 s.
+/// The maximum time for which a poll is held, in seconds: proxies typically close requests that have been idle for 60
+/// s.
 const LONGEST_WAIT: u32 = 60;
 
 pub(super) async fn hello(agent: Agent, Json(hello, ..): Json<Hello>) -> Result<Answer<Welcome>, Failure> {
@@ -72,8 +73,8 @@ pub(super) async fn desired(agent: Agent, mut parameters: Parameters) -> Result<
     Ok(DesiredAnswer(desired, place))
 }
 
-/// The desired state of a server, or another answer of that size, as JSON. It keeps its permit until the last piece has
-/// been passed to the connection, which takes no more than it can send soon.
+/// The desired state of a server, or another response of that size, as JSON. It keeps its permit until the last piece
+/// has been passed to the connection, which accepts no more than it can soon send.
 pub(crate) struct DesiredAnswer<T>(T, WorkPermit);
 
 /// The number of bytes that are passed to a connection at a time.
@@ -86,7 +87,7 @@ impl<T: Serialize> IntoResponse for DesiredAnswer<T> {
             Ok(bytes) => Bytes::from(bytes),
             Err(error) => {
                 return Kind::Internal
-                    .because(format!("the answer could not be written: {error}"))
+                    .because(format!("the response could not be serialized: {error}"))
                     .into_response();
             }
         };
@@ -133,7 +134,7 @@ pub(super) async fn report(agent: Agent, Json(report, ..): Json<Report>) -> Resu
             .agent_refused(&agent.caller, report.server_id.as_str())
             .await?;
         let detail = format!(
-            "this token belongs to server {:?}: report only for that one",
+            "this token belongs to server {:?}: send reports only for that server",
             agent.server
         );
         return Err(Kind::Forbidden.because(detail));
@@ -151,7 +152,7 @@ mod tests {
     use crate::relay::Waiters;
 
     #[tokio::test]
-    async fn an_answer_keeps_its_place_until_its_last_piece_is_taken() {
+    async fn a_response_keeps_its_permit_until_its_last_piece_is_taken() {
         let waiters = Waiters::default();
         let place = waiters.poll_permit().await;
         let mut others = Vec::new();

@@ -1,6 +1,6 @@
 //! `GET /api/backup` and `POST /api/restore`: all records, exported and imported as a stream.
 //!
-//! Owns the streaming of bodies from and to a file, so that memory holds only one piece, however long the backup is.
+//! Owns the streaming of bodies to and from a file, so that memory holds only one piece, however long the backup is.
 //! It must not interpret a backup.
 
 use std::io;
@@ -24,7 +24,7 @@ use crate::store::StoreError;
 /// The number of bytes that are read at once.
 const PIECE: usize = 64 << 10;
 
-/// The maximum size of an accepted backup, in bytes: far more than any fleet needs, far less than a disk holds.
+/// The maximum size of an accepted backup, in bytes: far more than any fleet needs, and far less than a disk holds.
 const LONGEST: u64 = 16 << 30;
 
 pub(super) async fn create(admin: Admin) -> Result<Response, Failure> {
@@ -87,5 +87,8 @@ async fn fill(file: &mut File, mut body: Body, keeper: &Keeper) -> Result<(), Fa
 }
 
 fn unusable(error: io::Error) -> Failure {
-    Refusal::Store(StoreError::Unavailable(format!("the copy's file: {error}"))).into()
+    Refusal::Store(StoreError::Unavailable(format!(
+        "the temporary file for the backup: {error}"
+    )))
+    .into()
 }

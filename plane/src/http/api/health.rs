@@ -6,12 +6,12 @@ use wgctl::api::Health;
 use crate::http::principal::Anyone;
 use crate::http::problem::Failure;
 
-/// Answers whenever the process runs.
+/// Responds whenever the process is running.
 pub(super) async fn alive(_: Anyone) -> Answer<Health> {
     ok()
 }
 
-/// Answers successfully if changes can be made.
+/// Responds successfully if changes can be made.
 pub(super) async fn ready(anyone: Anyone) -> Result<Answer<Health>, Failure> {
     anyone.fleet().ready().await?;
     Ok(ok())

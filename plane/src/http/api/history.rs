@@ -1,6 +1,6 @@
 //! `GET /api/history`: a JSON array of points, streamed.
 //!
-//! Owns the brackets and commas of the array, so that memory holds only one page, however long the response is.
+//! Owns the writing of the array, so that memory holds only one page at a time, however long the response is.
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
@@ -28,7 +28,7 @@ pub(super) async fn list(viewer: ScopedViewer, mut parameters: Parameters) -> Re
         progress
             .advance()
             .await
-            .inspect_err(|error| tracing::error!("a history answer was cut off: {error}"))
+            .inspect_err(|error| tracing::error!("a history response was cut off: {error}"))
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(chunks)).into_response())
 }

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the page of all metrics, for viewers.
+//! `GET /metrics`: the page with all metrics, for viewers.
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};

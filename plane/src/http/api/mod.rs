@@ -1,4 +1,4 @@
-//! The resources, with a file or directory for each, and the table of all routes.
+//! The resources of the API, with a file or directory for each, and the table of all routes.
 
 pub(super) mod agents;
 pub(super) mod audit;

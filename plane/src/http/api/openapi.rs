@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json`: the API described by itself (OpenAPI 3.1).
+//! `GET /api/openapi.json`: the API's description of itself (OpenAPI 3.1).
 
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};

@@ -47,7 +47,7 @@ fn session_routes(table: Table) -> Table {
             "/api/password",
             own_account::change_password,
             op("changePassword", "Change the caller's password")
-                .about("Ends all of the caller's sessions. The current password is required.")
+                .about("This ends all of the caller's sessions. The current password is required.")
                 .may(&[Kind::TooManyRequests, Kind::Overloaded]),
         )
 }
@@ -73,7 +73,7 @@ fn plane_routes(table: Table) -> Table {
         .get(
             "/metrics",
             metrics::show,
-            op("metrics", "The metrics, for Prometheus").file(
+            op("metrics", "The metrics, in the Prometheus format").file(
                 "text/plain; version=0.0.4; charset=utf-8",
                 Some("# TYPE sentrazone_plane_build_info gauge\n"),
             ),
@@ -93,7 +93,7 @@ fn plane_routes(table: Table) -> Table {
             backup::restore,
             op(
                 "restore",
-                "Replace all records with those of a backup, completely or not at all",
+                "Replace all records with the ones from a backup, completely or not at all",
             )
             .body(BACKUP)
             .may(&[
@@ -123,10 +123,10 @@ fn status_routes(table: Table) -> Table {
             "/api/history",
             history::list,
             op("listHistory", "The measurements, oldest first, streamed")
-                .about("They are kept for 72 hours.")
-                .query::<ServerId>("server_id", "Only this server.")
-                .query::<Timestamp>("since", "From this time on.")
-                .query::<Timestamp>("until", "Before this time.")
+                .about("Measurements are kept for 72 hours.")
+                .query::<ServerId>("server_id", "Only measurements from this server.")
+                .query::<Timestamp>("since", "Only measurements from this time on.")
+                .query::<Timestamp>("until", "Only measurements before this time.")
                 .query_of(
                     "step",
                     integer(60, Some(86_400), Some(300)),
@@ -156,12 +156,12 @@ fn peer_routes(table: Table) -> Table {
                 .query_of(
                     "limit",
                     integer(1, None, None),
-                    "The maximum number of clients; all if absent.",
+                    "The maximum number of clients; all clients if absent.",
                 )
                 .query_of(
                     "after",
                     after(),
-                    "Only clients after this client or position, as named in `Link`.",
+                    "Only clients after this id or position, as given in `Link`.",
                 )
                 .gives::<Vec<Peer>>()
                 .with_header("Link"),
@@ -171,8 +171,8 @@ fn peer_routes(table: Table) -> Table {
             peers::create,
             op("createClient", "Create a client")
                 .about(
-                    "Only `name` is required. Waits up to three seconds for the agent: `applied` says whether the \
-                     kernel has the client.",
+                    "Only `name` is required. Waits up to three seconds for the agent: `applied` is true \
+                     if the kernel has the client.",
                 )
                 .creates::<Peer>()
                 .may(&[
@@ -233,7 +233,7 @@ fn peer_routes(table: Table) -> Table {
             "/api/wg-clients/{server}/{client}/{action}",
             peers::act,
             op("actOnClient", "Enable or disable a client")
-                .about("Idempotent. Recorded even while the agent is offline. Every other action is refused.")
+                .about("Idempotent. The change is recorded even while the agent is offline. Other actions are refused.")
                 .id_of("server", Shape::Of(of::<ServerId>))
                 .id_of("client", Shape::Of(of::<PeerId>))
                 .id_of(
@@ -244,9 +244,9 @@ fn peer_routes(table: Table) -> Table {
         )
 }
 
-/// Describes a name below a client that is not an action on it.
+/// Describes a POST to a path under a client that is not an action.
 fn no_such_action(id: &'static str) -> Operation {
-    op(id, "Always refused: this is read with GET, and is not an action")
+    op(id, "Always refused: this path is read with GET and is not an action")
         .id_of("server", Shape::Json(json!({ "type": "string" })))
         .id_of("client", Shape::Json(json!({ "type": "string" })))
         .may(&[Kind::InvalidAction, Kind::NotFound])
@@ -275,14 +275,14 @@ fn server_routes(table: Table) -> Table {
         .delete(
             SERVER,
             servers::remove,
-            op("removeServer", "Remove a server with its clients").about("The host's tunnels are left as they are."),
+            op("removeServer", "Remove a server and its clients").about("The host's tunnels are left as they are."),
         )
         .post(
             "/api/servers/{server}/token",
             servers::rotate_token,
             op("rotateAgentToken", "Create a new agent token, which is shown only once").about(
-                "The old token becomes invalid at once; with `grace_seconds`, as soon as the agent uses the new one, \
-                 and at the latest after that time.",
+                "The old token becomes invalid at once. With `grace_seconds`, it becomes invalid as soon as the agent \
+                 uses the new one, but after that time at the latest.",
             ),
         )
 }
@@ -306,8 +306,8 @@ fn people_and_audit_routes(table: Table) -> Table {
             users::update,
             op("updateUser", "Change a user; absent fields stay as they are")
                 .about(
-                    "A new role, a new password and disabling end the user's sessions. The last enabled admin cannot \
-                     be disabled or demoted.",
+                    "Changing the role or the password and disabling the user end the user's sessions. The last \
+                     enabled admin cannot be disabled or demoted.",
                 )
                 .may(&[Kind::LastAdmin, Kind::Overloaded]),
         )
@@ -320,7 +320,7 @@ fn people_and_audit_routes(table: Table) -> Table {
         .get(
             TOKENS,
             api_tokens::list,
-            op("listTokens", "The API tokens of programs, in order of creation"),
+            op("listTokens", "All API tokens, in order of creation"),
         )
         .post(
             TOKENS,
@@ -355,11 +355,11 @@ fn people_and_audit_routes(table: Table) -> Table {
                     integer(0, None, Some(0)),
                     "The number of matching records to skip.",
                 )
-                .query::<String>("actor", "Exactly this actor.")
-                .query::<String>("action", "Exactly this action.")
-                .query::<String>("target", "Exactly this target, or everything below it.")
-                .query::<Timestamp>("since", "From this time on.")
-                .query::<Timestamp>("until", "Before this time."),
+                .query::<String>("actor", "Only records with exactly this actor.")
+                .query::<String>("action", "Only records with exactly this action.")
+                .query::<String>("target", "Only records with this target or a target below it.")
+                .query::<Timestamp>("since", "Only records from this time on.")
+                .query::<Timestamp>("until", "Only records before this time."),
         )
         .get(
             "/api/audit/key",
@@ -371,11 +371,11 @@ fn people_and_audit_routes(table: Table) -> Table {
             audit::verify,
             op(
                 "verifyAudit",
-                "Verify that the log is as it was written; otherwise, name the first record that is not",
+                "Verify that the log is as it was written; otherwise, name the first faulty record",
             )
             .query::<Head>(
                 "head",
-                "A record that the log must contain, as named by an earlier verification.",
+                "A record that the log must contain: the `head` from an earlier verification.",
             )
             .may(&[Kind::Overloaded]),
         )
@@ -389,7 +389,7 @@ fn people_and_audit_routes(table: Table) -> Table {
             .query_of(
                 "format",
                 json!({ "type": "string", "enum": ["csv", "jsonl"], "default": "csv" }),
-                "`csv`, or `jsonl` with the log's checkpoints.",
+                "`csv`, or `jsonl`, which includes the log's checkpoints.",
             )
             .file(
                 "text/csv; charset=utf-8; header=present",
@@ -415,18 +415,18 @@ fn agent_routes(table: Table) -> Table {
         .get(
             path::DESIRED,
             agents::desired,
-            op("agentDesired", "Wait for news, for at most `wait` seconds (long poll)")
+            op("agentDesired", "Long-poll for the desired state, up to `wait` seconds")
                 .about("Unknown parameters are ignored, because newer agents may send more.")
                 .query_of(
                     "revision",
                     integer(0, None, Some(0)),
-                    "The revision that the agent has; 0 for none.",
+                    "The revision that the agent has; 0 if it has none.",
                 )
                 .query::<wgctl::name::Incarnation>("incarnation", "The incarnation of that revision.")
                 .query_of(
                     "wait",
                     integer(0, Some(u64::from(u32::MAX)), Some(0)),
-                    "In seconds; more than 60 means 60.",
+                    "The maximum wait, in seconds; values above 60 mean 60.",
                 )
                 .may(&[Kind::NotFound]),
         )
@@ -438,11 +438,11 @@ fn agent_routes(table: Table) -> Table {
         .post(
             path::ADOPTION,
             agents::adopt,
-            op("agentAdopt", "Record an interface as it is")
+            op("agentAdopt", "Record an existing interface as it is")
                 .query_of(
                     "dry_run",
                     json!({ "type": "boolean", "default": false }),
-                    "Only plan the adoption.",
+                    "Plan the adoption without carrying it out.",
                 )
                 .may(&[Kind::NotFound, Kind::AdoptionNotAwaited, Kind::AdoptionRefused])
                 .audited(),
@@ -455,7 +455,7 @@ fn agent_routes(table: Table) -> Table {
         .post(
             path::DRIFT,
             agents::drift,
-            op("agentDrift", "Report changes that others have made to the interface")
+            op("agentDrift", "Report external changes to the interface")
                 .may(&[Kind::NotFound])
                 .audited(),
         )

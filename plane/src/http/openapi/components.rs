@@ -1,12 +1,12 @@
-//! The parts of the document that many operations share.
+//! The parts of the OpenAPI document that many operations share.
 //!
 //! Owns the descriptions that do not come from types. It must not name a route.
 
 use serde_json::{Value, json};
 
-pub(super) const DESCRIPTION: &str = "Requests and answers are JSON in UTF-8. Every error is a problem report \
-(RFC 9457) with a stable `code` and a `detail` that says what to do next. Every answer has an `X-Request-Id`, which \
-also appears in the plane's log. HEAD is answered wherever GET is.";
+pub(super) const DESCRIPTION: &str = "Requests and responses are JSON in UTF-8. Every error is a problem \
+report (RFC 9457) with a stable `code` and a `detail` that says what to do next. Every response has an \
+`X-Request-Id`, which also appears in the plane's log. HEAD is supported wherever GET is.";
 
 pub(super) fn tags() -> Value {
     json!([
@@ -15,10 +15,10 @@ pub(super) fn tags() -> Value {
         { "name": "clients", "description": "The peers of a server." },
         { "name": "servers", "description": "VPN servers and their agents' tokens." },
         { "name": "users", "description": "The users." },
-        { "name": "tokens", "description": "The API tokens of programs, and the keys that sign sessions." },
+        { "name": "tokens", "description": "API tokens for programs, and the keys that sign sessions." },
         { "name": "audit", "description": "The record of who did what." },
         { "name": "backup", "description": "Backup and restore of all records." },
-        { "name": "agent", "description": "The requests of agents, each authenticated by its own server's token." },
+        { "name": "agent", "description": "Requests from agents, each authenticated by its own server's token." },
         { "name": "plane", "description": "The plane itself." },
     ])
 }

@@ -20,7 +20,7 @@ pub(super) use table::Table;
 
 use schemas::Schemas;
 
-/// Returns the document of these operations.
+/// Returns the document that describes these operations.
 pub(super) fn document(operations: &[Operation]) -> Value {
     let mut schemas = Schemas::new();
     let mut paths: Map<String, Value> = Map::new();

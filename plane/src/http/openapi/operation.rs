@@ -2,7 +2,7 @@
 //!
 //! Owns the data about an operation. `parts` fills in the data that comes from the handler's types. The
 //! descriptions, the query parameters, and the limits and conflicts that only the business rules know are written at
-//! the route. It must not define the form in the document: that belongs to `show`.
+//! the route. It must not define the operation's form in the document: that belongs to `show`.
 
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -35,7 +35,7 @@ impl ParameterPlace {
     }
 }
 
-/// A schema, of a type or written out.
+/// A schema, either derived from a type or written out.
 pub(in crate::http) enum Shape {
     Of(SchemaMaker),
     Json(Value),
@@ -62,7 +62,7 @@ pub(super) struct Success {
     pub(super) headers: Vec<&'static str>,
 }
 
-/// A described operation.
+/// The description of an operation.
 pub(in crate::http) struct Operation {
     pub(super) method: &'static str,
     pub(super) path: String,
@@ -151,19 +151,19 @@ impl Operation {
         self
     }
 
-    /// Describes the response 201 with this body and its `Location`.
+    /// Describes a 201 response with this body and a `Location` header.
     pub(in crate::http) fn creates<T: JsonSchema>(mut self) -> Self {
         self.answers_json(201, "Created.", of::<T>, &T::schema_name());
         self.with_header("Location")
     }
 
-    /// Describes the response 200 with this JSON body.
+    /// Describes a 200 response with this JSON body.
     pub(in crate::http) fn gives<T: JsonSchema>(mut self) -> Self {
         self.answers_json(200, "The result.", of::<T>, &T::schema_name());
         self
     }
 
-    /// Describes the response 200 with any JSON object.
+    /// Describes a 200 response with any JSON object.
     pub(in crate::http) fn gives_object(mut self) -> Self {
         let content = Content {
             media_type: "application/json",
@@ -174,7 +174,7 @@ impl Operation {
         self
     }
 
-    /// Describes the response 200 with text or bytes. `example` is the beginning of one.
+    /// Describes a 200 response with text or bytes. `example` shows how such a body begins.
     pub(in crate::http) fn file(mut self, media_type: &'static str, example: Option<&str>) -> Self {
         let content = Content {
             media_type,
@@ -301,7 +301,7 @@ impl Operation {
     }
 }
 
-/// Returns the example for a schema of this name. The example of a list has one item.
+/// Returns the example for the schema with this name. An example of a list has one item.
 fn example(name: &str) -> Option<Value> {
     let all: Map<String, Value> = serde_json::from_str(EXAMPLES).ok()?;
     match name.strip_prefix("Array_of_") {

@@ -1,4 +1,4 @@
-//! The description of a handler by its own types: permission, parameters, body and response.
+//! The description of a handler, derived from its own types: permission, parameters, body and response.
 //!
 //! Owns the description of every permission, extractor and response. A handler whose types are not
 //! described here cannot be put into the table.
@@ -120,7 +120,7 @@ impl<T: JsonSchema> RequestPart for Creation<T> {
             ParameterPlace::Header,
             "Idempotency-Key",
             Shape::Json(shape.into()),
-            "The same key with the same body within 24 hours gets the first answer again. Another body is refused.",
+            "A repeated key with the same body returns the first response for 24 hours. Another body is refused.",
         );
     }
 }

@@ -1,7 +1,7 @@
 //! The schemas of all bodies, each under one name.
 //!
-//! Owns the two schemas of a type whose form differs between requests and responses (a request may omit a field with a
-//! default, a response always has it): the one for requests is then called `…Input`.
+//! Owns the separate schemas of a type whose form differs between requests and responses: a request may omit a field
+//! with a default, but a response always contains it. The schema for requests is then called `…Input`.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(in crate::http) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Sch
     generator.subschema_for::<T>()
 }
 
-/// The schemas that have been requested so far, in both directions.
+/// The schemas that have been used so far, for requests and for responses.
 pub(super) struct Schemas {
     taken: SchemaGenerator,
     given: SchemaGenerator,
@@ -49,7 +49,7 @@ impl Schemas {
         adjusted(make(&mut self.given))
     }
 
-    /// Puts the definitions into `document`, and corrects its references to renamed ones.
+    /// Puts the definitions into `document`, and corrects its references to renamed definitions.
     pub(super) fn put_into(mut self, document: &mut Value) {
         let mut given = definitions(&mut self.given);
         let mut taken = definitions(&mut self.taken);
@@ -93,7 +93,7 @@ fn definitions(generator: &mut SchemaGenerator) -> Map<String, Value> {
             wgctl::schema::adjust(schema);
         }
     }
-    // Only the definition of a network that was just replaced used these.
+    // Only the network definition that has just been replaced used these.
     found.retain(|name, _| name != "Ipv4Net" && name != "Ipv6Net");
     found
 }

@@ -1,4 +1,4 @@
-//! An operation as the document shows it.
+//! The representation of an operation in the document.
 //!
 //! Owns the form of parameters, bodies, responses and refusals (OpenAPI 3.1, section 4.8.10).
 

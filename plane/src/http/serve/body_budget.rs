@@ -1,8 +1,8 @@
 //! The memory that request bodies may use while they are received.
 //!
-//! Owns the limit on their total and on each caller's share: the holder of one agent token with many
-//! connections must not exhaust the memory that other callers need. The first kilobytes of a body are
-//! not counted, because the number of connections limits them; so small bodies are always accepted.
+//! Owns the limit on their total and on each caller's share: the holder of one agent token with many connections must
+//! not exhaust the memory that other callers need. The first 16 KiB of a body are not counted, because the limit on
+//! connections also limits them. Small bodies are therefore always accepted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,8 @@ struct BudgetUse {
 }
 
 impl BodyBudget {
-    /// `longest` is the maximum length of one body, in bytes. Eight such bodies fit at once, two per caller.
+    /// Creates the budget. `longest` is the maximum length of one body, in bytes. Eight such bodies fit at once, two
+    /// per caller.
     pub(crate) fn new(longest: usize) -> Arc<Self> {
         Arc::new(Self {
             most: longest.saturating_mul(8),
@@ -88,12 +89,12 @@ impl BufferedBody {
         self.content = Vec::new();
     }
 
-    /// The number of bytes received.
+    /// Returns the number of bytes received.
     pub(crate) const fn len(&self) -> usize {
         self.content.len()
     }
 
-    /// The bytes received.
+    /// Returns the bytes received.
     pub(crate) fn content(&self) -> &[u8] {
         &self.content
     }
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_fills_its_share_and_all_together_the_whole() {
+    fn each_caller_is_limited_to_its_share_and_all_callers_to_the_total() {
         let bodies = BodyBudget::new(LONGEST);
         let mut kept = Vec::new();
         let mut come = |who: &str, length: usize| {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_counts_as_it_comes() {
+    fn a_body_counts_against_the_budget_as_it_arrives() {
         let bodies = BodyBudget::new(LONGEST);
         let mut body = bodies.begin("a".into());
         for _ in 0..4 {

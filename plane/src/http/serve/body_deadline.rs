@@ -1,7 +1,7 @@
-//! The deadline of a request body.
+//! The deadline for a request body.
 //!
-//! Owns the deadline: a fixed time that every received byte extends, so that a long body can arrive over a
-//! slow line, but a trickling body cannot hold its connection. It must not interpret the bytes.
+//! Owns the deadline: a fixed time that every received byte extends, so that a long body can arrive over a slow
+//! connection, but a trickling body cannot hold its connection open. It must not interpret the bytes.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::Limits;
 use crate::http::problem::{Failure, Kind};
 
-/// The deadline of one body that is being received.
+/// The deadline for one body that is being received.
 pub(crate) struct BodyDeadline {
     began: Instant,
     patience: Duration,
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trickle_is_cut_and_a_slow_line_is_not() {
+    async fn a_trickling_body_is_cut_off_and_a_slow_one_is_not() {
         assert!(arrives(20, 1).await);
         assert!(!arrives(40, 1).await);
         assert!(!arrives(600, 2048).await);

@@ -1,8 +1,8 @@
 //! One connection from its first byte to its last, driven by hyper.
 //!
-//! Owns the TLS handshake, the limits and timeouts of the head, the data about its connection that a request
-//! carries, and the ways in which a connection ends: by itself, dropped in favour of another, or with the plane.
-//! It must not interpret requests: that belongs to the router.
+//! Owns the TLS handshake, the limits and timeouts for the head, the data about its connection that a request carries,
+//! and the ways in which a connection ends: by itself, because it is dropped in favour of another, or because the plane
+//! stops. It must not interpret requests: that belongs to the router.
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -30,9 +30,9 @@ use crate::config::Limits;
 use crate::http::app::Phase;
 use crate::http::metrics::HttpMetrics;
 
-/// The maximum number of bytes read or written at once. The head of a request has a separate limit.
+/// The maximum number of bytes that are read or written at once. The head of a request has a separate limit.
 const MOST_BUFFERED: usize = 64 << 10;
-/// The maximum number of headers of a request.
+/// The maximum number of headers in a request.
 const MOST_HEADERS: usize = 100;
 
 /// Everything that is needed to drive a connection.
@@ -44,7 +44,7 @@ pub(super) struct Driver {
     /// True if responses over TCP tell the client that the plane is reached over TLS.
     pub(super) is_secure: bool,
     pub(super) metrics: HttpMetrics,
-    /// A sender that never sends: the channel closes when the last task drops its sender.
+    /// A sender that is never used to send: the channel closes when the last task drops its sender.
     pub(super) guard: mpsc::Sender<Infallible>,
 }
 
@@ -124,7 +124,7 @@ impl Driver {
             tokio::select! {
                 ended = poll_fn(|context| connection.as_mut().poll(context)) => {
                     if let Err(error) = ended {
-                        tracing::debug!("a connection broke: {error}");
+                        tracing::debug!("a connection failed: {error}");
                     }
                     return;
                 }

@@ -1,18 +1,18 @@
 //! The limits on the number of connections.
 //!
-//! Owns the count of connections and their trust. A connection is *unauthenticated* (a "stranger" in the code) until
-//! its first request with a valid token. Then it is *proven*, until a request without a token or with one that is no
-//! longer valid. It must not read or write a connection.
+//! Owns the number of connections and the trust in each of them. A connection is *unauthenticated* (a "stranger" in the
+//! code) until its first request with a valid token. Then it is *proven*, until a request without a token or with one
+//! that is no longer valid. This module must not read from or write to a connection.
 //!
-//! Agents' long polls are many long-lived connections. A flood of logins or a slowloris attack is many
+//! The agents' long polls are many long-lived connections. A flood of logins or a slowloris attack consists of many
 //! unauthenticated connections. The limits keep such attacks from displacing the agents:
-//! - At most half of all connections are unauthenticated. One more drops the oldest unauthenticated one. Honest
-//!   clients finish within milliseconds and are never the oldest for long; slow senders are. So no new connection
-//!   waits for unauthenticated ones.
+//! - At most half of all connections are unauthenticated. When one more arrives, the oldest unauthenticated one is
+//!   dropped. Honest clients finish within milliseconds and are never the oldest for long; slow senders are. So no new
+//!   connection waits for unauthenticated ones.
 //! - If all connections are in use and none is unauthenticated, new connections wait in the kernel's queue.
-//! - Each address (in IPv6, each /64) has a separate limit. One more connection drops the oldest unauthenticated one
-//!   from that address; if there is none, the new connection is refused. The caller of this module decides which
-//!   addresses count.
+//! - Each address (in IPv6, each /64) has a separate limit. When one more connection arrives, the oldest
+//!   unauthenticated one from that address is dropped; if there is none, the new connection is refused. The caller of
+//!   this module decides which addresses are subject to the limit.
 //!
 //! A connection is unauthenticated during its TLS handshake.
 
@@ -92,7 +92,7 @@ impl ConnectionLimits {
                 .iter()
                 .find(|(_, stranger)| stranger.address == Some(address))
                 .map(|(id, _)| *id);
-            connections.warn("one address has reached its limit of connections (limits.max_connections_per_address)");
+            connections.warn("one address has reached its connection limit (limits.max_connections_per_address)");
             connections.drop_stranger(oldest?);
         }
         while connections.strangers.len() >= self.most_strangers {
@@ -143,7 +143,7 @@ impl ConnectionLimits {
 impl Connections {
     fn drop_stranger(&mut self, id: u64) {
         if let Some(stranger) = self.strangers.remove(&id) {
-            // It no longer counts, although closing it takes a moment: a new connection drops only one.
+            // It no longer counts, although closing it takes a moment, so that a new connection drops only one.
             self.uncount(stranger.address);
             stranger.dropped.notify_one();
         }
@@ -206,9 +206,9 @@ impl Drop for ConnectionPermit {
 #[derive(Clone)]
 pub(crate) struct ConnectionTrust {
     limits: Arc<ConnectionLimits>,
-    /// The connection's position in the order of age.
+    /// The connection's position in order of age.
     id: Arc<AtomicU64>,
-    /// True if the current request has authenticated its caller. HTTP/1.1 requests come one after another.
+    /// True if the current request has authenticated its caller. In HTTP/1.1, requests follow one another.
     proved: Arc<AtomicBool>,
 }
 
@@ -218,8 +218,8 @@ impl ConnectionTrust {
         self.proved.store(false, Ordering::Relaxed);
     }
 
-    /// Notes that the request has ended. If it did not authenticate its caller, such as a read that needs no token,
-    /// the connection is unauthenticated again.
+    /// Notes that the request has ended. If it did not authenticate its caller, for example because it was a read that
+    /// needs no token, the connection is unauthenticated again.
     pub(crate) fn end_request(&self) {
         if !self.proved.load(Ordering::Relaxed) {
             self.disprove();
@@ -236,7 +236,7 @@ impl ConnectionTrust {
     }
 
     /// Makes the connection unauthenticated again, as the newest one. A connection that soon carries a token again,
-    /// such as a proxy's between two callers, is then not the first to be dropped.
+    /// such as a proxy's connection between two callers, is then not the first to be dropped.
     fn disprove(&self) {
         let mut connections = self.limits.connections();
         if let Some(connection) = connections.proven.remove(&self.id()) {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_stranger_makes_way_and_the_proven_stay() {
+    fn the_oldest_unauthenticated_connection_is_dropped_and_authenticated_ones_stay() {
         let limits = ConnectionLimits::new(6, 6);
         let permits: Vec<ConnectionPermit> = (0..3).filter_map(|_| admitted(&limits, "")).collect();
         permits[0].trust().prove();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_token_is_over_is_a_stranger_again() {
+    fn a_connection_is_unauthenticated_again_after_a_request_without_a_valid_token() {
         let limits = ConnectionLimits::new(2, 9);
         let permits: Vec<ConnectionPermit> = (0..2)
             .filter_map(|_| {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_when_all_are_proven_waits_until_one_goes() {
+    fn a_new_connection_waits_until_one_of_the_authenticated_ones_ends() {
         let limits = ConnectionLimits::new(2, 9);
         let mut permits: Vec<ConnectionPermit> = Vec::new();
         for _ in 0..2 {
@@ -324,14 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_share_and_a_network_of_ipv6_is_one() {
+    fn an_address_has_its_own_limit_and_an_ipv6_64_counts_as_one_address() {
         let limits = ConnectionLimits::new(100, 2);
         let first = admitted(&limits, "2001:db8::1").unwrap();
         let second = admitted(&limits, "2001:db8::ffff:2").unwrap();
         let other = admitted(&limits, "2001:db8:0:1::1").unwrap();
         let third = admitted(&limits, "2001:db8::3").unwrap();
         assert!(is_dropped(&first) && !is_dropped(&second) && !is_dropped(&other));
-        // Too late for the first one: it has been dropped, although it has not ended yet.
+        // The first connection has been dropped although it has not ended yet, so `prove` has no effect on it.
         for permit in [&first, &second, &third] {
             permit.trust().prove();
         }
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_leaves_nothing_behind() {
+    fn released_permits_leave_nothing_behind() {
         let limits = ConnectionLimits::new(4, 4);
         let permits: Vec<ConnectionPermit> = ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"]
             .iter()

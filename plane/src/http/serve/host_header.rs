@@ -1,10 +1,10 @@
 //! The checks on a request's destination: its Host header, and the length of its target.
 //!
-//! Owns refusing ambiguous requests (RFC 9112, section 3.2) and, on the local socket, requests that are meant for
-//! another host. The local socket accepts the caller's uid as proof of identity. If a browser or a proxy relayed a
-//! request with another site's name to it, DNS rebinding would let that site act as the user (CVE-2022-41924). Over
-//! TCP the name is not compared: a request has no effect without a token, which no other site's page has, and proxies
-//! pass on any public name.
+//! Owns the refusal of ambiguous requests (RFC 9112, section 3.2) and, on the local socket, of requests that are meant
+//! for another host. The local socket accepts the caller's uid as proof of identity. If a browser or a proxy relayed a
+//! request with another site's name to the socket, DNS rebinding would let that site act as the user (CVE-2022-41924).
+//! Over TCP the name is not compared: a request has no effect without a token, which no other site's page has, and
+//! proxies pass on any public name.
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
@@ -41,7 +41,7 @@ pub(crate) fn check(origin: Option<&Origin>, request: &Request, max_url: usize) 
     let name = uri.authority().or(named.as_ref()).map_or("", Authority::host);
     let is_here = name.is_empty() || name.eq_ignore_ascii_case("localhost");
     if matches!(origin, Some(Origin::Local(_))) && !is_here {
-        return Err(Kind::MisdirectedRequest.because("over the local socket, the Host must be localhost"));
+        return Err(Kind::MisdirectedRequest.because("over the local socket, the Host header must be localhost"));
     }
     Ok(())
 }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn cve_2022_41924_the_local_socket_answers_to_this_machine_only() {
+    fn cve_2022_41924_the_local_socket_accepts_only_localhost_as_the_host() {
         for (host, status) in [
             ("localhost", 200),
             ("LOCALHOST:80", 200),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn over_tcp_any_one_host_is_taken() {
+    fn over_tcp_any_single_valid_host_is_accepted() {
         for host in ["plane", "plane.example.com:8443", "[::1]:8080", "192.0.2.1"] {
             assert_eq!(checked(false, "/", &[host]), 200, "{host}");
         }

@@ -1,6 +1,6 @@
 //! Binding addresses and accepting connections.
 //!
-//! Owns the bound addresses, their use of TLS, accepting connections even after file descriptors have run out, and
+//! Owns the bound addresses, their use of TLS, the accept loops, which continue even if file descriptors run out, and
 //! the shutdown. It must not limit connections (`connection_limits`), drive them (`connection`) or interpret requests,
 //! which belongs to the router.
 
@@ -31,7 +31,7 @@ use crate::http::router;
 /// The maximum number of connections over the local socket. They are counted separately, so that a flood over TCP
 /// cannot keep the admin out.
 const LOCAL_CONNECTIONS: usize = 64;
-/// The pause after an accept that failed because file descriptors had run out.
+/// The pause after a failed accept, for example because file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The time for which sent data may stay unacknowledged, in milliseconds (TCP_USER_TIMEOUT, tcp(7)).
@@ -51,7 +51,7 @@ pub enum BindError {
     /// The local socket cannot be bound.
     #[error("cannot listen on the socket {path}: {source} (socket in the configuration)")]
     Socket {
-        /// The file of the socket.
+        /// The path of the socket.
         path: PathBuf,
         /// The error from the operating system.
         source: io::Error,
@@ -156,7 +156,7 @@ impl Listener {
     }
 }
 
-/// The accept loop of one TCP address.
+/// The accept loop for one TCP address.
 struct TcpAcceptor {
     listener: TcpListener,
     limits: Arc<ConnectionLimits>,
@@ -190,14 +190,14 @@ impl TcpAcceptor {
             };
             // Responses are small: waiting to fill a packet only adds latency.
             let _ = stream.set_nodelay(true);
-            // A client that has stopped reading or has vanished must not keep its slot or the response being streamed.
+            // A client that has stopped reading or has vanished must not hold on to its slot or to a streamed response.
             let _ = setsockopt(&stream, TcpUserTimeout, &UNREAD_MILLISECONDS);
             let origin = Origin::Tcp(remote.ip());
             tokio::spawn(driver.clone().drive_tcp(stream, origin, permit, self.tls.clone()));
         }
     }
 
-    /// Returns the address to whose limit connections from `peer` count, or `None` if `peer` may stand for many
+    /// Returns the address whose limit applies to connections from `peer`, or `None` if `peer` may stand for many
     /// callers: a trusted proxy, or a peer that uses plain HTTP, which is a proxy or on this machine.
     fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();
@@ -237,7 +237,7 @@ async fn accept_local(socket: LocalSocket, driver: Driver) {
     }
 }
 
-/// Waits after an accept that failed.
+/// Waits after a failed accept.
 async fn pause_after(error: &io::Error) {
     tracing::warn!("a connection could not be accepted: {error}");
     sleep(ACCEPT_PAUSE).await;

@@ -1,7 +1,8 @@
 //! The unix socket for local administration.
 //!
-//! Owns the socket file (mode 0660, group `sentrazone` if it exists) and identifying the user at the other end by
-//! the kernel's credentials (`SO_PEERCRED`, unix(7)). It must not accept an identity that the client claims.
+//! Owns the socket file (mode 0660, group `sentrazone` if it exists) and the identification of the user at the other
+//! end by the credentials that the kernel reports (`SO_PEERCRED`, unix(7)). It must not accept an identity that the
+//! client claims.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -50,7 +51,7 @@ impl LocalSocket {
 
 /// Binds the socket so that only the plane's user can connect until the final mode is set: anyone who can connect is
 /// an admin. The initial mode comes from the umask, which applies to the whole process: files that other threads
-/// create meanwhile may be more private than intended.
+/// create in the meantime may be more private than intended.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +74,7 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(_) => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "there is a file that is not a socket",
+                "a file that is not a socket already exists there",
             ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stale_file_is_replaced_and_a_living_one_is_not() {
+    async fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plane.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_else_may_connect_before_the_mode_is_right() {
+    async fn nobody_else_can_connect_before_the_final_mode_is_set() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plane.sock");
         let _listener = listen(&path).unwrap();
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
+    async fn a_file_that_is_not_a_socket_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("precious");
         fs::write(&path, "data").unwrap();

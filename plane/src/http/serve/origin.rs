@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_is_believed() {
+    fn forwarded_addresses_are_accepted_only_from_a_trusted_proxy() {
         assert_eq!(caller("192.0.2.9", &["198.51.100.1"]), "192.0.2.9");
         assert_eq!(caller("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(caller("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_wrote_left_of_the_proxys_entry_counts_for_nothing() {
+    fn entries_to_the_left_of_the_proxys_own_are_ignored() {
         assert_eq!(caller("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(caller("10.0.0.1", &["1.1.1.1", "198.51.100.1:443"]), "198.51.100.1");
         assert_eq!(caller("10.0.0.1", &["1.1.1.1, garbage"]), "10.0.0.1");

@@ -1,10 +1,10 @@
 //! Responses to requests that hyper cannot parse, and the end of their connections.
 //!
-//! Owns two corrections to hyper. First, hyper itself answers a head that it cannot parse, with a bare status line.
-//! This module replaces it with a problem report that has the headers of every response. Second, hyper closes the
-//! connection at once. If the client is still sending, the kernel then resets the connection and the response is lost.
-//! This module therefore reads the rest of the request for a moment (RFC 9112, section 9.6).
-//! It must not change any other response.
+//! Owns two corrections to hyper. First, hyper itself responds to a head that it cannot parse with a bare status line.
+//! This module replaces that response with a problem report that has the headers of every response. Second, hyper
+//! closes the connection at once. If the client is still sending, the kernel then resets the connection and the
+//! response is lost. This module therefore reads the rest of the request for a moment (RFC 9112, section 9.6). It must
+//! not change any other response.
 
 use std::io;
 use std::pin::Pin;
@@ -26,13 +26,13 @@ use crate::http::response::set_headers;
 
 /// The time for which the rest of a refused request is read after the response.
 const LINGER: Duration = Duration::from_secs(1);
-/// The maximum number of bytes of the rest that are read.
+/// The maximum number of bytes that are read from the rest.
 const MOST_LINGERED: usize = 4 << 20;
 
 /// Set when a request is refused before its body has been read to the end.
 pub(super) type RefusalFlag = Arc<AtomicBool>;
 
-/// The stream of a connection, as hyper uses it.
+/// A connection's stream in the form in which hyper uses it.
 pub(super) struct ProblemStream<S> {
     stream: S,
     refused: RefusalFlag,
@@ -40,7 +40,7 @@ pub(super) struct ProblemStream<S> {
     over_tls: bool,
     /// The unsent rest of the response that replaces hyper's.
     left: Vec<u8>,
-    /// The time that is left for the client to finish, and the number of bytes that it may still send.
+    /// The deadline for the client to finish, and the number of bytes that it may still send.
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ProblemStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads on until the client finishes, or exceeds its time or its number of bytes.
+    /// Keeps reading until the client finishes, or exceeds its time or its number of bytes.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let (until, most) = self
             .linger
@@ -125,8 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ProblemStream<S> {
     }
 }
 
-/// Returns the status if `bytes` is a response that hyper made: only a head, complete in one write, without the headers
-/// that every response of the plane has.
+/// Returns the status if `bytes` is a response that hyper generated: only a head, complete in one write, without the
+/// headers that every response from the plane has.
 fn hypers_own(bytes: &[u8]) -> Option<StatusCode> {
     let head = std::str::from_utf8(bytes.get(..256.min(bytes.len()))?).ok()?;
     let fields = head.strip_suffix("\r\n\r\n")?.strip_prefix("HTTP/1.")?;
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_hypers_own_refusals_are_reworded() {
+    fn only_hypers_own_refusals_are_replaced() {
         let own = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\
                    date: Thu, 26 Nov 2026 06:33:20 GMT\r\n\r\n";
         assert_eq!(hypers_own(own.as_bytes()).map(|status| status.as_u16()), Some(431));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_ours_is_a_problem_report() {
+    fn the_replacement_response_is_a_problem_report() {
         let text = String::from_utf8(answer(StatusCode::BAD_REQUEST, true)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         for wanted in [

@@ -3,9 +3,9 @@
 //! Owns the choice of the tables that a backup contains, and the check that a backup can be restored. It must not know
 //! what else a restore changes (sessions, agents): that belongs to the fleet.
 //!
-//! A backup contains the rows of all tables except [`LEFT_OUT`]. It therefore contains password hashes, hashes of agent
-//! tokens, and secrets that are sealed with keys that only the agents have. It never contains an unencrypted private or
-//! preshared VPN key, or the key that signs sessions, which is not in the database.
+//! A backup contains the rows of all tables except those in [`LEFT_OUT`]. It therefore contains password hashes, hashes
+//! of agent tokens, and secrets that are sealed with keys that only the agents have. It never contains an unencrypted
+//! private or preshared VPN key, or the key that signs sessions, which is not in the database.
 
 use crate::store::transaction::{ReadEverything, WriteEverything};
 use std::fs::File;
@@ -33,8 +33,9 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 
-/// The tables that no backup contains and every restore empties. A restored stock of prekeys would include prekeys that
-/// have been taken since the backup, so that two devices would share one key. Answers and penalties are short-lived.
+/// The tables that no backup contains and that every restore empties. A restored stock of prekeys would include prekeys
+/// that have been taken since the backup, so that two devices would share one key. Stored responses and login penalties
+/// are short-lived.
 const LEFT_OUT: [Table; 4] = [Table::Prekeys, Table::Answers, Table::AnswerTimes, Table::Penalties];
 
 impl<R: Rows> ReadEverything for R {
@@ -73,7 +74,7 @@ impl<R: WriteRows> WriteEverything for R {
 }
 
 impl Store {
-    /// Creates a private, unnamed file in the directory of the database. The file disappears when its last descriptor
+    /// Creates a private, unnamed file in the database directory. The file disappears when its last descriptor
     /// is closed, even after a crash.
     pub(crate) fn scratch(&self) -> Result<File, StoreError> {
         let folder = self.engine.handle.path.parent().unwrap_or(Path::new("."));
@@ -82,8 +83,8 @@ impl Store {
         tempfile::tempfile_in(folder).map_err(unusable)
     }
 
-    /// Writes a backup to a scratch file and returns the file, synced and rewound. A client that reads the file slowly
-    /// does not keep a transaction open.
+    /// Writes a backup to a scratch file and returns the file, synced and rewound. A client that then reads the
+    /// file slowly does not keep a transaction open.
     pub(crate) async fn back_up(&self, now: Timestamp) -> Result<File, StoreError> {
         let file = self.scratch()?;
         self.scan(move |tx| {
@@ -99,15 +100,15 @@ impl Store {
     }
 }
 
-/// Checks that this release can restore the whole backup. Returns a summary of its content, and the verification of its
-/// audit log, regardless of the key that signed the log.
+/// Checks that this release can restore the whole backup. Returns a summary of its content and the result of verifying
+/// its audit log. The verification accepts any signing key.
 pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError> {
     let mut log = Log::default();
     let summary = read(backup, |table, key, value| {
         check_record(table, value)?;
         log.note(table, key, value)
     })?;
-    // The verification begins with rows that follow the records in the file, so the file is read a second time.
+    // The verification needs rows that come after the records in the file, so the file is read a second time.
     let mut proof = log.begin();
     let mut marks = log.marks.iter().peekable();
     read(backup, |table, key, value| {
@@ -123,7 +124,7 @@ pub(crate) fn check(backup: &File) -> Result<(Summary, Verification), StoreError
         proof.ends_at(head);
     }
     for (_, mark) in marks {
-        // A checkpoint past the end of the log means that the log was cut off.
+        // A checkpoint past the end of the log means that the log has been truncated.
         proof.checkpoint(mark);
     }
     Ok((summary, proof.finish()))
@@ -165,12 +166,12 @@ fn read(
     reader.finish().map_err(refused)
 }
 
-/// The rows of an audit log other than its records: the head, the statement of removed records, and the checkpoints.
+/// The rows of an audit log other than its records: the head, the statement about removed records, and the checkpoints.
 #[derive(Default)]
 struct Log {
     pruned: Option<Pruned>,
     head: Option<Head>,
-    /// The checkpoints with the keys of their records, in ascending order.
+    /// The checkpoints, each with the key of its record, in ascending order.
     marks: Vec<(Vec<u8>, Checkpoint)>,
 }
 
@@ -205,7 +206,7 @@ impl Log {
 fn check_schema(found: u64) -> Result<(), StoreError> {
     let known = schema::VERSION;
     match found {
-        0 => Err(StoreError::BadBackup("no release made backups of schema 0".to_owned())),
+        0 => Err(StoreError::BadBackup("backups with schema 0 do not exist".to_owned())),
         found if found > known => Err(StoreError::BadBackup(format!(
             "the backup has schema {found}, but this release only supports schemas up to {known}: \
              install the release that made it, or a later one"
@@ -233,7 +234,7 @@ fn check_record(table: Table, value: &[u8]) -> Result<(), StoreError> {
         Table::AuditCheckpoints => is::<Checkpoint>(table, value),
         Table::Answers => is::<Answer>(table, value),
         Table::Penalties => is::<Penalty>(table, value),
-        // Raw bytes, texts and indexes are not checked here: the code that reads them reports values that it cannot
+        // Raw bytes, text and indexes are not checked here: the code that reads them reports values that it cannot
         // read.
         Table::Meta
         | Table::RetiredServers
@@ -268,7 +269,7 @@ fn bad_record(error: StoreError) -> StoreError {
     StoreError::BadBackup(format!("the backup has a record that cannot be read ({error})"))
 }
 
-/// Returns the tables of a backup, in the order in which the backup contains them.
+/// Returns the tables in a backup, in the order in which they appear there.
 fn tables_of_backup() -> Vec<Table> {
     let left_out = |table: &Table| LEFT_OUT.contains(table);
     let mut tables: Vec<Table> = Table::ALL.iter().filter(|table| !left_out(table)).copied().collect();

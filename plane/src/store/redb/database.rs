@@ -73,14 +73,13 @@ impl Handle {
         !self.suspect.load(Ordering::Acquire) && self.database.read().is_ok_and(|slot| slot.is_some())
     }
 
-    /// Returns the number of the current opening. A view that begins after this call belongs to this opening or a later
-    /// one.
+    /// Returns the current generation. A view that begins after this call belongs to this generation or a later one.
     pub(in crate::store) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Records that the opening `generation` must be replaced by a new one. Returns false if the database is closed,
-    /// has been reopened since, or is already marked.
+    /// Marks the database as needing to be reopened. Returns false if the database is closed, has been reopened since
+    /// `generation`, or is already marked.
     pub(in crate::store) fn mark_suspect(&self, generation: u64) -> bool {
         generation == self.generation() && self.is_open() && !self.suspect.swap(true, Ordering::AcqRel)
     }
@@ -114,13 +113,13 @@ impl Handle {
         let _busy = self.mark_busy();
         let old = self.replace(None);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        // The flag is cleared before the database is open again, so that a reader's error in the new opening is not
+        // The flag is cleared before the database is open again, so that an error that a reader gets afterwards is not
         // lost.
         self.suspect.store(false, Ordering::Release);
         // A database that has failed may panic when it is dropped.
         let _ = catch_unwind(AssertUnwindSafe(move || drop(old)));
-        // A kernel that fails to write a page keeps the page in memory and marks it clean. Without this rewrite, the
-        // page would be read as if it were on the disk, but it would never be written again.
+        // A kernel that fails to write a page keeps the page in memory and marks it clean. Without this rewrite, reads
+        // would return the page as if it were on the disk, but it would never be written.
         self.medium
             .rewrite(&self.path)
             .map_err(|error| StoreError::Unavailable(format!("{}: {error}", self.path.display())))?;
@@ -133,7 +132,7 @@ impl Handle {
     /// Reopens the database. Logs an error if that fails.
     pub(super) fn reopen_or_log(&self) {
         if let Err(error) = self.reopen() {
-            tracing::error!("the database stays closed ({error}); reopening it is retried automatically");
+            tracing::error!("the database stays closed ({error}); reopening will be retried automatically");
         }
     }
 

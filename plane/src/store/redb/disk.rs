@@ -1,8 +1,8 @@
 //! The database file and its copies: creating, opening and replacing them.
 //!
 //! Owns the files (private, and replaced as a whole) and the verification of a database before its content is trusted.
-//! It must not know what is in a database. [`Medium`] abstracts the disk. A second implementation is in the tests,
-//! because a real disk cannot be made to fail at each of its operations.
+//! It must not know what is in a database. [`Medium`] abstracts the disk. The tests have a second implementation,
+//! because a real disk cannot be made to fail at any chosen operation.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -133,8 +133,8 @@ fn open_with(
 ) -> Result<Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);
-    // redb verifies checksums only on opening and trusts everything that it reads later. Without this check, a flipped
-    // bit would be returned as if it had been written.
+    // redb verifies checksums only when it opens a database, and trusts everything that it reads later. Without this
+    // check, a flipped bit would be returned as if it had been written.
     builder.set_check_integrity_on_open(true);
     let (path_of_damaged, path_of_refused) = (path.to_owned(), path.to_owned());
     let damaged = |reason| StoreError::Damaged {

@@ -25,7 +25,7 @@ use crate::store::error::StoreError;
 use crate::store::transaction::DurableWrite;
 use crate::store::write_set::WriteSet;
 
-/// The maximum length of the writer's queue. Further callers wait for a place in it.
+/// The maximum length of the writer's queue. Further callers wait for a place in the queue.
 pub(crate) const QUEUE: usize = 4096;
 
 /// The durability of recorded metrics.
@@ -37,7 +37,7 @@ pub(crate) enum Durability {
     Durable,
 }
 
-/// The database and its writer. The writer ends when the engine is dropped.
+/// The database and its writer. The writer stops when the engine is dropped.
 pub(crate) struct Engine {
     pub(super) handle: Arc<Handle>,
     pub(crate) places: Arc<Semaphore>,
@@ -122,12 +122,12 @@ impl Engine {
     }
 
     /// Asks the writer to reopen a database on which a read has failed. A view of a database that has been closed in
-    /// the meantime fails too, but that is no reason to reopen the current one.
+    /// the meantime fails too, but that is no reason to reopen the current database.
     fn wake_writer(&self, generation: u64) {
         if let Some(jobs) = &self.jobs
             && self.handle.mark_suspect(generation)
         {
-            // If the writer has ended, the database is already closed.
+            // If the writer has stopped, the database is already closed.
             let _ = jobs.send(Box::new(writer::Wake));
         }
     }

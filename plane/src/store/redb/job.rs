@@ -1,4 +1,4 @@
-//! The writer's jobs: a change with its author, or a recording of metrics.
+//! The writer's jobs: changes, each with its author, and the recording of metrics.
 //!
 //! Owns two rules: nothing is changed without an audit record, and a refused change has written nothing. It must not
 //! know what is changed.
@@ -16,7 +16,7 @@ use crate::store::change::Change;
 use crate::store::error::StoreError;
 use crate::store::transaction::DurableWrite;
 
-/// The channel for a job's answer, together with the job's place in the queue. The place belongs to the job and not to
+/// The channel for a job's result, together with the job's place in the queue. The place belongs to the job and not to
 /// the caller, because a caller may hang up while its job is still waiting.
 pub(in crate::store) struct Reply<R> {
     to: oneshot::Sender<R>,
@@ -29,13 +29,13 @@ impl<R> Reply<R> {
         (Self { to, _place: place }, answer)
     }
 
-    /// Sends the answer, unless the caller has hung up.
+    /// Sends the result, unless the caller has hung up.
     fn send(self, answer: R) {
         let _ = self.to.send(answer);
     }
 }
 
-/// A job whose answer is sent to `reply`.
+/// A job whose result is sent to `reply`.
 struct PendingJob<F, T, E> {
     run: Option<F>,
     outcome: Option<Result<T, E>>,
@@ -118,7 +118,7 @@ where
     boxed(run, reply)
 }
 
-/// Creates a job that records metrics. If it writes anything, it is committed with `durability`.
+/// Creates a job that records metrics. Its writes, if any, are committed with `durability`.
 pub(in crate::store) fn record<T, E>(
     durability: Verdict,
     record: impl FnOnce(&WriteTx) -> Result<T, E> + Send + 'static,

@@ -1,6 +1,6 @@
 //! Opening a database at a path, and migrating it to this release's schema.
 //!
-//! Owns the order of operations at startup. It must not know the steps (`schema`). A new database gets its final name
+//! Owns the order of operations at startup. It must not know the steps (`schema`). A new database is renamed into place
 //! only when it is complete. A newer schema is refused. A database with an older schema is copied to a file next to it,
 //! the copy is verified, and then the database is migrated step by step. If any of this is interrupted, the next start
 //! completes it.
@@ -21,7 +21,7 @@ use super::schema::{INCARNATION, SCHEMA, Schema, Step, fixed};
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 
-/// The table that every schema has.
+/// The table that exists in every schema.
 const META: Definition = Table::Meta.definition();
 
 /// The size of the page cache for databases that are open only briefly, in bytes.
@@ -105,7 +105,7 @@ fn version(database: &Database) -> Result<u64, StoreError> {
         Ok(meta) => meta,
         Err(TableError::TableDoesNotExist(_)) => {
             return Err(StoreError::Corrupt(
-                "it has no schema, so it is not a database of the plane".to_owned(),
+                "it has no schema, so it is not a plane database".to_owned(),
             ));
         }
         Err(error) => return Err(storage(error)),
@@ -157,8 +157,8 @@ fn run_step(database: &Database, step: &Step) -> Result<(), StoreError> {
     tx.commit().map_err(storage)
 }
 
-/// Copies all rows and verifies the copy. A byte-by-byte copy of an open file would be inconsistent. The copy gets its
-/// final name only when it is complete.
+/// Copies all rows and verifies the copy. A byte-by-byte copy of an open file could be inconsistent. The copy is
+/// renamed into place only when it is complete.
 fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), StoreError> {
     let partial = beside(to, "partial");
     let copied = copy_rows(medium, database, &partial).and_then(|()| {

@@ -1,7 +1,7 @@
 //! The keys of rows: byte strings that sort in the order in which the rows are read.
 //!
 //! Owns the encoding. Numbers are big-endian. A server's id is followed by a zero byte, which no id contains, so that
-//! the rows of one server never lie between those of another.
+//! the rows of different servers are never interleaved.
 
 use wgctl::ServerId;
 

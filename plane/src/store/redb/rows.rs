@@ -123,7 +123,7 @@ pub(in crate::store) trait Rows {
         self.look(table, key, |value| parse(table, value))
     }
 
-    /// Returns at most `limit` rows of a span.
+    /// Returns at most `limit` rows in a span.
     fn some(&self, table: Table, span: Span, order: Order, limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         if limit == 0 {
@@ -146,7 +146,7 @@ pub(in crate::store) trait WriteRows: Rows {
     /// Returns the id of the request that makes the change, if it is known.
     fn request(&self) -> Option<Uuid>;
 
-    /// Removes all rows of all tables. The caller then writes the rows that replace them.
+    /// Removes all rows from all tables. The caller then writes the rows that replace them.
     fn replace_everything(&self) -> Result<(), StoreError>;
 
     /// Writes a row.
@@ -155,7 +155,7 @@ pub(in crate::store) trait WriteRows: Rows {
     /// Removes a row if it exists.
     fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError>;
 
-    /// Removes all rows of a span.
+    /// Removes all rows in a span.
     fn erase_all(&self, table: Table, span: Span) -> Result<(), StoreError>;
 
     /// Writes a row, with `value` serialized as JSON.
@@ -170,7 +170,7 @@ pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt(format!("{}: {error}", table.name())))
 }
 
-/// Converts any error from redb.
+/// Converts any redb error to the store's error type.
 pub(in crate::store) fn storage(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(reason) => StoreError::Corrupt(reason),

@@ -1,4 +1,4 @@
-//! The schema of the database: its version, its tables, and the steps from older versions.
+//! The schema of the database: its version, its tables, and the migration steps from older versions.
 //!
 //! Owns the list of steps, and the rows of [`Table::Meta`]. It must not know what the other rows mean, or when a step
 //! runs (`migration`).
@@ -43,7 +43,7 @@ pub(in crate::store) const CURRENT: Schema = Schema {
     }],
 };
 
-/// Converts the value of a row that must be exactly `N` bytes long.
+/// Converts a row's value to an array. Returns an error unless the value is exactly `N` bytes long.
 pub(in crate::store) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
     bytes
         .try_into()

@@ -19,16 +19,16 @@ use super::rows::{WriteTx, storage};
 use super::writer_metrics::{CommitKind, WriterMetrics};
 use crate::store::error::StoreError;
 
-/// The longest time that metrics may wait for their fsync.
+/// The maximum time that metrics may wait for their fsync.
 const LAZY: Duration = Duration::from_secs(2);
 
 /// The pause between two attempts to reopen the database, if no job arrives.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The longest time that the writer sleeps if it has nothing to do.
+/// The maximum time that the writer sleeps if it has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The maximum number of jobs in a batch. It limits how long the first job of a batch waits for the last.
+/// The maximum number of jobs in a batch. It limits how long the first job in a batch waits for the last.
 const BATCH: usize = 256;
 
 /// The effect of a job on the transaction.
@@ -46,9 +46,9 @@ pub(in crate::store) enum Verdict {
 
 /// A job for the writer.
 pub(in crate::store) trait Job: Send {
-    /// Runs the job in the transaction of the batch.
+    /// Runs the job in the batch's transaction.
     fn run(&mut self, tx: &WriteTx) -> Verdict;
-    /// Answers the caller after the commit has succeeded or failed.
+    /// Sends the caller its result after the commit has succeeded or failed.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -66,7 +66,7 @@ impl Job for Wake {
 /// A function called with the write set of each commit.
 type Follower = Box<dyn Fn(&WriteSet) + Send + Sync>;
 
-/// All followers. They are called in the order in which the commits are made.
+/// All followers. They are called once for each commit, in commit order.
 #[derive(Default)]
 pub(in crate::store) struct Followers {
     followers: RwLock<Vec<Follower>>,
@@ -98,7 +98,7 @@ impl Followers {
 
     fn notify(&self, writes: &WriteSet) {
         for follower in self.followers.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            // A panic must not end the writer.
+            // A panic must not stop the writer.
             if catch_unwind(AssertUnwindSafe(|| follower(writes))).is_err() {
                 tracing::error!("a commit follower panicked; it may have missed a commit");
             }
@@ -139,7 +139,7 @@ pub(in crate::store) fn run(
     }
 }
 
-/// Returns how long to wait for the next job. While the database is closed, the wait is short, because readers need the
+/// Returns the time to wait for the next job. While the database is closed, the wait is short, because readers need the
 /// database too.
 fn patience(open: bool, lazy_since: Option<Instant>) -> Duration {
     let patience = lazy_since.map_or(IDLE, |since| LAZY.saturating_sub(since.elapsed()));
@@ -157,7 +157,7 @@ fn lazy_after(committed: Verdict, since: Option<Instant>, now: Instant) -> Optio
     }
 }
 
-/// Runs a batch in one transaction and answers its callers. Returns the kind of commit.
+/// Runs a batch in one transaction and sends each caller its result. Returns the kind of commit.
 fn commit(
     handle: &Handle,
     mut batch: Vec<Box<dyn Job>>,
@@ -169,8 +169,8 @@ fn commit(
     let outcome = attempt(handle, &mut batch, overdue, followers);
     let (verdict, result) = match outcome {
         Ok((verdict, writes)) => {
-            // The followers are notified before the callers are answered, so that all waiting requests have been woken
-            // by the time a caller receives its answer.
+            // The followers are notified first, so that all waiting requests have been woken by the time a caller
+            // receives its result.
             followers.notify(&writes);
             (verdict, Ok(()))
         }
@@ -208,16 +208,16 @@ fn attempt(
         handle.reopen()?;
     }
     handle.check_room()?;
-    // A file that is damaged while open may make redb panic. The callers of this batch and of later ones must still be
-    // answered.
+    // A file that is damaged while open may make redb panic. The callers in this batch and in later ones must still
+    // receive a result.
     catch_unwind(AssertUnwindSafe(|| {
         write(begin(handle, followers.write_set())?, batch, overdue)
     }))
     .unwrap_or_else(|_| Err(StoreError::Unavailable("a commit panicked".to_owned())))
 }
 
-/// Begins a transaction. A disk failure since the last commit is noticed only here. The database is then reopened, and
-/// the transaction is tried once more.
+/// Begins a transaction. A disk failure since the last commit is detected only here. The database is then reopened,
+/// and beginning the transaction is retried once.
 fn begin(handle: &Handle, writes: WriteSet) -> Result<WriteTx, StoreError> {
     let begun = handle.begin_write();
     if matches!(begun, Err(StoreError::Unavailable(_))) {
@@ -233,7 +233,7 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verd
         if tx.has_failed() {
             return Err(failed());
         }
-        // A panic in a job must not end the writer, or leave only some of the job's writes in place.
+        // A panic in a job must not stop the writer, or leave only some of the job's writes in place.
         let ran = catch_unwind(AssertUnwindSafe(|| job.run(&tx))).unwrap_or(Verdict::Broken("it panicked"));
         match ran {
             Verdict::Nothing => {}
@@ -257,13 +257,13 @@ fn write(tx: WriteTx, batch: &mut [Box<dyn Job>], overdue: bool) -> Result<(Verd
     Ok((verdict, writes))
 }
 
-/// Returns the error for the other jobs of a batch in whose transaction the disk failed. The job that encountered the
-/// failure returns the details.
+/// Returns the error for the other jobs in a batch during which the disk failed. The job that encountered the failure
+/// returns the details.
 fn failed() -> StoreError {
     StoreError::Unavailable("the disk failed during a change".to_owned())
 }
 
-/// Commits with the durability of `verdict`, or aborts.
+/// Commits the transaction with the durability that `verdict` requires, or aborts it.
 fn finish(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> {
     let durability = match verdict {
         Verdict::Durable => Durability::Immediate,
@@ -272,9 +272,9 @@ fn finish(mut tx: WriteTransaction, verdict: Verdict) -> Result<(), StoreError> 
     };
     tx.set_durability(durability)
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    // Users choose the values, so two-phase commit ensures that no crafted value can make a torn commit look complete.
-    // Saving the allocator's state with every commit (redb's quick repair) would not help, because every opening
-    // verifies all pages.
+    // Users choose the stored values. Two-phase commit ensures that no crafted value can make a torn commit look
+    // complete. Saving the allocator's state with every commit (redb's quick repair) would not help, because all pages
+    // are verified at every opening anyway.
     tx.set_two_phase_commit(true);
     tx.commit().map_err(storage)
 }
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fsync_that_fails_is_tried_again_later_and_not_at_once() {
+    fn a_failed_fsync_is_retried_later_and_not_immediately() {
         let began = Instant::now();
         let failed = began + LAZY;
         let since = lazy_after(Verdict::Broken("disk full"), Some(began), failed);

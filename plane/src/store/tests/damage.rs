@@ -104,7 +104,7 @@ impl Tally {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_is_refused_at_the_start_or_changes_nothing() {
+async fn a_flipped_bit_is_detected_at_startup_or_has_no_effect() {
     let (bytes, before) = filled().await;
     let mut tally = Tally::default();
     let mut dice = Dice(1);
@@ -125,7 +125,7 @@ async fn a_flipped_bit_is_refused_at_the_start_or_changes_nothing() {
 }
 
 #[tokio::test]
-async fn every_bit_of_the_databases_header_is_verified() {
+async fn every_bit_of_the_database_header_is_verified() {
     let (bytes, before) = filled().await;
     let mut tally = Tally::default();
     let step = if super::full() { 1 } else { 13 };
@@ -138,7 +138,7 @@ async fn every_bit_of_the_databases_header_is_verified() {
 }
 
 #[tokio::test]
-async fn a_database_that_was_cut_short_is_refused() {
+async fn a_truncated_database_is_refused() {
     let (bytes, before) = filled().await;
     let mut tally = Tally::default();
     let mut dice = Dice(2);
@@ -155,11 +155,11 @@ async fn a_database_that_was_cut_short_is_refused() {
             &format!("{length} of {} bytes", bytes.len()),
         );
     }
-    tally.say("the database cut short");
+    tally.say("the database file truncated");
 }
 
 #[tokio::test]
-async fn an_empty_file_is_not_taken_for_a_new_database() {
+async fn an_empty_file_is_not_mistaken_for_a_new_database() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
     drop(Store::open(&path, CACHE).unwrap());
@@ -173,7 +173,7 @@ async fn an_empty_file_is_not_taken_for_a_new_database() {
 
 /// Reports the time that the verification at startup takes.
 #[tokio::test]
-async fn a_start_reads_the_whole_file_once() {
+async fn the_time_to_verify_every_page_at_startup_is_reported() {
     let (bytes, _) = filled().await;
     let folder = tempfile::tempdir().unwrap();
     let path: &Path = &folder.path().join("plane.redb");
@@ -183,7 +183,7 @@ async fn a_start_reads_the_whole_file_once() {
     let took = began.elapsed();
     assert_eq!(content(&store).unwrap()["users"].len(), 501);
     say(
-        "start with every page verified",
+        "startup, with every page verified",
         1,
         &format!("{} ms for {} KiB", took.as_millis(), bytes.len() / 1024),
     );

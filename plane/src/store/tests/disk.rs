@@ -1,6 +1,6 @@
 //! A simulated disk: files in memory, with a record of the content that would survive a power cut.
 //!
-//! Owns the faults. It must not know what is in the files. At a power cut, each write since a file's last sync is
+//! Owns the faults. It must not know what is in the files. In a power cut, each write since a file's last sync is
 //! independently lost, kept or torn. After a sync that fails, all data is readable, but some of it is never written (as
 //! on Linux). The disk can run out of space.
 
@@ -161,7 +161,7 @@ impl Disk {
         self.state().syncs
     }
 
-    /// Returns the disk as it is after a power cut. `seed` decides which of the unsynced writes survive.
+    /// Returns the disk as it is after a power cut. `seed` determines which of the unsynced writes survive.
     pub(in crate::store) fn after_power_cut(&self, seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mut files = self.state().files.clone();
@@ -192,7 +192,7 @@ impl Disk {
         })))
     }
 
-    /// Returns the bytes of a file.
+    /// Returns the content of a file.
     pub(in crate::store) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         self.state().files.get(path).map(|file| file.seen.clone())
     }
@@ -207,7 +207,7 @@ impl Disk {
         self.state().files.insert(path.to_owned(), file);
     }
 
-    /// Returns the names of all files.
+    /// Returns the paths of all files.
     pub(in crate::store) fn names(&self) -> Vec<PathBuf> {
         self.state().files.keys().cloned().collect()
     }
@@ -264,7 +264,7 @@ impl Medium for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        // The number of the operation decides whether a rename that fails has still been done.
+        // The number of the operation determines whether a failed rename has taken effect anyway.
         let done = state.operate();
         if done.is_err() && state.operations.is_multiple_of(2) {
             return done;
@@ -337,9 +337,9 @@ impl StorageBackend for OpenFile {
         let file = state.file(&self.path)?;
         match synced {
             Ok(()) => sync(file),
-            // The power cut decides which of the pending writes survive.
+            // `after_power_cut` determines which of the pending writes survive.
             Err(_) if cut => {}
-            // Half of the writes reach the disk; the others are only readable, as if they had.
+            // Half of the writes reach the disk. The others remain readable as if they had, but are never written.
             Err(_) => {
                 for change in file.pending.drain(..).step_by(2) {
                     change.apply(&mut file.durable);

@@ -1,4 +1,4 @@
-//! Tests of a disk that fails at any operation: nothing that was acknowledged is lost, and the store recovers.
+//! Tests with a disk that fails at any operation: nothing that was acknowledged is lost, and the store recovers.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn fail(image: &Disk, log: &mut Log, cache: usize, fault: Fault, failure: 
     operations
 }
 
-/// Makes each operation of the script fail, one per run.
+/// Makes each operation in the script fail, one per run.
 async fn fail_each(name: &str, fault: impl Fn(u64) -> Fault, failure: Failure) {
     let (image, before) = workload::furnished().await;
     let (mut total, mut runs, mut failures, mut panics) = (0, 0, 0, 0);
@@ -51,14 +51,14 @@ async fn fail_each(name: &str, fault: impl Fn(u64) -> Fault, failure: Failure) {
         }
         total += operations;
     }
-    let figure = format!("{runs} of {total} operations, {failures} requests answered 503, {panics} panics caught");
+    let figure = format!("{runs} of {total} operations, {failures} requests refused with 503, {panics} panics caught");
     say(name, runs, &figure);
 }
 
 #[tokio::test]
-async fn one_error_at_any_operation_is_over_with_the_next_attempt() {
+async fn a_single_error_at_any_operation_is_overcome_by_a_retry() {
     fail_each(
-        "one I/O error, requests sent again",
+        "one I/O error, after which requests are sent again",
         |at| Fault::Once { at },
         Failure::TryAgain,
     )
@@ -66,9 +66,9 @@ async fn one_error_at_any_operation_is_over_with_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn a_disk_that_keeps_failing_loses_nothing_and_works_again_once_mended() {
+async fn a_disk_that_keeps_failing_loses_nothing_and_the_store_recovers_once_it_is_repaired() {
     fail_each(
-        "permanent I/O errors, then fixed",
+        "I/O errors that persist until the disk is repaired",
         |at| Fault::Lasting { at },
         Failure::GoOn,
     )
@@ -94,12 +94,12 @@ async fn a_change_whose_audit_record_cannot_be_written_is_not_made() {
         log.verify(&fleet, &format!("error at {at}")).await;
         refused += log.failures;
     }
-    let figure = format!("{refused} changes refused, none without its record, no record without its change");
+    let figure = format!("{refused} changes refused, no change without its record, no record without its change");
     say("an error at every operation of one audited change", at - 1, &figure);
 }
 
 #[tokio::test]
-async fn readers_get_the_database_back_though_nobody_writes() {
+async fn readers_regain_access_to_the_database_even_if_nobody_writes() {
     let (image, before) = workload::furnished().await;
     let fleet = workload::open(&image).unwrap();
     image.breaks(Fault::Lasting { at: 1 });
@@ -114,12 +114,12 @@ async fn readers_get_the_database_back_though_nobody_writes() {
         assert!(began.elapsed() < Duration::from_secs(5), "still closed after 5 s");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let figure = format!("readers have it back after {} ms", began.elapsed().as_millis());
-    say("the disk is fixed and nobody writes", 1, &figure);
+    let figure = format!("readers can read again after {} ms", began.elapsed().as_millis());
+    say("the disk is repaired and nobody writes", 1, &figure);
 }
 
 #[tokio::test]
-async fn a_view_that_is_held_does_not_prevent_the_database_from_being_reopened() {
+async fn a_held_view_does_not_prevent_the_database_from_being_reopened() {
     let (image, before) = workload::furnished().await;
     let fleet = workload::open(&image).unwrap();
     let (began, entered) = std::sync::mpsc::channel();
@@ -151,7 +151,7 @@ async fn a_view_that_is_held_does_not_prevent_the_database_from_being_reopened()
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_changes_while_reading_goes_on() {
+async fn changes_are_refused_on_a_full_disk_while_reads_continue() {
     let (image, before) = workload::furnished().await;
     let fleet = workload::open(&image).unwrap();
     image.fill_up_to(1000);
@@ -167,7 +167,7 @@ async fn a_full_disk_refuses_changes_while_reading_goes_on() {
 }
 
 #[tokio::test]
-async fn a_disk_that_fills_up_within_a_commit_costs_nothing_that_was_acknowledged() {
+async fn a_disk_that_fills_up_during_a_commit_loses_no_acknowledged_change() {
     let (image, before) = workload::furnished().await;
     for room in 0..40 {
         let disk = image.after_power_cut(0);

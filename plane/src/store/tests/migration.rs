@@ -112,7 +112,7 @@ fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
 }
 
 #[tokio::test]
-async fn a_migration_cut_off_at_any_operation_is_finished_by_the_next_start() {
+async fn a_migration_interrupted_at_any_operation_is_completed_by_the_next_start() {
     let (image, _) = older().await;
     let disk = image.after_power_cut(0);
     disk.breaks(Fault::Cut { at: u64::MAX });
@@ -134,14 +134,14 @@ async fn a_migration_cut_off_at_any_operation_is_finished_by_the_next_start() {
         runs += 1;
     }
     say(
-        "power cut in a migration of two steps",
+        "power cut during a migration of two steps",
         runs,
         &format!("{runs} of {total} operations; finished by the next start, with a complete copy"),
     );
 }
 
 #[tokio::test]
-async fn an_error_in_a_migration_leaves_what_was_there() {
+async fn a_migration_that_fails_at_any_operation_loses_nothing_and_succeeds_on_retry() {
     let (image, log) = older().await;
     let disk = image.after_power_cut(0);
     disk.breaks(Fault::Once { at: u64::MAX });
@@ -160,14 +160,14 @@ async fn an_error_in_a_migration_leaves_what_was_there() {
     }
     drop(log);
     say(
-        "one I/O error in a migration",
+        "one I/O error during a migration",
         runs,
         &format!("{runs} of {total} operations"),
     );
 }
 
 #[tokio::test]
-async fn no_room_for_the_copy_refuses_the_migration_and_leaves_the_database_alone() {
+async fn a_migration_without_room_for_the_copy_is_refused_and_changes_nothing() {
     let (image, _) = older().await;
     let before = image.bytes(PATH.as_ref()).unwrap().len() as u64;
     for room in [0, 100_000, before / 2] {
@@ -188,7 +188,7 @@ async fn no_room_for_the_copy_refuses_the_migration_and_leaves_the_database_alon
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
+async fn a_database_with_a_newer_schema_is_refused_and_left_unchanged() {
     let (image, _) = older().await;
     start(&image, &NEWER).unwrap();
     let error = start(&image, &CURRENT).unwrap_err();
@@ -205,7 +205,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_schema_that_no_step_leads_on_from_is_refused() {
+async fn a_database_is_refused_if_no_step_migrates_its_schema() {
     let orphan = Schema {
         version: 9,
         tables: CURRENT.tables,
@@ -218,7 +218,7 @@ async fn a_schema_that_no_step_leads_on_from_is_refused() {
 }
 
 #[tokio::test]
-async fn the_copy_before_a_migration_is_its_owners_alone() {
+async fn the_copy_made_before_a_migration_is_accessible_only_to_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");

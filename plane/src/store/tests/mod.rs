@@ -35,13 +35,13 @@ fn rounds(few: u64) -> u64 {
     if full() { few * 20 } else { few }
 }
 
-/// Returns the moments to try out of `total`: about a hundred, or all in a full run.
+/// Returns the numbers of the operations to test, out of `total`: about a hundred of them, or all in a full run.
 fn moments(total: u64) -> impl Iterator<Item = u64> {
     let step = if full() { 1 } else { total.div_ceil(100) };
     (1..=total).step_by(usize::try_from(step.max(1)).unwrap())
 }
 
-/// Prints a line for the table of faults. If anything is lost, the test fails before this is called.
+/// Prints a line for the fault table. If anything is lost, the test fails before this is called.
 fn say(name: &str, runs: u64, figure: &str) {
     println!("fault: {name} | runs {runs} | lost 0 | {figure}");
 }
@@ -89,7 +89,7 @@ fn audit_rows(store: &Store) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_of_many_callers_are_all_there_after_reopening() {
+async fn the_changes_of_many_concurrent_callers_are_all_present_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
     let store = Store::open(&path, CACHE).unwrap();
@@ -111,7 +111,7 @@ async fn changes_of_many_callers_are_all_there_after_reopening() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_told_why_it_cannot_open_the_database() {
+async fn opening_a_database_twice_fails_with_an_error_that_names_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
     let _store = Store::open(&path, CACHE).unwrap();
@@ -120,7 +120,7 @@ async fn a_second_process_is_told_why_it_cannot_open_the_database() {
 }
 
 #[tokio::test]
-async fn the_file_is_its_owners_alone() {
+async fn the_database_file_is_accessible_only_to_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
@@ -130,7 +130,7 @@ async fn the_file_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn what_is_refused_has_written_nothing() {
+async fn a_refused_change_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let refused = store
@@ -173,7 +173,7 @@ async fn a_change_without_an_audit_record_is_undone() {
 }
 
 #[tokio::test]
-async fn a_change_that_panics_is_undone_and_the_writer_goes_on() {
+async fn a_change_that_panics_is_undone_and_the_writer_keeps_running() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let panicked = store
@@ -196,7 +196,7 @@ fn users_of(tx: &dyn Read) -> Result<usize, StoreError> {
 }
 
 #[tokio::test]
-async fn the_audit_record_says_who_from_where_and_when() {
+async fn the_audit_record_contains_the_actor_the_address_and_the_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let stranger = Caller::standing(
@@ -218,7 +218,7 @@ async fn the_audit_record_says_who_from_where_and_when() {
 }
 
 #[tokio::test]
-async fn metrics_are_seen_at_once_and_kept_when_the_store_is_closed() {
+async fn metrics_are_visible_immediately_and_survive_closing_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
     let server: wgctl::ServerId = "a".parse().unwrap();
@@ -236,7 +236,7 @@ async fn metrics_are_seen_at_once_and_kept_when_the_store_is_closed() {
 }
 
 #[tokio::test]
-async fn the_store_is_shared_between_tasks() {
+async fn the_store_can_be_shared_between_tasks() {
     fn is_shared<T: Send + Sync + 'static>(_: &T) {}
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
@@ -245,7 +245,7 @@ async fn the_store_is_shared_between_tasks() {
 }
 
 #[tokio::test]
-async fn the_log_of_changes_keeps_the_last_ten_thousand() {
+async fn the_change_log_keeps_the_last_ten_thousand_changes() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let server: wgctl::ServerId = "a".parse().unwrap();

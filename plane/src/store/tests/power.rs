@@ -4,7 +4,7 @@ use super::disk::{Dice, Disk, Fault};
 use super::workload::{self, Failure, Log, SCRIPT};
 use super::{rounds, say};
 
-/// Cuts the power at an operation of the script, and again during the next start.
+/// Cuts the power at operation `at` of the script, and again during the next start.
 async fn cut(image: &Disk, before: &Log, at: u64) {
     let disk = image.after_power_cut(0);
     let mut log = before.clone();
@@ -27,20 +27,20 @@ async fn cut(image: &Disk, before: &Log, at: u64) {
 }
 
 #[tokio::test]
-async fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged() {
+async fn a_power_cut_at_any_operation_loses_no_acknowledged_change() {
     let (image, before) = workload::furnished().await;
     let (total, syncs) = operations(&image, &before).await;
     for at in 1..=total {
         cut(&image, &before, at).await;
     }
     say(
-        "power cut at every operation, unsynced writes lost, torn, reordered",
+        "power cut at every operation, with unsynced writes lost, torn and reordered",
         total * rounds(2),
-        &format!("{total} of {total} operations, {syncs} of them syncs; each cut again while starting"),
+        &format!("{total} of {total} operations, {syncs} of them syncs; each cut again during the next start"),
     );
 }
 
-/// Returns the number of operations of the script, and the number of syncs among them.
+/// Returns the number of operations in the script, and the number of syncs among them.
 async fn operations(image: &Disk, before: &Log) -> (u64, u64) {
     let disk = image.after_power_cut(0);
     let fleet = workload::open(&disk).unwrap();
@@ -55,7 +55,7 @@ async fn operations(image: &Disk, before: &Log) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_power_cut_while_the_database_is_created_leaves_none_or_a_complete_one() {
+async fn a_power_cut_during_creation_leaves_either_no_database_or_a_complete_one() {
     let mut at = 0;
     loop {
         at += 1;
@@ -70,5 +70,5 @@ async fn a_power_cut_while_the_database_is_created_leaves_none_or_a_complete_one
             break;
         }
     }
-    say("power cut while the database is created", at, "every operation");
+    say("power cut while the database is being created", at, "every operation");
 }

@@ -38,7 +38,7 @@ fn timeless(mut lists: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_database_of_schema_1_is_migrated_and_nothing_is_lost() {
+async fn a_database_with_schema_1_is_migrated_without_losing_anything() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
     fs::copy(Path::new(SCHEMA_1).join("plane.redb"), &path).unwrap();
@@ -54,7 +54,7 @@ async fn a_database_of_schema_1_is_migrated_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_backup_of_schema_1_is_restored() {
+async fn a_backup_with_schema_1_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("plane.redb"), CACHE).unwrap();
     let fleet = Fleet::new(store.clone(), Settings::default());

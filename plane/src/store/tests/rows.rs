@@ -122,7 +122,7 @@ fn verify_server(tx: &ReadTx, server: &ServerRecord, when: &str) -> Result<usize
     Ok(peers.len())
 }
 
-/// Asserts that the used and the free addresses together are all addresses of the pools.
+/// Asserts that the used and the free addresses together make up all addresses in the pools.
 fn verify_free(tx: &ReadTx, server: &ServerRecord, used: usize, when: &str) -> Result<(), StoreError> {
     let mut free = 0;
     for (key, last) in tx.some(Table::FreeRuns, row_key::all(&server.id), Order::Up, usize::MAX)? {

@@ -1,4 +1,4 @@
-//! A scripted workload for a fleet, and the comparison of the database with its outcomes afterwards.
+//! A scripted workload for a fleet, and the comparison of the database with the outcomes of the workload.
 //!
 //! Owns the script, the list of acknowledged steps, and the comparison. It must not cause faults: they belong to
 //! `disk`.
@@ -41,7 +41,7 @@ pub(super) const BEFORE: &[&[Step]] = &[
     &[User("first@example.com")],
 ];
 
-/// The steps during which faults happen. The steps of one inner list are sent at the same time.
+/// The steps during which faults happen. The steps in one inner list run concurrently.
 pub(super) const SCRIPT: &[&[Step]] = &[
     &[Peer("oslo", "dan")],
     &[Metrics("oslo")],
@@ -111,7 +111,7 @@ pub(super) fn open_with(disk: &Disk, cache_bytes: usize) -> Result<Fleet, StoreE
     Ok(Fleet::new(store, settings))
 }
 
-/// Returns the disk of a closed database with content, and the log of the steps that wrote it.
+/// Returns a disk with a closed database that has some content, and the log of the steps that wrote the content.
 pub(super) async fn furnished() -> (Disk, Log) {
     let disk = Disk::default();
     let fleet = open(&disk).unwrap();
@@ -302,7 +302,7 @@ impl Log {
             assert!(recorded.insert(entry.clone()), "{when}: {entry:?} was done twice");
         }
         let lost: Vec<_> = self.acknowledged.difference(&recorded).collect();
-        assert!(lost.is_empty(), "{when}: acknowledged and lost: {lost:?}");
+        assert!(lost.is_empty(), "{when}: acknowledged but lost: {lost:?}");
         for entry in &recorded {
             let known = self.acknowledged.contains(entry) || self.unsure.contains(entry);
             assert!(known, "{when}: {entry:?} was never requested");
@@ -318,7 +318,7 @@ impl Log {
 /// The peers of each server by name, each with its enabled flag, and the users.
 type Shape = (BTreeMap<String, BTreeMap<String, bool>>, BTreeSet<String>);
 
-/// Returns the content that follows from the audit records.
+/// Returns the content that the database must have according to the audit records.
 fn expected(recorded: &BTreeSet<(String, String)>) -> Shape {
     let has = |action: &str, target: &str| recorded.contains(&(action.to_owned(), target.to_owned()));
     let mut shape = Shape::default();

@@ -34,7 +34,7 @@ fn rows(store: &Store) -> Rows {
     all
 }
 
-/// Collects the write sets of all later commits of a store.
+/// Collects the write sets of all later commits to a store.
 fn following(store: &Store) -> Arc<Mutex<Vec<WriteSet>>> {
     let seen = Arc::<Mutex<Vec<WriteSet>>>::default();
     let follower = Arc::clone(&seen);
@@ -85,7 +85,7 @@ async fn play(fleet: &Fleet, script: &[&[Step]]) {
     workload::run(fleet, script, &mut Log::default(), Failure::Stop).await;
 }
 
-/// Returns the steps of the workload except those that create and remove a server.
+/// Returns the workload's steps, except the ones that create and remove a server.
 fn steps_between() -> Vec<&'static [Step]> {
     let of_rome = |step: &Step| matches!(step, Step::Server(_) | Step::Remove(_));
     SCRIPT
@@ -102,9 +102,9 @@ fn taken(seen: &Mutex<Vec<WriteSet>>) -> Vec<WriteSet> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Tries the workload's steps in any order, after a server's creation and before its removal.
+    /// Runs the workload's steps in random order, after a server's creation and before its removal.
     #[test]
-    fn write_sets_replayed_onto_an_empty_database_give_the_same_bytes(
+    fn replaying_write_sets_onto_an_empty_database_reproduces_the_same_bytes(
         order in Just(steps_between()).prop_shuffle(),
         restore in any::<bool>(),
     ) {
@@ -139,7 +139,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn what_is_refused_or_undone_is_in_no_write_set() {
+async fn refused_and_undone_changes_appear_in_no_write_set() {
     let fleet = workload::open(&Disk::default()).unwrap();
     play(&fleet, BEFORE).await;
     let store = fleet.store().clone();

@@ -1,4 +1,4 @@
-//! The permission matrix: every operation of the document with every kind of credential, valid and invalid.
+//! The permission matrix: every operation in the OpenAPI document with every kind of credential, valid and invalid.
 //!
 //! The requests are generated from the served document, so that a new route is covered as soon as it
 //! is added.
@@ -22,8 +22,8 @@ enum Good {
     Nothing,
     Viewer,
     Admin,
-    /// API tokens with the role viewer, with the role admin, and with the role admin for a server that no request
-    /// concerns.
+    /// API tokens with the role viewer, with the role admin, and with the role admin for a server that none of the
+    /// requests address.
     ApiViewer,
     ApiAdmin,
     ApiElsewhere,
@@ -36,7 +36,7 @@ impl Good {
     }
 }
 
-/// A credential of the matrix: its name, the value of the header, and the access that it grants.
+/// A credential in the matrix: its name, the value of the header, and the access that it grants.
 type Credential = (&'static str, Option<String>, Good);
 
 pub(crate) struct Fleet {
@@ -169,7 +169,7 @@ fn revoked_api(plane: &TestPlane, admin: &str) -> String {
     token
 }
 
-/// Returns the admin's session token with a valid signature, expired since yesterday.
+/// Returns a copy of the admin's session token that has a valid signature but expired a day ago.
 fn expired(plane: &TestPlane, admin: &str) -> String {
     let keys: Value = serde_json::from_slice(&std::fs::read(plane.state_dir().join("session.keys")).unwrap()).unwrap();
     let secret = URL_SAFE_NO_PAD.decode(keys[0]["secret"].as_str().unwrap()).unwrap();
@@ -181,7 +181,7 @@ fn expired(plane: &TestPlane, admin: &str) -> String {
         format!("{message}.{signature}")
     };
     let mut claims = payload(admin);
-    // With unchanged times, this signature is accepted. Only the times of the returned token are wrong.
+    // The signature is accepted while the times are unchanged, so the times are the only fault in the returned token.
     plane.get("/api/users", &sign(&claims)).expect(200);
     for name in ["iat", "exp"] {
         claims[name] = json!(claims[name].as_i64().unwrap() - 48 * 3600);
@@ -218,11 +218,11 @@ pub(crate) fn asking(operation: &Operation, path: &str, credential: Option<&Stri
     asking
 }
 
-/// Operations on all servers whose answer is limited to the servers of the API token.
+/// Operations on all servers whose response is limited to the servers that the API token covers.
 const FILTERED: [&str; 3] = ["/api/history", "/api/servers", "/api/statuses"];
 
-/// Returns the status and code that the document promises. Without the permission, this is the permission's error;
-/// with the permission, it is the first error of the request, which is invalid on purpose.
+/// Returns the status and code that the document promises. Without the permission, this is the authorization error;
+/// with the permission, it is the first error in the request, which is invalid on purpose.
 fn expected(operation: &Operation, good: Good) -> (u16, Option<&'static str>) {
     use Good::{Admin, Agent, ApiAdmin, ApiElsewhere, ApiViewer, Nothing, Viewer};
     let (unauthorized, forbidden) = ((401, Some("unauthorized")), (403, Some("forbidden")));
@@ -251,12 +251,12 @@ fn expected(operation: &Operation, good: Good) -> (u16, Option<&'static str>) {
 }
 
 #[test]
-fn every_operation_with_every_credential_answers_what_the_table_says() {
+fn every_operation_responds_to_every_credential_as_documented() {
     let fleet = fleet();
     let mut wrong = Vec::new();
     let mut tried = 0;
     for operation in operations() {
-        // Logging out ends the session of the caller, so it is tried separately at the end.
+        // Logging out ends the caller's session, so it is tried separately at the end.
         let logs_out = operation.text("operationId") == "logout";
         for (name, credential, good) in &fleet.credentials {
             let (status, code) = expected(&operation, *good);
@@ -272,7 +272,7 @@ fn every_operation_with_every_credential_answers_what_the_table_says() {
                 answer.problem(status, code);
             }
             if answer.header("cache-control") != Some("no-store") {
-                wrong.push(format!("{shown}, but may be cached"));
+                wrong.push(format!("{shown}, but the response may be cached"));
             }
         }
     }
@@ -288,7 +288,7 @@ fn every_operation_with_every_credential_answers_what_the_table_says() {
 }
 
 #[test]
-fn a_refused_caller_learns_nothing_of_what_there_is() {
+fn a_refused_caller_does_not_learn_what_exists() {
     let fleet = fleet();
     let client = fleet.plane.post(
         "/api/wg-clients/los-angeles",
@@ -316,7 +316,7 @@ fn a_refused_caller_learns_nothing_of_what_there_is() {
 /// A public key that a user supplies.
 const KEY: &str = "TIJqd+fIjXPr81Y+AGvCt42gc5Ax/0ST96nxoClRylg=";
 
-/// Returns an answer without the headers that vary between requests, and with the requested id masked.
+/// Returns a response without the headers that vary between requests, and with the requested id masked.
 fn shown(answer: &Answer, id: &str) -> (u16, Vec<(String, String)>, String) {
     let chance = |name: &str| matches!(name.to_lowercase().as_str(), "x-request-id" | "date" | "content-length");
     let headers = answer
@@ -335,7 +335,7 @@ fn shown(answer: &Answer, id: &str) -> (u16, Vec<(String, String)>, String) {
 }
 
 #[test]
-fn objects_of_other_servers_are_indistinguishable_from_absent_ones() {
+fn objects_on_other_servers_are_indistinguishable_from_absent_ones() {
     let fleet = fleet();
     let (plane, admin) = (&fleet.plane, &fleet.admin);
     let _agents = [FakeAgent::start(plane.address, &fleet.agent)];
@@ -384,7 +384,7 @@ fn objects_of_other_servers_are_indistinguishable_from_absent_ones() {
 }
 
 #[test]
-fn an_agent_touches_its_own_server_and_nothing_else() {
+fn an_agent_can_change_only_its_own_server() {
     let fleet = fleet();
     let (plane, agent) = (&fleet.plane, &fleet.agent);
     let before = plane.get("/api/servers/tokyo", &fleet.admin).expect(200);
@@ -403,7 +403,7 @@ fn an_agent_touches_its_own_server_and_nothing_else() {
 }
 
 #[test]
-fn head_and_options_need_what_get_needs() {
+fn head_needs_the_same_permission_as_get_and_options_is_not_allowed() {
     let fleet = fleet();
     for operation in operations().iter().filter(|operation| operation.method == "get") {
         for (name, credential, good) in &fleet.credentials {
@@ -419,7 +419,7 @@ fn head_and_options_need_what_get_needs() {
                     .headers
                     .iter()
                     .any(|(name, _)| name.to_lowercase().starts_with("access-control"));
-                assert!(!allows, "no answer may allow another origin");
+                assert!(!allows, "no response may allow another origin");
             }
         }
     }

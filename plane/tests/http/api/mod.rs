@@ -1,4 +1,4 @@
-//! The API as its OpenAPI document describes it, and the permission of every operation.
+//! The API as its OpenAPI document describes it, and the permission for every operation.
 
 pub(crate) mod matrix;
 mod openapi;

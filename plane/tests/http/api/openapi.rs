@@ -14,7 +14,7 @@ use crate::support::plane::TestPlane;
 const ROUTES: &str = include_str!("routes.txt");
 
 #[test]
-fn the_routes_are_those_that_are_meant() {
+fn the_served_routes_match_the_list() {
     let found: String = operations()
         .iter()
         .map(|operation| {
@@ -26,7 +26,7 @@ fn the_routes_are_those_that_are_meant() {
 }
 
 #[test]
-fn only_the_table_makes_routes() {
+fn only_the_table_adds_routes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeSet::new();
     let mut folders = vec![folder.clone()];
@@ -91,7 +91,7 @@ fn the_document_is_valid_openapi_3_1() {
 }
 
 #[test]
-fn every_operation_is_described_whole() {
+fn every_operation_is_fully_described() {
     let tags: BTreeSet<&str> = document()["tags"]
         .as_array()
         .unwrap()
@@ -108,7 +108,7 @@ fn every_operation_is_described_whole() {
         assert_eq!(
             operation.success().is_none(),
             refused,
-            "{id}: only refused operations lack a success"
+            "{id}: only operations that are always refused have no success response"
         );
         let security = operation.described["security"].as_array().unwrap();
         assert_eq!(security.is_empty(), operation.permission() == "anyone", "{id}");
@@ -132,7 +132,10 @@ fn every_operation_is_described_whole() {
             .filter(|parameter| parameter["in"] == "path")
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
-        assert_eq!(named, described, "{id}: the described path parameters");
+        assert_eq!(
+            named, described,
+            "{id}: the document must describe exactly the path parameters"
+        );
         for parameter in parameters.iter().filter(|parameter| parameter["in"] != "path") {
             assert!(parameter["description"].is_string(), "{id}: {parameter}");
         }
@@ -140,7 +143,7 @@ fn every_operation_is_described_whole() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_no_schema_is_left_over() {
+fn every_reference_resolves_and_no_schema_is_unused() {
     fn references(value: &Value, found: &mut BTreeSet<String>) {
         match value {
             Value::Object(object) => {
@@ -166,7 +169,7 @@ fn every_reference_leads_somewhere_and_no_schema_is_left_over() {
 }
 
 #[test]
-fn every_example_is_true_to_its_schema() {
+fn every_example_matches_its_schema() {
     let (mut count, mut wrong) = (0, Vec::new());
     for operation in operations() {
         let mut places = Vec::new();
@@ -200,7 +203,7 @@ fn every_example_is_true_to_its_schema() {
 }
 
 #[test]
-fn unknown_fields_are_refused_where_the_document_says_so_and_only_there() {
+fn unknown_fields_are_refused_exactly_where_the_document_says_so() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = plane.add_server(&admin, "los-angeles");
@@ -224,7 +227,7 @@ fn unknown_fields_are_refused_where_the_document_says_so_and_only_there() {
 }
 
 #[test]
-fn the_query_is_what_the_document_says() {
+fn query_parameters_are_accepted_as_documented() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = plane.add_server(&admin, "los-angeles");

@@ -1,4 +1,4 @@
-//! Floods of connections and logins against the real binary of the plane.
+//! Floods of connections and logins against the real plane binary.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -46,7 +46,7 @@ impl<'p> Agent<'p> {
         Self { plane, token, query }
     }
 
-    /// Connects, authenticates with one answered request, then polls. The poll has no answer yet.
+    /// Connects, authenticates with one request, then starts a poll. The poll has not been answered yet.
     fn poll(&self) -> TcpStream {
         let mut stream = connect(self.plane.address);
         let ask = |wait: u32| {
@@ -62,7 +62,7 @@ impl<'p> Agent<'p> {
     }
 }
 
-/// Returns the JSON object of the next answer on a connection that stays open.
+/// Returns the JSON object in the next response on a connection that stays open.
 fn answered(poll: &mut TcpStream) -> Value {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"}") {
@@ -71,11 +71,11 @@ fn answered(poll: &mut TcpStream) -> Value {
         assert!(length > 0, "the plane closed the connection");
         bytes.extend_from_slice(&piece[..length]);
     }
-    parse(&bytes).expect("an answer").expect(200)
+    parse(&bytes).expect("a response").expect(200)
 }
 
 #[test]
-fn a_slowloris_costs_neither_agents_nor_admins_a_connection() {
+fn a_slowloris_attack_cuts_off_neither_agents_nor_admins() {
     const MOST: usize = 60;
     let plane = Released::start(&format!("[limits]\nmax_connections = {MOST}\n"));
     let agents: Vec<Agent> = (0..20).map(|n| Agent::of(&plane, &format!("server-{n}"))).collect();
@@ -117,7 +117,7 @@ fn a_slowloris_costs_neither_agents_nor_admins_a_connection() {
     println!("500 slow connections: {open} are open, the admin's slowest round took {slowest:?}");
     assert!(open <= MOST / 2, "{open} unauthenticated connections are open");
     for stream in &held {
-        assert!(!is_closed(stream), "an agent's poll was cut");
+        assert!(!is_closed(stream), "an agent's poll was cut off");
     }
     // The held polls are still served: a change reaches one of them.
     let change = json!({"mtu": 1300});
@@ -137,7 +137,7 @@ fn a_slowloris_costs_neither_agents_nor_admins_a_connection() {
 }
 
 #[test]
-fn a_flood_of_logins_keeps_no_agent_waiting() {
+fn a_flood_of_logins_does_not_delay_agents() {
     let plane = Released::start("");
     let agent = Agent::of(&plane, "los-angeles");
     let mut held = agent.poll();
@@ -170,7 +170,7 @@ fn a_flood_of_logins_keeps_no_agent_waiting() {
         reports > 0 && statuses.iter().all(|status| [401, 429, 503].contains(status)),
         "{statuses:?}"
     );
-    assert!(!is_closed(&held), "the agent's poll was cut");
+    assert!(!is_closed(&held), "the agent's poll was cut off");
     let change = json!({"mtu": 1300});
     request("PATCH", "/api/servers/los-angeles")
         .json(&change)
@@ -179,9 +179,9 @@ fn a_flood_of_logins_keeps_no_agent_waiting() {
     answered(&mut held);
 }
 
-/// GHSA-j65m-hv65-r264 was a limit that existed but was never enabled. This tests it in the real binary.
+/// GHSA-j65m-hv65-r264 was a limit that existed but was never enabled. This test checks the limit in the real binary.
 #[test]
-fn ghsa_j65m_hv65_r264_one_address_takes_its_share_of_a_tls_plane_and_no_more() {
+fn ghsa_j65m_hv65_r264_one_address_cannot_exceed_its_connection_limit_over_tls() {
     let plane = Released::start("[tls]\nmode = \"self-signed\"\n[limits]\nmax_connections_per_address = 3\n");
     let streams: Vec<TcpStream> = (0..8).map(|_| connect(plane.address)).collect();
     until("the oldest five connections to be closed", || {
@@ -196,7 +196,7 @@ fn ghsa_j65m_hv65_r264_one_address_takes_its_share_of_a_tls_plane_and_no_more() 
 }
 
 #[test]
-fn running_out_of_file_descriptors_ends_nothing() {
+fn running_out_of_file_descriptors_stops_nothing() {
     let plane = Released::start_by(&["prlimit", "--nofile=64:64"], "");
     let agent = Agent::of(&plane, "los-angeles");
     let mut held = agent.poll();
@@ -209,7 +209,7 @@ fn running_out_of_file_descriptors_ends_nothing() {
     request("GET", "/healthz").send(plane.address).expect(200);
     drop(streams);
     request("GET", "/api/servers").send_local(&plane.socket()).expect(200);
-    assert!(!is_closed(&held), "the agent's poll was cut");
+    assert!(!is_closed(&held), "the agent's poll was cut off");
     let change = json!({"mtu": 1300});
     request("PATCH", "/api/servers/los-angeles")
         .json(&change)

@@ -1,7 +1,7 @@
-//! Forged tokens: each kind that RFC 8725 and the advisories of other projects warn about.
+//! Forged tokens: each kind that RFC 8725 and other projects' advisories warn about.
 //!
-//! Some forgeries carry a valid signature, to show that the signature alone is not enough. They read the
-//! signing key from the plane's file.
+//! Some forgeries carry a valid signature, to show that the signature alone is not enough. The tests read
+//! the signing key from the plane's file.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -58,7 +58,7 @@ impl Known {
         self.signed(&self.header, &claims.to_string())
     }
 
-    /// Returns a token with a valid signature and a header of the test's choice.
+    /// Returns a token with this header, these claims and a valid signature.
     fn signed(&self, header: &Value, claims: &str) -> String {
         // Keep the genuine header byte for byte: encoding it again could change the order of its fields.
         let header = match *header == self.header {
@@ -238,7 +238,7 @@ fn signatures(known: &Known) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn cve_2026_38651_a_forged_session_is_nobody() {
+fn cve_2026_38651_a_forged_session_is_refused() {
     let plane = TestPlane::start();
     let known = Known::of(&plane);
     plane.get("/api/users", &known.token).expect(200);
@@ -256,7 +256,7 @@ fn cve_2026_38651_a_forged_session_is_nobody() {
 }
 
 #[test]
-fn a_token_of_a_megabyte_is_refused_before_it_is_read() {
+fn a_one_megabyte_token_is_refused_before_it_is_read() {
     let plane = TestPlane::start();
     let known = Known::of(&plane);
     for token in [
@@ -273,7 +273,7 @@ fn a_token_of_a_megabyte_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn cve_2026_38651_a_forged_agent_or_api_token_is_nobody() {
+fn cve_2026_38651_a_forged_agent_or_api_token_is_refused() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = plane.add_server(&admin, "los-angeles");
@@ -310,7 +310,7 @@ fn cve_2026_38651_a_forged_agent_or_api_token_is_nobody() {
     }
     plane.get("/api/agent/desired", &agent).expect(200);
     plane.get("/api/servers", &api).expect(200);
-    // Each kind of token is refused in place of another.
+    // Each kind of token is refused where another kind is required.
     plane.get("/api/agent/desired", &api).problem(401, "unauthorized");
     plane.get("/api/agent/desired", &admin).problem(401, "unauthorized");
     plane.get("/api/servers", &agent).problem(401, "unauthorized");

@@ -8,7 +8,7 @@ use crate::support::client::{Request, answer, connect, parse, request, rest, sai
 use crate::support::plane::TestPlane;
 
 #[test]
-fn what_hyper_refuses_by_itself_has_the_headers_of_every_answer() {
+fn refusals_by_hyper_itself_have_the_headers_of_every_response() {
     let plane = TestPlane::start();
     for bad in [
         "GET\r\n\r\n",
@@ -36,7 +36,7 @@ fn what_hyper_refuses_by_itself_has_the_headers_of_every_answer() {
 
 /// RUSTSEC-2024-0332, RUSTSEC-2026-0258 and similar: the plane does not serve HTTP/2.
 #[test]
-fn rustsec_2024_0332_http_2_is_not_spoken() {
+fn rustsec_2024_0332_http_2_is_not_supported() {
     let plane = TestPlane::start();
     let began = Instant::now();
     let mut stream = connect(plane.address);
@@ -52,7 +52,7 @@ fn rustsec_2024_0332_http_2_is_not_spoken() {
 }
 
 #[test]
-fn a_request_within_a_request_is_never_answered() {
+fn a_request_smuggled_inside_another_is_never_answered() {
     let plane = TestPlane::start();
     let inner = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let post = |headers: &str, body: &str| {
@@ -99,7 +99,7 @@ fn a_request_within_a_request_is_never_answered() {
         assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
         assert!(!text.contains(" 200 "), "{text}");
     }
-    // Bytes beyond the announced length are read as the next request, which is malformed.
+    // Bytes beyond the declared length are read as the next request, which is malformed.
     let text = said(plane.address, post("Content-Length: 2\r\n", "{}{}\r\n\r\n").as_bytes());
     let text = String::from_utf8(text).unwrap();
     assert_eq!(text.matches("HTTP/1.1 ").count(), 2, "{text}");
@@ -107,7 +107,7 @@ fn a_request_within_a_request_is_never_answered() {
 }
 
 #[test]
-fn targets_and_methods_mean_only_what_they_say() {
+fn targets_and_methods_are_never_reinterpreted() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let line = |line: &str| {
@@ -140,7 +140,7 @@ fn targets_and_methods_mean_only_what_they_say() {
 }
 
 #[test]
-fn other_peoples_pages_can_do_nothing() {
+fn pages_on_other_sites_can_do_nothing() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let origin = |request: Request| request.header("Origin", "https://attacker.example");
@@ -183,7 +183,7 @@ fn other_peoples_pages_can_do_nothing() {
 }
 
 #[test]
-fn cve_2022_41924_a_page_cannot_reach_the_local_socket_by_another_name() {
+fn cve_2022_41924_a_page_cannot_reach_the_local_socket_under_another_name() {
     let plane = TestPlane::start();
     let over = |host: &str| {
         let mut stream = UnixStream::connect(plane.socket()).unwrap();

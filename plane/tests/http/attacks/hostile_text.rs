@@ -1,5 +1,5 @@
-//! Malicious names, emails and failure reasons. They are refused, or appear exactly as entered in lists,
-//! file names, QR codes, the audit log and its export.
+//! Malicious names, emails and failure reasons. They are refused, or appear in lists, file names, QR codes, the audit
+//! log and its export exactly as they were entered.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ use crate::support::plane::TestPlane;
 
 const CLIENTS: &str = "/api/wg-clients/los-angeles";
 
-/// The number of generated names, in addition to the lists below.
+/// The number of generated names, which are tried in addition to the lists below.
 const MADE_UP: usize = 80;
 
 /// Names that are accepted although some programs could misinterpret them.
@@ -109,7 +109,7 @@ fn file_names(disposition: &str) -> (String, String) {
 }
 
 #[test]
-fn cve_2026_72603_a_name_comes_back_exactly_or_is_refused() {
+fn cve_2026_72603_a_name_is_returned_exactly_or_refused() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let _agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -191,7 +191,7 @@ fn exported_as_recorded(plane: &TestPlane, admin: &str) {
 }
 
 #[test]
-fn what_a_stranger_types_is_one_record_of_plain_text() {
+fn text_from_an_unauthenticated_caller_becomes_one_record_of_plain_text() {
     let plane = TestPlane::start();
     let emails = [
         "ops@example.com\n2026-01-01,admin,user_created",
@@ -227,7 +227,7 @@ fn what_a_stranger_types_is_one_record_of_plain_text() {
 
 /// The text that an agent sends is shown to users, and an attacker may control the agent's host.
 #[test]
-fn what_an_agent_tells_is_one_line_of_plain_text() {
+fn text_from_an_agent_is_shown_as_one_line_of_plain_text() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -246,7 +246,7 @@ fn what_an_agent_tells_is_one_line_of_plain_text() {
 /// CVE-2022-23650 and others: the plane draws the QR code itself, so that no third party sees it. The
 /// code holds the configuration byte for byte, whatever the client's name.
 #[test]
-fn a_code_has_no_text_in_it_and_reads_as_the_configuration() {
+fn a_qr_code_contains_no_text_and_scans_as_the_configuration() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let _agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -268,7 +268,7 @@ fn a_code_has_no_text_in_it_and_reads_as_the_configuration() {
     }
 }
 
-/// Returns the text of the QR code. One program renders the SVG, and another scans the image like a phone.
+/// Returns the text of the QR code. One program renders the SVG, and another scans the image as a phone would.
 fn scanned(plane: &TestPlane, svg: &str) -> String {
     let (from, to) = (plane.dir.path().join("code.svg"), plane.dir.path().join("code.png"));
     std::fs::write(&from, svg).unwrap();

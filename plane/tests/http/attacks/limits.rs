@@ -33,7 +33,7 @@ fn a_head_that_is_too_large_is_refused_with_a_problem_report() {
 }
 
 #[test]
-fn a_body_that_is_too_much_is_refused_before_it_comes() {
+fn a_body_that_is_too_large_is_refused_before_it_arrives() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let post = |headers: &str| {
@@ -42,7 +42,7 @@ fn a_body_that_is_too_much_is_refused_before_it_comes() {
              Content-Type: application/json\r\n{headers}\r\n"
         )
     };
-    // A gigabyte is announced and not sent. A client that sends `Expect` gets no 100 Continue.
+    // A gigabyte is declared but not sent. A client that sends `Expect` gets no 100 Continue.
     for headers in [
         "Content-Length: 1000000000\r\n",
         "Content-Length: 1000000000\r\nExpect: 100-continue\r\n",
@@ -61,7 +61,7 @@ fn a_body_that_is_too_much_is_refused_before_it_comes() {
     assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"{}").unwrap();
     parse(&rest(&mut stream)).unwrap().problem(422, "invalid_field");
-    // A body without an announced length is read only slightly beyond the limit.
+    // A body without a declared length is read only slightly beyond the limit.
     let mut endless = connect(plane.address);
     endless
         .write_all(post("Transfer-Encoding: chunked\r\n").as_bytes())
@@ -76,7 +76,7 @@ fn a_body_that_is_too_much_is_refused_before_it_comes() {
 }
 
 #[test]
-fn deep_nesting_is_refused_and_breaks_no_stack() {
+fn deep_nesting_is_refused_without_a_stack_overflow() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     for (open, path) in [
@@ -94,7 +94,7 @@ fn deep_nesting_is_refused_and_breaks_no_stack() {
 }
 
 #[test]
-fn a_body_that_trickles_is_let_go_and_an_idle_connection_too() {
+fn trickling_bodies_and_idle_connections_are_closed() {
     let plane = TestPlane::start_with(|config| {
         config.limits.body_timeout = Duration::from_secs(1);
         config.limits.header_timeout = Duration::from_secs(1);
@@ -127,7 +127,7 @@ fn a_body_that_trickles_is_let_go_and_an_idle_connection_too() {
 }
 
 #[test]
-fn a_connection_is_its_callers_while_its_requests_say_so() {
+fn a_connection_stays_authenticated_only_while_its_requests_carry_a_token() {
     let plane = TestPlane::start_with(|config| config.limits.max_connections = 8);
     let admin = plane.admin();
     let alive = |stream: &mut TcpStream, token: &str| {

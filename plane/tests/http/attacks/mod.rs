@@ -1,4 +1,4 @@
-//! Attacks: forged tokens, hostile requests, text and paths, floods, and the limits that contain them.
+//! Attacks: forged tokens; hostile requests, text and paths; floods; and the limits that contain them.
 
 mod floods;
 mod forged;

@@ -7,7 +7,7 @@ use crate::support::plane::TestPlane;
 
 /// WGDashboard skipped authentication for every path that contained a public one (CVE-2026-44343).
 #[test]
-fn cve_2026_44343_no_spelling_of_a_path_goes_around_the_token() {
+fn cve_2026_44343_no_spelling_of_a_path_bypasses_the_token() {
     let fleet = fleet();
     let (plane, mut tried) = (&fleet.plane, 0);
     for operation in operations()

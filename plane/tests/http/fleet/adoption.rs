@@ -32,7 +32,7 @@ fn awaiting() -> (TestPlane, String, String) {
     (plane, admin, token)
 }
 
-/// Returns everything that the API shows of the server.
+/// Returns everything that the API shows about the server.
 fn seen(plane: &TestPlane, admin: &str) -> [Value; 3] {
     [
         "/api/servers/los-angeles",
@@ -43,7 +43,7 @@ fn seen(plane: &TestPlane, admin: &str) -> [Value; 3] {
 }
 
 #[test]
-fn an_adoption_is_planned_without_a_trace_then_made_once_however_often_it_is_sent() {
+fn a_dry_run_leaves_no_trace_and_a_repeated_adoption_takes_effect_once() {
     let (plane, admin, token) = awaiting();
     let before = seen(&plane, &admin);
     let terms = plane.get(PATH, &token).expect(200);
@@ -63,7 +63,7 @@ fn an_adoption_is_planned_without_a_trace_then_made_once_however_often_it_is_sen
     assert_eq!(
         plane.post(PATH, &token, &wanted).expect(200),
         made,
-        "a repeated request gets the same answer"
+        "a repeated request gets the same response"
     );
     let [server, clients, audit] = seen(&plane, &admin);
     assert_eq!(
@@ -114,7 +114,7 @@ fn an_adoption_is_planned_without_a_trace_then_made_once_however_often_it_is_sen
 }
 
 #[test]
-fn one_peer_that_cannot_be_recorded_refuses_the_whole() {
+fn one_peer_that_cannot_be_recorded_prevents_the_whole_adoption() {
     let (plane, admin, token) = awaiting();
     let before = seen(&plane, &admin);
     let wanted = adoption(&[
@@ -149,7 +149,7 @@ fn one_peer_that_cannot_be_recorded_refuses_the_whole() {
 }
 
 #[test]
-fn a_record_that_awaits_no_adoption_is_left_alone_until_an_admin_says_so() {
+fn a_server_that_does_not_await_adoption_is_left_alone_until_an_admin_allows_it() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -168,7 +168,7 @@ fn a_record_that_awaits_no_adoption_is_left_alone_until_an_admin_says_so() {
 }
 
 #[test]
-fn peers_of_ten_thousand_are_adopted_at_once_and_survive_a_restart() {
+fn ten_thousand_peers_are_adopted_at_once_and_survive_a_restart() {
     let (mut plane, admin, token) = awaiting();
     let wide = json!({"id": "wide", "endpoint": "h:1", "address_pool": ["10.0.0.0/8"], "adopt": true});
     drop(token);

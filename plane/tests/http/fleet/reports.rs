@@ -1,4 +1,4 @@
-//! Reports of agents, and the statuses and history that users see of them.
+//! Reports from agents, and the statuses and history that users see.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn report(server: &str) -> Value {
 }
 
 #[test]
-fn a_report_of_the_originals_five_fields_shows_in_the_statuses() {
+fn a_report_with_only_the_five_original_fields_appears_in_the_statuses() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -35,7 +35,7 @@ fn a_report_of_the_originals_five_fields_shows_in_the_statuses() {
 }
 
 #[test]
-fn a_newer_agents_fields_are_let_through_and_wrong_ones_are_not() {
+fn a_newer_agents_fields_are_accepted_and_invalid_values_are_not() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -51,7 +51,7 @@ fn a_newer_agents_fields_are_let_through_and_wrong_ones_are_not() {
 }
 
 #[test]
-fn an_agent_that_speaks_for_another_server_is_refused_and_recorded() {
+fn an_agent_that_reports_for_another_server_is_refused_and_recorded() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -112,7 +112,7 @@ fn history_is_one_json_array_oldest_first() {
 }
 
 #[test]
-fn drift_is_kept_shown_and_written_down() {
+fn drift_is_stored_shown_and_audited() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -160,7 +160,7 @@ fn drift_is_kept_shown_and_written_down() {
 }
 
 #[test]
-fn what_was_seen_while_the_plane_was_away_fills_its_history() {
+fn samples_from_while_the_plane_was_down_fill_its_history() {
     let mut plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -179,7 +179,7 @@ fn what_was_seen_while_the_plane_was_away_fills_its_history() {
     message["sent_at"] = json!(now);
     plane.post("/api/report", &token, &message).expect(204);
     plane.restart();
-    // The answer was lost when the plane stopped.
+    // The agent sends the report again, as if the response had been lost when the plane stopped.
     plane.post("/api/report", &token, &message).expect(204);
     let points = plane.get("/api/history?step=60", &admin).expect(200);
     let points = points.as_array().unwrap();

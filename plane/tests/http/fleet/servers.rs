@@ -1,4 +1,4 @@
-//! Servers and the tokens of their agents.
+//! Servers and their agents' tokens.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::client::request;
 use crate::support::plane::{TestPlane, until};
 
 #[test]
-fn a_server_lives_from_registration_to_removal() {
+fn a_server_is_registered_changed_and_removed() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let new = json!({
@@ -43,7 +43,7 @@ fn a_server_lives_from_registration_to_removal() {
 }
 
 #[test]
-fn an_agent_shows_the_hosts_key_and_confirms_what_it_applied() {
+fn an_agent_announces_the_hosts_key_and_confirms_applied_revisions() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agent = FakeAgent::start(plane.address, &plane.add_server(&admin, "los-angeles"));
@@ -56,7 +56,7 @@ fn an_agent_shows_the_hosts_key_and_confirms_what_it_applied() {
 }
 
 #[test]
-fn a_new_agent_token_kills_the_old_one() {
+fn a_new_agent_token_invalidates_the_old_one() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let old = plane.add_server(&admin, "los-angeles");
@@ -91,7 +91,7 @@ fn a_repeated_registration_gets_the_same_token_which_is_not_on_disk() {
     let database = std::fs::read(plane.state_dir().join("plane.redb")).unwrap();
     let secret = token.strip_prefix("szagent_").unwrap().as_bytes();
     assert!(!database.windows(secret.len()).any(|window| window == secret));
-    // A stored answer with a token that is no longer valid is not repeated.
+    // A stored response with a token that is no longer valid is not returned again.
     let rotate = || request("POST", "/api/servers/los-angeles/token").token(&admin);
     rotate()
         .json(&json!({"grace_seconds": 10}))
@@ -105,7 +105,7 @@ fn a_repeated_registration_gets_the_same_token_which_is_not_on_disk() {
 
 /// Prekeys that a thief of the token may have uploaded are not used after the token has been replaced.
 #[test]
-fn a_token_that_is_replaced_at_once_takes_its_prekeys_with_it() {
+fn the_prekeys_of_a_token_that_is_replaced_at_once_are_discarded() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -120,7 +120,7 @@ fn a_token_that_is_replaced_at_once_takes_its_prekeys_with_it() {
 }
 
 #[test]
-fn an_agents_failure_is_shown_where_people_look() {
+fn an_agents_failure_is_shown_in_the_servers_record() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -137,7 +137,7 @@ fn an_agents_failure_is_shown_where_people_look() {
     assert_eq!(server["failed"], "the kernel has no WireGuard");
     let old = json!({"version": 0, "agent_version": "0", "public_key": key["public_key"]});
     assert!((400..500).contains(&plane.post("/api/agent/hello", &token, &old).status));
-    // A reply that nobody waits for is discarded.
+    // A reply that no request is waiting for is discarded.
     let reply = json!({"kind": "failed", "reason": "x"});
     plane
         .post(
@@ -149,7 +149,7 @@ fn an_agents_failure_is_shown_where_people_look() {
 }
 
 #[test]
-fn a_poll_tells_the_agent_whose_key_is_on_record() {
+fn a_poll_returns_the_hosts_recorded_key() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
@@ -163,7 +163,7 @@ fn a_poll_tells_the_agent_whose_key_is_on_record() {
         let path = format!("/api/agent/desired{query}");
         plane.get(&path, &token).expect(200)
     };
-    assert!(desired("").get("public_key").is_none(), "no host has said hello yet");
+    assert!(desired("").get("public_key").is_none(), "no host has sent a hello yet");
     hello(&first);
     let told = desired("");
     assert_eq!(told["public_key"], first, "the desired state names the host's key");

@@ -6,7 +6,7 @@ use crate::support::client::request;
 use crate::support::plane::{EMAIL, PASSWORD, TestPlane};
 
 #[test]
-fn a_login_gives_a_token_for_24_hours() {
+fn a_login_returns_a_token_for_24_hours() {
     let plane = TestPlane::start();
     plane.add_user(EMAIL, "admin");
     let answer = plane.try_login("OPS@example.com", PASSWORD);
@@ -17,7 +17,7 @@ fn a_login_gives_a_token_for_24_hours() {
 }
 
 #[test]
-fn a_failed_login_does_not_say_why() {
+fn a_failed_login_does_not_reveal_the_reason() {
     let plane = TestPlane::start();
     let user = plane.add_user("disabled@example.com", "viewer");
     plane.add_user(EMAIL, "admin");
@@ -42,7 +42,7 @@ fn a_failed_login_does_not_say_why() {
 }
 
 #[test]
-fn guessing_is_slowed_for_every_email_alike() {
+fn guessing_is_throttled_for_every_email_alike() {
     let plane = TestPlane::start();
     plane.add_user(EMAIL, "admin");
     for email in [EMAIL, "nobody@example.com"] {
@@ -56,7 +56,7 @@ fn guessing_is_slowed_for_every_email_alike() {
 }
 
 #[test]
-fn an_address_is_slowed_whatever_proxy_header_it_sends() {
+fn an_address_is_throttled_whatever_proxy_header_it_sends() {
     let plane = TestPlane::start();
     let refused = (0..100).any(|attempt| {
         let body = json!({"email": format!("u{attempt}@example.com"), "password": "x"});
@@ -67,7 +67,7 @@ fn an_address_is_slowed_whatever_proxy_header_it_sends() {
 }
 
 #[test]
-fn a_trusted_proxys_caller_is_who_the_log_names() {
+fn the_log_names_the_caller_behind_a_trusted_proxy() {
     let plane = TestPlane::start_with(|config| config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]);
     let body = json!({"email": "nobody@example.com", "password": "x"});
     let login = request("POST", "/api/login")
@@ -92,7 +92,7 @@ fn logging_out_ends_every_session_at_once() {
 }
 
 #[test]
-fn a_new_password_wants_the_old_one_and_ends_the_sessions() {
+fn a_password_change_requires_the_old_password_and_ends_the_sessions() {
     let plane = TestPlane::start();
     let token = plane.admin();
     let change = |current: &str, new: &str| {
@@ -117,7 +117,7 @@ fn a_new_password_wants_the_old_one_and_ends_the_sessions() {
 }
 
 #[test]
-fn users_are_made_changed_and_removed() {
+fn users_are_created_changed_and_removed() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let new = json!({"email": "Eve@example.com", "password": PASSWORD, "role": "viewer"});
@@ -153,7 +153,7 @@ fn users_are_made_changed_and_removed() {
 }
 
 #[test]
-fn the_last_admin_stays() {
+fn the_last_admin_cannot_be_removed_demoted_or_disabled() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let users = plane.get("/api/users", &admin).expect(200);

@@ -1,4 +1,4 @@
-//! Users, sessions and API tokens, and the answers that contain secrets.
+//! Users, sessions and API tokens, and the responses that contain secrets.
 
 mod accounts;
 mod secrets;

@@ -1,4 +1,4 @@
-//! Secrets appear only in the answers that are meant to return them.
+//! Secrets appear only in the responses that are meant to return them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -27,7 +27,7 @@ fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
 
 /// Netmaker's lists returned every private key, and only its web page hid them (CVE-2026-29196).
 #[test]
-fn cve_2026_29196_no_answer_shows_a_secret_but_the_one_that_is_for_it() {
+fn cve_2026_29196_only_the_intended_responses_contain_secrets() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let old = plane.add_server(&admin, "los-angeles");
@@ -96,11 +96,11 @@ fn cve_2026_29196_no_answer_shows_a_secret_but_the_one_that_is_for_it() {
         answers += 1;
         bytes += answer.body.len();
     }
-    assert!(answers > 10 && bytes > 5000, "{answers} answers, {bytes} bytes");
+    assert!(answers > 10 && bytes > 5000, "{answers} responses, {bytes} bytes");
 }
 
 #[test]
-fn a_refusal_does_not_repeat_the_secret_it_was_given() {
+fn a_refusal_does_not_repeat_the_secret_it_was_sent() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let canary = "canary horse battery";

@@ -1,4 +1,4 @@
-//! Sessions: how they end, whose identity they carry, and the keys that sign them.
+//! Sessions: their end, the identity that they carry, and the keys that sign them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::support::plane::{EMAIL, PASSWORD, TestPlane};
 
 /// Every way to end a session takes effect at once, and persists across a restart of the plane.
 #[test]
-fn a_session_is_dead_at_once_and_stays_dead_over_a_restart() {
+fn an_ended_session_is_invalid_at_once_and_stays_invalid_after_a_restart() {
     let mut plane = TestPlane::start();
     let admin = plane.admin();
     let mut dead = Vec::new();
@@ -98,7 +98,7 @@ fn a_new_signing_key_logs_nobody_out() {
         assert_eq!(
             create(&plane)["agent_token"],
             made["agent_token"],
-            "stored answers remain readable after the rotation"
+            "stored responses remain readable after the rotation"
         );
         plane.restart();
     }
@@ -180,7 +180,7 @@ fn wgdashboard_516_two_requests_never_share_an_identity() {
 
 /// A race in NetBird's first setup could create several owners.
 #[test]
-fn netbird_d97fe8429_of_200_first_setups_at_once_one_makes_an_admin() {
+fn netbird_d97fe8429_only_one_of_200_simultaneous_first_setups_creates_an_admin() {
     let plane = TestPlane::start();
     let (start, socket) = (Barrier::new(200), plane.socket());
     let statuses: Vec<u16> = thread::scope(|scope| {
@@ -205,7 +205,7 @@ fn netbird_d97fe8429_of_200_first_setups_at_once_one_makes_an_admin() {
 
 /// CVE-2023-32079, CVE-2026-27899: fields that a body must not set are refused, not ignored.
 #[test]
-fn cve_2026_27899_nobody_sets_what_is_not_theirs_to_set() {
+fn cve_2026_27899_fields_that_a_caller_must_not_set_are_refused() {
     let plane = TestPlane::start();
     let user = plane.add_user(EMAIL, "admin");
     let admin = plane.login(EMAIL);
@@ -272,7 +272,7 @@ fn cve_2026_27899_nobody_sets_what_is_not_theirs_to_set() {
 }
 
 #[test]
-fn a_principal_is_slowed_when_it_changes_too_much_and_others_are_not() {
+fn a_principal_that_makes_too_many_changes_is_throttled_and_others_are_not() {
     let plane = TestPlane::start_with(|config| {
         config.limits.writes_per_second = NonZeroU32::MIN;
         config.limits.write_burst = NonZeroU32::MIN.saturating_add(9);
@@ -288,7 +288,7 @@ fn a_principal_is_slowed_when_it_changes_too_much_and_others_are_not() {
     assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     // Reads are still served, and so are other callers: an API token, an agent, root over the local socket.
     plane.get(path, &admin).expect(200);
-    // Viewing a secret is recorded like a change, but has a limit of its own.
+    // Viewing a secret is recorded like a change, but has a separate limit.
     let secret = format!("/api/wg-clients/los-angeles/{}/configuration", wgctl::PeerId::random());
     let looked = (0..100)
         .map(|_| plane.get(&secret, &admin))
@@ -321,7 +321,7 @@ fn a_password_is_the_same_however_its_accents_are_typed() {
 }
 
 #[test]
-fn passwords_that_are_guessed_first_are_refused_everywhere() {
+fn easily_guessed_passwords_are_refused_everywhere() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let me = plane.get("/api/users", &admin).expect(200)[0]["id"]

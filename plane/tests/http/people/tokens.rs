@@ -1,4 +1,4 @@
-//! API tokens over HTTP and their permissions; tokens of agents and their grace period.
+//! API tokens and their permissions; agent tokens and their grace period.
 
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ fn a_token_works_until_it_is_removed() {
 
 /// A token remains valid after its creator is removed and after a restart of the plane.
 #[test]
-fn a_token_outlives_its_maker_and_a_restart() {
+fn a_token_outlives_its_creator_and_a_restart() {
     let mut plane = TestPlane::start();
     let admin = plane.admin();
     let eve = plane.add_user("eve@example.com", "admin");
@@ -74,7 +74,7 @@ fn a_token_outlives_its_maker_and_a_restart() {
 }
 
 #[test]
-fn a_repeated_creation_gets_the_same_token_and_the_log_says_it_was_seen() {
+fn a_repeated_creation_gets_the_same_token_and_the_view_is_recorded() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let create = |body: &Value| {
@@ -97,8 +97,8 @@ fn a_repeated_creation_gets_the_same_token_and_the_log_says_it_was_seen() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
     }
-    // A stored answer that contains a removed token is not repeated. A new token of the same name does not get
-    // the answers that are stored for the old one.
+    // A stored response that contains a removed token is not returned again. A new token of the same name does not
+    // get the responses that are stored for the old one.
     let by_token = |token: &str| {
         let new = request("POST", "/api/servers")
             .token(token)
@@ -118,7 +118,7 @@ fn a_repeated_creation_gets_the_same_token_and_the_log_says_it_was_seen() {
 }
 
 #[test]
-fn what_a_token_cannot_be_is_refused_with_the_field() {
+fn a_token_with_an_invalid_field_is_not_created_and_the_field_is_named() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     plane.add_server(&admin, "los-angeles");
@@ -145,9 +145,9 @@ fn what_a_token_cannot_be_is_refused_with_the_field() {
     }
 }
 
-/// For a limited token, servers that are not its own do not exist.
+/// To a limited token, servers that it does not cover appear not to exist.
 #[test]
-fn a_token_for_one_server_knows_no_other() {
+fn a_token_for_one_server_cannot_see_any_other() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let agents: Vec<_> = ["los-angeles", "tokyo"]
@@ -217,7 +217,7 @@ fn a_token_for_one_server_knows_no_other() {
     let bob = plane.get(&format!("/api/wg-clients/tokyo/{peer}"), &admin).expect(200);
     assert_eq!(bob["enabled"], true);
 
-    // It may change its own servers as its role allows, but nothing that concerns all servers.
+    // The token may change its own servers as its role allows, but nothing that concerns all servers.
     let made = plane
         .post("/api/wg-clients/los-angeles", &one, &with_key("alice"))
         .expect(201);
@@ -245,7 +245,7 @@ fn a_token_for_one_server_knows_no_other() {
 
 /// CVE-2026-29195 and similar: escalation from an admin's API token to an admin account.
 #[test]
-fn cve_2026_29195_a_token_cannot_make_itself_more_than_it_is() {
+fn cve_2026_29195_a_token_cannot_extend_its_own_permissions() {
     let plane = TestPlane::start();
     let user = plane.add_user(EMAIL, "admin");
     let path = format!("/api/users/{}", user["id"].as_str().unwrap());
@@ -279,7 +279,7 @@ fn cve_2026_29195_a_token_cannot_make_itself_more_than_it_is() {
 }
 
 #[test]
-fn an_agent_changes_to_its_new_token_without_a_gap() {
+fn an_agent_switches_to_its_new_token_without_a_gap() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let old = plane.add_server(&admin, "los-angeles");
@@ -315,7 +315,7 @@ fn an_agent_changes_to_its_new_token_without_a_gap() {
 
 /// CVE-2026-29194: a valid host token was accepted for any host.
 #[test]
-fn cve_2026_29194_an_agent_speaks_for_its_own_server_only() {
+fn cve_2026_29194_an_agent_can_report_only_for_its_own_server() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     let servers: Vec<_> = (0..3).map(|n| format!("s{n}")).collect();
@@ -335,7 +335,7 @@ fn cve_2026_29194_an_agent_speaks_for_its_own_server_only() {
 }
 
 #[test]
-fn a_token_for_a_server_ends_with_it_and_is_none_for_the_next_of_that_name() {
+fn a_token_for_a_server_ends_with_it_and_is_not_valid_for_a_namesake() {
     let plane = TestPlane::start();
     let admin = plane.admin();
     plane.add_server(&admin, "los-angeles");

@@ -32,7 +32,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn a_wrong_configuration_ends_with_78_and_one_line() {
+fn an_invalid_configuration_exits_with_78_and_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let config = written(dir.path(), "[tls]\nmode = \"on\"\n");
     for arguments in [&["check"][..], &[]] {
@@ -48,7 +48,7 @@ fn a_wrong_configuration_ends_with_78_and_one_line() {
 }
 
 #[test]
-fn a_busy_address_ends_with_69_and_names_it() {
+fn an_address_in_use_exits_with_69_and_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -65,7 +65,7 @@ fn a_busy_address_ends_with_69_and_names_it() {
 }
 
 #[test]
-fn a_database_that_another_plane_has_ends_with_75() {
+fn a_database_that_another_plane_uses_exits_with_75() {
     let dir = tempfile::tempdir().unwrap();
     let config = written(dir.path(), "");
     let mut first = plane(&config).stderr(Stdio::piped()).spawn().unwrap();
@@ -87,7 +87,7 @@ fn a_database_that_another_plane_has_ends_with_75() {
 }
 
 #[test]
-fn the_service_manager_is_told_that_it_is_ready_and_then_that_it_lives() {
+fn the_service_manager_receives_ready_and_then_watchdog_notifications() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify.sock");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -110,7 +110,7 @@ fn the_service_manager_is_told_that_it_is_ready_and_then_that_it_lives() {
 }
 
 #[test]
-fn it_says_where_it_listens_and_ends_well_on_a_signal() {
+fn the_plane_logs_its_address_and_exits_cleanly_on_a_signal() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let dir = tempfile::tempdir().unwrap();
         let mut child: Child = plane(&written(dir.path(), "")).stderr(Stdio::piped()).spawn().unwrap();

@@ -76,7 +76,7 @@ fn the_frameworks_own_errors_are_problem_reports_too() {
 }
 
 #[test]
-fn a_body_of_unknown_length_stops_at_the_limit() {
+fn a_body_of_unknown_length_is_refused_at_the_limit() {
     let plane = TestPlane::start_with(|config| config.limits.max_body = 4096);
     let mut stream = TcpStream::connect(plane.address).unwrap();
     let head = "POST /api/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -91,7 +91,7 @@ fn a_body_of_unknown_length_stops_at_the_limit() {
 }
 
 #[test]
-fn slow_callers_are_let_go() {
+fn slow_callers_are_disconnected() {
     let plane = TestPlane::start_with(|config| {
         config.limits.header_timeout = Duration::from_secs(2);
         config.limits.body_timeout = Duration::from_millis(200);
@@ -115,7 +115,7 @@ fn slow_callers_are_let_go() {
 }
 
 #[test]
-fn every_answer_carries_the_security_headers() {
+fn every_response_has_the_security_headers() {
     let plane = TestPlane::start();
     for path in ["/healthz", "/api/statuses", "/nowhere"] {
         let answer = request("GET", path).send(plane.address);
@@ -127,7 +127,7 @@ fn every_answer_carries_the_security_headers() {
 }
 
 #[test]
-fn the_plane_says_that_it_is_alive_and_ready() {
+fn the_plane_reports_that_it_is_alive_and_ready() {
     let plane = TestPlane::start();
     for path in ["/healthz", "/readyz"] {
         assert_eq!(request("GET", path).send(plane.address).expect(200)["status"], "ok");
@@ -135,7 +135,7 @@ fn the_plane_says_that_it_is_alive_and_ready() {
 }
 
 #[test]
-fn the_local_socket_knows_its_user() {
+fn the_local_socket_identifies_its_user() {
     let plane = TestPlane::start();
     let mode = std::fs::metadata(plane.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
@@ -156,7 +156,7 @@ fn the_local_socket_knows_its_user() {
 }
 
 #[test]
-fn a_restart_keeps_what_was_answered_and_who_is_logged_in() {
+fn a_restart_keeps_acknowledged_changes_and_sessions() {
     let mut plane = TestPlane::start();
     let admin = plane.admin();
     let agent = plane.add_server(&admin, "los-angeles");
@@ -173,7 +173,7 @@ fn a_restart_keeps_what_was_answered_and_who_is_logged_in() {
 }
 
 #[test]
-fn two_planes_do_not_share_a_state() {
+fn two_planes_cannot_share_a_state_directory() {
     let plane = TestPlane::start();
     let mut second = config(plane.dir.path());
     second.socket = None;
@@ -186,11 +186,11 @@ fn two_planes_do_not_share_a_state() {
 }
 
 #[test]
-fn stopping_answers_a_held_poll_at_once() {
+fn a_shutdown_answers_a_held_poll_at_once() {
     let mut plane = TestPlane::start();
     let admin = plane.admin();
     let token = plane.add_server(&admin, "los-angeles");
-    // Confirm the revision and fill the stock first. Otherwise there is news, and the poll is not held.
+    // Confirm the revision and fill the stock first. Otherwise the poll is answered at once instead of being held.
     let first = plane.get("/api/agent/desired", &token).expect(200);
     let wanted = first["prekeys_wanted"].as_u64().unwrap();
     let prekeys: Vec<_> = (0..wanted).map(|_| crate::support::agent::prekey()).collect();

@@ -31,7 +31,7 @@ fn handshake(address: SocketAddr, options: &[&str]) -> Output {
         .expect("openssl is installed: see tests/tools")
 }
 
-/// Returns the output of curl. The exit code shows if curl accepted the certificate.
+/// Returns the output of curl. The exit code shows whether curl accepted the certificate.
 fn curl(options: &[&str], url: &str) -> Output {
     Command::new("curl")
         .args(["--silent", "--show-error", "--include", "--max-time", "60"])
@@ -76,7 +76,7 @@ fn issued(folder: &Path, serial: &str) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
+fn only_tls_1_2_and_1_3_are_accepted() {
     let plane = TestPlane::start_with(self_signed);
     for (version, protocol) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let output = handshake(plane.address, &[version, "-brief"]);
@@ -102,7 +102,7 @@ fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
 }
 
 #[test]
-fn http_2_is_never_agreed_on() {
+fn http_2_is_never_negotiated() {
     let plane = TestPlane::start_with(self_signed);
     let both = handshake(plane.address, &["-alpn", "h2,http/1.1"]);
     assert!(
@@ -114,7 +114,7 @@ fn http_2_is_never_agreed_on() {
 }
 
 #[test]
-fn a_certificate_of_our_own_is_known_by_its_pin_or_its_file() {
+fn the_planes_own_certificate_is_verified_by_its_file_and_keeps_its_pin() {
     let mut plane = TestPlane::start_with(self_signed);
     let url = format!("https://{}/healthz", plane.address);
     let cert = plane.state_dir().join("tls.pem");
@@ -140,7 +140,7 @@ fn a_certificate_of_our_own_is_known_by_its_pin_or_its_file() {
 }
 
 #[test]
-fn every_answer_over_tls_says_to_keep_to_it() {
+fn every_response_over_tls_requires_tls_in_the_future() {
     let plane = TestPlane::start_with(self_signed);
     for (path, options) in [
         ("/healthz", &[][..]),
@@ -169,7 +169,7 @@ fn every_answer_over_tls_says_to_keep_to_it() {
 }
 
 #[test]
-fn plain_http_to_a_tls_address_gets_nothing() {
+fn plain_http_to_a_tls_address_gets_no_response() {
     let plane = TestPlane::start_with(self_signed);
     let answer = request("GET", "/healthz").try_send(plane.address);
     assert!(answer.is_err(), "{answer:?}");
@@ -177,7 +177,7 @@ fn plain_http_to_a_tls_address_gets_nothing() {
 
 /// In Boundary, handshakes blocked the accept loop. Here other connections do not wait for slow handshakes.
 #[test]
-fn slow_handshakes_hold_up_nobody_and_are_let_go() {
+fn slow_handshakes_delay_nobody_and_time_out() {
     let plane = TestPlane::start_with(|config| {
         self_signed(config);
         config.limits.header_timeout = Duration::from_secs(15);
@@ -205,7 +205,7 @@ fn slow_handshakes_hold_up_nobody_and_are_let_go() {
 }
 
 #[test]
-fn a_new_server_is_told_the_pin_to_give_to_its_host() {
+fn a_new_servers_response_contains_the_pin_for_its_host() {
     let plane = TestPlane::start_with(self_signed);
     let body = json!({"id": "los-angeles", "endpoint": "vpn.example.com:51820", "address_pool": ["10.8.0.0/24"]});
     let local = |path: &str, body: &Value| request("POST", path).json(body).send_local(&plane.socket());
@@ -226,7 +226,7 @@ fn a_new_server_is_told_the_pin_to_give_to_its_host() {
 }
 
 #[test]
-fn the_command_prints_the_fingerprint_of_what_is_shown() {
+fn the_command_prints_the_fingerprint_of_the_served_certificate() {
     let plane = Released::start("[tls]\nmode = \"self-signed\"\n");
     let printed = plane.command(&["fingerprint"]).output().unwrap();
     let cert = plane.path("state/tls.pem");
@@ -243,7 +243,7 @@ fn the_command_prints_the_fingerprint_of_what_is_shown() {
 }
 
 #[test]
-fn a_changed_certificate_is_shown_without_cutting_anybody_off() {
+fn a_changed_certificate_is_served_without_closing_connections() {
     let folder = tempfile::tempdir().unwrap();
     let (first, first_key) = issued(folder.path(), "1");
     let (shown, shown_key) = (folder.path().join("shown.pem"), folder.path().join("shown.key"));
@@ -298,9 +298,13 @@ fn a_changed_certificate_is_shown_without_cutting_anybody_off() {
     let (second, second_key) = issued(folder.path(), "2");
     show(&second, &shown);
     until("the mismatched pair to be refused", || {
-        plane.log().contains("the previous one stays").then_some(())
+        plane.log().contains("the previous one stays in use").then_some(())
     });
-    assert!(plane.log().contains("does not match it"), "{}", plane.log());
+    assert!(
+        plane.log().contains("does not match this certificate"),
+        "{}",
+        plane.log()
+    );
     assert_eq!(seen(), "serial=01");
     // Once its key is in place, the plane loads the certificate by itself.
     show(&second_key, &shown_key);
@@ -323,7 +327,7 @@ fn a_changed_certificate_is_shown_without_cutting_anybody_off() {
 }
 
 #[test]
-fn a_key_that_others_can_read_ends_the_start_with_78() {
+fn a_key_that_others_can_read_prevents_startup_with_exit_code_78() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = issued(folder.path(), "1");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
@@ -346,7 +350,7 @@ fn a_key_that_others_can_read_ends_the_start_with_78() {
 }
 
 #[test]
-fn a_file_that_is_missing_is_told_with_the_line_that_names_it() {
+fn a_missing_file_is_reported_with_the_line_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, _) = issued(folder.path(), "1");
     let config = format!(
@@ -375,20 +379,20 @@ fn a_file_that_is_missing_is_told_with_the_line_that_names_it() {
 }
 
 #[test]
-fn a_fingerprint_before_the_first_start_is_not_there_yet() {
+fn there_is_no_fingerprint_before_the_first_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = crate::support::released::command(dir.path(), "[tls]\nmode = \"self-signed\"\n");
     let output = command.arg("fingerprint").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(
-        said.contains("at its first start") && !said.contains("configuration"),
+        said.contains("on its first start") && !said.contains("configuration"),
         "{said}"
     );
 }
 
 #[test]
-fn sighup_ends_no_plane() {
+fn sighup_does_not_stop_the_plane() {
     let plane = Released::start("");
     kill(Pid::from_raw(plane.id()), Signal::SIGHUP).unwrap();
     request("GET", "/healthz").send(plane.address).expect(200);

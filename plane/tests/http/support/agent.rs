@@ -70,7 +70,7 @@ impl FakeAgent {
         self.host.lock().expect("the agent has not panicked")
     }
 
-    /// Returns the peer as the agent has applied it.
+    /// Returns the peer in the state that the agent has applied.
     pub(crate) fn peer(&self, id: &str) -> Option<Peer> {
         self.host().peers.get(&id.parse().expect("an id")).cloned()
     }
@@ -134,7 +134,7 @@ impl Link {
         }
     }
 
-    /// Polls for the desired state. `None` once the plane has stopped or the server has been removed.
+    /// Polls for the desired state. Returns `None` once the plane has stopped or the server has been removed.
     fn poll(&self, revision: u64, incarnation: Option<Incarnation>) -> Option<Desired> {
         let known = incarnation
             .map(|life| format!("&incarnation={life}"))
@@ -185,7 +185,7 @@ pub(crate) fn prekey() -> Prekey {
 /// The first bytes of each key that this agent seals, in place of a random nonce.
 pub(crate) const NONCE: [u8; 24] = [7; 24];
 
-/// Returns a nonce, 32 bytes of ciphertext and a tag. Only the layout is that of a real agent: the key is not
+/// Returns a nonce, 32 bytes of ciphertext and a tag. Only the layout matches a real agent's: the key is not
 /// encrypted.
 fn seal(key: &[u8; 32]) -> Sealed {
     let hidden = key.map(|byte| byte ^ 7);

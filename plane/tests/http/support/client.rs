@@ -36,14 +36,14 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?} {:?}", self.text()))
     }
 
-    /// Returns the JSON body of the answer. Panics unless the answer has this status.
+    /// Returns the JSON body of the response. Panics unless the response has this status.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Returns the problem report in the answer, after checking its status and code and that it is complete.
+    /// Returns the problem report in the response, after checking the status, the code and that the report is complete.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
@@ -99,7 +99,7 @@ impl Request {
     }
 
     pub(crate) fn send(&self, address: SocketAddr) -> Answer {
-        self.try_send(address).expect("the plane answers")
+        self.try_send(address).expect("the plane responds")
     }
 
     pub(crate) fn try_send(&self, address: SocketAddr) -> std::io::Result<Answer> {
@@ -113,10 +113,10 @@ impl Request {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let mut local = self.clone();
         local.head = local.head.replacen("Host: plane\r\n", "Host: localhost\r\n", 1);
-        local.over(stream).expect("the plane answers")
+        local.over(stream).expect("the plane responds")
     }
 
-    /// Sends only the beginning of the body, then closes the sending side. `None` if no answer comes.
+    /// Sends only the beginning of the body, then closes the sending side. Returns `None` if no response comes.
     pub(crate) fn send_and_close(&self, address: SocketAddr, beginning: &[u8]) -> Option<Answer> {
         let mut stream = TcpStream::connect(address).expect("the plane listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -130,7 +130,7 @@ impl Request {
 
     fn over(&self, mut stream: impl Read + Write) -> std::io::Result<Answer> {
         stream.write_all(format!("{}\r\n", self.head).as_bytes())?;
-        // The write fails if the plane refuses the announced length: it does not read such a body.
+        // The write fails if the plane refuses the declared length: it does not read such a body.
         let _ = stream.write_all(&self.body);
         let mut bytes = Vec::new();
         match stream.read_to_end(&mut bytes) {
@@ -143,7 +143,7 @@ impl Request {
     }
 }
 
-/// Parses an answer; `None` if it is incomplete.
+/// Parses a response. Returns `None` if it is incomplete.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -192,7 +192,7 @@ pub(crate) fn rest(stream: &mut TcpStream) -> Vec<u8> {
 /// Sends these bytes and returns everything that arrives until the plane closes the connection.
 pub(crate) fn said(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(address);
-    // The write may fail: the plane does not read a refused request to its end.
+    // The write may fail, because the plane does not read a refused request to its end.
     let _ = stream.write_all(bytes);
     rest(&mut stream)
 }

@@ -1,6 +1,6 @@
 //! The served OpenAPI document as the tests read it: its operations and its schemas.
 //!
-//! An independent JSON Schema validator checks every answer of every test against the document.
+//! An independent JSON Schema validator checks every response in every test against the document.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,8 +14,8 @@ use crate::support::client::Answer;
 /// The URL under which the validator knows the document.
 const PLACE: &str = "http://plane/openapi.json";
 
-/// Statuses that refuse any request by its head alone, regardless of the operation: the URI is too long,
-/// the host is not the plane's, the head is too large.
+/// The statuses with which any request may be refused because of its head alone, regardless of the operation: the URI
+/// is too long, the host is not the plane's, or the head is too large.
 const HEAD: [u16; 3] = [414, 421, 431];
 
 static DOCUMENT: LazyLock<Value> =
@@ -44,7 +44,7 @@ impl Operation {
             .is_some()
     }
 
-    /// Returns the status of a successful answer. `None` if the operation always refuses.
+    /// Returns the status of a successful response, or `None` if the operation always refuses.
     pub(crate) fn success(&self) -> Option<u16> {
         let statuses = self.described["responses"].as_object().expect("responses").keys();
         statuses
@@ -91,7 +91,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     found
 }
 
-/// Returns the operation of a request. A path parameter matches one segment; a literal segment takes precedence.
+/// Returns the operation for a request. A path parameter matches one segment; a literal segment takes precedence.
 fn operation_of(method: &str, path: &str) -> Option<Operation> {
     let parts: Vec<&str> = path.split('/').collect();
     let matches = |operation: &Operation| {
@@ -150,12 +150,12 @@ impl Oracle {
     }
 }
 
-/// Validates `value` against the schema at `pointer` of the document.
+/// Validates `value` against the schema at `pointer` in the document.
 pub(crate) fn is_true(pointer: &str, value: &Value) -> Result<(), String> {
     ORACLE.with_borrow_mut(|oracle| oracle.check(pointer, value))
 }
 
-/// Validates the example of `operation` at `place` against its schema.
+/// Validates the example at `place` in `operation` against its schema.
 pub(crate) fn example_is_true(operation: &Operation, place: &str) -> Result<(), String> {
     let content = operation.described.pointer(place).expect("the place is there");
     let example = content.get("example").ok_or("no example")?;
@@ -166,7 +166,7 @@ pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// Checks an answer against the document: its status, headers, media type and body must be described.
+/// Checks a response against the document: its status, headers, media type and body must be described.
 #[track_caller]
 pub(crate) fn check(head: &str, answer: &Answer) {
     let mut words = head.split(' ');
@@ -179,7 +179,7 @@ pub(crate) fn check(head: &str, answer: &Answer) {
     let Some(operation) = operation_of(method, path) else {
         assert!(
             matches!(answer.status, 404 | 405) || method == "HEAD",
-            "{method} {path} is not described, but answers {}: {}",
+            "{method} {path} is not described, but returned {}: {}",
             answer.status,
             answer.text()
         );
@@ -220,7 +220,7 @@ pub(crate) fn check(head: &str, answer: &Answer) {
     );
     if media_type.ends_with("json") {
         let place = format!("/responses/{}/content/{}/schema", answer.status, escaped(media_type));
-        // The body of an answer that a test cut off cannot be parsed.
+        // The body of a response that a test cut off cannot be parsed.
         if let Ok(body) = serde_json::from_slice(&answer.body) {
             is_true(&operation.pointer(&place), &body).unwrap_or_else(|error| panic!("{shown}: {error}"));
         }

@@ -53,7 +53,7 @@ impl TestPlane {
         }
     }
 
-    /// Stops the plane and starts another on the same state.
+    /// Stops the plane and starts another on the same state directory.
     pub(crate) fn restart(&mut self) {
         self.restart_with(|_| {});
     }

@@ -1,4 +1,4 @@
-//! The binary of the plane as a separate process, with the test's configuration.
+//! The plane binary as a separate process, with the test's configuration.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ pub(crate) struct Released {
     folder: TempDir,
 }
 
-/// Returns a command that runs the plane with its state below `folder` and `more` appended to its configuration.
+/// Returns a command that runs the plane with its state under `folder` and `more` appended to its configuration.
 pub(crate) fn command(folder: &Path, more: &str) -> Command {
     wrapped(folder, more, &[])
 }

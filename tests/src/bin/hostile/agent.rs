@@ -1,6 +1,6 @@
-//! A compromised host: attacks on other hosts and on the plane with the token of one agent.
+//! A compromised host: attacks on other hosts and on the plane with one agent's token.
 //!
-//! Owns the requests and the promised answers.
+//! Owns the requests and the promised responses.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,15 @@ use crate::floods::judged;
 use crate::stage::{Aim, Outcome, Stage};
 use crate::wire::{Answers, ask, connect, head, source};
 
-/// The duration of the flood, and the number of simultaneous connections.
+/// The duration of the flood.
 const FLOOD: Duration = Duration::from_secs(15);
+/// The number of simultaneous connections.
 const AT_ONCE: usize = 8;
 /// The largest number of entries that fit into one body.
 const NAMED: usize = 200_000;
 
-/// Sends long confirmations that name an existing client many times. Each connection is closed after the last byte,
-/// while the plane still has the work to do.
+/// Sends long confirmations that name clients many times. Each connection is closed after the last byte,
+/// before the plane has processed the confirmation.
 pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let new = NewPeer {
@@ -80,7 +81,7 @@ pub(crate) async fn confirmations_that_hang_up(stage: &Stage) -> Outcome {
     )
 }
 
-/// Sends too much data, too many requests and impossible values, as an agent on a compromised host may do.
+/// Sends too much data, too many requests and impossible values, as an agent on a compromised host might do.
 pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
     let aim = &stage.aim;
     let before = others(stage).await;
@@ -142,7 +143,7 @@ pub(crate) async fn hostile_agent(stage: &Stage) -> Outcome {
     if refused != "403" {
         outcome
             .broken
-            .push(format!("a report for another server was answered with {refused}"));
+            .push(format!("the response to a report for another server was {refused}"));
     }
     if shown > 20 {
         outcome

@@ -1,6 +1,6 @@
 //! Floods: logins, huge and deeply nested bodies, and HTTP/2 frames, although the plane speaks only HTTP/1.1.
 //!
-//! Owns the requests and the promised answers.
+//! Owns the requests and the promised responses.
 
 use std::process::Command;
 use std::time::Duration;
@@ -19,10 +19,10 @@ const UNFINISHED: usize = 64;
 /// The time for which an unfinished body is kept open.
 const WAITED: Duration = Duration::from_secs(10);
 
-/// Compares the answers with the promised ones. Any other answer breaks the promise.
+/// Compares the responses with the promised ones. Any other response breaks the promise.
 pub(crate) fn judged(answers: Answers, promised: &[&str], note: String) -> Outcome {
     let kept = answers.are_all(promised);
-    let broken = (!kept).then(|| format!("answers are {answers}, promised are {promised:?}"));
+    let broken = (!kept).then(|| format!("got {answers}, expected only {promised:?}"));
     Outcome {
         answers,
         note,
@@ -30,8 +30,8 @@ pub(crate) fn judged(answers: Answers, promised: &[&str], note: String) -> Outco
     }
 }
 
-/// Sends many logins at once. Each costs 46 MiB and tens of milliseconds, unless it is refused first. They come from
-/// 250 addresses, so that the limit per address does not stop them.
+/// Sends many logins at once. Each costs 46 MiB and tens of milliseconds, unless it is refused first. The logins come
+/// from 250 addresses, so that the limit per address does not stop them.
 pub(crate) async fn logins(stage: &Stage) -> Outcome {
     let tries = (0..LOGINS).map(|number| {
         let body = format!(r#"{{"email":"flood-{number}@example.com","password":"not the right one"}}"#);
@@ -150,11 +150,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Sends the HTTP/2 preface followed by rapid resets, an endless header or empty frames. Also sends a request to
-/// upgrade, which the plane does not grant (CVE-2023-44487, CVE-2024-27316, RUSTSEC-2024-0332).
+/// Sends the HTTP/2 preface followed by rapid resets, an endless header or empty frames. Also sends an upgrade request,
+/// which the plane does not grant (CVE-2023-44487, CVE-2024-27316, RUSTSEC-2024-0332).
 pub(crate) async fn http2(stage: &Stage) -> Outcome {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    // `GET /` from the static table, without END_HEADERS: literal fields follow in CONTINUATION frames.
+    // `GET /` from the static table, without END_HEADERS. Literal fields follow in CONTINUATION frames.
     let (headers, rest) = (frame(1, 0, 1, &[0x82, 0x84, 0x86]), frame(9, 0, 1, &[0; 1024]));
     let settings = frame(4, 0, 0, &[]);
     let resets = (0..1000u32).flat_map(|n| {
@@ -172,11 +172,11 @@ pub(crate) async fn http2(stage: &Stage) -> Outcome {
     let tries = floods.iter().cycle().take(floods.len() * FRAMED).enumerate();
     let tries = tries.map(|(number, flood)| async move { ask(to, source(number), flood).await.0 });
     let answers = join_all(tries).await.into_iter().collect();
-    // The request to upgrade is answered with 200 over HTTP/1.1.
+    // The upgrade request is answered with 200 over HTTP/1.1.
     judged(answers, &["400", "200", "closed", "reset"], String::new())
 }
 
-/// Sends oversized heads, as one long line and as many lines, and malformed ones.
+/// Sends oversized heads (one long line, or many lines) and malformed heads.
 pub(crate) async fn heads(stage: &Stage) -> Outcome {
     let to = stage.aim.address;
     let many: String = (0..100_000).map(|number| format!("X-{number}: y\r\n")).collect();
@@ -216,7 +216,9 @@ pub(crate) async fn unfinished_bodies(stage: &Stage) -> Outcome {
         format!("{} MB attempted", (UNFINISHED * request.len()) >> 20),
     );
     if waiting > 3 {
-        outcome.broken.push(format!("{waiting} bodies of one agent were kept"));
+        outcome
+            .broken
+            .push(format!("{waiting} bodies from one agent were kept"));
     }
     outcome
 }

@@ -17,7 +17,7 @@ use sentrazone_tests::netns::run;
 
 use stage::{Bounds, Row, Stage};
 
-/// The limit on open descriptors of this process, which runs the attackers and the agents. It equals the limit of the
+/// The limit on open descriptors for this process, which runs the attackers and the agents. It equals the limit in the
 /// plane's unit.
 const DESCRIPTORS: &str = "--nofile=8192:8192";
 
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     run(&["prlimit", "--pid", &std::process::id().to_string(), DESCRIPTORS]);
     let stage = Stage::new().await;
     println!(
-        "| attack | requests | answers | memory, MB | client p50 / p99, ms | missed polls | held | took |\n\
+        "| attack | requests | responses | memory, MB | client p50 / p99, ms | missed polls | held | took |\n\
          | --- | ---: | --- | ---: | ---: | ---: | ---: | --- |"
     );
     let mut broken = Vec::new();
@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
         growth: 256,
         patience: Duration::from_secs(4),
     };
-    // Room for four bodies of 16 MB, and for the values parsed from them.
+    // Enough for four bodies of 16 MB and the values parsed from them.
     let reports = || Bounds {
         growth: 256,
         ..Bounds::default()
@@ -62,26 +62,26 @@ async fn main() -> ExitCode {
     }
     attack!("1,000 logins at once", hashing, floods::logins);
     attack!(
-        "200 logins of one address",
+        "200 logins from one address",
         Bounds::default(),
         floods::logins_of_one_address
     );
     attack!("bodies of 1 GB", Bounds::default(), floods::gigabytes);
-    attack!("100,000 levels, 1,000,000 keys", reports(), floods::shapes);
+    attack!("JSON with 100,000 levels or 1,000,000 keys", reports(), floods::shapes);
     attack!("gzip bombs", Bounds::default(), floods::bombs);
     attack!("oversized and malformed heads", Bounds::default(), floods::heads);
     attack!("HTTP/2 floods", Bounds::default(), floods::http2);
     attack!("unfinished bodies", Bounds::default(), floods::unfinished_bodies);
     attack!("hostile agent", reports(), agent::hostile_agent);
     attack!(
-        "confirmations that hang up",
+        "confirmations whose sender hangs up",
         reports(),
         agent::confirmations_that_hang_up
     );
     attack!("slow headers", Bounds::default(), slow::headers);
     attack!("slow bodies", Bounds::default(), slow::bodies);
     attack!("slow readers", Bounds::default(), slow::readers);
-    attack!("exports of the audit log", Bounds::default(), slow::exports);
+    attack!("audit log exports", Bounds::default(), slow::exports);
     if wanted("login timing") {
         let (text, found) = timing::compare(&stage).await;
         println!("\n{text}");

@@ -1,4 +1,4 @@
-//! The modes of slowhttptest: heads and bodies that trickle in, and answers that are never read. Also
+//! The modes of slowhttptest: heads and bodies that trickle in, and responses that are never read. Also
 //! exports of the whole audit log while a client works.
 //!
 //! Owns the pace and the measurement of how long the plane keeps such a connection.
@@ -16,18 +16,18 @@ use crate::stage::{Outcome, Stage};
 use crate::wire::{Answers, PATIENCE, connect, head, source, status};
 
 const CONNECTIONS: usize = 1000;
-/// The number of source addresses. It is large, so that the limit per address does not end the attack at once.
+/// The number of source addresses. There are many, so that the limit per address does not end the attack at once.
 const ADDRESSES: usize = 100;
 /// The pause between two bytes.
 const PACE: Duration = Duration::from_secs(3);
 const READERS: usize = 200;
-/// The number of requests that a slow reader sends without reading the answers.
+/// The number of requests that a slow reader sends without reading the responses.
 const ASKED: usize = 4000;
-/// The time after which the attack of the slow readers ends.
+/// The time after which the slow-reader attack ends.
 const ENDLESS: Duration = Duration::from_secs(100);
 
 /// Sends the beginning of a request, then `piece` again and again at the slow pace, until the plane ends the
-/// connection. Returns the answer and the lifetime of the connection.
+/// connection. Returns the response status and the lifetime of the connection.
 async fn trickle(to: SocketAddr, number: usize, opening: &str, piece: &[u8]) -> (String, Duration) {
     let begin = Instant::now();
     let Ok(stream) = connect(to, source(number % ADDRESSES)).await else {
@@ -46,7 +46,7 @@ async fn trickle(to: SocketAddr, number: usize, opening: &str, piece: &[u8]) -> 
     };
     let answer = tokio::select! {
         answer = status(&mut input) => answer,
-        () = trickling => unreachable!("it never ends"),
+        () = trickling => unreachable!("the trickling future never completes"),
     };
     (answer, begin.elapsed())
 }
@@ -58,7 +58,7 @@ async fn trickles(stage: &Stage, opening: &str, piece: &[u8], promised: &[&str])
     let answers: Answers = ended.into_iter().map(|(answer, _)| answer).collect();
     let mut broken = Vec::new();
     if !answers.are_all(promised) {
-        broken.push(format!("answers are {answers}, promised are {promised:?}"));
+        broken.push(format!("got {answers}, expected only {promised:?}"));
     }
     if longest > Duration::from_secs(45) {
         broken.push(format!("one connection was held for {longest:?}"));
@@ -82,7 +82,7 @@ pub(crate) async fn bodies(stage: &Stage) -> Outcome {
     trickles(stage, &opening, b" ", &["408", "closed", "reset", "503", "429"]).await
 }
 
-/// Requests many small answers at once and reads none of them (slowhttptest -X).
+/// Requests many small responses at once and reads none of them (slowhttptest -X).
 pub(crate) async fn readers(stage: &Stage) -> Outcome {
     let before = Resources::of(stage.aim.process).descriptors;
     let begin = Instant::now();
@@ -99,12 +99,12 @@ pub(crate) async fn readers(stage: &Stage) -> Outcome {
     let broken = (took >= ENDLESS).then(|| "slow readers were still connected at the end".to_owned());
     Outcome {
         answers,
-        note: format!("95 % of connections ended after {:.0} s", took.as_secs_f64()),
+        note: format!("95 % of connections had ended after {:.0} s", took.as_secs_f64()),
         broken: broken.into_iter().collect(),
     }
 }
 
-/// Opens a connection and sends `requests`. The answers are never read.
+/// Opens a connection and sends `requests`. The responses are never read.
 async fn unread(to: SocketAddr, number: usize, requests: &str) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.set_recv_buffer_size(4096).ok()?;
@@ -140,13 +140,13 @@ pub(crate) async fn exports(stage: &Stage) -> Outcome {
     let mut answers = Answers::default();
     ended
         .iter()
-        .for_each(|end| answers.note(if end.is_ok() { "200" } else { "cut" }.to_owned()));
+        .for_each(|end| answers.note(if end.is_ok() { "200" } else { "truncated" }.to_owned()));
     let broken = (count != ended.len()).then(|| format!("exports of at least {rows} rows gave {ended:?}"));
     #[expect(clippy::cast_precision_loss, reason = "a rate, in thousands")]
     let rate = lines as f64 / seconds / 1000.0;
     Outcome {
         answers,
-        note: format!("at least {rows} rows, {rate:.0} thousand rows a second"),
+        note: format!("at least {rows} rows, {rate:.0} thousand rows per second"),
         broken: broken.into_iter().collect(),
     }
 }

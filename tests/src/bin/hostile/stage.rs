@@ -1,7 +1,7 @@
 //! A release build of the plane under attack, while a client and agents work.
 //!
-//! Owns that work, the durations of its requests, and the readings of the plane's resources meanwhile. It must not know
-//! the attacks.
+//! Owns that work, the timing of its requests, and the readings of the plane's resources during an attack. It must not
+//! know the attacks.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const AGENTS: usize = 5;
 const QUIET: Duration = Duration::from_secs(3);
 /// The pause between two rounds of the client, and between two readings of the plane's resources.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The longest time that the plane may take to release everything that an attack occupied.
+/// The maximum time within which the plane must release everything that an attack has occupied.
 const CLEARED: Duration = Duration::from_secs(90);
 
 /// The target of an attack.
@@ -46,7 +46,7 @@ pub(crate) struct Aim {
 pub(crate) struct Outcome {
     pub(crate) answers: Answers,
     pub(crate) note: String,
-    /// The promises that were broken.
+    /// The broken promises.
     pub(crate) broken: Vec<String>,
 }
 
@@ -57,11 +57,11 @@ pub(crate) struct Row {
     pub(crate) broken: Vec<String>,
 }
 
-/// The limits of an attack's effect on other callers.
+/// The limits on an attack's effect on other callers.
 pub(crate) struct Bounds {
     /// The permitted growth of the plane's memory, in MB.
     pub(crate) growth: u64,
-    /// The longest permitted 99th percentile of the client's requests.
+    /// The permitted 99th percentile of the client's request times.
     pub(crate) patience: Duration,
 }
 
@@ -207,7 +207,8 @@ impl Stage {
         Row { attack, text, broken }
     }
 
-    /// Waits until the plane has released everything that the attack occupied. Returns false if it does not.
+    /// Waits until the plane has released everything that the attack has occupied. Returns false if the plane has not
+    /// done so in time.
     async fn cleared(&self, before: Resources) -> bool {
         let begin = Instant::now();
         while Resources::of(self.aim.process).descriptors > before.descriptors + 8 {
@@ -238,7 +239,7 @@ impl Working {
     }
 }
 
-/// Creates peers, reads the statuses and removes the peers, as people do, and times each request.
+/// Creates peers, reads the statuses and removes the peers, as users do, and times each request.
 async fn work(client: PlaneClient, server: ServerId, stopped: watch::Receiver<bool>) -> Work {
     let mut work = Work::default();
     for number in 0.. {

@@ -1,8 +1,8 @@
-//! Compares the time that a refused login takes for emails that exist with the time for emails that do not
+//! Compares the time that a refused login takes for known emails with the time that it takes for unknown ones
 //! (CVE-2020-25200 and similar).
 //!
-//! Owns the samples and their comparison. No limit is relaxed for it: each account is tried only as often as incurs no
-//! penalty, from as many addresses as that requires.
+//! Owns the samples and their comparison. No limit is relaxed for this test: each account is tried only as often as
+//! is possible without a penalty, and the attempts come from as many addresses as they need.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ use crate::wire::{connect, head, source, status};
 const SAMPLES: usize = 1000;
 /// The number of attempts for each account. Five failures incur no penalty.
 const EACH: usize = 4;
-/// The number of logins from one address, over one connection. 30 at once are permitted.
+/// The number of logins from one address, over one connection. An address may send up to 30 at once.
 const FROM_ONE: usize = 20;
-/// The largest relative difference to expect between two equal medians on a busy machine.
+/// The largest relative difference between two medians that should be equal, on a busy machine.
 const APART: f64 = 0.02;
 
-/// Returns one line with the two medians, their difference and the similarity of the distributions, and the broken
-/// promises.
+/// Returns a line of text (the two medians, their difference and the similarity of the distributions) and the list of
+/// broken promises.
 pub(crate) async fn compare(stage: &Stage) -> (String, Vec<String>) {
     let accounts = SAMPLES / EACH;
     for number in 0..accounts {
@@ -40,7 +40,7 @@ pub(crate) async fn compare(stage: &Stage) -> (String, Vec<String>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     let mut other = Vec::new();
     for number in 0..SAMPLES {
-        // The two kinds alternate, and neither always comes first.
+        // The two kinds alternate, and so does the kind that comes first.
         let first = number % 2 == 0;
         for exists in [first, !first] {
             let (answer, took) = line.login(&email(exists, number % accounts)).await;
@@ -75,12 +75,12 @@ fn judge(known: &[Duration], unknown: &[Duration], other: &[String]) -> (String,
         broken.push(format!("the medians differ by {:.2} %", apart * 100.0));
     }
     if !other.is_empty() {
-        broken.push(format!("{} answers are not 401: {:?}", other.len(), other.first()));
+        broken.push(format!("{} responses are not 401: {:?}", other.len(), other.first()));
     }
     (text, broken)
 }
 
-/// Returns an email of an account that exists or of one that does not. All emails have the same length.
+/// Returns the email of an account that exists, or of one that does not. All emails have the same length.
 fn email(exists: bool, number: usize) -> String {
     format!("{}-{number:04}@example.com", if exists { "known" } else { "never" })
 }
@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
         stream.write_all(request.as_bytes()).await.expect("the plane reads");
         let answer = status(stream).await;
         let took = begin.elapsed();
-        // Discards the rest of this answer. Otherwise the next read would take it for the next answer.
+        // Discards the rest of this response. Otherwise the next read would take it for the next response.
         self.drain();
         (answer, took)
     }

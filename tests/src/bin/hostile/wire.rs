@@ -1,6 +1,6 @@
 //! HTTP/1.1 as an attacker writes it: raw bytes, from any loopback address.
 //!
-//! Owns the connections, and reading the status of an answer. Other modules write the requests.
+//! Owns the connections and the parsing of response statuses. Other modules write the requests.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// The longest time that an answer may take.
+/// The maximum time that a response may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The number of answers by status, or by a word if there was no answer.
+/// The number of responses by status, or by a keyword for the failure if there was no response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answers(BTreeMap<String, usize>);
 
@@ -23,7 +23,7 @@ impl Answers {
         *self.0.entry(answer).or_default() += 1;
     }
 
-    /// Returns the number of answers of this kind.
+    /// Returns the number of responses of this kind.
     pub(crate) fn of(&self, answer: &str) -> usize {
         self.0.get(answer).copied().unwrap_or_default()
     }
@@ -38,7 +38,7 @@ impl Answers {
         self.0.values().sum()
     }
 
-    /// Returns true if every answer is one of these.
+    /// Returns true if every response is one of these.
     pub(crate) fn are_all(&self, expected: &[&str]) -> bool {
         self.0.keys().all(|answer| expected.contains(&answer.as_str()))
     }
@@ -89,13 +89,13 @@ pub(crate) fn head(line: &str, token: Option<&str>, length: Option<usize>) -> St
     head + "\r\n"
 }
 
-/// Reads the status of the next answer. Returns a word instead if there is no answer.
+/// Reads the status of the next response. If there is none, returns a keyword for the failure instead.
 pub(crate) async fn status(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {
         match timeout(PATIENCE, stream.read(&mut piece)).await {
-            Err(_) => return "no answer".to_owned(),
+            Err(_) => return "no response".to_owned(),
             Ok(Err(_)) => return "reset".to_owned(),
             Ok(Ok(0)) => return "closed".to_owned(),
             Ok(Ok(read)) => bytes.extend_from_slice(&piece[..read]),
@@ -124,7 +124,7 @@ pub(crate) async fn ask(to: SocketAddr, from: Ipv4Addr, bytes: &[u8]) -> (String
     };
     let answer = tokio::select! {
         answer = status(&mut input) => answer,
-        () = sending => unreachable!("it never ends"),
+        () = sending => unreachable!("the sending future never completes"),
     };
     (answer, sent)
 }

@@ -1,5 +1,5 @@
 //! A host in a namespace: the agent's reconciler on the real kernel, and the host's state as independent
-//! tools show it. It needs no plane, because this module creates the desired state.
+//! tools show it. No plane is needed, because this module creates the desired state.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -92,7 +92,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Creates an interface that has everything that can drift, in its desired state.
+    /// Creates an interface with everything that can drift, in its desired state.
     pub(super) fn new(policy: DriftPolicy) -> Self {
         let namespace = Netns::new();
         namespace.enter();

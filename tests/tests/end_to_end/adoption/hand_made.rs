@@ -1,6 +1,6 @@
 //! A host whose WireGuard was set up by hand with `wg` and `ip`, and readings of its state.
 //!
-//! The interface, the peers and the pings are made as an administrator would make them, without the product.
+//! The interface, the peers and the pings are created as an administrator would create them, without the product.
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
@@ -52,7 +52,7 @@ impl Old {
         host.namespace.exec(&[&words, more].concat());
     }
 
-    /// Returns the device's configuration, as if written by hand.
+    /// Returns the device's configuration, as an administrator would write it.
     pub(super) fn configuration(&self, address: &str, server: &PublicKey, endpoint: &str) -> String {
         format!(
             "[Interface]\nPrivateKey = {}\nAddress = {address}/32\n[Peer]\nPublicKey = {server}\nPresharedKey = {}\n\
@@ -138,7 +138,7 @@ impl Scene {
     }
 }
 
-/// Runs the agent's program on the host, as root would, with the token on standard input.
+/// Runs the agent program on the host as root, with the token on standard input.
 pub(super) fn agent(host: &Host, words: &[&str]) -> Output {
     let plane = format!("http://{PLANE_ADDRESS}:{PLANE_PORT}");
     let mut command = host
@@ -196,14 +196,14 @@ impl Ping {
         ping
     }
 
-    /// Waits for this many more answers.
+    /// Waits for this many more replies.
     pub(super) fn answered(&self, more: usize) {
         let count = || self.0.log().matches("bytes from").count();
         let before = count();
         wait::until_blocking("the ping is answered", count, |now| *now >= before + more);
     }
 
-    /// Ends the ping. Returns the number of pings and the number of answers.
+    /// Ends the ping. Returns the number of pings sent and the number of replies received.
     pub(super) fn end(mut self) -> (u32, u32) {
         self.0.signal(Signal::SIGINT);
         wait::until_blocking("the ping ends", || self.0.ended(), Option::is_some);
@@ -218,7 +218,7 @@ pub(super) async fn clients(scene: &Scene) -> Vec<Peer> {
     scene.lab.admin().peers(&scene.host.id).await.unwrap()
 }
 
-/// Returns everything that the API shows of the server.
+/// Returns everything that the API shows about the server.
 pub(super) async fn seen(scene: &Scene) -> (wgctl::api::Server, Vec<Peer>, Vec<AuditRecord>) {
     let admin = scene.lab.admin();
     let server = admin.server(&scene.host.id).await.unwrap();

@@ -1,6 +1,6 @@
-//! The types of arguments that need more than one of the library's types.
+//! Types for arguments that none of the library's types can represent.
 //!
-//! Owns their spelling: lists, values that can be turned off, and times. It must not read the clock: the
+//! Owns the syntax of lists, of values that can be turned off, and of times. It must not read the clock: the
 //! current time is a parameter.
 
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use wgctl::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(Vec<T>);
 
-/// An entry of a [`List`].
+/// An entry in a [`List`].
 pub(crate) trait Entry: Sized + Clone {
     fn read(text: &str) -> Result<Self, String>;
 }
@@ -82,7 +82,7 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for Nullable<T> {
     }
 }
 
-/// A time (`2026-05-06T12:00:00Z`), or a distance from now (`90d`, `12h`, `30m`, `2w`, `45s`).
+/// A point in time (`2026-05-06T12:00:00Z`), or a duration relative to now (`90d`, `12h`, `30m`, `2w`, `45s`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     At(Timestamp),
@@ -90,7 +90,7 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    /// Returns the time; a distance is added to `now`.
+    /// Returns the time; a duration is added to `now`.
     pub(crate) fn ahead_of(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(moment) => moment,
@@ -98,7 +98,7 @@ impl Moment {
         }
     }
 
-    /// Returns the time; a distance is subtracted from `now`.
+    /// Returns the time; a duration is subtracted from `now`.
     pub(crate) fn back_from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(moment) => moment,
@@ -135,11 +135,11 @@ impl FromStr for Moment {
     }
 }
 
-/// Parses a length of time (`1h`, `7d`).
+/// Parses a duration (`1h`, `7d`).
 pub(crate) fn length(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(Moment::Distance(length)) => Ok(length),
-        Ok(Moment::At(_)) | Err(_) => Err(format!("{text:?} is not a length of time: write 1h, 30m or 7d")),
+        Ok(Moment::At(_)) | Err(_) => Err(format!("{text:?} is not a duration: write 1h, 30m or 7d")),
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_distances_or_rfc_3339() {
+    fn times_are_durations_or_rfc_3339() {
         let now = Timestamp::from_unix(1_000_000);
         let ahead = |text: &str| text.parse::<Moment>().unwrap().ahead_of(now).unix() - now.unix();
         assert_eq!(
@@ -175,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn a_length_of_time_is_no_moment() {
+    fn an_absolute_time_is_not_a_duration() {
         assert_eq!(length("1h"), Ok(Duration::from_secs(3600)));
         assert!(length("2026-05-06T12:00:00Z").is_err() && length("soon").is_err());
     }
 
     #[test]
-    fn lists_can_be_given_twice_and_emptied() {
+    fn list_options_can_be_repeated_or_emptied() {
         let lists: Vec<List<IpNet>> = vec!["10.0.0.0/8, 1.1.1.1".parse().unwrap(), "fd00::/64".parse().unwrap()];
         assert_eq!(entries(&lists).unwrap().len(), 3);
         assert_eq!(entries(&["none".parse::<List<IpNet>>().unwrap()]), Some(Vec::new()));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_off_has_a_word_for_it() {
+    fn a_value_that_can_be_turned_off_accepts_a_keyword() {
         assert_eq!("off".parse::<Nullable<u16>>().unwrap(), Nullable(None));
         assert_eq!("25".parse::<Nullable<u16>>().unwrap(), Nullable(Some(25)));
         assert!("many".parse::<Nullable<u16>>().is_err());

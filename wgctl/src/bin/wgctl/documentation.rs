@@ -1,6 +1,7 @@
 //! Tests of the completeness of `docs/wgctl.md`.
 //!
-//! Owns the check that every command has an example there, and that every example is a valid command.
+//! Owns the checks that every failure code is listed there, that every command has an example, and that every example
+//! is a valid command.
 
 use clap::{Command, CommandFactory as _, Parser as _};
 
@@ -8,7 +9,7 @@ use crate::{Cli, completion};
 
 const DOCUMENT: &str = include_str!("../../../../docs/wgctl.md");
 
-/// Returns the words of each call of wgctl in the document's code blocks, without the shell's redirections
+/// Returns the words of each wgctl call in the document's code blocks, without the shell's redirections
 /// and pipes.
 fn examples() -> Vec<Vec<String>> {
     let blocks = DOCUMENT.split("```").skip(1).step_by(2);
@@ -48,7 +49,7 @@ fn commands(command: &Command, path: &[&str], found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_code_of_a_failure_here_is_in_the_document() {
+fn every_failure_code_is_in_the_document() {
     let source = include_str!("failure.rs");
     let arms = source.lines().filter_map(|line| line.trim().strip_suffix("\","));
     let codes: Vec<_> = arms
@@ -65,7 +66,7 @@ fn every_code_of_a_failure_here_is_in_the_document() {
 }
 
 #[test]
-fn every_command_has_an_example_and_every_example_is_a_command() {
+fn every_command_has_an_example_and_every_example_is_valid() {
     let examples = examples();
     assert!(examples.len() > 40, "{examples:?}");
     for example in &examples {

@@ -20,22 +20,22 @@ pub(crate) enum Failure {
     /// The plane refused the request or could not be reached.
     #[error("{}", describe(.0))]
     Call(#[from] client::Error),
-    /// The plane has nothing with the given name.
+    /// Nothing on the plane has the given name.
     #[error("{0} (not_found)")]
     NotFound(String),
-    /// A file on the command line is of another kind.
+    /// A file on the command line is of the wrong kind.
     #[error("{0}")]
     WrongFile(String),
-    /// Something on this machine failed: a file, the terminal, the kernel.
+    /// Something on this machine failed, such as a file, the terminal or the kernel.
     #[error("{0}")]
     Local(String),
-    /// The reader of the output has closed it.
+    /// The reader of the output has closed the pipe.
     #[error("the reader of the output is gone")]
     ReaderGone,
 }
 
 impl Failure {
-    /// Creates the failure of a file operation.
+    /// Creates the failure for a file operation.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::Local(format!("cannot {what} {}: {error}", path.display()))
     }
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// Returns true if the same call may succeed later, because the plane is away, overloaded, or in trouble.
+    /// Returns true if the same call may succeed later, because the plane is unreachable, overloaded or failing.
     pub(crate) fn may_pass(&self) -> bool {
         let Self::Call(error) = self else { return false };
         match error {
@@ -98,7 +98,7 @@ impl Failure {
                     .to_owned(),
             ),
             client::Error::Unreachable { .. } => {
-                Some("is the URL right, and is sentrazone-plane running there?".to_owned())
+                Some("is the URL correct, and is sentrazone-plane running there?".to_owned())
             }
             client::Error::Refused(problem) if problem.code == "unauthorized" && problem.hint.is_none() => {
                 Some("log in with `wgctl login URL`, or give a token with --token-file".to_owned())

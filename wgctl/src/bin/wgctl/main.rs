@@ -1,7 +1,7 @@
-//! `wgctl`, the command-line program of Sentrazone.
+//! `wgctl`, Sentrazone's command-line program.
 //!
-//! Owns the command tree, the exit codes (0 done, 1 refused or failed, 2 wrong usage or wrong file) and the
-//! one place where a failure is printed. It must not implement commands: each command group is a file or
+//! Owns the command tree, the exit codes (0 success, 1 refused or failed, 2 wrong usage or wrong file) and the
+//! only place where a failure is printed. It must not implement commands: each command group is a file or
 //! directory in `commands`. The groups share `connection` (the plane to talk to), `terminal` (output and
 //! prompts) and `argument_types`.
 
@@ -28,8 +28,8 @@ use crate::failure::Failure;
 use crate::terminal::output::{Output, Style};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a file of another kind.
-With --json, every command prints its answer as JSON, and a failure as JSON on stderr.";
+Exit codes: 0 success, 1 refused or failed, 2 wrong usage or the wrong kind of file.
+With --json, every command prints its result as JSON, and a failure as JSON on stderr.";
 
 /// Administers Sentrazone: servers, peers, people, and the WireGuard interfaces of this machine.
 #[derive(Parser)]
@@ -48,7 +48,7 @@ enum Command {
     /// Manage the people who may log in
     #[command(subcommand)]
     User(user::Command),
-    /// Manage the tokens of programs
+    /// Manage the tokens for programs
     #[command(subcommand)]
     Token(token::Command),
     /// Manage the key that signs logins
@@ -57,7 +57,7 @@ enum Command {
     /// Manage VPN servers
     #[command(subcommand)]
     Server(server::Command),
-    /// Manage the devices of a server
+    /// Manage the devices on a server
     #[command(subcommand)]
     Peer(peer::Command),
     /// Show which servers are online, and their traffic
@@ -66,7 +66,7 @@ enum Command {
     History(status::History),
     /// Show the audit log, export it or verify it
     Audit(audit::Audit),
-    /// Save a consistent backup of everything that a plane has recorded, while it runs
+    /// Save a consistent backup of everything that a plane has recorded, while the plane is running
     Backup(backup::Backup),
     /// Replace everything that a plane has recorded with a backup
     Restore(backup::Restore),
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_tree_is_sound() {
+    fn the_command_tree_is_valid() {
         Cli::command().debug_assert();
     }
 }

@@ -1,6 +1,6 @@
 //! Files with private content.
 //!
-//! Owns their creation: only the owner can read them from the moment they exist, and they get their name only
+//! Owns their creation: only the owner can read them from the moment they exist, and they are renamed into place only
 //! once they are complete. It must not know what they contain.
 
 use std::fs::{File, OpenOptions};
@@ -17,7 +17,7 @@ pub(crate) fn write_secret(path: &Path, content: &[u8]) -> Result<(), Failure> {
     draft.finish()
 }
 
-/// A file that gets its name when it is finished. If it is dropped earlier, it leaves nothing behind.
+/// A file that is renamed into place when it is finished. If it is dropped earlier, nothing is left behind.
 pub(crate) struct Draft {
     file: File,
     path: PathBuf,
@@ -58,7 +58,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(draft) = &self.draft {
-            // The earlier failure is the one that is reported.
+            // An error is ignored: the earlier failure is the one that is reported.
             let _ = std::fs::remove_file(draft);
         }
     }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_file_is_private_even_where_an_open_one_was() {
+    fn a_secret_file_is_private_even_if_it_replaces_a_readable_one() {
         let folder = std::env::temp_dir().join(format!("wgctl-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("secret");

@@ -1,8 +1,8 @@
-//! The plane's refusals in the terms of the command line.
+//! The plane's refusals in terms of the command line.
 //!
-//! Owns the mapping from the API's fields to options, and from its next steps to commands. The plane
-//! addresses callers of the API, but users of the command need options and commands. It must not change the
-//! output of `--json`.
+//! Owns the mapping from the API's fields to options, and from its next steps to commands. The plane's messages are
+//! written for callers of the API, but users of `wgctl` need options and commands. It must not change the output of
+//! `--json`.
 
 use wgctl::api::{Hint, NextStep, Problem};
 
@@ -40,10 +40,10 @@ const OPTIONS: [(&str, &str); 30] = [
     ("until", "--until"),
 ];
 
-/// Returns the text of a refusal for a user of the command: the option that it concerns, and the stable code
-/// for searches.
+/// Returns the text of a refusal for a user of `wgctl`, with the option that it concerns and the stable code, which
+/// can be searched for.
 ///
-/// A plane that does not send hints yet phrases the next step as an API call, which is shown unchanged.
+/// An older plane that sends no hints describes the next step as an API call, which is shown unchanged.
 pub(crate) fn text(problem: &Problem) -> String {
     let Problem {
         detail,
@@ -74,7 +74,7 @@ const fn command(step: NextStep) -> Option<&'static str> {
     }
 }
 
-/// Returns the option of a field. The field may name a single entry (`address_pool[0]`).
+/// Returns the option for a field. The field may name a single entry (`address_pool[0]`).
 fn option(field: &str) -> &str {
     let name = field.split(['[', '.']).next().unwrap_or(field);
     let found = OPTIONS.iter().find(|(theirs, _)| *theirs == name);
@@ -101,12 +101,12 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_told_as_the_option_that_fills_it() {
+    fn a_field_is_shown_as_the_option_that_sets_it() {
         for (field, detail, expected) in [
             (
                 Some("expiresAt"),
-                "expiresAt: it is past",
-                "--expires: it is past (code)",
+                "expiresAt: it has passed",
+                "--expires: it has passed (code)",
             ),
             (
                 Some("address_pool[1]"),
@@ -121,8 +121,8 @@ mod tests {
             (Some("name"), "name: too long", "name: too long (code)"),
             (
                 None,
-                "it is over: log in at POST /api/login",
-                "it is over: log in at POST /api/login (code)",
+                "it has expired: log in at POST /api/login",
+                "it has expired: log in at POST /api/login (code)",
             ),
         ] {
             assert_eq!(refused(field, detail), expected);
@@ -130,27 +130,27 @@ mod tests {
     }
 
     #[test]
-    fn a_next_step_is_told_as_a_command_where_it_is_known() {
+    fn a_known_next_step_is_shown_as_a_command() {
         let hinted = |step: &str| {
             let problem = format!(
-                r#"{{"type":"x","title":"x","status":401,"detail":"it is over: call the API","code":"code","hint":{{"reason":
-                "it is over","step":"{step}"}}}}"#
+                r#"{{"type":"x","title":"x","status":401,"detail":"it has expired: call the API","code":"code","hint":{{"reason":
+                "it has expired","step":"{step}"}}}}"#
             );
             text(&serde_json::from_str(&problem).unwrap())
         };
         assert_eq!(
             hinted("log_in"),
-            "it is over: log in with `wgctl login URL`, or give a token with --token-file (code)"
+            "it has expired: log in with `wgctl login URL`, or give a token with --token-file (code)"
         );
         assert_eq!(
             hinted("bring_own_key"),
-            "it is over: start it, or give --public-key and --no-psk (code)"
+            "it has expired: start it, or give --public-key and --no-psk (code)"
         );
-        assert_eq!(hinted("of_a_later_release"), "it is over: call the API (code)");
+        assert_eq!(hinted("of_a_later_release"), "it has expired: call the API (code)");
     }
 
     #[test]
-    fn every_option_that_is_named_is_there() {
+    fn every_option_in_the_mapping_exists() {
         fn options(command: &clap::Command, found: &mut Vec<String>) {
             found.extend(
                 command

@@ -1,8 +1,8 @@
 //! Network links over route netlink: finding, creating and deleting them, and bringing them up.
 //!
 //! Owns the blocking interface to `rtnetlink`, which is asynchronous: its own small runtime, a time limit for
-//! every wait, and the meaning of its errors. The agent's addresses and routes use the same [`Route::wait`].
-//! It must not know WireGuard's peers.
+//! every wait, and the meaning of its errors. The agent's code for addresses and routes uses the same
+//! [`Route::wait`]. It must not know about WireGuard peers.
 
 use std::future::Future;
 use std::io;
@@ -22,7 +22,7 @@ use crate::name::InterfaceName;
 
 /// The time limit for one request. Deleting a link waits for the kernel's grace periods.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// `sizeof(struct nlmsghdr)`: the part of the request that an error repeats if the socket has capped
+/// `sizeof(struct nlmsghdr)`: the part of the request that an error echoes if the socket has capped
 /// acknowledgements.
 const HEADER_LEN: usize = 16;
 
@@ -47,7 +47,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Returns true for a link of the kernel's WireGuard.
+    /// Returns true if this is a link of the kernel's own WireGuard.
     #[must_use]
     pub fn is_wireguard(&self) -> bool {
         self.kind.as_deref() == Some("wireguard")
@@ -83,7 +83,7 @@ impl Route {
         &self.handle
     }
 
-    /// Waits for a request, within a time limit. `what` describes the request for the error.
+    /// Waits for a request to complete, within a time limit. `what` describes the request for the error.
     pub fn wait<T>(
         &self,
         what: impl FnOnce() -> String,
@@ -157,13 +157,13 @@ impl Route {
     pub fn set_up(&self, name: &InterfaceName, index: u32) -> Result<(), Error> {
         let message = LinkUnspec::new_with_index(index).up().build();
         let request = self.handle.link().set(message).execute();
-        self.wait(|| format!("setting interface {name} up"), request)
+        self.wait(|| format!("bringing up interface {name}"), request)
     }
 }
 
 impl Drop for Route {
     fn drop(&mut self) {
-        // The normal drop of a runtime panics inside another runtime, and there is nothing to wait for.
+        // Dropping a runtime normally would panic inside another runtime, and there is nothing to wait for.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -211,7 +211,7 @@ fn refused(error: rtnetlink::Error, what: impl FnOnce() -> String) -> Error {
         // The error's own text would contain a whole message.
         rtnetlink::Error::UnexpectedMessage(_) => Error::Protocol {
             what: what(),
-            message: "a message of an unexpected kind".to_owned(),
+            message: "a message of an unexpected type".to_owned(),
         },
         error => Error::Protocol {
             what: what(),

@@ -1,4 +1,4 @@
-//! The conversion of a failed conversation with the kernel into an error of the device.
+//! The conversion of a failed conversation with the kernel into a device error.
 //!
 //! Owns the meaning of the errnos that all netlink families share. It must not know the errnos of a single family.
 
@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::conversation::Failure;
 use crate::device::backend::Error;
 
-/// Converts a failed conversation into an error of the device.
+/// Converts a failed conversation into a device error.
 #[must_use]
 pub fn refused(failure: Failure, what: impl FnOnce() -> String) -> Error {
     match failure {

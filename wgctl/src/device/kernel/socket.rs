@@ -15,7 +15,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::conversation::{Conversation, Failure, Progress};
 
-/// The time limit for one response of the kernel, in seconds. Half a minute is far longer than the slowest
+/// The time limit for one response from the kernel, in seconds. Half a minute is far longer than the slowest
 /// measured message needs (thousands of peers on an emulated CPU), but it still ends the wait.
 const TIMEOUT_SECONDS: i64 = 30;
 /// The number of attempts at a conversation for which the kernel runs out of buffer space (`ENOBUFS`).
@@ -59,7 +59,7 @@ impl Request {
 }
 
 impl Socket {
-    /// Opens a socket of `protocol` (`NETLINK_GENERIC`, `NETLINK_NETFILTER`, …) in the network
+    /// Opens a socket for `protocol` (`NETLINK_GENERIC`, `NETLINK_NETFILTER`, …) in the network
     /// namespace of the calling thread.
     pub fn open(protocol: isize) -> io::Result<Self> {
         Ok(Self {
@@ -85,7 +85,7 @@ impl Socket {
         })
     }
 
-    /// Sends one dump request; `on_part` receives the parts. Returns whether the dump is coherent: the kernel
+    /// Sends one dump request; `on_part` receives the parts. Returns true if the dump is coherent: the kernel
     /// reports if its state has changed during the dump (`NLM_F_DUMP_INTR`).
     ///
     /// After `ENOBUFS`, the dump is repeated, so `on_part` must accept the same part twice.
@@ -103,9 +103,10 @@ impl Socket {
     }
 
     /// Sends several messages as one batch, between the two messages that open and close it
-    /// (`NFNL_MSG_BATCH_BEGIN`), and waits until each is acknowledged.
+    /// (`NFNL_MSG_BATCH_BEGIN`), and waits until each has been acknowledged.
     pub fn batch(&mut self, open: &Request, messages: &[Request], close: &Request) -> Result<(), Failure> {
-        let count = u32::try_from(messages.len()).map_err(|_| Failure::Malformed("a batch too large".to_owned()))?;
+        let count =
+            u32::try_from(messages.len()).map_err(|_| Failure::Malformed("the batch is too large".to_owned()))?;
         self.again_when_overrun(|socket| {
             let first = socket.next_sequence(count.saturating_add(2));
             let mut sequence = first;
@@ -145,7 +146,7 @@ impl Socket {
         outcome
     }
 
-    /// Replaces the socket. The kernel may still be busy with a conversation that has been broken off, and
+    /// Replaces the socket. The kernel may still be busy with a conversation that has been abandoned, and
     /// would then refuse the next dump (`EBUSY`) on the same socket.
     fn renew(&mut self) -> io::Result<()> {
         self.inner = connect(self.protocol)?;
@@ -215,7 +216,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Result<T, Failur
             Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => return Err(Failure::Overrun),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let limit = Duration::from_secs(TIMEOUT_SECONDS.unsigned_abs());
-                let message = format!("the kernel did not answer within {limit:?}");
+                let message = format!("the kernel did not respond within {limit:?}");
                 return Err(Failure::Io(io::Error::new(io::ErrorKind::TimedOut, message)));
             }
             Err(error) => return Err(Failure::Io(error)),
@@ -228,7 +229,7 @@ fn frame(request: &Request, flags: u16, sequence: u32) -> Zeroizing<Vec<u8>> {
     let length = HEADER_LEN + request.payload.len();
     let padded = length.next_multiple_of(4);
     let mut bytes = Zeroizing::new(Vec::with_capacity(padded));
-    // A payload has at most about 64 KiB, so its length fits.
+    // A payload is at most about 64 KiB long, so its length fits.
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
     bytes.extend_from_slice(&request.kind.to_ne_bytes());
     bytes.extend_from_slice(&(request.flags | flags | NLM_F_REQUEST).to_ne_bytes());

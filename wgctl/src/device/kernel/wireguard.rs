@@ -26,7 +26,7 @@ const CONTROLLER: u16 = 16;
 /// missed is created again, which changes nothing, and the next round sees the rest.
 const READ_ATTEMPTS: u32 = 5;
 
-/// The kernel's WireGuard interfaces in the network namespace of the thread that opened it.
+/// The kernel's WireGuard interfaces in the network namespace of the thread that opened this conversation.
 pub struct Kernel {
     socket: Socket,
     /// The number of the family, which is looked up once the module is loaded.
@@ -59,8 +59,8 @@ impl Kernel {
         sent.map_err(|failure| error(failure, interface, || format!("{what} on {interface}")))
     }
 
-    /// Returns true if the module has been unloaded since its family was looked up. It comes back under
-    /// another number, which is then looked up again.
+    /// Returns true if the module has been unloaded since its family was looked up. After it is loaded again, the
+    /// family has another number, which is then looked up.
     fn family_is_stale(&mut self, failure: Option<&Failure>) -> bool {
         let stale = matches!(failure, Some(Failure::Refused { errno, .. }) if *errno == Errno::ENOENT as i32);
         if stale {
@@ -138,7 +138,7 @@ fn family_number(part: &[u8]) -> Option<u16> {
     })
 }
 
-/// Interprets the errno of the WireGuard module (`lookup_interface`, `drivers/net/wireguard/netlink.c`).
+/// Interprets an errno from the WireGuard module (`lookup_interface`, `drivers/net/wireguard/netlink.c`).
 fn error(failure: Failure, interface: &InterfaceName, what: impl FnOnce() -> String) -> Error {
     match failure {
         Failure::Refused { errno, .. } if errno == Errno::ENODEV as i32 => Error::NoInterface(interface.clone()),

@@ -18,7 +18,7 @@ pub enum Scope<'a> {
     Peers(&'a [PublicKey]),
 }
 
-/// The changes of an interface, in the order of the fields.
+/// The changes to an interface, in the order of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// A private key to set.
@@ -31,12 +31,12 @@ pub struct Plan {
     pub peers: Vec<PeerChange>,
 }
 
-/// The changes of one peer. Absent parts are not changed.
+/// The changes to one peer. Settings that are absent here are not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerChange {
     /// The peer.
     pub public_key: PublicKey,
-    /// The kind of the change.
+    /// The kind of change.
     pub kind: ChangeKind,
     /// A preshared key to set; the inner `None` clears it.
     pub preshared_key: Option<Option<PresharedKey>>,
@@ -51,7 +51,7 @@ pub struct PeerChange {
     pub allowed_ips: Vec<IpNet>,
 }
 
-/// The kind of a change.
+/// The kinds of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The peer is created.
@@ -78,8 +78,8 @@ impl Plan {
 
 /// Computes the smallest plan that turns `actual` into `desired` within `scope`.
 ///
-/// This relies on a guarantee of the plane: no network is desired for two peers. The order of the steps
-/// follows from how the kernel stores allowed IPs (`drivers/net/wireguard/allowedips.c`): a network belongs
+/// This relies on a guarantee of the plane: no network is assigned to more than one peer. The order of the
+/// steps follows from how the kernel stores allowed IPs (`drivers/net/wireguard/allowedips.c`): a network belongs
 /// to at most one peer, and granting it to one peer silently takes it from another. An address that is
 /// granted to another peer is therefore removed by that grant, and only the remaining ones require a
 /// replacement of the list. A peer with the interface's own key is never mentioned, because the kernel
@@ -116,7 +116,7 @@ pub fn plan(desired: &DesiredDevice, actual: &Device, scope: &Scope<'_>) -> Plan
     }
 }
 
-/// The steps by kind, until all granted addresses are known.
+/// The steps, collected by kind until all granted addresses are known.
 #[derive(Default)]
 struct Steps<'a> {
     removals: Vec<PeerChange>,
@@ -124,7 +124,7 @@ struct Steps<'a> {
     creations: Vec<PeerChange>,
 }
 
-/// A change of an existing peer. It is still undecided how its surplus addresses are removed.
+/// A change to an existing peer, for which it is not yet decided how the surplus addresses are removed.
 struct Update<'a> {
     change: PeerChange,
     surplus: Vec<&'a IpNet>,

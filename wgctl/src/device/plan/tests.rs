@@ -1,4 +1,4 @@
-//! Property tests of the diff, checked against the kernel's model in memory.
+//! Property tests of the diff, checked against the in-memory model of the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,7 +126,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn applying_the_plan_gives_what_is_desired_and_the_second_plan_is_empty(before in device(), after in device()) {
+    fn applying_the_plan_yields_the_desired_state_and_the_next_plan_is_empty(before in device(), after in device()) {
         let mut memory = memory_with(&before);
         let first = plan(&after, &memory.device(&wg0()).unwrap(), &Scope::All);
         apply_watching(&mut memory, &first, &after);
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn peers_that_stay_as_they_are_stay_unmentioned(before in device(), after in device()) {
+    fn unchanged_peers_are_not_mentioned(before in device(), after in device()) {
         let memory = memory_with(&before);
         let planned = plan(&after, &memory.device(&wg0()).unwrap(), &Scope::All);
         for change in &planned.peers {
@@ -149,11 +149,11 @@ proptest! {
             prop_assert_ne!(wanted, present);
         }
         let mentioned: BTreeSet<_> = planned.peers.iter().map(|change| change.public_key).collect();
-        prop_assert_eq!(mentioned.len(), planned.peers.len(), "a peer is mentioned once");
+        prop_assert_eq!(mentioned.len(), planned.peers.len(), "a peer is mentioned only once");
     }
 
     #[test]
-    fn a_scope_touches_its_peers_alone(before in device(), after in device(), scope in proptest::collection::vec(0u8..8, 0..4)) {
+    fn a_scoped_plan_changes_only_the_peers_in_its_scope(before in device(), after in device(), scope in proptest::collection::vec(0u8..8, 0..4)) {
         let mut memory = memory_with(&before);
         let scope: Vec<_> = scope.into_iter().map(key).collect();
         let first = plan(&after, &memory.device(&wg0()).unwrap(), &Scope::Peers(&scope));
@@ -186,14 +186,14 @@ fn planned(before: &DesiredDevice, after: &DesiredDevice) -> Plan {
 }
 
 #[test]
-fn a_swap_of_addresses_replaces_no_list() {
+fn swapping_addresses_does_not_replace_any_list() {
     let plan = planned(&desired(&[(1, &[1]), (2, &[2])]), &desired(&[(1, &[2]), (2, &[1])]));
     assert_eq!(plan.peers.len(), 2);
     assert!(plan.peers.iter().all(|change| !change.replace_allowed_ips));
 }
 
 #[test]
-fn an_address_that_goes_to_another_peer_goes_with_its_grant_alone() {
+fn moving_an_address_to_another_peer_requires_only_the_grant() {
     let plan = planned(&desired(&[(1, &[1, 2])]), &desired(&[(1, &[1]), (2, &[2])]));
     let [change] = plan.peers.as_slice() else {
         panic!("{} steps", plan.peers.len())
@@ -202,7 +202,7 @@ fn an_address_that_goes_to_another_peer_goes_with_its_grant_alone() {
 }
 
 #[test]
-fn an_address_that_goes_to_nobody_is_taken_by_replacing_the_list() {
+fn an_address_that_no_peer_gets_is_removed_by_replacing_the_list() {
     let plan = planned(&desired(&[(1, &[1, 2])]), &desired(&[(1, &[1])]));
     let [change] = plan.peers.as_slice() else {
         panic!("{} steps", plan.peers.len())
@@ -212,7 +212,7 @@ fn an_address_that_goes_to_nobody_is_taken_by_replacing_the_list() {
 }
 
 #[test]
-fn only_what_changed_is_said() {
+fn the_plan_contains_only_the_changed_setting() {
     let before = desired(&[(1, &[1]), (2, &[2])]);
     let mut after = before.clone();
     after.peers.get_mut(&key(1)).unwrap().persistent_keepalive = 25;
@@ -243,7 +243,7 @@ fn the_interfaces_own_key_is_never_mentioned() {
 }
 
 #[test]
-fn an_endpoint_the_kernel_learned_is_left_alone() {
+fn an_endpoint_that_the_kernel_has_learned_is_left_alone() {
     let before = {
         let mut device = desired(&[(1, &[1])]);
         device.peers.get_mut(&key(1)).unwrap().endpoint = Some(([192, 0, 2, 9], 9).into());

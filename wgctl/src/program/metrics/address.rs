@@ -1,8 +1,7 @@
 //! A separate address for the metrics page: plain HTTP, without a token.
 //!
-//! Owns access control (only this machine unless declared otherwise, and no web page whose host name points
-//! here), the limit on connections, and the restriction to the one page. It must not know what is on the
-//! page.
+//! Owns access control (only this machine unless declared otherwise, and protection against DNS rebinding), the limit
+//! on connections, and the restriction to the one page. It must not know what is on the page.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,10 +31,10 @@ const HEAD: Duration = Duration::from_secs(10);
 const CONNECTION: Duration = Duration::from_secs(60);
 /// The maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
-/// The pause after an accept that failed.
+/// The pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Checks that the page may be served at `address`. `declared` states that other machines are meant to reach it.
+/// Checks that the page may be served at `address`. `declared` is true if other machines are meant to reach it.
 pub fn check_listen(address: SocketAddr, declared: bool) -> Result<(), String> {
     if declared || address.ip().is_loopback() {
         return Ok(());
@@ -124,7 +123,7 @@ where
         );
     }
     if request.uri().path() != PATH {
-        return refusal(StatusCode::NOT_FOUND, "there is nothing here but /metrics\n");
+        return refusal(StatusCode::NOT_FOUND, "only /metrics is served here\n");
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_is_the_page_and_nothing_else() {
+    async fn only_the_metrics_page_is_served() {
         let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listening.address();
         let serving = tokio::spawn(listening.serve(|| async { Some("up 1\n".to_owned()) }));
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn others_read_it_only_where_that_is_declared() {
+    fn other_machines_can_read_the_metrics_only_if_that_is_declared() {
         let check = |address: &str, declared| check_listen(address.parse().unwrap(), declared);
         assert!(check("127.0.0.1:9586", false).is_ok() && check("[::1]:9586", false).is_ok());
         assert!(check("0.0.0.0:9586", false).unwrap_err().contains("without a token"));

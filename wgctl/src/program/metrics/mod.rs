@@ -1,4 +1,4 @@
-//! The metrics of Sentrazone programs, in the format of Prometheus.
+//! The metrics of Sentrazone programs, in the Prometheus format.
 //!
 //! Owns the page (text format 0.0.4), the metrics of a program's build and process, and a separate address
 //! for the page. It must not know what else is measured.

@@ -1,4 +1,4 @@
-//! Numbers in the form that Prometheus uses.
+//! Numbers in the form that Prometheus expects.
 //!
 //! Owns the two kinds of numbers, counters and gauges.
 
@@ -14,7 +14,7 @@ pub const fn number(number: u64) -> f64 {
     number as f64
 }
 
-/// The kind of a number.
+/// The kinds of number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A number that only grows; its name gets the suffix `_total`.

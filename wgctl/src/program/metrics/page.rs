@@ -1,6 +1,6 @@
 //! The metrics page, in the text format 0.0.4.
 //!
-//! Owns the encoding of the page, and its first lines: build and process.
+//! Owns the encoding of the page, and its first metrics: those of the build and of the process.
 
 use std::fmt;
 
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_a_label_or_a_line_is_escaped() {
+    fn characters_that_would_end_a_label_or_a_line_are_escaped() {
         let mut text = String::new();
         write_once(&mut text, Strange).unwrap();
         assert!(
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_tells_of_the_build_and_the_process() {
+    fn the_page_describes_the_build_and_the_process() {
         let page = Page::new("plane", "1.2.3").text().unwrap();
         assert!(
             page.contains("sentrazone_build_info{component=\"plane\",version=\"1.2.3\"} 1\n"),

@@ -22,7 +22,7 @@ pub(super) struct Process {
 impl Process {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the start of a process is the system's time, in parts of a second"
+        reason = "the start time of a process is system time, in fractions of a second"
     )]
     pub(super) fn begun_now() -> Self {
         let begun = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_says_all_of_it_here() {
+    fn every_value_can_be_read_on_this_system() {
         assert!(cpu_seconds().unwrap() >= 0.0);
         assert!(resident_bytes().unwrap() > 100_000.0);
         let held: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();

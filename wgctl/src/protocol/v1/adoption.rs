@@ -44,7 +44,7 @@ pub struct Recorded {
     pub peers: Vec<Peer>,
 }
 
-/// The query of `POST /api/agent/adoption`.
+/// The query parameters of `POST /api/agent/adoption`.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct AdoptionQuery {
     /// True to report the outcome without changing anything.
@@ -91,9 +91,9 @@ pub struct FoundPeer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Adopted {
-    /// The record afterwards.
+    /// The record after the adoption.
     pub recorded: Recorded,
-    /// The interface's peers as clients, in the order of the adoption.
+    /// The interface's peers as clients, in the same order as in the request.
     #[serde(default)]
     pub clients: Vec<AdoptedPeer>,
     /// The obstacles to the adoption. If there are any, nothing is changed.

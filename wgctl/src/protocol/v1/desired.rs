@@ -10,7 +10,7 @@ use super::request::Request;
 use crate::PublicKey;
 use crate::name::{Incarnation, PeerId};
 
-/// The query of the long poll: `GET /api/agent/desired`.
+/// The query parameters of the long poll: `GET /api/agent/desired`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DesiredQuery {
     /// The revision that the agent has; 0 for none.
@@ -36,18 +36,18 @@ pub struct Desired {
     pub revision: u64,
     /// The change that leads to the desired state.
     pub change: Change,
-    /// The `X-Request-Id`s of the REST requests that led to `change`; at most 64, the latest ones. The agent
-    /// logs them, so that its log can be correlated with the plane's.
+    /// The `X-Request-Id`s of the REST requests that led to `change`, limited to the latest 64. The agent logs them,
+    /// so that its log can be correlated with the plane's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caused_by: Vec<Uuid>,
     /// Requests that only the agent can answer. Each one is repeated in every poll until it is answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// The number of prekeys that the stock is short of.
+    /// The number of prekeys that are missing from the stock.
     #[serde(default)]
     pub prekeys_wanted: u32,
     /// The recorded public key of the host. An agent whose host has a different key introduces itself again.
-    /// Absent if no key is recorded, and from planes that do not send this field yet.
+    /// Absent if no key is recorded, or if the plane is older than this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
 }

@@ -24,7 +24,7 @@ pub struct DriftReport {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(length(max = 64)))]
     pub seen: Vec<Drift>,
-    /// All drift that is currently left in place; at most 64 entries, the oldest ones.
+    /// All drift that is currently left in place, limited to the oldest 64 entries.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(length(max = 64)))]
     pub standing: Vec<Drift>,

@@ -1,4 +1,4 @@
-//! The first request of an agent.
+//! The first request from an agent.
 //!
 //! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 

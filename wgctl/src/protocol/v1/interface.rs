@@ -28,7 +28,7 @@ pub struct Interface {
     /// True to masquerade packets that come from the networks of `addresses` and leave through another interface.
     #[serde(default)]
     pub masquerade: bool,
-    /// The `host:port` to which the agent measures and reports the TCP connect time; absent for the plane.
+    /// The `host:port` to which the agent measures and reports the TCP connect time; absent to select the plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_target: Option<Endpoint>,
     /// The policy for drift; absent to repair it.
@@ -56,7 +56,7 @@ pub struct Peer {
     /// The interval in seconds between the host's keepalives to it, if an adopted interface had them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_keepalive: Option<u16>,
-    /// The time at which the agent removes the peer, by the agent's clock.
+    /// The time at which the agent removes the peer, according to the agent's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }

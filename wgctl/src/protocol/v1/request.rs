@@ -1,4 +1,4 @@
-//! Requests that only the agent can answer, and its replies.
+//! Requests that only the agent can answer, and the agent's replies.
 //!
 //! Owns these messages of protocol version 1. They must not change, except for new optional fields.
 

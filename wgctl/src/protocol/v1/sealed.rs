@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 /// A secret that is encrypted with the agent's sealing key: nonce and ciphertext, bound to the server and the
-/// peer. The plane stores it and cannot open it. It is base64 in JSON.
+/// peer. The plane stores it but cannot open it. In JSON, it is base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(pub Vec<u8>);
 

@@ -11,7 +11,7 @@ use wgctl::drift::{Drift, DriftPolicy};
 use super::*;
 use crate::host::{HostState, Masquerade};
 
-/// A change made by others, and the kinds of drift as which it must be reported.
+/// An external change, and the kinds of drift that must be reported for it.
 struct ExternalChange {
     kinds: &'static [DriftKind],
     act: fn(&mut Rig, &[v1::Peer]),
@@ -193,7 +193,7 @@ fn sorted(kinds: &[DriftKind]) -> Vec<DriftKind> {
 }
 
 #[test]
-fn what_others_change_is_repaired_at_once_and_told_once() {
+fn external_changes_are_repaired_at_once_and_reported_once() {
     for ExternalChange { kinds, act } in MEDDLINGS {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let bystander = &peers[2];
@@ -232,7 +232,7 @@ fn what_others_change_is_repaired_at_once_and_told_once() {
 }
 
 #[test]
-fn a_report_is_news_once() {
+fn a_report_is_published_once() {
     let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
     let mut reports = rig.reconciler.reports();
     rig.meddle(vec![meddling(Remove, peers[0].public_key, &[])]);
@@ -248,7 +248,7 @@ fn a_report_is_news_once() {
 }
 
 #[test]
-fn a_link_in_the_place_of_ours_is_one_drift_and_after_a_boot_none() {
+fn a_replaced_link_counts_as_one_drift_event_but_as_none_after_a_restart() {
     for restarted in [false, true] {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         rig.devices.delete(&name());
@@ -267,7 +267,7 @@ fn a_link_in_the_place_of_ours_is_one_drift_and_after_a_boot_none() {
 }
 
 #[test]
-fn it_is_said_which_of_a_peers_settings_others_changed() {
+fn the_report_names_the_peer_settings_that_were_changed() {
     let psk = || Some(Some(PresharedKey::generate().unwrap()));
     for (preshared_key, persistent_keepalive, said) in [
         (
@@ -300,7 +300,7 @@ fn it_is_said_which_of_a_peers_settings_others_changed() {
 }
 
 #[test]
-fn a_few_networks_are_named_and_the_rest_counted() {
+fn a_few_networks_are_named_and_the_rest_are_counted() {
     let networks = [
         "10.71.0.0/16",
         "10.72.0.0/16",
@@ -327,7 +327,7 @@ fn a_few_networks_are_named_and_the_rest_counted() {
 }
 
 #[test]
-fn a_key_that_is_left_does_not_keep_the_recorded_port_from_being_set() {
+fn a_private_key_that_is_left_in_place_does_not_block_a_change_of_the_port() {
     let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     rig.set(Plan {
         private_key: Some(PrivateKey::generate().unwrap()),
@@ -343,7 +343,7 @@ fn a_key_that_is_left_does_not_keep_the_recorded_port_from_being_set() {
 }
 
 #[test]
-fn an_expired_peer_that_others_put_back_is_taken_away_and_is_no_drift() {
+fn an_expired_peer_that_is_added_back_is_removed_and_is_not_drift() {
     let mut rig = Rig::new();
     let (mut ending, stays) = (peer(2), peer(3));
     ending.expires_at = Some(rig.now.after(Duration::from_secs(1)));
@@ -357,7 +357,7 @@ fn an_expired_peer_that_others_put_back_is_taken_away_and_is_no_drift() {
 }
 
 #[test]
-fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced() {
+fn the_report_policy_leaves_drift_in_place_and_the_enforce_policy_repairs_it() {
     for ExternalChange { kinds, act } in MEDDLINGS {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
         act(&mut rig, &peers);
@@ -379,7 +379,7 @@ fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced(
         rig.round();
         if *kinds == [LinkDeleted] {
             let said = rig.reconciler.verdict().interface_failed.clone().unwrap();
-            assert!(said.contains("deleted by others"), "{said}");
+            assert!(said.contains("deleted externally"), "{said}");
             assert_eq!(rig.devices.device(&name()), None);
         } else {
             assert!(rig.keys().contains(&newcomer.public_key), "{kinds:?}");
@@ -406,7 +406,7 @@ fn under_report_it_is_left_as_it_is_and_the_rest_converges_until_it_is_enforced(
 }
 
 #[test]
-fn a_restarted_agent_leaves_what_stood_and_counts_it_once() {
+fn a_restarted_agent_leaves_standing_drift_in_place_and_counts_it_once() {
     for ExternalChange { kinds, act } in MEDDLINGS.iter().filter(|meddling| meddling.kinds != [LinkDeleted]) {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
         act(&mut rig, &peers);
@@ -433,7 +433,7 @@ fn a_restarted_agent_leaves_what_stood_and_counts_it_once() {
 }
 
 #[test]
-fn what_was_done_while_the_agent_was_away_is_drift_but_on_a_link_it_makes() {
+fn changes_while_the_agent_was_stopped_are_drift_unless_it_creates_the_link() {
     for ExternalChange { kinds, act } in MEDDLINGS {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let device = rig.device();
@@ -446,7 +446,7 @@ fn what_was_done_while_the_agent_was_away_is_drift_but_on_a_link_it_makes() {
         assert_eq!(rig.device(), device);
         let told = rig.told().map(|told| told.repaired);
         if *kinds == [LinkDeleted] {
-            assert_eq!(told, None, "a boot cannot be distinguished from a deletion");
+            assert_eq!(told, None, "a reboot cannot be distinguished from a deletion");
         } else {
             assert_eq!(told, Some(sorted(kinds)));
         }

@@ -8,7 +8,7 @@ use wgctl::drift::DriftKind::*;
 use super::*;
 
 #[test]
-fn a_peer_that_stands_says_so_until_its_record_changes() {
+fn a_peer_with_standing_drift_is_reported_until_its_record_changes() {
     for by_snapshot in [false, true] {
         let (mut rig, mut peers) = Rig::desired_host(DriftPolicy::Report);
         let gone: Vec<PeerChange> = peers
@@ -20,7 +20,7 @@ fn a_peer_that_stands_says_so_until_its_record_changes() {
         for peer in &peers[..2] {
             let said = rig.failed(peer).unwrap();
             assert!(
-                said.contains("changed by others") && said.contains("is not on wg0"),
+                said.contains("changed externally") && said.contains("is not on wg0"),
                 "{said}"
             );
         }
@@ -49,7 +49,7 @@ fn a_peer_that_stands_says_so_until_its_record_changes() {
 }
 
 #[test]
-fn a_record_that_changes_is_carried_out_though_nothing_could_be_read_before() {
+fn a_changed_record_is_applied_even_if_the_previous_reading_failed() {
     let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     let newcomer = peer(9);
     rig.meddle(vec![
@@ -72,7 +72,7 @@ fn a_record_that_changes_is_carried_out_though_nothing_could_be_read_before() {
 }
 
 #[test]
-fn a_route_that_stands_is_set_when_its_peers_record_changes() {
+fn a_drifted_route_is_set_when_its_peers_record_changes() {
     let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     rig.host.meddle(&name(), |shown| {
         shown.routes.clear();
@@ -95,7 +95,7 @@ fn a_route_that_stands_is_set_when_its_peers_record_changes() {
 }
 
 #[test]
-fn a_setting_that_stands_is_applied_when_its_record_changes() {
+fn a_drifted_setting_is_applied_when_its_record_changes() {
     let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     rig.set(Plan {
         listen_port: Some(6000),
@@ -117,7 +117,7 @@ fn a_setting_that_stands_is_applied_when_its_record_changes() {
 }
 
 #[test]
-fn addresses_and_masquerading_that_stand_are_applied_when_the_addresses_change() {
+fn drifted_addresses_and_masquerading_are_applied_when_the_recorded_addresses_change() {
     let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     rig.host.meddle(&name(), |shown| {
         shown.addresses.insert("10.9.0.1/24".parse().unwrap());
@@ -145,7 +145,7 @@ fn addresses_and_masquerading_that_stand_are_applied_when_the_addresses_change()
 }
 
 #[test]
-fn what_cannot_be_repaired_stands_where_it_was_certainly_otherwise_before() {
+fn unrepairable_drift_stands_only_if_the_earlier_state_is_known() {
     for restarted in [false, true] {
         let (mut rig, peers) = Rig::desired_host(DriftPolicy::Enforce);
         let gone = peers[1].public_key;
@@ -166,7 +166,7 @@ fn what_cannot_be_repaired_stands_where_it_was_certainly_otherwise_before() {
 }
 
 #[test]
-fn another_interface_in_the_record_is_made_and_nothing_of_it_is_drift() {
+fn a_different_interface_in_the_record_is_created_and_is_not_drift() {
     for policy in [DriftPolicy::Enforce, DriftPolicy::Report] {
         let (mut rig, peers) = Rig::desired_host(policy);
         rig.set(Plan {
@@ -195,7 +195,7 @@ fn another_interface_in_the_record_is_made_and_nothing_of_it_is_drift() {
 }
 
 #[test]
-fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
+fn an_unknown_peer_is_no_longer_drift_once_it_is_recorded() {
     let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     let newcomer = peer(9);
     rig.meddle(vec![meddling(Create, newcomer.public_key, &["10.77.0.0/16"])]);
@@ -211,7 +211,7 @@ fn an_unknown_peer_that_stands_becomes_ours_when_it_is_recorded() {
 }
 
 #[test]
-fn what_is_taken_back_by_others_stops_standing() {
+fn drift_that_is_reverted_externally_no_longer_stands() {
     let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     rig.meddle(vec![meddling(Update, peers[1].public_key, &["10.9.9.9/32"])]);
     rig.round();
@@ -230,7 +230,7 @@ fn what_is_taken_back_by_others_stops_standing() {
 }
 
 #[test]
-fn what_is_not_applied_yet_is_not_drift() {
+fn changes_that_have_not_been_applied_yet_are_not_drift() {
     for policy in [DriftPolicy::Enforce, DriftPolicy::Report] {
         let (mut rig, peers) = Rig::desired_host(policy);
         let (bad, end) = (peer(8), rig.now.after(Duration::from_secs(60)));
@@ -268,7 +268,7 @@ fn what_is_not_applied_yet_is_not_drift() {
 }
 
 #[test]
-fn a_peer_that_expires_goes_though_others_changed_it() {
+fn an_expired_peer_is_removed_even_if_it_was_changed_externally() {
     let (mut rig, _) = Rig::desired_host(DriftPolicy::Report);
     let end = rig.now.after(Duration::from_secs(60));
     let guest = v1::Peer {
@@ -286,7 +286,7 @@ fn a_peer_that_expires_goes_though_others_changed_it() {
 }
 
 #[test]
-fn what_cannot_be_repaired_stands_until_it_is() {
+fn drift_that_cannot_be_repaired_stands_until_it_can_be() {
     let (mut rig, _) = Rig::desired_host(DriftPolicy::Enforce);
     rig.host.meddle(&name(), |shown| shown.up = false);
     rig.host.fail_repairs(1);
@@ -307,7 +307,7 @@ fn what_cannot_be_repaired_stands_until_it_is() {
 }
 
 #[test]
-fn drift_of_thousands_is_one_event_with_their_number() {
+fn drift_of_a_thousand_peers_is_one_event_with_their_number() {
     let peers: Vec<_> = (0..1000u16)
         .map(|number| v1::Peer {
             allowed_ips: vec![format!("10.60.{}.{}/32", number / 256, number % 256).parse().unwrap()],
@@ -324,7 +324,7 @@ fn drift_of_thousands_is_one_event_with_their_number() {
 }
 
 #[test]
-fn no_detail_holds_a_secret() {
+fn no_detail_contains_a_secret() {
     let (mut rig, peers) = Rig::desired_host(DriftPolicy::Report);
     let (private, preshared) = (PrivateKey::generate().unwrap(), PresharedKey::generate().unwrap());
     let secrets = [
@@ -347,7 +347,7 @@ fn no_detail_holds_a_secret() {
 }
 
 #[test]
-fn an_mtu_that_was_set_is_taken_back_and_any_other_stays() {
+fn a_recorded_mtu_is_reset_when_it_is_removed_and_any_other_mtu_is_kept() {
     let mut rig = Rig::with(&[]);
     rig.host.meddle(&name(), |shown| shown.mtu = 1300);
     rig.round();
@@ -363,7 +363,7 @@ fn an_mtu_that_was_set_is_taken_back_and_any_other_stays() {
 }
 
 #[test]
-fn the_route_of_an_expired_peer_goes_with_it_and_comes_back_when_it_is_prolonged() {
+fn an_expired_peers_route_is_removed_and_set_again_when_the_expiry_is_postponed() {
     let mut rig = Rig::with(&[]);
     let end = rig.now.after(Duration::from_secs(60));
     let mut branch = v1::Peer {

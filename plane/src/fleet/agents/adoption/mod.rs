@@ -26,7 +26,7 @@ use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 use decision::{Decision, adopted_peer, decide};
 
-/// The maximum number of peers of one interface.
+/// The maximum number of peers on one interface.
 const MOST_PEERS: usize = 40_000;
 
 /// The maximum number of obstacles in a refusal. A dry run lists all of them.
@@ -83,7 +83,7 @@ impl Fleet {
     /// response can send the same adoption again: nothing changes, and the agent gets the recorded
     /// state again.
     pub async fn adopt(&self, caller: &Caller, server: &ServerId, adoption: Adoption) -> Result<Adopted, Refusal> {
-        // An adoption that changes nothing is answered in a read transaction. Repeating it does not
+        // An adoption that changes nothing is handled in a read transaction, so repeating it does not
         // block the writer.
         match self.plan(server, adoption.clone()).await? {
             Planned::Done(adopted) => return Ok(adopted),
@@ -151,9 +151,9 @@ fn wanted(peers: &[PeerRecord]) -> Vec<Peer> {
 
 /// The outcome of planning an adoption.
 enum Planned {
-    /// The adoption has already been made. This is the response to it.
+    /// The adoption has already been recorded. Contains the response to it.
     Done(Adopted),
-    /// The adoption is still to be made. This is the response that it would get.
+    /// The adoption has not been recorded yet. Contains the response that it would get.
     Awaited(Adopted),
 }
 
@@ -167,7 +167,7 @@ struct Scene {
 /// The state of an adoption before the request.
 enum Before {
     Awaited,
-    /// The adoption has already been made, and the peers have become these clients.
+    /// The adoption has already been recorded, and the peers have become these clients.
     Done(Vec<AdoptedPeer>),
 }
 
@@ -277,7 +277,7 @@ fn write(tx: &dyn DurableWrite, after: After) -> Result<After, Refusal> {
     let (id, pools) = (&server.id, api_objects::pools(server));
     tx.put_server(server, None)?;
     // Keys that were sealed before the host had this key cannot be trusted, and a prekey must not have
-    // the id of a peer. The agent fills the stock again.
+    // the id of a peer. The agent then refills the stock.
     tx.erase_prekeys(id)?;
     let mut ledger = after.before;
     for peer in &after.imports {

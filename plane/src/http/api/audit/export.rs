@@ -1,6 +1,6 @@
 //! `GET /api/audit/export`: the whole audit log as CSV (RFC 4180) or JSON Lines, streamed.
 //!
-//! Owns the choice of the format, and the headers. It must not define the formats: those belong to the shared library
+//! Owns the choice of format, and the headers. It must not define the formats: those belong to the shared library
 //! (`wgctl::audit`).
 
 use std::str::FromStr;
@@ -31,7 +31,7 @@ impl FromStr for Format {
         match text {
             "csv" => Ok(Self::Csv),
             "jsonl" => Ok(Self::JsonLines),
-            _ => Err("give csv or jsonl"),
+            _ => Err("write csv or jsonl"),
         }
     }
 }

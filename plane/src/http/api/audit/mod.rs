@@ -1,4 +1,4 @@
-//! `GET /api/audit…`: the audit log, newest record first, its verification, and the public key for it.
+//! `GET /api/audit…`: the audit log (newest record first), its verification, and its public key.
 
 pub(super) mod export;
 

@@ -28,7 +28,7 @@ pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerI
     Ok((headers, configuration.text.to_string()).into_response())
 }
 
-/// Returns the `Content-Disposition` (RFC 6266): a plain name for every client, and the full name for clients that
+/// Returns the `Content-Disposition` (RFC 6266): an ASCII name for every HTTP client, and the full name for those that
 /// support `filename*`.
 fn content_disposition(name: &PeerName) -> String {
     let whole = name.as_str().replace(['/', '\\'], "-");
@@ -39,8 +39,8 @@ fn content_disposition(name: &PeerName) -> String {
     )
 }
 
-/// Converts the name of a client to the name of an interface. wg-quick names the interface after the file: at most 15
-/// characters of `[a-zA-Z0-9_=+.-]` (wg-quick(8)). Only those that are safe in shells and file systems are used.
+/// Converts a client's name to an interface name. wg-quick names the interface after the file; the name has at most 15
+/// characters from `[a-zA-Z0-9_=+.-]` (wg-quick(8)). Only characters that are safe in shells and file systems are used.
 fn interface_name(name: &str) -> String {
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_named_as_wg_quick_takes_it() {
+    fn the_file_name_is_a_valid_wg_quick_interface_name() {
         for (name, wanted) in [
             ("alice-iphone", "alice-iphone"),
             ("a very long name of a device", "a-very-long-nam"),

@@ -64,7 +64,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn remove(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerId)>) -> Result<StatusCode, Failure> {
-    // The record is removed in any case. The statuses show if the host has confirmed the removal.
+    // The record is removed in any case. The statuses show whether the host has confirmed it.
     admin.fleet().remove_peer(&admin.caller, &server, &peer).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -89,7 +89,7 @@ pub(crate) async fn act(
     ))
 }
 
-/// Refuses the names below a client that can be read but are not actions.
+/// Refuses a POST to the paths under a client that can be read with GET but are not actions.
 pub(crate) async fn no_such_action(_: Admin) -> Failure {
     invalid_action("this")
 }

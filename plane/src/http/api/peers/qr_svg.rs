@@ -1,6 +1,6 @@
 //! `GET …/qrcode`: a client's configuration as a QR code in SVG, for a phone to scan.
 //!
-//! Owns the drawing: dark on light in every theme, with the quiet zone that the standard requires. It must not
+//! Owns the drawing: dark on light in every theme, with the quiet zone that the standard requires. The drawing must not
 //! contain anything that could be executed or fetched.
 
 use std::fmt::Write as _;
@@ -34,7 +34,7 @@ pub(crate) async fn show(admin: Admin, Ids((server, peer)): Ids<(ServerId, PeerI
     Ok(([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
 }
 
-/// Draws the text as a QR code. `None` if the text is too long for one.
+/// Draws the text as a QR code. Returns `None` if the text is too long for one.
 fn draw(text: &[u8]) -> Option<String> {
     let code = encode(text)?;
     let side = code.width() + 2 * QUIET_ZONE;
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drawing_has_exactly_the_dark_modules() {
+    fn the_drawing_contains_exactly_the_dark_modules() {
         let code = encode(b"text").unwrap();
         let path = runs(&code.to_colors(), code.width());
         let drawn: usize = path
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_said_and_not_cut() {
+    fn text_that_is_too_long_is_refused_and_not_truncated() {
         assert!(draw(&[b'x'; 2953]).is_some());
         assert!(draw(&[b'x'; 2954]).is_none());
     }

@@ -1,4 +1,4 @@
-//! `/api/tokens…`: the tokens of programs. The text of a token appears only in the response to its creation.
+//! `/api/tokens…`: API tokens for programs. The text of a token appears only in the response to its creation.
 
 use axum::Json as Answer;
 use axum::http::StatusCode;

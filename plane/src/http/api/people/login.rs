@@ -1,6 +1,6 @@
 //! `POST /api/login`: exchanges a password for a token.
 //!
-//! Owns the order of the checks. It is the same for an unknown email, a wrong password and a disabled user,
+//! Owns the order of the checks. The order is the same for an unknown email, a wrong password and a disabled user,
 //! so that neither the response nor its timing distinguishes them.
 
 use axum::Json as Answer;

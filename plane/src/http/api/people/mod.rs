@@ -1,4 +1,4 @@
-//! People and programs: users, the caller's own account, logins, API tokens, and the keys of sessions.
+//! People and programs: users, the caller's own account, logins, API tokens, and the keys that sign sessions.
 
 pub(super) mod api_tokens;
 pub(super) mod login;

@@ -15,7 +15,7 @@ pub(crate) async fn rotate(keeper: Keeper) -> Result<Answer<KeyRotated>, Failure
         let note = async |kid: &str| Ok::<_, Failure>(fleet.signing_key_rotated(&keeper.caller, kid).await?);
         shared.tokens.rotate(fleet.now(), note).await
     });
-    let interrupted = |error| Refusal::Internal(format!("a rotation was interrupted: {error}"));
+    let interrupted = |error| Refusal::Internal(format!("the key rotation was interrupted: {error}"));
     let (kid, previous_valid_until) = rotated.await.map_err(interrupted)??;
     Ok(Answer(KeyRotated {
         kid,

@@ -1,6 +1,6 @@
 //! `/api/users…`: the users.
 //!
-//! Owns turning a password into its hash, so that the fleet never sees a password.
+//! Owns the hashing of passwords, so that the fleet never sees a password.
 
 use axum::Json as Answer;
 use axum::http::StatusCode;
@@ -22,7 +22,7 @@ pub(crate) async fn list(keeper: Keeper) -> Result<Answer<Vec<User>>, Failure> {
 
 pub(crate) async fn create(keeper: Keeper, Creation { new, once }: Creation<NewUser>) -> Result<Response, Failure> {
     let password = checked(new.password, new.email.as_str())?;
-    // The transaction decides. This check only saves an expensive hash.
+    // The transaction makes the decisive check. This one only avoids an expensive hash.
     if once.is_none() && keeper.fleet().account_by_email(new.email.as_str())?.is_some() {
         return Err(Refusal::UserExists(new.email.to_string()).into());
     }

@@ -1,7 +1,7 @@
-//! The addresses of a server: their owners, and the free addresses of its pools.
+//! The addresses of a server: their owners, and the free addresses in its pools.
 //!
 //! Owns two tables: the spans in use, ordered by first address, each with its owner (spans never overlap), and the free
-//! runs of the pools. Lookups in both take logarithmic time.
+//! runs in the pools. Lookups in both take logarithmic time.
 
 use crate::model::pool::{self, Pool, Run, Runs};
 use crate::model::records::SERVER_ITSELF;
@@ -22,7 +22,7 @@ const fn family(net: &IpNet) -> u8 {
     }
 }
 
-/// Returns the key prefix of one address family of a server.
+/// Returns the key prefix for one of a server's address families.
 fn family_key(server: &ServerId, family: u8) -> Vec<u8> {
     row_key::of(server, &[family])
 }
@@ -50,7 +50,7 @@ fn at_or_below(
     Ok(found.into_iter().next().map(|(key, value)| (first_of(&key), value)))
 }
 
-/// The free runs of one address family of a server, for [`crate::model::pool`].
+/// The free runs in one of a server's address families, for [`crate::model::pool`].
 struct FreeRuns<'a, R> {
     rows: &'a R,
     server: &'a ServerId,
@@ -98,7 +98,7 @@ impl<R: Rows> ReadSpans for R {
         let wanted = Run::of(net);
         let family = family(net);
         let mut from = wanted.last;
-        // The search goes downwards from the end of the network. Spans never overlap, so it ends at the first span that
+        // The search goes down from the end of the network. Spans never overlap, so it ends at the first span that
         // ends before the network begins. Only the spans of `except` are skipped.
         while let Some((first, value)) = at_or_below(self, Table::Spans, server, family, from)? {
             let (last, owner) = value.split_at_checked(16).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The reports of agents: confirmations, measurements, the counters of peers, and the peers that the kernel refused.
+//! The agents' reports: confirmations, measurements, peer counters, and the peers that the kernel refused.
 
 use crate::store::transaction::{LossyWriteAgents, ReadAgents};
 use std::collections::BTreeMap;

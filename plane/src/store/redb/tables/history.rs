@@ -1,5 +1,5 @@
-//! History: each row holds one packed hour of one server. Keys begin with the time, so that the history of the fleet is
-//! read in chronological order.
+//! History: each row holds one server's data for one hour, packed. Keys begin with the time, so that the history of the
+//! whole fleet is read in chronological order.
 
 use crate::store::transaction::{LossyWriteHistory, ReadHistory};
 use wgctl::ServerId;

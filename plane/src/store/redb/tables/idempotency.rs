@@ -1,4 +1,4 @@
-//! Stored answers to requests that create something, so that a repeated request gets the same answer.
+//! Stored responses to requests that create something, so that a repeated request gets the same response.
 
 use crate::store::transaction::{LossyWriteAnswers, ReadAnswers, WriteAnswers};
 use wgctl::Timestamp;
@@ -9,7 +9,7 @@ use crate::store::redb::row_key;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::table::Table;
 
-/// Encodes a time for use in a key. Times before 1970 become 1970.
+/// Encodes a time for use in a key. Times before 1970 are encoded as 1970.
 fn moment(at: Timestamp) -> [u8; 8] {
     u64::try_from(at.unix()).unwrap_or(0).to_be_bytes()
 }

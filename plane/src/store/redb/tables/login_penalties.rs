@@ -1,4 +1,4 @@
-//! Penalties of accounts for failed logins. The key is a hash of the email that was entered (and of a known address),
+//! Penalties on accounts for failed logins. The key is a hash of the email that was entered (and of a known address),
 //! so that unauthenticated input of any length cannot fill the disk.
 
 use crate::store::transaction::{LossyWritePenalties, ReadPenalties, WritePenalties};

@@ -1,4 +1,4 @@
-//! The changes of a server's desired state, by revision, so that agents can fetch only the differences.
+//! The changes to a server's desired state, by revision, so that agents can fetch only the differences.
 
 use crate::store::transaction::{Changes, ReadChanges, WriteRevisions};
 use std::ops::ControlFlow;
@@ -14,7 +14,7 @@ use crate::store::table::Table;
 /// The id that stands for the interface in place of a peer. No peer has this id.
 const INTERFACE: [u8; 16] = [0; 16];
 
-/// Adds one row of the table to `changes`.
+/// Adds the change in one row of the table to `changes`.
 fn add(changes: &mut Changes, row: &[u8]) -> Result<(), StoreError> {
     let broken = || StoreError::Corrupt(format!("changes: a row of {} bytes", row.len()));
     let (subject, request) = row.split_first_chunk::<16>().ok_or_else(broken)?;

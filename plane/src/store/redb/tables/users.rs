@@ -1,4 +1,4 @@
-//! User accounts, and the index by email.
+//! User accounts, and their index by email.
 
 use crate::store::transaction::{ReadUsers, WriteUsers};
 use wgctl::name::{Email, UserId};

@@ -1,4 +1,4 @@
-//! Tests of the audit log: its chain, pruning and checkpoints. Tests of queries are in `queries`.
+//! Tests of the audit log: its chain, pruning and checkpoints. The query tests are in `queries`.
 
 mod queries;
 
@@ -148,7 +148,7 @@ async fn the_first_row_that_was_tampered_with_in_the_file_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
+async fn pruning_leaves_a_signed_statement_and_a_chain_that_still_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     for day in 0..5 {
@@ -219,7 +219,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
         ..AuditFilter::default()
     };
     assert_eq!(ids(&store, &old, 0, 10), Vec::<u64>::new());
-    // One more record is removed, or the statement of removed records is forged.
+    // One more record is removed, or the statement about the removed records is forged.
     tamper(&store, BTreeMap::from([(1401, None)])).await;
     assert_eq!(verified(&store, ours()).fault.unwrap().id, 1401);
     let thief = Signer::from_seed(&[8; 32]).unwrap();
@@ -238,7 +238,7 @@ async fn what_is_pruned_leaves_a_signed_word_and_a_chain_that_holds() {
 }
 
 #[tokio::test]
-async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
+async fn checkpoints_are_written_periodically_and_on_request_but_only_for_new_records() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     let mark = async || {
@@ -261,7 +261,7 @@ async fn checkpoints_come_by_number_and_when_asked_for_and_only_with_news() {
         })
         .unwrap();
     assert_eq!(marks, [1000, 1500]);
-    // Without its checkpoint, the log is incomplete.
+    // Without this checkpoint, the log is incomplete.
     store
         .record_rows(|tx| tx.erase(Table::AuditCheckpoints, &1000u64.to_be_bytes()))
         .await
@@ -274,7 +274,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     add(&store, user(1)).await.unwrap();
-    // The chain's head becomes unreadable, so no record can follow it.
+    // The chain's head becomes unreadable, so no record can be appended.
     store
         .record_rows(|tx| tx.put(Table::AuditChain, b"head", b"garbage"))
         .await
@@ -302,7 +302,7 @@ async fn a_change_whose_audit_record_cannot_be_written_is_refused() {
 }
 
 impl Store {
-    /// Replaces or removes a row of the log, as anyone with write access to the file could. If a row is removed, the
+    /// Replaces or removes a row in the log, as anyone with write access to the file could. If a row is removed, the
     /// head is removed with it.
     pub(crate) async fn spoil_audit(&self, id: u64, row: Option<&'static [u8]>) {
         self.record_rows(move |tx| {

@@ -20,7 +20,7 @@ fn naive(all: &[AuditRecord], filter: &AuditFilter, offset: usize, limit: usize)
 }
 
 #[tokio::test]
-async fn filters_find_what_looking_at_everything_finds_whatever_the_clock_did() {
+async fn filtered_queries_agree_with_a_full_scan_even_if_the_clock_jumps() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     let actions = [Action::PeerCreated, Action::PeerDeleted, Action::ServerUpdated];
@@ -90,7 +90,7 @@ async fn filters_find_what_looking_at_everything_finds_whatever_the_clock_did() 
 }
 
 #[tokio::test]
-async fn a_filtered_read_of_a_hundred_thousand_records_looks_at_few() {
+async fn a_filtered_query_over_a_hundred_thousand_records_reads_only_a_few_rows() {
     let folder = tempfile::tempdir().unwrap();
     let store = signed(&folder);
     for block in 0..100u64 {

@@ -1,7 +1,7 @@
 //! `backup` and `restore`: everything that a plane has recorded.
 //!
-//! Owns the rule that every byte of a backup is verified before it gets its name or is sent. It must not know
-//! the meaning of the rows.
+//! Owns the rule that every byte of a backup is verified before the file is renamed into place or sent. It must not
+//! know the meaning of the rows.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal as _, Read, Seek as _};
@@ -22,7 +22,7 @@ use crate::terminal::progress::Progress;
 use crate::terminal::prompt::{self, interrupt};
 use crate::terminal::text::bytes;
 
-/// The maximum number of pieces that wait for verification.
+/// The maximum number of pieces waiting for verification.
 const PIECES: usize = 16;
 /// The interval at which the progress is updated.
 const LOOK: Duration = Duration::from_millis(200);
@@ -58,7 +58,7 @@ impl Backup {
     async fn save(self, plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
         let to_stdout = self.file == Path::new("-");
         if to_stdout && (out.json() || io::stdout().is_terminal()) {
-            let detail = "a backup is not text: name a file, or send stdout to a program (without --json)";
+            let detail = "a backup is not text: specify a file, or pipe stdout to a program (without --json)";
             return Err(Failure::Usage(detail.to_owned()));
         }
         let mut draft = (!to_stdout).then(|| Draft::create(&self.file)).transpose()?;
@@ -130,24 +130,21 @@ impl Restore {
         drop(progress);
         out.changed(&restored, || {
             let login = match plane.target() {
-                Target::Url(_) => format!(
-                    "; everyone must log in again, you with `wgctl login {}`",
-                    plane.target()
-                ),
+                Target::Url(_) => format!("; everyone must log in again: use `wgctl login {}`", plane.target()),
                 Target::Socket(_) => "; everyone must log in again".to_owned(),
             };
             let fault = restored.audit_fault.as_ref().map_or_else(String::new, |fault| {
                 format!("Its audit log is not as it was written: {fault}\n")
             });
             format!(
-                "Restored: {}. Agents adopt it by themselves{login}.\n{fault}",
+                "Restored: {}. Agents pick it up by themselves{login}.\n{fault}",
                 told(&restored)
             )
         })
     }
 }
 
-/// Runs `work` to its end and calls `look` at regular intervals.
+/// Runs `work` to completion, and calls `look` at regular intervals in the meantime.
 async fn watched<T>(work: impl Future<Output = T>, look: impl Fn()) -> T {
     let mut work = std::pin::pin!(work);
     loop {
@@ -192,7 +189,8 @@ impl Check {
         }
     }
 
-    /// A thread that has already found a fault accepts no more pieces; `end` returns the fault.
+    /// Passes a piece to the thread. If the thread has already found a fault, the piece is dropped, and `end` returns
+    /// the fault.
     fn feed(&mut self, piece: Vec<u8>) {
         let _ = self.pieces.send(piece);
     }

@@ -1,4 +1,4 @@
-//! `genkey`, `pubkey`, `genpsk`: keys on this machine, in the form that wg(8) prints.
+//! `genkey`, `pubkey`, `genpsk`: keys on this machine, in the format that wg(8) prints.
 //!
 //! Owns reading and printing them. It must not send anything to another machine.
 
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::terminal::output::Output;
 
-/// An input limit in bytes, longer than any key with surrounding blanks.
+/// The limit on the input in bytes, which leaves ample room for a key with surrounding whitespace.
 const LONGEST_INPUT: u64 = 4096;
 
 pub(crate) fn genkey(out: &Output) -> Result<(), Failure> {

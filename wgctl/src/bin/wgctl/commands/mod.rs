@@ -1,7 +1,7 @@
 //! The commands, with one file or directory per command or group.
 //!
-//! Owns their arguments, the calls that they make, and the text of their answers. They must not draw or
-//! prompt by themselves: `terminal` does so.
+//! Owns their arguments, the calls that they make, and the text of their output. They must not draw or prompt by
+//! themselves: `terminal` does so.
 
 pub(crate) mod audit;
 pub(crate) mod backup;

@@ -1,7 +1,7 @@
-//! `show`: the WireGuard interfaces of this machine, in the form of wg(8).
+//! `show`: the WireGuard interfaces of this machine, in the style of wg(8).
 //!
-//! Owns the wording. It asks the kernel over netlink and userspace processes over their sockets, and needs no
-//! plane. It must not show secret keys, only whether they exist.
+//! Owns the wording. It queries the kernel over netlink and userspace processes over their sockets, and needs no
+//! plane. It must not show secret keys, but only whether they are set.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -39,7 +39,7 @@ impl Show {
             None => all(&mut kernel)?,
         };
         if devices.is_empty() {
-            // Any name shows whether the kernel supports WireGuard at all.
+            // Reading any name shows whether the kernel supports WireGuard at all.
             if let Ok(any) = "wg0".parse()
                 && let Err(error @ Error::NoWireguard) = kernel.read(&any)
             {
@@ -62,8 +62,8 @@ impl Show {
     }
 }
 
-/// Reads the interface with this name from the kernel, or else from a userspace process. If nothing answers
-/// on the process's socket, that is the error.
+/// Reads the interface with this name from the kernel, or else from a userspace process. If the process's socket
+/// exists but nothing responds on it, that is the error.
 fn one(kernel: &mut Kernel, name: &InterfaceName) -> Result<Device, Error> {
     let why = match kernel.read(name) {
         Ok(Some(device)) => return Ok(device),
@@ -116,7 +116,7 @@ pub(crate) fn wireguard_interfaces(root: &Path) -> Result<Vec<InterfaceName>, Fa
     Ok(names)
 }
 
-/// Returns the peers, those with the latest handshakes first.
+/// Returns the peers, most recent handshake first.
 fn by_handshake(device: &Device) -> Vec<(&PublicKey, &Peer)> {
     let mut peers: Vec<_> = device.peers.iter().collect();
     peers.sort_by_key(|(_, peer)| std::cmp::Reverse(peer.latest_handshake));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_like_wg_show_with_the_peer_heard_last_first() {
+    fn the_output_resembles_wg_show_with_the_latest_handshake_first() {
         let expected = format!(
             "interface: wg0\n  public key: {}\n  private key: (hidden)\n  listening port: 51820\n\npeer: {}\n  \
              preshared key: (hidden)\n  endpoint: 192.0.2.1:5000\n  allowed ips: 10.8.0.2/32\n  latest handshake: 5 s \

@@ -89,7 +89,7 @@ fn view(statuses: &[Status], now: Timestamp) -> View {
     }
 }
 
-/// Returns the failures of servers and the drift on them, one per line.
+/// Returns the servers' failures and drift, one per line.
 fn reasons(statuses: &[Status]) -> String {
     let of = |status: &Status| {
         let drifted = status.drift.iter().map(drifted);

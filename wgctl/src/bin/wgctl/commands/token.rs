@@ -37,7 +37,7 @@ pub(crate) struct Add {
     /// A server for which the token is valid; may be repeated [default: all servers]
     #[arg(long = "server", value_name = "SERVER")]
     servers: Vec<ServerId>,
-    /// The time at which it expires: 90d, 12h, or 2026-05-06T12:00:00Z [default: never]
+    /// The time at which the token expires: 90d, 12h, or 2026-05-06T12:00:00Z [default: never]
     #[arg(long, value_name = "WHEN")]
     expires: Option<Moment>,
 }
@@ -61,7 +61,7 @@ impl Command {
             Self::List => list(plane, out).await,
             Self::Remove(which) => {
                 plane.remove_api_token(find(plane, &which.name).await?.id).await?;
-                out.done(&format!("{} is removed and is no longer accepted.\n", which.name))
+                out.done(&format!("{} has been removed and is no longer accepted.\n", which.name))
             }
         }
     }
@@ -73,8 +73,8 @@ impl KeyCommand {
         let rotated = plane.rotate_signing_key().await?;
         out.answer(&rotated, || {
             format!(
-                "Logins are now signed with the key {}. Those of the previous key remain valid until they expire, at {} \
-                 at the latest; then that key is erased.\n",
+                "Logins are now signed with the key {}. Logins signed with the previous key remain valid until they \
+                 expire, at {} at the latest; that key is then erased.\n",
                 rotated.kid, rotated.previous_valid_until
             )
         })
@@ -97,7 +97,7 @@ impl Add {
                 .expires_at
                 .map_or_else(String::new, |end| format!(", until {end}"));
             format!(
-                "{} may act as {} on {}{end}.\n\nToken (shown this once):\n\n  {}\n",
+                "{} may act as {} on {}{end}.\n\nToken (shown only once):\n\n  {}\n",
                 record.name,
                 role_name(record.role),
                 servers(&record),
@@ -118,7 +118,7 @@ async fn list(plane: &PlaneClient, out: &Output) -> Result<(), Failure> {
     let tokens = plane.api_tokens().await?;
     let now = out.now();
     out.answer(&tokens, || {
-        let mut table = Table::new(&["NAME", "ROLE", "SERVERS", "EXPIRES", "LAST USED", "MADE BY"]);
+        let mut table = Table::new(&["NAME", "ROLE", "SERVERS", "EXPIRES", "LAST USED", "CREATED BY"]);
         for token in &tokens {
             let over = token.expires_at.is_some_and(|end| end <= now);
             let tone = if over { Tone::Quiet } else { Tone::Plain };

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Passwd(Passwd),
     /// Allow a person to log in again
     Enable(Who),
-    /// Forbid a person to log in; their logins end at once
+    /// Stop a person from logging in; their logins end at once
     Disable(Who),
     /// Remove a person
     Remove(Who),
@@ -99,7 +99,7 @@ impl Command {
             Self::Disable(who) => switch(plane, out, &who.email, false).await,
             Self::Remove(who) => {
                 plane.remove_user(find(plane, &who.email).await?.id).await?;
-                out.done(&format!("{} is removed.\n", who.email))
+                out.done(&format!("{} has been removed.\n", who.email))
             }
         }
     }
@@ -133,7 +133,7 @@ impl Set {
         let user = plane.update_user(id, &patch).await?;
         out.answer(&user, || {
             format!(
-                "{} is now {}; older logins have ended.\n",
+                "{} now has the role {}; older logins have ended.\n",
                 user.email,
                 role_name(user.role)
             )

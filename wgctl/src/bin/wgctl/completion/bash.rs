@@ -1,4 +1,4 @@
-//! Completion in bash.
+//! Bash completion.
 //!
 //! Owns the work that bash leaves to completers. Bash passes words that it has split at `:`, `=` and `@`
 //! (readline's `COMP_WORDBREAKS`), and inserts candidates into the line unquoted. Therefore the line itself
@@ -45,7 +45,7 @@ pub(super) fn answer(cli: fn() -> Command, asked: Vec<OsString>, answer: &mut Ve
     Ok(())
 }
 
-/// A line, parsed in the same way as by the shell.
+/// A line, parsed as the shell would parse it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Line<'l> {
     /// Its words. The last one is the word at the cursor, even if it is empty.
@@ -90,7 +90,7 @@ impl<'l> Line<'l> {
         }
     }
 
-    /// Returns the value as it has to be typed here, or `None` if that is impossible.
+    /// Returns the value as it must be typed at the cursor, or `None` if that is impossible.
     fn written(&self, value: &str) -> Option<String> {
         let special: fn(char) -> bool = match self.quote {
             Some('\'') => return Some(value.to_owned()).filter(|value| !value.contains('\'')),
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_as_the_shell_reads_it() {
+    fn a_line_is_parsed_as_the_shell_parses_it() {
         let words = |line: &str| Line::read(line).words;
         assert_eq!(words("wgctl peer show "), ["wgctl", "peer", "show", ""]);
         assert_eq!(
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_written_so_that_it_means_itself() {
+    fn a_name_is_escaped_so_that_the_shell_takes_it_literally() {
         let written = |line: &str, value: &str| Line::read(line).written(value);
         for value in [
             "$(reboot)",

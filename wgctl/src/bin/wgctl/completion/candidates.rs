@@ -19,7 +19,7 @@ use crate::commands::user::role_name;
 use crate::connection::Options;
 use crate::terminal::text::{join, plain};
 
-/// The time for which a user who has pressed Tab waits for a plane.
+/// The longest time for which a user who presses Tab waits for a plane.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The maximum number of names that are offered.
 const MAX_NAMES: u32 = 200;
@@ -48,8 +48,8 @@ fn kind(path: &str, argument: &str) -> Option<Kind> {
     }
 }
 
-/// Returns the commands with existing names as candidates. `quotes` states whether the shell quotes a
-/// candidate if necessary.
+/// Returns the commands with existing names as candidates. `quotes` is true if the shell itself quotes candidates
+/// where necessary.
 pub(super) fn with_names(cli: fn() -> Command, words: &[OsString], quotes: bool) -> Command {
     let line = Arc::new(Line {
         cli,
@@ -117,7 +117,7 @@ impl Line {
         answer.ok().flatten()
     }
 
-    /// Returns the plane that the words so far select, and the arguments in them.
+    /// Returns the plane that the words so far select, and the arguments that they contain.
     fn plane(&self) -> Option<(PlaneClient, ArgMatches)> {
         let said = self.words.split_last().map(|(_, said)| said)?;
         let matches = (self.cli)().ignore_errors(true).try_get_matches_from(said).ok()?;
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_exists_is_offered_and_what_is_new_is_not() {
+    fn only_arguments_that_name_existing_objects_are_completed() {
         assert_eq!(kind("server show", "id"), Some(Kind::Server));
         assert_eq!(kind("peer rename", "peer"), Some(Kind::Peer));
         assert_eq!(kind("history", "server"), Some(Kind::Server));

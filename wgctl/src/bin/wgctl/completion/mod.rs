@@ -1,8 +1,8 @@
-//! Completion in shells, including names that only the plane knows.
+//! Shell completion, including names that only the plane knows.
 //!
-//! Owns the scripts of `wgctl completions SHELL` and the responses to them. The scripts call `wgctl` with
-//! `_WGCTL_COMPLETE` set to the shell's name, and with the words so far. The plane has one second to respond.
-//! It must not print errors or prompt for anything.
+//! Owns the scripts that `wgctl completions SHELL` prints, and the responses to their requests. The scripts call
+//! `wgctl` with `_WGCTL_COMPLETE` set to the shell's name, and with the words so far. The plane has one second to
+//! respond. Completion must not print errors or prompt for anything.
 
 mod bash;
 mod candidates;
@@ -48,7 +48,7 @@ pub(crate) fn answer(cli: fn() -> Command) -> Option<ExitCode> {
         "bash" => bash::answer(cli, asked, &mut answer),
         shell => answer_shell(cli, shell, asked, &mut answer),
     };
-    // A shell that requests something unknown, or that is gone, gets no response.
+    // A shell that requests something unknown, or that has already exited, gets no response.
     let printed = told.and_then(|()| io::stdout().lock().write_all(&answer));
     Some(ExitCode::from(u8::from(printed.is_err())))
 }

@@ -64,13 +64,13 @@ pub(crate) fn load(path: &Path) -> Result<Option<Credentials>, Failure> {
     if mode & 0o077 != 0 {
         let shown = path.display();
         return Err(Failure::Local(format!(
-            "others may read the token in {shown}: chmod 600 {shown}, or log in again with `wgctl login URL`"
+            "other users can read the token in {shown}: chmod 600 {shown}, or log in again with `wgctl login URL`"
         )));
     }
     // The parser's message could quote the token.
     let unreadable = |_| {
         Failure::Local(format!(
-            "{} is not a login of wgctl: remove it and log in again with `wgctl login URL`",
+            "{} is not a wgctl login: remove it and log in again with `wgctl login URL`",
             path.display()
         ))
     };

@@ -24,8 +24,8 @@ use crate::terminal::prompt;
 /// The socket on which a plane listens for callers on its own machine.
 const LOCAL_SOCKET: &str = "/run/sentrazone/plane.sock";
 
-/// The options that select the plane. Without any of them, it is the login's plane, or else the one on this
-/// machine.
+/// The options that select the plane. Without any of them, the plane comes from the environment or the stored login,
+/// or is the one on this machine.
 #[derive(Args, Default)]
 pub(crate) struct Options {
     /// The plane to talk to
@@ -61,7 +61,7 @@ pub(crate) struct Options {
     pub(crate) allow_plaintext: bool,
 }
 
-/// A constructor of clients.
+/// A constructor for clients.
 type Make = fn(Target, &Trust) -> Result<PlaneClient, wgctl::client::Error>;
 
 /// The settings from the environment.
@@ -84,7 +84,7 @@ impl Options {
         self.connect_as(PlaneClient::trusting, now)
     }
 
-    /// Creates the client for backups and restores of the chosen plane.
+    /// Creates the client for backups and restores on the chosen plane.
     pub(crate) fn connect_for_copies(&self, now: Timestamp) -> Result<PlaneClient, Failure> {
         self.connect_as(PlaneClient::for_copies, now)
     }
@@ -107,8 +107,7 @@ impl Options {
         })
     }
 
-    /// Creates a client for `target`, which `anchor` authenticates. `secrets` states whether secrets will be
-    /// sent there.
+    /// Creates a client for `target`, which `anchor` authenticates. `secrets` is true if secrets will be sent there.
     pub(crate) fn client(&self, target: Target, anchor: &TrustAnchor, secrets: bool) -> Result<PlaneClient, Failure> {
         self.make(PlaneClient::trusting, target, anchor, secrets)
     }
@@ -128,7 +127,7 @@ impl Options {
             && readable_on_the_way(url)
         {
             return Err(Failure::Usage(format!(
-                "{url} is plain http, so anyone on the way could read the token: use https, or --allow-plaintext"
+                "{url} is plain http, so anyone on the network path could read the token: use https, or --allow-plaintext"
             )));
         }
         if let Target::Url(url) = &target
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_word_wins() {
+    fn the_most_specific_setting_takes_precedence() {
         let none = Environment::default;
         assert_eq!(chosen(None, none(), None), (LOCAL_SOCKET.to_owned(), None));
         assert_eq!(
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_goes_only_to_the_plane_it_belongs_to() {
+    fn a_token_is_sent_only_to_the_plane_it_belongs_to() {
         assert_eq!(
             chosen(Some("https://p"), environment(Some("https://e")), login("https://l")),
             ("https://p".into(), None)
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_ended_says_so() {
+    fn an_expired_login_is_reported() {
         let choice = Options::default().choose(
             None,
             Environment::default(),
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_travel_in_clear() {
+    fn secrets_are_not_sent_unencrypted() {
         for (text, readable) in [
             ("http://127.0.0.1:8080", false),
             ("http://[::1]:8080", false),

@@ -1,4 +1,4 @@
-//! The means to authenticate a plane: certificates to trust, or the pin of its key.
+//! The means of authenticating a plane: certificates to trust, or the pin of its key.
 //!
 //! Owns their conversion into the library's `Trust`. It must not decide which one is used.
 
@@ -9,7 +9,7 @@ use wgctl::client::Trust;
 
 use crate::failure::Failure;
 
-/// The means to authenticate the plane: one of the two, or neither.
+/// The means of authenticating the plane: one of the two, or neither.
 #[derive(Clone, Default)]
 pub(crate) struct TrustAnchor {
     pub(crate) ca_file: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub(crate) struct TrustAnchor {
 }
 
 impl TrustAnchor {
-    /// Returns this anchor, or if it is empty, the one with which the login of the same plane was made.
+    /// Returns this anchor, or `other` if this one is empty.
     pub(crate) fn or(self, other: Self) -> Self {
         match self {
             Self {

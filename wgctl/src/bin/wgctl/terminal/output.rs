@@ -1,7 +1,7 @@
-//! The output on stdout: the plane's JSON, or text and tables for humans.
+//! The output on stdout: the plane's JSON, or human-readable text and tables.
 //!
-//! Owns the writing (one locked write, and a closed pipe is not an error) and the choice between the forms of
-//! output. Colours are used only on a terminal or with `CLICOLOR_FORCE`, and never with `NO_COLOR`
+//! Owns the writing (each output is one locked write, and a closed pipe is not an error) and the choice of the output
+//! format. Colours are used only on a terminal or with `CLICOLOR_FORCE`, and never with `NO_COLOR`
 //! (no-color.org, bixense.com/clicolors). It must not talk to a plane.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -15,13 +15,13 @@ use crate::failure::Failure;
 use crate::terminal::table::{Surface, Table};
 use crate::terminal::text::plain;
 
-/// The options of the output.
+/// The output options.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(crate) struct Style {
-    /// Print the answer as JSON
+    /// Print the result as JSON
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
-    /// Suppress confirmations and progress; answers and failures are still printed
+    /// Suppress confirmations and progress; results and failures are still printed
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
     /// Print tables without headings
@@ -29,7 +29,7 @@ pub(crate) struct Style {
     no_header: bool,
 }
 
-/// The destination and the form of answers.
+/// The destination and the format of a command's results.
 pub(crate) struct Output {
     style: Style,
     colour: bool,
@@ -79,7 +79,7 @@ impl Output {
         self.progress
     }
 
-    /// Prints the answer as JSON if requested, or else the text of `human`.
+    /// Prints a result: as JSON if requested, or else as the text that `human` returns.
     pub(crate) fn answer<T: Serialize>(&self, value: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
         if !self.json() {
             return self.text(&human());
@@ -89,7 +89,7 @@ impl Output {
         self.text(&text)
     }
 
-    /// Prints the answer as one line of JSON.
+    /// Prints a result as one line of JSON.
     pub(crate) fn line_of_json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         let mut text = serde_json::to_string(value).map_err(|error| no_json(&error))?;
         text.push('\n');
@@ -104,12 +104,12 @@ impl Output {
         self.answer(value, human)
     }
 
-    /// Confirms a change to which the API responds without a body.
+    /// Confirms a change for which the API returns no body.
     pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
         self.changed(&serde_json::json!({ "message": text.trim_end() }), || text.to_owned())
     }
 
-    /// Returns the current time, to which ages and distances refer.
+    /// Returns the current time, to which ages and relative times refer.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -160,7 +160,7 @@ impl Output {
         }
     }
 
-    /// Warns, as wg(8) does, if a secret is redirected into a file that everybody may read.
+    /// Warns, as wg(8) does, if a secret is redirected into a world-readable file.
     pub(crate) fn warn_if_world_readable(&self) {
         let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else {
             return;
@@ -169,11 +169,11 @@ impl Output {
             .metadata()
             .is_ok_and(|file| file.is_file() && file.mode() & 0o007 != 0);
         if open {
-            self.note("wgctl: warning: others may read this file; set `umask 077` first");
+            self.note("wgctl: warning: other users can read this file; set `umask 077` first");
         }
     }
 }
 
 fn no_json(error: &serde_json::Error) -> Failure {
-    Failure::Local(format!("cannot write the answer as JSON: {error}"))
+    Failure::Local(format!("cannot encode the result as JSON: {error}"))
 }

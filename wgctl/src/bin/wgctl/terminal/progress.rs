@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bars_can_be_drawn() {
+    fn the_bar_templates_are_valid() {
         for template in [
             "{bar:30}  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
             "{spinner}  {binary_bytes}, {binary_bytes_per_sec}",

@@ -1,4 +1,4 @@
-//! Prompts on the terminal, Ctrl-C during a command, and secrets on stdin.
+//! Prompts on the terminal, secrets on stdin, and the handling of Ctrl-C.
 //!
 //! Owns the input of passwords: from the terminal without echo, or from stdin if requested. It must not take
 //! a password from an argument or the environment.
@@ -54,7 +54,7 @@ pub(crate) fn new_password(from_stdin: bool) -> Result<Zeroizing<String>, Failur
     Ok(first)
 }
 
-/// Reads an answer that is not secret.
+/// Prompts for a line that is not secret.
 pub(crate) fn line(question: &str, instead: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("no terminal to ask on: use {instead}")));

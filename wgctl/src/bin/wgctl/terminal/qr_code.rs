@@ -16,7 +16,7 @@ const QUIET_ZONE: usize = 4;
 #[error("a configuration of {0} bytes is too long for a QR code (at most 2953)")]
 pub(crate) struct TooLong(usize);
 
-/// Draws `content` at error correction level M, or at level L if M has no room for it. The drawing is as
+/// Draws `content` at error correction level M, or at level L if it does not fit at level M. The drawing is as
 /// secret as the content.
 pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, TooLong> {
     let code = encode(content).ok_or(TooLong(content.len()))?;
@@ -36,7 +36,7 @@ pub(crate) fn draw(content: &[u8], colour: bool) -> Result<Zeroizing<String>, To
             drawing.push_str("\u{1b}[97;40m");
         }
         for x in 0..side {
-            // There is nothing below the last row of an odd height.
+            // If the height is odd, there is nothing below the last row.
             drawing.push(match (light(x, y), y + 1 < side && light(x, y + 1)) {
                 (true, true) => '█',
                 (true, false) => '▀',
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drawing_is_the_code_with_its_quiet_zone() {
+    fn the_drawing_shows_the_code_with_its_quiet_zone() {
         let content = b"[Interface]\nPrivateKey = x\n";
         let code = encode(content).unwrap();
         let (width, modules) = (code.width(), code.to_colors());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_no_code_is_refused_with_its_size() {
+    fn content_too_long_for_a_qr_code_is_refused_with_its_size() {
         assert!(draw(&[b'x'; 2953], true).is_ok(), "level L holds 2,953 bytes");
         assert!(
             draw(&[b'x'; 2954], true)
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn zbar_reads_back_what_was_drawn() {
+    fn zbar_can_read_the_drawn_code() {
         for content in ["# alice\n[Interface]", "# Zoë's laptop, 日本\n[Interface]"] {
             let drawing = draw(content.as_bytes(), false).unwrap();
             let path = std::env::temp_dir().join(format!("wgctl-{}.pgm", uuid::Uuid::new_v4()));
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// Converts the drawing to a picture (PGM, one of the netpbm formats), with `scale` dots per module.
+    /// Converts the drawing to a picture (PGM, one of the netpbm formats), with `scale` pixels per module.
     fn graymap(drawing: &str, scale: usize) -> Vec<u8> {
         let mut rows: Vec<Vec<u8>> = Vec::new();
         for line in drawing.lines() {

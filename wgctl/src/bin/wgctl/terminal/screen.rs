@@ -1,7 +1,7 @@
-//! The terminal while a command is watched on it.
+//! The terminal during a command with `--watch`.
 //!
 //! Owns the alternate screen (xterm's control sequences, `ctlseqs`), its restoration however the command ends
-//! (Ctrl-C, an error, a stop by Ctrl-Z), and the fitting of the content into the window. It must not know
+//! (Ctrl-C, an error, suspension by Ctrl-Z), and the fitting of the content into the window. It must not know
 //! what is drawn.
 
 use std::io::{IsTerminal as _, stdin};
@@ -102,7 +102,7 @@ impl<'o> Screen<'o> {
             // Echoed characters would overwrite the table. Ctrl-C still raises its signal.
             let mut silent = before.clone();
             silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON);
-            // The screen is shown even if the keyboard cannot be silenced.
+            // The screen is shown even if echo cannot be turned off.
             let _ = tcsetattr(stdin(), SetArg::TCSANOW, &silent);
         }
         self.out.text(ENTER)
@@ -128,7 +128,7 @@ fn stdin_is_terminal(stdin: &std::io::Stdin) -> bool {
     stdin.is_terminal()
 }
 
-/// Returns the lines that fit into the window, long ones wrapped. The others are counted.
+/// Returns the lines that fit into the window, allowing for wrapping. If some do not fit, the last line counts them.
 fn fitting(lines: &str, rows: usize, columns: usize) -> Vec<String> {
     let height = |line: &str| measure_text_width(line).div_ceil(columns).max(1);
     let all: Vec<&str> = lines.lines().collect();
@@ -153,14 +153,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_counted() {
+    fn lines_that_do_not_fit_are_counted() {
         let lines = "head\n\na\nb\nc\n";
         assert_eq!(fitting(lines, 5, 80), ["head", "", "a", "b", "c"]);
         assert_eq!(fitting(lines, 4, 80), ["head", "", "a", "… 2 more lines"]);
         assert_eq!(
             fitting("head\nsixteen letters.\nb\n", 3, 8),
             ["head", "… 2 more lines"],
-            "a long line takes the rows it wraps into, and colour codes take none"
+            "a long line counts as the rows that it wraps into, and colour codes do not count"
         );
         assert_eq!(
             fitting("head\n\u{1b}[31mred\u{1b}[0m\n", 2, 8),

@@ -1,4 +1,4 @@
-//! Tables for humans: columns two blanks apart, without borders.
+//! Human-readable tables: columns separated by two spaces, without borders.
 //!
 //! Owns the layout: widths in terminal columns (so that a Japanese name lines up too), truncation on narrow
 //! terminals, and the look of a row's tone and of a changed cell. It must not print anything or choose
@@ -8,7 +8,7 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use crate::terminal::text::plain;
 
-/// The look of a table's row on a terminal.
+/// The look of a table row on a terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Plain,
@@ -66,8 +66,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Creates a table with these headings. The marks before a heading describe its column: `>` is
-    /// right-aligned, `…` is a text that may be truncated, and `~` changes by itself as time passes.
+    /// Creates a table with these headings. The marks before a heading describe its column: `>` means
+    /// right-aligned, `…` that cells may be truncated, and `~` that cells change by themselves as time passes.
     pub(crate) fn new(headings: &[&str]) -> Self {
         let column = |heading: &&str| {
             let text = heading.trim_start_matches(['>', '…', '~']);
@@ -117,8 +117,8 @@ impl Table {
         text
     }
 
-    /// Returns the widths of the columns. Cells are truncated only if that makes the rows fit. Otherwise
-    /// lines wrap, so that nothing is lost.
+    /// Returns the widths of the columns. Cells are truncated only if that makes the rows fit. Otherwise, lines
+    /// wrap, so that nothing is lost.
     fn widths(&self, surface: Surface) -> Vec<usize> {
         let headings = self.columns.iter().map(|column| column.heading.as_str());
         let mut widths: Vec<usize> = if surface.header {
@@ -198,7 +198,7 @@ mod tests {
     };
 
     #[test]
-    fn tables_line_up_and_have_no_trailing_blanks() {
+    fn columns_line_up_without_trailing_spaces() {
         let mut table = Table::new(&["NAME", ">RX"]);
         table.row(Tone::Bad, ["alice", "1 B"]);
         table.row(Tone::Plain, ["b", "10 KiB"]);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_characters_take_the_room_they_take() {
+    fn wide_and_combining_characters_line_up() {
         let mut table = Table::new(&["NAME", "ID"]);
         table.row(Tone::Plain, ["日本", "1"]);
         table.row(Tone::Plain, ["Zoe\u{308}", "2"]);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_stay_outside_the_columns() {
+    fn colours_do_not_affect_the_column_widths() {
         let mut table = Table::new(&["NAME"]);
         table.row(Tone::Bad, ["alice"]);
         let surface = Surface { colour: true, ..PLAIN };
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_cuts_names_and_never_ids() {
+    fn a_narrow_terminal_truncates_names_but_never_ids() {
         let mut table = Table::new(&["…NAME", "STATE", "ID"]);
         table.row(Tone::Plain, ["alice-the-first-of-her-name", "enabled", "5f0c2f0e"]);
         let narrow = |width| {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_shown_in_reverse_and_what_always_changes_is_not() {
+    fn changed_cells_are_shown_in_reverse_except_in_volatile_columns() {
         let headings = &["NAME", ">RX", "~SEEN"];
         let (mut before, mut after) = (Table::new(headings), Table::new(headings));
         before.row(Tone::Plain, ["alice", "1", "1 s ago"]);

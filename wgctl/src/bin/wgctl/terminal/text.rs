@@ -1,12 +1,12 @@
-//! Values as text for humans: quantities, times, lists, and external text.
+//! Values as human-readable text: quantities, times, lists, and external text.
 //!
-//! Owns their spelling, and the escaping of characters that a terminal would interpret. It must not print anything.
+//! Owns their format, and the escaping of characters that a terminal would interpret. It must not print anything.
 
 use std::time::Duration;
 
 use wgctl::Timestamp;
 
-/// Returns external text on one line, with all characters escaped that a terminal would interpret.
+/// Returns external text on one line. All characters that a terminal would interpret are escaped.
 pub(crate) fn plain(text: &str) -> String {
     let obeyed = |c: char| {
         c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -21,7 +21,7 @@ pub(crate) fn plain(text: &str) -> String {
     })
 }
 
-/// Returns `a, b`, or a dash for an empty list.
+/// Joins values as `a, b`. Returns a dash for an empty list.
 pub(crate) fn join<T: ToString>(values: &[T]) -> String {
     if values.is_empty() {
         return "-".to_owned();
@@ -77,13 +77,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_elsewhere_reaches_the_terminal_as_a_command() {
+    fn external_text_cannot_control_the_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\nc\u{202e}"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}");
         assert_eq!(plain("Zoë 日本"), "Zoë 日本");
     }
 
     #[test]
-    fn quantities_are_written_for_people() {
+    fn quantities_are_formatted_for_humans() {
         assert_eq!(
             [bytes(0), bytes(1023), bytes(1024), bytes(u64::MAX)],
             ["0 B", "1023 B", "1.00 KiB", "16.00 EiB"]

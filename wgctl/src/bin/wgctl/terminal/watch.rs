@@ -1,6 +1,6 @@
-//! `--watch`: a command that is repeated at an interval.
+//! `--watch`: a command that is repeated at regular intervals.
 //!
-//! Owns the rounds: their timing, the handling of a plane that is away for a moment, and the output of each
+//! Owns the rounds: their timing, the handling of a temporarily unreachable plane, and the output of each
 //! round. On a terminal, the `screen` is redrawn in place, and changes are shown in reverse video. Elsewhere,
 //! each round is printed, and with `--json` it is one line. It must not know which request is repeated.
 
@@ -31,7 +31,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write 1 to 86400 seconds, or --watch at the end of the line".to_owned())
 }
 
-/// An answer in its form for humans.
+/// A result in human-readable form.
 pub(crate) struct View {
     pub(crate) table: Table,
     /// The lines below the table.
@@ -45,7 +45,7 @@ impl View {
 }
 
 impl Watch {
-    /// Prints the answers of `ask`, once or repeatedly. `what` is the heading of the screen.
+    /// Prints the results of `ask`, once or repeatedly. `what` is the heading of the screen.
     pub(crate) async fn show<T: Serialize>(
         self,
         out: &Output,
@@ -151,7 +151,7 @@ struct Round {
     view: View,
     at: Timestamp,
     before: Option<View>,
-    /// The reason why there is no newer answer.
+    /// The reason why there is no newer result.
     away: Option<String>,
 }
 

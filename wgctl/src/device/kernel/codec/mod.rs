@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 const MAX_PEERS_BYTES: usize = 60_000;
 /// The maximum number of removals in one message. More would hold the interface's lock for too long.
 const MAX_REMOVALS: usize = 200;
-/// The maximum number of allowed IPs of one peer in one fragment, at most 40 bytes each.
+/// The maximum number of a peer's allowed IPs in one fragment, at most 40 bytes each.
 const MAX_ALLOWED_IPS: usize = 1_000;
 
 /// The number of bytes before the first attribute (`struct genlmsghdr`).
@@ -109,7 +109,7 @@ fn wipe_peer(peer: &mut WireguardPeer) {
     }
 }
 
-/// Returns the request for everything about an interface.
+/// Returns the request to read everything about an interface.
 #[must_use]
 pub fn query(interface: &InterfaceName) -> Message {
     message(WireguardCmd::GetDevice, interface)
@@ -132,7 +132,7 @@ fn message(command: WireguardCmd, interface: &InterfaceName) -> Message {
     }
 }
 
-/// Returns the messages that apply a plan, in its order. There are none for an empty plan.
+/// Returns the messages that apply the steps of a plan, in order. There are none for an empty plan.
 #[must_use]
 pub fn messages(interface: &InterfaceName, plan: &Plan) -> Vec<Message> {
     let mut batches = Batches {
@@ -173,7 +173,7 @@ fn settings(plan: &Plan) -> Vec<WireguardAttribute> {
     key.into_iter().chain(port).chain(mark).collect()
 }
 
-/// A collector of peers for messages.
+/// The peers that have been collected into messages so far.
 struct Batches<'a> {
     interface: &'a InterfaceName,
     done: Vec<Message>,
@@ -210,9 +210,9 @@ impl Batches<'_> {
     }
 }
 
-/// Returns one change as peers for messages, each with a flag that is true if the change is a removal. There
-/// are several peers if there are many allowed IPs. Only the first one replaces the list. The later ones only
-/// update, so that they do not restore a peer that somebody has removed in the meantime.
+/// Encodes one change as peers for messages, each with a flag that is true if the change is a removal. A change with
+/// many allowed IPs becomes several peers. Only the first one replaces the list. The later ones only update, so that
+/// they do not restore a peer that somebody has removed in the meantime.
 fn fragments(change: &PeerChange) -> impl Iterator<Item = (WireguardPeer, bool)> {
     let removes = change.kind == ChangeKind::Remove;
     let (head, tail) = change
@@ -278,7 +278,7 @@ fn allowed_ips(nets: &[IpNet]) -> WireguardPeerAttribute {
     WireguardPeerAttribute::AllowedIps(nets.iter().map(allowed_ip).collect())
 }
 
-/// The parts of a dump, joined as they arrive. The kernel splits a peer whose allowed IPs do not fit into one
+/// A dump whose parts are joined as they arrive. The kernel splits a peer whose allowed IPs do not fit into one
 /// message. The later parts contain only the peer's key and the remaining allowed IPs.
 #[derive(Default)]
 pub struct Dump {
@@ -309,14 +309,14 @@ impl Dump {
         Ok(())
     }
 
-    /// Adds a part of a peer. The kernel accepts an all-zero key, which no peer of Sentrazone has, so such a
-    /// peer is skipped.
+    /// Adds a part of a peer. The kernel accepts an all-zero public key, which no Sentrazone peer has, so
+    /// such a peer is skipped.
     fn take_peer(&mut self, part: &WireguardPeer) {
         let Some(key) = public_key(part) else { return };
         let peer = self.peers.entry(key).or_default();
         for attribute in &part.0 {
             match attribute {
-                // An all-zero key means none.
+                // An all-zero key means that there is none.
                 WireguardPeerAttribute::PresharedKey(key) => peer.preshared_key = PresharedKey::from_bytes(*key).ok(),
                 WireguardPeerAttribute::PersistentKeepalive(seconds) => peer.persistent_keepalive = *seconds,
                 WireguardPeerAttribute::Endpoint(endpoint) => peer.endpoint = Some(*endpoint),

@@ -73,7 +73,7 @@ fn encoded(plan: &Plan) -> Vec<WireguardMessage> {
         .collect()
 }
 
-/// Reads setting messages as if they were the parts of a dump: both have the same attributes.
+/// Reads messages that set a device as if they were the parts of a dump: both have the same attributes.
 fn read_back(messages: &[WireguardMessage]) -> Device {
     let mut dump = Dump::default();
     for message in messages {
@@ -96,7 +96,7 @@ fn assert_arrives(desired: &DesiredDevice) -> Vec<WireguardMessage> {
 }
 
 #[test]
-fn ten_thousand_peers_arrive_in_messages_the_kernel_takes() {
+fn ten_thousand_peers_arrive_in_messages_that_the_kernel_accepts() {
     let sent = assert_arrives(&desired((0..10_000).map(|n| (n, BTreeSet::from([host(n)])))));
     assert_eq!(sent.iter().map(|message| peers(message).len()).sum::<usize>(), 10_000);
     assert!(sent.len() < 40, "{} messages", sent.len());
@@ -142,7 +142,7 @@ fn only_the_first_fragment_replaces_the_list() {
 }
 
 #[test]
-fn removals_go_two_hundred_at_a_time_and_before_the_rest() {
+fn removals_are_sent_first_and_two_hundred_at_a_time() {
     let mut memory = Memory::new();
     memory.create(&wg0());
     let before = desired((0..450).map(|n| (n, BTreeSet::new())));
@@ -164,12 +164,12 @@ fn removals_go_two_hundred_at_a_time_and_before_the_rest() {
 }
 
 #[test]
-fn nothing_to_say_is_no_message() {
+fn an_empty_plan_produces_no_messages() {
     assert!(messages(&wg0(), &Plan::default()).is_empty());
 }
 
 #[test]
-fn a_cleared_preshared_key_is_thirty_two_zeros() {
+fn a_cleared_preshared_key_is_sent_as_thirty_two_zeros() {
     let change = PeerChange {
         public_key: key(1),
         kind: ChangeKind::Update,
@@ -194,7 +194,7 @@ fn a_cleared_preshared_key_is_thirty_two_zeros() {
 }
 
 #[test]
-fn what_is_asked_can_be_said_without_secrets() {
+fn a_request_is_described_without_secrets() {
     let plan = plan(&desired([(1, BTreeSet::new())]), &Device::default(), &Scope::All);
     let what = messages(&wg0(), &plan)[0].what();
     assert_eq!(
@@ -214,7 +214,7 @@ fn part(attributes: Vec<WireguardAttribute>) -> Vec<u8> {
 }
 
 #[test]
-fn a_peer_that_the_kernel_split_is_one_peer() {
+fn a_peer_that_the_kernel_has_split_is_joined_again() {
     let nets: Vec<IpNet> = (0..900).map(host).collect();
     let whole = WireguardPeer(vec![
         WireguardPeerAttribute::PublicKey(*key(1).as_bytes()),
@@ -259,7 +259,7 @@ fn a_peer_that_the_kernel_split_is_one_peer() {
 }
 
 #[test]
-fn unset_values_of_the_kernel_are_none() {
+fn values_that_the_kernel_leaves_unset_are_none() {
     let peer = WireguardPeer(vec![
         WireguardPeerAttribute::PublicKey(*key(1).as_bytes()),
         WireguardPeerAttribute::PresharedKey([0; KEY_LEN]),
@@ -278,7 +278,7 @@ fn unset_values_of_the_kernel_are_none() {
 }
 
 #[test]
-fn a_part_that_cannot_be_read_is_an_error() {
+fn a_malformed_part_is_an_error() {
     assert!(Dump::default().take(&[1]).is_err());
     assert!(Dump::default().take(&[0, 1, 0, 0, 9, 0, 3, 0, 1]).is_err());
 }

@@ -15,7 +15,7 @@ const HEADER_LEN: usize = 16;
 /// `NLMSGERR_ATTR_MSG` (`linux/netlink.h`).
 const ERROR_MESSAGE: u16 = 1;
 
-/// An error of a conversation with the kernel.
+/// An error in a conversation with the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The kernel refused the request.
@@ -23,11 +23,11 @@ pub enum Failure {
     Refused {
         /// The errno, positive.
         errno: i32,
-        /// The kernel's own message if there is one, otherwise that of the errno.
+        /// The kernel's own message if there is one, otherwise the text of the errno.
         message: String,
     },
     /// Messages were lost because a buffer was full: repeat the request.
-    #[error("the kernel ran out of buffer space for its answer")]
+    #[error("the kernel ran out of buffer space for its response")]
     Overrun,
     /// The socket failed, or the response took too long.
     #[error(transparent)]
@@ -137,7 +137,7 @@ impl Conversation {
 /// the request's header or the whole request, and then attributes with the kernel's own message.
 fn outcome(message: &NetlinkBuffer<&[u8]>, is_error: bool) -> Result<(), Failure> {
     let payload = message.payload();
-    // Old kernels end a dump without a code.
+    // Older kernels end a dump without a code.
     let Some((code, rest)) = payload.split_first_chunk::<4>() else {
         return Ok(());
     };
@@ -157,7 +157,7 @@ fn outcome(message: &NetlinkBuffer<&[u8]>, is_error: bool) -> Result<(), Failure
     Err(Failure::Refused { errno, message })
 }
 
-/// Returns the length of the request that an error repeats.
+/// Returns the length of the request that an error echoes.
 fn echoed_length(rest: &[u8]) -> usize {
     let length = rest.first_chunk::<4>().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
     usize::try_from(length).map_or(usize::MAX, |length| length.next_multiple_of(4))

@@ -4,7 +4,7 @@ use netlink_packet_core::NLM_F_MULTIPART;
 
 use super::*;
 
-/// The type of a message of some family: `NLMSG_MIN_TYPE` (`linux/netlink.h`) is 16.
+/// A message type that belongs to some family: `NLMSG_MIN_TYPE` (`linux/netlink.h`) is 16.
 const PART: u16 = 17;
 
 fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
@@ -54,7 +54,7 @@ fn a_dump_ends_with_done_and_not_before() {
 }
 
 #[test]
-fn an_interrupted_dump_says_so_wherever_the_kernel_put_the_flag() {
+fn an_interrupted_dump_is_detected_wherever_the_kernel_sets_the_flag() {
     for interrupted_part in 0..3 {
         let flag = |n| {
             if n == interrupted_part {
@@ -82,7 +82,7 @@ fn an_errno_in_done_is_an_error() {
 }
 
 #[test]
-fn answers_to_earlier_requests_are_passed_over() {
+fn responses_to_earlier_requests_are_ignored() {
     let late = message(NLMSG_ERROR, NLM_F_CAPPED, 6, &[&code(1)[..], &[0; 16]].concat());
     let ours = message(NLMSG_ERROR, NLM_F_CAPPED, 7, &[&code(0)[..], &[0; 16]].concat());
     let mut conversation = Conversation::acknowledged(7, 1);
@@ -90,7 +90,7 @@ fn answers_to_earlier_requests_are_passed_over() {
 }
 
 #[test]
-fn the_kernels_own_words_are_kept() {
+fn the_kernels_own_message_is_kept() {
     let mut words = Vec::new();
     words.extend_from_slice(&12u16.to_ne_bytes());
     words.extend_from_slice(&ERROR_MESSAGE.to_ne_bytes());
@@ -108,7 +108,7 @@ fn the_kernels_own_words_are_kept() {
 }
 
 #[test]
-fn a_batch_ends_when_each_message_is_acknowledged() {
+fn a_batch_ends_when_every_message_has_been_acknowledged() {
     let acknowledgement = |sequence| message(NLMSG_ERROR, NLM_F_CAPPED, sequence, &[&code(0)[..], &[0; 16]].concat());
     let mut conversation = Conversation::acknowledged(u32::MAX, 2);
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_batch_ends_when_each_message_is_acknowledged() {
 }
 
 #[test]
-fn garbage_is_an_error_and_no_panic() {
+fn garbage_is_an_error_and_does_not_panic() {
     for garbage in [vec![0; 3], vec![0; 16], vec![255; 40], {
         let mut short = message(PART, 0, 7, b"part");
         short.truncate(18);

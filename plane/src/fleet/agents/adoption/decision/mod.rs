@@ -20,7 +20,7 @@ use crate::fleet::views::api_objects;
 use crate::model::records::SERVER_ITSELF;
 use crate::model::records::{Ledger, PeerRecord, ServerRecord};
 
-/// The minimum number of characters of the public key in a generated peer name.
+/// The minimum number of public key characters in a generated peer name.
 const SHORTEST_KEY_PREFIX: usize = 8;
 
 /// The decision on an adoption.
@@ -30,7 +30,7 @@ pub(super) struct Decision {
     pub(super) server: ServerRecord,
     /// The peers to record, excluding those that are already recorded.
     pub(super) imports: Vec<PeerRecord>,
-    /// The interface's peers as clients, in the order of the adoption.
+    /// The interface's peers as clients, in the order in which the adoption lists them.
     pub(super) clients: Vec<AdoptedPeer>,
     /// The obstacles to the adoption. If there are any, nothing may be written.
     pub(super) obstacles: Vec<Obstacle>,
@@ -187,7 +187,7 @@ impl<'a> Draft<'a> {
             let name: PeerName = format!("peer-{}", key.get(..length)?).parse().ok()?;
             free(&name).then_some(name)
         });
-        made.ok_or_else(|| "all names that can be made from its key are taken".to_owned())
+        made.ok_or_else(|| "all names that can be generated from its key are taken".to_owned())
     }
 
     fn record(
@@ -251,7 +251,7 @@ impl<'a> Draft<'a> {
 struct Span<'a> {
     net: IpNet,
     run: Run,
-    /// The public key of the owner, if it is a peer to be imported.
+    /// The public key of the owner, if the owner is a peer to be imported.
     new: Option<PublicKey>,
     owner: &'a str,
 }

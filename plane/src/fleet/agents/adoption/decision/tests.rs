@@ -1,4 +1,4 @@
-//! Tests of the decision on the peers of an interface, case by case.
+//! Tests of the decision on an adoption, case by case.
 
 use wgctl::PrivateKey;
 use wgctl::protocol::v1::Sealed;
@@ -103,7 +103,7 @@ fn a_peer_keeps_its_addresses_networks_keys_and_keepalive() {
     assert_eq!(
         (record.persistent_keepalive, record.mtu),
         (Some(25), Some(1380)),
-        "the device's settings are the server's defaults"
+        "the device's settings come from the server's defaults"
     );
     assert_eq!((record.place, record.revision), (4, 8));
     assert_eq!(clients, [adopted_peer(record)]);
@@ -114,7 +114,7 @@ fn a_peer_keeps_its_addresses_networks_keys_and_keepalive() {
 }
 
 #[test]
-fn what_leads_to_a_peer_is_in_the_end_what_led_to_it_before() {
+fn an_imported_peer_keeps_exactly_its_previous_allowed_ips() {
     let nets = ["10.8.0.9/32", "10.8.0.10/32", "172.16.0.0/12", "fd00:8::9/128"];
     let adoption = adoption(vec![peer(&nets)]);
     let spans: BTreeSet<IpNet> = rules::host_allowed_ips(&decided(&[], &adoption).imports[0])
@@ -124,7 +124,7 @@ fn what_leads_to_a_peer_is_in_the_end_what_led_to_it_before() {
 }
 
 #[test]
-fn an_unnamed_peer_is_named_by_its_key_and_no_name_is_given_twice() {
+fn an_unnamed_peer_is_named_after_its_key_and_no_name_is_used_twice() {
     let recorded = decided(&[], &adoption(vec![named("alice", &["10.8.0.2/32"])])).imports;
     let peers = vec![
         named("alice", &["10.8.0.3/32"]),
@@ -148,7 +148,7 @@ fn an_unnamed_peer_is_named_by_its_key_and_no_name_is_given_twice() {
 }
 
 #[test]
-fn each_peer_that_cannot_be_recorded_is_told_with_its_reason() {
+fn each_peer_that_cannot_be_imported_is_reported_with_the_reason() {
     for (nets, reason) in [
         (&[][..], "no address in 10.8.0.0/24 or fd00:8::/64"),
         (&["192.168.7.0/24"], "no address in"),
@@ -174,7 +174,7 @@ fn each_peer_that_cannot_be_recorded_is_told_with_its_reason() {
 }
 
 #[test]
-fn networks_that_overlap_those_of_another_peer_are_refused_whoever_is_recorded_already() {
+fn overlapping_networks_are_refused_whether_or_not_one_peer_is_already_recorded() {
     let recorded = decided(&[], &adoption(vec![named("alice", &["10.8.0.2/32", "192.168.0.0/16"])])).imports;
     for nets in [
         ["10.8.0.3/32", "192.168.7.0/24"],
@@ -198,7 +198,7 @@ fn networks_that_overlap_those_of_another_peer_are_refused_whoever_is_recorded_a
 }
 
 #[test]
-fn a_peer_that_is_recorded_stays_as_it_is_recorded() {
+fn a_peer_that_is_already_recorded_keeps_its_record() {
     let mut recorded = decided(&[], &adoption(vec![named("alice", &["10.8.0.2/32"])])).imports;
     recorded[0].enabled = false;
     let again = FoundPeer {

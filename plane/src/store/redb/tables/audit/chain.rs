@@ -1,4 +1,4 @@
-//! The rows of the audit log's chain: its head, the statement of removed records, and checkpoints.
+//! The rows of the audit log's chain: its head, the statement about removed records, and checkpoints.
 //!
 //! Owns the keys of those rows. It must not compute the next record: that belongs to the model (`audit_chain`).
 
@@ -13,7 +13,7 @@ use crate::store::table::Table;
 
 /// The key of the head in [`Table::AuditChain`].
 pub(in crate::store::redb) const HEAD: &[u8] = b"head";
-/// The key of the statement of removed records in [`Table::AuditChain`].
+/// The key of the statement about removed records in [`Table::AuditChain`].
 pub(in crate::store::redb) const PRUNED: &[u8] = b"pruned";
 
 /// Returns the chain up to the newest record.

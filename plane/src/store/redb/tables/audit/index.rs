@@ -1,4 +1,4 @@
-//! The indexes of the audit log by actor, by action and by target.
+//! The audit log's indexes by actor, by action and by target.
 //!
 //! Owns the keys of the indexes: a text, a zero byte, and the record's number. A target is indexed under itself and
 //! under its ancestors, to a limited depth, so that untrusted text cannot create many rows.
@@ -10,7 +10,8 @@ use crate::store::error::StoreError;
 use crate::store::redb::rows::{Order, Rows, Span, WriteRows};
 use crate::store::table::Table;
 
-/// The maximum number of parts of a target that are indexed. A deeper target is found through its indexed ancestor.
+/// The maximum number of parts of a target that are indexed. A deeper target is found through its deepest indexed
+/// ancestor.
 const DEPTH: usize = 3;
 
 /// The numbers of the records that are indexed under one text.
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_found_by_its_ancestors() {
+    fn a_target_is_indexed_under_its_ancestors() {
         let of = |target| ancestors(target).collect::<Vec<_>>();
         assert_eq!(of("la"), ["la"]);
         assert_eq!(of("la/alice"), ["la", "la/alice"]);

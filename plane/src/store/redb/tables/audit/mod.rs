@@ -1,7 +1,8 @@
 //! The audit log. The store appends the records itself, in the transaction of the change that they describe.
 //!
-//! Owns the rows of the log: the chain's head, checkpoints and the statement of removed records (`chain`), the indexes
-//! (`index`), and queries that use them (`query`). It must not decide the content of a record, or when one is written.
+//! Owns the rows of the log: the chain's head, checkpoints and the statement about removed records (`chain`), the
+//! indexes (`index`), and the queries that use the indexes (`query`). It must not decide the content of a record, or
+//! when one is written.
 
 pub(in crate::store::redb) mod chain;
 mod index;
@@ -106,7 +107,7 @@ impl<R: WriteRows> WriteAudit for R {
             let Some((here, record)) = following else {
                 return match old.is_empty() {
                     true => Err(StoreError::AuditFault(head.id + 1)),
-                    // The records before it are removed first; the next call reports the fault.
+                    // The records before the faulty one are removed first; the next call reports the fault.
                     false => Ok(ControlFlow::Break(())),
                 };
             };
@@ -166,7 +167,7 @@ pub(in crate::store::redb) fn append(
 }
 
 /// Returns the chain's head after `record`, which is stored at `place`, or `None` if the record has been altered. An
-/// altered record is never removed, and never covered by the statement of removed records.
+/// altered record is never removed, and never covered by the statement about removed records.
 fn next(head: &Head, place: u64, record: &AuditRecord) -> Option<Head> {
     let (due, hash) = (head.id + 1, record.hash);
     let as_written = (place, record.id) == (due, due) && follow(&head.hash, record) == hash;

@@ -1,8 +1,8 @@
-//! Queries of the audit log: the newest matching records, without reading the others.
+//! Audit log queries, which find the newest matching records without reading the others.
 //!
 //! Owns the search. Each filter is a sorted set of record numbers. All sets are read together, from the highest number
 //! down, and each skips to the position of the others, so that the smallest set determines the cost. Times are found by
-//! bisection within a run. A new run begins whenever the clock was set back.
+//! bisection within a run. A new run begins whenever the clock has been set back.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +21,7 @@ use crate::store::transaction::AuditFilter;
 
 /// A sorted set of record numbers.
 enum Numbers {
-    /// The records of an index.
+    /// The records in an index.
     Indexed(Index),
     /// Ranges, each with its first and last number (inclusive), in descending order.
     Between(Vec<(u64, u64)>),
@@ -59,7 +59,7 @@ pub(super) fn newest(
     let mut skip = offset as u64;
     let mut next = last;
     if sets.is_empty() {
-        // Numbers have no gaps, so the offset can be subtracted.
+        // Record numbers have no gaps, so the offset can be subtracted.
         next = last.saturating_sub(skip);
         skip = 0;
     }
@@ -143,8 +143,8 @@ fn between(rows: &impl Rows, filter: &AuditFilter, first: u64, last: u64) -> Res
     Ok(ranges)
 }
 
-/// Bisects the numbers from `low` to `high` (exclusive). Returns the first number for which `passed` is false. All
-/// numbers before it must have passed.
+/// Bisects the numbers from `low` to `high` (exclusive). Returns a number `n` such that `passed(n - 1)` is true unless
+/// `n` is `low`, and `passed(n)` is false unless `n` is `high`.
 fn bisect(mut low: u64, mut high: u64, passed: impl Fn(u64) -> Result<bool, StoreError>) -> Result<u64, StoreError> {
     while low < high {
         let middle = low + (high - low) / 2;

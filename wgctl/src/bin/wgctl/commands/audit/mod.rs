@@ -1,4 +1,4 @@
-//! `audit`: the audit log, and the verification that it is as it was written.
+//! `audit`: the audit log, its export and its verification.
 //!
 //! Owns the messages of these commands. It must not hold an export in memory: the export is passed on as it
 //! arrives.
@@ -24,7 +24,7 @@ use crate::terminal::progress::Progress;
 /// The maximum number of records that one query returns.
 const PAGE: u32 = 1000;
 
-/// The number of records with which `--follow` begins.
+/// The number of existing records that `--follow` shows first.
 const BEGIN_WITH: u32 = 10;
 
 /// The interval at which `--follow` asks for new records.
@@ -41,7 +41,7 @@ pub(crate) struct Audit {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Save the whole log, as CSV or with its checkpoints as JSON Lines
+    /// Save the whole log as CSV, or as JSON Lines with its checkpoints
     Export {
         /// The file to write [default: stdout]
         #[arg(long, short, value_name = "FILE")]
@@ -71,13 +71,13 @@ struct Filter {
     /// Skip this many of the newest records
     #[arg(long, value_name = "COUNT")]
     offset: Option<u64>,
-    /// Show only actions of this actor (an email, agent:SERVER, token:NAME, local:USER)
+    /// Show only actions by this actor (an email, agent:SERVER, token:NAME, local:USER)
     #[arg(long)]
     actor: Option<String>,
     /// Show only this action, like wg_client_created
     #[arg(long)]
     action: Option<String>,
-    /// Show only actions on this target, like los-angeles/alice-iphone, or below it
+    /// Show only actions on this target (like los-angeles/alice-iphone) or on anything below it
     #[arg(long)]
     target: Option<String>,
     /// Show only records since WHEN: 24h, or a time like 2026-05-06T12:00:00Z
@@ -151,7 +151,7 @@ async fn newer(plane: &PlaneClient, query: &AuditQuery, last: u64) -> Result<Vec
         let page = plane.audit(&page).await?;
         let lowest = news.last().map_or(u64::MAX, |record| record.id);
         let (found, count) = (page.len(), news.len());
-        // Records that arrived between two pages shifted the second page, so it repeats some records of the first.
+        // Records that arrive between two requests shift the second page, which then repeats some records of the first.
         news.extend(page.into_iter().filter(|record| record.id > last && record.id < lowest));
         if found < PAGE as usize || news.len() == count || news.last().is_some_and(|record| record.id == last + 1) {
             return Ok(news);
@@ -163,7 +163,7 @@ async fn export(plane: &PlaneClient, out: &Output, path: Option<&Path>, format: 
     let format = match format {
         Format::Csv if out.json() => {
             return Err(Failure::Usage(
-                "the export is CSV: give --format jsonl, or use `wgctl audit --json`".to_owned(),
+                "the export is CSV: use --format jsonl, or run `wgctl audit --json`".to_owned(),
             ));
         }
         Format::Csv => AuditFormat::Csv,

@@ -1,6 +1,6 @@
-//! Records of the audit log in their form for humans.
+//! Audit log records in human-readable form.
 //!
-//! Owns the short form of a change. It must not ask the plane.
+//! Owns the short form of a change. It must not contact the plane.
 
 use serde_json::Value;
 use wgctl::api::{AuditRecord, FieldChange};
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::terminal::table::{Table, Tone};
 use crate::terminal::text::plain;
 
-/// The maximum number of characters of the changes that are shown; `--json` shows all of them.
+/// The maximum number of characters shown for the changes in a record; `--json` shows all of them.
 const LONGEST: usize = 100;
 
 /// Returns the records as a table.
@@ -29,7 +29,7 @@ pub(super) fn table(records: &[AuditRecord]) -> Table {
 pub(super) fn line(record: &AuditRecord, json: bool) -> Result<String, Failure> {
     if json {
         let text = serde_json::to_string(record)
-            .map_err(|error| Failure::Local(format!("cannot write the answer as JSON: {error}")))?;
+            .map_err(|error| Failure::Local(format!("cannot encode the record as JSON: {error}")))?;
         return Ok(text + "\n");
     }
     let cells = cells(record).map(|cell| plain(&cell));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_in_a_few_words() {
+    fn a_change_is_summarized_in_a_few_words() {
         let told = |changes| cells(&record(changes))[6].clone();
         assert_eq!(
             told(json!({"enabled": {"before": true, "after": false}, "mtu": {"before": null, "after": 1400}})),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_followed_record_is_one_line_and_obeyed_by_no_terminal() {
+    fn a_followed_record_is_one_line_without_control_characters() {
         let record = record(json!({"name": {"before": "a\u{1b}[2J\nb", "after": "c"}}));
         let line_of = |json| line(&record, json).unwrap();
         for text in [line_of(false), line_of(true)] {

@@ -1,6 +1,6 @@
 //! `audit verify`: verification of the log, by the plane or in a file.
 //!
-//! Owns the messages. It must not define what is verified: that belongs to the library (`wgctl::audit`).
+//! Owns the messages. It must not define the checks: they belong to the library (`wgctl::audit`).
 
 use std::fs::File;
 use std::io::BufReader;
@@ -19,7 +19,7 @@ pub(super) struct Verify {
     /// Verify this exported file instead; no plane is needed
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The key that must have signed the file's checkpoints (`wgctl audit verify` shows a plane's)
+    /// The key that must have signed the file's checkpoints (`wgctl audit verify` shows the plane's key)
     #[arg(long, value_name = "KEY", requires = "file")]
     public_key: Vec<AuditKey>,
     /// A record that the log must contain: the head (NUMBER:HASH) that an earlier verification printed
@@ -107,9 +107,9 @@ fn told(outcome: &Verification, source: Source) -> String {
         Source::File { pinned, head } => head.map_or(0, |head| head.id).max(if pinned { signed } else { 0 }),
     };
     let mut text = match outcome.first {
-        None => "The audit log has no record.\n".to_owned(),
+        None => "The audit log has no records.\n".to_owned(),
         Some(first) if vouched < first => format!(
-            "The {} records, {first} to {last}, follow each other. {}: anyone who has the file could have written them.\n",
+            "The {} records, {first} to {last}, form an unbroken chain. {}: anyone who has the file could have written them.\n",
             outcome.records,
             match outcome.public_key {
                 None => "No signature covers them",
@@ -141,7 +141,7 @@ fn told(outcome: &Verification, source: Source) -> String {
         ));
     }
     text.push_str(&format!(
-        "Head: {}\nKeep it elsewhere: with --expect-head it shows later whether the log was cut.\n",
+        "Head: {}\nStore it elsewhere: with --expect-head, it can later show whether the log has been truncated.\n",
         outcome.head
     ));
     text
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_said_than_was_shown() {
+    fn the_text_claims_no_more_than_was_verified() {
         let outcome = |signed: Option<u64>| Verification {
             ok: true,
             records: 10,

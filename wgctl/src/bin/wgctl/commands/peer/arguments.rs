@@ -20,7 +20,7 @@ pub(crate) struct Add {
     #[arg(required_unless_present = "from_file")]
     name: Option<PeerName>,
     /// Add a device for each line of this file ("-" for stdin): NAME or NAME,PUBLIC-KEY. Names that exist already
-    /// are left as they are, so that an interrupted run can be repeated
+    /// are left as they are, so an interrupted run can be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "public_key", "address"])]
     from_file: Option<PathBuf>,
     /// Write the configuration of each device to this directory, readable only by you
@@ -29,10 +29,10 @@ pub(crate) struct Add {
     /// The public key of a device that keeps its private key
     #[arg(long, value_name = "KEY")]
     public_key: Option<PublicKey>,
-    /// The address to assign; at most one of each family [default: the next free one]
+    /// The address to assign; at most one per family [default: the next free one]
     #[arg(long, value_name = "ADDRESS")]
     address: Vec<List<IpAddr>>,
-    /// The time at which it expires: 90d, 12h, or a time like 2026-05-06T12:00:00Z
+    /// The time at which the device expires: 90d, 12h, or a time like 2026-05-06T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     expires: Option<Moment>,
     /// Destinations that the device routes into the tunnel [default: the server's]
@@ -41,23 +41,23 @@ pub(crate) struct Add {
     /// Networks behind the device that the server accepts and routes
     #[arg(long, value_name = "NET,...")]
     server_allowed_ips: Vec<List<IpNet>>,
-    /// DNS resolvers of the device, or "none" [default: the server's]
+    /// DNS resolvers for the device, or "none" [default: the server's]
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// MTU of the device, in bytes [default: the server's]
+    /// MTU for the device, in bytes [default: the server's]
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u16>,
-    /// Seconds between keepalives, 0 for off [default: the server's]
+    /// Seconds between keepalives; 0 turns them off [default: the server's]
     #[arg(long, value_name = "SECONDS")]
     keepalive: Option<u16>,
-    /// Use no preshared key
+    /// Do not use a preshared key
     #[arg(long)]
     no_psk: bool,
 }
 
 /// A file that names the devices to add.
 pub(crate) struct NameFile<'a> {
-    /// The file with the names of the devices, and the public keys of those that have their own.
+    /// The file with the names of the devices, and the public keys of devices that keep their private keys.
     pub(crate) file: &'a Path,
     /// The directory for their configurations.
     pub(crate) folder: Option<&'a Path>,
@@ -72,7 +72,7 @@ impl Add {
         })
     }
 
-    /// Returns the request; distances in time are added to `now`.
+    /// Returns the request; durations are added to `now`.
     pub(crate) fn request(&self, now: Timestamp) -> NewPeer {
         NewPeer {
             name: self.name.clone(),
@@ -93,7 +93,7 @@ impl Add {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Changes {
-    /// The time at which it expires: 90d, a time like 2026-05-06T12:00:00Z, or "never"
+    /// The time at which the device expires: 90d, a time like 2026-05-06T12:00:00Z, or "never"
     #[arg(long, value_name = "WHEN")]
     expires: Option<Nullable<Moment>>,
     /// Destinations that the device routes into the tunnel
@@ -102,10 +102,10 @@ pub(crate) struct Changes {
     /// Networks behind the device that the server accepts and routes, or "none"
     #[arg(long, value_name = "NET,...")]
     server_allowed_ips: Vec<List<IpNet>>,
-    /// DNS resolvers of the device, or "none"
+    /// DNS resolvers for the device, or "none"
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
-    /// MTU of the device, in bytes, or "default"
+    /// MTU for the device, in bytes, or "default"
     #[arg(long, value_name = "BYTES")]
     mtu: Option<Nullable<u16>>,
     /// Seconds between keepalives, or "off"
@@ -114,7 +114,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Returns the request; distances in time are added to `now`.
+    /// Returns the request; durations are added to `now`.
     pub(crate) fn request(&self, now: Timestamp) -> PeerPatch {
         PeerPatch {
             name: None,

@@ -1,6 +1,6 @@
 //! Peers as text: the table, a single peer, and the confirmation of a change.
 //!
-//! Owns the wording. It must not ask the plane.
+//! Owns the wording. It must not contact the plane.
 
 use wgctl::api::Peer;
 use wgctl::{ServerId, Timestamp};

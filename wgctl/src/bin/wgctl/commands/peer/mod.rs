@@ -1,4 +1,4 @@
-//! `peer`: the devices of a server.
+//! `peer`: the devices on a server.
 //!
 //! Owns the messages of these commands, and the search for a peer by its name or id. A configuration or QR
 //! code is printed, or written to a file that only its owner can read. It must not be stored anywhere else.
@@ -29,13 +29,13 @@ use crate::terminal::watch::Watch;
 pub(crate) enum Command {
     /// Add a device, or many from a file
     Add(Add),
-    /// Show all devices of a server
+    /// Show all devices on a server
     List(List),
     /// Show one device
     Show(PeerSelector),
     /// Allow a device to connect again
     Enable(PeerSelector),
-    /// Forbid a device to connect
+    /// Stop a device from connecting
     Disable(PeerSelector),
     /// Rename a device
     Rename {
@@ -95,7 +95,7 @@ pub(crate) struct List {
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Order {
-    /// By the time of creation
+    /// By creation time
     #[default]
     Created,
     Name,
@@ -104,7 +104,7 @@ enum Order {
     State,
     /// By the latest handshake, newest first
     Handshake,
-    /// By traffic, most first
+    /// By total traffic, highest first
     Traffic,
 }
 
@@ -136,7 +136,7 @@ impl Command {
             Self::Remove(which) => {
                 let peer = which.find(plane).await?;
                 plane.remove_peer(&which.server, peer.id).await?;
-                out.done(&format!("{} is removed from {}.\n", peer.name, which.server))
+                out.done(&format!("{} has been removed from {}.\n", peer.name, which.server))
             }
             Self::Config { which, output } => configuration(plane, out, &which, output.as_deref()).await,
             Self::Qr { which, svg } => qr_code(plane, out, &which, svg).await,
@@ -145,7 +145,7 @@ impl Command {
 }
 
 impl PeerSelector {
-    /// Finds the peer with this id or this name.
+    /// Finds the peer with this id or name.
     async fn find(&self, plane: &PlaneClient) -> Result<Peer, Failure> {
         let Self { server, peer: word } = self;
         let id = word.parse::<PeerId>().ok();
@@ -153,8 +153,8 @@ impl PeerSelector {
         found.retain(|peer| peer.name.as_str() == word || Some(peer.id) == id);
         if let [one, another, ..] = found.as_slice() {
             return Err(Failure::Local(format!(
-                "{word:?} is the id of {:?} and the name of another peer of {server}: name the one you mean by its \
-                 own id, {} or {}",
+                "{word:?} is the id of {:?} and the name of another peer of {server}: use the id of the one you \
+                 mean, {} or {}",
                 if Some(one.id) == id { &one.name } else { &another.name }.as_str(),
                 one.id,
                 another.id
@@ -174,7 +174,7 @@ async fn switch(plane: &PlaneClient, out: &Output, which: &PeerSelector, enabled
     let words = if peer.enabled { "enabled" } else { "disabled" };
     out.changed(&peer, || match peer.expires_at.filter(|_| peer.enabled && peer.expired) {
         Some(end) => format!(
-            "{name} is enabled, but expired at {end}: `wgctl peer set {server} {name} --expires never` readmits it.\n",
+            "{name} is enabled, but expired at {end}: `wgctl peer set {server} {name} --expires never` lets it connect again.\n",
             name = peer.name,
             server = which.server
         ),

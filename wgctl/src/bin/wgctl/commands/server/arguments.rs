@@ -30,16 +30,16 @@ pub(crate) struct Add {
     /// The UDP port on the host [default: the endpoint's]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     listen_port: Option<u16>,
-    /// DNS resolvers of the devices
+    /// DNS resolvers for the devices
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
     /// Destinations that devices route into the tunnel [default: everything]
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
-    /// MTU of the interface and the devices, in bytes
+    /// MTU for the interface and the devices, in bytes
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u16>,
-    /// Seconds between keepalives of the devices, 0 for off [default: 25]
+    /// Seconds between the devices' keepalives; 0 turns them off [default: 25]
     #[arg(long, value_name = "SECONDS")]
     keepalive: Option<u16>,
     /// Masquerade the pool behind the host's own address (NAT)
@@ -48,7 +48,7 @@ pub(crate) struct Add {
     /// Report the TCP connect time to this HOST:PORT as the ping [default: the plane]
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Endpoint>,
-    /// Repair changes that others make to the interface, or only show them
+    /// Repair external changes to the interface, or only show them
     #[arg(long, value_name = "enforce|report", default_value_t)]
     drift_policy: DriftPolicy,
     /// Adopt the host's existing interface, with its key and its peers
@@ -82,16 +82,16 @@ pub(crate) struct Changes {
     /// The host and UDP port that devices connect to
     #[arg(long, value_name = "HOST:PORT")]
     endpoint: Option<Endpoint>,
-    /// DNS resolvers of the devices, or "none"
+    /// DNS resolvers for the devices, or "none"
     #[arg(long, value_name = "ADDRESS,...")]
     dns: Vec<List<IpAddr>>,
     /// Destinations that devices route into the tunnel
     #[arg(long, value_name = "NET,...")]
     allowed_ips: Vec<List<IpNet>>,
-    /// MTU of the interface and the devices, in bytes, or "default"
+    /// MTU for the interface and the devices, in bytes, or "default"
     #[arg(long, value_name = "BYTES")]
     mtu: Option<Nullable<u16>>,
-    /// Seconds between keepalives of the devices, or "off"
+    /// Seconds between the devices' keepalives, or "off"
     #[arg(long, value_name = "SECONDS")]
     keepalive: Option<Nullable<u16>>,
     /// The UDP port on the host
@@ -103,7 +103,7 @@ pub(crate) struct Changes {
     /// Report the TCP connect time to this HOST:PORT as the ping, or "default" for the plane
     #[arg(long, value_name = "HOST:PORT")]
     ping_target: Option<Nullable<Endpoint>>,
-    /// Repair changes that others make to the interface, or only show them
+    /// Repair external changes to the interface, or only show them
     #[arg(long, value_name = "enforce|report")]
     drift_policy: Option<DriftPolicy>,
     /// Adopt the host's existing interface when the host is next enrolled, or do not (--adopt=false)

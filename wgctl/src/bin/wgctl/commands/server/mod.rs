@@ -25,7 +25,7 @@ use crate::terminal::watch::{View, Watch};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Register a VPN host and print the token of its agent, once
+    /// Register a VPN host and print its agent token, once
     Add(Add),
     /// Show all servers
     List(Watch),
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Set(Set),
     /// Replace the agent token and print the new one, once
     Token(NewToken),
-    /// Remove a server with all its peers
+    /// Remove a server and all its peers
     Remove(Remove),
 }
 
@@ -49,8 +49,8 @@ pub(crate) struct Which {
 pub(crate) struct NewToken {
     /// The server's id
     id: ServerId,
-    /// Keep the old token valid until the agent uses the new one, at most for this time (1h, 7d). Without this
-    /// option the old token stops working at once
+    /// Keep the old token valid until the agent uses the new one, but at most for this time (1h, 7d). Without
+    /// this option, the old token stops working at once
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     grace: Option<Duration>,
 }
@@ -87,9 +87,9 @@ impl Command {
             }
             Self::Token(new) => new.run(plane, out).await,
             Self::Remove(remove) => {
-                prompt::confirm(&format!("Remove {} with all its peers?", remove.id), remove.yes)?;
+                prompt::confirm(&format!("Remove {} and all its peers?", remove.id), remove.yes)?;
                 plane.remove_server(&remove.id).await?;
-                out.done(&format!("{} is removed with all its peers.\n", remove.id))
+                out.done(&format!("{} and all its peers have been removed.\n", remove.id))
             }
         }
     }
@@ -129,16 +129,13 @@ async fn create(plane: &PlaneClient, out: &Output, new: &NewServer) -> Result<()
     } = plane.create_server(new, None).await?;
     let token = Zeroizing::new(agent_token);
     for net in new.address_pool.iter().filter(|net| net.trunc() != **net) {
-        out.note(&format!(
-            "wgctl: {net} is an address in a network: the pool is {}",
-            net.trunc()
-        ));
+        out.note(&format!("wgctl: {net} has host bits set: the pool is {}", net.trunc()));
     }
     let answer = with_pin(json!({ "server": server, "agent_token": token.as_str() }), pin);
     out.answer(&answer, || {
         let adopt = if server.adopt {
             format!(
-                "\nThis takes over {} as it is on the host. With --dry-run it shows how, and changes nothing.\n",
+                "\nThe command takes over {} as it is on the host. With --dry-run, it only shows how, and changes nothing.\n",
                 server.interface
             )
         } else {
@@ -155,7 +152,7 @@ async fn create(plane: &PlaneClient, out: &Output, new: &NewServer) -> Result<()
     })
 }
 
-/// Adds the pin of the plane's key to the answer, if there is one.
+/// Adds the pin of the plane's key to the JSON output, if there is one.
 fn with_pin(mut answer: Value, pin: Option<Pin>) -> Value {
     if let (Some(pin), Some(fields)) = (pin, answer.as_object_mut()) {
         fields.insert("pin".to_owned(), json!(pin));
@@ -169,12 +166,12 @@ fn enrolment(target: &Target, pin: Option<Pin>, token: &str) -> Zeroizing<String
         Target::Url(url) => (url.as_str().trim_end_matches('/').to_owned(), ""),
         Target::Socket(_) => (
             "https://THE-PLANE".to_owned(),
-            "\nTHE-PLANE is how that host reaches this plane, with the port of its `listen` or of the proxy in front of it, for example plane.example.com:8443.\n",
+            "\nReplace THE-PLANE with the address by which that host reaches this plane, and the port of its `listen` setting or of the proxy in front of it, for example plane.example.com:8443.\n",
         ),
     };
     let pin = pin.map(|pin| format!(" --pin {pin}")).unwrap_or_default();
     Zeroizing::new(format!(
-        "Agent token (shown this once):\n\n  {token}\n\nRun this on the host, and enter the token when asked:\n\n  \
+        "Agent token (shown only once):\n\n  {token}\n\nRun this on the host, and enter the token when asked:\n\n  \
          sudo sentrazone-agent enroll --plane {url}{pin} --token-file -\n{hint}"
     ))
 }
@@ -224,7 +221,7 @@ fn view(servers: &[Server]) -> View {
     }
 }
 
-/// Describes one finding of drift on a single line.
+/// Describes one instance of drift on a single line.
 pub(crate) fn drifted(drift: &Drift) -> String {
     let whose = match (&drift.peer, &drift.public_key) {
         (Some(peer), _) => format!(" of {peer}"),
@@ -246,7 +243,7 @@ fn describe(server: &Server, out: &Output) -> String {
     table.field("public key", or_dash(server.public_key));
     table.field("masquerade", if server.masquerade { "yes" } else { "no" });
     if server.adopt {
-        table.field("adopt", "awaited: enroll the host");
+        table.field("adopt", "pending: enroll the host");
     }
     table.field("dns", join(&server.dns));
     table.field("allowed ips", join(&server.allowed_ips));

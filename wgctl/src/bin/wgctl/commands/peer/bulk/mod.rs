@@ -33,7 +33,7 @@ const AT_ONCE: usize = 64;
 /// The number of attempts, and the first pause. Each pause is twice as long as the previous one.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
-/// The maximum number of retries while the plane receives too many requests; they take a minute.
+/// The maximum number of retries after a 429 (too many requests) response. Together, they take a minute.
 const TOO_MANY: u32 = 120;
 
 /// The names that have been processed, and the reason why the others have not.
@@ -46,15 +46,15 @@ struct Tally {
 /// The reason why a run ended before its last name.
 enum End {
     Interrupted,
-    /// The failure that every other name would have too.
+    /// The failure, which would also affect all remaining names.
     Refused(Failure),
 }
 
-/// Adds the devices that the file names.
+/// Adds the devices listed in the file.
 pub(crate) async fn add(plane: &PlaneClient, out: &Output, add: &Add, many: NameFile<'_>) -> Result<(), Failure> {
     let wanted = read(many.file)?;
-    // Ctrl-C is caught from here on, because the first name may be done before it is first waited for. Before
-    // this point, Ctrl-C simply ends the program: nothing has been sent yet.
+    // Ctrl-C is caught from here on, because names may be processed before the program first waits for Ctrl-C.
+    // Before this point, Ctrl-C simply ends the program: nothing has been sent yet.
     let mut stopped = interrupt()?;
     let asked = async {
         // An unknown server or a missing permission is reported once, not for every name.
@@ -66,7 +66,7 @@ pub(crate) async fn add(plane: &PlaneClient, out: &Output, add: &Add, many: Name
         _ = stopped.recv() => return Err(Failure::Local("stopped by Ctrl-C: nothing was added".to_owned())),
     };
     if let Some(folder) = many.folder {
-        std::fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
+        std::fs::create_dir_all(folder).map_err(|error| Failure::file("create", folder, &error))?;
     }
     let mut run = Run {
         plane,
@@ -94,7 +94,7 @@ impl Tally {
         matches!(&self.end, Some(End::Refused(Failure::Call(error))) if error.code() == Some("pool_exhausted"))
     }
 
-    /// Prints the outcome of each name. Fails unless all of them exist now.
+    /// Prints the outcome for each name. Fails unless all of them now exist.
     fn report(self, count: usize, out: &Output) -> Result<(), Failure> {
         let Self { done, end } = self;
         let done: Vec<NameResult> = done.into_values().collect();
@@ -123,7 +123,7 @@ impl Tally {
     }
 }
 
-/// Returns true if the other names would fail in the same way.
+/// Returns true if all remaining names would fail in the same way.
 fn ends_all(failure: &Failure) -> bool {
     use wgctl::client::Error;
     let Failure::Call(error) = failure else { return false };
@@ -141,7 +141,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Processes all names that are not done yet, until a failure occurs that all other names would have too.
+    /// Processes all names that are not done yet, until a failure occurs that would affect all remaining names.
     async fn all(&self, wanted: &[NameEntry], tally: &mut Tally, stopped: &mut Signal, progress: &Progress) {
         let mut left: Vec<_> = wanted
             .iter()
@@ -154,7 +154,7 @@ impl Run<'_> {
     }
 
     /// Fetches the list of peers again and processes the names that now exist. Somebody else may have created
-    /// them since this run began, and so filled the pool.
+    /// them since this run began, and may have filled the pool in doing so.
     async fn find_present(
         &mut self,
         wanted: &[NameEntry],
@@ -199,8 +199,8 @@ impl Run<'_> {
             };
             let Some((place, one)) = next else { return };
             match one.outcome {
-                // The failure is reported once, at the end. Requests in flight are waited for, because some
-                // may succeed.
+                // The failure is reported once, at the end. The run still waits for requests in flight, because
+                // some may succeed.
                 Outcome::Failed(failure) if ends_all(&failure) => {
                     ended.set(true);
                     tally.end.get_or_insert(End::Refused(failure));
@@ -230,7 +230,9 @@ impl Run<'_> {
             Ok(file) => NameResult { name, outcome, file },
             Err(failure) => NameResult {
                 name,
-                outcome: Outcome::Failed(Failure::Local(format!("it exists, but without a file: {failure}"))),
+                outcome: Outcome::Failed(Failure::Local(format!(
+                    "it exists, but its configuration could not be saved: {failure}"
+                ))),
                 file: None,
             },
         }
@@ -245,8 +247,8 @@ impl Run<'_> {
             public_key: *key,
             ..self.common.clone()
         };
-        // The idempotency key belongs to this run. If a response is lost, the request is repeated; a device
-        // that somebody has removed since the previous run is created again.
+        // The idempotency key is used only in this run. A request whose response is lost is repeated with the same
+        // key, but a device that somebody has removed since the previous run is created again.
         let once = RequestId::random().to_string();
         match patiently(async || self.plane.create_peer(self.server, &new, Some(&once)).await).await {
             Ok(peer) => Ok(Outcome::Made(Box::new(peer))),
@@ -254,7 +256,7 @@ impl Run<'_> {
             Err(error) if error.code() == Some("name_taken") => {
                 let found = patiently(async || self.plane.peers_like(self.server, name.as_str(), None).await).await?;
                 let peer = found.into_iter().find(|peer| peer.name == *name);
-                let gone = || Failure::Local("the name was taken, but is free now: run it again".to_owned());
+                let gone = || Failure::Local("the name was taken, but is now free: run it again".to_owned());
                 existing(peer.ok_or_else(gone)?, *key)
             }
             Err(error) => Err(error.into()),
@@ -273,7 +275,7 @@ impl Run<'_> {
     }
 }
 
-/// Returns the outcome for a name that an existing peer has.
+/// Returns the outcome for the name of an existing peer.
 fn existing(peer: Peer, key: Option<PublicKey>) -> Result<Outcome, Failure> {
     if key.is_some_and(|key| key != peer.public_key) {
         return Err(Failure::Local(
@@ -283,12 +285,12 @@ fn existing(peer: Peer, key: Option<PublicKey>) -> Result<Outcome, Failure> {
     Ok(Outcome::Exists(Box::new(peer)))
 }
 
-/// Repeats a call that may succeed later. All attempts use the same idempotency key, if there is one.
+/// Repeats a call that fails but may succeed later. All attempts use the same idempotency key, if there is one.
 async fn patiently<T>(call: impl AsyncFn() -> Result<T, wgctl::client::Error>) -> Result<T, wgctl::client::Error> {
     let (mut pause, mut tries, mut refused) = (PAUSE, 1, 0);
     loop {
         match call().await {
-            // The plane is not overloaded. It limits the requests per principal, and 64 at once exceed that limit.
+            // The plane is not overloaded: it limits the requests per principal, and 64 at once exceed the limit.
             Err(error) if error.status() == Some(429) && refused < TOO_MANY => {
                 refused += 1;
                 tokio::time::sleep(PAUSE).await;
@@ -303,16 +305,16 @@ async fn patiently<T>(call: impl AsyncFn() -> Result<T, wgctl::client::Error>) -
     }
 }
 
-/// Returns true if the failure may pass. An agent that is offline is not waited for, because it may be away
-/// for long.
+/// Returns true if the failure may be temporary. An offline agent does not count, because it may stay offline for a
+/// long time.
 fn passing(error: &wgctl::client::Error) -> bool {
     let away = matches!(error, wgctl::client::Error::Unreachable { .. });
     let busy = error.status().is_some_and(|status| status >= 500);
     (away || busy) && error.code() != Some("agent_offline")
 }
 
-/// Returns a file name for a peer. It cannot lead to another directory or be hidden, and different names have
-/// different file names.
+/// Returns the name of a peer's configuration file. It cannot lead to another directory or be hidden. The escaping
+/// keeps different names apart.
 fn file_name(peer: &Peer) -> String {
     let mut name = String::new();
     for (index, c) in peer.name.as_str().chars().enumerate() {
@@ -322,7 +324,7 @@ fn file_name(peer: &Peer) -> String {
             c => name.push(c),
         }
     }
-    // A name that might exceed NAME_MAX (255) together with the prefix and suffix of its draft is replaced.
+    // A name that might exceed NAME_MAX (255) together with the prefix and suffix of its draft is replaced by the id.
     if name.len() > 200 {
         name = peer.id.to_string();
     }

@@ -1,6 +1,6 @@
 //! The file with the names of many devices: CSV (RFC 4180), with a name and optionally a public key per line.
 //!
-//! Owns the format, and error messages that name the invalid line. It must not ask the plane.
+//! Owns the format, and the error messages, which name the invalid line. It must not contact the plane.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -28,7 +28,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<NameEntry>, Failure> {
 }
 
 /// Parses RFC 4180 with one record per line; a name that contains a comma is quoted. Empty lines and lines
-/// that begin with `#` are skipped, and so is a first line `name,public_key`. Nothing is returned unless the
+/// that begin with `#` are skipped, and so is a first line that reads `name,public_key`. Nothing is returned unless the
 /// whole file is valid.
 fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
     let mut bytes = Vec::new();
@@ -48,7 +48,7 @@ fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
         wanted.push(one);
     }
     if wanted.is_empty() {
-        return Err(Failure::Local(format!("{file} contains no name")));
+        return Err(Failure::Local(format!("{file} contains no names")));
     }
     Ok(wanted)
 }
@@ -89,7 +89,7 @@ fn line_of(line: &[u8], is_first: bool) -> Result<Option<NameEntry>, String> {
         }
         [name] | [name, ""] => (*name, None),
         [name, key] => (*name, Some(key.parse().map_err(|error| format!("{error}"))?)),
-        _ => return Err("write NAME or NAME,PUBLIC-KEY (a name with a comma in double quotes)".to_owned()),
+        _ => return Err("write NAME or NAME,PUBLIC-KEY (put a name with a comma in double quotes)".to_owned()),
     };
     if holds_key(name) {
         return Err("there is a public key in the name: write NAME,PUBLIC-KEY, with a comma between them".to_owned());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_named_and_nothing_is_added() {
+    fn an_invalid_line_is_named_and_nothing_is_added() {
         for (text, expected) in [
             ("alice\nbob,short\n", "names:2: "),
             (
@@ -179,7 +179,7 @@ mod tests {
                 "names:3: alice is already in line 1; nothing was added",
             ),
             ("a,b,c\n", "names:1: write NAME"),
-            ("# nobody\n", "names contains no name"),
+            ("# nobody\n", "names contains no names"),
             ("x\u{202e}y\n", "names:1: a peer name is"),
             ("alice\n\"bob\ncarol\n", "names:2: a double quote"),
             ("alice\nbob\"\n", "names:2: a double quote"),

@@ -1,6 +1,6 @@
 //! The outcome for each name of a list, as JSON and as a table.
 //!
-//! Owns the wording. It must not ask the plane.
+//! Owns the wording. It must not contact the plane.
 
 use std::path::PathBuf;
 
