@@ -226,8 +226,8 @@ macro_rules! id_type {
 }
 
 id_type!(
-    /// A peer's id. If the peer's keys came from a prekey, this is the id of that prekey, and the keys are
-    /// sealed to it.
+    /// A peer's id. If the peer's keys came from a prekey, this is the id of that prekey, and the keys' seal is
+    /// bound to it.
     PeerId,
     "client"
 );

@@ -25,7 +25,7 @@ pub struct Limits {
     /// The maximum number of simultaneous connections from one address or one IPv6 /64. Trusted proxies and plain
     /// HTTP are exempt, because there one address stands for many callers.
     pub max_connections_per_address: usize,
-    /// The time limit for a TLS handshake, for a request's head, and for an idle kept-alive connection.
+    /// The time limit for a TLS handshake, for a request's head, and for an idle keep-alive connection.
     pub header_timeout: Duration,
     /// The time allowed for a request's body, in addition to the time that `min_body_rate` allows for its length.
     pub body_timeout: Duration,

@@ -30,7 +30,7 @@ impl Metrics {
                 text => text
                     .parse()
                     .map(Some)
-                    .map_err(|_| format!("{text:?} is not an address with a port: write one like 127.0.0.1:9586")),
+                    .map_err(|_| format!("{text:?} is not an address with a port: use one such as 127.0.0.1:9586")),
             })?,
             expose: settings.take_bool("metrics.expose", default.expose)?,
             per_peer: settings.take_bool("metrics.per_peer", default.per_peer)?,

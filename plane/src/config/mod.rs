@@ -188,14 +188,14 @@ impl Config {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
-        .map_err(|_| format!("{text:?} is not an address with a port: write one like 127.0.0.1:8080 or [::1]:8080"))
+        .map_err(|_| format!("{text:?} is not an address with a port: use one such as 127.0.0.1:8080 or [::1]:8080"))
 }
 
 fn proxy(text: &str) -> Result<IpNet, String> {
     let alone = |_| text.parse::<IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(alone)
-        .map_err(|_| format!("{text:?} is not an address or a network: write one like 10.0.0.7 or 10.0.0.0/8"))
+        .map_err(|_| format!("{text:?} is not an address or a network: use one such as 10.0.0.7 or 10.0.0.0/8"))
 }
 
 fn bounded(text: &str, unit: &str, least: usize, most: usize) -> Result<usize, String> {
@@ -372,10 +372,10 @@ mod tests {
     #[test]
     fn every_setting_refuses_a_bad_value_in_the_planes_own_words() {
         for (table, key, value, words) in [
-            ("", "listen", "\"host\"", "write one like 127.0.0.1:8080"),
+            ("", "listen", "\"host\"", "use one such as 127.0.0.1:8080"),
             ("", "state_dir", "[\"/x\"]", "write one value"),
             ("", "socket", "[\"/x\"]", "write one value"),
-            ("", "trusted_proxies", "\"10.0.0.0/40\"", "write one like 10.0.0.7"),
+            ("", "trusted_proxies", "\"10.0.0.0/40\"", "use one such as 10.0.0.7"),
             ("", "apply_timeout", "61", "write one from 0 to 60"),
             ("", "log", "\"sentrazone_plane=loud\"", "write error, warn"),
             ("", "cache_mib", "\"64M\"", "write one from 1 to 65536"),
@@ -384,7 +384,7 @@ mod tests {
             ("tls", "behind_proxy", "\"yes\"", "is neither true nor false"),
             ("tls", "cert", "\"/c.pem\"", "set that mode"),
             ("tls", "key", "\"/k.pem\"", "set that mode"),
-            ("tls", "names", "[\"a b\"]", "write one like plane.example.com"),
+            ("tls", "names", "[\"a b\"]", "use one such as plane.example.com"),
             ("limits", "max_body", "1", "write one from 1024"),
             ("limits", "max_agent_body", "1", "write one from 1024"),
             ("limits", "max_head", "1", "write one from 4096 to 65536"),
@@ -402,7 +402,7 @@ mod tests {
             ("limits", "writes_per_second", "0", "whole number of changes"),
             ("limits", "write_burst", "0", "whole number of changes"),
             ("limits", "shutdown_timeout", "601", "write one from 0 to 600"),
-            ("metrics", "listen", "\"9586\"", "write one like 127.0.0.1:9586"),
+            ("metrics", "listen", "\"9586\"", "use one such as 127.0.0.1:9586"),
             ("metrics", "expose", "1", "is neither true nor false"),
             ("metrics", "per_peer", "\"on\"", "is neither true nor false"),
         ] {

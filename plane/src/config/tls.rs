@@ -33,7 +33,7 @@ pub enum Tls {
 pub struct File {
     /// The file.
     pub path: PathBuf,
-    /// The setting and its place, such as `plane.toml:4: tls.cert`.
+    /// The location and name of the setting, such as `plane.toml:4: tls.cert`.
     pub named_at: String,
 }
 
@@ -66,11 +66,11 @@ impl Tls {
             }
             ("files", (false, _)) => wrong(
                 at_mode,
-                "tls.mode: \"files\" needs a certificate: set cert to its file (PEM)",
+                "tls.mode: \"files\" needs a certificate: set cert to the path of its PEM file",
             ),
             ("files", (_, false)) => wrong(
                 at_mode,
-                "tls.mode: \"files\" needs a private key: set key to its file (PEM)",
+                "tls.mode: \"files\" needs a private key: set key to the path of its PEM file",
             ),
             ("files", _) => wrong(
                 at_names,
@@ -92,7 +92,7 @@ impl Tls {
             ),
             (other, _) => Err(SettingError {
                 place: at_mode,
-                message: format!("tls.mode: {other:?} is not a mode: write \"off\", \"self-signed\" or \"files\""),
+                message: format!("tls.mode: {other:?} is not a mode: use \"off\", \"self-signed\" or \"files\""),
             }),
         }
     }
@@ -104,7 +104,7 @@ fn name(text: &str) -> Result<String, String> {
     match ServerName::try_from(host) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err(format!(
-            "{text:?} is not a name or an address: write one like plane.example.com or 192.0.2.10"
+            "{text:?} is not a name or an address: use one such as plane.example.com or 192.0.2.10"
         )),
     }
 }

@@ -86,7 +86,7 @@ impl Fleet {
             let audit_fault = fleet.change(&caller, change).await?;
             drop(busy);
             if let Some(fault) = &audit_fault {
-                tracing::warn!("the restored audit log is not as it was written: {fault}");
+                tracing::warn!("the restored audit log has been altered: {fault}");
             }
             // From here on, checkpoints with this plane's key cover the restored log.
             if let Err(error) = fleet.checkpoint_audit().await {
@@ -107,7 +107,7 @@ fn entry(summary: &Summary, replaced: Head, taken_over: &Verification) -> Entry 
     let entry = Entry::new(Action::DatabaseRestored, format!("backup of {}", summary.created_at));
     let mut detail = String::new();
     if let Some(fault) = &taken_over.fault {
-        detail += &format!("its log is not as it was written: {fault}; ");
+        detail += &format!("its log has been altered: {fault}; ");
     }
     detail += &format!(
         "the previous log ended at {replaced}, the restored one at {}",

@@ -174,7 +174,7 @@ fn data_error(path: &str, error: serde_json::Error) -> Failure {
 /// Replaces the terse message of the address types with one that describes the required form.
 fn in_words(message: &str) -> &str {
     match message {
-        "invalid IP address syntax" => "not an address or a network: write one like 10.8.0.2 or 10.8.0.0/24",
+        "invalid IP address syntax" => "not an address or a network: use one such as 10.8.0.2 or 10.8.0.0/24",
         message => message,
     }
 }

@@ -28,7 +28,7 @@ struct Setting {
 pub fn configuration(examples: &[Example<'_>]) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         All settings of the plane and the agent, with their defaults; settings without a default have an example.\n\
+         All settings of the plane and the agent, with their defaults; for a setting without a default, an example is shown.\n\
          This page is generated from the packaged examples by `make docs`.\n\n\
          An unknown setting is an error, and the message names its line. Each setting can be overridden by an environment\n\
          variable. Secrets are kept in files, never in settings or variables.\n",

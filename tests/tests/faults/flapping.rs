@@ -67,8 +67,8 @@ fn difference<T: TryInto<i64>>(after: T, before: T) -> i64 {
 }
 
 impl Scene {
-    /// Takes the link down and up again at random. Adds the number of statuses that show the server as offline to
-    /// `offline`.
+    /// Takes the link down and brings it up again at random. Adds the number of statuses that show the server as
+    /// offline to `offline`.
     async fn flap(&mut self, chance: &mut Chance, count: u32, offline: &mut u32) {
         for _ in 0..count {
             self.lab.link_plane(false);

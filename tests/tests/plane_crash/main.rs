@@ -1,4 +1,4 @@
-//! The real plane, killed under many writers, on a full disk, and with damaged databases.
+//! The real plane, killed while many clients write, run on a full disk, and started with damaged databases.
 //!
 //! Needs no kernel with WireGuard, because there are no hosts. `SENTRAZONE_FAULT_ROUNDS` is the
 //! number of kills.

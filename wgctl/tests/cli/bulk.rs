@@ -35,7 +35,7 @@ fn every_name_is_added_with_the_common_options() {
     let output = home.run(&words, &names);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(
-        stdout(&output).ends_with("101 made, 0 already existed, 0 failed.\n"),
+        stdout(&output).ends_with("101 added, 0 already existed, 0 failed.\n"),
         "{}",
         stdout(&output)
     );
@@ -103,7 +103,7 @@ fn a_repeated_run_leaves_existing_peers_alone_and_names_the_failures() {
         text.contains("\nbob: a peer with this name has another public key\n"),
         "{text}"
     );
-    assert!(text.ends_with("0 made, 2 already existed, 1 failed.\n"), "{text}");
+    assert!(text.ends_with("0 added, 2 already existed, 1 failed.\n"), "{text}");
     assert!(
         stderr(&output).starts_with("wgctl: 1 of 3 names failed"),
         "{}",
@@ -138,7 +138,7 @@ fn a_full_pool_does_not_hide_existing_peers() {
     let output = home.run(&words, &format!("{names}alice\n"));
     assert_eq!(output.status.code(), Some(1));
     let (text, said) = (stdout(&output), stderr(&output));
-    assert!(text.ends_with("0 made, 1 already existed, 0 failed.\n"), "{text}");
+    assert!(text.ends_with("0 added, 1 already existed, 0 failed.\n"), "{text}");
     assert!(said.starts_with("wgctl: 500 of 501 names were not processed"), "{said}");
 }
 
@@ -155,7 +155,7 @@ fn peers_created_by_another_run_count_as_existing_when_the_pool_is_full() {
     let output = home.run(&words, &names);
     assert_eq!(output.status.code(), Some(1));
     let (text, said) = (stdout(&output), stderr(&output));
-    assert!(text.ends_with("0 made, 200 already existed, 0 failed.\n"), "{text}");
+    assert!(text.ends_with("0 added, 200 already existed, 0 failed.\n"), "{text}");
     assert!(said.starts_with("wgctl: 100 of 300 names were not processed"), "{said}");
 }
 
@@ -184,7 +184,7 @@ fn a_full_pool_is_reported_once_and_the_created_peers_are_counted() {
     let summary = text.lines().last().unwrap();
     let made: usize = summary.split(' ').next().unwrap().parse().unwrap();
     assert!(
-        made == 3 && summary.ends_with("made, 0 already existed, 0 failed."),
+        made == 3 && summary.ends_with("added, 0 already existed, 0 failed."),
         "{summary}"
     );
     let expected = format!(
@@ -290,7 +290,7 @@ fn an_interrupted_run_reports_what_has_been_done() {
     let mut terminal = Terminal::wgctl(&home, &words, &[("NO_COLOR", "1")]);
     terminal.until("0 of 2");
     terminal.enter("\u{3}");
-    terminal.until("0 made, 0 already existed, 0 failed.");
+    terminal.until("0 added, 0 already existed, 0 failed.");
     terminal.until("2 of 2 names were not processed (stopped by Ctrl-C): run it again");
     assert_eq!(terminal.end().0.code(), Some(1));
 }

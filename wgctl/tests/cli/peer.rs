@@ -40,7 +40,9 @@ fn a_device_with_its_own_key_gets_an_incomplete_configuration_and_no_qr_code() {
         "{text}"
     );
     assert!(
-        text.contains("\nNext: wgctl peer config la alice -o FILE (the device needs the preshared key"),
+        text.contains(
+            "\nNext: run wgctl peer config la alice -o FILE, and insert the device's own PrivateKey into FILE"
+        ),
         "{text}"
     );
 }
@@ -60,7 +62,7 @@ fn a_peer_is_found_by_its_name_or_its_id() {
         let output = home.run(&format!("peer enable la {word} --plane {}", plane.url), "");
         assert_eq!(
             stdout(&output),
-            "alice is enabled (the host has applied it).\n",
+            "alice is enabled (applied by the host).\n",
             "{}",
             stderr(&output)
         );

@@ -1,8 +1,9 @@
 //! A pseudoterminal that runs a program; tests read its output and type into it.
 //!
-//! Contains no assertions about the command. The program leads its own session (util-linux's `setsid`), so
+//! Contains no assertions about the command. The program runs in a session of its own (util-linux's `setsid`), so
 //! that Ctrl-C sends it a signal as on a real terminal. `env` restores the signal's default action in case
-//! it is ignored.
+//! it is ignored. The session's leader is a shell that waits until all output has been read: when a leader exits, the
+//! kernel discards unread output (`pty_flush_buffer`, `drivers/tty/pty.c`).
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,12 +16,30 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, ttyname};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo, ttyname};
 
 use crate::support::Home;
 
 /// The longest time that any step may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Printed by the shell after the program's output (ASCII record separator).
+const END_MARK: u8 = 0x1e;
+
+/// Runs `"$@"`, prints the end mark, waits until a line can be read from `$RELEASE`, and exits as the program did. The
+/// shell's own messages about signals are not shown.
+const LEADER: &str = r#"exec 4>&2 2>/dev/null
+trap '' INT
+env --unset=RELEASE --default-signal=INT "$@" 2>&4 4>&-
+code=$?
+printf '\036'
+read -r _ <"$RELEASE"
+if [ "$code" -gt 128 ]; then
+    trap - INT
+    kill -s "$((code - 128))" "$$"
+fi
+exit "$code""#;
 
 pub(crate) struct Terminal {
     keyboard: File,
@@ -59,15 +78,18 @@ impl Terminal {
         }
         let path = ttyname(pty.slave.as_fd()).unwrap();
         let stdio = || pty.slave.try_clone().unwrap();
+        let release = home
+            .0
+            .join(format!("terminal-{}", path.file_name().unwrap().to_string_lossy()));
+        mkfifo(&release, Mode::S_IRWXU).unwrap();
         let child = Command::new("setsid")
-            .args(["--ctty", "--wait"])
-            // Processes that a shell runs in the background may ignore SIGINT.
-            .args(["env", "--default-signal=INT"])
+            .args(["--ctty", "--wait", "sh", "-c", LEADER, "sh"])
             .args(command)
             .env_clear()
             .env("HOME", &home.0)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TERM", "xterm")
+            .env("RELEASE", &release)
             .envs(environment.iter().copied())
             .current_dir(&home.0)
             .stdin(stdio())
@@ -87,9 +109,14 @@ impl Terminal {
                 let count = output.read(&mut buffer).unwrap_or(0);
                 let mut shown = written.0.lock().unwrap();
                 shown.bytes.extend_from_slice(&buffer[..count]);
-                shown.ended = count == 0;
+                let marked = shown.bytes.pop_if(|last| *last == END_MARK).is_some();
+                shown.ended = marked || count == 0;
                 written.1.notify_all();
-                if count == 0 {
+                if marked {
+                    std::fs::write(&release, "\n").unwrap();
+                    std::fs::remove_file(&release).unwrap();
+                }
+                if shown.ended {
                     break;
                 }
             }
@@ -143,21 +170,35 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Returns the process id of the program, which is the shell's only child.
+    fn program(&self) -> i32 {
+        let (deadline, shell) = (Instant::now() + PATIENCE, self.child.id());
+        let children = format!("/proc/{shell}/task/{shell}/children");
+        loop {
+            let list = std::fs::read_to_string(&children).unwrap_or_default();
+            if let Some(program) = list.split_whitespace().next() {
+                return program.parse().unwrap();
+            }
+            assert!(Instant::now() < deadline, "the program has not started");
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits until the program is stopped (`T` in the stat file of proc(5)). An earlier SIGCONT would be lost.
     pub(crate) fn until_stopped(&self) {
         let deadline = Instant::now() + PATIENCE;
-        let path = format!("/proc/{}/stat", self.child.id());
+        let path = format!("/proc/{}/stat", self.program());
         while !std::fs::read_to_string(&path).unwrap().contains(") T ") {
             assert!(Instant::now() < deadline, "the program is not stopped");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 
-    /// Waits until `setsid` and `env` have executed the program. An earlier Ctrl-C would be lost.
+    /// Waits until the shell and `env` have executed the program. An earlier Ctrl-C would be lost.
     pub(crate) fn until_begun(&self) {
         let deadline = Instant::now() + PATIENCE;
-        let program = format!("/proc/{}/exe", self.child.id());
-        let before = ["setsid", "env"];
+        let program = format!("/proc/{}/exe", self.program());
+        let before = ["sh", "dash", "bash", "env"];
         while std::fs::read_link(&program).is_ok_and(|path| before.iter().any(|name| path.ends_with(name))) {
             assert!(Instant::now() < deadline, "the program has not started");
             std::thread::yield_now();
@@ -173,7 +214,7 @@ impl Terminal {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(Pid::from_raw(self.program()), signal).unwrap();
     }
 
     pub(crate) fn resize(&self, rows: usize, columns: usize) {
@@ -212,7 +253,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // A failed test must not leave the program running.
+        // A failed test must not leave the program running: the kernel sends it SIGHUP when the session's leader exits.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

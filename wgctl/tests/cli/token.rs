@@ -79,7 +79,7 @@ fn the_signing_key_and_agent_tokens_can_be_rotated() {
     assert!(
         stdout(&output).contains("szagent_x")
             && stdout(&output)
-                .contains("as soon as the agent uses the new one, and at 2026-05-06T13:00:00Z at the latest"),
+                .contains("as soon as the agent uses the new one, but no later than 2026-05-06T13:00:00Z"),
         "{}",
         stderr(&output)
     );

@@ -277,7 +277,7 @@ async fn an_agent_whose_token_has_been_replaced_in_the_meantime_changes_nothing(
     assert_eq!(refused.code(), "unauthorized");
 }
 
-/// Prekeys that are waiting for the writer while their token is rotated are not added to the stock.
+/// Prekeys that are waiting for the writer while the agent's token is rotated are not added to the stock.
 #[tokio::test(flavor = "multi_thread")]
 async fn prekeys_in_transit_when_their_token_is_replaced_are_refused() {
     let scene = scene().await;

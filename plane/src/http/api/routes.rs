@@ -371,7 +371,7 @@ fn people_and_audit_routes(table: Table) -> Table {
             audit::verify,
             op(
                 "verifyAudit",
-                "Verify that the log is as it was written; otherwise, name the first faulty record",
+                "Verify that the log is intact; otherwise, name the first faulty record",
             )
             .query::<Head>(
                 "head",

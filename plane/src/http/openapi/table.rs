@@ -1,6 +1,6 @@
 //! The table of routes: a route and its description are one entry.
 //!
-//! Owns the rule that every served route is described: there is no other way to add one.
+//! Guarantees that every served route is described: a route can be added only together with its description.
 
 use axum::Router;
 use axum::routing::{MethodFilter, on};

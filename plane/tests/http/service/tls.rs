@@ -175,7 +175,7 @@ fn plain_http_to_a_tls_address_gets_no_response() {
     assert!(answer.is_err(), "{answer:?}");
 }
 
-/// In Boundary, handshakes blocked the accept loop. Here other connections do not wait for slow handshakes.
+/// In Boundary, handshakes blocked the accept loop. Here, other connections do not wait for slow handshakes.
 #[test]
 fn slow_handshakes_delay_nobody_and_time_out() {
     let plane = TestPlane::start_with(|config| {

@@ -1,7 +1,7 @@
 //! The modes of slowhttptest: heads and bodies that trickle in, and responses that are never read. Also
-//! exports of the whole audit log while a client works.
+//! exports of the whole audit log while another client is active.
 //!
-//! Owns the pace and the measurement of how long the plane keeps such a connection.
+//! Owns the pace and the measurement of how long the plane keeps such a connection open.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

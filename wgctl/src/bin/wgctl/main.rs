@@ -51,7 +51,7 @@ enum Command {
     /// Manage the tokens for programs
     #[command(subcommand)]
     Token(token::Command),
-    /// Manage the key that signs logins
+    /// Manage the key that signs sessions
     #[command(subcommand)]
     Key(token::KeyCommand),
     /// Manage VPN servers

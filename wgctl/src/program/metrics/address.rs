@@ -24,7 +24,7 @@ use super::page::{CONTENT_TYPE, PATH};
 
 /// The maximum number of simultaneous connections. Further ones wait.
 const CONNECTIONS: usize = 16;
-/// The time limit for a request's head and for an idle kept-alive connection. A connection need not stay open
+/// The time limit for a request's head and for an idle keep-alive connection. A connection need not stay open
 /// until the next scrape.
 const HEAD: Duration = Duration::from_secs(10);
 /// The time limit for a connection, including responses that the client does not read.

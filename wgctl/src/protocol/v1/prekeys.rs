@@ -21,7 +21,7 @@ pub struct Prekeys {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Prekey {
-    /// The id of the peer that will use the keys. The keys are sealed to it.
+    /// The id of the peer that will use the keys. The seal is bound to this id.
     pub id: PeerId,
     /// The public key.
     pub public_key: PublicKey,

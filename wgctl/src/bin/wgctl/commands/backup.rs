@@ -90,7 +90,7 @@ impl Backup {
         out.changed(&summary, || {
             let rows = summary.rows;
             format!(
-                "{}: {} with {}, {rows} rows in total. Keep it private: it contains password hashes.\n",
+                "{}: {}, {rows} rows ({}). Keep it private: it contains password hashes.\n",
                 self.file.display(),
                 bytes(summary.bytes),
                 contents(&summary)
@@ -105,12 +105,13 @@ impl Restore {
         let found = summary(BufReader::new(&file)).map_err(|error| unusable(&self.file, &error))?;
         if self.check {
             return out.answer(&found, || {
-                format!("{}: intact. {}\n", self.file.display(), told(&found))
+                let (file, created) = (self.file.display(), found.created_at);
+                format!("{file}: intact. Created at {created}; {}\n", contents(&found))
             });
         }
         let plane = options.connect_for_copies(out.now())?;
         let question = format!(
-            "{}. It replaces everything recorded on {}, and everyone must log in again. Continue?",
+            "The {} replaces everything recorded on {}, and everyone must log in again. Continue?",
             told(&found),
             plane.target()
         );
@@ -134,10 +135,10 @@ impl Restore {
                 Target::Socket(_) => "; everyone must log in again".to_owned(),
             };
             let fault = restored.audit_fault.as_ref().map_or_else(String::new, |fault| {
-                format!("Its audit log is not as it was written: {fault}\n")
+                format!("Its audit log has been altered: {fault}\n")
             });
             format!(
-                "Restored: {}. Agents pick it up by themselves{login}.\n{fault}",
+                "Restored the {}. Agents pick it up by themselves{login}.\n{fault}",
                 told(&restored)
             )
         })
@@ -156,7 +157,7 @@ async fn watched<T>(work: impl Future<Output = T>, look: impl Fn()) -> T {
 }
 
 fn told(summary: &Summary) -> String {
-    format!("The backup of {} has {}", summary.created_at, contents(summary))
+    format!("backup created at {} ({})", summary.created_at, contents(summary))
 }
 
 fn contents(summary: &Summary) -> String {

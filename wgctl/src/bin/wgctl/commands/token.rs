@@ -1,4 +1,4 @@
-//! `token` and `key`: the tokens for programs, and the key that signs logins.
+//! `token` and `key`: the tokens for programs, and the key that signs sessions.
 //!
 //! Owns the messages of these commands. It must not store a token, which is printed only once.
 
@@ -50,7 +50,7 @@ pub(crate) struct Which {
 
 #[derive(Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Sign logins with a new key from now on; nobody is logged out
+    /// Sign sessions with a new key from now on; nobody is logged out
     Rotate,
 }
 
@@ -73,8 +73,8 @@ impl KeyCommand {
         let rotated = plane.rotate_signing_key().await?;
         out.answer(&rotated, || {
             format!(
-                "Logins are now signed with the key {}. Logins signed with the previous key remain valid until they \
-                 expire, at {} at the latest; that key is then erased.\n",
+                "Sessions are now signed with the key {}. Sessions signed with the previous key remain valid until \
+                 they expire, no later than {}; that key is then erased.\n",
                 rotated.kid, rotated.previous_valid_until
             )
         })

@@ -20,13 +20,13 @@ pub(crate) enum Command {
     Add(Add),
     /// Show all people
     List,
-    /// Set a person's role; their logins end at once
+    /// Set a person's role; their sessions end at once
     Set(Set),
     /// Set a person's password, or your own
     Passwd(Passwd),
     /// Allow a person to log in again
     Enable(Who),
-    /// Stop a person from logging in; their logins end at once
+    /// Stop a person from logging in; their sessions end at once
     Disable(Who),
     /// Remove a person
     Remove(Who),
@@ -133,7 +133,7 @@ impl Set {
         let user = plane.update_user(id, &patch).await?;
         out.answer(&user, || {
             format!(
-                "{} now has the role {}; older logins have ended.\n",
+                "{} now has the role {}; existing sessions have been ended.\n",
                 user.email,
                 role_name(user.role)
             )
@@ -156,7 +156,10 @@ impl Passwd {
         patch.password.zeroize();
         let user = answer?;
         out.answer(&user, || {
-            format!("{} has a new password; older logins have ended.\n", user.email)
+            format!(
+                "{} has a new password; existing sessions have been ended.\n",
+                user.email
+            )
         })
     }
 }
@@ -172,7 +175,7 @@ async fn own_password(plane: &PlaneClient, out: &Output, from_stdin: bool) -> Re
     change.current_password.zeroize();
     change.new_password.zeroize();
     answer?;
-    out.done("Your password has been changed; older logins have ended.\n")
+    out.done("Your password has been changed; existing sessions have been ended.\n")
 }
 
 async fn switch(plane: &PlaneClient, out: &Output, email: &Email, enabled: bool) -> Result<(), Failure> {
@@ -189,7 +192,7 @@ async fn switch(plane: &PlaneClient, out: &Output, email: &Email, enabled: bool)
     let words = if user.enabled {
         "may log in"
     } else {
-        "may no longer log in, and their logins have ended"
+        "may no longer log in, and their sessions have been ended"
     };
     out.answer(&user, || format!("{} {words}.\n", user.email))
 }

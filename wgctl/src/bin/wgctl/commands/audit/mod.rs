@@ -192,7 +192,7 @@ async fn export(plane: &PlaneClient, out: &Output, path: Option<&Path>, format: 
     match (draft, path) {
         (Some(draft), Some(path)) => {
             draft.finish()?;
-            out.done(&format!("The audit log is in {}.\n", path.display()))
+            out.done(&format!("Exported the audit log to {}.\n", path.display()))
         }
         _ => Ok(()),
     }

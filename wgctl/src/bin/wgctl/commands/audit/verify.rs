@@ -45,7 +45,7 @@ impl Verify {
     pub(super) async fn run(self, options: &Options, out: &Output) -> Result<(), Failure> {
         let Some(path) = self.file else {
             let outcome = options.connect(out.now())?.audit_verify(self.expect_head).await?;
-            return conclude(outcome, Source::Plane, "the audit log is not as it was written", out);
+            return conclude(outcome, Source::Plane, "the audit log has been altered", out);
         };
         let pinned = !self.public_key.is_empty();
         let source = Source::File {
@@ -61,11 +61,11 @@ impl Verify {
         let is_none = outcome.records == 0 && outcome.pruned.is_none() && outcome.fault.is_some();
         let shown = path.display();
         let wrong = if pinned && require_signature(&mut outcome) {
-            format!("the audit log in {shown} cannot be shown to be as it was written")
+            format!("the audit log in {shown} cannot be shown to be intact")
         } else if is_none {
             format!("{shown} is not an export of the audit log, or its beginning was changed")
         } else {
-            format!("the audit log in {shown} is not as it was written")
+            format!("the audit log in {shown} has been altered")
         };
         conclude(outcome, source, &wrong, out)
     }
@@ -117,7 +117,7 @@ fn told(outcome: &Verification, source: Source) -> String {
             }
         ),
         Some(first) => format!(
-            "The audit log is as it was written: {} records, {first} to {last}.\n",
+            "The audit log is intact: {} records, {first} to {last}.\n",
             outcome.records
         ),
     };
@@ -178,7 +178,7 @@ mod tests {
             pruned: None,
             fault: None,
         };
-        let (as_written, anybody) = ("is as it was written", "could have written");
+        let (as_written, anybody) = ("is intact", "could have written");
         for (signed, source, genuine, doubted) in [
             (Some(10), file(true, None), true, None),
             (Some(8), file(true, None), true, Some("after record 8")),

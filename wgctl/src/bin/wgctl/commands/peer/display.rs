@@ -68,8 +68,8 @@ fn reasons(peers: &[Peer]) -> String {
 pub(super) fn applied(peer: &Peer) -> String {
     match (&peer.failed, peer.applied) {
         (Some(reason), _) => format!("recorded, but the host refuses it: {}", plain(reason)),
-        (None, true) => "the host has applied it".to_owned(),
-        (None, false) => "recorded; the host applies it when its agent is back".to_owned(),
+        (None, true) => "applied by the host".to_owned(),
+        (None, false) => "recorded; the host will apply the change when its agent connects".to_owned(),
     }
 }
 
@@ -83,15 +83,17 @@ pub(super) fn added(server: &ServerId, peer: &Peer) -> String {
     let quoted = shell_word(peer.name.as_str());
     if peer.private_key_held {
         return format!(
-            "{head}Next: wgctl peer qr {server} {quoted}, or: wgctl peer config {server} {quoted} -o FILE\n"
+            "{head}Next: run wgctl peer qr {server} {quoted}, or wgctl peer config {server} {quoted} -o FILE\n"
         );
     }
     let needed = if peer.preshared_key {
-        " (the device needs the preshared key in it)"
+        " into FILE, which also contains the preshared key that the device needs"
     } else {
         ""
     };
-    format!("{head}Next: wgctl peer config {server} {quoted} -o FILE{needed}, and insert the device's own PrivateKey\n")
+    format!(
+        "{head}Next: run wgctl peer config {server} {quoted} -o FILE, and insert the device's own PrivateKey{needed}\n"
+    )
 }
 
 /// Quotes a word for a shell, if necessary.

@@ -200,7 +200,7 @@ async fn configuration(
         Some(path) => {
             write_secret(path, text.as_bytes())?;
             out.done(&format!(
-                "{}'s configuration is in {}: readable only by you.\n",
+                "Wrote {}'s configuration to {}, readable only by you.\n",
                 peer.name,
                 path.display()
             ))

@@ -112,7 +112,7 @@ impl NewToken {
                 None => "the old one is no longer valid".to_owned(),
                 Some(until) => {
                     format!(
-                        "the old one stops working as soon as the agent uses the new one, and at {until} at the latest"
+                        "the old one stops working as soon as the agent uses the new one, but no later than {until}"
                     )
                 }
             };

@@ -43,7 +43,7 @@ pub(super) fn table(done: &[NameResult], out: &Output) -> String {
     let mut reasons = String::new();
     for one in done {
         let (tone, outcome, peer) = match &one.outcome {
-            Outcome::Made(peer) => (Tone::Plain, (&mut made, "made"), Some(peer)),
+            Outcome::Made(peer) => (Tone::Plain, (&mut made, "added"), Some(peer)),
             Outcome::Exists(peer) => (Tone::Quiet, (&mut exist, "exists"), Some(peer)),
             Outcome::Failed(failure) => {
                 reasons.push_str(&format!("{}: {}\n", one.name, plain(&failure.to_string())));
@@ -57,7 +57,7 @@ pub(super) fn table(done: &[NameResult], out: &Output) -> String {
         table.row(tone, [one.name.as_str(), outcome, &address, &id]);
     }
     format!(
-        "{}{reasons}{made} made, {exist} already existed, {failed} failed.\n",
+        "{}{reasons}{made} added, {exist} already existed, {failed} failed.\n",
         out.table(table)
     )
 }
