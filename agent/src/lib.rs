@@ -16,6 +16,7 @@ pub mod counters;
 pub mod desired;
 pub mod drift;
 mod error;
+pub mod guard;
 pub mod host;
 pub mod kernel_events;
 pub mod metrics;
@@ -59,6 +60,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     carried_out.await.map_err(|_| Error::ThreadEnded)?;
     // The token is read after the cached state has been applied: a bad token must not keep the tunnels down at boot.
     let planes = Planes::configured(&config)?;
+    // Before the first response from a plane, so that the guard knows the planes' addresses when it judges it.
+    let hosts = config.plane_hosts();
+    let resolved = conversation::resolve_planes(&hosts).await;
+    let _ = reconcile.inbox.send(Input::PlanesResolved(resolved));
     let (inbox, metrics) = (reconcile.inbox.clone(), reconcile.metrics.clone());
     let mut tasks = conversation::start(
         planes,
@@ -67,6 +72,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         cache::server_of(&config.state_dir),
         config.report_interval,
     );
+    tasks.spawn(conversation::follow_plane_addresses(hosts, inbox.clone()));
     if let Some(address) = config.metrics_listen {
         show(address, metrics, &mut tasks).await;
     }
@@ -111,18 +117,22 @@ async fn start(
     ready: oneshot::Sender<()>,
 ) -> Result<(Handle, JoinHandle<()>), Error> {
     let (backend, folder, secrets) = (config.backend, config.state_dir.clone(), Arc::clone(secrets));
+    let guard = guard::Settings {
+        planes: config.plane_hosts(),
+        allowed: config.allow_routes.clone(),
+    };
     let open = move || -> Result<(Handle, JoinHandle<()>), Error> {
         let host = Netlink::open()?;
         // The sockets are opened before the first round, so that no later change is missed.
         let watch = Watch::open();
         let (handle, thread) = match backend {
             Backend::Kernel => reconcile::spawn(
-                Reconciler::new(Kernel::open()?, host, LinkBy::Us, secrets, folder),
+                Reconciler::new(Kernel::open()?, host, LinkBy::Us, secrets, folder).guarded(guard),
                 Clock::default(),
                 ready,
             )?,
             Backend::Userspace => reconcile::spawn(
-                Reconciler::new(Userspace::new(), host, LinkBy::Others, secrets, folder),
+                Reconciler::new(Userspace::new(), host, LinkBy::Others, secrets, folder).guarded(guard),
                 Clock::default(),
                 ready,
             )?,

@@ -3,6 +3,7 @@
 //! Owns starting the agents and logging their requests with times. The agent's own code decides which requests they
 //! send and when they connect again.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -144,6 +145,10 @@ impl Plane for Noted {
 
     async fn health(&self) -> Result<(), Error> {
         self.asks().health().await.map(drop)
+    }
+
+    fn reached(&self) -> Option<IpAddr> {
+        self.client.reached()
     }
 
     fn target(&self) -> &Target {

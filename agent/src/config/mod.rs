@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use url::Url;
 use wgctl::Pin;
@@ -34,7 +35,7 @@ pub enum Error {
         "{}: {source}: {}", path.display(),
         match source.kind() {
             ErrorKind::NotFound => "enroll this host first (`sentrazone-agent enroll --help`)",
-            ErrorKind::InvalidData => "write it as text in UTF-8",
+            ErrorKind::InvalidData => "save it as UTF-8 text",
             _ => "make it readable by the agent's user, or run the command as root",
         }
     )]
@@ -55,7 +56,7 @@ pub enum Error {
     /// The file is not TOML.
     #[error(
         "{}: line {line}, column {column}: this is not TOML: write one setting per line, like report_interval = 15, \
-         with text in double quotes and lists in square brackets, and each setting once", path.display()
+         with text in double quotes and lists in square brackets, and do not repeat a setting", path.display()
     )]
     Syntax {
         /// The file.
@@ -72,7 +73,7 @@ pub enum Error {
         origin: String,
         /// The setting.
         key: String,
-        /// The fault and an example of a valid value.
+        /// The problem, and an example of a valid value.
         message: String,
     },
     /// A value is out of range or contradicts another setting.
@@ -80,7 +81,7 @@ pub enum Error {
     Value {
         /// The setting.
         key: &'static str,
-        /// The fault and an example of a valid value.
+        /// The problem, and an example of a valid value.
         message: String,
     },
 }
@@ -117,7 +118,10 @@ pub struct Config {
     pub backend: Backend,
     /// Allows connections without TLS to planes on other machines.
     pub allow_plaintext: bool,
-    /// The address of the metrics page, which is plain HTTP without a token; `None` disables the page.
+    /// The networks that may be routed into the tunnel even if this host needs them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_routes: Vec<IpNet>,
+    /// The address of the metrics page, which is served over plain HTTP without a token; `None` disables the page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
     /// Allows `metrics_listen` to be an address other than loopback.
@@ -168,10 +172,18 @@ impl Config {
             report_interval: default_report_interval(),
             backend: Backend::default(),
             allow_plaintext: false,
+            allow_routes: Vec::new(),
             metrics_listen: None,
             metrics_expose: false,
             log: Filter::default(),
         }
+    }
+
+    /// Returns the hosts in the planes' URLs: names, IPv4 addresses, or IPv6 addresses in brackets.
+    #[must_use]
+    pub fn plane_hosts(&self) -> Vec<String> {
+        let hosts = self.plane.iter().filter_map(|url| url.host_str().map(str::to_owned));
+        hosts.collect()
     }
 
     /// Reads the file, applies the environment variables, and checks the result.

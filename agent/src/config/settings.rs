@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use toml::Value;
 use toml::de::DeTable;
 use url::Url;
@@ -86,6 +87,7 @@ impl Settings {
                 .unwrap_or(default.report_interval),
             backend: self.take("backend", backend)?.unwrap_or_default(),
             allow_plaintext: self.take("allow_plaintext", switch)?.unwrap_or_default(),
+            allow_routes: self.take("allow_routes", networks)?.unwrap_or_default(),
             metrics_listen: self.take("metrics_listen", address)?.flatten(),
             metrics_expose: self.take("metrics_expose", switch)?.unwrap_or_default(),
             log: self.take("log", filter)?.unwrap_or_default(),
@@ -167,6 +169,23 @@ fn pins(value: &Value) -> Result<Vec<Pin>, String> {
         | Value::Datetime(_)
         | Value::Table(_) => Ok(vec![pin(value)?]),
     }
+}
+
+fn networks(value: &Value) -> Result<Vec<IpNet>, String> {
+    const WANTED: &str = "write a list of networks, like [\"10.50.0.0/16\"]";
+    let list = value.as_array().ok_or_else(|| not(value, "a list", WANTED))?;
+    let network = |value: &Value| {
+        let parsed = value.as_str().and_then(|text| text.parse::<IpNet>().ok());
+        let network = parsed.ok_or_else(|| not(value, "a network", WANTED))?;
+        match network == network.trunc() {
+            true => Ok(network),
+            false => Err(format!(
+                "{network} has bits set after its prefix: write {}",
+                network.trunc()
+            )),
+        }
+    };
+    list.iter().map(network).collect()
 }
 
 fn seconds(value: &Value) -> Result<u32, String> {

@@ -240,6 +240,10 @@ impl Plane for FakePlane {
         self.attend().await
     }
 
+    fn reached(&self) -> Option<std::net::IpAddr> {
+        None
+    }
+
     fn target(&self) -> &Target {
         &self.target
     }

@@ -9,6 +9,7 @@ mod drift_reports;
 #[cfg(test)]
 mod fake_plane;
 mod key_claim;
+mod plane_addresses;
 mod plane_calls;
 mod planes;
 mod poll;
@@ -22,6 +23,8 @@ use tokio::task::JoinSet;
 use wgctl::ServerId;
 
 pub use backoff::Jitter;
+pub(crate) use plane_addresses::follow as follow_plane_addresses;
+pub use plane_addresses::resolve as resolve_planes;
 pub use plane_calls::Plane;
 pub use planes::{Planes, SetupError, check_files};
 

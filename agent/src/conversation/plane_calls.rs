@@ -3,6 +3,8 @@
 //! Owns the list of requests and the rule that decides which failures are temporary. It must not decide what is
 //! sent or when.
 
+use std::net::IpAddr;
+
 use wgctl::api::Report;
 use wgctl::client::{Error, PlaneClient, Target};
 use wgctl::name::RequestId;
@@ -27,6 +29,8 @@ pub trait Plane: Clone + Send + Sync + 'static {
     fn report(&self, report: &Report) -> impl Future<Output = Result<(), Error>> + Send;
     /// Checks that the plane is reachable.
     fn health(&self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Returns the plane's IP address on the connection that carried the last response; `None` before the first one.
+    fn reached(&self) -> Option<IpAddr>;
     /// Returns the plane's address, for the log.
     fn target(&self) -> &Target;
 }
@@ -62,6 +66,10 @@ impl Plane for PlaneClient {
 
     async fn health(&self) -> Result<(), Error> {
         Self::health(self).await.map(drop)
+    }
+
+    fn reached(&self) -> Option<IpAddr> {
+        Self::reached(self)
     }
 
     fn target(&self) -> &Target {

@@ -90,7 +90,7 @@ pub(super) fn read(route: &Route, link: &Link, spec: &Spec) -> Result<BTreeMap<I
 
 /// Returns the interface's own address. On a point-to-point link, `IFA_ADDRESS` is the peer's address and
 /// `IFA_LOCAL` is the interface's own.
-fn address(message: &AddressMessage) -> Option<IpNet> {
+pub(super) fn address(message: &AddressMessage) -> Option<IpNet> {
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(ip) => Some(*ip),
         _ => None,

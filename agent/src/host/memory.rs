@@ -4,10 +4,13 @@
 //! agree, as they do in a real kernel. It must not be more lenient than `Netlink`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wgctl::device::memory::Memory as Devices;
 use wgctl::name::InterfaceName;
+
+use crate::guard::Network;
 
 use super::{Difference, Error, Host, HostState, Spec, nat, routes};
 
@@ -30,6 +33,7 @@ struct State {
     links: BTreeMap<u32, HostState>,
     tables: BTreeMap<InterfaceName, super::Masquerade>,
     foreign: BTreeSet<InterfaceName>,
+    network: Network,
     failing: u32,
     reads: u32,
     writes: u32,
@@ -52,6 +56,11 @@ impl Memory {
     /// Adds a link of another kind with this name.
     pub fn add_foreign(&self, name: InterfaceName) {
         self.state().foreign.insert(name);
+    }
+
+    /// Changes the host's own network.
+    pub fn change_network(&self, change: impl FnOnce(&mut Network)) {
+        change(&mut self.state().network);
     }
 
     /// Makes the next `count` repairs fail.
@@ -126,6 +135,10 @@ impl Host for Memory {
             .ok_or_else(|| Error::NoInterface(spec.name.clone()))
     }
 
+    fn network(&mut self, _: &InterfaceName, _: &[IpAddr]) -> Result<Network, Error> {
+        Ok(self.state().network.clone())
+    }
+
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
         let mut shown = self.read(spec)?;
         let mut state = self.state();
@@ -156,9 +169,14 @@ fn mend(shown: &mut HostState, spec: &Spec, difference: &Difference) {
     match difference {
         Difference::AddressMissing(address) => {
             shown.addresses.insert(*address);
+            connect(shown);
         }
         Difference::AddressSurplus(address) => {
             shown.addresses.remove(address);
+            if !routes::connected(shown.addresses.iter()).contains(&address.trunc()) {
+                shown.routes.remove(&address.trunc());
+                shown.our_routes.remove(&address.trunc());
+            }
             // The kernel drops every IPv4 route over a link together with the link's last IPv4 address.
             if !shown.addresses.iter().any(|address| address.addr().is_ipv4()) {
                 shown.routes.retain(|route| route.addr().is_ipv6());
@@ -167,8 +185,15 @@ fn mend(shown: &mut HostState, spec: &Spec, difference: &Difference) {
         }
         Difference::Mtu(_) => shown.mtu = spec.mtu.map_or(shown.mtu, u32::from),
         Difference::Masquerade => shown.masquerade = nat::wanted(spec),
-        Difference::Down => shown.up = true,
-        Difference::RouteMissing(network) if routes::wanted(spec).contains(network) => {
+        Difference::Down => {
+            shown.up = true;
+            connect(shown);
+        }
+        Difference::RouteMissing(network)
+            if routes::wanted(spec)
+                .union(&routes::connected(spec.addresses.iter()))
+                .any(|wanted| wanted == network) =>
+        {
             shown.routes.insert(*network);
             shown.our_routes.insert(*network);
         }
@@ -177,5 +202,12 @@ fn mend(shown: &mut HostState, spec: &Spec, difference: &Difference) {
             shown.routes.remove(network);
             shown.our_routes.remove(network);
         }
+    }
+}
+
+/// Creates the routes to the networks of the addresses, as the kernel does for a link that is up.
+fn connect(shown: &mut HostState) {
+    if shown.up {
+        shown.routes.extend(routes::connected(shown.addresses.iter()));
     }
 }

@@ -9,11 +9,14 @@ pub mod memory;
 
 mod addresses;
 mod nat;
+mod network;
 mod preview;
+mod resolvers;
 mod routes;
 mod state;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use wgctl::device::kernel::Kernel;
@@ -21,6 +24,7 @@ use wgctl::device::kernel::link::{Link, Route};
 use wgctl::name::InterfaceName;
 use wgctl::protocol::v1::Interface;
 
+use crate::guard::{Judgement, Network};
 #[cfg(any(test, feature = "doubles"))]
 pub use memory::Memory;
 pub(crate) use nat::table;
@@ -68,6 +72,25 @@ impl Spec {
             masquerade: networks.filter(|_| *masquerade).collect(),
         }
     }
+
+    /// Returns the networks that need a route. The networks of the interface's own addresses get theirs from the kernel.
+    #[must_use]
+    pub fn wanted_routes(&self) -> BTreeSet<IpNet> {
+        routes::wanted(self)
+    }
+
+    /// Returns the spec without the parts that the guard refuses.
+    #[must_use]
+    pub fn without(mut self, refused: &Judgement) -> Self {
+        self.addresses
+            .retain(|address| !refused.addresses.contains_key(address));
+        self.routes.retain(|network| !refused.networks.contains_key(network));
+        let Self {
+            addresses, masquerade, ..
+        } = &mut self;
+        masquerade.retain(|network| addresses.iter().any(|address| address.trunc() == *network));
+        self
+    }
 }
 
 /// The outcome of a series of repairs.
@@ -95,6 +118,10 @@ pub trait Host: Send {
 
     /// Returns the current state of everything in `spec`, or an error if there is no link.
     fn read(&mut self, spec: &Spec) -> Result<HostState, Error>;
+
+    /// Returns the host's network without the interface. Of the routes through a gateway, it contains only the default
+    /// routes and those that match one of `addresses`.
+    fn network(&mut self, name: &InterfaceName, addresses: &[IpAddr]) -> Result<Network, Error>;
 
     /// Repairs these differences, and continues if one of the repairs fails. Returns the number of writes.
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error>;
@@ -193,6 +220,11 @@ impl Host for Netlink {
 
     fn read(&mut self, spec: &Spec) -> Result<HostState, Error> {
         self.look(&self.link(&spec.name)?, spec)
+    }
+
+    fn network(&mut self, name: &InterfaceName, addresses: &[IpAddr]) -> Result<Network, Error> {
+        let ours = self.route.link(name)?.map(|link| link.index);
+        network::read(&self.route, ours, addresses)
     }
 
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {

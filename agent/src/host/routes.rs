@@ -73,6 +73,12 @@ pub(super) fn wanted(spec: &Spec) -> BTreeSet<IpNet> {
         .collect()
 }
 
+/// Returns the networks of these addresses, to which the kernel creates routes. A single address is not a network.
+pub(super) fn connected<'a>(addresses: impl Iterator<Item = &'a IpNet>) -> BTreeSet<IpNet> {
+    let networks = addresses.filter(|address| address.prefix_len() < address.max_prefix_len());
+    networks.map(IpNet::trunc).collect()
+}
+
 /// Returns all routes over the link in the main table.
 pub(super) fn read(route: &Route, link: &Link, name: &InterfaceName) -> Result<BTreeMap<IpNet, RouteMessage>, Error> {
     let mut routes = BTreeMap::new();

@@ -121,8 +121,18 @@ impl HostState {
         let wanted_routes = routes::wanted(spec);
         let missing = wanted.difference(addresses).copied();
         let surplus = addresses.difference(&wanted).copied();
-        let unrouted = wanted_routes.difference(routes).copied();
-        let stale = our_routes.difference(&wanted_routes).copied();
+        // The kernel creates the route to an address's network, and others may delete it. It is created again by the kernel
+        // together with a missing address, and when the link comes up.
+        let connected = routes::connected(wanted.intersection(addresses).filter(|_| *up));
+        let unrouted = wanted_routes
+            .union(&connected)
+            .filter(|network| !routes.contains(network))
+            .copied();
+        let own = routes::connected(wanted.iter());
+        let stale = our_routes
+            .difference(&wanted_routes)
+            .filter(|network| !own.contains(network))
+            .copied();
         let other_mtu = spec.mtu.is_some_and(|wanted| u32::from(wanted) != *mtu);
         let mut all: BTreeSet<Difference> = missing.map(Difference::AddressMissing).collect();
         all.extend(surplus.map(Difference::AddressSurplus));
@@ -180,7 +190,7 @@ mod tests {
             mtu: 1380,
             up: true,
             addresses: networks(&["10.8.0.1/24"]),
-            routes: networks(&["10.50.0.0/16"]),
+            routes: networks(&["10.8.0.0/24", "10.50.0.0/16"]),
             our_routes: networks(&["10.50.0.0/16"]),
             masquerade: nat::wanted(&spec()),
         }
@@ -193,7 +203,7 @@ mod tests {
         let address: IpNet = "10.8.0.1/24".parse().unwrap();
         let another: IpNet = "10.9.0.1/24".parse().unwrap();
         let route: IpNet = "10.50.0.0/16".parse().unwrap();
-        let cases: [(Difference, Meddle); 6] = [
+        let cases: [(Difference, Meddle); 7] = [
             (Difference::AddressMissing(address), |shown| shown.addresses.clear()),
             (Difference::AddressSurplus(another), |shown| {
                 shown.addresses.insert("10.9.0.1/24".parse().unwrap());
@@ -201,8 +211,11 @@ mod tests {
             (Difference::Mtu(1300), |shown| shown.mtu = 1300),
             (Difference::Masquerade, |shown| shown.masquerade = Masquerade::None),
             (Difference::Down, |shown| shown.up = false),
+            (Difference::RouteMissing(address.trunc()), |shown| {
+                shown.routes.remove(&"10.8.0.0/24".parse().unwrap());
+            }),
             (Difference::RouteMissing(route), |shown| {
-                shown.routes.clear();
+                shown.routes.remove(&"10.50.0.0/16".parse().unwrap());
                 shown.our_routes.clear();
             }),
         ];
@@ -213,6 +226,31 @@ mod tests {
             assert!(now.moved_since(&good, &difference), "{difference:?}");
             assert!(!now.moved_since(&now, &difference), "{difference:?}");
         }
+    }
+
+    #[test]
+    fn the_kernels_route_to_an_address_is_expected_only_while_the_kernel_keeps_it() {
+        let pool: IpNet = "10.8.0.0/24".parse().unwrap();
+        let mut down = as_it_should_be();
+        down.up = false;
+        down.routes.remove(&pool);
+        assert_eq!(down.differences(&spec()), BTreeSet::from([Difference::Down]));
+        let mut without = as_it_should_be();
+        without.addresses.clear();
+        without.routes.remove(&pool);
+        assert_eq!(without.differences(&spec()).len(), 1, "{without:?}");
+        // One that the agent created in the kernel's place stays.
+        let mut ours = as_it_should_be();
+        ours.our_routes.insert(pool);
+        assert!(ours.differences(&spec()).is_empty());
+        let mut single = spec();
+        single.addresses = networks(&["10.8.0.1/32"]);
+        let mut shown = as_it_should_be();
+        shown.addresses = networks(&["10.8.0.1/32"]);
+        shown.routes.remove(&pool);
+        single.masquerade.clear();
+        shown.masquerade = Masquerade::None;
+        assert!(shown.differences(&single).is_empty());
     }
 
     #[test]

@@ -29,7 +29,9 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let (mut peers, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for peer in ids.filter_map(|id| state.peers.get(id)) {
             match self.opened.wanted(&self.secrets, &state.server_id, peer, now) {
-                PeerGoal::Present(wanted) => {
+                PeerGoal::Present(mut wanted) => {
+                    let refused = self.remove_refused(peer, &mut wanted.allowed_ips);
+                    failed.extend(refused.map(|reason| (peer.id, reason)));
                     peers.insert(peer.public_key, wanted);
                 }
                 PeerGoal::Expired => {}

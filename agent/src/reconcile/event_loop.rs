@@ -180,6 +180,11 @@ impl<B: Backend, H: Host> EventLoop<B, H> {
                 }
             }
             Input::DriftReceipt(told) => self.reconciler.take_drift_receipt(told),
+            Input::PlanesResolved(resolved) => {
+                self.reconciler.note_planes(resolved, self.clock.now());
+                self.publish();
+            }
+            Input::PlaneReached(address) => self.reconciler.note_plane_reached(address),
             Input::InterfaceChanged => self.round(self.clock.now()),
             Input::Stop => {}
         }

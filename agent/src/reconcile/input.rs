@@ -2,6 +2,8 @@
 //!
 //! Owns the types of the messages, which are plain data. It must not contain logic.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -52,6 +54,10 @@ pub enum Input {
     },
     /// A message from the plane that concerns drift reports.
     DriftReceipt(DriftReceipt),
+    /// The planes' names have been resolved to these addresses, by the host in the URL.
+    PlanesResolved(BTreeMap<String, BTreeSet<IpAddr>>),
+    /// A plane has been reached at this address.
+    PlaneReached(IpAddr),
     /// The interface has changed: compare everything.
     InterfaceChanged,
     /// A request to stop and leave everything as it is.

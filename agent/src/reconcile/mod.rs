@@ -8,6 +8,7 @@
 mod desired_device;
 mod drift;
 mod event_loop;
+mod guarding;
 mod input;
 mod ownership;
 mod peers;

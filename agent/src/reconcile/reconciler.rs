@@ -20,6 +20,7 @@ use crate::cache::{self, Cache};
 use crate::counters::{Counters, uptime};
 use crate::desired::{Base, ChangeScope, Delta, State, StepError, step};
 use crate::drift::{DriftReceipt, Finding, Ledger};
+use crate::guard::{Guard, Settings};
 use crate::host::{Host, HostState};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
@@ -37,6 +38,7 @@ pub enum LinkBy {
 pub struct Reconciler<B, H> {
     pub(super) backend: B,
     pub(super) host: H,
+    pub(super) guard: Guard,
     pub(super) link_by: LinkBy,
     pub(super) secrets: Arc<Secrets>,
     pub(super) folder: PathBuf,
@@ -89,6 +91,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         Self {
             backend,
             host,
+            guard: Guard::open(Settings::default(), folder.clone()),
             link_by,
             secrets,
             folder,
@@ -109,6 +112,13 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
             next_expiry: None,
             metrics: Metrics::default(),
         }
+    }
+
+    /// Guards the host with these settings.
+    #[must_use]
+    pub fn guarded(mut self, settings: Settings) -> Self {
+        self.guard = Guard::open(settings, self.folder.clone());
+        self
     }
 
     /// Returns the desired state, once it is known.

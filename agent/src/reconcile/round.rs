@@ -90,6 +90,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         now: Timestamp,
     ) -> Result<Option<String>, Error> {
         let name = &state.interface.name;
+        let judged = self.judge_network(state, now);
         let (peers, mut failed) = self.desired_peers(state, state.peers.keys(), &actual, now);
         let mut desired = self.desired_device(state, peers);
         let assessment = self.judge(
@@ -107,7 +108,10 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         let silent = plan.is_empty() && changes.is_empty();
         let mut trouble = self.send_settings(name, plan);
         let refused = self.send_peers(state, &desired, changes)?;
-        trouble.extend(self.configure(state, now).err().map(|error| error.to_string()));
+        // Without a judgement the host side stays as it is.
+        let configured = judged.and_then(|_| self.configure(state, now));
+        trouble.extend(configured.err().map(|error| error.to_string()));
+        trouble.extend(self.refused_addresses());
         let actual = if silent { actual } else { self.present(state)? };
 
         self.conclude(state, Side::Device, assessment, now, |reconciler| {
@@ -164,7 +168,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
 
     /// Makes the host side agree with the desired state, except for drift that is left as it is.
     pub(super) fn configure(&mut self, state: &State, now: Timestamp) -> Result<(), Error> {
-        let spec = self.spec(state, now);
+        let spec = self.spec(state, now).without(self.guard.judgement());
         let shown = self.host.read(&spec)?;
         let before = std::mem::take(&mut self.host_left);
         let certain = !matches!(before, Baseline::AsCached);
@@ -190,7 +194,7 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         outcome.trouble.map_or(Ok(()), Err)
     }
 
-    fn spec(&self, state: &State, now: Timestamp) -> Spec {
+    pub(super) fn spec(&self, state: &State, now: Timestamp) -> Spec {
         let expired = |peer: &Peer| peer.expires_at.is_some_and(|end| end <= now);
         let there = |id: &PeerId| !state.peers.get(id).is_some_and(expired);
         let spec = Spec::of(&state.interface, self.index.routes(there));

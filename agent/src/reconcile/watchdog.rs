@@ -37,3 +37,37 @@ impl Watchdog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watchdog(every: Option<Duration>) -> Watchdog {
+        Watchdog { every, last: None }
+    }
+
+    #[test]
+    fn one_notification_is_sent_per_interval() {
+        let mut rare = watchdog(Some(Duration::from_secs(3600)));
+        rare.alive();
+        let first = rare.last.unwrap();
+        rare.alive();
+        assert_eq!(rare.last, Some(first));
+        let mut often = watchdog(Some(Duration::ZERO));
+        often.alive();
+        let first = often.last.unwrap();
+        while Instant::now() == first {}
+        often.alive();
+        assert!(often.last.unwrap() > first);
+        let mut never = watchdog(None);
+        never.alive();
+        assert_eq!(never.last, None);
+    }
+
+    #[test]
+    fn the_interval_bounds_the_wait_of_the_event_loop() {
+        let every = Duration::from_secs(7);
+        assert_eq!(watchdog(Some(every)).interval(), every);
+        assert!(watchdog(None).interval() >= Duration::from_secs(60));
+    }
+}

@@ -6,12 +6,14 @@
 //! state remain. It must not know which kernel is used: a [`Stage`] supplies the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use sentrazone_agent::desired::Base;
+use sentrazone_agent::guard::Network;
 use sentrazone_agent::host::{Difference, Host, HostState, Spec};
 use sentrazone_agent::reconcile::{LinkBy, Reconciler};
 use sentrazone_agent::secrets::Secrets;
@@ -151,6 +153,10 @@ impl<H: Host> Host for Fused<H> {
 
     fn read(&mut self, spec: &Spec) -> Result<HostState, Error> {
         self.inner.read(spec)
+    }
+
+    fn network(&mut self, name: &InterfaceName, addresses: &[IpAddr]) -> Result<Network, Error> {
+        self.inner.network(name, addresses)
     }
 
     /// Writes each address, route and setting separately.

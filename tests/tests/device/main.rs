@@ -5,6 +5,7 @@
 mod crash;
 mod drift;
 mod host;
+mod lookup;
 mod model;
 mod peers;
 

@@ -8,6 +8,7 @@ mod backfill;
 mod counters;
 mod drift;
 mod executes;
+mod guard;
 mod host;
 mod peers;
 mod reference;

@@ -464,6 +464,10 @@ impl Conversation for Link {
         self.call(Kind::Health, &(), Duration::ZERO).await
     }
 
+    fn reached(&self) -> Option<std::net::IpAddr> {
+        None
+    }
+
     fn target(&self) -> &Target {
         &self.target
     }

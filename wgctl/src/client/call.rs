@@ -2,6 +2,8 @@
 //!
 //! Owns the time limits for a response and the parsing of problem reports. It must not retry.
 
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Response, header};
@@ -22,15 +24,21 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// One request under construction.
 pub(super) struct Call<'c> {
     target: &'c Target,
+    reached: &'c Mutex<Option<IpAddr>>,
     pub(super) request: reqwest::RequestBuilder,
     /// The time within which the response must begin.
     patience: Duration,
 }
 
 impl<'c> Call<'c> {
-    pub(super) const fn new(target: &'c Target, request: reqwest::RequestBuilder) -> Self {
+    pub(super) const fn new(
+        target: &'c Target,
+        reached: &'c Mutex<Option<IpAddr>>,
+        request: reqwest::RequestBuilder,
+    ) -> Self {
         Self {
             target,
+            reached,
             request,
             patience: ANSWER_TIMEOUT,
         }
@@ -65,6 +73,9 @@ impl<'c> Call<'c> {
             .await
             .map_err(|_| Error::silent(target, self.patience))?
             .map_err(|error| unreachable(target, &error))?;
+        if let Some(address) = response.remote_addr() {
+            *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.ip());
+        }
         let status = response.status();
         if status.is_success() {
             return Ok(response);

@@ -3,6 +3,8 @@
 //! Owns the transport (TCP, TLS, the plane's unix socket). It must not define endpoints: `rest`, `agent` and
 //! `backup` do so.
 
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -30,6 +32,7 @@ pub struct PlaneClient {
     target: Target,
     base: Url,
     token: Option<Zeroizing<String>>,
+    reached: Arc<Mutex<Option<IpAddr>>>,
 }
 
 impl PlaneClient {
@@ -77,6 +80,7 @@ impl PlaneClient {
             target,
             base,
             token: None,
+            reached: Arc::default(),
         })
     }
 
@@ -93,6 +97,13 @@ impl PlaneClient {
         &self.target
     }
 
+    /// Returns the plane's IP address on the connection that carried the last response; `None` before the first one,
+    /// and over the unix socket.
+    #[must_use]
+    pub fn reached(&self) -> Option<IpAddr> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts a call. The `segments` are escaped individually, so that no name can change the path.
     pub(super) fn call(&self, method: Method, segments: &[&str]) -> Result<Call<'_>, Error> {
         let mut url = self.base.clone();
@@ -107,6 +118,6 @@ impl PlaneClient {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.as_str());
         }
-        Ok(Call::new(&self.target, request))
+        Ok(Call::new(&self.target, &self.reached, request))
     }
 }

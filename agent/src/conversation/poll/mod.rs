@@ -163,6 +163,10 @@ impl<P: Plane> Poller<P> {
             public_key: self.secrets.private_key().public_key(),
         };
         let server = plane.hello(&hello).await?.server_id;
+        if let Some(address) = plane.reached() {
+            // The reconciler may have ended; the loop notices that.
+            let _ = self.inbox.send(Input::PlaneReached(address));
+        }
         let ours = self.server.borrow().clone();
         if let Some(ours) = ours.filter(|ours| *ours != server) {
             return Err(Disconnect::AnotherServer { theirs: server, ours });

@@ -26,6 +26,12 @@ impl<B: Backend, H: Host> Reconciler<B, H> {
         };
         let Some(state) = self.state.take() else { return };
         let routes_moved = self.index_again(&state, ids, keys);
+        // Another judgement may concern any peer.
+        if routes_moved && self.judge_network(&state, now).unwrap_or(true) {
+            self.remembered = Baseline::Known(actual);
+            self.state = Some(state);
+            return self.round(now);
+        }
         let (peers, failed) = self.desired_peers(&state, ids.iter(), &actual, now);
         let desired = self.desired_device(&state, peers);
         let changes = plan(&desired, &actual, &Scope::Peers(keys)).peers;

@@ -181,7 +181,7 @@ fn a_snapshot_sets_up_the_whole_interface() {
     assert!(device.peers[&one.public_key].preshared_key.is_some());
     let spec = rig.host.shown(&name()).unwrap();
     assert_eq!(spec.addresses, interface().addresses.into_iter().collect());
-    assert_eq!(spec.routes, BTreeSet::from(["10.50.0.0/16".parse().unwrap()]));
+    assert_eq!(spec.our_routes, BTreeSet::from(["10.50.0.0/16".parse().unwrap()]));
     let verdict = rig.reconciler.verdict().message().unwrap();
     assert_eq!(
         (verdict.revision, verdict.failed.len(), verdict.interface_failed),
@@ -375,9 +375,9 @@ fn a_network_behind_a_peer_is_routed_while_the_peer_is_on_the_interface() {
     let mut rig = Rig::with(&[peer(3)]);
     one.allowed_ips.push("10.50.0.0/16".parse().unwrap());
     rig.delta(std::slice::from_ref(&one), &[]);
-    assert_eq!(rig.host.shown(&name()).unwrap().routes.len(), 1);
+    assert_eq!(rig.host.shown(&name()).unwrap().our_routes.len(), 1);
     rig.delta(&[], &[one]);
-    assert!(rig.host.shown(&name()).unwrap().routes.is_empty());
+    assert!(rig.host.shown(&name()).unwrap().our_routes.is_empty());
 }
 
 #[test]

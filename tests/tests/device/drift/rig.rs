@@ -63,6 +63,14 @@ impl Host for Counting<Netlink> {
         self.inner.read(spec)
     }
 
+    fn network(
+        &mut self,
+        name: &InterfaceName,
+        addresses: &[std::net::IpAddr],
+    ) -> Result<sentrazone_agent::guard::Network, Error> {
+        self.inner.network(name, addresses)
+    }
+
     fn repair(&mut self, spec: &Spec, differences: &BTreeSet<Difference>) -> Result<u32, Error> {
         self.count(true);
         self.inner.repair(spec, differences)

@@ -102,7 +102,7 @@ const MEDDLINGS: &[ExternalChange] = &[
         kinds: &[RouteRemoved],
         act: |rig, _| {
             rig.host.meddle(&name(), |shown| {
-                shown.routes.clear();
+                shown.routes.retain(|route| !shown.our_routes.contains(route));
                 shown.our_routes.clear();
             });
         },
