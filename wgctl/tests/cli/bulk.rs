@@ -254,6 +254,13 @@ fn configurations_are_private_files_and_are_fetched_once() {
         .filter(|request| request.line.ends_with("/configuration"))
         .count();
     assert_eq!(sights, 1, "the secret must be viewed only once");
+    // The peer has been removed and is created again: the file belonged to its predecessor.
+    plane.answer(ADD, 201, &peer("../.up/50%"));
+    plane.answer("GET /api/wg-clients/la", 200, "[]");
+    std::fs::write(&file, "[Interface]\n# of the previous peer\n").unwrap();
+    let output = home.run(&words, "../.up/50%\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "[Interface]\n");
 }
 
 #[test]

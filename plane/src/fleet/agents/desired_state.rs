@@ -40,11 +40,18 @@ impl Fleet {
         server: &ServerId,
         mut query: DesiredQuery,
     ) -> Result<Desired, Refusal> {
-        self.store().read(|tx| existing(tx, server))?;
+        let recorded = self
+            .store()
+            .read(|tx| Ok::<_, Refusal>(existing(tx, server)?.1.revision))?;
         let waiters = self.shared.relay.waiters(server);
         let now = self.now();
         self.store().read(|tx| authority::check(tx, &caller.authority, now))?;
         if waiters.is_first_poll() {
+            if query.revision > recorded {
+                // An older copy of the database file has replaced the one that the agent knows. Its revisions up to
+                // the recorded one may differ too, so its position is unknown.
+                query.incarnation = None;
+            }
             // Confirmations may be lost if the plane crashes. Revisions that are not known to have been
             // applied are therefore sent and confirmed again.
             let applied = self.applied_revision(server)?.unwrap_or(0);

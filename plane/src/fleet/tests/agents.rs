@@ -94,6 +94,19 @@ async fn changes_not_known_to_be_applied_are_sent_again_after_a_restart() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_ahead_of_an_older_copy_of_the_database_gets_a_snapshot() {
+    let scene = scene().await;
+    scene.create(with_key("alice")).await.unwrap();
+    let revision = scene.poll(0).await.revision;
+    scene.apply(revision).await;
+    // The plane starts again with the file of this moment, and the agent has seen later changes in the meantime.
+    scene.fleet.shared.relay.follow(&BTreeSet::from([Effect::AgentCutOff {
+        server: scene.server.clone(),
+    }]));
+    assert!(matches!(scene.poll(revision + 2).await.change, Change::Snapshot { .. }));
+}
+
+#[tokio::test]
 async fn a_server_recreated_with_the_same_id_continues_its_revisions() {
     let scene = scene().await;
     scene.create(with_key("alice")).await.unwrap();

@@ -226,7 +226,7 @@ impl Run<'_> {
                 };
             }
         };
-        match self.save(peer).await {
+        match self.save(peer, matches!(outcome, Outcome::Made(_))).await {
             Ok(file) => NameResult { name, outcome, file },
             Err(failure) => NameResult {
                 name,
@@ -263,11 +263,12 @@ impl Run<'_> {
         }
     }
 
-    /// Writes the configuration, unless the file exists.
-    async fn save(&self, peer: &Peer) -> Result<Option<PathBuf>, Failure> {
+    /// Writes the configuration. For a peer that existed before, an existing file is left as it is; for a new one it
+    /// belonged to an earlier peer of that name.
+    async fn save(&self, peer: &Peer, is_new: bool) -> Result<Option<PathBuf>, Failure> {
         let Some(folder) = self.folder else { return Ok(None) };
         let path = folder.join(file_name(peer));
-        if !path.exists() {
+        if is_new || !path.exists() {
             let text = patiently(async || self.plane.peer_configuration(self.server, peer.id).await).await?;
             write_secret(&path, Zeroizing::new(text).as_bytes())?;
         }

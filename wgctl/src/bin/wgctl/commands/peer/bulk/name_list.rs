@@ -36,7 +36,12 @@ fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
     input.read_to_end(&mut bytes).map_err(failed)?;
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let mut wanted: Vec<NameEntry> = Vec::new();
-    let mut seen = BTreeMap::new();
+    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) || text.contains(&0) {
+        return Err(Failure::Local(format!(
+            "{file} is not UTF-8 text (it may be UTF-16): save it as CSV UTF-8; nothing was added"
+        )));
+    }
+    let (mut seen, mut keys) = (BTreeMap::new(), BTreeMap::new());
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let wrong = |what: String| Failure::Local(format!("{file}:{number}: {what}; nothing was added"));
         let Some(one) = line_of(line, wanted.is_empty()).map_err(wrong)? else {
@@ -44,6 +49,9 @@ fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
         };
         if let Some(first) = seen.insert(one.name.clone(), number) {
             return Err(wrong(format!("{} is already in line {first}", one.name)));
+        }
+        if let Some(first) = one.key.and_then(|key| keys.insert(key, number)) {
+            return Err(wrong(format!("the public key is already in line {first}")));
         }
         wanted.push(one);
     }
@@ -55,7 +63,8 @@ fn parse(mut input: impl Read, file: &str) -> Result<Vec<NameEntry>, Failure> {
 
 /// Parses one line. Returns `None` for an empty line, a comment or the header.
 fn line_of(line: &[u8], is_first: bool) -> Result<Option<NameEntry>, String> {
-    let line = std::str::from_utf8(line).map_err(|_| "this is not UTF-8 text".to_owned())?;
+    let line =
+        std::str::from_utf8(line).map_err(|_| "this is not UTF-8 text: save the file as CSV UTF-8".to_owned())?;
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
@@ -94,8 +103,32 @@ fn line_of(line: &[u8], is_first: bool) -> Result<Option<NameEntry>, String> {
     if holds_key(name) {
         return Err("there is a public key in the name: write NAME,PUBLIC-KEY, with a comma between them".to_owned());
     }
+    if !line.starts_with('"') {
+        looks_foreign(name, is_first)?;
+    }
     let name = name.parse().map_err(|error| format!("{error}"))?;
     Ok(Some(NameEntry { name, key }))
+}
+
+/// Refuses an unquoted name that is more likely part of another format.
+fn looks_foreign(name: &str, is_first: bool) -> Result<(), String> {
+    let quoted = "put the name in double quotes if it is one";
+    if is_first && name.to_ascii_lowercase().starts_with("sep=") {
+        return Err(format!(
+            "this looks like a separator line of a spreadsheet: remove the line, or {quoted}"
+        ));
+    }
+    if name.eq_ignore_ascii_case("[interface]") || name.eq_ignore_ascii_case("[peer]") {
+        return Err(format!(
+            "this looks like a WireGuard configuration, not a list of names: {quoted}"
+        ));
+    }
+    if name.contains(';') {
+        return Err(format!(
+            "a semicolon does not separate fields: write NAME,PUBLIC-KEY, or {quoted}"
+        ));
+    }
+    Ok(())
 }
 
 fn fields(line: &str) -> Result<csv::StringRecord, String> {
@@ -196,7 +229,16 @@ mod tests {
             ("alice\nbob\tKEY\n", "names:2: there is a control character"),
             ("alice\tsmith\n", "names:1: there is a control character"),
             ("alice\rbob\n", "names:1: there is a control character"),
-            ("alice\nbob\u{0}\n", "names:2: there is a control character"),
+            ("alice\nbob\u{1}\n", "names:2: there is a control character"),
+            ("alice\nbob\u{0}\n", "names is not UTF-8 text"),
+            ("name;public_key\nalice;\n", "names:1: a semicolon"),
+            ("alice\nbob;bob@example.com\n", "names:2: a semicolon"),
+            ("sep=,\nalice\n", "names:1: this looks like a separator"),
+            (
+                "[Interface]\nAddress = 10.0.0.2/32\n",
+                "names:1: this looks like a WireGuard",
+            ),
+            ("alice,KEY\nbob,KEY\n", "names:2: the public key is already in line 1"),
             ("alice\n # staff\n", "names:2: a comment begins"),
             ("Name\nalice\n", "names:1: this looks like a heading"),
             ("name\nalice\n", "names:1: this looks like a heading"),
@@ -207,6 +249,8 @@ mod tests {
             let error = parsed(&text).unwrap_err();
             assert!(error.starts_with(expected), "{text:?}: {error}");
         }
+        let utf16 = parse(b"\xff\xfea\0\n\0".as_slice(), "names").unwrap_err().to_string();
+        assert!(utf16.contains("save it as CSV UTF-8"), "{utf16}");
         let error = parse(b"alice\nbo\xffb\n".as_slice(), "names").unwrap_err().to_string();
         assert!(error.starts_with("names:2: this is not UTF-8"), "{error}");
     }
