@@ -380,7 +380,7 @@ mod tests {
             ("", "log", "\"sentrazone_plane=loud\"", "write error, warn"),
             ("", "cache_mib", "\"64M\"", "write one from 1 to 65536"),
             ("", "audit_retention_days", "1.5", "write one from 0 to 36500"),
-            ("tls", "mode", "\"on\"", "write \"off\""),
+            ("tls", "mode", "\"on\"", "use \"off\""),
             ("tls", "behind_proxy", "\"yes\"", "is neither true nor false"),
             ("tls", "cert", "\"/c.pem\"", "set that mode"),
             ("tls", "key", "\"/k.pem\"", "set that mode"),
