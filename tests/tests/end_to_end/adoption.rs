@@ -143,10 +143,7 @@ async fn an_interface_that_must_not_or_cannot_be_adopted_is_refused_and_left_alo
     exit.add(&scene.lab, &scene.host, "10.8.0.30/32,0.0.0.0/0", &[]);
     let (dump, before) = (scene.host.dump(), seen(&scene).await);
     let words = refused(&scene.agent(&["enroll"]));
-    for (old, reason) in [
-        (&office, "no address in 10.8.0.0/24"),
-        (&exit, "0.0.0.0/0 is too wide"),
-    ] {
+    for (old, reason) in [(&office, "no address in 10.8.0.0/24"), (&exit, "0.0.0.0/0 is too wide")] {
         let line = words.lines().find(|line| line.contains(&old.key().to_string()));
         assert!(line.is_some_and(|line| line.contains(reason)), "{words}");
     }
