@@ -28,13 +28,14 @@ impl Device {
         let bare = self.file.with_extension("stripped");
         std::fs::write(&bare, stripped).expect("a file");
         let _ = self.namespace.succeeds(&["ip", "link", "del", "tun0"]);
-        self.namespace.exec(&["ip", "link", "add", "tun0", "type", "wireguard"]);
+        self.namespace.ip(&["link add tun0 type wireguard"]);
         self.namespace
             .exec(&["wg", "setconf", "tun0", &bare.display().to_string()]);
-        for address in values(configuration, "Address") {
-            self.namespace.exec(&["ip", "addr", "add", &address, "dev", "tun0"]);
-        }
-        self.namespace.exec(&["ip", "link", "set", "tun0", "up"]);
+        let addresses = values(configuration, "Address").into_iter();
+        let mut commands: Vec<String> = addresses
+            .map(|address| format!("addr add {address} dev tun0"))
+            .collect();
+        commands.push("link set tun0 up".to_owned());
         for network in values(configuration, "AllowedIPs") {
             // Splits `0.0.0.0/0` and `::/0` into halves, as wg-quick users often do, to keep the default route.
             let halves = match network.as_str() {
@@ -42,10 +43,10 @@ impl Device {
                 "::/0" => vec!["::/1".to_owned(), "8000::/1".to_owned()],
                 _ => vec![network],
             };
-            for half in halves {
-                self.namespace.exec(&["ip", "route", "add", &half, "dev", "tun0"]);
-            }
+            commands.extend(halves.iter().map(|half| format!("route add {half} dev tun0")));
         }
+        let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+        self.namespace.ip(&commands);
     }
 
     /// Returns true if `address` answers a ping within a few attempts.

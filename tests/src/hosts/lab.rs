@@ -12,7 +12,7 @@ use wgctl::client::{PlaneClient, Target};
 use wgctl::{PublicKey, ServerId};
 
 use crate::device::Device;
-use crate::netns::{Netns, run};
+use crate::netns::{self, Netns, run};
 use crate::process::{Process, binary};
 use crate::wait;
 
@@ -71,29 +71,17 @@ impl Lab {
     }
 
     async fn begin(mut self) -> Self {
-        self.exec(&["ip", "link", "add", "br0", "type", "bridge"]);
-        self.exec(&["ip", "link", "set", "br0", "up"]);
-        let address = format!("{PLANE_ADDRESS}/24");
+        let address = format!("addr add {PLANE_ADDRESS}/24 dev");
+        self.ip(&["link add br0 type bridge", "link set br0 up"]);
         match &self.home {
-            None => {
-                self.exec(&["ip", "addr", "add", &address, "dev", "br0"]);
-                self.exec(&["ip", "addr", "add", "2001:db8::254/64", "dev", "br0", "nodad"]);
-            }
+            None => self.ip(&[&format!("{address} br0"), "addr add 2001:db8::254/64 dev br0 nodad"]),
             Some(home) => {
-                let veth = [
-                    "ip",
-                    "link",
-                    "add",
-                    PLANE_PORT_OF_BRIDGE,
-                    "type",
-                    "veth",
-                    "peer",
-                    "name",
-                ];
-                self.exec(&[&veth[..], &["eth0", "netns", home.name()]].concat());
-                self.exec(&["ip", "link", "set", PLANE_PORT_OF_BRIDGE, "master", "br0", "up"]);
-                home.exec(&["ip", "addr", "add", &address, "dev", "eth0"]);
-                home.exec(&["ip", "link", "set", "eth0", "up"]);
+                let name = home.name();
+                self.ip(&[
+                    &format!("link add {PLANE_PORT_OF_BRIDGE} type veth peer name eth0 netns {name}"),
+                    &format!("link set {PLANE_PORT_OF_BRIDGE} master br0 up"),
+                ]);
+                home.ip(&[&format!("{address} eth0"), "link set eth0 up"]);
             }
         }
         let config = format!(
@@ -179,6 +167,14 @@ impl Lab {
         }
     }
 
+    /// Runs `ip` commands in the bridge's namespace.
+    pub fn ip(&self, commands: &[&str]) {
+        match &self.hub {
+            Some(hub) => hub.ip(commands),
+            None => netns::ip(commands),
+        }
+    }
+
     /// Returns a command that will run in the bridge's namespace.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
@@ -201,33 +197,17 @@ impl Lab {
     pub fn join(&self, role: &str) -> (Netns, String) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let namespace = Netns::named(role);
-        let port = format!("port{number}");
-        self.exec(&[
-            "ip",
-            "link",
-            "add",
-            &port,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            namespace.name(),
+        let (port, name) = (format!("port{number}"), namespace.name());
+        self.ip(&[
+            &format!("link add {port} type veth peer name eth0 netns {name}"),
+            &format!("link set {port} master br0 up"),
         ]);
-        self.exec(&["ip", "link", "set", &port, "master", "br0", "up"]);
         let address = format!("192.0.2.{number}");
-        namespace.exec(&["ip", "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
-        namespace.exec(&[
-            "ip",
-            "addr",
-            "add",
-            &format!("2001:db8::{number}/64"),
-            "dev",
-            "eth0",
-            "nodad",
+        namespace.ip(&[
+            &format!("addr add {address}/24 dev eth0"),
+            &format!("addr add 2001:db8::{number}/64 dev eth0 nodad"),
+            "link set eth0 up",
         ]);
-        namespace.exec(&["ip", "link", "set", "eth0", "up"]);
         (namespace, address)
     }
 

@@ -1,10 +1,12 @@
 //! Network namespaces, one for each host.
 //!
 //! Owns creating, entering and deleting them with `ip netns`. Entering moves only the calling thread
-//! and the threads that it starts afterwards.
+//! and the threads that it starts afterwards. In an emulated host, starting a program takes longer than most of them
+//! run, so `ip` is called directly and with several commands at once.
 
 use std::fs::File;
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A network namespace. It is deleted when dropped.
@@ -31,7 +33,7 @@ impl Netns {
         );
         run(&["ip", "netns", "add", &name]);
         let namespace = Self { name };
-        namespace.exec(&["ip", "link", "set", "lo", "up"]);
+        namespace.ip(&["link set lo up"]);
         namespace
     }
 
@@ -53,8 +55,16 @@ impl Netns {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
+        match program {
+            "ip" => command.args(["-n", &self.name]),
+            _ => command.args(["netns", "exec", &self.name, program]),
+        };
         command
+    }
+
+    /// Runs `ip` commands in the namespace (`ip -batch`). Panics with the output if one of them fails.
+    pub fn ip(&self, commands: &[&str]) {
+        batch(&["-n", &self.name], commands);
     }
 
     /// Runs a program in the namespace and returns its output. Panics with the output if the program fails.
@@ -96,6 +106,26 @@ pub fn run(words: &[&str]) -> String {
         panic!("no program to run")
     };
     checked(words, Command::new(program).args(arguments).output())
+}
+
+/// Runs `ip` commands in the caller's namespace (`ip -batch`). Panics with the output if one of them fails.
+pub fn ip(commands: &[&str]) {
+    batch(&[], commands);
+}
+
+fn batch(options: &[&str], commands: &[&str]) {
+    let mut child = Command::new("ip")
+        .args(options)
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ip");
+    let mut input = child.stdin.take().expect("its standard input");
+    input.write_all(commands.join("\n").as_bytes()).expect("the commands");
+    drop(input);
+    checked(commands, child.wait_with_output());
 }
 
 fn checked(words: &[&str], output: std::io::Result<Output>) -> String {

@@ -1,5 +1,6 @@
 //! The guard's route lookup, compared with the kernel's own (`ip route get`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sentrazone_agent::guard::routing::{Path, lookup};
@@ -66,51 +67,78 @@ const ADDRESSES: [&str; 17] = [
 fn the_guards_lookup_agrees_with_the_kernel() {
     for rules in RULES {
         let mut lab = Lab::with_interface();
-        for line in BASE.lines().chain(rules.lines()).filter(|line| !line.trim().is_empty()) {
+        let lines = BASE.lines().chain(rules.lines()).map(str::trim);
+        // `ip -6` has no equivalent within a batch.
+        let (with_family, lines): (Vec<&str>, Vec<&str>) = lines
+            .filter(|line| !line.is_empty())
+            .partition(|line| line.starts_with("-6"));
+        lab.namespace.ip(&lines);
+        for line in with_family {
             let words: Vec<&str> = ["ip"].into_iter().chain(line.split_whitespace()).collect();
             lab.namespace.exec(&words);
         }
         let addresses = ADDRESSES.map(|address| address.parse::<IpAddr>().unwrap());
         let name = lab.name.clone();
         let network = lab.host.network(&name, &addresses).unwrap();
+        let (links, expected) = (links(&lab), kernel_lookups(&lab, &addresses));
         for address in addresses {
             let found = lookup(&network.rules, network.routes.iter(), address).map(|route| route.path);
-            let expected = kernel_lookup(&lab, address);
-            let link = |index: u32| {
-                lab.namespace.exec(&[
-                    "sh",
-                    "-c",
-                    &format!("ip -o link | sed -n 's/^{index}: \\([^:@]*\\).*/\\1/p'"),
-                ])
-            };
             let shown = match found {
                 Some(Path::Local) => "local".to_owned(),
                 Some(Path::Link { index, gateway }) => {
                     let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
-                    format!("dev {}{via}", link(index).trim())
+                    format!("dev {}{via}", links[&index])
                 }
                 Some(Path::Dropped | Path::Throw) | None => "nowhere".to_owned(),
             };
+            let expected = expected.get(&address).map_or("nowhere", String::as_str);
             assert_eq!(shown, expected, "{address} with the rules {rules:?}");
         }
     }
 }
 
-/// Returns the kernel's choice for a packet of the host: `local`, `dev LINK`, `dev LINK via GATEWAY` or `nowhere`.
-fn kernel_lookup(lab: &Lab, address: IpAddr) -> String {
+/// Returns the names of the links by their indexes.
+fn links(lab: &Lab) -> BTreeMap<u32, String> {
+    let text = lab.namespace.exec(&["ip", "-o", "link"]);
+    let link = |line: &str| {
+        let (index, rest) = line.split_once(": ").unwrap();
+        let name = rest.split([':', '@']).next().unwrap();
+        (index.parse().unwrap(), name.to_owned())
+    };
+    text.lines().map(link).collect()
+}
+
+/// Returns the kernel's choices for packets of the host: `local`, `dev LINK` or `dev LINK via GATEWAY`. An address to which
+/// it sends nothing is left out.
+fn kernel_lookups(lab: &Lab, addresses: &[IpAddr]) -> BTreeMap<IpAddr, String> {
+    let queries: Vec<String> = addresses
+        .iter()
+        .map(|address| format!("route get {address}\n"))
+        .collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), queries.concat()).unwrap();
     let output = lab
         .namespace
         .command("ip")
-        .args(["-o", "route", "get", &address.to_string()])
+        .args(["-o", "-force", "-batch", &file.path().display().to_string()])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let words: Vec<&str> = text.split_whitespace().collect();
+    text.lines().filter_map(choice).collect()
+}
+
+/// Returns the address and the choice in a line of `ip -o route get`; `None` for a route that drops packets.
+fn choice(line: &str) -> Option<(IpAddr, String)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let address = words.iter().find_map(|word| word.parse::<IpAddr>().ok())?;
     let value = |key: &str| words.iter().position(|word| *word == key).map(|at| words[at + 1]);
-    match value("dev") {
-        _ if !output.status.success() || words.contains(&"unreachable") || words.contains(&"blackhole") => {
-            "nowhere".to_owned()
-        }
+    if words
+        .iter()
+        .any(|word| ["unreachable", "blackhole", "prohibit"].contains(word))
+    {
+        return None;
+    }
+    let choice = match value("dev") {
         Some("lo") | None => "local".to_owned(),
         Some(link) => {
             let via = value("via")
@@ -118,5 +146,6 @@ fn kernel_lookup(lab: &Lab, address: IpAddr) -> String {
                 .unwrap_or_default();
             format!("dev {link}{via}")
         }
-    }
+    };
+    Some((address, choice))
 }
