@@ -229,13 +229,16 @@ async fn the_error_for_the_wrong_url_scheme_names_the_right_one() {
 async fn the_error_for_an_invalid_token_names_the_command_that_creates_a_new_one() {
     let plane = Plane::with_tls("off").await;
     plane.add_server();
-    for token in ["nonsense", "eyJ.a.b", "szagent_x"] {
+    let said = refused(&plane.enroll("szagent_x", &[]));
+    assert!(
+        said.contains("no longer valid") && said.contains("`wgctl server token ID`"),
+        "{said}"
+    );
+    assert!(!said.contains("/api/"), "{said}");
+    for token in ["nonsense", "eyJ.a.b"] {
         let said = refused(&plane.enroll(token, &[]));
-        assert!(
-            said.contains("no longer valid") && said.contains("`wgctl server token ID`"),
-            "{said}"
-        );
-        assert!(!said.contains("/api/"), "{said}");
+        assert!(said.contains("--token-file") && said.contains("szagent_"), "{said}");
+        assert!(!said.contains("/api/") && !said.contains(token), "{said}");
     }
 }
 

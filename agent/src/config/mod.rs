@@ -5,10 +5,12 @@
 
 mod check;
 mod settings;
+mod token;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
@@ -18,6 +20,8 @@ use wgctl::client::Trust;
 use wgctl::program::log::Filter;
 
 use settings::Settings;
+pub use token::TokenFault;
+pub(crate) use token::parse_token;
 
 /// The default path of the configuration file.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/agent.toml";
@@ -26,6 +30,8 @@ const ENVIRONMENT: &str = "SENTRAZONE_AGENT_";
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that holds the token. It takes precedence over `token_file`, from which the unit loads it.
 const TOKEN_CREDENTIAL: &str = "agent.token";
+/// The line with which a certificate in PEM begins (RFC 7468, section 5.1).
+const BEGIN_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// An error that makes the configuration unusable.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +41,6 @@ pub enum Error {
         "{}: {source}: {}", path.display(),
         match source.kind() {
             ErrorKind::NotFound => "enroll this host first (`sentrazone-agent enroll --help`)",
-            ErrorKind::InvalidData => "save it as UTF-8 text",
             _ => "make it readable by the agent's user, or run the command as root",
         }
     )]
@@ -52,6 +57,20 @@ pub enum Error {
         path: PathBuf,
         /// The error from the operating system.
         source: io::Error,
+    },
+    /// The file with the trusted certificates contains none.
+    #[error(
+        "ca_file: {} contains no certificate: it must contain a PEM block that begins with -----BEGIN CERTIFICATE----- \
+         (`openssl x509 -inform der` converts a certificate in DER)", .0.display()
+    )]
+    NoCertificate(PathBuf),
+    /// The file is not UTF-8.
+    #[error("{}: line {line}: this line is not UTF-8 text: save the file in the encoding UTF-8", path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
     },
     /// The file is not TOML.
     #[error(
@@ -195,10 +214,11 @@ impl Config {
 
     /// Reads the file and applies the environment variables, but does not check that the values are consistent.
     pub fn read(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
+        let content = std::fs::read(path).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
         })?;
+        let text = String::from_utf8(content).map_err(|error| not_utf8(path, &error))?;
         let mut settings = Settings::of_file(path, &text)?;
         // Convert the file's settings alone first: a bad value in the file is an error even if a variable overrides
         // it.
@@ -222,13 +242,31 @@ impl Config {
         if !self.pin.is_empty() {
             return Ok(Trust::Pins(self.pin.clone()));
         }
-        let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|source| Error::Certificates {
-                path: path.clone(),
-                source,
-            })
-        };
-        Ok(Trust::Authorities(self.ca_file.as_ref().map(read).transpose()?))
+        Ok(Trust::Authorities(self.ca_file.as_deref().map(read_pem).transpose()?))
+    }
+}
+
+/// Reads a file that must contain at least one certificate.
+fn read_pem(path: &Path) -> Result<Vec<u8>, Error> {
+    let pem = std::fs::read(path).map_err(|source| Error::Certificates {
+        path: path.to_owned(),
+        source,
+    })?;
+    match pem
+        .windows(BEGIN_CERTIFICATE.len())
+        .any(|part| part == BEGIN_CERTIFICATE)
+    {
+        true => Ok(pem),
+        false => Err(Error::NoCertificate(path.to_owned())),
+    }
+}
+
+/// Returns the error for a file that is not UTF-8.
+fn not_utf8(path: &Path, error: &FromUtf8Error) -> Error {
+    let valid = error.as_bytes().get(..error.utf8_error().valid_up_to());
+    Error::Encoding {
+        path: path.to_owned(),
+        line: valid.unwrap_or_default().split(|byte| *byte == b'\n').count(),
     }
 }
 

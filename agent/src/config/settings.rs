@@ -140,14 +140,14 @@ fn planes(value: &Value) -> Result<Vec<Url>, String> {
 }
 
 fn file(value: &Value) -> Result<PathBuf, String> {
-    let text = value.as_str();
+    let text = value.as_str().filter(|text| !text.is_empty());
     let wanted = "write the path in double quotes, like \"/etc/sentrazone/agent.token\"";
     text.map(Into::into)
         .ok_or_else(|| not(value, "the path of a file", wanted))
 }
 
 fn folder(value: &Value) -> Result<PathBuf, String> {
-    let text = value.as_str();
+    let text = value.as_str().filter(|text| !text.is_empty());
     let wanted = "write the path in double quotes, like \"/var/lib/sentrazone-agent\"";
     text.map(Into::into)
         .ok_or_else(|| not(value, "the path of a directory", wanted))

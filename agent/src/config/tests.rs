@@ -108,10 +108,13 @@ fn a_bad_value_is_refused_with_its_line_its_setting_and_a_valid_example() {
         ("plane", "[\"plane.example.com\"]", "https://plane.example.com"),
         ("plane", "[\"https://[::1\"]", "https://plane.example.com"),
         ("token_file", "7", "/etc/sentrazone/agent.token"),
+        ("token_file", "\"\"", "/etc/sentrazone/agent.token"),
         ("ca_file", "true", "in double quotes"),
+        ("ca_file", "\"\"", "in double quotes"),
         ("pin", "7", "64 hexadecimal digits"),
         ("pin", "[\"sha256:12\"]", "64 hexadecimal digits"),
         ("state_dir", "[]", "/var/lib/sentrazone-agent"),
+        ("state_dir", "\"\"", "/var/lib/sentrazone-agent"),
         ("report_interval", "\"15\"", "like 15"),
         ("report_interval", "-3", "1 to 3600"),
         ("report_interval", "99999999999", "1 to 3600"),
@@ -176,6 +179,44 @@ fn a_file_that_is_not_toml_is_refused_with_the_line_and_column() {
     }
     let error = load("\nplane https://x", &[]).unwrap_err();
     assert!(error.contains("line 2, column "), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_refused_with_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.toml");
+    let utf_16: Vec<u8> = "\u{feff}log = 3".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (content, line) in [
+        (&utf_16[..], "line 1"),
+        (b"# a\n# caf\xe9\n", "line 2"),
+        (b"\n\n\xff", "line 3"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let error = Config::load(&path, std::iter::empty()).unwrap_err().to_string();
+        let said = format!("agent.toml: {line}: ");
+        assert!(error.contains(&said) && error.contains("save the file"), "{error}");
+    }
+    // Editors on Windows begin a file with a byte order mark.
+    assert!(load("\u{feff}plane = [\"https://plane.example.com\"]\r\n", &[]).is_ok());
+}
+
+#[test]
+fn a_ca_file_without_a_certificate_is_refused_with_the_form_it_must_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);
+    let path = folder.path().join("ca.pem");
+    config.ca_file = Some(path.clone());
+    for content in ["", "plane.example.com\n", "-----BEGIN PRIVATE KEY-----\nAAAA\n"] {
+        std::fs::write(&path, content).unwrap();
+        let error = config.trust().unwrap_err().to_string();
+        assert!(
+            error.starts_with("ca_file: ") && error.contains("ca.pem contains no certificate"),
+            "{error}"
+        );
+        assert!(error.contains("-----BEGIN CERTIFICATE-----"), "{error}");
+    }
+    std::fs::write(&path, "# the authority\n-----BEGIN CERTIFICATE-----\n").unwrap();
+    assert!(matches!(config.trust(), Ok(Trust::Authorities(Some(_)))));
 }
 
 #[test]

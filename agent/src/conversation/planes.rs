@@ -14,7 +14,7 @@ use wgctl::client::{Error, PlaneClient, Target};
 use zeroize::Zeroizing;
 
 use super::backoff::{Backoff, Jitter};
-use crate::config::{self, Config};
+use crate::config::{self, Config, TokenFault, parse_token};
 
 /// The time without a response after which a plane counts as silent, because packets are probably being dropped. A
 /// refused connection, in contrast, fails at once.
@@ -39,9 +39,17 @@ pub enum SetupError {
         /// The error from the operating system.
         source: std::io::Error,
     },
-    /// The token file is empty.
-    #[error("{0} is empty: enroll this host again (`wgctl server token SERVER` creates a new token)")]
-    NoToken(String),
+    /// The token file does not contain exactly one agent's token.
+    #[error(
+        "token_file: {} {fault}, but must contain only the agent's token (szagent_…): correct it, or enroll this host \
+         again (`wgctl server token SERVER` creates a new token)", path.display()
+    )]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+        /// The reason why its content is not a token.
+        fault: TokenFault,
+    },
     /// The trusted certificates cannot be read.
     #[error(transparent)]
     Trust(#[from] config::Error),
@@ -64,13 +72,13 @@ impl AgentToken {
             path: path.to_owned(),
             source,
         };
-        let token = Zeroizing::new(std::fs::read(path).map_err(failed)?);
+        let content = Zeroizing::new(std::fs::read(path).map_err(failed)?);
         let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
-        let token = Zeroizing::new(String::from_utf8_lossy(&token).trim().to_owned());
+        let token = parse_token(&content).map_err(|fault| SetupError::NotAToken {
+            path: path.to_owned(),
+            fault,
+        })?;
         let path = path.display();
-        if token.is_empty() {
-            return Err(SetupError::NoToken(path.to_string()));
-        }
         let warning = (mode & 0o007 != 0)
             .then(|| format!("token_file: {path} is accessible to every user (mode {mode:04o}): run chmod 600 {path}"));
         Ok(Self { token, warning })
@@ -180,7 +188,7 @@ mod tests {
     fn config(folder: &Path, mode: u32) -> Config {
         let mut config = Config::new(vec!["https://plane.example.com".parse().unwrap()]);
         config.token_file = folder.join("agent.token");
-        std::fs::write(&config.token_file, "token\n").unwrap();
+        std::fs::write(&config.token_file, "szagent_token\n").unwrap();
         std::fs::set_permissions(&config.token_file, std::fs::Permissions::from_mode(mode)).unwrap();
         config
     }
@@ -205,8 +213,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path(), 0o600);
         std::fs::write(&config.token_file, " \n").unwrap();
-        assert!(matches!(check_files(&config), Err(SetupError::NoToken(_))));
+        let error = check_files(&config).unwrap_err().to_string();
+        assert!(error.contains("agent.token is empty"), "{error}");
         std::fs::remove_file(&config.token_file).unwrap();
         assert!(matches!(check_files(&config), Err(SetupError::File { .. })));
+    }
+
+    #[test]
+    fn a_file_that_contains_no_agents_token_is_refused_without_showing_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 0o600);
+        std::fs::write(&config.token_file, "\u{feff}szagent_token\r\n").unwrap();
+        assert_eq!(check_files(&config).unwrap(), None);
+        for (content, fault) in [
+            (&b"szagent_secret szagent_secret"[..], "contains 2 words"),
+            (b"\"szagent_secret\"", "contains quotation marks"),
+            (b"szapi_secret", "an API token (szapi_"),
+            (b"secret", "does not begin with szagent_"),
+            (b"\x7fELF secret", "is not UTF-8 text"),
+        ] {
+            std::fs::write(&config.token_file, content).unwrap();
+            let error = check_files(&config).unwrap_err().to_string();
+            assert!(
+                error.starts_with("token_file: ") && error.contains("agent.token ") && error.contains(fault),
+                "{error}"
+            );
+            assert!(error.contains("`wgctl server token SERVER`"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+            assert!(matches!(Planes::configured(&config), Err(SetupError::NotAToken { .. })));
+        }
     }
 }

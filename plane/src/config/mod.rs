@@ -23,11 +23,21 @@ use wgctl::program::log;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use settings::SettingError;
-use settings::Settings;
+use settings::{Settings, not_utf8};
 pub use tls::{File, Tls};
 
 /// The configuration file that is read when the command line names none.
 pub const DEFAULT_PATH: &str = "/etc/sentrazone/plane.toml";
+
+/// The tables, each with the content that is suggested to someone who has written a value in its place.
+const TABLES: [(&str, &str); 3] = [
+    ("tls", "mode = \"off\", mode = \"self-signed\" or mode = \"files\""),
+    ("limits", "settings such as max_connections = 4096"),
+    ("metrics", "settings such as listen = \"127.0.0.1:9586\""),
+];
+
+/// The maximum length of a unix socket's path, in bytes: `sun_path` without its terminating null byte (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
 
 /// An error while loading the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -100,14 +110,15 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
+        let content = match std::fs::read(file) {
+            Ok(content) => content,
+            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => {
                 let path = file.display().to_string();
                 return Err(ConfigError::Read { path, source });
             }
         };
+        let text = String::from_utf8(content).map_err(|error| not_utf8(file, &error))?;
         Ok(Self::parse(file, &text, environment)?)
     }
 
@@ -120,16 +131,14 @@ impl Config {
         let default = Self::default();
         let mut settings = Settings::parse(file, text, environment)?;
         let listen_place = settings.place_of("listen");
-        ["tls", "limits", "metrics"]
-            .iter()
-            .for_each(|table| settings.know_table(table));
+        for (table, content) in TABLES {
+            settings.know_table(table, content)?;
+        }
         let tls = Tls::take(&mut settings)?;
         let config = Self {
             listen: settings.take_list("listen", default.listen, address)?,
-            state_dir: settings.take_path("state_dir", default.state_dir)?,
-            socket: settings.take_with("socket", default.socket, |text| {
-                Ok(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
-            })?,
+            state_dir: settings.take_with("state_dir", default.state_dir, directory)?,
+            socket: settings.take_with("socket", default.socket, socket)?,
             trusted_proxies: settings.take_list("trusted_proxies", default.trusted_proxies, proxy)?,
             tls,
             behind_proxy: settings.take_bool("tls.behind_proxy", default.behind_proxy)?,
@@ -183,6 +192,25 @@ impl Config {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("\"\" is not a directory: write a path such as /var/lib/sentrazone-plane".to_owned()),
+        path => Ok(path.into()),
+    }
+}
+
+/// Parses the path of the local socket; an empty text disables it.
+fn socket(text: &str) -> Result<Option<PathBuf>, String> {
+    match text.len() {
+        0 => Ok(None),
+        1..=MAX_SOCKET_PATH => Ok(Some(text.into())),
+        length => Err(format!(
+            "the path is {length} bytes long, and that of a unix socket can have at most {MAX_SOCKET_PATH}: write a \
+             shorter one such as /run/sentrazone/plane.sock"
+        )),
     }
 }
 
@@ -355,7 +383,19 @@ mod tests {
             ("apply_timeout = -1", "plane.toml:1: apply_timeout", "0 to 60"),
             ("apply_timeout = [1]", "plane.toml:1: apply_timeout", "not a list"),
             ("listen = \"127.0.0.1:0\"\nlisten = 1", "plane.toml:2", "duplicate"),
-            ("listen =", "plane.toml:1", ""),
+            (
+                "listen =",
+                "plane.toml:1: listen: this line is not valid TOML",
+                "key = value",
+            ),
+            ("listen", "plane.toml:1: this line is not valid TOML", "key = value"),
+            (
+                "tls = \"self-signed\"",
+                "plane.toml:1: tls: a table belongs here",
+                "[tls] on a line of its own, and below it mode = \"off\", mode = \"self-signed\" or mode = \"files\"",
+            ),
+            ("limits = 100", "plane.toml:1: limits", "[limits]"),
+            ("metrics = []", "plane.toml:1: metrics", "[metrics]"),
         ] {
             let error = parse(text, &[]).unwrap_err();
             assert!(error.starts_with(place) && error.contains(word), "{text:?}: {error}");
@@ -374,6 +414,7 @@ mod tests {
         for (table, key, value, words) in [
             ("", "listen", "\"host\"", "use one such as 127.0.0.1:8080"),
             ("", "state_dir", "[\"/x\"]", "write one value"),
+            ("", "state_dir", "\"\"", "such as /var/lib/sentrazone-plane"),
             ("", "socket", "[\"/x\"]", "write one value"),
             ("", "trusted_proxies", "\"10.0.0.0/40\"", "use one such as 10.0.0.7"),
             ("", "apply_timeout", "61", "write one from 0 to 60"),
@@ -422,6 +463,36 @@ mod tests {
             error.starts_with("plane.toml:2: listen: ") && error.contains("text in double quotes"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_socket_path_that_is_too_long_to_be_bound_is_refused() {
+        let with_length = |length: usize| {
+            let path = "/".repeat(length);
+            parse(&format!("socket = \"{path}\""), &[])
+        };
+        assert!(with_length(107).is_ok_and(|config| config.socket.is_some()));
+        let error = with_length(108).unwrap_err();
+        assert!(
+            error.starts_with("plane.toml:1: socket: ") && error.contains("108 bytes") && error.contains("at most 107"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_refused_with_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plane.toml");
+        let utf_16: Vec<u8> = "\u{feff}log = 3".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (content, line) in [(&utf_16[..], 1), (b"# a\n# caf\xe9\n", 2), (b"\n\n\xff", 3)] {
+            std::fs::write(&path, content).unwrap();
+            let error = Config::load(Some(&path), []).unwrap_err().to_string();
+            let place = format!("plane.toml:{line}: ");
+            assert!(error.contains(&place) && error.contains("save the file"), "{error}");
+        }
+        // Editors on Windows begin a file with a byte order mark.
+        std::fs::write(&path, "\u{feff}log = \"warn\"\r\n").unwrap();
+        assert_eq!(Config::load(Some(&path), []).unwrap().log.as_str(), "warn");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use toml::de::{DeTable, DeValue};
 
@@ -88,14 +89,21 @@ impl Settings {
         }
     }
 
-    /// Declares a table of this name, which may then be empty.
-    pub(super) fn know_table(&mut self, path: &str) {
-        if self
-            .entries
-            .get(path)
-            .is_some_and(|entry| matches!(entry.value, Value::Empty))
-        {
-            self.entries.remove(path);
+    /// Declares a table of this name, which may then be empty. If a value has been written in its place, the error
+    /// suggests the `content`.
+    pub(super) fn know_table(&mut self, path: &str, content: &str) -> Result<(), SettingError> {
+        let Some(Entry { value, place }) = self.entries.remove(path) else {
+            return Ok(());
+        };
+        match value {
+            Value::Empty => Ok(()),
+            Value::Text(_) | Value::Scalar(_) | Value::List(_) => Err(SettingError {
+                place,
+                message: format!(
+                    "{path}: a table belongs here, not a value: write [{path}] on a line of its own, and below it \
+                     {content}"
+                ),
+            }),
         }
     }
 
@@ -215,6 +223,16 @@ fn nearest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a String> {
     let near = known.iter().map(|path| (away(path), path));
     let near = near.filter(|((name, _), _)| *name <= 2 && 2 * *name < last(wrong).len());
     near.min_by_key(|(away, _)| *away).map(|(_, path)| path)
+}
+
+/// Returns the error for a file that is not UTF-8.
+pub(super) fn not_utf8(file: &Path, error: &FromUtf8Error) -> SettingError {
+    let valid = error.as_bytes().get(..error.utf8_error().valid_up_to());
+    let line = valid.unwrap_or_default().split(|byte| *byte == b'\n').count();
+    SettingError {
+        place: format!("{}:{line}", file.display()),
+        message: "this line is not UTF-8 text: save the file in the encoding UTF-8".to_owned(),
+    }
 }
 
 /// Returns the message for a file that is not TOML: the key on the line at `offset`, the parser's message, and the

@@ -27,5 +27,7 @@ pub use reports::{
     Counters, Health, HistoryPoint, PastSample, PeerCounters, Report, SAMPLES_AT_ONCE, Status, Transfer,
 };
 pub use servers::{AgentToken, NewServer, Server, ServerCreated, ServerPatch};
-pub use tokens::{ApiToken, ApiTokenCreated, KeyRotated, NewApiToken, TokenRotation};
+pub use tokens::{
+    AGENT_TOKEN_PREFIX, API_TOKEN_PREFIX, ApiToken, ApiTokenCreated, KeyRotated, NewApiToken, TokenRotation,
+};
 pub use users::{Login, NewUser, PasswordChange, Role, Session, User, UserPatch};

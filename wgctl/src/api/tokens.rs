@@ -1,7 +1,7 @@
 //! API tokens for programs, the rotation of agent tokens, and the keys that sign sessions.
 //!
-//! Owns the bodies of `/api/tokens`, `/api/keys` and of token rotation. Types that contain a token must not
-//! implement `Debug`.
+//! Owns the bodies of `/api/tokens`, `/api/keys` and of token rotation, and the prefixes by which tokens are
+//! recognized. Types that contain a token must not implement `Debug`.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,12 @@ use super::optional::given;
 use super::users::Role;
 use crate::name::{ServerId, TokenId, TokenName};
 use crate::time::Timestamp;
+
+/// The prefix of agents' tokens.
+pub const AGENT_TOKEN_PREFIX: &str = "szagent_";
+
+/// The prefix of API tokens.
+pub const API_TOKEN_PREFIX: &str = "szapi_";
 
 /// An API token's record (`/api/tokens`), without the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

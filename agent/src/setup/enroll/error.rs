@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use wgctl::ServerId;
 use wgctl::client::Target;
 
+use crate::config::TokenFault;
 use crate::setup::{adopt, wg_quick_file};
 use crate::{cache, config, secrets};
 
@@ -21,9 +22,17 @@ pub enum Error {
         /// The error from the operating system.
         source: io::Error,
     },
-    /// No token was given.
-    #[error("no token was read from {0}: pass the token that `wgctl server add` printed")]
-    NoToken(String),
+    /// The token that was given is not an agent's token.
+    #[error(
+        "--token-file: {origin} {fault}: pass only the token that `wgctl server add` or `wgctl server token` printed \
+         (szagent_…)"
+    )]
+    NotAToken {
+        /// The file, or the standard input.
+        origin: String,
+        /// The reason why its content is not a token.
+        fault: TokenFault,
+    },
     /// The resulting configuration would be invalid.
     #[error(transparent)]
     Config(#[from] config::Error),

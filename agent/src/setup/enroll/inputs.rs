@@ -11,7 +11,7 @@ use wgctl::{Clock, Pin};
 use zeroize::Zeroizing;
 
 use super::error::Error;
-use crate::config::Config;
+use crate::config::{Config, parse_token};
 
 /// The arguments for an enrolment.
 pub struct Enrollment {
@@ -68,20 +68,53 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Reads the token from a file or, for `-`, from the terminal or the standard input.
 pub(super) fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
-    let mut text = Zeroizing::new(String::new());
+    let mut content = Zeroizing::new(Vec::<u8>::new());
     let outcome = match path.to_str() {
-        Some("-") if io::stdin().is_terminal() => ask_hidden("The agent's token: ").map(|typed| text = typed),
-        Some("-") => io::stdin().read_to_string(&mut text).map(drop),
-        _ => std::fs::read_to_string(path).map(|read| *text = read),
+        Some("-") if io::stdin().is_terminal() => {
+            ask_hidden("The agent's token: ").map(|typed| content.extend_from_slice(typed.as_bytes()))
+        }
+        Some("-") => io::stdin().read_to_end(&mut content).map(drop),
+        _ => std::fs::read(path).map(|read| *content = read),
     };
     outcome.map_err(|source| Error::File {
         path: path.to_owned(),
         source,
     })?;
-    let token = Zeroizing::new(text.trim().to_owned());
-    if token.is_empty() {
-        return Err(Error::NoToken(path.display().to_string()));
+    parse_token(&content).map_err(|fault| Error::NotAToken {
+        origin: match path.to_str() {
+            Some("-") => "the standard input".to_owned(),
+            _ => path.display().to_string(),
+        },
+        fault,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_read_in_the_form_in_which_the_agent_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("given");
+        std::fs::write(&path, "\u{feff}szagent_secret\r\n").unwrap();
+        assert_eq!(read_token(&path).unwrap().as_str(), "szagent_secret");
+        for (content, fault) in [
+            (&b"\n"[..], "given is empty"),
+            (b"'szagent_secret'", "given contains quotation marks"),
+            (b"szagent_secret\n# secret\n", "given contains 3 words"),
+            (b"szapi_secret", "an API token (szapi_"),
+            (b"\xffsecret", "given is not UTF-8 text"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let error = read_token(&path).unwrap_err().to_string();
+            assert!(
+                error.starts_with("--token-file: ") && error.contains(fault) && error.contains("`wgctl server add`"),
+                "{error}"
+            );
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
-    Ok(token)
 }

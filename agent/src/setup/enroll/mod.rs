@@ -20,7 +20,7 @@ use super::adopt;
 use super::adopt::EnrollmentDecision;
 use super::wg_quick_file::Import;
 use crate::config::Config;
-use crate::{cache, secrets};
+use crate::{cache, config, secrets};
 use inputs::{absolute, configuration, read_token};
 use interface::read_interface;
 use new_host::NewHost;
@@ -61,7 +61,10 @@ pub async fn enroll(mut enrollment: Enrollment) -> Result<String, Error> {
 /// Asks the planes in turn for the terms of the enrolment. Returns the first terms received.
 async fn ask(config: &Config, token: &Zeroizing<String>) -> Result<(PlaneClient, Terms), Error> {
     let trust = config.trust()?;
-    let mut outcome = Err(Error::NoToken("the command line".to_owned()));
+    let mut outcome = Err(Error::Config(config::Error::Value {
+        key: "plane",
+        message: "name at least one plane with --plane".to_owned(),
+    }));
     for url in &config.plane {
         let client = PlaneClient::trusting(Target::Url(url.clone()), &trust)?.with_token(token.clone());
         match client.terms().await {

@@ -22,7 +22,7 @@ use crate::store::Change;
 use crate::store::{DurableWrite, LossyWrite, Read};
 
 /// The prefix of API tokens, by which scanners and people recognize them.
-pub const PREFIX: &str = "szapi_";
+pub const PREFIX: &str = wgctl::api::API_TOKEN_PREFIX;
 
 /// The servers that a caller may see: all servers, or only the ones that the caller's token names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::store::DurableWrite;
 use crate::store::{Change, Read};
 
 /// The prefix of agent tokens.
-pub const AGENT_PREFIX: &str = "szagent_";
+pub const AGENT_PREFIX: &str = wgctl::api::AGENT_TOKEN_PREFIX;
 
 /// The longest time for which an old token stays valid alongside the new one, in seconds: a week.
 const LONGEST_GRACE: u32 = 7 * 24 * 3600;
