@@ -122,4 +122,27 @@ mod tests {
             Err(SignerError::Length { length: 5, .. })
         ));
     }
+
+    #[test]
+    fn only_a_faulty_file_needs_repair() {
+        let path = || PathBuf::from("audit.key");
+        for faulty in [
+            SignerError::Open {
+                path: path(),
+                mode: 0o644,
+            },
+            SignerError::Length {
+                path: path(),
+                length: 5,
+            },
+        ] {
+            assert!(faulty.needs_repair(), "{faulty}");
+        }
+        for passing in [
+            io_error("read", path())(io::Error::from(io::ErrorKind::Interrupted)),
+            SignerError::Random("none".to_owned()),
+        ] {
+            assert!(!passing.needs_repair(), "{passing}");
+        }
+    }
 }
