@@ -1,7 +1,7 @@
 //! Startup and shutdown of a plane.
 //!
-//! Owns the startup order: state directory, database (whose lock keeps out a second plane), keys,
-//! sockets, and then serving. It must not read the configuration file or the command line.
+//! Owns the startup order: state directory, database (whose lock keeps out a second plane), keys, certificate, sockets,
+//! migration of the database, and then serving. It must not read the configuration file or the command line.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -16,6 +16,7 @@ use crate::auth::{PasswordError, Passwords, TokenError, Tokens};
 use crate::config::Config;
 use crate::fleet::{Fleet, Settings};
 use crate::http::{App, BindError, Listener, openapi};
+use crate::keys;
 use crate::keys::audit::{self, SignerError};
 use crate::keys::root::{KeyError, RootKey};
 use crate::store::{Store, StoreError};
@@ -95,7 +96,7 @@ impl Error {
     }
 }
 
-/// A plane that has opened its database and bound its addresses, but is not serving yet.
+/// A plane that has bound its addresses and migrated its database, but is not serving yet.
 pub struct Plane {
     app: App,
     listener: Listener,
@@ -104,27 +105,20 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Opens the state directory and binds every address. Connections wait until [`Self::serve`] is called.
+    /// Opens the state directory, binds every address, and then migrates the database: a plane that cannot start with
+    /// its configuration leaves the database as it is. Connections wait until [`Self::serve`] is called.
     pub async fn bind(config: &Config) -> Result<Self, Error> {
         make_state_dir(&config.state_dir).map_err(|source| Error::StateDir {
             path: config.state_dir.clone(),
             source,
         })?;
-        let store = Store::open(&config.state_dir.join(DATABASE), config.cache_size)?;
-        let store = store.signed_by(audit::load_or_create(&config.state_dir)?);
+        warn_about_missing_database(&config.state_dir);
+        // The database is locked before the keys are read, because a second plane could create other keys.
+        let unmigrated = Store::open_unmigrated(&config.state_dir.join(DATABASE), config.cache_size)?;
+        let signer = audit::load_or_create(&config.state_dir)?;
         let key = RootKey::load_or_create(&config.state_dir)?;
         let tokens = Tokens::load_or_create(&config.state_dir)?;
         let passwords = Passwords::new()?;
-        let settings = Settings {
-            apply_timeout: config.apply_timeout,
-            audit_retention: config.audit_retention,
-            ..Settings::default()
-        };
-        let fleet = Fleet::new(store, settings);
-        if let Err(error) = fleet.begin_audit().await {
-            // A full disk must not prevent the plane from serving reads.
-            tracing::warn!("no checkpoint was added to the audit log ({error}); the next attempt is in a minute");
-        }
         let tls = Tls::open(config)?;
         let listener = Listener::bind(config, tls.as_ref().map(Tls::acceptor)).await?;
         let metrics = match config.metrics.listen {
@@ -137,6 +131,17 @@ impl Plane {
         };
         if let Some(metrics) = &metrics {
             tracing::info!("metrics on http://{}/metrics", metrics.address());
+        }
+        let store = Store::migrate(unmigrated)?.signed_by(signer);
+        let settings = Settings {
+            apply_timeout: config.apply_timeout,
+            audit_retention: config.audit_retention,
+            ..Settings::default()
+        };
+        let fleet = Fleet::new(store, settings);
+        if let Err(error) = fleet.begin_audit().await {
+            // A full disk must not prevent the plane from serving reads.
+            tracing::warn!("no checkpoint was added to the audit log ({error}); the next attempt is in a minute");
         }
         let pin = tls.as_ref().and_then(Tls::pin);
         let app = App::new(fleet, key, tokens, passwords, config, pin, openapi);
@@ -205,5 +210,57 @@ fn make_state_dir(path: &Path) -> io::Result<()> {
             DirBuilder::new().recursive(true).mode(0o700).create(path)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Logs a warning if there is no database, although a plane has used the state directory before.
+fn warn_about_missing_database(state_dir: &Path) {
+    let database = state_dir.join(DATABASE);
+    let missing = fs::symlink_metadata(&database).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let left = left_by_earlier_plane(state_dir);
+    if missing && !left.is_empty() {
+        tracing::warn!(
+            "there is no database {}, although a plane has run here before (it left {}): starting with an empty \
+             database; unless this is intended, stop the plane and put the database back, or restore a backup with \
+             `wgctl restore`",
+            database.display(),
+            left.join(", ")
+        );
+    }
+}
+
+/// Returns the names of the files that only a plane that had a database can have left in the state directory: keys, and
+/// copies of the database that were made before a migration. The key of a self-signed plane is not among them, because
+/// it may have been put there to move the plane to this machine.
+fn left_by_earlier_plane(state_dir: &Path) -> Vec<String> {
+    let copy = format!("{DATABASE}.schema-");
+    let Ok(entries) = fs::read_dir(state_dir) else {
+        // This is only about a warning. Code that needs the directory reports the error.
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut left: Vec<String> = names
+        .filter(|name| keys::FILES.contains(&name.as_str()) || name.starts_with(&copy))
+        .collect();
+    left.sort_unstable();
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_plane_is_recognized_by_its_keys_and_copies() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["tls.key", "tls.pem", "plane.redb.new"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert!(left_by_earlier_plane(dir.path()).is_empty());
+        let left = ["audit.key", "jwt.key", "plane.redb.schema-1", "session.keys"];
+        for name in left {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(left_by_earlier_plane(dir.path()), left);
     }
 }

@@ -12,7 +12,7 @@ use wgctl::audit::{KeyRefused, Signer};
 use zeroize::Zeroizing;
 
 const LENGTH: usize = 32;
-const FILE: &str = "audit.key";
+pub(super) const FILE: &str = "audit.key";
 
 /// An error while reading or creating the audit log's key.
 #[derive(Debug, thiserror::Error)]

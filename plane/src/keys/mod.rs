@@ -5,3 +5,6 @@
 pub(crate) mod audit;
 pub(crate) mod root;
 pub(crate) mod sessions;
+
+/// The names of these files in the state directory.
+pub(crate) const FILES: [&str; 3] = [root::FILE, sessions::FILE, audit::FILE];

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 const LENGTH: usize = 32;
-const FILE: &str = "jwt.key";
+pub(super) const FILE: &str = "jwt.key";
 
 /// An error while reading or creating the root key or the session keys.
 #[derive(Debug, thiserror::Error)]

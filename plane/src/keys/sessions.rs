@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::root::{KeyError, io_error, random, read_private};
 
 const LENGTH: usize = 32;
-const FILE: &str = "session.keys";
+pub(super) const FILE: &str = "session.keys";
 
 /// The lifetime of a session.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

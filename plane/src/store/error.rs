@@ -2,7 +2,7 @@
 //!
 //! Owns [`StoreError`], the only error type in the code under `store`. It must not expose redb's types.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error from the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -49,7 +49,9 @@ pub enum StoreError {
     /// The database was written by a newer release.
     #[error(
         "the database {path} has schema {found}, but this release only supports schemas up to {known}: \
-         install the release that wrote it, or restore the copy made before the upgrade"
+         install the release that wrote it, or {}; \
+         in the latter case, all changes made since the upgrade are lost",
+        way_back(.copy.as_deref())
     )]
     TooNew {
         /// The database file.
@@ -58,6 +60,8 @@ pub enum StoreError {
         found: u64,
         /// The newest schema version that this release supports.
         known: u64,
+        /// The copy made before the upgrade, if this release supports its schema.
+        copy: Option<PathBuf>,
     },
     /// The input cannot be restored as a backup. Nothing was changed.
     #[error("{0}; nothing was changed")]
@@ -87,4 +91,12 @@ pub enum StoreError {
     /// A change failed after it had begun to write, or it wrote without an audit record. This is a bug.
     #[error("a change violated the store's rules ({0}) and was undone: this is a bug, please report it")]
     Broken(&'static str),
+}
+
+/// Returns the way to a database that an older release can open.
+fn way_back(copy: Option<&Path>) -> String {
+    match copy {
+        Some(copy) => format!("put {}, the copy made before the upgrade, in its place", copy.display()),
+        None => "move it aside and restore a backup made before the upgrade".to_owned(),
+    }
 }

@@ -23,7 +23,7 @@ use wgctl::name::Incarnation;
 
 use crate::model::caller::{Author, Caller};
 pub(crate) use redb::engine::Durability;
-use redb::engine::Engine;
+use redb::engine::{Engine, Unmigrated};
 
 pub(crate) use change::Change;
 pub use error::StoreError;
@@ -54,14 +54,26 @@ impl Store {
         self.engine.is_busy()
     }
 
-    /// Opens the database at `path`, creating it if it does not exist. `cache_bytes` limits its page cache.
+    /// Opens the database at `path`, creating it if it does not exist, and migrates it. `cache_bytes` limits its page
+    /// cache.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(redb::disk::Files), path, cache_bytes)
     }
 
     fn open_on(medium: Arc<dyn redb::disk::Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        Self::migrate(Unmigrated::open(medium, path, cache_bytes)?)
+    }
+
+    /// Opens the database at `path`, creating it if it does not exist, but does not migrate it. No other process can
+    /// open the database until the returned value is dropped.
+    pub(crate) fn open_unmigrated(path: &Path, cache_bytes: usize) -> Result<Unmigrated, StoreError> {
+        Unmigrated::open(Arc::new(redb::disk::Files), path, cache_bytes)
+    }
+
+    /// Migrates an open database to this release's schema.
+    pub(crate) fn migrate(unmigrated: Unmigrated) -> Result<Self, StoreError> {
         Ok(Self {
-            engine: Arc::new(Engine::open(medium, path, cache_bytes)?),
+            engine: Arc::new(Engine::start(unmigrated)?),
             signer: None,
         })
     }
@@ -92,7 +104,8 @@ impl Store {
     }
 
     /// Returns the database's incarnation. Revisions from different incarnations cannot be compared. A restore begins a
-    /// new incarnation. A caller that also needs a revision must read both in one transaction.
+    /// new incarnation, and so does the copy that is made before a migration. A caller that also needs a revision must
+    /// read both in one transaction.
     pub fn incarnation(&self) -> Result<Incarnation, StoreError> {
         self.read(|tx| tx.incarnation())
     }

@@ -22,7 +22,7 @@ const CHUNK: usize = 1 << 20;
 
 /// The file operations that the store needs.
 pub(in crate::store) trait Medium: Send + Sync {
-    /// Returns whether the file exists.
+    /// Returns whether there is a file at `path`, or a symbolic link, even one to a file that does not exist.
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Creates a file that only its owner can read, and a database in it. The file must not exist yet.
     fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
@@ -43,7 +43,11 @@ pub(in crate::store) struct Files;
 
 impl Medium for Files {
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        fs::exists(path)
+        match fs::symlink_metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn create(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
@@ -155,9 +159,22 @@ fn open_with(
         Ok(Err(DatabaseError::Storage(StorageError::Io(error)))) if is_cut_short(&error) => {
             Err(damaged(error.to_string()))
         }
+        Ok(Err(DatabaseError::Storage(StorageError::Io(error)))) if is_full(&error) => {
+            Err(refused(format!("{error}: make room on the disk")))
+        }
+        Ok(Err(DatabaseError::Storage(StorageError::Io(error)))) if error.kind() == io::ErrorKind::NotFound => {
+            Err(refused(format!(
+                "{error}: check that its directory exists and, if it is a symbolic link, that its target is mounted"
+            )))
+        }
         Ok(Err(other)) => Err(refused(format!("{other}: check the file, its directory and owner"))),
         Err(_) => Err(damaged("it cannot be read".to_owned())),
     }
+}
+
+/// Returns whether an error means that the disk is full, or that the plane's user has used up a quota.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Returns whether redb's error means that the file is too short or is not a database.

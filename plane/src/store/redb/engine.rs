@@ -3,12 +3,13 @@
 //! Owns the writer's queue and thread, and the wake-up of the writer when a read shows that the database has failed. It
 //! must not contain business rules, or know what a job reads or writes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use prometheus_client::registry::Registry;
+use redb::Database;
 use tokio::sync::Semaphore;
 use wgctl::audit::Signer;
 
@@ -37,6 +38,27 @@ pub(crate) enum Durability {
     Durable,
 }
 
+/// A database that is open, so that no other process can open it, but that has not been migrated yet.
+pub(crate) struct Unmigrated {
+    medium: Arc<dyn Medium>,
+    path: PathBuf,
+    cache_bytes: usize,
+    database: Database,
+}
+
+impl Unmigrated {
+    /// Opens the database at `path`, creating it if it does not exist.
+    pub(in crate::store) fn open(medium: Arc<dyn Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let database = migration::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
+        Ok(Self {
+            medium,
+            path: path.to_owned(),
+            cache_bytes,
+            database,
+        })
+    }
+}
+
 /// The database and its writer. The writer stops when the engine is dropped.
 pub(crate) struct Engine {
     pub(super) handle: Arc<Handle>,
@@ -58,10 +80,16 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// Opens the database at `path`, creating it if it does not exist, and starts its writer.
-    pub(crate) fn open(medium: Arc<dyn Medium>, path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let (database, _) = migration::open(&*medium, path, cache_bytes, &schema::CURRENT)?;
-        let handle = Arc::new(Handle::new(medium, path, cache_bytes, database));
+    /// Migrates an open database to this release's schema, and starts its writer.
+    pub(crate) fn start(unmigrated: Unmigrated) -> Result<Self, StoreError> {
+        let Unmigrated {
+            medium,
+            path,
+            cache_bytes,
+            database,
+        } = unmigrated;
+        migration::migrate(&*medium, &database, &path, &schema::CURRENT)?;
+        let handle = Arc::new(Handle::new(medium, &path, cache_bytes, database));
         let (jobs, queue) = channel();
         let metrics = WriterMetrics::default();
         let followers = Arc::<Followers>::default();

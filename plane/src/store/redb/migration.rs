@@ -4,12 +4,16 @@
 //! only when it is complete. A newer schema is refused. A database with an older schema is copied to a file next to it,
 //! the copy is verified, and then the database is migrated step by step. If any of this is interrupted, the next start
 //! completes it.
+//!
+//! The copy makes it possible to go back to the earlier release. It has a new incarnation, because the two databases
+//! count their later revisions independently: an agent that has seen revisions of one of them needs a snapshot of the
+//! other.
 
 use std::path::{Path, PathBuf};
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
-    TableError, TableHandle as _, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+    TableHandle as _, WriteTransaction,
 };
 use wgctl::name::Incarnation;
 
@@ -27,13 +31,14 @@ const META: Definition = Table::Meta.definition();
 /// The size of the page cache for databases that are open only briefly, in bytes.
 const CACHE: usize = 16 << 20;
 
-/// Opens the database at `path`, creating it if it does not exist, and migrates it to `schema`.
+/// Opens the database at `path`, creating it if it does not exist. It has `schema` or an older one, and stays locked
+/// while it is open. [`migrate`] must be called before it is used.
 pub(in crate::store) fn open(
     medium: &dyn Medium,
     path: &Path,
     cache_bytes: usize,
     schema: &Schema,
-) -> Result<(Database, Incarnation), StoreError> {
+) -> Result<Database, StoreError> {
     let unusable = |error: std::io::Error| StoreError::Open {
         path: path.to_owned(),
         reason: format!("{error}: check its directory and the owner of the directory"),
@@ -54,13 +59,36 @@ pub(in crate::store) fn open(
             path: path.to_owned(),
             found,
             known: schema.version,
+            copy: newest_copy(medium, path, schema.version),
         });
     }
+    Ok(database)
+}
+
+/// Migrates an open database to `schema`. Returns its incarnation.
+pub(in crate::store) fn migrate(
+    medium: &dyn Medium,
+    database: &Database,
+    path: &Path,
+    schema: &Schema,
+) -> Result<Incarnation, StoreError> {
+    let found = version(database)?;
     if found < schema.version {
-        migrate(medium, &database, path, found, schema)?;
+        run_steps(medium, database, path, found, schema)?;
     }
-    let incarnation = create_tables(&database, schema)?;
-    Ok((database, incarnation))
+    create_tables(database, schema)
+}
+
+/// Returns the path of the copy that is made before a database with schema `version` is migrated.
+fn copy_path(path: &Path, version: u64) -> PathBuf {
+    beside(path, &format!("schema-{version}"))
+}
+
+/// Returns the newest existing copy whose schema is at most `known`.
+fn newest_copy(medium: &dyn Medium, path: &Path, known: u64) -> Option<PathBuf> {
+    let mut copies = (1..=known).rev().map(|version| copy_path(path, version));
+    // An error here must not hide the reason why the database is refused.
+    copies.find(|copy| medium.exists(copy).unwrap_or(false))
 }
 
 /// Returns `path` with `.` and `end` appended to the file name.
@@ -115,7 +143,7 @@ fn version(database: &Database) -> Result<u64, StoreError> {
     Ok(u64::from_be_bytes(fixed(row.value())?))
 }
 
-fn migrate(
+fn run_steps(
     medium: &dyn Medium,
     database: &Database,
     path: &Path,
@@ -132,13 +160,10 @@ fn migrate(
     if steps.first().is_none_or(|step| step.to != found + 1) {
         return Err(failed(found + 1, "unknown schema: restore a backup".to_owned()));
     }
-    let copied = beside(path, &format!("schema-{found}"));
+    let copied = copy_path(path, found);
     tracing::info!(copy = %copied.display(), "copying the database before its schema changes");
     copy(medium, database, &copied).map_err(|error| {
-        let reason = format!(
-            "its copy {} could not be created ({error}): make room on the disk",
-            copied.display()
-        );
+        let reason = format!("its copy {} could not be created: {error}", copied.display());
         failed(found + 1, reason)
     })?;
     for step in steps {
@@ -157,14 +182,14 @@ fn run_step(database: &Database, step: &Step) -> Result<(), StoreError> {
     tx.commit().map_err(storage)
 }
 
-/// Copies all rows and verifies the copy. A byte-by-byte copy of an open file could be inconsistent. The copy is
+/// Copies the rows and verifies the copy. A byte-by-byte copy of an open file could be inconsistent. The copy is
 /// renamed into place only when it is complete.
 fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), StoreError> {
     let partial = beside(to, "partial");
     let copied = copy_rows(medium, database, &partial).and_then(|()| {
         medium
             .rename(&partial, to)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))
+            .map_err(|error| storage(redb::Error::Io(error)))
     });
     if copied.is_err() {
         // A partial copy must not take up space on a full disk.
@@ -175,6 +200,7 @@ fn copy(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), Store
 
 fn copy_rows(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), StoreError> {
     let from = database.begin_read().map_err(storage)?;
+    let incarnation = Incarnation::random();
     let target = disk::create(medium, to, CACHE)?;
     let tx = target.begin_write().map_err(storage)?;
     for name in names(&from)? {
@@ -182,7 +208,9 @@ fn copy_rows(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), 
         let mut into = tx.open_table(table(&name)).map_err(storage)?;
         for row in rows.range::<&[u8]>(..).map_err(storage)? {
             let (key, value) = row.map_err(storage)?;
-            into.insert(key.value(), value.value()).map_err(storage)?;
+            if let Some(kept) = value_in_copy(&name, key.value(), value.value(), &incarnation) {
+                into.insert(key.value(), kept).map_err(storage)?;
+            }
         }
     }
     tx.commit().map_err(storage)?;
@@ -191,9 +219,22 @@ fn copy_rows(medium: &dyn Medium, database: &Database, to: &Path) -> Result<(), 
     let target = disk::open(medium, to, CACHE)?;
     let copied = target.begin_read().map_err(storage)?;
     for name in names(&from)? {
-        compare_rows(&from, &copied, &name)?;
+        compare_rows(&from, &copied, &name, &incarnation)?;
     }
     Ok(())
+}
+
+/// Returns the value that a row has in the copy, or `None` if the copy does not contain the row. The stock of prekeys
+/// is left out, because peers that are created after the migration take their keys from it: if the copy had the same
+/// stock, it would give these keys to other devices. Agents refill the stock when they connect.
+fn value_in_copy<'a>(table: &str, key: &[u8], value: &'a [u8], incarnation: &'a Incarnation) -> Option<&'a [u8]> {
+    if table == Table::Prekeys.name() {
+        None
+    } else if table == Table::Meta.name() && key == INCARNATION {
+        Some(incarnation.as_bytes())
+    } else {
+        Some(value)
+    }
 }
 
 fn names(tx: &ReadTransaction) -> Result<Vec<String>, StoreError> {
@@ -205,22 +246,28 @@ fn table(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
     TableDefinition::new(name)
 }
 
-fn compare_rows(from: &ReadTransaction, copied: &ReadTransaction, name: &str) -> Result<(), StoreError> {
+fn compare_rows(
+    from: &ReadTransaction,
+    copied: &ReadTransaction,
+    name: &str,
+    incarnation: &Incarnation,
+) -> Result<(), StoreError> {
     let differs = || StoreError::Corrupt(format!("{name}: the copy differs from the original"));
     let rows = from.open_table(table(name)).map_err(storage)?;
     let copies = copied.open_table(table(name)).map_err(storage)?;
-    if rows.len().map_err(storage)? != copies.len().map_err(storage)? {
-        return Err(differs());
-    }
-    let pairs = rows
-        .range::<&[u8]>(..)
-        .map_err(storage)?
-        .zip(copies.range::<&[u8]>(..).map_err(storage)?);
-    for (row, copy) in pairs {
-        let (row, copy) = (row.map_err(storage)?, copy.map_err(storage)?);
-        if (row.0.value(), row.1.value()) != (copy.0.value(), copy.1.value()) {
+    let mut copies = copies.range::<&[u8]>(..).map_err(storage)?;
+    for row in rows.range::<&[u8]>(..).map_err(storage)? {
+        let (key, value) = row.map_err(storage)?;
+        let Some(kept) = value_in_copy(name, key.value(), value.value(), incarnation) else {
+            continue;
+        };
+        let copy = copies.next().ok_or_else(differs)?.map_err(storage)?;
+        if (key.value(), kept) != (copy.0.value(), copy.1.value()) {
             return Err(differs());
         }
     }
-    Ok(())
+    match copies.next() {
+        None => Ok(()),
+        Some(_) => Err(differs()),
+    }
 }

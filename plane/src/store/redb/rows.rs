@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::disk;
 use crate::store::error::StoreError;
 use crate::store::table::Table;
 use crate::store::write_set::WriteSet;
@@ -174,6 +175,9 @@ pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T
 pub(in crate::store) fn storage(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(reason) => StoreError::Corrupt(reason),
+        redb::Error::Io(error) if disk::is_full(&error) => {
+            StoreError::Unavailable(format!("{error}: make room on the disk"))
+        }
         other => StoreError::Unavailable(other.to_string()),
     }
 }

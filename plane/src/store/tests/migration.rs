@@ -4,14 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use wgctl::name::Incarnation;
 
 use super::disk::{Disk, Fault};
 use super::workload::{self, PATH};
 use super::{CACHE, moments, say};
 use crate::store::StoreError;
 use crate::store::redb::definition::Definition;
-use crate::store::redb::disk;
+use crate::store::redb::disk::{self, Medium};
 use crate::store::redb::migration;
 use crate::store::redb::rows::storage;
 use crate::store::redb::schema::{CURRENT, Schema, Step};
@@ -59,8 +60,14 @@ fn double_notes(tx: &WriteTransaction) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn start(medium: &dyn disk::Medium, schema: &Schema) -> Result<(), StoreError> {
-    migration::open(medium, PATH.as_ref(), CACHE, schema).map(drop)
+fn open(medium: &dyn Medium, path: &Path, schema: &Schema) -> Result<(Database, Incarnation), StoreError> {
+    let database = migration::open(medium, path, CACHE, schema)?;
+    let incarnation = migration::migrate(medium, &database, path, schema)?;
+    Ok((database, incarnation))
+}
+
+fn start(medium: &dyn Medium, schema: &Schema) -> Result<(), StoreError> {
+    open(medium, PATH.as_ref(), schema).map(drop)
 }
 
 fn copy_of(version: u64) -> PathBuf {
@@ -78,6 +85,13 @@ async fn older() -> (Disk, workload::Log) {
     (disk, log)
 }
 
+/// Returns the number of prekeys in a database.
+fn prekeys(database: &Database) -> usize {
+    let tx = database.begin_read().unwrap();
+    let stock = tx.open_table(Table::Prekeys.definition()).unwrap();
+    stock.range::<&[u8]>(..).unwrap().count()
+}
+
 fn notes(disk: &Disk) -> Vec<Vec<u8>> {
     let database = disk::open(disk, PATH.as_ref(), CACHE).unwrap();
     let tx = database.begin_read().unwrap();
@@ -89,7 +103,7 @@ fn notes(disk: &Disk) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Asserts that the copy has the same rows as the database had before the migration.
+/// Asserts that the copy has the same rows as the database had before the migration, except for the incarnation.
 fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
     let all = |disk: &Disk, path: &Path| {
         let database = disk::open(disk, path, CACHE).unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -100,7 +114,8 @@ fn assert_copied(disk: &Disk, before: &Disk, when: &str) {
                 let (key, value) = row.unwrap();
                 (key.value().to_vec(), value.value().to_vec())
             });
-            rows.collect::<Vec<_>>()
+            rows.filter(|(key, _)| *table != Table::Meta || key.as_slice() != b"incarnation")
+                .collect::<Vec<_>>()
         };
         CURRENT.tables.iter().map(rows).collect::<Vec<_>>()
     };
@@ -152,7 +167,12 @@ async fn a_migration_that_fails_at_any_operation_loses_nothing_and_succeeds_on_r
         let disk = image.after_power_cut(0);
         disk.breaks(Fault::Once { at });
         // An error after the last commit does not make the migration fail.
-        let _ = start(&disk, &NEWER);
+        if let Err(error) = start(&disk, &NEWER) {
+            assert!(
+                !error.to_string().contains("make room"),
+                "the disk is not full: {error}"
+            );
+        }
         disk.mend();
         start(&disk, &NEWER).unwrap_or_else(|error| panic!("error at {at}: {error}"));
         assert_eq!(notes(&disk).len(), 101, "error at {at}");
@@ -188,7 +208,7 @@ async fn a_migration_without_room_for_the_copy_is_refused_and_changes_nothing() 
 }
 
 #[tokio::test]
-async fn a_database_with_a_newer_schema_is_refused_and_left_unchanged() {
+async fn a_database_with_a_newer_schema_is_refused_with_the_way_back_and_left_unchanged() {
     let (image, _) = older().await;
     start(&image, &NEWER).unwrap();
     let error = start(&image, &CURRENT).unwrap_err();
@@ -196,10 +216,17 @@ async fn a_database_with_a_newer_schema_is_refused_and_left_unchanged() {
         matches!(error, StoreError::TooNew { found, known, .. } if (found, known) == (NEWER.version, CURRENT.version)),
         "{error}"
     );
-    assert!(
-        error.to_string().contains("install the release that wrote it"),
-        "{error}"
-    );
+    let copy = copy_of(CURRENT.version);
+    for words in [
+        "install the release that wrote it",
+        copy.to_str().unwrap(),
+        "all changes made since the upgrade are lost",
+    ] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    image.remove(&copy).unwrap();
+    let error = start(&image, &CURRENT).unwrap_err();
+    assert!(error.to_string().contains("restore a backup"), "{error}");
     start(&image, &NEWER).unwrap();
     assert_eq!(notes(&image), vec![b"notenote".to_vec(); 101]);
 }
@@ -222,16 +249,48 @@ async fn the_copy_made_before_a_migration_is_accessible_only_to_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plane.redb");
-    drop(migration::open(&disk::Files, &path, CACHE, &CURRENT).unwrap());
-    drop(migration::open(&disk::Files, &path, CACHE, &NEWER).unwrap());
+    drop(open(&disk::Files, &path, &CURRENT).unwrap());
+    drop(open(&disk::Files, &path, &NEWER).unwrap());
     let copy = folder.path().join(format!("plane.redb.schema-{}", CURRENT.version));
     assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
-    let (_, incarnation) = migration::open(&disk::Files, &path, CACHE, &NEWER).unwrap();
-    let (_, copied) = migration::open(&disk::Files, &copy, CACHE, &CURRENT).unwrap();
-    assert_eq!(incarnation, copied);
+    // Both can be opened.
+    drop(open(&disk::Files, &path, &NEWER).unwrap());
+    drop(open(&disk::Files, &copy, &CURRENT).unwrap());
     let names: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(names.len(), 2, "{names:?}");
+}
+
+/// An agent that has been connected to the migrated database must get a snapshot from its copy, and a prekey that a peer
+/// of the migrated database has taken must not be in the copy.
+#[tokio::test]
+async fn the_copy_made_before_a_migration_has_a_new_incarnation_and_no_prekeys() {
+    let (image, _) = older().await;
+    let (path, copy) = (Path::new(PATH), copy_of(CURRENT.version));
+    let (database, before) = open(&image, path, &CURRENT).unwrap();
+    let tx = database.begin_write().unwrap();
+    tx.open_table(Table::Prekeys.definition())
+        .unwrap()
+        .insert(b"oslo".as_slice(), b"{}".as_slice())
+        .unwrap();
+    tx.commit().unwrap();
+    drop(database);
+
+    let (database, migrated) = open(&image, path, &NEWER).unwrap();
+    assert_eq!((migrated, prekeys(&database)), (before, 1));
+    drop(database);
+
+    // Back to the copy.
+    image.rename(&copy, path).unwrap();
+    let (database, back) = open(&image, path, &CURRENT).unwrap();
+    assert_ne!(back, before);
+    assert_eq!(prekeys(&database), 0);
+    drop(database);
+
+    // Forward again.
+    assert_eq!(open(&image, path, &NEWER).unwrap().1, back);
+    let (_, again) = open(&image, &copy, &CURRENT).unwrap();
+    assert!(again != back && again != before);
 }

@@ -119,6 +119,17 @@ async fn opening_a_database_twice_fails_with_an_error_that_names_the_cause() {
     assert!(error.to_string().contains("another process"), "{error}");
 }
 
+#[test]
+fn a_symbolic_link_without_a_target_is_not_replaced_by_an_empty_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, target) = (folder.path().join("plane.redb"), folder.path().join("disk/plane.redb"));
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let error = Store::open(&path, CACHE).err().unwrap();
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    assert_eq!(std::fs::read_link(&path).unwrap(), target);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 #[tokio::test]
 async fn the_database_file_is_accessible_only_to_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;

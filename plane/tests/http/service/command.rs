@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::client::request;
+use crate::support::plane::until;
 
 fn plane(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sentrazone-plane"));
@@ -62,6 +63,69 @@ fn an_address_in_use_exits_with_69_and_is_named() {
         "{}",
         said(&output)
     );
+}
+
+#[test]
+fn a_plane_that_cannot_start_does_not_migrate_its_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let older = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/tests/schema_1/plane.redb");
+    std::fs::copy(older, state.join("plane.redb")).unwrap();
+    let copy = state.join("plane.redb.schema-1");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = written(dir.path(), "");
+    for (setting, value, code) in [
+        ("SENTRAZONE_PLANE_LISTEN", address.as_str(), 69),
+        ("SENTRAZONE_PLANE_METRICS_LISTEN", address.as_str(), 69),
+        ("SENTRAZONE_PLANE_SOCKET", config.to_str().unwrap(), 1),
+    ] {
+        let output = plane(&config).env(setting, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(!copy.exists(), "{setting}: the database was migrated");
+    }
+    let files = "[tls]\nmode = \"files\"\ncert = \"/nonexistent\"\nkey = \"/nonexistent\"\n";
+    let output = plane(&written(dir.path(), files)).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+    assert!(!copy.exists(), "tls: the database was migrated");
+
+    std::fs::write(state.join("jwt.key"), "short").unwrap();
+    let output = plane(&written(dir.path(), "")).output().unwrap();
+    assert_eq!(output.status.code(), Some(65), "{}", said(&output));
+    assert!(!copy.exists(), "jwt.key: the database was migrated");
+
+    std::fs::remove_file(state.join("jwt.key")).unwrap();
+    let mut child = plane(&written(dir.path(), "")).stderr(Stdio::null()).spawn().unwrap();
+    until("the database to be migrated", || copy.exists().then_some(()));
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_missing_database_is_reported_if_a_plane_has_run_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = written(dir.path(), "");
+    let database = dir.path().join("state/plane.redb");
+    let started = || {
+        let mut child = plane(&config).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut log: Vec<String> = lines
+            .by_ref()
+            .take_while(|line| !line.contains("listening on unix"))
+            .collect();
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        log.extend(lines);
+        assert!(child.wait().unwrap().success(), "{log:?}");
+        log.join("\n")
+    };
+    let warning = format!("there is no database {}", database.display());
+    let first = started();
+    assert!(!first.contains(&warning), "{first}");
+    std::fs::remove_file(&database).unwrap();
+    let second = started();
+    assert!(second.contains(&warning) && second.contains("jwt.key"), "{second}");
 }
 
 #[test]
