@@ -18,7 +18,7 @@ pub enum TokenFault {
     #[error("is empty")]
     Empty,
     /// The content is not UTF-8, or contains control characters.
-    #[error("is not UTF-8 text")]
+    #[error("is not plain text")]
     Binary,
     /// There are several words, on one line or on several.
     #[error("contains {0} words")]

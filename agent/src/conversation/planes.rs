@@ -230,7 +230,7 @@ mod tests {
             (b"\"szagent_secret\"", "contains quotation marks"),
             (b"szapi_secret", "an API token (szapi_"),
             (b"secret", "does not begin with szagent_"),
-            (b"\x7fELF secret", "is not UTF-8 text"),
+            (b"\x7fELF secret", "is not plain text"),
         ] {
             std::fs::write(&config.token_file, content).unwrap();
             let error = check_files(&config).unwrap_err().to_string();

@@ -194,11 +194,11 @@ impl Netlink {
         let routes = routes::read(&self.route, link, &spec.name)?;
         let ours = routes.iter().filter(|(_, message)| routes::is_ours(message));
         // A link that went down before the routes were read has lost them: it is down, and no route was removed.
-        let is_still_up = self.route.link(&spec.name)?.is_some_and(|later| later.up);
+        let later = self.route.link(&spec.name)?.filter(|later| later.index == link.index);
         Ok(HostState {
             index: link.index,
             mtu: link.mtu,
-            up: link.up && is_still_up,
+            up: link.up && later.is_some_and(|later| later.up),
             addresses: addresses::read(&self.route, link, spec)?.into_keys().collect(),
             our_routes: ours.map(|(network, _)| *network).collect(),
             routes: routes.into_keys().collect(),

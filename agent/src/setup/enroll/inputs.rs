@@ -106,7 +106,7 @@ mod tests {
             (b"'szagent_secret'", "given contains quotation marks"),
             (b"szagent_secret\n# secret\n", "given contains 3 words"),
             (b"szapi_secret", "an API token (szapi_"),
-            (b"\xffsecret", "given is not UTF-8 text"),
+            (b"\xffsecret", "given is not plain text"),
         ] {
             std::fs::write(&path, content).unwrap();
             let error = read_token(&path).unwrap_err().to_string();
